@@ -1,0 +1,419 @@
+/**
+ * 8-bit image operations, to the bit as Pillow and torchvision do them on the CPU (Pillow 9.4, torchvision 0.14).
+ * Resizing and cropping make a new image; everything else writes over the pixels it is given.
+ */
+
+/** Rows (height) and columns (width), in pixels. */
+export interface Size {
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** An RGB picture of 8 bits a channel. */
+export interface Image extends Size {
+  /** [rows, cols, 3] */
+  readonly pixels: Uint8Array;
+}
+
+/** A window of an image, in pixels from its upper left corner. */
+export interface Box {
+  readonly top: number;
+  readonly left: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** How a resized pixel weighs its neighbours; "bicubic" has the coefficient -0.5, unlike torch's -0.75. */
+export type Filter = "bicubic" | "bilinear";
+
+/** A copy of the pixels of an image. */
+export function copyImage({ rows, cols, pixels }: Image): Image {
+  return { rows, cols, pixels: pixels.slice() };
+}
+
+/**
+ * Cuts a box out and resizes it: [rows, cols, 3] -> [size.rows, size.cols, 3]. Neighbours outside the box are not seen.
+ * Throws if the box leaves the image. Source: Pillow's Resample.c; torchvision's resized_crop.
+ */
+export function resizedCrop(image: Image, box: Box, size: Size, filter: Filter = "bicubic"): Image {
+  checkBox("resizedCrop", image, box);
+  const narrowed = resampleCols(image, box, size.cols, filter);
+  return resampleRows(narrowed, size.rows, filter);
+}
+
+/** Resizes the whole image, whatever its shape: [rows, cols, 3] -> [size.rows, size.cols, 3]. */
+export function resize(image: Image, size: Size, filter: Filter = "bicubic"): Image {
+  return resizedCrop(image, { top: 0, left: 0, height: image.rows, width: image.cols }, size, filter);
+}
+
+/** Resizes so that the shorter side has `pixels` pixels, keeping the shape; the longer side is rounded down. */
+export function resizeShortSide(image: Image, pixels: number, filter: Filter = "bicubic"): Image {
+  const { rows, cols } = image;
+  const long = Math.floor((pixels * Math.max(rows, cols)) / Math.min(rows, cols));
+  return resize(image, rows < cols ? { rows: pixels, cols: long } : { rows: long, cols: pixels }, filter);
+}
+
+/** Cuts the middle out. Throws if it is larger than the image. Source: torchvision's CenterCrop. */
+export function centerCrop(image: Image, size: Size): Image {
+  if (size.rows > image.rows || size.cols > image.cols) {
+    throw new Error(
+      `centerCrop: expected an image of at least [${size.rows}, ${size.cols}], got [${image.rows}, ${image.cols}]; resize it to more first`,
+    );
+  }
+  const top = roundHalfEven((image.rows - size.rows) / 2);
+  const left = roundHalfEven((image.cols - size.cols) / 2);
+  return resizedCrop(image, { top, left, height: size.rows, width: size.cols }, size);
+}
+
+/** Mirrors left and right. */
+export function flip({ rows, cols, pixels }: Image): void {
+  for (let row = 0; row < rows; row++) {
+    let left = row * cols * 3;
+    let right = left + (cols - 1) * 3;
+    for (; left < right; left += 3, right -= 3) {
+      for (let channel = 0; channel < 3; channel++) {
+        const kept = pixels[left + channel]!;
+        pixels[left + channel] = pixels[right + channel]!;
+        pixels[right + channel] = kept;
+      }
+    }
+  }
+}
+
+/** Blends with black: factor 0 is black, 1 changes nothing. */
+export function adjustBrightness(image: Image, factor: number): void {
+  if (factor !== 1) lookUp(image, blendTable(0, factor));
+}
+
+/** Blends with the mean luminance: factor 0 is one gray, 1 changes nothing. */
+export function adjustContrast(image: Image, factor: number): void {
+  if (factor === 1) return;
+  const { rows, cols, pixels } = image;
+  let sum = 0;
+  for (let i = 0; i < pixels.length; i += 3) sum += luminance(pixels[i]!, pixels[i + 1]!, pixels[i + 2]!);
+  lookUp(image, blendTable(Math.floor(sum / (rows * cols) + 0.5), factor));
+}
+
+/** Blends each pixel with its luminance: factor 0 is gray, 1 changes nothing. */
+export function adjustSaturation({ pixels }: Image, factor: number): void {
+  if (factor === 1) return;
+  const alpha = Math.fround(factor);
+  for (let i = 0; i < pixels.length; i += 3) {
+    const r = pixels[i]!;
+    const g = pixels[i + 1]!;
+    const b = pixels[i + 2]!;
+    const gray = luminance(r, g, b);
+    pixels[i] = blend(gray, r, alpha);
+    pixels[i + 1] = blend(gray, g, alpha);
+    pixels[i + 2] = blend(gray, b, alpha);
+  }
+}
+
+/**
+ * Turns the colour circle by `factor` of a full turn, -0.5 to 0.5, through 8-bit hue, saturation and value: a factor of
+ * 0 is not quite the identity. Source: Pillow's rgb2hsv and hsv2rgb in Convert.c.
+ */
+export function adjustHue({ pixels }: Image, factor: number): void {
+  const turn = Math.trunc(factor * 255);
+  for (let i = 0; i < pixels.length; i += 3) {
+    const r = pixels[i]!;
+    const g = pixels[i + 1]!;
+    const b = pixels[i + 2]!;
+    const high = r > g ? (r > b ? r : b) : g > b ? g : b;
+    const low = r < g ? (r < b ? r : b) : g < b ? g : b;
+    if (high === low) continue;
+
+    const range = high - low;
+    const saturation = Math.trunc(Math.fround(range / high) * 255);
+    if (saturation === 0) {
+      pixels[i] = pixels[i + 1] = pixels[i + 2] = high;
+      continue;
+    }
+    const fromRed = Math.fround((high - r) / range);
+    const fromGreen = Math.fround((high - g) / range);
+    const fromBlue = Math.fround((high - b) / range);
+    const sextant = Math.fround(
+      r === high ? fromBlue - fromGreen : g === high ? 2 + fromRed - fromBlue : 4 + fromGreen - fromRed,
+    );
+    const turns = sextant / 6 + 1;
+    const hue = (Math.trunc(Math.fround(turns >= 1 ? turns - 1 : turns) * 255) + turn) & 255;
+
+    const sector = Math.trunc((hue * 6) / 255);
+    const rest = Math.fround((hue * 6) / 255 - sector);
+    const share = Math.fround(saturation / 255);
+    const p = Math.trunc(high * (1 - share) + 0.5);
+    const q = Math.trunc(high * (1 - Math.fround(share * rest)) + 0.5);
+    const t = Math.trunc(high * (1 - share * (1 - rest)) + 0.5);
+    pixels[i] = sector === 1 ? q : sector === 2 || sector === 3 ? p : sector === 4 ? t : high;
+    pixels[i + 1] = sector === 0 || sector === 6 ? t : sector === 3 ? q : sector >= 4 ? p : high;
+    pixels[i + 2] = sector === 2 ? t : sector === 5 ? q : sector === 3 || sector === 4 ? high : p;
+  }
+}
+
+/** Sets all three channels to the luminance. */
+export function grayscale({ pixels }: Image): void {
+  for (let i = 0; i < pixels.length; i += 3) {
+    pixels[i] = pixels[i + 1] = pixels[i + 2] = luminance(pixels[i]!, pixels[i + 1]!, pixels[i + 2]!);
+  }
+}
+
+/**
+ * Pillow's GaussianBlur: three box passes along each row, then three along each column, edges repeated.
+ * `radius` is the standard deviation in pixels. Source: Pillow's BoxBlur.c.
+ */
+export function gaussianBlur({ rows, cols, pixels }: Image, radius: number): void {
+  const box = boxWeights(radius);
+  if (box === undefined) return;
+  const spare = new Uint8Array(pixels.length);
+  const stride = cols * 3;
+  const alongRows = { length: cols, step: 3, groups: rows, groupStep: stride, lanes: 3 };
+  const alongCols = { length: rows, step: stride, groups: 1, groupStep: 0, lanes: stride };
+  for (const lines of [alongRows, alongCols]) {
+    boxPass(pixels, spare, lines, box);
+    boxPass(spare, pixels, lines, box);
+    boxPass(pixels, spare, lines, box);
+    pixels.set(spare);
+  }
+}
+
+/** Inverts the channel values that are not below the threshold. */
+export function solarize(image: Image, threshold: number): void {
+  const table = new Uint8Array(256);
+  for (let value = 0; value < 256; value++) table[value] = value < threshold ? value : 255 - value;
+  lookUp(image, table);
+}
+
+/** Per-channel mean and standard deviation of the pixel values divided by 255. */
+export interface Normalization {
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+}
+
+/** Normalised values of every (channel, 8-bit value): [3, 256], each (value / 255 - mean) / std rounded to f32 as torch does. */
+export function normalizeTable({ mean, std }: Normalization): Float32Array {
+  return Float32Array.from({ length: 3 * 256 }, (_, i) => {
+    const channel = i >> 8;
+    const centered = Math.fround(Math.fround((i & 255) / 255) - Math.fround(mean[channel]!));
+    return centered / Math.fround(std[channel]!);
+  });
+}
+
+/** Planes of normalised values: [rows, cols, 3] -> [3, rows, cols], written to `out` from `offset` on. */
+export function normalize(
+  { rows, cols, pixels }: Image,
+  table: Float32Array,
+  out: Float32Array = new Float32Array(rows * cols * 3),
+  offset = 0,
+): Float32Array {
+  const plane = rows * cols;
+  let red = offset;
+  for (let i = 0; i < pixels.length; i += 3, red++) {
+    out[red] = table[pixels[i]!]!;
+    out[red + plane] = table[256 + pixels[i + 1]!]!;
+    out[red + 2 * plane] = table[512 + pixels[i + 2]!]!;
+  }
+  return out;
+}
+
+/** Rounds to the nearest whole number, halves to the even one, as Python does. */
+export function roundHalfEven(value: number): number {
+  const rounded = Math.round(value);
+  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+function checkBox(who: string, image: Image, { top, left, height, width }: Box): void {
+  const inside =
+    top >= 0 && left >= 0 && height > 0 && width > 0 && top + height <= image.rows && left + width <= image.cols;
+  if (!inside) {
+    throw new Error(
+      `${who}: expected a box within [${image.rows}, ${image.cols}], got top ${top}, left ${left}, height ${height}, width ${width}`,
+    );
+  }
+}
+
+const fractionBits = 22;
+const half = 1 << (fractionBits - 1);
+
+/** The columns of a box resized: [rows, cols, 3] -> [box.height, cols, 3]. */
+function resampleCols(image: Image, box: Box, cols: number, filter: Filter): Image {
+  const { pixels } = image;
+  const { top, left, height, width } = box;
+  const out = new Uint8Array(height * cols * 3);
+  if (cols === width) {
+    for (let y = 0; y < height; y++) {
+      const start = ((top + y) * image.cols + left) * 3;
+      out.set(pixels.subarray(start, start + width * 3), y * width * 3);
+    }
+    return { rows: height, cols, pixels: out };
+  }
+  const { first, count, weights, most } = filterWeights(width, cols, filter);
+  for (let y = 0, o = 0; y < height; y++) {
+    const start = ((top + y) * image.cols + left) * 3;
+    for (let x = 0; x < cols; x++, o += 3) {
+      const end = x * most + count[x]!;
+      let r = half;
+      let g = half;
+      let b = half;
+      let p = start + first[x]! * 3;
+      for (let k = x * most; k < end; k++, p += 3) {
+        const weight = weights[k]!;
+        r = (r + Math.imul(pixels[p]!, weight)) | 0;
+        g = (g + Math.imul(pixels[p + 1]!, weight)) | 0;
+        b = (b + Math.imul(pixels[p + 2]!, weight)) | 0;
+      }
+      out[o] = clip8(r >> fractionBits);
+      out[o + 1] = clip8(g >> fractionBits);
+      out[o + 2] = clip8(b >> fractionBits);
+    }
+  }
+  return { rows: height, cols, pixels: out };
+}
+
+/** The rows of an image resized: [image.rows, cols, 3] -> [rows, cols, 3]. */
+function resampleRows(image: Image, rows: number, filter: Filter): Image {
+  if (rows === image.rows) return image;
+  const { cols, pixels } = image;
+  const stride = cols * 3;
+  const out = new Uint8Array(rows * stride);
+  const { first, count, weights, most } = filterWeights(image.rows, rows, filter);
+  for (let y = 0, o = 0; y < rows; y++) {
+    const begin = y * most;
+    const end = begin + count[y]!;
+    const start = first[y]! * stride;
+    for (let x = 0; x < stride; x++, o++) {
+      let sum = half;
+      for (let k = begin, p = start + x; k < end; k++, p += stride) {
+        sum = (sum + Math.imul(pixels[p]!, weights[k]!)) | 0;
+      }
+      out[o] = clip8(sum >> fractionBits);
+    }
+  }
+  return { rows, cols, pixels: out };
+}
+
+/** For each of `to` resized pixels: its first neighbour, how many there are, and their weights [to, most] in 22-bit fixed point. */
+interface FilterWeights {
+  readonly first: Int32Array;
+  readonly count: Int32Array;
+  readonly weights: Int32Array;
+  readonly most: number;
+}
+
+function filterWeights(from: number, to: number, filter: Filter): FilterWeights {
+  const weigh = filter === "bicubic" ? bicubic : bilinear;
+  const scale = from / to;
+  const stretch = Math.max(scale, 1);
+  const support = (filter === "bicubic" ? 2 : 1) * stretch;
+  const most = Math.ceil(support) * 2 + 1;
+  const first = new Int32Array(to);
+  const count = new Int32Array(to);
+  const weights = new Int32Array(to * most);
+  const exact = new Float64Array(most);
+  for (let i = 0; i < to; i++) {
+    const center = (i + 0.5) * scale;
+    const begin = Math.max(Math.trunc(center - support + 0.5), 0);
+    const n = Math.min(Math.trunc(center + support + 0.5), from) - begin;
+    let sum = 0;
+    for (let k = 0; k < n; k++) {
+      exact[k] = weigh((k + begin - center + 0.5) * (1 / stretch));
+      sum += exact[k]!;
+    }
+    for (let k = 0; k < n; k++) {
+      const share = sum === 0 ? exact[k]! : exact[k]! / sum;
+      weights[i * most + k] = Math.trunc(share * 2 ** fractionBits + (share < 0 ? -0.5 : 0.5));
+    }
+    first[i] = begin;
+    count[i] = n;
+  }
+  return { first, count, weights, most };
+}
+
+function bicubic(distance: number): number {
+  const a = -0.5;
+  const x = Math.abs(distance);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0;
+}
+
+function bilinear(distance: number): number {
+  return Math.max(1 - Math.abs(distance), 0);
+}
+
+/** Cut to 0..255, then truncated. */
+function clip8(value: number): number {
+  return value <= 0 ? 0 : value >= 255 ? 255 : value | 0;
+}
+
+/** ITU-R 601-2 luma of 8-bit values, in 16-bit fixed point. */
+function luminance(r: number, g: number, b: number): number {
+  return (19595 * r + 38470 * g + 7471 * b + 32768) >> 16;
+}
+
+/** From `base` the share `alpha` (an f32) of the way to `value`, or beyond: in f32, then truncated to 8 bits. */
+function blend(base: number, value: number, alpha: number): number {
+  return clip8(Math.fround(base + Math.fround(alpha * (value - base))));
+}
+
+/** What blending with the constant `base` makes of each 8-bit value. */
+function blendTable(base: number, factor: number): Uint8Array {
+  const alpha = Math.fround(factor);
+  const table = new Uint8Array(256);
+  for (let value = 0; value < 256; value++) table[value] = blend(base, value, alpha);
+  return table;
+}
+
+function lookUp({ pixels }: Image, table: Uint8Array): void {
+  for (let i = 0; i < pixels.length; i++) pixels[i] = table[pixels[i]!]!;
+}
+
+/** A box of 2 * reach + 1 whole pixels and a part of the one beyond at either end, weights in 24-bit fixed point. */
+interface BoxWeights {
+  readonly reach: number;
+  readonly inner: number;
+  readonly outer: number;
+}
+
+/** The box whose three passes come nearest to a Gaussian; undefined for a radius of 0. Gwosdek et al. 2011, eq. 7, 11, 14. */
+function boxWeights(radius: number): BoxWeights | undefined {
+  const f32 = Math.fround;
+  const variance = f32(f32(f32(radius) * f32(radius)) / 3);
+  const length = f32(Math.sqrt(12 * variance + 1));
+  const whole = Math.floor((length - 1) / 2);
+  const above = f32((2 * whole + 1) * f32(whole * (whole + 1) - f32(3 * variance)));
+  const below = f32(6 * f32(variance - (whole + 1) * (whole + 1)));
+  const boxRadius = f32(whole + f32(above / below));
+  if (boxRadius === 0) return undefined;
+  const reach = Math.trunc(boxRadius);
+  const inner = Math.trunc(f32(2 ** 24 / f32(boxRadius * 2 + 1)));
+  return { reach, inner, outer: Math.trunc((2 ** 24 - (reach * 2 + 1) * inner) / 2) };
+}
+
+/** Lines of `length` values, `step` apart; `lanes` of them lie side by side in each of `groups` groups. */
+interface Lines {
+  readonly length: number;
+  readonly step: number;
+  readonly groups: number;
+  readonly groupStep: number;
+  readonly lanes: number;
+}
+
+/** One box pass along every line; the values beyond an end are those at the end. */
+function boxPass(from: Uint8Array, to: Uint8Array, lines: Lines, { reach, inner, outer }: BoxWeights): void {
+  const { length, step, groups, groupStep, lanes } = lines;
+  const last = length - 1;
+  for (let group = 0; group < groups; group++) {
+    for (let lane = 0; lane < lanes; lane++) {
+      const line = group * groupStep + lane;
+      let left = from[line]!;
+      let sum = left * (reach + 1);
+      for (let x = 1; x <= reach; x++) sum += from[line + Math.min(x, last) * step]!;
+      for (let x = 0; x < length; x++) {
+        const right = from[line + Math.min(x + reach + 1, last) * step]!;
+        to[line + x * step] = (Math.imul(sum, inner) + Math.imul(left + right, outer) + (1 << 23)) >>> 24;
+        left = from[line + Math.max(x - reach, 0) * step]!;
+        sum += right - left;
+      }
+    }
+  }
+}
