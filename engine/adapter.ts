@@ -1,0 +1,266 @@
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, globals } from "webgpu";
+import { type AdapterKind, adapterKind, adapterName } from "./device.js";
+import { type Archive, findArchive, unpackSwiftShader } from "./swiftshader.js";
+
+/** What can be asked for, in a call or through `DINO_ADAPTER`. */
+export type Preference = (typeof PREFERENCES)[number];
+const PREFERENCES = ["gpu", "lavapipe", "swiftshader", "null"] as const;
+
+export interface AdapterChoice {
+  readonly gpu: GPU;
+  readonly adapter: GPUAdapter;
+  readonly kind: AdapterKind;
+  /** One sentence: why this adapter and no better one. */
+  readonly why: string;
+}
+
+/** What the choice depends on, looked up beforehand so that the decision itself needs no driver. */
+export interface Surroundings {
+  readonly platform: NodeJS.Platform;
+  readonly prefer: Preference | undefined;
+  /** The user's own `VK_DRIVER_FILES` (or `VK_ICD_FILENAMES`, its name before Vulkan 1.3.207). */
+  readonly userDrivers: string | undefined;
+  /** Lavapipe's driver file, where Mesa is installed. */
+  readonly lavapipe: string | undefined;
+  /** Whether a packaged SwiftShader fits this machine. */
+  readonly swiftShader: boolean;
+}
+
+/** One way to an adapter: which drivers Vulkan shall see, and what is taken if it comes. */
+export interface Attempt {
+  readonly drivers: "all" | "lavapipe" | "swiftshader" | "user" | "none";
+  readonly accepts: readonly AdapterKind[];
+}
+
+const ANY: readonly AdapterKind[] = ["gpu", "lavapipe", "swiftshader", "software"];
+
+/** The ways to try, best first; empty where what was asked for cannot be had. */
+export function attempts(at: Surroundings): readonly Attempt[] {
+  const { platform, prefer, userDrivers, lavapipe, swiftShader } = at;
+  if (prefer === "null") return [{ drivers: "none", accepts: ["null"] }];
+  if (userDrivers !== undefined) return [{ drivers: "user", accepts: prefer ? [prefer] : ANY }];
+  if (prefer === "gpu") return [{ drivers: "all", accepts: ["gpu"] }];
+  if (prefer === "lavapipe") return lavapipe === undefined ? [] : [{ drivers: "lavapipe", accepts: ["lavapipe"] }];
+  if (prefer === "swiftshader") return swiftShader ? [{ drivers: "swiftshader", accepts: ["swiftshader"] }] : [];
+  prefer satisfies undefined;
+  if (platform !== "linux") return [{ drivers: "all", accepts: ANY }];
+  return [
+    { drivers: "all", accepts: ["gpu", "lavapipe"] },
+    ...(lavapipe === undefined ? [] : [{ drivers: "lavapipe", accepts: ["lavapipe"] } as const]),
+    ...(swiftShader ? [{ drivers: "swiftshader", accepts: ["swiftshader"] } as const] : []),
+    { drivers: "all", accepts: ANY },
+  ];
+}
+
+/**
+ * The best adapter of this machine: a real GPU, else Mesa's lavapipe, else SwiftShader from an optional dependency
+ * (Linux x64; needs neither root nor a system Vulkan). `prefer`, or else the variable `DINO_ADAPTER`, asks for one kind;
+ * a `VK_DRIVER_FILES` of the user's is left as it is. Throws one error that says what was tried and what to install.
+ */
+export async function chooseAdapter(options: { readonly prefer?: Preference } = {}): Promise<AdapterChoice> {
+  const prefer = options.prefer ?? preferenceOf(process.env.DINO_ADAPTER);
+  const archive = await findArchive();
+  const surroundings: Surroundings = {
+    platform: process.platform,
+    prefer,
+    userDrivers: userDrivers(),
+    lavapipe: findLavapipe(),
+    swiftShader: archive !== undefined,
+  };
+  const refusals: string[] = [];
+  for (const attempt of attempts(surroundings)) {
+    try {
+      const choice = await open(attempt, surroundings, archive);
+      if (attempt.accepts.includes(choice.kind)) return { ...choice, why: reason(choice.kind, surroundings, refusals) };
+      refusals.push(`${driversIn(attempt, surroundings)}: only ${adapterName(choice.adapter.info)}`);
+    } catch (error) {
+      refusals.push(`${driversIn(attempt, surroundings)}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new Error(noAdapter(surroundings, [...new Set(refusals)]));
+}
+
+/** Reads `DINO_ADAPTER`; throws for a value that names no kind of adapter. */
+export function preferenceOf(variable: string | undefined): Preference | undefined {
+  if (variable === undefined || variable === "") return undefined;
+  const found = PREFERENCES.find((preference) => preference === variable);
+  if (!found) throw new Error(`DINO_ADAPTER=${variable}: expected one of ${PREFERENCES.join(", ")}`);
+  return found;
+}
+
+/** Why this kind was taken; `refusals` are what better ones said. */
+export function reason(kind: AdapterKind, at: Surroundings, refusals: readonly string[]): string {
+  const said = refusals.length === 0 ? "" : ` (${refusals.join("; ")})`;
+  if (at.userDrivers !== undefined && kind !== "null") return `VK_DRIVER_FILES names ${at.userDrivers}`;
+  if (at.prefer !== undefined) return `${at.prefer} was asked for`;
+  switch (kind) {
+    case "gpu":
+      return "a GPU of this machine";
+    case "lavapipe":
+      return `no GPU that Dawn accepts, and Mesa's lavapipe is installed${said}`;
+    case "swiftshader":
+      return `neither a GPU nor a lavapipe that Dawn accepts; SwiftShader comes with ${at.swiftShader ? "the npm package" : "the system"}${said}`;
+    case "software":
+      return `no GPU that Dawn accepts; the system has a driver on the CPU${said}`;
+    case "null":
+      return "computes nothing";
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** The one error of a machine without a usable adapter. */
+export function noAdapter(at: Surroundings, refusals: readonly string[]): string {
+  const { prefer, userDrivers, platform } = at;
+  const tried = refusals.length === 0 ? "" : ` Tried ${refusals.join("; ")}.`;
+  const mesa = "mesa-vulkan-drivers 25 or newer (Debian 12: from bookworm-backports)";
+  if (userDrivers !== undefined) {
+    const asked = prefer === undefined ? "" : `${prefer} was asked for, and `;
+    return `adapter: ${asked}VK_DRIVER_FILES allows ${userDrivers} alone.${tried} Unset one of them`;
+  }
+  switch (prefer) {
+    case "gpu":
+      return `adapter: a GPU was asked for, and there is none that Dawn accepts.${tried} Install the vendor's driver${platform === "linux" ? " with its Vulkan part" : ""}`;
+    case "lavapipe":
+      return `adapter: lavapipe was asked for, and ${refusals.length === 0 ? `no lvp_icd.json is in ${ICD_FOLDERS.join(", ")}` : "Dawn does not accept what is installed"}.${tried} Install ${mesa}`;
+    case "swiftshader":
+      return `adapter: SwiftShader was asked for, and ${refusals.length === 0 ? "its optional npm package is not installed (it is for Linux x64)" : "it does not start"}.${tried} Run npm install --include=optional`;
+    case "null":
+    case undefined:
+      return `adapter: WebGPU finds no adapter here.${tried} Install the GPU vendor's driver${platform === "linux" ? `, or ${mesa} to compute on the CPU, or on Linux x64 the optional npm packages (npm install --include=optional)` : ""}`;
+    default:
+      return prefer satisfies never;
+  }
+}
+
+function driversIn(attempt: Attempt, at: Surroundings): string {
+  switch (attempt.drivers) {
+    case "all":
+      return "the system's drivers";
+    case "lavapipe":
+      return `lavapipe (${at.lavapipe ?? "not installed"})`;
+    case "swiftshader":
+      return "the packaged SwiftShader";
+    case "user":
+      return `VK_DRIVER_FILES (${at.userDrivers ?? "not set"})`;
+    case "none":
+      return "Dawn's null backend";
+    default:
+      return attempt.drivers satisfies never;
+  }
+}
+
+const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
+
+/** Lavapipe's driver file for this processor; distributions write lvp_icd.json or lvp_icd.x86_64.json. */
+function findLavapipe(): string | undefined {
+  if (process.platform !== "linux") return undefined;
+  const names = ["lvp_icd.json", `lvp_icd.${process.arch === "x64" ? "x86_64" : "aarch64"}.json`];
+  return ICD_FOLDERS.filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)))
+    .find((path) => names.some((name) => path.endsWith(`/${name}`)));
+}
+
+const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]; // the second one is what loaders before 1.3.207 read
+
+function userDrivers(): string | undefined {
+  if (process.platform !== "linux") return undefined;
+  return DRIVER_VARIABLES.map((name) => process.env[name]).find((value) => value !== undefined && value !== "");
+}
+
+const OPTIONS = [
+  // subgroup matrices count as unsafe, and so does f16 on NVIDIA under Vulkan
+  "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
+  "disable-dawn-features=timestamp_quantization", // rounds to 65.5 us otherwise
+];
+
+/**
+ * Every GPU object of the process by the drivers it sees. Kept for good: a device whose GPU object has been collected crashes
+ * the process (webgpu 0.6.2), while one that is kept does not hold the process up.
+ */
+const opened = new Map<string, GPU>();
+
+async function open(
+  { drivers }: Attempt,
+  { lavapipe }: Surroundings,
+  archive: Archive | undefined,
+): Promise<Omit<AdapterChoice, "why">> {
+  Object.assign(globalThis, globals); // GPUBufferUsage and its like, which a browser has already
+  if (drivers !== "none") await provideLoader(archive);
+  const driverFile =
+    drivers === "lavapipe" ? lavapipe : drivers === "swiftshader" ? (await unpackSwiftShader(archive!)).icd : undefined;
+  const environment = {
+    XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), // some drivers complain where it is not set
+    ...(driverFile === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, driverFile]))),
+  };
+  const key = driverFile ?? drivers;
+  const gpu = opened.get(key) ?? create(drivers === "none" ? [...OPTIONS, "backend=null"] : OPTIONS);
+  opened.set(key, gpu);
+
+  // Vulkan reads its variables, and Dawn writes its complaints, before requestAdapter returns its promise.
+  const { result, complaints } = await capturingStderr(() =>
+    inEnvironment(environment, () => gpu.requestAdapter({ powerPreference: "high-performance" })),
+  );
+  const adapter = await result;
+  if (!adapter) throw new Error(firstComplaint(complaints) ?? "no adapter");
+  return { gpu, adapter, kind: adapterKind(adapter.info) };
+}
+
+/** Makes a Vulkan loader known to Dawn, which opens libvulkan.so.1 by that name: the system's, else the packaged one. */
+async function provideLoader(archive: Archive | undefined): Promise<void> {
+  if (process.platform !== "linux" || !archive) return;
+  const { default: koffi } = await import("koffi");
+  try {
+    koffi.load("libvulkan.so.1");
+  } catch {
+    koffi.load((await unpackSwiftShader(archive)).loader);
+  }
+}
+
+/** Runs a synchronous function with some environment variables set, then puts them back. */
+function inEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () => T): T {
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, variables);
+  try {
+    return fn();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Reflect.deleteProperty(process.env, name);
+      else process.env[name] = value;
+    }
+  }
+}
+
+/** What native code says about itself: Dawn tells only stderr why it refuses a driver. */
+async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; readonly complaints: string }> {
+  if (process.platform !== "linux") return { result: fn(), complaints: "" };
+  const { default: koffi } = await import("koffi");
+  const libc = koffi.load(null);
+  const dup = libc.func("int dup(int)") as (fd: number) => number;
+  const dup2 = libc.func("int dup2(int, int)") as (from: number, to: number) => number;
+  const folder = mkdtempSync(join(tmpdir(), "dino-webgpu-"));
+  const path = join(folder, "stderr");
+  const file = openSync(path, "w");
+  const stderr = dup(2);
+  dup2(file, 2);
+  try {
+    const result = fn();
+    return { result, complaints: readFileSync(path, "utf8") };
+  } finally {
+    dup2(stderr, 2);
+    closeSync(stderr);
+    closeSync(file);
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The line in which Dawn says why there is no adapter. */
+function firstComplaint(complaints: string): string | undefined {
+  return complaints
+    .split("\n")
+    .find((line) => line.startsWith("Warning: ") && !line.includes("artificially reduced"))
+    ?.replace("Warning: ", "");
+}

@@ -1,0 +1,110 @@
+/** What stands behind an adapter. Kernels choose their variants by it; "software" is a driver on the CPU that has no other name here. */
+export type AdapterKind = "gpu" | "lavapipe" | "swiftshader" | "software" | "null";
+
+/** An opened GPU device, its abilities and the shader texts of the engine. */
+export interface Device extends Disposable {
+  readonly gpu: GPUDevice;
+  readonly adapterKind: AdapterKind;
+  /** For people: what the driver calls itself. */
+  readonly name: string;
+  readonly limits: GPUSupportedLimits;
+  /** WebGPU's feature names, such as "shader-f16". */
+  readonly features: ReadonlySet<string>;
+  /** Text of `shaders/NAME.wgsl`; throws for an unknown name. */
+  readonly shaders: (name: string) => string;
+  /** The first thing that went wrong outside any call: an uncaptured error, a lost device, or what `fail` reported. */
+  readonly failure: () => Error | undefined;
+  /** Remembers an error that cannot be thrown where it arises; only the first one counts. */
+  readonly fail: (error: Error) => void;
+}
+
+export interface DeviceOptions {
+  readonly shaders: (name: string) => string;
+}
+
+/** Asked for at the most that the adapter offers; all others stay at WebGPU's defaults. */
+const LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupsPerDimension",
+] as const satisfies readonly (keyof GPUSupportedLimits)[];
+
+/** Asked for where the adapter has them; no kernel may need one without another that does without. */
+const FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"] as const;
+
+/**
+ * Opens an adapter at its own limits and with the features the engine can use; an adapter opens once.
+ * Throws what the adapter refuses. Knows nothing of Node, so that a browser runs it too.
+ */
+export async function createDevice(adapter: GPUAdapter, { shaders }: DeviceOptions): Promise<Device> {
+  const { info } = adapter;
+  const name = adapterName(info);
+  const features = FEATURES.filter((feature) => adapter.features.has(feature));
+  const gpu = await adapter
+    .requestDevice({
+      requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
+      requiredFeatures: features as GPUFeatureName[], // subgroup matrices are not in WebGPU's own list yet
+    })
+    .catch((error: unknown) => {
+      throw new Error(`${name}: no device: ${message(error)}`, { cause: error });
+    });
+
+  let failure: Error | undefined;
+  const fail = (error: Error) => void (failure ??= error);
+  gpu.addEventListener("uncapturederror", (event) => {
+    event.preventDefault(); // thrown by the next run or read, so a browser need not print it too
+    fail(new Error(`${name}: ${event.error.message.trim()}`));
+  });
+  void gpu.lost.then(({ reason, message }) => {
+    const why = [reason === "unknown" ? "" : ` (${reason})`, message && `: ${message.trim()}`].join("");
+    fail(new Error(`${name}: the device was lost${why}`));
+  });
+
+  return {
+    gpu,
+    adapterKind: adapterKind(info),
+    name,
+    limits: gpu.limits,
+    features: gpu.features,
+    shaders,
+    failure: () => failure,
+    fail,
+    [Symbol.dispose]() {
+      fail(new Error(`${name}: the device was disposed`));
+      gpu.destroy();
+    },
+  };
+}
+
+/** Throws when something went wrong on the device since it was opened. */
+export function throwIfFailed(device: Device): void {
+  const failure = device.failure();
+  if (failure) throw new Error(failure.message, { cause: failure });
+}
+
+/** Which kind of driver an adapter's own words belong to. */
+export function adapterKind(info: GPUAdapterInfo): AdapterKind {
+  if (info.device === "null-backend") return "null";
+  if (info.architecture === "swiftshader") return "swiftshader";
+  if (/^(llvmpipe|lavapipe)/i.test(info.description)) return "lavapipe";
+  return info.isFallbackAdapter ? "software" : "gpu";
+}
+
+/** The words of a driver that tell one adapter from another: its card where it has one, and its version. */
+export function adapterName(info: GPUAdapterInfo): string {
+  const kind = adapterKind(info);
+  const words = kind === "gpu" ? [info.device, info.description] : [info.description || info.device];
+  const known = words.filter((word) => word !== "");
+  if (known.length === 0) known.push(info.vendor, info.architecture);
+  return known.filter((word) => word !== "").join(", ") || kind;
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message.trim() : String(error);
+}
