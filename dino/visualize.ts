@@ -1,0 +1,79 @@
+/** Self-attention of the cls token, as the official visualisation script reads it. */
+
+/**
+ * What the cls token attends to: attention of one image [heads, tokens, tokens] -> [heads, patches], patches = tokens - 1.
+ * Throws unless the sizes fit.
+ */
+export function clsAttention(attention: Float32Array, heads: number, tokens: number): Float32Array {
+  if (attention.length !== heads * tokens * tokens) {
+    const expected = `[${heads}, ${tokens}, ${tokens}]`;
+    throw new Error(`clsAttention: expected ${expected}, ${heads * tokens * tokens} values, got ${attention.length}`);
+  }
+  const patches = tokens - 1;
+  const row = new Float32Array(heads * patches);
+  for (let head = 0; head < heads; head++) {
+    const from = head * tokens * tokens + 1;
+    row.set(attention.subarray(from, from + patches), head * patches);
+  }
+  return row;
+}
+
+export interface MaskOptions {
+  /** The cls token's attention, [heads, patches]; see clsAttention. */
+  readonly attention: Float32Array;
+  readonly heads: number;
+  /** Which share of each head's mass to keep, above 0 to 1: the script's `--threshold`. */
+  readonly share: number;
+}
+
+/**
+ * For each head the fewest patches that hold the share of its mass: [heads, patches] -> [heads, patches] of 0 and 1.
+ * Values are sorted upwards, normalised and cumulated, and kept where the sum exceeds 1 - share. Throws for a share out
+ * of range. https://github.com/facebookresearch/dino/blob/main/visualize_attention.py
+ */
+export function attentionMask({ attention, heads, share }: MaskOptions): Uint8Array {
+  if (!(share > 0 && share <= 1)) throw new Error(`attentionMask share: expected above 0 to 1, got ${share}`);
+  const patches = attention.length / heads;
+  if (!Number.isInteger(patches)) {
+    throw new Error(`attentionMask: expected [${heads}, patches], but ${heads} does not divide ${attention.length}`);
+  }
+  const mask = new Uint8Array(attention.length);
+  for (let head = 0; head < heads; head++) {
+    const values = attention.subarray(head * patches, (head + 1) * patches);
+    const upwards = Array.from(values.keys()).sort((a, b) => values[a]! - values[b]! || a - b);
+    const mass = values.reduce((sum, value) => sum + value, 0);
+    let cumulated = 0;
+    for (const patch of upwards) {
+      cumulated += values[patch]! / mass;
+      if (cumulated > 1 - share) mask[head * patches + patch] = 1;
+    }
+  }
+  return mask;
+}
+
+export interface BlowUpOptions<Values extends Float32Array | Uint8Array> {
+  /** Any number of maps, [maps, rows, cols]. */
+  readonly maps: Values;
+  readonly rows: number;
+  readonly cols: number;
+  /** Pixels a patch, in both directions. */
+  readonly factor: number;
+}
+
+/** Nearest-neighbour enlargement: [maps, rows, cols] -> [maps, rows * factor, cols * factor]. */
+export function blowUp<Values extends Float32Array | Uint8Array>(options: BlowUpOptions<Values>): Values {
+  const { maps, rows, cols, factor } = options;
+  const height = (maps.length / cols) * factor;
+  const width = cols * factor;
+  if (!Number.isInteger(maps.length / (rows * cols)) || !Number.isInteger(factor) || factor < 1) {
+    throw new Error(
+      `blowUp: expected [maps, ${rows}, ${cols}] and a whole factor, got ${maps.length} values, ${factor}`,
+    );
+  }
+  const out = maps instanceof Uint8Array ? new Uint8Array(height * width) : new Float32Array(height * width);
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor(y / factor) * cols;
+    for (let x = 0; x < width; x++) out[y * width + x] = maps[row + Math.floor(x / factor)]!;
+  }
+  return out as Values;
+}
