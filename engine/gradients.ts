@@ -1,0 +1,83 @@
+import { copy, fill } from "./ops/fill.js";
+import { add } from "./ops/add.js";
+import type { Layout, Params } from "./params.js";
+import { owner } from "./plan.js";
+import { recording, transient } from "./recording.js";
+import { BYTES_PER_ELEMENT, expectShape, sizeOf, type Tensor } from "./tensor.js";
+
+/**
+ * The gradients of `y` with respect to each of `wrt`, given `dy` of the shape of `y`.
+ * Walks the tape backwards; undefined where `y` does not depend on a tensor.
+ */
+export function gradients(y: Tensor, dy: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)[] {
+  const { tape } = recording("gradients");
+  expectShape("gradients dy", dy, y.shape);
+  const depends = new Set<Tensor>(wrt);
+  for (const { output, inputs } of tape) if (inputs.some((x) => depends.has(x))) depends.add(output);
+
+  const found = new Map<Tensor, Tensor>([[y, dy]]);
+  for (const { output, inputs, backward } of [...tape].reverse()) {
+    const dOutput = found.get(output);
+    if (!dOutput || !depends.has(output)) continue;
+    const dInputs = backward(dOutput);
+    inputs.forEach((x, i) => {
+      const dx = dInputs[i];
+      if (!dx || !depends.has(x)) return;
+      expectShape("gradients: a backward's result", dx, x.shape);
+      const earlier = found.get(x);
+      found.set(x, earlier ? add(earlier, dx) : dx);
+    });
+  }
+  return wrt.map((x) => found.get(x));
+}
+
+/** Gradients of all parameters in one flat tensor, laid out as the parameters are. */
+export interface Gradients {
+  readonly layout: Layout;
+  readonly flat: Tensor;
+}
+
+/**
+ * The gradients of a scalar `loss` with respect to every trainable parameter, in one flat tensor.
+ * Throws where a trainable parameter does not reach the loss.
+ */
+export function parameterGradients(loss: Tensor, params: Params): Gradients {
+  expectShape("parameterGradients loss", loss, []);
+  const { layout, tensors } = params;
+  const trainable = layout.entries.filter((entry) => entry.trainable);
+  const found = gradients(
+    loss,
+    fill([], 1),
+    trainable.map(({ name }) => tensors[name]!),
+  );
+  const flat = transient([layout.size]);
+  const unused = trainable.filter((_, i) => !found[i]);
+  if (unused.length > 0) {
+    throw new Error(`parameterGradients: the loss does not depend on ${unused.map(({ name }) => name).join(", ")}`);
+  }
+  trainable.forEach(({ offset, shape }, i) => {
+    const part: Tensor = { ...flat, shape, offset: offset * BYTES_PER_ELEMENT };
+    if (!moveInto(found[i]!, part)) copy(found[i]!, part);
+  });
+  for (const { offset, shape, trainable } of layout.entries) {
+    if (!trainable) fill(shape, 0, { ...flat, shape, offset: offset * BYTES_PER_ELEMENT });
+  }
+  return { layout, flat };
+}
+
+/**
+ * Makes the kernel that wrote `x` write into `part` of the flat gradients instead, which saves a copy.
+ * Only for a transient of its own that nobody reads: reading and writing one buffer in one dispatch is refused.
+ */
+function moveInto(x: Tensor, part: Tensor): boolean {
+  const { storage } = x;
+  if (storage.kind !== "transient" || part.storage.kind !== "transient") return false;
+  if (storage.inside || x.offset !== 0 || storage.bytes !== sizeOf(x.shape) * BYTES_PER_ELEMENT) return false;
+  for (const { kernel, tensors } of recording("gradients").dispatches) {
+    for (const { name, access } of kernel.bindings) {
+      if (access !== "write" && owner(tensors[name]!.storage) === storage) return false;
+    }
+  }
+  storage.inside = { storage: part.storage, offset: part.offset };
+  return true;
+}

@@ -1,0 +1,23 @@
+/** What a program built on the engine may import; `node.ts` beside it opens a device under Node. */
+export type { Device } from "./device.js";
+export { gradients, type Gradients, parameterGradients } from "./gradients.js";
+export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";
+export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
+export { evaluate, type KernelTime, type NonFinite, type Program, record } from "./program.js";
+export { reshape, stopGradient } from "./recording.js";
+export { type Shape, sizeOf, type Tensor } from "./tensor.js";
+export { encodeSafetensors, parseSafetensors, type SafeTensor } from "./safetensors.js";
+
+export { add } from "./ops/add.js";
+export { concat, slice } from "./ops/concat.js";
+export { dropPath } from "./ops/drop-path.js";
+export { copy, fill } from "./ops/fill.js";
+export { gelu } from "./ops/gelu.js";
+export { layernorm } from "./ops/layernorm.js";
+export { logSoftmax } from "./ops/log-softmax.js";
+export { linear, matmul } from "./ops/matmul.js";
+export { mul, scale } from "./ops/mul.js";
+export { l2Normalize, scaleRows, weightNormLinear } from "./ops/normalize.js";
+export { patches } from "./ops/patches.js";
+export { softmax } from "./ops/softmax.js";
+export { mean, repeat, sum, sumLeading } from "./ops/sum.js";

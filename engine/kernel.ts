@@ -1,0 +1,259 @@
+import type { Device } from "./device.js";
+import { type Dispatch, recording } from "./recording.js";
+import { bytesOf, type DType, formatShape, type Tensor } from "./tensor.js";
+
+/** Workgroups along x, y and z; an axis holds 65535 at most. */
+export type Grid = readonly [number, number, number];
+
+export const MAX_GROUPS_PER_AXIS = 65535;
+
+type Access = "read" | "write" | "update";
+
+interface Binding {
+  readonly name: string;
+  readonly access: Access;
+}
+
+/** A WGSL file and what its declaration says of it. */
+export interface Kernel {
+  readonly file: string;
+  readonly bindings: readonly Binding[];
+  readonly constants: readonly string[];
+}
+
+interface Declaration<Names extends string, Constants extends string> {
+  /** Bindings that are only read. */
+  readonly reads: readonly Names[];
+  /** Bindings that are written in full before anybody reads them. */
+  readonly writes: readonly Names[];
+  /** Bindings that are read and written, or written in part. */
+  readonly updates?: readonly Names[];
+  readonly constants: readonly Constants[];
+}
+
+const declared: Kernel[] = [];
+
+/** Every kernel that a module declared so far. */
+export function kernels(): readonly Kernel[] {
+  return declared;
+}
+
+/**
+ * Declares `shaders/FILE.wgsl` as a function that notes one dispatch of it in the running recording.
+ * Binding names are the WGSL names; file and declaration are compared when the kernel is first compiled.
+ */
+export function kernel<const Names extends string, const Constants extends string>(
+  file: string,
+  declaration: Declaration<Names, Constants>,
+): (tensors: Readonly<Record<Names, Tensor>>, constants: Readonly<Record<Constants, number>>, grid: Grid) => void {
+  const bindings: Binding[] = [
+    ...declaration.reads.map((name) => ({ name, access: "read" as const })),
+    ...declaration.writes.map((name) => ({ name, access: "write" as const })),
+    ...(declaration.updates ?? []).map((name) => ({ name, access: "update" as const })),
+  ];
+  const self: Kernel = { file, bindings, constants: declaration.constants };
+  declared.push(self);
+  return (tensors, constants, grid) => {
+    const { device, dispatches } = recording(file);
+    const dispatch: Dispatch = { kernel: self, tensors, constants, grid };
+    checkDispatch(device, dispatch);
+    for (const { name, access } of bindings) {
+      const { storage } = tensors[name as Names];
+      if (access !== "read" && storage.kind === "transient" && storage.label === "unwritten")
+        storage.label = `${file} ${name}`;
+    }
+    dispatches.push(dispatch);
+  };
+}
+
+function checkDispatch(device: Device, { kernel, tensors, constants, grid }: Dispatch): void {
+  for (const { name, access } of kernel.bindings) {
+    const x = tensors[name]!;
+    const limit = device.limits.maxStorageBufferBindingSize;
+    if (bytesOf(x) > limit) {
+      throw new Error(
+        `${kernel.file}: ${name} ${formatShape(x.shape)} needs ${bytesOf(x)} bytes in one binding; ` +
+          `${device.name} binds at most ${limit}. Use a smaller batch, image or number of prototypes`,
+      );
+    }
+    if (x.storage.kind === "resident" && x.storage.device !== device) {
+      throw new Error(`${kernel.file}: ${name} (${x.storage.label}) belongs to another device`);
+    }
+    if (access === "write" && x.storage.kind === "transient" && x.storage.inside) {
+      throw new Error(`${kernel.file}: ${name} was placed inside the flat gradients and can't be written again`);
+    }
+  }
+  for (const name of kernel.constants) {
+    if (!Number.isFinite(constants[name])) throw new Error(`${kernel.file}: constant ${name} is ${constants[name]}`);
+  }
+  if (!grid.every((groups) => Number.isInteger(groups) && groups >= 1 && groups <= MAX_GROUPS_PER_AXIS)) {
+    throw new Error(`${kernel.file}: grid [${grid.join(", ")}] leaves 1..${MAX_GROUPS_PER_AXIS} workgroups an axis`);
+  }
+}
+
+/** A grid of `groups` workgroups folded over x and y; kernels compute `group.y * grid.x + group.x` and guard the rest. */
+export function grid(groups: number): Grid {
+  if (groups <= MAX_GROUPS_PER_AXIS) return [groups, 1, 1];
+  const y = Math.ceil(groups / MAX_GROUPS_PER_AXIS);
+  return [Math.ceil(groups / y), y, 1];
+}
+
+/** Threads of a workgroup in kernels that work element by element. */
+const ELEMENT_LANES = 64;
+
+/** The grid of a kernel with one thread an element and 64 threads a workgroup. */
+export function elementGrid(elements: number): Grid {
+  return grid(Math.ceil(elements / ELEMENT_LANES));
+}
+
+/** A compiled specialisation of a kernel. */
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  readonly bindings: Readonly<Record<string, FoundBinding>>;
+}
+
+interface Compiled {
+  readonly module: GPUShaderModule;
+  readonly layout: GPUBindGroupLayout;
+  readonly pipelineLayout: GPUPipelineLayout;
+  readonly bindings: Readonly<Record<string, FoundBinding>>;
+}
+
+interface Cache {
+  readonly modules: Map<string, Promise<Compiled>>;
+  readonly pipelines: Map<string, Promise<Pipeline>>;
+}
+
+const caches = new WeakMap<GPUDevice, Cache>();
+
+function cacheOf(device: Device): Cache {
+  let cache = caches.get(device.gpu);
+  if (!cache) caches.set(device.gpu, (cache = { modules: new Map(), pipelines: new Map() }));
+  return cache;
+}
+
+/** Number of pipelines compiled on a device so far. */
+export function pipelineCount(device: Device): number {
+  return cacheOf(device).pipelines.size;
+}
+
+/** The pipeline of a kernel with these constants; compiled once per device. Throws `file.wgsl:line:col message`. */
+export function pipelineOf(
+  device: Device,
+  kernel: Kernel,
+  constants: Readonly<Record<string, number>>,
+): Promise<Pipeline> {
+  const { modules, pipelines } = cacheOf(device);
+  const key = `${kernel.file} ${kernel.constants.map((name) => constants[name]).join(" ")}`;
+  let pipeline = pipelines.get(key);
+  if (!pipeline) {
+    let compiled = modules.get(kernel.file);
+    if (!compiled) modules.set(kernel.file, (compiled = compileModule(device, kernel)));
+    pipelines.set(key, (pipeline = specialise(device, kernel, constants, compiled)));
+  }
+  return pipeline;
+}
+
+async function specialise(
+  device: Device,
+  kernel: Kernel,
+  constants: Readonly<Record<string, number>>,
+  compiling: Promise<Compiled>,
+): Promise<Pipeline> {
+  const { module, layout, pipelineLayout, bindings } = await compiling;
+  try {
+    const pipeline = await device.gpu.createComputePipelineAsync({
+      label: kernel.file,
+      layout: pipelineLayout,
+      compute: { module, constants: Object.fromEntries(kernel.constants.map((name) => [name, constants[name]!])) },
+    });
+    return { pipeline, layout, bindings };
+  } catch (error) {
+    const given = kernel.constants.map((name) => `${name} = ${constants[name]}`).join(", ");
+    throw new Error(`${kernel.file}.wgsl with ${given}: ${String(error)}`, { cause: error });
+  }
+}
+
+async function compileModule(device: Device, kernel: Kernel): Promise<Compiled> {
+  const { code, locate } = assemble(device, kernel.file);
+  const found = parseBindings(code);
+  checkDeclaration(kernel, found);
+  device.gpu.pushErrorScope("validation");
+  const module = device.gpu.createShaderModule({ label: kernel.file, code });
+  const scope = device.gpu.popErrorScope();
+  const { messages } = await module.getCompilationInfo();
+  const error = messages.find((message) => message.type === "error");
+  if (error) throw new Error(`${locate(error.lineNum)}:${error.linePos} ${error.message}`);
+  const invalid = await scope;
+  if (invalid) throw new Error(`${kernel.file}.wgsl: ${invalid.message}`);
+  const layout = device.gpu.createBindGroupLayout({
+    label: kernel.file,
+    entries: found.map(({ number, writable }) => ({
+      binding: number,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: { type: writable ? "storage" : "read-only-storage" },
+    })),
+  });
+  const pipelineLayout = device.gpu.createPipelineLayout({ bindGroupLayouts: [layout] });
+  return {
+    module,
+    layout,
+    pipelineLayout,
+    bindings: Object.fromEntries(found.map((binding) => [binding.name, binding])),
+  };
+}
+
+/** A file with its includes appended, so that line numbers stay the file's own; `locate` names a line of the whole. */
+function assemble(device: Device, file: string): { readonly code: string; readonly locate: (line: number) => string } {
+  const parts: { file: string; firstLine: number }[] = [];
+  let code = "";
+  let lines = 0;
+  const append = (name: string) => {
+    const text = device.shaders(name);
+    parts.push({ file: name, firstLine: lines });
+    code += text + "\n";
+    lines += text.split("\n").length;
+    for (const [, included] of text.matchAll(/^\/\/ include (\S+)$/gm)) {
+      if (!parts.some((part) => part.file === included)) append(included!);
+    }
+  };
+  append(file);
+  const locate = (line: number) => {
+    const part = parts.findLast(({ firstLine }) => firstLine < line)!;
+    return `${part.file}.wgsl:${line - part.firstLine}`;
+  };
+  return { code, locate };
+}
+
+/** A storage binding as the file declares it. */
+interface FoundBinding {
+  readonly name: string;
+  readonly number: number;
+  readonly writable: boolean;
+  readonly dtype: DType;
+}
+
+const BINDING =
+  /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:\s*array<(\w+)(?:<(\w+)>)?>/g;
+
+function parseBindings(code: string): FoundBinding[] {
+  return [...code.matchAll(BINDING)].map(([, number, access, name, type, inner]) => ({
+    name: name!,
+    number: Number(number),
+    writable: access === "read_write",
+    dtype: /u$|u32$/.test(inner ?? type!) ? "u32" : "f32",
+  }));
+}
+
+function checkDeclaration(kernel: Kernel, found: readonly FoundBinding[]): void {
+  const inFile = found.map(({ name, writable }) => `${writable ? "read_write" : "read"} ${name}`);
+  const inDeclaration = kernel.bindings.map(
+    ({ name, access }) => `${access === "read" ? "read" : "read_write"} ${name}`,
+  );
+  if ([...inFile].sort().join() !== [...inDeclaration].sort().join()) {
+    throw new Error(
+      `${kernel.file}.wgsl binds [${inFile.join(", ")}], but its declaration says [${inDeclaration.join(", ")}]`,
+    );
+  }
+}

@@ -1,0 +1,17 @@
+import { elementGrid, kernel } from "../kernel.js";
+import { transient } from "../recording.js";
+import { type Shape, sizeOf, type Tensor } from "../tensor.js";
+
+const filling = kernel("fill", { reads: [], writes: ["out"], constants: ["VALUE"] });
+const copying = kernel("copy", { reads: ["x"], writes: ["out"], constants: [] });
+
+/** A tensor of one repeated number, in `out` where it is given. */
+export function fill(shape: Shape, value: number, out: Tensor = transient(shape)): Tensor {
+  filling({ out }, { VALUE: value }, elementGrid(sizeOf(shape)));
+  return out;
+}
+
+/** Copies the elements of `x` into `out` of the same number of elements; not differentiable. */
+export function copy(x: Tensor, out: Tensor): void {
+  copying({ x, out }, {}, elementGrid(sizeOf(out.shape)));
+}

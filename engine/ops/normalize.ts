@@ -1,0 +1,52 @@
+import { elementGrid, grid, kernel } from "../kernel.js";
+import { differentiable, transient } from "../recording.js";
+import { axes, expectShape, sizeOf, type Tensor } from "../tensor.js";
+import { linear } from "./matmul.js";
+
+const forward = kernel("normalize", { reads: ["x"], writes: ["y", "lengths"], constants: ["ROWS", "COLS", "EPSILON"] });
+const backward = kernel("normalize-backward", {
+  reads: ["y", "lengths", "dy"],
+  writes: ["dx"],
+  constants: ["ROWS", "COLS", "EPSILON"],
+});
+const scaling = kernel("scale-rows", { reads: ["x", "factors"], writes: ["y"], constants: [] });
+const scalingBackward = kernel("scale-rows-backward", {
+  reads: ["x", "dy"],
+  writes: ["dFactors"],
+  constants: ["ROWS", "COLS"],
+});
+
+/** Rows of Euclidean length one: [..., cols] -> [..., cols]; rows shorter than epsilon are divided by epsilon. */
+export function l2Normalize(x: Tensor, epsilon = 1e-12): Tensor {
+  const { rows, cols } = axes("l2Normalize x", x, "...rows", "cols");
+  const y = transient(x.shape);
+  const lengths = transient([rows]);
+  const constants = { ROWS: rows, COLS: cols, EPSILON: epsilon };
+  forward({ x, y, lengths }, constants, grid(rows));
+  return differentiable(y, [x], (dy) => {
+    const dx = transient(x.shape);
+    backward({ y, lengths, dy, dx }, constants, grid(rows));
+    return [dx];
+  });
+}
+
+/** Every row of x times its own factor: x [rows, ...], factors [rows] or [rows, 1] -> [rows, ...]. */
+export function scaleRows(x: Tensor, factors: Tensor): Tensor {
+  const rows = x.shape[0] ?? 1;
+  expectShape("scaleRows factors", factors, factors.shape.length === 2 ? [rows, 1] : [rows]);
+  const y = transient(x.shape);
+  scaling({ x, factors, y }, {}, elementGrid(sizeOf(x.shape)));
+  return differentiable(y, [x, factors], (dy) => {
+    const dFactors = transient(factors.shape);
+    scalingBackward({ x, dy, dFactors }, { ROWS: rows, COLS: sizeOf(x.shape) / rows }, grid(rows));
+    return [scaleRows(dy, factors), dFactors];
+  });
+}
+
+/**
+ * Linear layer whose weight rows are directions times lengths, y = x (lengths * directions / |directions|)ᵀ:
+ * x [..., in], directions [out, in], lengths [out, 1] -> [..., out]. Salimans & Kingma 2016, eq. 2 (https://arxiv.org/abs/1602.07868).
+ */
+export function weightNormLinear(x: Tensor, directions: Tensor, lengths: Tensor): Tensor {
+  return linear(x, scaleRows(l2Normalize(directions), lengths));
+}

@@ -1,0 +1,59 @@
+import { elementGrid, grid, kernel } from "../kernel.js";
+import { differentiable, transient } from "../recording.js";
+import { type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { scale } from "./mul.js";
+
+const columns = kernel("sum-rows", { reads: ["x"], writes: ["out"], constants: ["ROWS", "COLS", "PARTS"] });
+const elements = kernel("sum", { reads: ["x"], writes: ["out"], constants: [] });
+const repeating = kernel("repeat", { reads: ["x"], writes: ["out"], constants: [] });
+
+/** Into how many runs of rows a sum over rows is cut, so that there is work for many threads. */
+export function rowParts(rows: number): number {
+  return rows <= 32 ? 1 : Math.ceil(Math.sqrt(rows));
+}
+
+/** Column sums: [rows, cols] -> [1, cols], in fixed order: runs of rows first, then the runs. */
+function sumRows(x: Tensor, rows: number, cols: number): Tensor {
+  if (cols === 1) return sum(x);
+  const parts = rowParts(rows);
+  const out = transient([parts, cols]);
+  columns({ x, out }, { ROWS: rows, COLS: cols, PARTS: parts }, grid(parts * Math.ceil(cols / 64)));
+  return parts === 1 ? out : sumRows(out, parts, cols);
+}
+
+/** The sum over all leading axes: [..., ...shape] -> shape; the adjoint of `repeat`. */
+export function sumLeading(x: Tensor, shape: Shape): Tensor {
+  const cols = sizeOf(shape);
+  const rows = sizeOf(x.shape) / cols;
+  const total = rows === 1 ? x : sumRows(x, rows, cols);
+  const y: Tensor = { ...total, shape };
+  return differentiable(y, [x], (dy) => [repeat(dy, x.shape)]);
+}
+
+/** x over and over along new leading axes: [...] -> shape, which ends in the shape of x. */
+export function repeat(x: Tensor, shape: Shape): Tensor {
+  const out = transient(shape);
+  repeating({ x, out }, {}, elementGrid(sizeOf(shape)));
+  return differentiable(out, [x], (dy) => [sumLeading(dy, x.shape)]);
+}
+
+/** Elements that one workgroup of `sum.wgsl` takes. */
+const ELEMENTS_PER_GROUP = 4096;
+
+/** The sum of all elements, in fixed order: [...] -> []. */
+export function sum(x: Tensor): Tensor {
+  let total = x;
+  do {
+    const groups = Math.ceil(sizeOf(total.shape) / ELEMENTS_PER_GROUP);
+    const out = transient([groups]);
+    elements({ x: total, out }, {}, grid(groups));
+    total = out;
+  } while (sizeOf(total.shape) > 1);
+  const y: Tensor = { ...total, shape: [] };
+  return differentiable(y, [x], (dy) => [repeat(dy, x.shape)]);
+}
+
+/** The mean of all elements: [...] -> []. */
+export function mean(x: Tensor): Tensor {
+  return scale(sum(x), 1 / sizeOf(x.shape));
+}

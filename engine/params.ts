@@ -1,0 +1,116 @@
+import type { Device } from "./device.js";
+import { allocate, copyOut, upload } from "./memory.js";
+import {
+  BYTES_PER_ELEMENT,
+  checkShape,
+  formatShape,
+  type Resident,
+  type Shape,
+  sizeOf,
+  type Tensor,
+} from "./tensor.js";
+
+/** What a parameter is before it has memory. */
+export interface ParamSpec {
+  readonly name: string;
+  readonly shape: Shape;
+  /** False for what is saved and averaged but never trained (a fixed `weight_g`). */
+  readonly trainable: boolean;
+}
+
+export interface LayoutEntry extends ParamSpec {
+  /** First element in the flat buffer. */
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Where each parameter lies in a flat buffer; every one starts where a binding may start. */
+export interface Layout {
+  readonly entries: readonly LayoutEntry[];
+  /** Elements of the flat buffer, gaps included. */
+  readonly size: number;
+}
+
+/** One flat resident buffer; parameters are named views of it. */
+export interface Params {
+  readonly device: Device;
+  readonly layout: Layout;
+  /** The whole buffer `[layout.size]`; may be larger than one binding holds. */
+  readonly flat: Tensor;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  /** The parameter of that name; throws, naming what there is, where there is none. */
+  get(name: string): Tensor;
+  /** Writes every parameter. Throws on a missing or unknown name and on a wrong number of values. */
+  write(values: ReadonlyMap<string, ArrayLike<number>>): void;
+  /** Every parameter's numbers, in layout order. */
+  read(): Promise<Map<string, Float32Array>>;
+  [Symbol.dispose](): void;
+}
+
+/** Binding offsets are multiples of 256 bytes at most on every adapter. */
+const ALIGNMENT = 256 / BYTES_PER_ELEMENT;
+
+/** Lays parameters out one after another. Throws on a repeated name. */
+export function layoutOf(specs: readonly ParamSpec[]): Layout {
+  const names = new Set<string>();
+  let size = 0;
+  const entries = specs.map((spec) => {
+    checkShape(spec.name, spec.shape);
+    if (names.has(spec.name)) throw new Error(`layoutOf: parameter "${spec.name}" appears twice`);
+    names.add(spec.name);
+    const entry = { ...spec, offset: size, size: sizeOf(spec.shape) };
+    size += Math.ceil(entry.size / ALIGNMENT) * ALIGNMENT;
+    return entry;
+  });
+  return { entries, size };
+}
+
+/** Parameters of a layout, all zero; `label` names them in messages ("student"). */
+export function createParams(device: Device, layout: Layout, label: string): Params {
+  const buffer = allocate(device, layout.size * BYTES_PER_ELEMENT, label);
+  const view = (name: string, shape: Shape, offset: number): Tensor => {
+    const storage: Resident = { kind: "resident", device, buffer, label: `${label} ${name}` };
+    return { shape, dtype: "f32", storage, offset: offset * BYTES_PER_ELEMENT };
+  };
+  const flat = view("(all)", [layout.size], 0);
+  const tensors = Object.fromEntries(
+    layout.entries.map(({ name, shape, offset }) => [name, view(name, shape, offset)]),
+  );
+  return {
+    device,
+    layout,
+    flat,
+    tensors,
+    get(name) {
+      const found = tensors[name];
+      if (!found) throw new Error(`${label}: no parameter "${name}"; there are ${Object.keys(tensors).join(", ")}`);
+      return found;
+    },
+    write(values) {
+      const unknown = [...values.keys()].filter((name) => !(name in tensors));
+      const missing = layout.entries.filter(({ name }) => !values.has(name)).map(({ name }) => name);
+      if (unknown.length + missing.length > 0) {
+        throw new Error(`${label}: missing [${missing.join(", ")}], unknown [${unknown.join(", ")}]`);
+      }
+      for (const { name, shape, size } of layout.entries) {
+        const given = values.get(name)!;
+        if (given.length !== size)
+          throw new Error(`${label} ${name}: ${formatShape(shape)} takes ${size} values, got ${given.length}`);
+        upload(tensors[name]!, given);
+      }
+    },
+    async read() {
+      const staging = device.gpu.createBuffer({
+        size: buffer.size,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      });
+      try {
+        const all = await copyOut(device, buffer, 0, staging);
+        return new Map(layout.entries.map(({ name, offset, size }) => [name, all.slice(offset, offset + size)]));
+      } finally {
+        staging.destroy();
+      }
+    },
+    [Symbol.dispose]: () => buffer.destroy(),
+  };
+}

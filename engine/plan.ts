@@ -1,0 +1,113 @@
+import type { Dispatch, Recording } from "./recording.js";
+import { type Storage, type Tensor, type Transient } from "./tensor.js";
+
+/** Which dispatches stay, and which buffer each transient lives in. */
+export interface Plan {
+  readonly dispatches: readonly Dispatch[];
+  /** Size of each pooled buffer. */
+  readonly buffers: readonly number[];
+  readonly lifetimes: readonly Lifetime[];
+  /** Sum of `buffers`. */
+  readonly bytes: number;
+  /** What is live at the fullest dispatch: no plan can need less. */
+  readonly lowerBoundBytes: number;
+}
+
+/** The dispatches (first to last, inclusive) during which a transient holds numbers, and its buffer. */
+export interface Lifetime {
+  readonly storage: Transient;
+  readonly first: number;
+  readonly last: number;
+  readonly buffer: number;
+}
+
+/** The storage that owns the bytes: a transient placed inside another resolves to that one. */
+export function owner(storage: Storage): Storage {
+  return storage.kind === "transient" && storage.inside ? owner(storage.inside.storage) : storage;
+}
+
+/** Byte offset of a tensor from the start of its owner. */
+export function offsetInOwner({ storage, offset }: Tensor): number {
+  let bytes = offset;
+  for (let s = storage; s.kind === "transient" && s.inside; s = s.inside.storage) bytes += s.inside.offset;
+  return bytes;
+}
+
+/** Drops the dispatches nobody reads, then lets transients whose lifetimes do not meet share buffers. */
+export function plan(recorded: Recording, returned: readonly Tensor[]): Plan {
+  const dispatches = prune(recorded.dispatches, returned);
+  const spans = lifetimes(dispatches, returned);
+  const { buffers, placed } = share(spans);
+  return {
+    dispatches,
+    buffers,
+    lifetimes: placed,
+    bytes: buffers.reduce((sum, bytes) => sum + bytes, 0),
+    lowerBoundBytes: fullest(spans, dispatches.length),
+  };
+}
+
+/** Keeps what writes to resident memory, and what leads to it or to a returned tensor. */
+function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Dispatch[] {
+  const needed = new Set<Storage>(returned.map((x) => owner(x.storage)));
+  const kept: Dispatch[] = [];
+  for (const dispatch of dispatches.toReversed()) {
+    const { bindings } = dispatch.kernel;
+    const storageOf = (name: string) => owner(dispatch.tensors[name]!.storage);
+    const matters = bindings.some(
+      ({ name, access }) => access !== "read" && (storageOf(name).kind === "resident" || needed.has(storageOf(name))),
+    );
+    if (!matters) continue;
+    kept.push(dispatch);
+    for (const { name, access } of bindings) if (access !== "write") needed.add(storageOf(name));
+  }
+  return kept.reverse();
+}
+
+type Span = Omit<Lifetime, "buffer">;
+
+function lifetimes(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Span[] {
+  const spans = new Map<Transient, { storage: Transient; first: number; last: number }>();
+  dispatches.forEach(({ kernel, tensors }, index) => {
+    for (const { name, access } of kernel.bindings) {
+      const storage = owner(tensors[name]!.storage);
+      if (storage.kind !== "transient") continue;
+      const span = spans.get(storage);
+      if (span) span.last = index;
+      else if (access !== "read") spans.set(storage, { storage, first: index, last: index });
+      else throw new Error(`${kernel.file}: ${name} is read before any kernel has written it`);
+    }
+  });
+  for (const x of returned) {
+    const storage = owner(x.storage);
+    const span = storage.kind === "transient" ? spans.get(storage) : undefined;
+    if (span) span.last = dispatches.length;
+  }
+  return [...spans.values()];
+}
+
+/** Largest first, each into the smallest buffer that is free for its whole lifetime, or into a new one. */
+function share(spans: readonly Span[]): { buffers: number[]; placed: Lifetime[] } {
+  const buffers: { bytes: number; tenants: Span[] }[] = [];
+  const placed: Lifetime[] = [];
+  for (const span of [...spans].sort((a, b) => b.storage.bytes - a.storage.bytes || a.first - b.first)) {
+    const free = buffers.filter(({ tenants }) =>
+      tenants.every((tenant) => tenant.last < span.first || span.last < tenant.first),
+    );
+    const best = free.toSorted((a, b) => a.bytes - b.bytes)[0] ?? { bytes: span.storage.bytes, tenants: [] };
+    if (best.tenants.length === 0) buffers.push(best);
+    best.tenants.push(span);
+    placed.push({ ...span, buffer: buffers.indexOf(best) });
+  }
+  return { buffers: buffers.map(({ bytes }) => bytes), placed };
+}
+
+function fullest(spans: readonly Span[], dispatches: number): number {
+  const change = new Float64Array(dispatches + 2);
+  for (const { storage, first, last } of spans) {
+    change[first]! += storage.bytes;
+    change[last + 1]! -= storage.bytes;
+  }
+  let live = 0;
+  return change.reduce((most, bytes) => Math.max(most, (live += bytes)), 0);
+}

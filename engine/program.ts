@@ -1,0 +1,364 @@
+import { type Device, throwIfFailed } from "./device.js";
+import { elementGrid, type Grid, kernel, type Pipeline, pipelineOf } from "./kernel.js";
+import { allocate, copyOut } from "./memory.js";
+import { offsetInOwner, owner, plan, type Plan } from "./plan.js";
+import { type Dispatch, writeDown } from "./recording.js";
+import { bytesOf, formatShape, type Resident, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
+
+/** A recorded function that can be run again and again. */
+export interface Program<Names extends string = string> {
+  /** Submits every dispatch once; resolves when at most two runs are queued, throws if the device failed. */
+  run(): Promise<void>;
+  /** The numbers of a returned tensor after the latest run. */
+  read(name: Names): Promise<Float32Array>;
+  /** A returned scalar after the latest run; throws where the tensor has more than one element. */
+  readScalar(name: Names): Promise<number>;
+  /** Runs once, timing each dispatch: milliseconds per kernel, the costliest first. */
+  profile(): Promise<readonly KernelTime[]>;
+  /** Runs once and finds the first kernel that wrote a NaN or an infinity; undefined where all is finite. */
+  check(): Promise<NonFinite | undefined>;
+  /** The program as text: each dispatch with its shapes and buffer, then the totals. */
+  print(): string;
+  readonly dispatches: number;
+  /** Bytes of the pooled buffers. */
+  readonly bytes: number;
+  /** Bytes live at the fullest dispatch: the least that any plan needs. */
+  readonly lowerBoundBytes: number;
+  [Symbol.dispose](): void;
+}
+
+export interface KernelTime {
+  readonly kernel: string;
+  readonly calls: number;
+  readonly ms: number;
+  /** Part of the whole, 0..1. */
+  readonly share: number;
+}
+
+export interface NonFinite {
+  /** Kernel and binding that hold the number, or the name of the input that came so. */
+  readonly where: string;
+  readonly shape: readonly number[];
+  /** Position among the program's dispatches; -1 for an input. */
+  readonly dispatch: number;
+}
+
+interface Row {
+  readonly dispatch: Dispatch;
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+}
+
+const MAX_QUEUED_RUNS = 2;
+
+const nonFinite = kernel("nonfinite", { reads: ["x"], writes: [], updates: ["found"], constants: [] });
+
+/**
+ * Runs `fn` once, noting each dispatch; drops those nobody reads, plans memory, compiles every pipeline at once.
+ * What `fn` returns can be read after a run; everything else it computes is gone.
+ */
+export async function record<const Outputs extends Readonly<Record<string, Tensor>>>(
+  device: Device,
+  fn: () => Outputs,
+): Promise<Program<keyof Outputs & string>> {
+  throwIfFailed(device);
+  const { result, recording } = writeDown(device, fn);
+  const planned = plan(recording, Object.values(result));
+  const buffers = planned.buffers.map((bytes, i) => allocate(device, bytes, bufferLabel(planned, i)));
+  const bufferOf = new Map<Transient, GPUBuffer>(
+    planned.lifetimes.map(({ storage, buffer }) => [storage, buffers[buffer]!]),
+  );
+  const rows = await compile(device, planned.dispatches, bufferOf);
+  throwIfFailed(device);
+  return program(device, { planned, rows, outputs: result, buffers, bufferOf });
+}
+
+/** Records, runs, reads and forgets: `{ name: numbers }` of what `fn` returns. */
+export async function evaluate<const Outputs extends Readonly<Record<string, Tensor>>>(
+  device: Device,
+  fn: () => Outputs,
+): Promise<Record<keyof Outputs & string, Float32Array>> {
+  type Names = keyof Outputs & string;
+  let names: Names[] = [];
+  using once = await record(device, () => {
+    const outputs = fn();
+    names = Object.keys(outputs);
+    return outputs;
+  });
+  await once.run();
+  const values = {} as Record<Names, Float32Array>;
+  for (const name of names) values[name] = await once.read(name);
+  return values;
+}
+
+/** The largest tenant names the buffer in out-of-memory messages. */
+function bufferLabel({ lifetimes }: Plan, buffer: number): string {
+  return lifetimes.find((lifetime) => lifetime.buffer === buffer)!.storage.label;
+}
+
+async function compile(
+  device: Device,
+  dispatches: readonly Dispatch[],
+  bufferOf: ReadonlyMap<Transient, GPUBuffer>,
+): Promise<Row[]> {
+  const settled = await Promise.allSettled(dispatches.map((d) => pipelineOf(device, d.kernel, d.constants)));
+  throwIfFailed(device);
+  return settled.map((pipeline, i) => {
+    if (pipeline.status === "rejected") throw pipeline.reason;
+    const dispatch = dispatches[i]!;
+    return { dispatch, pipeline: pipeline.value.pipeline, bindGroup: bind(device, dispatch, pipeline.value, bufferOf) };
+  });
+}
+
+function bind(
+  device: Device,
+  { kernel, tensors }: Dispatch,
+  { layout, bindings }: Pipeline,
+  bufferOf: ReadonlyMap<Transient, GPUBuffer>,
+): GPUBindGroup {
+  return device.gpu.createBindGroup({
+    label: kernel.file,
+    layout,
+    entries: kernel.bindings.map(({ name }) => {
+      const { number, dtype } = bindings[name]!;
+      const x = tensors[name]!;
+      if (x.dtype !== dtype) throw new Error(`${kernel.file}: ${name} holds ${x.dtype}, the kernel reads ${dtype}`);
+      return { binding: number, resource: { ...place(x, bufferOf), size: bytesOf(x) } };
+    }),
+  });
+}
+
+function place(
+  x: Tensor,
+  bufferOf: ReadonlyMap<Transient, GPUBuffer>,
+): { readonly buffer: GPUBuffer; readonly offset: number } {
+  const storage = owner(x.storage);
+  const buffer = storage.kind === "resident" ? storage.buffer : bufferOf.get(storage);
+  if (!buffer)
+    throw new Error(`record: the returned tensor ${formatShape(x.shape)} was never written in this recording`);
+  return { buffer, offset: offsetInOwner(x) };
+}
+
+interface Parts {
+  readonly planned: Plan;
+  readonly rows: readonly Row[];
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly buffers: readonly GPUBuffer[];
+  readonly bufferOf: ReadonlyMap<Transient, GPUBuffer>;
+}
+
+function program<Names extends string>(device: Device, parts: Parts): Program<Names> {
+  const { planned, rows, outputs, buffers, bufferOf } = parts;
+  const queued: Promise<unknown>[] = [];
+  const staging = new Map<string, GPUBuffer>();
+
+  const run = async () => {
+    throwIfFailed(device);
+    const encoder = device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const row of rows) encode(pass, row);
+    pass.end();
+    device.gpu.queue.submit([encoder.finish()]);
+    queued.push(device.gpu.queue.onSubmittedWorkDone());
+    if (queued.length > MAX_QUEUED_RUNS) await queued.shift();
+    throwIfFailed(device);
+  };
+
+  const read = async (name: Names) => {
+    const x = outputs[name];
+    if (!x) throw new Error(`read: no output "${name}"; record() returned ${Object.keys(outputs).join(", ")}`);
+    const { buffer, offset } = place(x, bufferOf);
+    let target = staging.get(name);
+    if (!target) {
+      target = device.gpu.createBuffer({
+        label: `staging of ${name}`,
+        size: bytesOf(x),
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      });
+      staging.set(name, target);
+    }
+    return copyOut(device, buffer, offset, target);
+  };
+
+  return {
+    run,
+    read,
+    async readScalar(name) {
+      const values = await read(name);
+      if (values.length !== 1) throw new Error(`readScalar: ${name} has ${values.length} elements`);
+      return values[0]!;
+    },
+    profile: () => profile(device, rows),
+    check: () => check(device, rows, bufferOf),
+    print: () => print(planned),
+    dispatches: rows.length,
+    bytes: planned.bytes,
+    lowerBoundBytes: planned.lowerBoundBytes,
+    [Symbol.dispose]() {
+      for (const buffer of [...buffers, ...staging.values()]) buffer.destroy();
+    },
+  };
+}
+
+function encode(pass: GPUComputePassEncoder, { pipeline, bindGroup, dispatch }: Row): void {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, bindGroup);
+  pass.dispatchWorkgroups(...dispatch.grid);
+}
+
+/** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */
+async function profile(device: Device, rows: readonly Row[]): Promise<KernelTime[]> {
+  const times = device.features.has("timestamp-query")
+    ? await timeOnDevice(device, rows)
+    : await timeOnHost(device, rows);
+  const kernels = new Map<string, { calls: number; ms: number }>();
+  rows.forEach(({ dispatch }, i) => {
+    const { file } = dispatch.kernel;
+    const sum = kernels.get(file) ?? { calls: 0, ms: 0 };
+    kernels.set(file, { calls: sum.calls + 1, ms: sum.ms + times[i]! });
+  });
+  const total = times.reduce((sum, ms) => sum + ms, 0);
+  return [...kernels]
+    .map(([file, { calls, ms }]) => ({ kernel: file, calls, ms, share: ms / total }))
+    .sort((a, b) => b.ms - a.ms);
+}
+
+const MAX_QUERIES = 4096;
+
+async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<number[]> {
+  const times: number[] = [];
+  for (let start = 0; start < rows.length; start += MAX_QUERIES / 2) {
+    const part = rows.slice(start, start + MAX_QUERIES / 2);
+    const querySet = device.gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
+    const bytes = 16 * part.length;
+    const resolved = device.gpu.createBuffer({
+      size: bytes,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
+    const target = device.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const encoder = device.gpu.createCommandEncoder();
+    part.forEach((row, i) => {
+      const pass = encoder.beginComputePass({
+        timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+      });
+      encode(pass, row);
+      pass.end();
+    });
+    encoder.resolveQuerySet(querySet, 0, 2 * part.length, resolved, 0);
+    device.gpu.queue.submit([encoder.finish()]);
+    const nanoseconds = new BigInt64Array((await copyOut(device, resolved, 0, target)).buffer);
+    part.forEach((_, i) => times.push(Number(nanoseconds[2 * i + 1]! - nanoseconds[2 * i]!) / 1e6));
+    for (const owned of [querySet, resolved, target]) owned.destroy();
+  }
+  return times;
+}
+
+async function timeOnHost(device: Device, rows: readonly Row[]): Promise<number[]> {
+  const times: number[] = [];
+  for (const row of rows) {
+    const start = performance.now();
+    const encoder = device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    encode(pass, row);
+    pass.end();
+    device.gpu.queue.submit([encoder.finish()]);
+    await device.gpu.queue.onSubmittedWorkDone();
+    times.push(performance.now() - start);
+  }
+  throwIfFailed(device);
+  return times;
+}
+
+/** Looks at every resident tensor first, then at what each dispatch wrote, right after it. */
+async function check(
+  device: Device,
+  rows: readonly Row[],
+  bufferOf: ReadonlyMap<Transient, GPUBuffer>,
+): Promise<NonFinite | undefined> {
+  const stride = device.limits.minStorageBufferOffsetAlignment;
+  const probes: { finding: NonFinite; x: Tensor; after: number }[] = [];
+  const seen = new Set<string>();
+  rows.forEach(({ dispatch: { kernel, tensors } }, index) => {
+    for (const { name, access } of kernel.bindings) {
+      const x = tensors[name]!;
+      if (x.dtype !== "f32") continue;
+      const { storage } = x;
+      const key = `${storage.label} ${x.offset}`;
+      if (storage.kind === "resident" && access !== "write" && !seen.has(key)) {
+        seen.add(key);
+        probes.push({
+          finding: { where: `${storage.label} (as it came in)`, shape: x.shape, dispatch: -1 },
+          x,
+          after: -1,
+        });
+      }
+      if (access !== "read")
+        probes.push({
+          finding: { where: `${kernel.file}: ${name}`, shape: x.shape, dispatch: index },
+          x,
+          after: index,
+        });
+    }
+  });
+  probes.sort((a, b) => a.after - b.after);
+
+  const found = allocate(device, probes.length * stride, "check");
+  try {
+    const storage: Resident = { kind: "resident", device, buffer: found, label: "check" };
+    const { recording } = writeDown(device, () =>
+      probes.forEach(({ x }, i) => {
+        nonFinite(
+          { x, found: { shape: [], dtype: "u32", storage, offset: i * stride } },
+          {},
+          elementGrid(sizeOf(x.shape)),
+        );
+      }),
+    );
+    const probeRows = await compile(device, recording.dispatches, bufferOf);
+    const encoder = device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (let index = -1; index < rows.length; index++) {
+      if (index >= 0) encode(pass, rows[index]!);
+      probes.forEach(({ after }, i) => after === index && encode(pass, probeRows[i]!));
+    }
+    pass.end();
+    device.gpu.queue.submit([encoder.finish()]);
+    const target = device.gpu.createBuffer({
+      size: found.size,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    const flags = new Uint32Array((await copyOut(device, found, 0, target)).buffer);
+    target.destroy();
+    return probes.find((_, i) => flags[(i * stride) / 4] !== 0)?.finding;
+  } finally {
+    found.destroy();
+  }
+}
+
+function print({ dispatches, lifetimes, buffers, bytes, lowerBoundBytes }: Plan): string {
+  const bufferOf = new Map<Storage, number>(lifetimes.map(({ storage, buffer }) => [storage, buffer]));
+  const describe = ({ kernel, tensors }: Dispatch, wanted: (access: string) => boolean) =>
+    kernel.bindings
+      .filter(({ access }) => wanted(access))
+      .map(({ name }) => {
+        const x = tensors[name]!;
+        const storage = owner(x.storage);
+        const home = storage.kind === "resident" ? storage.label : `#${bufferOf.get(storage)}`;
+        return `${name} ${formatShape(x.shape)} ${home}`;
+      })
+      .join(", ");
+  const lines = dispatches.map((dispatch, i) => {
+    const from = describe(dispatch, (access) => access === "read");
+    const to = describe(dispatch, (access) => access !== "read");
+    return `${String(i).padStart(4)}  ${dispatch.kernel.file}: ${from} -> ${to}  ${formatGrid(dispatch.grid)}`;
+  });
+  const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+  lines.push(
+    `${dispatches.length} dispatches; ${buffers.length} buffers of ${mib(bytes)} in all (at least ${mib(lowerBoundBytes)} are live at once)`,
+  );
+  return lines.join("\n");
+}
+
+function formatGrid(grid: Grid): string {
+  return grid.filter((groups, axis) => axis === 0 || groups > 1).join(" x ");
+}

@@ -1,0 +1,84 @@
+import type { Device } from "./device.js";
+import type { Grid, Kernel } from "./kernel.js";
+import {
+  BYTES_PER_ELEMENT,
+  checkShape,
+  type DType,
+  type Shape,
+  sizeOf,
+  type Tensor,
+  type Transient,
+} from "./tensor.js";
+
+/** One launch of a kernel, as written down. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  readonly constants: Readonly<Record<string, number>>;
+  readonly grid: Grid;
+}
+
+/** Takes the gradient of an output to the gradients of the inputs, in their order; undefined where there is none. */
+export type Backward = (dy: Tensor) => readonly (Tensor | undefined)[];
+
+export interface TapeEntry {
+  readonly output: Tensor;
+  readonly inputs: readonly Tensor[];
+  readonly backward: Backward;
+}
+
+/** What a running `record()` writes down. */
+export interface Recording {
+  readonly device: Device;
+  readonly dispatches: Dispatch[];
+  readonly tape: TapeEntry[];
+}
+
+let current: Recording | undefined;
+
+/** The recording in progress; throws outside `record()`. */
+export function recording(what: string): Recording {
+  if (!current) throw new Error(`${what}: operations run inside record() or evaluate() only`);
+  return current;
+}
+
+/** Runs `fn` with a fresh recording in place; recordings do not nest. */
+export function writeDown<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
+  if (current) throw new Error("record: called inside another record(); recordings do not nest");
+  const started: Recording = { device, dispatches: [], tape: [] };
+  current = started;
+  try {
+    return { result: fn(), recording: started };
+  } finally {
+    current = undefined;
+  }
+}
+
+/** A tensor that lives inside the recording only. */
+export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
+  checkShape("transient", shape);
+  const storage: Transient = { kind: "transient", bytes: sizeOf(shape) * BYTES_PER_ELEMENT, label: "unwritten" };
+  return { shape, dtype, storage, offset: 0 };
+}
+
+/** Notes on the tape how gradients flow through `output`, and returns it. */
+export function differentiable(output: Tensor, inputs: readonly Tensor[], backward: Backward): Tensor {
+  recording("differentiable").tape.push({ output, inputs, backward });
+  return output;
+}
+
+/** The same numbers without a tape: no gradient flows through. */
+export function stopGradient(x: Tensor): Tensor {
+  return { ...x };
+}
+
+/** The same elements under another shape: `[...] -> shape`. Throws where the number of elements differs. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkShape("reshape", shape);
+  if (sizeOf(shape) !== sizeOf(x.shape)) {
+    throw new Error(
+      `reshape: [${x.shape.join(", ")}] has ${sizeOf(x.shape)} elements, [${shape.join(", ")}] has ${sizeOf(shape)}`,
+    );
+  }
+  return differentiable({ ...x, shape }, [x], (dy) => [reshape(dy, x.shape)]);
+}

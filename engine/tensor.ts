@@ -1,0 +1,106 @@
+import type { Device } from "./device.js";
+
+/** Sizes of the axes, outermost first; `[]` is a scalar. Every tensor is contiguous and row-major. */
+export type Shape = readonly number[];
+
+export type DType = "f32" | "u32";
+
+/** Memory somebody outside a recording owns: parameters, inputs, optimizer state. */
+export interface Resident {
+  readonly kind: "resident";
+  readonly device: Device;
+  readonly buffer: GPUBuffer;
+  readonly label: string;
+}
+
+/** Memory that exists only inside a recorded program; the planner gives it a buffer. */
+export interface Transient {
+  readonly kind: "transient";
+  readonly bytes: number;
+  /** What the messages call it: the kernel and binding that wrote it first. */
+  label: string;
+  /** Set when this memory is a part of another transient (a gradient inside the flat gradients). */
+  inside?: { readonly storage: Transient; readonly offset: number };
+}
+
+export type Storage = Resident | Transient;
+
+/** Numbers on the GPU: a shape over a piece of storage, `offset` bytes from its start. */
+export interface Tensor {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly storage: Storage;
+  readonly offset: number;
+}
+
+/** Every dtype here is four bytes wide. */
+export const BYTES_PER_ELEMENT = 4;
+
+/** Number of elements of a shape: the product of its axes, one for a scalar. */
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, axis) => product * axis, 1);
+}
+
+/** Bytes that a tensor covers. */
+export function bytesOf(x: Tensor): number {
+  return sizeOf(x.shape) * BYTES_PER_ELEMENT;
+}
+
+/** A shape as the messages write it: `[2, 3, 4]`. */
+export function formatShape(shape: Shape): string {
+  return `[${shape.join(", ")}]`;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((axis, i) => axis === b[i]);
+}
+
+/** `...rows` is found under `rows`. */
+type AxisName<Name extends string> = Name extends `...${infer Rest}` ? Rest : Name;
+
+/**
+ * The axes of `x` under their names: `axes("softmax x", x, "rows", "cols")` -> `{ rows, cols }`.
+ * A first name that starts with `...` takes the product of all leading axes (one where there are none).
+ * Throws where the number of axes differs, where an axis is not positive, or where one name has two sizes.
+ */
+export function axes<const Names extends readonly string[]>(
+  what: string,
+  x: Tensor,
+  ...names: Names
+): Record<AxisName<Names[number]>, number> {
+  const refuse = (): never => {
+    throw new Error(`${what}: expected [${names.join(", ")}], got ${formatShape(x.shape)}`);
+  };
+  const found: Record<string, number> = {};
+  let shape = x.shape;
+  let rest: readonly string[] = names;
+  const first = names[0];
+  if (first?.startsWith("...")) {
+    rest = names.slice(1);
+    const leading = shape.length - rest.length;
+    if (leading < 0) refuse();
+    found[first.slice(3)] = sizeOf(shape.slice(0, leading));
+    shape = shape.slice(leading);
+  }
+  if (shape.length !== rest.length) refuse();
+  rest.forEach((name, i) => {
+    const size = shape[i]!;
+    if ((found[name] ?? size) !== size) refuse();
+    found[name] = size;
+  });
+  return found;
+}
+
+/** Throws unless `x` has exactly this shape. */
+export function expectShape(what: string, x: Tensor, shape: Shape): void {
+  if (!sameShape(x.shape, shape)) {
+    throw new Error(`${what}: expected ${formatShape(shape)}, got ${formatShape(x.shape)}`);
+  }
+}
+
+/** Throws unless the shape holds positive whole numbers. */
+export function checkShape(what: string, shape: Shape): void {
+  if (!shape.every((axis) => Number.isSafeInteger(axis) && axis > 0)) {
+    throw new Error(`${what}: every axis must be a positive whole number, got ${formatShape(shape)}`);
+  }
+}

@@ -1,0 +1,44 @@
+// y = (x - mean) * rstd * gain + bias over the last axis, rstd = 1 / sqrt(variance + EPSILON) (Ba et al. 2016, eq. 4).
+//
+//   x, y        [ROWS, COLS] f32
+//   gain, bias  [COLS] f32
+//   statistics  [ROWS, 2] f32: mean and rstd of each row, for the backward
+//
+// One workgroup per row; its LANES threads stride over the columns.
+// include reduce
+
+override ROWS: u32;
+override COLS: u32;
+override EPSILON: f32;
+const LANES = 64u;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> gain: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> statistics: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
+  if (r >= ROWS) { return; }
+  let row = r * COLS;
+
+  var mean = 0.0;
+  for (var c = lane; c < COLS; c += LANES) { mean += x[row + c]; }
+  mean = workgroupSum(mean, lane) / f32(COLS);
+
+  var variance = 0.0;
+  for (var c = lane; c < COLS; c += LANES) {
+    let d = x[row + c] - mean;
+    variance += d * d;
+  }
+  variance = workgroupSum(variance, lane) / f32(COLS);
+  let rstd = inverseSqrt(variance + EPSILON);
+
+  for (var c = lane; c < COLS; c += LANES) { y[row + c] = (x[row + c] - mean) * rstd * gain[c] + bias[c]; }
+  if (lane == 0u) {
+    statistics[2u * r] = mean;
+    statistics[2u * r + 1u] = rstd;
+  }
+}

@@ -1,0 +1,27 @@
+// dx = y * (dy - sum(dy * y)) over the last axis, where y = softmax(x).
+//
+//   y, dy, dx  [ROWS, COLS] f32
+//
+// One workgroup per row; its LANES threads stride over the columns.
+// include reduce
+
+override ROWS: u32;
+override COLS: u32;
+const LANES = 64u;
+
+@group(0) @binding(0) var<storage, read> y: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
+  if (r >= ROWS) { return; }
+  let row = r * COLS;
+
+  var dot = 0.0;
+  for (var c = lane; c < COLS; c += LANES) { dot += dy[row + c] * y[row + c]; }
+  dot = workgroupSum(dot, lane);
+
+  for (var c = lane; c < COLS; c += LANES) { dx[row + c] = y[row + c] * (dy[row + c] - dot); }
+}

@@ -1,0 +1,228 @@
+import * as gpu from "../engine/index.js";
+import { checkOp, type OpRow } from "./check-op.js";
+import * as reference from "./reference.js";
+
+const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
+
+const rows: readonly OpRow[] = [
+  {
+    op: "add",
+    gpu: gpu.add,
+    ref: reference.add,
+    inputs: [
+      [3, 10],
+      [3, 10],
+    ],
+  },
+  { op: "add, b repeats", gpu: gpu.add, ref: reference.add, inputs: [[5, 3, 70], [70]] },
+  { op: "add, one element", gpu: gpu.add, ref: reference.add, inputs: [[1], [1]] },
+  { op: "add, scalar b", gpu: gpu.add, ref: reference.add, inputs: [[40, 130], []] },
+  { op: "add, more workgroups than a grid axis", gpu: gpu.add, ref: reference.add, inputs: [[65600, 65], [65]] },
+  {
+    op: "mul",
+    gpu: gpu.mul,
+    ref: reference.mul,
+    inputs: [
+      [3, 10],
+      [3, 10],
+    ],
+  },
+  { op: "mul, b repeats", gpu: gpu.mul, ref: reference.mul, inputs: [[33, 5], [5]] },
+  { op: "scale", gpu: (x) => gpu.scale(x, -2.5), ref: reference.scale(-2.5), inputs: [[3, 67]] },
+  { op: "reshape", gpu: (x) => gpu.reshape(x, [6, 2]), ref: reference.reshape([6, 2]), inputs: [[3, 4]] },
+  { op: "repeat", gpu: (x) => gpu.repeat(x, [40, 7]), ref: reference.repeat([40, 7]), inputs: [[7]] },
+  { op: "sum", gpu: gpu.sum, ref: reference.sum, inputs: [[3, 10]] },
+  { op: "sum, two passes", gpu: gpu.sum, ref: reference.sum, inputs: [[5, 1000]], draw: positive },
+  { op: "mean", gpu: gpu.mean, ref: reference.mean, inputs: [[131]], draw: positive },
+  { op: "sumLeading", gpu: (x) => gpu.sumLeading(x, [70]), ref: reference.sumLeading([70]), inputs: [[5, 2, 70]] },
+  {
+    op: "sumLeading, many rows",
+    gpu: (x) => gpu.sumLeading(x, [3]),
+    ref: reference.sumLeading([3]),
+    inputs: [[70000, 3]],
+    draw: positive,
+  },
+  {
+    op: "sumLeading, one column",
+    gpu: (x) => gpu.sumLeading(x, [1]),
+    ref: reference.sumLeading([1]),
+    inputs: [[100, 1]],
+    draw: positive,
+  },
+  { op: "gelu", gpu: gpu.gelu, ref: reference.gelu, inputs: [[17, 13]], draw: (rng) => 3 * rng.normal() },
+  { op: "softmax", gpu: gpu.softmax, ref: reference.softmax, inputs: [[3, 10]] },
+  { op: "softmax, one column", gpu: gpu.softmax, ref: reference.softmax, inputs: [[4, 1]] },
+  { op: "softmax, wider than a workgroup", gpu: gpu.softmax, ref: reference.softmax, inputs: [[2, 131]] },
+  { op: "softmax, more rows than a grid axis", gpu: gpu.softmax, ref: reference.softmax, inputs: [[65537, 2]] },
+  {
+    op: "softmax, large logits",
+    gpu: gpu.softmax,
+    ref: reference.softmax,
+    inputs: [[5, 33]],
+    draw: (rng) => 30 * rng.normal(),
+  },
+  { op: "logSoftmax", gpu: gpu.logSoftmax, ref: reference.logSoftmax, inputs: [[3, 10]] },
+  { op: "logSoftmax, wider than a workgroup", gpu: gpu.logSoftmax, ref: reference.logSoftmax, inputs: [[2, 131]] },
+  {
+    op: "layernorm",
+    gpu: (x, g, b) => gpu.layernorm(x, g, b),
+    ref: reference.layernorm(1e-6),
+    inputs: [[3, 10], [10], [10]],
+  },
+  {
+    op: "layernorm, tokens of ViT-Ti",
+    gpu: (x, g, b) => gpu.layernorm(x, g, b),
+    ref: reference.layernorm(1e-6),
+    inputs: [[2, 37, 192], [192], [192]],
+  },
+  {
+    op: "layernorm, more rows than a grid axis",
+    gpu: (x, g, b) => gpu.layernorm(x, g, b),
+    ref: reference.layernorm(1e-6),
+    inputs: [[65540, 6], [6], [6]],
+  },
+  { op: "l2Normalize", gpu: (x) => gpu.l2Normalize(x), ref: reference.l2Normalize, inputs: [[5, 130]] },
+  { op: "scaleRows", gpu: gpu.scaleRows, ref: reference.scaleRows, inputs: [[5, 3, 7], [5]] },
+  {
+    op: "weightNormLinear",
+    gpu: gpu.weightNormLinear,
+    ref: reference.weightNormLinear,
+    inputs: [
+      [4, 6],
+      [9, 6],
+      [9, 1],
+    ],
+  },
+  {
+    op: "dropPath",
+    gpu: (x, u) => gpu.dropPath(x, u, 0.3),
+    ref: reference.dropPath(0.3),
+    inputs: [[6, 3, 5], [6]],
+    fixed: [1],
+    draw: (rng) => rng.uniform(),
+  },
+  {
+    op: "matmul",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [3, 5],
+      [5, 4],
+    ],
+  },
+  {
+    op: "matmul, one element",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [1, 1],
+      [1, 1],
+    ],
+  },
+  {
+    op: "matmul, ragged tiles",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [13, 71],
+      [71, 67],
+    ],
+  },
+  {
+    op: "matmul, a transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { a: true }),
+    ref: reference.matmul({ a: true }),
+    inputs: [
+      [9, 12],
+      [9, 66],
+    ],
+  },
+  {
+    op: "matmul, b transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { b: true }),
+    ref: reference.matmul({ b: true }),
+    inputs: [
+      [12, 9],
+      [66, 9],
+    ],
+  },
+  {
+    op: "matmul, both transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { a: true, b: true }),
+    ref: reference.matmul({ a: true, b: true }),
+    inputs: [
+      [9, 12],
+      [66, 9],
+    ],
+  },
+  {
+    op: "matmul, batched",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [3, 5, 7],
+      [3, 7, 4],
+    ],
+  },
+  {
+    op: "matmul, batched, b transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { b: true }),
+    ref: reference.matmul({ b: true }),
+    inputs: [
+      [3, 5, 7],
+      [3, 4, 7],
+    ],
+  },
+  {
+    op: "matmul, many rows",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [65537, 2],
+      [2, 3],
+    ],
+  },
+  { op: "linear", gpu: (x, w, b) => gpu.linear(x, w, b), ref: reference.linear, inputs: [[2, 3, 10], [6, 10], [6]] },
+  {
+    op: "linear without bias",
+    gpu: (x, w) => gpu.linear(x, w),
+    ref: reference.linear,
+    inputs: [
+      [7, 10],
+      [6, 10],
+    ],
+  },
+  {
+    op: "linear, qkv of ViT-Ti",
+    gpu: (x, w, b) => gpu.linear(x, w, b),
+    ref: reference.linear,
+    inputs: [[2, 17, 192], [576, 192], [576]],
+  },
+  { op: "slice", gpu: (x) => gpu.slice(x, 1, 2, 3), ref: reference.slice(1, 2, 3), inputs: [[4, 7, 5]] },
+  { op: "slice, last axis", gpu: (x) => gpu.slice(x, 1, 0, 1), ref: reference.slice(1, 0, 1), inputs: [[4, 7]] },
+  {
+    op: "concat",
+    gpu: (...x) => gpu.concat(x, 1),
+    ref: reference.concat(1),
+    inputs: [
+      [3, 1, 5],
+      [3, 6, 5],
+    ],
+  },
+  {
+    op: "concat, first axis",
+    gpu: (...x) => gpu.concat(x, 0),
+    ref: reference.concat(0),
+    inputs: [
+      [3, 5],
+      [1, 5],
+      [70, 5],
+    ],
+  },
+  { op: "patches", gpu: (x) => gpu.patches(x, 4), ref: reference.patches(4), inputs: [[2, 3, 8, 12]] },
+  { op: "patches, ragged border", gpu: (x) => gpu.patches(x, 3), ref: reference.patches(3), inputs: [[2, 3, 7, 11]] },
+];
+
+describe("operations agree with their float64 references", () => {
+  for (const row of rows) it(row.op, () => checkOp(row));
+});

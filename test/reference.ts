@@ -1,0 +1,200 @@
+/** Float64 forwards of every operation, written for reading: what the kernels are checked against. */
+
+export interface Values {
+  readonly shape: readonly number[];
+  readonly data: Float64Array;
+}
+
+export function values(shape: readonly number[], at: (index: number) => number): Values {
+  const data = new Float64Array(shape.reduce((product, axis) => product * axis, 1));
+  for (let i = 0; i < data.length; i++) data[i] = at(i);
+  return { shape, data };
+}
+
+function rowsOf(x: Values): { readonly rows: number; readonly cols: number } {
+  const cols = x.shape.at(-1) ?? 1;
+  return { rows: x.data.length / cols, cols };
+}
+
+/** Applies `fn` to every row of the last axis. */
+function mapRows(x: Values, fn: (row: Float64Array) => ArrayLike<number>): Values {
+  const { rows, cols } = rowsOf(x);
+  const data = new Float64Array(x.data.length);
+  for (let r = 0; r < rows; r++) data.set(fn(x.data.subarray(r * cols, (r + 1) * cols)), r * cols);
+  return { shape: x.shape, data };
+}
+
+function total(row: Float64Array): number {
+  let sum = 0;
+  for (const v of row) sum += v;
+  return sum;
+}
+
+export const add = (a: Values, b: Values): Values => values(a.shape, (i) => a.data[i]! + b.data[i % b.data.length]!);
+export const mul = (a: Values, b: Values): Values => values(a.shape, (i) => a.data[i]! * b.data[i % b.data.length]!);
+export const scale =
+  (factor: number) =>
+  (x: Values): Values =>
+    values(x.shape, (i) => factor * x.data[i]!);
+export const reshape =
+  (shape: readonly number[]) =>
+  (x: Values): Values => ({ shape, data: x.data });
+export const sum = (x: Values): Values => values([], () => x.data.reduce((a, b) => a + b, 0));
+export const mean = (x: Values): Values => values([], () => x.data.reduce((a, b) => a + b, 0) / x.data.length);
+export const repeat =
+  (shape: readonly number[]) =>
+  (x: Values): Values =>
+    values(shape, (i) => x.data[i % x.data.length]!);
+
+export const sumLeading =
+  (shape: readonly number[]) =>
+  (x: Values): Values => {
+    const y = values(shape, () => 0);
+    x.data.forEach((v, i) => (y.data[i % y.data.length]! += v));
+    return y;
+  };
+
+/** erf by its series near zero and by the continued fraction of erfc beyond, to about 1e-15. */
+export function erf(x: number): number {
+  const t = Math.abs(x);
+  if (t > 6) return Math.sign(x);
+  if (t < 2.5) {
+    let term = t;
+    let sum = t;
+    for (let n = 1; Math.abs(term) > 1e-18; n++) {
+      term *= (-t * t) / n;
+      sum += term / (2 * n + 1);
+    }
+    return (Math.sign(x) * 2 * sum) / Math.sqrt(Math.PI);
+  }
+  let fraction = 0;
+  for (let n = 60; n > 0; n--) fraction = n / 2 / (t + fraction);
+  return Math.sign(x) * (1 - Math.exp(-t * t) / Math.sqrt(Math.PI) / (t + fraction));
+}
+
+export const gelu = (x: Values): Values =>
+  values(x.shape, (i) => (x.data[i]! * (1 + erf(x.data[i]! / Math.SQRT2))) / 2);
+
+export const softmax = (x: Values): Values =>
+  mapRows(x, (row) => {
+    const largest = Math.max(...row);
+    const e = row.map((v) => Math.exp(v - largest));
+    return e.map((v) => v / total(e));
+  });
+
+export const logSoftmax = (x: Values): Values => {
+  const y = softmax(x);
+  return values(x.shape, (i) => Math.log(y.data[i]!));
+};
+
+export const layernorm =
+  (epsilon: number) =>
+  (x: Values, gain: Values, bias: Values): Values =>
+    mapRows(x, (row) => {
+      const mean = total(row) / row.length;
+      const variance = total(row.map((v) => (v - mean) ** 2)) / row.length;
+      return row.map((v, c) => ((v - mean) / Math.sqrt(variance + epsilon)) * gain.data[c]! + bias.data[c]!);
+    });
+
+export const l2Normalize = (x: Values): Values =>
+  mapRows(x, (row) => {
+    const length = Math.max(Math.sqrt(total(row.map((v) => v * v))), 1e-12);
+    return row.map((v) => v / length);
+  });
+
+export const scaleRows = (x: Values, factors: Values): Values => {
+  const perRow = x.data.length / factors.data.length;
+  return values(x.shape, (i) => x.data[i]! * factors.data[Math.floor(i / perRow)]!);
+};
+
+export const weightNormLinear = (x: Values, directions: Values, lengths: Values): Values =>
+  linear(x, scaleRows(l2Normalize(directions), lengths));
+
+export const dropPath =
+  (probability: number) =>
+  (x: Values, uniform: Values): Values => {
+    const perSample = x.data.length / uniform.data.length;
+    return values(
+      x.shape,
+      (i) => (x.data[i]! / (1 - probability)) * Math.floor(1 - probability + uniform.data[Math.floor(i / perSample)]!),
+    );
+  };
+
+export const matmul =
+  (transposed: { readonly a?: boolean; readonly b?: boolean } = {}) =>
+  (a: Values, b: Values): Values => {
+    const batch = a.shape.length === 3 ? a.shape[0]! : 1;
+    const [aRows, aCols] = a.shape.slice(-2) as [number, number];
+    const [bRows, bCols] = b.shape.slice(-2) as [number, number];
+    const [m, k] = transposed.a ? [aCols, aRows] : [aRows, aCols];
+    const n = transposed.b ? bRows : bCols;
+    return values([...a.shape.slice(0, -2), m, n], (index) => {
+      const z = Math.floor(index / (m * n));
+      const row = Math.floor(index / n) % m;
+      const col = index % n;
+      let sum = 0;
+      for (let i = 0; i < k; i++) {
+        const left = a.data[(z * aRows + (transposed.a ? i : row)) * aCols + (transposed.a ? row : i)]!;
+        const right = b.data[(z * bRows + (transposed.b ? col : i)) * bCols + (transposed.b ? i : col)]!;
+        sum += left * right;
+      }
+      return batch > 0 ? sum : NaN;
+    });
+  };
+
+export const linear = (x: Values, weight: Values, bias?: Values): Values => {
+  const { rows, cols } = rowsOf(x);
+  const y = matmul({ b: true })({ shape: [rows, cols], data: x.data }, weight);
+  const shape = [...x.shape.slice(0, -1), weight.shape[0]!];
+  return bias ? add({ shape, data: y.data }, bias) : { shape, data: y.data };
+};
+
+export const slice =
+  (axis: number, start: number, length: number) =>
+  (x: Values): Values => {
+    const inner = x.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+    const size = x.shape[axis]!;
+    return values(x.shape.with(axis, length), (i) => {
+      const outer = Math.floor(i / (length * inner));
+      return x.data[(outer * size + start) * inner + (i % (length * inner))]!;
+    });
+  };
+
+export const concat =
+  (axis: number) =>
+  (...parts: Values[]): Values => {
+    const first = parts[0]!;
+    const shape = first.shape.with(
+      axis,
+      parts.reduce((sum, x) => sum + x.shape[axis]!, 0),
+    );
+    const inner = first.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+    return values(shape, (i) => {
+      let j = Math.floor(i / inner) % shape[axis]!;
+      const outer = Math.floor(i / (inner * shape[axis]!));
+      for (const x of parts) {
+        const length = x.shape[axis]!;
+        if (j < length) return x.data[(outer * length + j) * inner + (i % inner)]!;
+        j -= length;
+      }
+      return NaN;
+    });
+  };
+
+export const patches =
+  (patch: number) =>
+  (images: Values): Values => {
+    const [batch, channels, rows, cols] = images.shape as [number, number, number, number];
+    const down = Math.floor(rows / patch);
+    const across = Math.floor(cols / patch);
+    return values([batch, down * across, channels * patch * patch], (i) => {
+      const x = i % patch;
+      const y = Math.floor(i / patch) % patch;
+      const channel = Math.floor(i / patch ** 2) % channels;
+      const p = Math.floor(i / (patch ** 2 * channels)) % (down * across);
+      const image = Math.floor(i / (patch ** 2 * channels * down * across));
+      const row = Math.floor(p / across) * patch + y;
+      const col = (p % across) * patch + x;
+      return images.data[((image * channels + channel) * rows + row) * cols + col]!;
+    });
+  };
