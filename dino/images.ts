@@ -16,7 +16,7 @@ export interface ImageSet {
   readonly failures: ReadonlyMap<number, DecodeFailure>;
   /** Where the pixels come from, as plain data that may be sent to another thread. */
   readonly source: ImageSource;
-  /** The image's path within its folder, or whatever else tells it from the others. */
+  /** The image's path within its folder, "/" between the parts on every system, or whatever else tells it from the others. */
   name(index: number): string;
   /** The image, or why there is none. Throws once not one image of the set could be decoded. */
   decode(index: number): Promise<Image | DecodeFailure>;
@@ -33,10 +33,9 @@ export interface DecodeFailure {
 /** Files that are decoded when they are asked for, or pixels shared between threads. */
 export type ImageSource =
   | {
+      /** Each image's name is its path within the folder. */
       readonly kind: "files";
       readonly folder: string;
-      /** Within the folder, "/" between the parts on every system. */
-      readonly paths: readonly string[];
       readonly shortSide: number | undefined;
     }
   | {
@@ -84,7 +83,7 @@ export async function openImages(folder: string, options: { readonly shortSide?:
   const numbers = new Map(classes.map((name, number) => [name, number]));
   return imageSet({
     title: folder,
-    source: { kind: "files", folder, paths, shortSide },
+    source: { kind: "files", folder, shortSide },
     classes: labelled ? classes : [],
     labels: labelled ? Int32Array.from(owners, (owner) => numbers.get(owner!)!) : undefined,
     names: paths,
@@ -173,7 +172,7 @@ function imageSet(contents: {
     },
     decode: async (index) => {
       check(index);
-      const decoded = await decodeFrom(source, index);
+      const decoded = await decodeFrom(source, index, names[index]!);
       if (isFailure(decoded)) fail(index, decoded);
       return decoded;
     },
@@ -185,10 +184,12 @@ export function isFailure(decoded: Image | DecodeFailure): decoded is DecodeFail
   return "reason" in decoded;
 }
 
-/** Decodes one image on whatever thread this is called; the index is not checked. */
-export async function decodeFrom(source: ImageSource, index: number): Promise<Image | DecodeFailure> {
-  if (source.kind === "files") return decodeFile(source.folder, source.paths[index]!, source.shortSide);
-  const [rows, cols, start] = source.layout.subarray(index * 3, index * 3 + 3) as unknown as [number, number, number];
+/** Decodes one image on whatever thread this is called; neither index nor name is checked. */
+export async function decodeFrom(source: ImageSource, index: number, name: string): Promise<Image | DecodeFailure> {
+  if (source.kind === "files") return decodeFile(source.folder, name, source.shortSide);
+  const rows = source.layout[index * 3]!;
+  const cols = source.layout[index * 3 + 1]!;
+  const start = source.layout[index * 3 + 2]!;
   return { rows, cols, pixels: source.pixels.subarray(start, start + rows * cols * 3) };
 }
 

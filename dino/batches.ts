@@ -1,0 +1,317 @@
+/** Training batches: images decoded and augmented on worker threads, ahead of their use. */
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { checkAugmentOptions, type AugmentOptions } from "./augment.js";
+import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
+import type { ImageSet } from "./images.js";
+import { rng } from "./random.js";
+
+export interface BatchOptions {
+  readonly images: ImageSet;
+  /** The images to train on; all of them if left out. */
+  readonly indices?: ArrayLike<number>;
+  /** Images in a batch. What is left of an epoch beyond whole batches is dropped, other images each time. */
+  readonly batch: number;
+  readonly seed: number;
+  readonly augment: AugmentOptions;
+  /** Worker threads, at most one for each core, which is also the default. */
+  readonly threads?: number;
+  /** Batches made ahead of the one in use: 2 if left out. */
+  readonly prefetch?: number;
+  /** Where to begin, to resume a run: the first batch if left out. */
+  readonly start?: { readonly epoch: number; readonly iteration: number };
+}
+
+/** The crops of `batch` images, crop-major: crop 0 of every image, then crop 1 of every image, ... */
+export interface Batch {
+  readonly epoch: number;
+  /** Within the epoch, from 0. */
+  readonly iteration: number;
+  /** [2 * batch, 3, rows, cols], normalised */
+  readonly globals: Float32Array<ArrayBuffer>;
+  /** [localCrops * batch, 3, rows, cols], normalised */
+  readonly locals: Float32Array<ArrayBuffer>;
+  /** The image in each place: [batch]. */
+  readonly indices: Int32Array<ArrayBuffer>;
+  /** How long `next` had to wait for it. */
+  readonly waitedMs: number;
+}
+
+/** An endless row of batches, epoch after epoch, that depends on neither threads nor timing. */
+export interface Batches {
+  readonly iterationsPerEpoch: number;
+  /**
+   * The next batch. Its arrays are used again after the following call. Throws if a worker failed, if no image can be
+   * decoded, after `close`, and if the last call has not been answered yet.
+   */
+  next(): Promise<Batch>;
+  /** Ends the workers. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Starts the workers and the first batches. In every epoch the images are shuffled anew; an image that cannot be decoded
+ * is noted in `images.failures`, and the next one of `indices` that can be stands in for it.
+ * Throws if there are fewer images than a batch holds, and for options that make no sense.
+ */
+export function openBatches(options: BatchOptions): Batches {
+  const {
+    images,
+    batch,
+    seed,
+    augment,
+    threads = Infinity,
+    prefetch = 2,
+    start = { epoch: 0, iteration: 0 },
+  } = options;
+  const indices = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
+  checkAugmentOptions(augment);
+  checkWhole("batch", batch, 1);
+  checkWhole("prefetch", prefetch, 1);
+  if (!(threads >= 1)) throw new Error(`batches threads: expected 1 or more, got ${threads}`);
+  if (indices.length < batch) {
+    throw new Error(
+      `batches: expected at least one batch of ${batch} images, got ${indices.length}; make the batch smaller`,
+    );
+  }
+  const strange = indices.find((index) => index < 0 || index >= images.count);
+  if (strange !== undefined) {
+    throw new Error(`batches indices: expected images from 0 to ${images.count - 1}, got ${strange}`);
+  }
+  const iterationsPerEpoch = Math.floor(indices.length / batch);
+  checkWhole("start.epoch", start.epoch, 0);
+  checkWhole("start.iteration", start.iteration, 0, iterationsPerEpoch - 1);
+
+  const { globalSize, localSize, localCrops } = augment;
+  const globalValues = 3 * globalSize.rows * globalSize.cols;
+  const localValues = 3 * localSize.rows * localSize.cols;
+  const valuesPerImage = 2 * globalValues + localCrops * localValues;
+
+  const workers = Math.min(Math.floor(threads), availableParallelism());
+  const imagesPerTask = Math.max(1, Math.min(8, Math.ceil(batch / (2 * workers))));
+  const pool = startPool(workers, { source: images.source, augment, seed });
+
+  /** The first image from `place` on in the list, round its end, that is not known to be broken. */
+  const nextGood = (place: number): number => {
+    for (let step = 0; step < indices.length; step++) {
+      const tried = (place + step) % indices.length;
+      if (!images.failures.has(indices[tried]!)) return tried;
+    }
+    throw new Error(`batches: expected images, but not one of the ${indices.length} to train on could be decoded`);
+  };
+
+  async function fill(slot: Slot, positions: readonly number[], places: readonly number[]): Promise<void> {
+    const tried = places.map(nextGood);
+    const items = tried.map((place, i) => {
+      const index = indices[place]!;
+      return { index, name: images.name(index), key: slot.drawn[positions[i]!]! };
+    });
+    const { crops, failures } = await pool.run(slot.epoch, items);
+    const failed = new Map(failures.map(({ item, failure }) => [item, failure]));
+    for (const [item, { index }] of items.entries()) {
+      const failure = failed.get(item);
+      if (failure !== undefined) {
+        images.fail(index, failure);
+        continue;
+      }
+      const position = positions[item]!;
+      slot.indices[position] = index;
+      let from = item * valuesPerImage;
+      for (let crop = 0; crop < 2; crop++, from += globalValues) {
+        slot.globals.set(crops.subarray(from, from + globalValues), (crop * batch + position) * globalValues);
+      }
+      for (let crop = 0; crop < localCrops; crop++, from += localValues) {
+        slot.locals.set(crops.subarray(from, from + localValues), (crop * batch + position) * localValues);
+      }
+    }
+    const again = [...failed.keys()];
+    if (again.length > 0) {
+      await fill(
+        slot,
+        again.map((item) => positions[item]!),
+        again.map((item) => tried[item]!),
+      );
+    }
+  }
+
+  let order: { readonly epoch: number; readonly places: Int32Array } | undefined;
+  let upcoming = start.epoch * iterationsPerEpoch + start.iteration;
+
+  /** Sets out to make the batch after the last one that was begun. */
+  function begin(slot: Slot): void {
+    slot.epoch = Math.floor(upcoming / iterationsPerEpoch);
+    slot.iteration = upcoming % iterationsPerEpoch;
+    upcoming++;
+    if (order?.epoch !== slot.epoch) {
+      const shuffled = rng({ seed, epoch: slot.epoch, purpose: "order" }).permutation(indices.length);
+      order = { epoch: slot.epoch, places: shuffled };
+    }
+    const places = order.places.subarray(slot.iteration * batch, (slot.iteration + 1) * batch);
+    slot.drawn.set(places.map((place) => indices[place]!));
+    const tasks: Promise<void>[] = [];
+    for (let first = 0; first < batch; first += imagesPerTask) {
+      const positions = Array.from({ length: Math.min(imagesPerTask, batch - first) }, (_, i) => first + i);
+      tasks.push(
+        fill(
+          slot,
+          positions,
+          positions.map((position) => places[position]!),
+        ),
+      );
+    }
+    slot.filled = Promise.all(tasks);
+    slot.filled.catch(() => undefined); // whoever asks for this batch is told
+    ahead.push(slot);
+  }
+
+  const ahead: Slot[] = [];
+  for (let i = 0; i <= prefetch; i++) {
+    begin({
+      epoch: 0,
+      iteration: 0,
+      filled: Promise.resolve(),
+      drawn: new Int32Array(batch),
+      indices: new Int32Array(batch),
+      globals: new Float32Array(2 * batch * globalValues),
+      locals: new Float32Array(localCrops * batch * localValues),
+    });
+  }
+  let inUse: Slot | undefined;
+  let isWaiting = false;
+  let broken: Error | undefined;
+
+  async function next(): Promise<Batch> {
+    if (isWaiting) throw new Error("batches: next was called before the last call was answered; await each one");
+    if (broken !== undefined) throw broken;
+    isWaiting = true;
+    const asked = performance.now();
+    try {
+      if (inUse !== undefined) begin(inUse);
+      inUse = ahead.shift()!;
+      await inUse.filled;
+    } catch (error) {
+      broken = error as Error;
+      throw error;
+    } finally {
+      isWaiting = false;
+    }
+    const { epoch, iteration, globals, locals, indices } = inUse;
+    return { epoch, iteration, globals, locals, indices, waitedMs: performance.now() - asked };
+  }
+
+  const close = (): Promise<void> => {
+    broken ??= new Error("batches: closed");
+    return pool.close();
+  };
+  return { iterationsPerEpoch, next, close, [Symbol.asyncDispose]: close };
+}
+
+/** A batch in the making, and its memory. */
+interface Slot {
+  epoch: number;
+  iteration: number;
+  filled: Promise<unknown>;
+  /** The images of the shuffled order, [batch]; their crops are drawn for them even if others stand in. */
+  readonly drawn: Int32Array;
+  readonly indices: Int32Array<ArrayBuffer>;
+  readonly globals: Float32Array<ArrayBuffer>;
+  readonly locals: Float32Array<ArrayBuffer>;
+}
+
+interface Pool {
+  run(epoch: number, items: readonly WorkerItem[]): Promise<WorkerCrops>;
+  close(): Promise<void>;
+}
+
+/** Workers that share one queue. Once one of them fails, or after `close`, every task is rejected. */
+function startPool(count: number, setup: WorkerSetup): Pool {
+  interface Task {
+    readonly message: WorkerTask & { readonly kind: "crops" };
+    readonly resolve: (crops: WorkerCrops) => void;
+    readonly reject: (error: Error) => void;
+  }
+  interface Thread {
+    readonly worker: Worker;
+    readonly tasks: Map<number, Task>;
+    readonly exited: Promise<void>;
+  }
+  const queue: Task[] = [];
+  let sent = 0;
+  let ended: Error | undefined;
+
+  const end = (error: Error): void => {
+    ended ??= error;
+    for (const { tasks } of threads) queue.push(...tasks.values());
+    for (const { reject } of queue.splice(0)) reject(ended);
+  };
+  /** Two tasks for each worker: one makes crops while the other's next image is decoded. */
+  const send = (): void => {
+    for (let load = 0; load < 2; load++) {
+      for (const { worker, tasks } of threads) {
+        const task = tasks.size <= load ? queue.shift() : undefined;
+        if (task === undefined) continue;
+        tasks.set(task.message.id, task);
+        worker.postMessage(task.message);
+      }
+    }
+  };
+  const threads = Array.from({ length: count }, (): Thread => {
+    const worker = startWorker(setup);
+    const tasks = new Map<number, Task>();
+    worker.on("message", (answer: WorkerCrops) => {
+      const task = tasks.get(answer.id);
+      tasks.delete(answer.id);
+      send();
+      task?.resolve(answer);
+    });
+    worker.on("error", (error) => {
+      const { message } = error instanceof Error ? error : { message: String(error) };
+      end(new Error(`batches: a worker failed: ${message}`, { cause: error }));
+    });
+    const exited = new Promise<void>((resolve) => {
+      worker.once("exit", (code) => {
+        end(new Error(`batches: a worker ended by itself, with code ${code}`));
+        resolve();
+      });
+    });
+    return { worker, tasks, exited };
+  });
+
+  return {
+    run: (epoch, items) =>
+      new Promise((resolve, reject) => {
+        if (ended !== undefined) {
+          reject(ended);
+          return;
+        }
+        queue.push({ message: { kind: "crops", id: sent++, epoch, items }, resolve, reject });
+        send();
+      }),
+    close: async () => {
+      end(new Error("batches: closed"));
+      for (const { worker } of threads) worker.postMessage({ kind: "close" } satisfies WorkerTask);
+      await Promise.all(threads.map(({ exited }) => exited));
+    },
+  };
+}
+
+/** A worker of the compiled package, or of the sources, where the worker has to ask tsx for its types to be stripped. */
+function startWorker(setup: WorkerSetup): Worker {
+  if (!import.meta.url.endsWith(".ts")) {
+    return new Worker(new URL("./batch-worker.js", import.meta.url), { workerData: setup });
+  }
+  // Node 20 does not apply `--import tsx` to the file that a worker is started with.
+  const tsx = createRequire(import.meta.url).resolve("tsx/cjs/api");
+  const file = fileURLToPath(new URL("./batch-worker.ts", import.meta.url));
+  const code = `require(${JSON.stringify(tsx)}).register(); require(${JSON.stringify(file)});`;
+  return new Worker(code, { eval: true, execArgv: [], workerData: setup });
+}
+
+function checkWhole(name: string, value: number, lowest: number, highest = 2 ** 31 - 1): void {
+  if (!Number.isInteger(value) || value < lowest || value > highest) {
+    throw new Error(`batches ${name}: expected a whole number from ${lowest} to ${highest}, got ${value}`);
+  }
+}
