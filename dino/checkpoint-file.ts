@@ -1,0 +1,78 @@
+/** Files that are there whole or not at all, whenever the process or the machine stops. */
+import { randomBytes } from "node:crypto";
+import { open, readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+/** No write takes longer; what lies about for longer was left by a killed one. */
+const LONGEST_WRITE_MS = 3600_000;
+
+/**
+ * Writes a file so that `path` holds the old bytes or the new ones, never a part: into a new file beside it, synced to
+ * disk, then renamed. Removes what killed writes of the same path have left. Throws if the folder is missing or full;
+ * `path` is then as before. One machine at a time may write a path.
+ */
+export async function writeFileAtomically(path: string, bytes: Uint8Array): Promise<void> {
+  const folder = dirname(path);
+  const name = basename(path);
+  await removeLeftovers(folder, name);
+  const temporary = join(folder, `.${name}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
+  try {
+    const file = await open(temporary, "wx");
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(folder);
+}
+
+/** Removes temporary files of `name` whose writers are gone; one that is still written to is left alone. */
+async function removeLeftovers(folder: string, name: string): Promise<void> {
+  const prefix = `.${name}.`;
+  for (const entry of await readdir(folder)) {
+    if (!entry.startsWith(prefix)) continue;
+    const writer = /^(\d+)-[0-9a-f]{8}\.tmp$/.exec(entry.slice(prefix.length))?.[1];
+    if (writer === undefined) continue;
+    const path = join(folder, entry);
+    if (await isLeftover(path, Number(writer))) await rm(path, { force: true });
+  }
+}
+
+async function isLeftover(path: string, writer: number): Promise<boolean> {
+  if (writer !== process.pid && !isAlive(writer)) return true;
+  let touchedMs: number;
+  try {
+    touchedMs = (await stat(path)).mtimeMs;
+  } catch {
+    return false; // renamed or removed by its writer meanwhile
+  }
+  // In a container every process may have this one's number: then it is older than this process.
+  const oldestMs = writer === process.pid ? performance.timeOrigin - 1000 : Date.now() - LONGEST_WRITE_MS;
+  return touchedMs < oldestMs;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0); // signal 0 asks only whether the process is there
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+  }
+}
+
+/** Makes the rename itself last through a power cut; Windows neither needs it nor opens folders. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
