@@ -186,7 +186,8 @@ function drawMap(
     const inside = u >= 0 && v >= 0 && u < boxes[2].width && v < boxes[2].height;
     return inside && map.mask[patchOf(u, v)] === 1;
   };
-  const thickness = boxes[2].width >= 160 ? 2 : 1;
+  const patchPixels = boxes[2].width / cols;
+  const thickness = patchPixels >= 16 ? 2 : patchPixels >= 6 ? 1 : 0; // an outline must not fill its patch
   paintBox(picture, boxes[2], (u, v) => {
     const color = pixel(image, u, v);
     if (!kept(u, v)) return mix(grey(color), [10, 12, 16], 0.72);
