@@ -9,6 +9,7 @@ export { type Shape, sizeOf, type Tensor } from "./tensor.js";
 export { encodeSafetensors, parseSafetensors, type SafeTensor } from "./safetensors.js";
 
 export { add } from "./ops/add.js";
+export { attention, attentionProbabilities } from "./ops/attention.js";
 export { concat, slice } from "./ops/concat.js";
 export { dropPath } from "./ops/drop-path.js";
 export { copy, fill } from "./ops/fill.js";

@@ -196,7 +196,7 @@ const rows: readonly OpRow[] = [
     op: "linear, qkv of ViT-Ti",
     gpu: (x, w, b) => gpu.linear(x, w, b),
     ref: reference.linear,
-    inputs: [[2, 17, 192], [576, 192], [576]],
+    inputs: [[5, 192], [576, 192], [576]],
   },
   { op: "slice", gpu: (x) => gpu.slice(x, 1, 2, 3), ref: reference.slice(1, 2, 3), inputs: [[4, 7, 5]] },
   { op: "slice, last axis", gpu: (x) => gpu.slice(x, 1, 0, 1), ref: reference.slice(1, 0, 1), inputs: [[4, 7]] },
@@ -221,6 +221,22 @@ const rows: readonly OpRow[] = [
   },
   { op: "patches", gpu: (x) => gpu.patches(x, 4), ref: reference.patches(4), inputs: [[2, 3, 8, 12]] },
   { op: "patches, ragged border", gpu: (x) => gpu.patches(x, 3), ref: reference.patches(3), inputs: [[2, 3, 7, 11]] },
+  { op: "attention", gpu: (x) => gpu.attention(x, 2), ref: reference.attention(2), inputs: [[2, 5, 24]] },
+  { op: "attention, one token", gpu: (x) => gpu.attention(x, 1), ref: reference.attention(1), inputs: [[3, 1, 6]] },
+  { op: "attention, widest head", gpu: (x) => gpu.attention(x, 1), ref: reference.attention(1), inputs: [[1, 9, 384]] },
+  {
+    op: "attention, ViT-Ti on 96 px",
+    gpu: (x) => gpu.attention(x, 3),
+    ref: reference.attention(3),
+    inputs: [[1, 37, 576]],
+  },
+  {
+    op: "attention, large scores",
+    gpu: (x) => gpu.attention(x, 2),
+    ref: reference.attention(2),
+    inputs: [[2, 17, 24]],
+    draw: (rng) => 8 * rng.normal(),
+  },
 ];
 
 describe("operations agree with their float64 references", () => {

@@ -198,3 +198,46 @@ export const patches =
       return images.data[((image * channels + channel) * rows + row) * cols + col]!;
     });
   };
+
+/** Attention probabilities of every head: qkv [batch, tokens, 3 * dim] -> [batch, heads, tokens, tokens]. */
+export const attentionProbabilities =
+  (heads: number) =>
+  (qkv: Values): Values => {
+    const [batch, tokens, width] = qkv.shape as [number, number, number];
+    const headDim = width / 3 / heads;
+    const at = (b: number, token: number, which: number, head: number, d: number) =>
+      qkv.data[(b * tokens + token) * width + (which * heads + head) * headDim + d]!;
+    return softmax(
+      values([batch, heads, tokens, tokens], (i) => {
+        const key = i % tokens;
+        const query = Math.floor(i / tokens) % tokens;
+        const head = Math.floor(i / tokens ** 2) % heads;
+        const b = Math.floor(i / (tokens ** 2 * heads));
+        let score = 0;
+        for (let d = 0; d < headDim; d++) score += at(b, query, 0, head, d) * at(b, key, 1, head, d);
+        return score / Math.sqrt(headDim);
+      }),
+    );
+  };
+
+export const attention =
+  (heads: number) =>
+  (qkv: Values): Values => {
+    const [batch, tokens, width] = qkv.shape as [number, number, number];
+    const dim = width / 3;
+    const headDim = dim / heads;
+    const p = attentionProbabilities(heads)(qkv);
+    return values([batch, tokens, dim], (i) => {
+      const d = i % dim;
+      const head = Math.floor(d / headDim);
+      const query = Math.floor(i / dim) % tokens;
+      const b = Math.floor(i / (dim * tokens));
+      let sum = 0;
+      for (let j = 0; j < tokens; j++) {
+        sum +=
+          p.data[((b * heads + head) * tokens + query) * tokens + j]! *
+          qkv.data[(b * tokens + j) * width + 2 * dim + d]!;
+      }
+      return sum;
+    });
+  };
