@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, readdirSync, readSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
@@ -13,6 +13,8 @@ export interface AdapterChoice {
   readonly gpu: GPU;
   readonly adapter: GPUAdapter;
   readonly kind: AdapterKind;
+  /** What the driver calls itself. */
+  readonly name: string;
   /** One sentence: why this adapter and no better one. */
   readonly why: string;
 }
@@ -70,17 +72,24 @@ export async function chooseAdapter(options: { readonly prefer?: Preference } = 
     lavapipe: findLavapipe(),
     swiftShader: archive !== undefined,
   };
-  const refusals: string[] = [];
+  const refusals: Refusal[] = [];
   for (const attempt of attempts(surroundings)) {
+    const drivers = driversIn(attempt, surroundings);
+    const note = (...said: readonly string[]) => {
+      const words = said.filter((part) => part !== "").join(", ");
+      const heard = refusals.some((refusal) => refusal.drivers === drivers); // asked again, a driver says less
+      if (words !== "" && !heard) refusals.push({ drivers, said: words });
+    };
     try {
-      const choice = await open(attempt, surroundings, archive);
-      if (attempt.accepts.includes(choice.kind)) return { ...choice, why: reason(choice.kind, surroundings, refusals) };
-      refusals.push(`${driversIn(attempt, surroundings)}: only ${adapterName(choice.adapter.info)}`);
+      const { complaints, ...choice } = await open(attempt, surroundings, archive);
+      const accepted = attempt.accepts.includes(choice.kind);
+      note(complaints, accepted ? "" : `only ${choice.name}`);
+      if (accepted) return { ...choice, why: reason(choice.kind, surroundings, refusals) };
     } catch (error) {
-      refusals.push(`${driversIn(attempt, surroundings)}: ${error instanceof Error ? error.message : String(error)}`);
+      note(error instanceof Error ? error.message : String(error));
     }
   }
-  throw new Error(noAdapter(surroundings, [...new Set(refusals)]));
+  throw new Error(noAdapter(surroundings, refusals));
 }
 
 /** Reads `DINO_ADAPTER`; throws for a value that names no kind of adapter. */
@@ -91,49 +100,83 @@ export function preferenceOf(variable: string | undefined): Preference | undefin
   return found;
 }
 
-/** Why this kind was taken; `refusals` are what better ones said. */
-export function reason(kind: AdapterKind, at: Surroundings, refusals: readonly string[]): string {
-  const said = refusals.length === 0 ? "" : ` (${refusals.join("; ")})`;
+/** What some drivers, or Dawn on their behalf, answered instead of giving the adapter that was wanted. */
+export interface Refusal {
+  readonly drivers: string;
+  readonly said: string;
+}
+
+/** Why this kind was taken; the refusals tell what better ones said. */
+export function reason(kind: AdapterKind, at: Surroundings, refusals: readonly Refusal[]): string {
   if (at.userDrivers !== undefined && kind !== "null") return `VK_DRIVER_FILES names ${at.userDrivers}`;
   if (at.prefer !== undefined) return `${at.prefer} was asked for`;
+  const heard = refusals.length === 0 ? "" : ` (${list(refusals)})`;
   switch (kind) {
     case "gpu":
       return "a GPU of this machine";
     case "lavapipe":
-      return `no GPU that Dawn accepts, and Mesa's lavapipe is installed${said}`;
+      return `no GPU that Dawn accepts, and Mesa's lavapipe is installed${heard}`;
     case "swiftshader":
-      return `neither a GPU nor a lavapipe that Dawn accepts; SwiftShader comes with ${at.swiftShader ? "the npm package" : "the system"}${said}`;
+      return `neither a GPU nor a lavapipe that Dawn accepts, and SwiftShader needs no installing${heard}`;
     case "software":
-      return `no GPU that Dawn accepts; the system has a driver on the CPU${said}`;
+      return `no GPU that Dawn accepts, and the system has a driver for the CPU${heard}`;
     case "null":
-      return "computes nothing";
+      return "it computes nothing";
     default:
       return kind satisfies never;
   }
 }
 
-/** The one error of a machine without a usable adapter. */
-export function noAdapter(at: Surroundings, refusals: readonly string[]): string {
-  const { prefer, userDrivers, platform } = at;
-  const tried = refusals.length === 0 ? "" : ` Tried ${refusals.join("; ")}.`;
-  const mesa = "mesa-vulkan-drivers 25 or newer (Debian 12: from bookworm-backports)";
+/** The one error of a machine that cannot give what was asked for. */
+export function noAdapter(at: Surroundings, refusals: readonly Refusal[]): string {
+  const { problem, remedy } = diagnosis(at, refusals.length > 0);
+  return `adapter: ${problem}${refusals.length === 0 ? "" : `. Tried ${list(refusals)}`}. ${remedy}`;
+}
+
+const MESA = "libvulkan1 and mesa-vulkan-drivers 25 or newer (for Debian 12 from bookworm-backports)";
+const OPTIONAL = "run npm install --include=optional for SwiftShader, which is packaged for Linux x64";
+
+function diagnosis(at: Surroundings, tried: boolean): { readonly problem: string; readonly remedy: string } {
+  const { prefer, userDrivers } = at;
   if (userDrivers !== undefined) {
-    const asked = prefer === undefined ? "" : `${prefer} was asked for, and `;
-    return `adapter: ${asked}VK_DRIVER_FILES allows ${userDrivers} alone.${tried} Unset one of them`;
+    const not = prefer === undefined ? "gives no adapter" : `is not the ${prefer} adapter asked for`;
+    return {
+      problem: `VK_DRIVER_FILES names ${userDrivers}, which ${not}`,
+      remedy: "Unset it to let other drivers in",
+    };
   }
   switch (prefer) {
     case "gpu":
-      return `adapter: a GPU was asked for, and there is none that Dawn accepts.${tried} Install the vendor's driver${platform === "linux" ? " with its Vulkan part" : ""}`;
+      return {
+        problem: "a GPU was asked for, and Dawn accepts none here",
+        remedy: "Install the vendor's driver, on Linux with its Vulkan part",
+      };
     case "lavapipe":
-      return `adapter: lavapipe was asked for, and ${refusals.length === 0 ? `no lvp_icd.json is in ${ICD_FOLDERS.join(", ")}` : "Dawn does not accept what is installed"}.${tried} Install ${mesa}`;
+      return {
+        problem: `lavapipe was asked for, and ${tried ? "Dawn refuses it" : `its lvp_icd.json is not in ${ICD_FOLDERS.join(", ")}`}`,
+        remedy: `Install ${MESA}; lavapipe is for Linux`,
+      };
     case "swiftshader":
-      return `adapter: SwiftShader was asked for, and ${refusals.length === 0 ? "its optional npm package is not installed (it is for Linux x64)" : "it does not start"}.${tried} Run npm install --include=optional`;
+      return {
+        problem: `SwiftShader was asked for, and ${tried ? "it does not start" : "its package is not installed"}`,
+        remedy: tried ? `Install ${MESA} to compute on the CPU without it` : `To have it, ${OPTIONAL}`,
+      };
     case "null":
     case undefined:
-      return `adapter: WebGPU finds no adapter here.${tried} Install the GPU vendor's driver${platform === "linux" ? `, or ${mesa} to compute on the CPU, or on Linux x64 the optional npm packages (npm install --include=optional)` : ""}`;
+      return {
+        problem: "WebGPU finds nothing to run on",
+        remedy: `Install the GPU vendor's driver; or to compute on the CPU, install ${MESA} or ${OPTIONAL}`,
+      };
     default:
       return prefer satisfies never;
   }
+}
+
+/** Refusals in one line; drivers that were refused alike share their reason. */
+function list(refusals: readonly Refusal[]): string {
+  const byReason = new Map<string, Set<string>>();
+  for (const { drivers, said } of refusals) byReason.set(said, (byReason.get(said) ?? new Set()).add(drivers));
+  return [...byReason].map(([said, drivers]) => `${[...drivers].join(", ")}: ${said}`).join("; ");
 }
 
 function driversIn(attempt: Attempt, at: Surroundings): string {
@@ -187,7 +230,7 @@ async function open(
   { drivers }: Attempt,
   { lavapipe }: Surroundings,
   archive: Archive | undefined,
-): Promise<Omit<AdapterChoice, "why">> {
+): Promise<Omit<AdapterChoice, "why"> & { readonly complaints: string }> {
   Object.assign(globalThis, globals); // GPUBufferUsage and its like, which a browser has already
   if (drivers !== "none") await provideLoader(archive);
   const driverFile =
@@ -201,12 +244,13 @@ async function open(
   opened.set(key, gpu);
 
   // Vulkan reads its variables, and Dawn writes its complaints, before requestAdapter returns its promise.
-  const { result, complaints } = await capturingStderr(() =>
+  const { result, stderr } = await capturingStderr(() =>
     inEnvironment(environment, () => gpu.requestAdapter({ powerPreference: "high-performance" })),
   );
   const adapter = await result;
-  if (!adapter) throw new Error(firstComplaint(complaints) ?? "no adapter");
-  return { gpu, adapter, kind: adapterKind(adapter.info) };
+  const complaints = complaintsIn(stderr);
+  if (!adapter) throw new Error(complaints === "" ? "no adapter" : complaints);
+  return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), complaints };
 }
 
 /** Makes a Vulkan loader known to Dawn, which opens libvulkan.so.1 by that name: the system's, else the packaged one. */
@@ -234,33 +278,37 @@ function inEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () =>
   }
 }
 
-/** What native code says about itself: Dawn tells only stderr why it refuses a driver. */
-async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; readonly complaints: string }> {
-  if (process.platform !== "linux") return { result: fn(), complaints: "" };
+/** What a synchronous function's native code writes to stderr, the only place where Dawn says why it refuses a driver. */
+async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; readonly stderr: string }> {
+  if (process.platform !== "linux") return { result: fn(), stderr: "" };
   const { default: koffi } = await import("koffi");
   const libc = koffi.load(null);
   const dup = libc.func("int dup(int)") as (fd: number) => number;
   const dup2 = libc.func("int dup2(int, int)") as (from: number, to: number) => number;
-  const folder = mkdtempSync(join(tmpdir(), "dino-webgpu-"));
-  const path = join(folder, "stderr");
-  const file = openSync(path, "w");
-  const stderr = dup(2);
+  const memoryFile = libc.func("int memfd_create(const char *, unsigned int)") as (
+    name: string,
+    flags: number,
+  ) => number;
+  const file = memoryFile("stderr", 0);
+  const kept = dup(2);
   dup2(file, 2);
   try {
     const result = fn();
-    return { result, complaints: readFileSync(path, "utf8") };
+    const stderr = Buffer.alloc(fstatSync(file).size);
+    readSync(file, stderr, 0, stderr.length, 0);
+    return { result, stderr: stderr.toString() };
   } finally {
-    dup2(stderr, 2);
-    closeSync(stderr);
+    dup2(kept, 2);
+    closeSync(kept);
     closeSync(file);
-    rmSync(folder, { recursive: true });
   }
 }
 
-/** The line in which Dawn says why there is no adapter. */
-function firstComplaint(complaints: string): string | undefined {
-  return complaints
-    .split("\n")
-    .find((line) => line.startsWith("Warning: ") && !line.includes("artificially reduced"))
-    ?.replace("Warning: ", "");
+/** Warnings that say nothing about why a driver was refused. */
+const NOISE = /artificially reduced|VK_ERROR_INCOMPATIBLE_DRIVER|loader_icd_scan|^vkEnumeratePhysicalDevices$/;
+
+/** The complaints worth telling, on one line. */
+export function complaintsIn(stderr: string): string {
+  const warnings = [...stderr.matchAll(/^(?:Warning|Error): (.*?)\.?$/gm)].map(([, warning]) => warning!);
+  return [...new Set(warnings.filter((warning) => !NOISE.test(warning)))].join(", ");
 }

@@ -2,6 +2,9 @@ import { readFileSync, readdirSync } from "node:fs";
 import { chooseAdapter, type Preference } from "./adapter.js";
 import { createDevice, type Device } from "./device.js";
 
+export { type AdapterChoice, chooseAdapter, type Preference } from "./adapter.js";
+export type { AdapterKind } from "./device.js";
+
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for
  * another one. Dispose of it to free its memory; a process that forgets still ends.
