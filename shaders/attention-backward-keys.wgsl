@@ -42,7 +42,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     dk[d] = 0.0;
     dv[d] = 0.0;
   }
-  for (var i = 0u; i < TOKENS; i++) {
+  let tokens = min(TOKENS, arrayLength(&qkv));  // not a constant, or drivers unroll the loop and compile for seconds
+  for (var i = 0u; i < tokens; i++) {
     let query = start + i * stride;
     let row = ((sequence / HEADS * TOKENS + i) * HEADS + sequence % HEADS) * HEAD_DIM;
     var score = 0.0;

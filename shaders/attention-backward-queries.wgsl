@@ -46,7 +46,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   }
   delta[sequence * TOKENS + token] = dot;
   let logTotal = lse[sequence * TOKENS + token];
-  for (var j = 0u; j < TOKENS; j++) {
+  let tokens = min(TOKENS, arrayLength(&qkv));  // not a constant, or drivers unroll the loop and compile for seconds
+  for (var j = 0u; j < tokens; j++) {
     let key = start + j * stride + HEADS * HEAD_DIM;
     let value = key + HEADS * HEAD_DIM;
     var score = 0.0;

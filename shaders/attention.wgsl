@@ -35,7 +35,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   }
   var largest = -3.0e38;
   var total = 0.0;
-  for (var j = 0u; j < TOKENS; j++) {
+  let tokens = min(TOKENS, arrayLength(&qkv));  // not a constant, or drivers unroll the loop and compile for seconds
+  for (var j = 0u; j < tokens; j++) {
     let key = start + j * stride + HEADS * HEAD_DIM;
     var score = 0.0;
     for (var d = 0u; d < HEAD_DIM; d++) { score += q[d] * qkv[key + d]; }
