@@ -221,7 +221,7 @@ const OPTIONS = [
 ];
 
 /**
- * Every GPU object of the process by the drivers it sees. Kept for good: a device whose GPU object has been collected crashes
+ * The GPU objects of the process that gave an adapter, by the drivers it sees. Kept for good: a device whose GPU object has been collected crashes
  * the process (webgpu 0.6.2), while one that is kept does not hold the process up.
  */
 const opened = new Map<string, GPU>();
@@ -241,7 +241,6 @@ async function open(
   };
   const key = driverFile ?? drivers;
   const gpu = opened.get(key) ?? create(drivers === "none" ? [...OPTIONS, "backend=null"] : OPTIONS);
-  opened.set(key, gpu);
 
   // Vulkan reads its variables, and Dawn writes its complaints, before requestAdapter returns its promise.
   const { result, stderr } = await capturingStderr(() =>
@@ -250,6 +249,7 @@ async function open(
   const adapter = await result;
   const complaints = complaintsIn(stderr);
   if (!adapter) throw new Error(complaints === "" ? "no adapter" : complaints);
+  opened.set(key, gpu);
   return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), complaints };
 }
 
