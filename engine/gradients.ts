@@ -55,9 +55,11 @@ export function parameterGradients(loss: Tensor, params: Params): Gradients {
   if (unused.length > 0) {
     throw new Error(`parameterGradients: the loss does not depend on ${unused.map(({ name }) => name).join(", ")}`);
   }
+  const owners = found.map((x) => owner(x!.storage));
   trainable.forEach(({ offset, shape }, i) => {
     const part: Tensor = { ...flat, shape, offset: offset * BYTES_PER_ELEMENT };
-    if (!moveInto(found[i]!, part)) copy(found[i]!, part);
+    const alone = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
+    if (!(alone && moveInto(found[i]!, part))) copy(found[i]!, part);
   });
   for (const { offset, shape, trainable } of layout.entries) {
     if (!trainable) fill(shape, 0, { ...flat, shape, offset: offset * BYTES_PER_ELEMENT });
