@@ -75,7 +75,11 @@ export function scalars<const Names extends string>(device: Device, ...names: re
   return {
     ...(Object.fromEntries(views) as Record<Names, Tensor>),
     write(given: Readonly<Record<Names, number>>) {
-      names.forEach((name, i) => (values[i * stride] = given[name]));
+      names.forEach((name, i) => {
+        const value = given[name];
+        if (!Number.isFinite(value)) throw new Error(`scalars ${name}: expected a finite number, got ${value}`);
+        values[i * stride] = value;
+      });
       all.write(values);
     },
     [Symbol.dispose]: () => all[Symbol.dispose](),

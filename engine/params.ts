@@ -82,22 +82,22 @@ export function createParams(device: Device, layout: Layout, label: string): Par
     flat,
     tensors,
     get(name) {
-      const found = tensors[name];
+      const found = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
       if (!found) throw new Error(`${label}: no parameter "${name}"; there are ${Object.keys(tensors).join(", ")}`);
       return found;
     },
     write(values) {
-      const unknown = [...values.keys()].filter((name) => !(name in tensors));
+      const unknown = [...values.keys()].filter((name) => !Object.hasOwn(tensors, name));
       const missing = layout.entries.filter(({ name }) => !values.has(name)).map(({ name }) => name);
       if (unknown.length + missing.length > 0) {
         throw new Error(`${label}: missing [${missing.join(", ")}], unknown [${unknown.join(", ")}]`);
       }
       for (const { name, shape, size } of layout.entries) {
-        const given = values.get(name)!;
-        if (given.length !== size)
-          throw new Error(`${label} ${name}: ${formatShape(shape)} takes ${size} values, got ${given.length}`);
-        upload(tensors[name]!, given);
+        const { length } = values.get(name)!;
+        if (length !== size)
+          throw new Error(`${label} ${name}: ${formatShape(shape)} takes ${size} values, got ${length}`);
       }
+      for (const { name } of layout.entries) upload(tensors[name]!, values.get(name)!);
     },
     async read() {
       const staging = device.gpu.createBuffer({
