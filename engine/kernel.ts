@@ -1,5 +1,6 @@
 import type { Device } from "./device.js";
 import { type Dispatch, recording } from "./recording.js";
+import { offsetInOwner, owner } from "./plan.js";
 import { bytesOf, type DType, formatShape, type Tensor } from "./tensor.js";
 
 /** Workgroups along x, y and z; an axis holds 65535 at most. */
@@ -83,12 +84,37 @@ function checkDispatch(device: Device, { kernel, tensors, constants, grid }: Dis
       throw new Error(`${kernel.file}: ${name} was placed inside the flat gradients and can't be written again`);
     }
   }
+  refuseSharedMemory(kernel, tensors);
   for (const name of kernel.constants) {
     if (!Number.isFinite(constants[name])) throw new Error(`${kernel.file}: constant ${name} is ${constants[name]}`);
   }
   if (!grid.every((groups) => Number.isInteger(groups) && groups >= 1 && groups <= MAX_GROUPS_PER_AXIS)) {
     throw new Error(`${kernel.file}: grid [${grid.join(", ")}] leaves 1..${MAX_GROUPS_PER_AXIS} workgroups an axis`);
   }
+}
+
+/** WebGPU lets no dispatch read and write one buffer, nor write the same bytes through two bindings. */
+function refuseSharedMemory(kernel: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
+  kernel.bindings.forEach(({ name, access }, i) => {
+    if (access === "read") return;
+    kernel.bindings.forEach((other, j) => {
+      const [a, b] = [tensors[name]!, tensors[other.name]!];
+      if (i === j || memoryOf(a) !== memoryOf(b) || (other.access !== "read" && !overlap(a, b))) return;
+      throw new Error(
+        `${kernel.file}: ${other.name} and ${name} lie in one buffer (${a.storage.label}), and ${name} is written; copy one of them first`,
+      );
+    });
+  });
+}
+
+function memoryOf({ storage }: Tensor): unknown {
+  const owning = owner(storage);
+  return owning.kind === "resident" ? owning.buffer : owning;
+}
+
+function overlap(a: Tensor, b: Tensor): boolean {
+  const [startA, startB] = [offsetInOwner(a), offsetInOwner(b)];
+  return startA < startB + bytesOf(b) && startB < startA + bytesOf(a);
 }
 
 /** A grid of `groups` workgroups folded over x and y; kernels compute `group.y * grid.x + group.x` and guard the rest. */
