@@ -1,5 +1,5 @@
 import type { Dispatch, Recording } from "./recording.js";
-import { type Storage, type Tensor, type Transient } from "./tensor.js";
+import { formatShape, type Storage, type Tensor, type Transient } from "./tensor.js";
 
 /** Which dispatches stay, and which buffer each transient lives in. */
 export interface Plan {
@@ -33,10 +33,13 @@ export function offsetInOwner({ storage, offset }: Tensor): number {
   return bytes;
 }
 
-/** Drops the dispatches nobody reads, then lets transients whose lifetimes do not meet share buffers. */
-export function plan(recorded: Recording, returned: readonly Tensor[]): Plan {
-  const dispatches = prune(recorded.dispatches, returned);
-  const spans = lifetimes(dispatches, returned);
+/**
+ * Drops the dispatches nobody reads, then lets transients whose lifetimes do not meet share buffers.
+ * Throws where a tensor is read or returned that no kernel has written.
+ */
+export function plan(recorded: Recording, outputs: Readonly<Record<string, Tensor>>): Plan {
+  const dispatches = prune(recorded.dispatches, Object.values(outputs));
+  const spans = lifetimes(dispatches, outputs);
   const { buffers, placed } = share(spans);
   return {
     dispatches,
@@ -66,22 +69,35 @@ function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Di
 
 type Span = Omit<Lifetime, "buffer">;
 
-function lifetimes(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Span[] {
+const ONE_RECORDING = "a tensor lives in one recording only";
+
+function lifetimes(dispatches: readonly Dispatch[], outputs: Readonly<Record<string, Tensor>>): Span[] {
   const spans = new Map<Transient, { storage: Transient; first: number; last: number }>();
   dispatches.forEach(({ kernel, tensors }, index) => {
     for (const { name, access } of kernel.bindings) {
-      const storage = owner(tensors[name]!.storage);
+      const x = tensors[name]!;
+      const storage = owner(x.storage);
       if (storage.kind !== "transient") continue;
       const span = spans.get(storage);
       if (span) span.last = index;
       else if (access !== "read") spans.set(storage, { storage, first: index, last: index });
-      else throw new Error(`${kernel.file}: ${name} is read before any kernel has written it`);
+      else {
+        throw new Error(
+          `${kernel.file}: ${name} ${formatShape(x.shape)} is read before any kernel has written it; ${ONE_RECORDING}`,
+        );
+      }
     }
   });
-  for (const x of returned) {
+  for (const [name, x] of Object.entries(outputs)) {
     const storage = owner(x.storage);
-    const span = storage.kind === "transient" ? spans.get(storage) : undefined;
-    if (span) span.last = dispatches.length;
+    if (storage.kind !== "transient") continue;
+    const span = spans.get(storage);
+    if (!span) {
+      throw new Error(
+        `record: ${name} ${formatShape(x.shape)} is returned, but no kernel has written it; ${ONE_RECORDING}`,
+      );
+    }
+    span.last = dispatches.length;
   }
   return [...spans.values()];
 }

@@ -2,7 +2,7 @@ import { type Device, throwIfFailed } from "./device.js";
 import { elementGrid, type Grid, kernel, type Pipeline, pipelineOf } from "./kernel.js";
 import { allocate, copyOut } from "./memory.js";
 import { offsetInOwner, owner, plan, type Plan } from "./plan.js";
-import { type Dispatch, writeDown } from "./recording.js";
+import { type Dispatch, refuseNesting, writeDown } from "./recording.js";
 import { bytesOf, formatShape, type Resident, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
 
 /** A recorded function that can be run again and again. */
@@ -51,43 +51,76 @@ interface Row {
 
 const MAX_QUEUED_RUNS = 2;
 
-const nonFinite = kernel("nonfinite", { reads: ["x"], writes: [], updates: ["found"], constants: [] });
+const nonFinite = kernel("nonfinite", {
+  reads: ["x"],
+  writes: [],
+  updates: ["found"],
+  constants: [],
+});
 
 /**
  * Runs `fn` once, noting each dispatch; drops those nobody reads, plans memory, compiles every pipeline at once.
  * What `fn` returns can be read after a run; everything else it computes is gone.
  */
-export async function record<const Outputs extends Readonly<Record<string, Tensor>>>(
+export function record<const Outputs extends Readonly<Record<string, Tensor>>>(
+  device: Device,
+  fn: () => Outputs,
+): Promise<Program<keyof Outputs & string>> {
+  refuseNesting(); // thrown at once, since inside a recording nobody awaits
+  return build(device, fn);
+}
+
+async function build<Outputs extends Readonly<Record<string, Tensor>>>(
   device: Device,
   fn: () => Outputs,
 ): Promise<Program<keyof Outputs & string>> {
   throwIfFailed(device);
   const { result, recording } = writeDown(device, fn);
-  const planned = plan(recording, Object.values(result));
-  const buffers = planned.buffers.map((bytes, i) => allocate(device, bytes, bufferLabel(planned, i)));
-  const bufferOf = new Map<Transient, GPUBuffer>(
-    planned.lifetimes.map(({ storage, buffer }) => [storage, buffers[buffer]!]),
-  );
-  const rows = await compile(device, planned.dispatches, bufferOf);
-  throwIfFailed(device);
-  return program(device, { planned, rows, outputs: result, buffers, bufferOf });
+  const planned = plan(recording, result);
+  const buffers: GPUBuffer[] = [];
+  try {
+    planned.buffers.forEach((bytes, i) => buffers.push(allocate(device, bytes, bufferLabel(planned, i))));
+    const bufferOf = new Map<Transient, GPUBuffer>(
+      planned.lifetimes.map(({ storage, buffer }) => [storage, buffers[buffer]!]),
+    );
+    const rows = await compile(device, planned.dispatches, bufferOf);
+    throwIfFailed(device);
+    return program(device, {
+      planned,
+      rows,
+      outputs: result,
+      buffers,
+      bufferOf,
+    });
+  } catch (error) {
+    for (const buffer of buffers) buffer.destroy();
+    throw error;
+  }
 }
 
 /** Records, runs, reads and forgets: `{ name: numbers }` of what `fn` returns. */
-export async function evaluate<const Outputs extends Readonly<Record<string, Tensor>>>(
+export function evaluate<const Outputs extends Readonly<Record<string, Tensor>>>(
+  device: Device,
+  fn: () => Outputs,
+): Promise<Record<keyof Outputs & string, Float32Array>> {
+  refuseNesting();
+  return once(device, fn);
+}
+
+async function once<Outputs extends Readonly<Record<string, Tensor>>>(
   device: Device,
   fn: () => Outputs,
 ): Promise<Record<keyof Outputs & string, Float32Array>> {
   type Names = keyof Outputs & string;
   let names: Names[] = [];
-  using once = await record(device, () => {
+  using program = await build(device, () => {
     const outputs = fn();
     names = Object.keys(outputs);
     return outputs;
   });
-  await once.run();
+  await program.run();
   const values = {} as Record<Names, Float32Array>;
-  for (const name of names) values[name] = await once.read(name);
+  for (const name of names) values[name] = await program.read(name);
   return values;
 }
 
@@ -106,7 +139,11 @@ async function compile(
   return settled.map((pipeline, i) => {
     if (pipeline.status === "rejected") throw pipeline.reason;
     const dispatch = dispatches[i]!;
-    return { dispatch, pipeline: pipeline.value.pipeline, bindGroup: bind(device, dispatch, pipeline.value, bufferOf) };
+    return {
+      dispatch,
+      pipeline: pipeline.value.pipeline,
+      bindGroup: bind(device, dispatch, pipeline.value, bufferOf),
+    };
   });
 }
 
@@ -123,7 +160,10 @@ function bind(
       const { number, dtype } = bindings[name]!;
       const x = tensors[name]!;
       if (x.dtype !== dtype) throw new Error(`${kernel.file}: ${name} holds ${x.dtype}, the kernel reads ${dtype}`);
-      return { binding: number, resource: { ...place(x, bufferOf), size: bytesOf(x) } };
+      return {
+        binding: number,
+        resource: { ...place(x, bufferOf), size: bytesOf(x) },
+      };
     }),
   });
 }
@@ -134,9 +174,7 @@ function place(
 ): { readonly buffer: GPUBuffer; readonly offset: number } {
   const storage = owner(x.storage);
   const buffer = storage.kind === "resident" ? storage.buffer : bufferOf.get(storage);
-  if (!buffer)
-    throw new Error(`record: the returned tensor ${formatShape(x.shape)} was never written in this recording`);
-  return { buffer, offset: offsetInOwner(x) };
+  return { buffer: buffer!, offset: offsetInOwner(x) };
 }
 
 interface Parts {
@@ -150,10 +188,16 @@ interface Parts {
 function program<Names extends string>(device: Device, parts: Parts): Program<Names> {
   const { planned, rows, outputs, buffers, bufferOf } = parts;
   const queued: Promise<unknown>[] = [];
-  const staging = new Map<string, GPUBuffer>();
+  const idleStaging = new Map<string, GPUBuffer>();
+  let disposed = false;
+
+  const use = () => {
+    if (disposed) throw new Error("program: used after it was disposed");
+    throwIfFailed(device);
+  };
 
   const run = async () => {
-    throwIfFailed(device);
+    use();
     const encoder = device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (const row of rows) encode(pass, row);
@@ -164,38 +208,56 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     throwIfFailed(device);
   };
 
-  const read = async (name: Names) => {
-    const x = outputs[name];
+  const output = (name: Names): Tensor => {
+    const x = Object.hasOwn(outputs, name) ? outputs[name] : undefined;
     if (!x) throw new Error(`read: no output "${name}"; record() returned ${Object.keys(outputs).join(", ")}`);
+    if (x.dtype !== "f32") throw new Error(`read ${name}: expected f32, got ${x.dtype}`);
+    return x;
+  };
+
+  const read = async (name: Names) => {
+    use();
+    const x = output(name);
     const { buffer, offset } = place(x, bufferOf);
-    let target = staging.get(name);
-    if (!target) {
-      target = device.gpu.createBuffer({
+    const staging =
+      idleStaging.get(name) ??
+      device.gpu.createBuffer({
         label: `staging of ${name}`,
         size: bytesOf(x),
         usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
       });
-      staging.set(name, target);
+    idleStaging.delete(name);
+    try {
+      return await copyOut(device, buffer, offset, staging);
+    } finally {
+      if (disposed || idleStaging.has(name)) staging.destroy();
+      else idleStaging.set(name, staging);
     }
-    return copyOut(device, buffer, offset, target);
   };
 
   return {
     run,
     read,
     async readScalar(name) {
-      const values = await read(name);
-      if (values.length !== 1) throw new Error(`readScalar: ${name} has ${values.length} elements`);
-      return values[0]!;
+      const { shape } = output(name);
+      if (sizeOf(shape) !== 1) throw new Error(`readScalar ${name}: expected [], got ${formatShape(shape)}`);
+      return (await read(name))[0]!;
     },
-    profile: () => profile(device, rows),
-    check: () => check(device, rows, bufferOf),
+    async profile() {
+      use();
+      return profile(device, rows);
+    },
+    async check() {
+      use();
+      return check(device, rows, bufferOf);
+    },
     print: () => print(planned),
     dispatches: rows.length,
     bytes: planned.bytes,
     lowerBoundBytes: planned.lowerBoundBytes,
     [Symbol.dispose]() {
-      for (const buffer of [...buffers, ...staging.values()]) buffer.destroy();
+      disposed = true;
+      for (const buffer of [...buffers, ...idleStaging.values()]) buffer.destroy();
     },
   };
 }
@@ -208,9 +270,8 @@ function encode(pass: GPUComputePassEncoder, { pipeline, bindGroup, dispatch }: 
 
 /** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */
 async function profile(device: Device, rows: readonly Row[]): Promise<KernelTime[]> {
-  const times = device.features.has("timestamp-query")
-    ? await timeOnDevice(device, rows)
-    : await timeOnHost(device, rows);
+  const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // which makes them up
+  const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
   const kernels = new Map<string, { calls: number; ms: number }>();
   rows.forEach(({ dispatch }, i) => {
     const { file } = dispatch.kernel;
@@ -219,7 +280,12 @@ async function profile(device: Device, rows: readonly Row[]): Promise<KernelTime
   });
   const total = times.reduce((sum, ms) => sum + ms, 0);
   return [...kernels]
-    .map(([file, { calls, ms }]) => ({ kernel: file, calls, ms, share: ms / total }))
+    .map(([file, { calls, ms }]) => ({
+      kernel: file,
+      calls,
+      ms,
+      share: total > 0 ? ms / total : 0,
+    }))
     .sort((a, b) => b.ms - a.ms);
 }
 
@@ -229,17 +295,27 @@ async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<numbe
   const times: number[] = [];
   for (let start = 0; start < rows.length; start += MAX_QUERIES / 2) {
     const part = rows.slice(start, start + MAX_QUERIES / 2);
-    const querySet = device.gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
+    const querySet = device.gpu.createQuerySet({
+      type: "timestamp",
+      count: 2 * part.length,
+    });
     const bytes = 16 * part.length;
     const resolved = device.gpu.createBuffer({
       size: bytes,
       usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
     });
-    const target = device.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const target = device.gpu.createBuffer({
+      size: bytes,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
     const encoder = device.gpu.createCommandEncoder();
     part.forEach((row, i) => {
       const pass = encoder.beginComputePass({
-        timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+        timestampWrites: {
+          querySet,
+          beginningOfPassWriteIndex: 2 * i,
+          endOfPassWriteIndex: 2 * i + 1,
+        },
       });
       encode(pass, row);
       pass.end();
@@ -277,24 +353,31 @@ async function check(
 ): Promise<NonFinite | undefined> {
   const stride = device.limits.minStorageBufferOffsetAlignment;
   const probes: { finding: NonFinite; x: Tensor; after: number }[] = [];
-  const seen = new Set<string>();
+  const seen = new Map<GPUBuffer, Set<number>>();
   rows.forEach(({ dispatch: { kernel, tensors } }, index) => {
     for (const { name, access } of kernel.bindings) {
       const x = tensors[name]!;
       if (x.dtype !== "f32") continue;
       const { storage } = x;
-      const key = `${storage.label} ${x.offset}`;
-      if (storage.kind === "resident" && access !== "write" && !seen.has(key)) {
-        seen.add(key);
+      if (storage.kind === "resident" && access !== "write" && !seen.get(storage.buffer)?.has(x.offset)) {
+        seen.set(storage.buffer, (seen.get(storage.buffer) ?? new Set()).add(x.offset));
         probes.push({
-          finding: { where: `${storage.label} (as it came in)`, shape: x.shape, dispatch: -1 },
+          finding: {
+            where: `${storage.label} (as it came in)`,
+            shape: x.shape,
+            dispatch: -1,
+          },
           x,
           after: -1,
         });
       }
       if (access !== "read")
         probes.push({
-          finding: { where: `${kernel.file}: ${name}`, shape: x.shape, dispatch: index },
+          finding: {
+            where: `${kernel.file}: ${name}`,
+            shape: x.shape,
+            dispatch: index,
+          },
           x,
           after: index,
         });
@@ -304,11 +387,19 @@ async function check(
 
   const found = allocate(device, probes.length * stride, "check");
   try {
-    const storage: Resident = { kind: "resident", device, buffer: found, label: "check" };
+    const storage: Resident = {
+      kind: "resident",
+      device,
+      buffer: found,
+      label: "check",
+    };
     const { recording } = writeDown(device, () =>
       probes.forEach(({ x }, i) => {
         nonFinite(
-          { x, found: { shape: [], dtype: "u32", storage, offset: i * stride } },
+          {
+            x,
+            found: { shape: [], dtype: "u32", storage, offset: i * stride },
+          },
           {},
           elementGrid(sizeOf(x.shape)),
         );

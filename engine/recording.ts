@@ -42,9 +42,14 @@ export function recording(what: string): Recording {
   return current;
 }
 
+/** Throws inside a recording. */
+export function refuseNesting(): void {
+  if (current) throw new Error("record: called inside another record(); recordings do not nest");
+}
+
 /** Runs `fn` with a fresh recording in place; recordings do not nest. */
 export function writeDown<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
-  if (current) throw new Error("record: called inside another record(); recordings do not nest");
+  refuseNesting();
   const started: Recording = { device, dispatches: [], tape: [] };
   current = started;
   try {
@@ -57,7 +62,11 @@ export function writeDown<T>(device: Device, fn: () => T): { readonly result: T;
 /** A tensor that lives inside the recording only. */
 export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
   checkShape("transient", shape);
-  const storage: Transient = { kind: "transient", bytes: sizeOf(shape) * BYTES_PER_ELEMENT, label: "unwritten" };
+  const storage: Transient = {
+    kind: "transient",
+    bytes: sizeOf(shape) * BYTES_PER_ELEMENT,
+    label: "unwritten",
+  };
   return { shape, dtype, storage, offset: 0 };
 }
 
@@ -74,6 +83,7 @@ export function stopGradient(x: Tensor): Tensor {
 
 /** The same elements under another shape: `[...] -> shape`. Throws where the number of elements differs. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  recording("reshape");
   checkShape("reshape", shape);
   if (sizeOf(shape) !== sizeOf(x.shape)) {
     throw new Error(
