@@ -71,7 +71,7 @@ export async function createDevice(adapter: GPUAdapter, { shaders }: DeviceOptio
     adapterKind: adapterKind(info),
     name,
     limits: gpu.limits,
-    features: gpu.features,
+    features: new Set(gpu.features),
     shaders,
     failure: () => failure,
     fail,
