@@ -68,6 +68,10 @@ export function kernel<const Names extends string, const Constants extends strin
 }
 
 function checkDispatch(device: Device, { kernel, tensors, constants, grid }: Dispatch): void {
+  const { maxStorageBuffersPerShaderStage: most } = device.limits;
+  if (kernel.bindings.length > most) {
+    throw new Error(`${kernel.file}: binds ${kernel.bindings.length} buffers; ${device.name} allows ${most} a kernel`);
+  }
   for (const { name, access } of kernel.bindings) {
     const x = tensors[name]!;
     const limit = device.limits.maxStorageBufferBindingSize;
@@ -192,12 +196,18 @@ async function specialise(
     const pipeline = await device.gpu.createComputePipelineAsync({
       label: kernel.file,
       layout: pipelineLayout,
-      compute: { module, constants: Object.fromEntries(kernel.constants.map((name) => [name, constants[name]!])) },
+      compute: {
+        module,
+        entryPoint: "main",
+        constants: Object.fromEntries(kernel.constants.map((name) => [name, constants[name]!])),
+      },
     });
     return { pipeline, layout, bindings };
   } catch (error) {
     const given = kernel.constants.map((name) => `${name} = ${constants[name]}`).join(", ");
-    throw new Error(`${kernel.file}.wgsl with ${given}: ${String(error)}`, { cause: error });
+    throw new Error(`${kernel.file}.wgsl with ${given || "no constants"}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -236,12 +246,20 @@ function assemble(device: Device, file: string): { readonly code: string; readon
   let code = "";
   let lines = 0;
   const append = (name: string) => {
-    const text = device.shaders(name);
+    const text = read(name);
     parts.push({ file: name, firstLine: lines });
     code += text + "\n";
     lines += text.split("\n").length;
     for (const [, included] of text.matchAll(/^\/\/ include (\S+)$/gm)) {
       if (!parts.some((part) => part.file === included)) append(included!);
+    }
+  };
+  const read = (name: string) => {
+    try {
+      return device.shaders(name);
+    } catch (error) {
+      if (name === file) throw error;
+      throw new Error(`${file}.wgsl includes ${name}: ${(error as Error).message}`, { cause: error });
     }
   };
   append(file);
