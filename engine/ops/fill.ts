@@ -1,6 +1,6 @@
 import { elementGrid, kernel } from "../kernel.js";
 import { transient } from "../recording.js";
-import { type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { formatShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
 
 const filling = kernel("fill", { reads: [], writes: ["out"], constants: ["VALUE"] });
 const copying = kernel("copy", { reads: ["x"], writes: ["out"], constants: [] });
@@ -13,5 +13,9 @@ export function fill(shape: Shape, value: number, out: Tensor = transient(shape)
 
 /** Copies the elements of `x` into `out` of the same number of elements; not differentiable. */
 export function copy(x: Tensor, out: Tensor): void {
+  if (sizeOf(x.shape) !== sizeOf(out.shape))
+    throw new Error(
+      `copy: x ${formatShape(x.shape)} and out ${formatShape(out.shape)} differ in their number of elements`,
+    );
   copying({ x, out }, {}, elementGrid(sizeOf(out.shape)));
 }

@@ -1,6 +1,6 @@
 import { elementGrid, grid, kernel } from "../kernel.js";
 import { differentiable, transient } from "../recording.js";
-import { type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { formatShape, sameShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
 import { scale } from "./mul.js";
 
 const columns = kernel("sum-rows", { reads: ["x"], writes: ["out"], constants: ["ROWS", "COLS", "PARTS"] });
@@ -23,6 +23,7 @@ function sumRows(x: Tensor, rows: number, cols: number): Tensor {
 
 /** The sum over all leading axes: [..., ...shape] -> shape; the adjoint of `repeat`. */
 export function sumLeading(x: Tensor, shape: Shape): Tensor {
+  expectEnd("sumLeading shape", shape, x.shape);
   const cols = sizeOf(shape);
   const rows = sizeOf(x.shape) / cols;
   const total = rows === 1 ? x : sumRows(x, rows, cols);
@@ -32,9 +33,16 @@ export function sumLeading(x: Tensor, shape: Shape): Tensor {
 
 /** x over and over along new leading axes: [...] -> shape, which ends in the shape of x. */
 export function repeat(x: Tensor, shape: Shape): Tensor {
+  expectEnd("repeat x", x.shape, shape);
   const out = transient(shape);
   repeating({ x, out }, {}, elementGrid(sizeOf(shape)));
   return differentiable(out, [x], (dy) => [sumLeading(dy, x.shape)]);
+}
+
+function expectEnd(what: string, end: Shape, shape: Shape): void {
+  if (!sameShape(shape.slice(Math.max(0, shape.length - end.length)), end)) {
+    throw new Error(`${what}: ${formatShape(end)} is not the end of ${formatShape(shape)}`);
+  }
 }
 
 /** Elements that one workgroup of `sum.wgsl` takes. */
