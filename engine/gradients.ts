@@ -51,6 +51,7 @@ export function parameterGradients(loss: Tensor, params: Params): Gradients {
     trainable.map(({ name }) => tensors[name]!),
   );
   const flat = transient([layout.size]);
+  if (flat.storage.kind === "transient") flat.storage.label = "gradients"; // its kernels write parts of it
   const unused = trainable.filter((_, i) => !found[i]);
   if (unused.length > 0) {
     throw new Error(`parameterGradients: the loss does not depend on ${unused.map(({ name }) => name).join(", ")}`);
