@@ -1,0 +1,666 @@
+/** Every setting of a training run, once: its default, its unit, where it comes from; flags and validation derive from it. */
+import { z } from "zod";
+import type { AugmentOptions } from "./augment.js";
+import type { Size } from "./pixels.js";
+import { presetNames, presets } from "./presets.js";
+
+/** Where a setting and its default come from. */
+export type Source = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "ours";
+
+/** One setting: what it is when nobody sets it, what it may be, and how a command line writes it. */
+export interface Setting<T> {
+  readonly default: T;
+  /** Of the number, or what to put behind the flag: "epochs", "pixels", "0 to 1". */
+  readonly unit: string;
+  readonly about: string;
+  readonly source: Source;
+  /** Another flag for it: the official name where ours is shorter. */
+  readonly alias?: string;
+  readonly schema: z.ZodType<T>;
+  /** What the schema accepts, for messages. */
+  readonly expected: string;
+  /** Words of a command line that one value takes; 0 for a switch, whose word may be left out. */
+  readonly words: number;
+  /** Those words as a value; what makes no sense is left to the schema. */
+  readonly parse: (words: readonly string[]) => unknown;
+}
+
+type About = Pick<Setting<unknown>, "unit" | "about" | "source" | "alias">;
+type Range = { readonly from?: number; readonly above?: number; readonly to?: number; readonly below?: number };
+
+const main = "main_dino.py";
+const fixed = "main_dino.py, fixed there";
+const vit = "vision_transformer.py";
+const ours = "ours";
+
+/** All settings, in the order of the help. */
+export const settings = {
+  data: text("builtin", {
+    unit: "folder",
+    about: "images to train on, or `builtin`",
+    source: main,
+    alias: "data-path",
+  }),
+  out: text("runs/train", { unit: "folder", about: "where the run is kept", source: main, alias: "output-dir" }),
+  preset: optional(choice(presetNames, "digits"), {
+    unit: "name",
+    about: `a recipe: ${presetNames.join(", ")}`,
+    source: ours,
+  }),
+
+  arch: choice(["vit_tiny", "vit_small", "vit_base"], "vit_small", {
+    unit: "name",
+    about: "size of the ViT",
+    source: main,
+  }),
+  patchSize: whole(16, { from: 1 }, { unit: "pixels", about: "side of a patch", source: main }),
+  imageSize: size(224, { unit: "pixels", about: "size of global crops, N or ROWSxCOLS", source: fixed }),
+  localSize: size(96, { unit: "pixels", about: "size of local crops, N or ROWSxCOLS", source: fixed }),
+  dim: optional(whole(384, { from: 1 }), {
+    unit: "features",
+    about: "width of the ViT, instead of that of --arch",
+    source: vit,
+  }),
+  depth: optional(whole(12, { from: 1 }), {
+    unit: "blocks",
+    about: "blocks of the ViT, instead of those of --arch",
+    source: vit,
+  }),
+  heads: optional(whole(6, { from: 1 }), {
+    unit: "heads",
+    about: "attention heads, instead of those of --arch",
+    source: vit,
+  }),
+  mlpRatio: number(4, { above: 0 }, { unit: "x width", about: "hidden width of the MLPs", source: vit }),
+  initStd: number(
+    0.02,
+    { above: 0 },
+    { unit: "std", about: "of the truncated normal that starts the backbone's weights", source: vit },
+  ),
+  dropPathRate: number(
+    0.1,
+    { from: 0, below: 1 },
+    { unit: "0 to 1", about: "stochastic depth of the last block of the student", source: main },
+  ),
+
+  outDim: whole(65536, { from: 2 }, { unit: "prototypes", about: "width of the head's output", source: main }),
+  hiddenDim: whole(2048, { from: 1 }, { unit: "features", about: "hidden width of the head", source: vit }),
+  bottleneckDim: whole(
+    256,
+    { from: 1 },
+    { unit: "features", about: "width before the head's last layer", source: vit },
+  ),
+  headLayers: whole(3, { from: 1 }, { unit: "layers", about: "layers of the head's MLP", source: vit }),
+  useBnInHead: flag(false, { unit: "true|false", about: "batch normalisation in the head", source: main }),
+  normLastLayer: flag(true, {
+    unit: "true|false",
+    about: "fix the lengths of the last layer's rows at one",
+    source: main,
+  }),
+
+  globalCropsScale: range(
+    [0.4, 1],
+    { above: 0, to: 1 },
+    { unit: "share", about: "area of global crops", source: main },
+  ),
+  localCropsNumber: whole(8, { from: 0 }, { unit: "crops", about: "local crops of an image", source: main }),
+  localCropsScale: range(
+    [0.05, 0.4],
+    { above: 0, to: 1 },
+    { unit: "share", about: "area of local crops", source: main },
+  ),
+  cropRatio: range([3 / 4, 4 / 3], { above: 0 }, { unit: "width/height", about: "shape of crops", source: fixed }),
+  flip: number(0.5, { from: 0, to: 1 }, { unit: "0 to 1", about: "probability of mirroring a crop", source: fixed }),
+  jitter: number(0.8, { from: 0, to: 1 }, { unit: "0 to 1", about: "probability of changing colours", source: fixed }),
+  brightness: number(0.4, { from: 0 }, { unit: "strength", about: "of the change of brightness", source: fixed }),
+  contrast: number(0.4, { from: 0 }, { unit: "strength", about: "of the change of contrast", source: fixed }),
+  saturation: number(0.2, { from: 0 }, { unit: "strength", about: "of the change of saturation", source: fixed }),
+  hue: number(0.1, { from: 0, to: 0.5 }, { unit: "turns", about: "of the colour circle, at most", source: fixed }),
+  grayscale: number(0.2, { from: 0, to: 1 }, { unit: "0 to 1", about: "probability of a gray crop", source: fixed }),
+  blurGlobal1: number(
+    1,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of blur, first global crop", source: fixed },
+  ),
+  blurGlobal2: number(
+    0.1,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of blur, second global crop", source: fixed },
+  ),
+  blurLocal: number(
+    0.5,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of blur, local crops", source: fixed },
+  ),
+  blurRadius: range([0.1, 2], { above: 0 }, { unit: "pixels", about: "standard deviation of the blur", source: fixed }),
+  solarizeGlobal1: number(
+    0,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of solarizing, first global crop", source: fixed },
+  ),
+  solarizeGlobal2: number(
+    0.2,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of solarizing, second global crop", source: fixed },
+  ),
+  solarizeLocal: number(
+    0,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of solarizing, local crops", source: fixed },
+  ),
+  solarizeThreshold: number(
+    128,
+    { from: 0, to: 256 },
+    { unit: "0 to 256", about: "values from here on are inverted", source: fixed },
+  ),
+  mean: triple(
+    [0.485, 0.456, 0.406],
+    {},
+    { unit: "red green blue", about: "taken off the pixels, ImageNet's", source: fixed },
+  ),
+  std: triple(
+    [0.229, 0.224, 0.225],
+    { above: 0 },
+    { unit: "red green blue", about: "pixels are divided by, ImageNet's", source: fixed },
+  ),
+
+  epochs: whole(100, { from: 1 }, { unit: "epochs", about: "length of the run", source: main }),
+  steps: optional(whole(1000, { from: 1 }), {
+    unit: "steps",
+    about: "length of the run, instead of --epochs; schedules end there",
+    source: ours,
+  }),
+  batch: whole(
+    64,
+    { from: 1 },
+    { unit: "images", about: "images of a step", source: main, alias: "batch-size-per-gpu" },
+  ),
+  optimizer: choice(["adamw", "sgd", "lars"], "adamw", {
+    unit: "name",
+    about: "how gradients change weights",
+    source: main,
+  }),
+  lr: number(
+    0.0005,
+    { from: 0 },
+    { unit: "rate", about: "for 256 images a step, scaled to --batch; where the warm-up ends", source: main },
+  ),
+  warmupEpochs: number(
+    10,
+    { from: 0 },
+    { unit: "epochs", about: "linear warm-up of the rate; may be a fraction", source: main },
+  ),
+  minLr: number(1e-6, { from: 0 }, { unit: "rate", about: "learning rate at the end", source: main }),
+  weightDecay: number(0.04, { from: 0 }, { unit: "rate", about: "weight decay at the start", source: main }),
+  weightDecayEnd: number(0.4, { from: 0 }, { unit: "rate", about: "weight decay at the end", source: main }),
+  clipGrad: number(
+    3,
+    { from: 0 },
+    { unit: "norm", about: "longest gradient of a parameter; 0 leaves all as they are", source: main },
+  ),
+  freezeLastLayer: whole(
+    1,
+    { from: 0 },
+    { unit: "epochs", about: "during which the last layer stays as it is", source: main },
+  ),
+  momentumTeacher: number(
+    0.996,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "momentum of the teacher at the start", source: main },
+  ),
+  momentumTeacherEnd: number(
+    1,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "momentum of the teacher at the end", source: fixed },
+  ),
+  centerMomentum: number(0.9, { from: 0, to: 1 }, { unit: "0 to 1", about: "momentum of the center", source: fixed }),
+  studentTemp: number(0.1, { above: 0 }, { unit: "temperature", about: "of the student", source: fixed }),
+  teacherTemp: number(
+    0.04,
+    { above: 0 },
+    { unit: "temperature", about: "of the teacher after its warm-up", source: main },
+  ),
+  warmupTeacherTemp: number(
+    0.04,
+    { above: 0 },
+    { unit: "temperature", about: "of the teacher at the start", source: main },
+  ),
+  warmupTeacherTempEpochs: whole(
+    0,
+    { from: 0 },
+    { unit: "epochs", about: "linear warm-up of the temperature; 30 is a good value", source: main },
+  ),
+  useFp16: only(false, {
+    unit: "true|false",
+    about: "mixed precision: not yet supported, so only false",
+    source: main,
+  }),
+  seed: whole(
+    0,
+    { from: 0, to: Number.MAX_SAFE_INTEGER },
+    { unit: "number", about: "of all random draws", source: main },
+  ),
+
+  heldOut: number(
+    0,
+    { from: 0, below: 1 },
+    { unit: "share", about: "of the images that are kept from training, for k-NN", source: ours },
+  ),
+  knnEvery: whole(
+    0,
+    { from: 0 },
+    { unit: "epochs", about: "between k-NN evaluations where there are labels; 0 for none", source: ours },
+  ),
+  knnK: whole(20, { from: 1 }, { unit: "neighbours", about: "that vote in them", source: ours }),
+  evalResize: optional(whole(256, { from: 1 }), {
+    unit: "pixels",
+    about: "shorter side before evaluation cuts out --image-size; 8/7 of it if left out",
+    source: ours,
+  }),
+  logEvery: whole(10, { from: 1 }, { unit: "steps", about: "between lines of log.jsonl", source: ours }),
+  checkpointEvery: whole(
+    0,
+    { from: 0 },
+    { unit: "steps", about: "between checkpoints; 0 for one an epoch", source: ours },
+  ),
+  saveckpFreq: whole(
+    20,
+    { from: 0 },
+    { unit: "epochs", about: "between checkpoints that are kept under their number; 0 for none", source: main },
+  ),
+  threads: optional(whole(4, { from: 1 }), {
+    unit: "threads",
+    about: "that make crops; one for each core if left out",
+    source: main,
+    alias: "num-workers",
+  }),
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingName = keyof typeof settings;
+
+/** Every setting of a run. */
+export type Config = {
+  readonly [Name in SettingName]: (typeof settings)[Name] extends Setting<infer T> ? T : never;
+};
+
+/** Some settings: a preset, or what a command line says. */
+export type PartialConfig = { readonly [Name in SettingName]?: Config[Name] };
+
+export const settingNames = Object.keys(settings) as readonly SettingName[];
+
+/** The settings of the defaults alone. */
+export const defaultConfig = Object.fromEntries(settingNames.map((name) => [name, settings[name].default])) as Config;
+
+/** What may differ between a run and its continuation: nothing that changes a number. */
+export const changeableOnResume: ReadonlySet<SettingName> = new Set([
+  "data",
+  "out",
+  "threads",
+  "logEvery",
+  "checkpointEvery",
+  "saveckpFreq",
+  "knnEvery",
+  "knnK",
+]);
+
+/** The flag of a setting: patchSize -> --patch-size. */
+export function flagOf(name: SettingName): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** The words of a command line behind a flag as a value. Throws, naming the flag, for what it cannot be. */
+export function parseSetting<Name extends SettingName>(name: Name, words: readonly string[]): Config[Name] {
+  const { parse, schema, expected } = settings[name];
+  const parsed = schema.safeParse(parse(words));
+  if (!parsed.success)
+    throw new Error(
+      `${flagOf(name)}: expected ${expected}, got ${words.length === 0 ? "the flag alone" : words.join(" ")}`,
+    );
+  return parsed.data as Config[Name];
+}
+
+/**
+ * Defaults, below a preset, below flags. A length in epochs takes the place of one in steps that the preset has.
+ * Throws for settings that contradict each other.
+ */
+export function resolveConfig(flags: PartialConfig): Config {
+  if (flags.epochs !== undefined && flags.steps !== undefined && flags.steps !== null) {
+    throw new Error(
+      `--steps ${flags.steps} and --epochs ${flags.epochs} both give the length of the run; leave one out`,
+    );
+  }
+  const preset = flags.preset === undefined || flags.preset === null ? {} : presets[flags.preset];
+  const length = flags.epochs === undefined ? {} : { steps: null };
+  return checkConfig({ ...defaultConfig, ...preset, ...length, ...flags });
+}
+
+/** A configuration out of the text of a config.json. Throws, naming the setting, where one is missing, unknown or wrong. */
+export function parseConfig(json: string): Config {
+  let values: unknown;
+  try {
+    values = JSON.parse(json);
+  } catch (error) {
+    throw new Error(`config: this is no JSON: ${(error as Error).message}`, { cause: error });
+  }
+  const shape = Object.fromEntries(settingNames.map((name) => [name, settings[name].schema]));
+  const parsed = z.strictObject(shape).safeParse(values);
+  if (parsed.success) return checkConfig(parsed.data as unknown as Config);
+  const [issue] = parsed.error.issues;
+  if (issue?.code === "unrecognized_keys") {
+    throw new Error(`config: no setting is called ${issue.keys.join(", ")}; was it written by another version?`);
+  }
+  const name = issue?.path[0] as SettingName | undefined;
+  if (name === undefined) throw new Error("config: expected an object of settings");
+  const value = (values as Record<string, unknown>)[name];
+  const { expected } = settings[name];
+  throw new Error(
+    value === undefined
+      ? `config: the setting ${name} is missing; expected ${expected}`
+      : `config ${name}: expected ${expected}, got ${JSON.stringify(value)}`,
+  );
+}
+
+/** A configuration as the text of a config.json. */
+export function formatConfig(config: Config): string {
+  return `${JSON.stringify(config, undefined, 2)}\n`;
+}
+
+/** The same configuration; throws where settings contradict each other, naming both. */
+function checkConfig(config: Config): Config {
+  const { patchSize, imageSize, localSize, localCropsNumber } = config;
+  const sizes = localCropsNumber > 0 ? (["imageSize", "localSize"] as const) : (["imageSize"] as const);
+  for (const name of sizes) {
+    const { rows, cols } = name === "imageSize" ? imageSize : localSize;
+    if (rows % patchSize !== 0 || cols % patchSize !== 0) {
+      throw new Error(`--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`);
+    }
+  }
+  const { dim, heads } = vitConfig(config);
+  if (dim % heads !== 0) throw new Error(`--heads ${heads} does not divide --dim ${dim}`);
+  if (dim / heads > 128) {
+    throw new Error(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);
+  }
+  const { evalResize } = config;
+  if (evalResize !== null && evalResize < Math.min(imageSize.rows, imageSize.cols)) {
+    throw new Error(
+      `--eval-resize ${evalResize} is smaller than --image-size ${formatSize(imageSize)}, which is cut out of it`,
+    );
+  }
+  const { knnEvery, heldOut, data } = config;
+  if (knnEvery > 0 && heldOut === 0 && data !== "builtin") {
+    throw new Error(`--knn-every ${knnEvery} needs images to classify; keep some from training with --held-out 0.1`);
+  }
+  return config;
+}
+
+/** What a run shortens because it is short itself, in words. */
+export interface FittedConfig {
+  readonly config: Config;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Shortens warm-ups that are longer than the run to a tenth of it, unless the user asked for them: then it throws.
+ * `given` names what he set himself.
+ */
+export function fitWarmups(
+  config: Config,
+  { iterationsPerEpoch, given }: { readonly iterationsPerEpoch: number; readonly given: ReadonlySet<SettingName> },
+): FittedConfig {
+  const { steps, epochs } = config;
+  const length = steps === null ? epochs : steps / iterationsPerEpoch; // in epochs
+  const run = steps === null ? `${epochs} epochs` : `${steps} steps, ${round(length)} epochs`;
+  const notes: string[] = [];
+  const fit = (name: "warmupEpochs" | "warmupTeacherTempEpochs", shortened: number, longest: number): number => {
+    const asked = config[name];
+    if (asked <= longest) return asked;
+    if (given.has(name)) {
+      throw new Error(`${flagOf(name)} ${asked} is longer than the run of ${run}; shorten it, or lengthen the run`);
+    }
+    notes.push(`${flagOf(name)} ${asked} is longer than the run of ${run}: shortened to ${round(shortened)}`);
+    return shortened;
+  };
+  const warmupEpochs = fit("warmupEpochs", length / 10, length);
+  const warmupTeacherTempEpochs = fit("warmupTeacherTempEpochs", Math.floor(length / 10), Math.ceil(length));
+  return { config: { ...config, warmupEpochs, warmupTeacherTempEpochs }, notes };
+}
+
+/** The network of a configuration: `--arch`, or what `--dim`, `--depth` and `--heads` say instead. */
+export function vitConfig(config: Config): {
+  readonly imageRows: number;
+  readonly imageCols: number;
+  readonly patch: number;
+  readonly dim: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly mlpRatio: number;
+  readonly channels: number;
+  readonly dropPathRate: number;
+} {
+  const arch = architectures[config.arch];
+  return {
+    imageRows: config.imageSize.rows,
+    imageCols: config.imageSize.cols,
+    patch: config.patchSize,
+    dim: config.dim ?? arch.dim,
+    depth: config.depth ?? arch.depth,
+    heads: config.heads ?? arch.heads,
+    mlpRatio: config.mlpRatio,
+    channels: 3,
+    dropPathRate: config.dropPathRate,
+  };
+}
+
+/** The projection head of a configuration. */
+export function headConfig(config: Config): {
+  readonly inDim: number;
+  readonly hidden: number;
+  readonly bottleneck: number;
+  readonly out: number;
+  readonly layers: number;
+  readonly batchNorm: boolean;
+  readonly normLastLayer: boolean;
+} {
+  return {
+    inDim: vitConfig(config).dim,
+    hidden: config.hiddenDim,
+    bottleneck: config.bottleneckDim,
+    out: config.outDim,
+    layers: config.headLayers,
+    batchNorm: config.useBnInHead,
+    normLastLayer: config.normLastLayer,
+  };
+}
+
+/** How the crops of a configuration are drawn. */
+export function augmentOptions(config: Config): AugmentOptions {
+  return {
+    globalSize: config.imageSize,
+    localSize: config.localSize,
+    localCrops: config.localCropsNumber,
+    globalScale: config.globalCropsScale,
+    localScale: config.localCropsScale,
+    ratio: config.cropRatio,
+    flipProbability: config.flip,
+    jitterProbability: config.jitter,
+    brightness: config.brightness,
+    contrast: config.contrast,
+    saturation: config.saturation,
+    hue: config.hue,
+    grayscaleProbability: config.grayscale,
+    blurProbability: { global1: config.blurGlobal1, global2: config.blurGlobal2, local: config.blurLocal },
+    blurRadius: config.blurRadius,
+    solarizeProbability: {
+      global1: config.solarizeGlobal1,
+      global2: config.solarizeGlobal2,
+      local: config.solarizeLocal,
+    },
+    solarizeThreshold: config.solarizeThreshold,
+    mean: config.mean,
+    std: config.std,
+  };
+}
+
+/** The view that evaluation takes of an image, for `evalCrop`; 256 and 224 pixels in the official code. */
+export function evalView(config: Config): { readonly resize: number; readonly crop: Size } {
+  const short = Math.min(config.imageSize.rows, config.imageSize.cols);
+  return { resize: config.evalResize ?? Math.round((short * 256) / 224), crop: config.imageSize };
+}
+
+const architectures = {
+  vit_tiny: { dim: 192, depth: 12, heads: 3 },
+  vit_small: { dim: 384, depth: 12, heads: 6 },
+  vit_base: { dim: 768, depth: 12, heads: 12 },
+} as const satisfies Record<Config["arch"], unknown>;
+
+function number(initial: number, range: Range, about: About): Setting<number> {
+  const schema = z.number().refine((value) => isWithin(value, range));
+  return {
+    ...about,
+    default: initial,
+    schema,
+    expected: `a number${words(range)}`,
+    words: 1,
+    parse: ([word]) => toNumber(word),
+  };
+}
+
+function whole(initial: number, range: Range, about: About = { unit: "", about: "", source: ours }): Setting<number> {
+  const schema = z.number().refine((value) => Number.isSafeInteger(value) && isWithin(value, range));
+  return {
+    ...about,
+    default: initial,
+    schema,
+    expected: `a whole number${words(range)}`,
+    words: 1,
+    parse: ([word]) => toNumber(word),
+  };
+}
+
+function flag(initial: boolean, about: About): Setting<boolean> {
+  return { ...about, default: initial, schema: z.boolean(), expected: "true or false", words: 0, parse: toBoolean };
+}
+
+/** A switch of the official code that can only be in one position here. */
+function only(value: false, about: About): Setting<false> {
+  return { ...about, default: value, schema: z.literal(value), expected: `${value}`, words: 0, parse: toBoolean };
+}
+
+function text(initial: string, about: About): Setting<string> {
+  return {
+    ...about,
+    default: initial,
+    schema: z.string().min(1),
+    expected: `a ${about.unit}`,
+    words: 1,
+    parse: ([word]) => word,
+  };
+}
+
+function choice<const Name extends string>(
+  names: readonly Name[],
+  initial: Name,
+  about: About = { unit: "", about: "", source: ours },
+): Setting<Name> {
+  const known = (word: string | undefined): string | undefined =>
+    names.find((name) => plain(name) === plain(word ?? "")) ?? word;
+  return {
+    ...about,
+    default: initial,
+    schema: z.enum(names),
+    expected: `one of ${names.join(", ")}`,
+    words: 1,
+    parse: ([word]) => known(word),
+  };
+}
+
+function size(initial: number, about: About): Setting<Size> {
+  const side = z.number().int().min(1);
+  return {
+    ...about,
+    default: { rows: initial, cols: initial },
+    schema: z.strictObject({ rows: side, cols: side }),
+    expected: "a number of pixels, or ROWSxCOLS",
+    words: 1,
+    parse: ([word]) => {
+      const [, rows, cols] = /^(\d+)(?:x(\d+))?$/.exec(word ?? "") ?? [];
+      return { rows: toNumber(rows), cols: toNumber(cols ?? rows) };
+    },
+  };
+}
+
+function range(initial: readonly [number, number], limits: Range, about: About): Setting<readonly [number, number]> {
+  const schema = z
+    .tuple([z.number(), z.number()])
+    .readonly()
+    .refine(([low, high]) => low <= high && isWithin(low, limits) && isWithin(high, limits));
+  const expected = `two numbers${words(limits)}, the lower one first`;
+  return { ...about, default: initial, schema, expected, words: 2, parse: toNumbers };
+}
+
+function triple(
+  initial: readonly [number, number, number],
+  limits: Range,
+  about: About,
+): Setting<readonly [number, number, number]> {
+  const schema = z
+    .tuple([z.number(), z.number(), z.number()])
+    .readonly()
+    .refine((values) => values.every((value) => isWithin(value, limits)));
+  return { ...about, default: initial, schema, expected: `three numbers${words(limits)}`, words: 3, parse: toNumbers };
+}
+
+/** A setting that may be left to others: null, `auto` on the command line, which is also its default. */
+function optional<T>(setting: Setting<T>, about: About): Setting<T | null> {
+  return {
+    ...setting,
+    ...about,
+    default: null,
+    schema: setting.schema.nullable(),
+    expected: `${setting.expected}, or auto`,
+    parse: (given) => (given[0] === "auto" ? null : setting.parse(given)),
+  };
+}
+
+function isWithin(
+  value: number,
+  { from = -Infinity, above = -Infinity, to = Infinity, below = Infinity }: Range,
+): boolean {
+  return Number.isFinite(value) && value >= from && value > above && value <= to && value < below;
+}
+
+/** Limits in words, to follow "a number". */
+function words({ from, above, to, below }: Range): string {
+  if (from !== undefined && (to ?? below) !== undefined && to !== Number.MAX_SAFE_INTEGER) {
+    return to === undefined ? ` from ${from} to below ${below!}` : ` from ${from} to ${to}`;
+  }
+  if (above !== undefined) return ` above ${above}${to === undefined ? "" : `, up to ${to}`}`;
+  return from === undefined ? "" : ` of ${from} or more`;
+}
+
+function toNumber(word: string | undefined): number {
+  return word === undefined || word.trim() === "" ? NaN : Number(word);
+}
+
+function toNumbers(given: readonly string[]): number[] {
+  return given.flatMap((word) => word.split(",")).map(toNumber);
+}
+
+function toBoolean([word]: readonly string[]): unknown {
+  if (word === undefined || /^(true|on|1)$/i.test(word)) return true;
+  return /^(false|off|0)$/i.test(word) ? false : word;
+}
+
+/** Names are the same whether they are written with dashes or underscores. */
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll("_", "-");
+}
+
+/** A size as a command line writes it. */
+export function formatSize({ rows, cols }: Size): string {
+  return rows === cols ? `${rows}` : `${rows}x${cols}`;
+}
+
+function round(value: number): number {
+  return Number(value.toPrecision(3));
+}
