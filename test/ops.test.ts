@@ -237,6 +237,46 @@ const rows: readonly OpRow[] = [
     inputs: [[2, 17, 24]],
     draw: (rng) => 8 * rng.normal(),
   },
+  ...(
+    [
+      { name: "", crops: 5, batch: 3, cols: 40 },
+      { name: ", no local crops", crops: 2, batch: 1, cols: 64 },
+      { name: ", one column", crops: 3, batch: 2, cols: 1 },
+      { name: ", wider than a workgroup", crops: 4, batch: 2, cols: 131 },
+      { name: ", 65536 prototypes", crops: 3, batch: 1, cols: 65536 },
+      { name: ", more rows than a grid axis", crops: 3, batch: 22000, cols: 2 },
+      { name: ", large logits", crops: 4, batch: 2, cols: 131, spread: 100 },
+    ] satisfies { name: string; crops: number; batch: number; cols: number; spread?: number }[]
+  ).map(({ name, crops, batch, cols, spread = 1 }): OpRow => ({
+    op: `distillation${name}`,
+    gpu: (student, teacher, center, teacherTemperature) =>
+      gpu.distillation(student, teacher, center, { studentTemperature: 0.1, teacherTemperature }).loss,
+    ref: reference.distillation(0.1),
+    inputs: [[crops * batch, cols], [2 * batch, cols], [cols], []],
+    fixed: [1, 2, 3],
+    draw: (rng, input) => (input === 3 ? 0.04 : spread * rng.normal()),
+  })),
+  {
+    op: "distillation, one view",
+    gpu: (student, teacher, center, teacherTemperature) =>
+      gpu.distillation(student, teacher, center, { views: 1, studentTemperature: 0.2, teacherTemperature }).loss,
+    ref: reference.distillation(0.2, 1),
+    inputs: [[12, 10], [4, 10], [1, 10], []],
+    fixed: [1, 2, 3],
+    draw: (rng, input) => (input === 3 ? 0.07 : rng.normal()),
+  },
+  {
+    op: "distillation, entropy of the teacher",
+    gpu: (teacher, center, teacherTemperature) =>
+      gpu.distillation(gpu.concat([teacher, teacher], 0), teacher, center, {
+        studentTemperature: 1,
+        teacherTemperature,
+      }).teacherEntropy,
+    ref: reference.teacherEntropy,
+    inputs: [[6, 131], [131], []],
+    fixed: [0, 1, 2],
+    draw: (rng, input) => (input === 2 ? 0.3 : rng.normal()),
+  },
 ];
 
 describe("operations agree with their float64 references", () => {

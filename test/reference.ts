@@ -79,13 +79,16 @@ export const softmax = (x: Values): Values =>
   mapRows(x, (row) => {
     const largest = Math.max(...row);
     const e = row.map((v) => Math.exp(v - largest));
-    return e.map((v) => v / total(e));
+    const all = total(e);
+    return e.map((v) => v / all);
   });
 
-export const logSoftmax = (x: Values): Values => {
-  const y = softmax(x);
-  return values(x.shape, (i) => Math.log(y.data[i]!));
-};
+export const logSoftmax = (x: Values): Values =>
+  mapRows(x, (row) => {
+    const largest = Math.max(...row);
+    const logTotal = Math.log(total(row.map((v) => Math.exp(v - largest))));
+    return row.map((v) => v - largest - logTotal);
+  });
 
 export const layernorm =
   (epsilon: number) =>
@@ -241,3 +244,33 @@ export const attention =
       return sum;
     });
   };
+
+/** softmax((x - center) / temperature) over the last axis. */
+const sharpened = (x: Values, center: Values, temperature: Values): Values =>
+  softmax(values(x.shape, (i) => (x.data[i]! - center.data[i % center.data.length]!) / temperature.data[0]!));
+
+/** Mean of -sum(q * log p) over the images and all pairs of a teacher's view and a different crop. */
+export const distillation =
+  (studentTemperature: number, views = 2) =>
+  (student: Values, teacher: Values, center: Values, teacherTemperature: Values): Values => {
+    const { rows, cols } = rowsOf(student);
+    const batch = rowsOf(teacher).rows / views;
+    const crops = rows / batch;
+    const q = sharpened(teacher, center, teacherTemperature);
+    const logP = logSoftmax(scale(1 / studentTemperature)(student));
+    let loss = 0;
+    for (let view = 0; view < views; view++) {
+      for (let crop = 0; crop < crops; crop++) {
+        if (crop === view) continue;
+        for (let i = 0; i < batch * cols; i++)
+          loss -= q.data[view * batch * cols + i]! * logP.data[crop * batch * cols + i]!;
+      }
+    }
+    return values([], () => loss / (views * (crops - 1) * batch));
+  };
+
+export const teacherEntropy = (teacher: Values, center: Values, temperature: Values): Values => {
+  const q = sharpened(teacher, center, temperature);
+  const entropy = -total(q.data.map((v) => (v === 0 ? 0 : v * Math.log(v))));
+  return values([], () => entropy / rowsOf(teacher).rows);
+};

@@ -1,0 +1,15 @@
+import { elementGrid, kernel } from "../kernel.js";
+import { expectShape, sizeOf, type Tensor } from "../tensor.js";
+
+const updating = kernel("moving-average", {
+  reads: ["x"],
+  writes: [],
+  updates: ["average"],
+  constants: ["KEEP", "ADD"],
+});
+
+/** In place, average = keep * average + add * x; the numbers come apart so that 1 - momentum is rounded once. */
+export function updateAverage(average: Tensor, x: Tensor, { keep, add }: { keep: number; add: number }): void {
+  expectShape("updateAverage x", x, average.shape);
+  updating({ x, average }, { KEEP: keep, ADD: add }, elementGrid(sizeOf(average.shape)));
+}

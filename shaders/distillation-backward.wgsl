@@ -1,0 +1,46 @@
+// dStudent = dLoss * WEIGHT / TEMPERATURE * sum over views v != crop of (softmax(student / TEMPERATURE) - targets[v]).
+// Rows are crop-major: row = crop * BATCH + image.
+//
+//   student, dStudent  [ROWS, COLS] f32
+//   targets            [VIEWS * BATCH, COLS] f32
+//   statistics         [ROWS, 2] f32: max x and sum exp((x - max x) / TEMPERATURE) of x = student
+//   dLoss              [] f32
+//
+// One workgroup per row; its LANES threads stride over the columns.
+
+override ROWS: u32;
+override COLS: u32;
+override BATCH: u32;
+override VIEWS: u32;
+override TEMPERATURE: f32;
+override WEIGHT: f32;
+const LANES = 64u;
+const LEAST = -87.0;  // exp of less is no normal f32
+
+@group(0) @binding(0) var<storage, read> student: array<f32>;
+@group(0) @binding(1) var<storage, read> targets: array<f32>;
+@group(0) @binding(2) var<storage, read> statistics: array<f32>;
+@group(0) @binding(3) var<storage, read> dLoss: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dStudent: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
+  if (r >= ROWS) { return; }
+  let row = r * COLS;
+  let crop = r / BATCH;
+  let image = r % BATCH;
+  let others = f32(select(VIEWS, VIEWS - 1u, crop < VIEWS));
+  let largest = statistics[2u * r];
+  let total = statistics[2u * r + 1u];
+  let factor = dLoss[0] * WEIGHT / TEMPERATURE;
+
+  for (var c = lane; c < COLS; c += LANES) {
+    var q = 0.0;
+    for (var v = 0u; v < VIEWS; v++) {
+      if (v != crop) { q += targets[(v * BATCH + image) * COLS + c]; }
+    }
+    let p = exp(max((student[row + c] - largest) / TEMPERATURE, LEAST)) / total;
+    dStudent[row + c] = factor * (others * p - q);
+  }
+}
