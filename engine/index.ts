@@ -4,7 +4,7 @@ export { gradients, type Gradients, parameterGradients } from "./gradients.js";
 export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";
 export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
 export { evaluate, type KernelTime, type NonFinite, type Program, record } from "./program.js";
-export { reshape, stopGradient } from "./recording.js";
+export { constant, reshape, stopGradient } from "./recording.js";
 export { type Shape, sizeOf, type Tensor } from "./tensor.js";
 export { encodeSafetensors, parseSafetensors, type SafeTensor } from "./safetensors.js";
 
@@ -21,5 +21,6 @@ export { linear, matmul } from "./ops/matmul.js";
 export { mul, scale } from "./ops/mul.js";
 export { l2Normalize, scaleRows, weightNormLinear } from "./ops/normalize.js";
 export { patches } from "./ops/patches.js";
+export { type GridSize, resizeGrid } from "./ops/resize-grid.js";
 export { softmax } from "./ops/softmax.js";
 export { mean, repeat, sum, sumLeading } from "./ops/sum.js";

@@ -1,6 +1,6 @@
 import { type Device, throwIfFailed } from "./device.js";
 import { elementGrid, type Grid, kernel, type Pipeline, pipelineOf } from "./kernel.js";
-import { allocate, copyOut } from "./memory.js";
+import { allocate, copyOut, type Input } from "./memory.js";
 import { offsetInOwner, owner, plan, type Plan } from "./plan.js";
 import { type Dispatch, refuseNesting, writeDown } from "./recording.js";
 import { bytesOf, formatShape, type Resident, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
@@ -51,12 +51,7 @@ interface Row {
 
 const MAX_QUEUED_RUNS = 2;
 
-const nonFinite = kernel("nonfinite", {
-  reads: ["x"],
-  writes: [],
-  updates: ["found"],
-  constants: [],
-});
+const nonFinite = kernel("nonfinite", { reads: ["x"], writes: [], updates: ["found"], constants: [] });
 
 /**
  * Runs `fn` once, noting each dispatch; drops those nobody reads, plans memory, compiles every pipeline at once.
@@ -85,15 +80,10 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
     );
     const rows = await compile(device, planned.dispatches, bufferOf);
     throwIfFailed(device);
-    return program(device, {
-      planned,
-      rows,
-      outputs: result,
-      buffers,
-      bufferOf,
-    });
+    return program(device, { planned, rows, outputs: result, buffers, bufferOf, constants: recording.constants });
   } catch (error) {
     for (const buffer of buffers) buffer.destroy();
+    for (const constant of recording.constants) constant[Symbol.dispose]();
     throw error;
   }
 }
@@ -139,11 +129,7 @@ async function compile(
   return settled.map((pipeline, i) => {
     if (pipeline.status === "rejected") throw pipeline.reason;
     const dispatch = dispatches[i]!;
-    return {
-      dispatch,
-      pipeline: pipeline.value.pipeline,
-      bindGroup: bind(device, dispatch, pipeline.value, bufferOf),
-    };
+    return { dispatch, pipeline: pipeline.value.pipeline, bindGroup: bind(device, dispatch, pipeline.value, bufferOf) };
   });
 }
 
@@ -160,10 +146,7 @@ function bind(
       const { number, dtype } = bindings[name]!;
       const x = tensors[name]!;
       if (x.dtype !== dtype) throw new Error(`${kernel.file}: ${name} holds ${x.dtype}, the kernel reads ${dtype}`);
-      return {
-        binding: number,
-        resource: { ...place(x, bufferOf), size: bytesOf(x) },
-      };
+      return { binding: number, resource: { ...place(x, bufferOf), size: bytesOf(x) } };
     }),
   });
 }
@@ -183,10 +166,11 @@ interface Parts {
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly buffers: readonly GPUBuffer[];
   readonly bufferOf: ReadonlyMap<Transient, GPUBuffer>;
+  readonly constants: readonly Input[];
 }
 
 function program<Names extends string>(device: Device, parts: Parts): Program<Names> {
-  const { planned, rows, outputs, buffers, bufferOf } = parts;
+  const { planned, rows, outputs, buffers, bufferOf, constants } = parts;
   const queued: Promise<unknown>[] = [];
   const idleStaging = new Map<string, GPUBuffer>();
   let disposed = false;
@@ -258,6 +242,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     [Symbol.dispose]() {
       disposed = true;
       for (const buffer of [...buffers, ...idleStaging.values()]) buffer.destroy();
+      for (const constant of constants) constant[Symbol.dispose]();
     },
   };
 }
@@ -271,7 +256,9 @@ function encode(pass: GPUComputePassEncoder, { pipeline, bindGroup, dispatch }: 
 /** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */
 async function profile(device: Device, rows: readonly Row[]): Promise<KernelTime[]> {
   const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // which makes them up
-  const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
+  const times = timestamps
+    ? await timeOnDevice(device, rows)
+    : await timeOnHost(device, rows);
   const kernels = new Map<string, { calls: number; ms: number }>();
   rows.forEach(({ dispatch }, i) => {
     const { file } = dispatch.kernel;
@@ -280,12 +267,7 @@ async function profile(device: Device, rows: readonly Row[]): Promise<KernelTime
   });
   const total = times.reduce((sum, ms) => sum + ms, 0);
   return [...kernels]
-    .map(([file, { calls, ms }]) => ({
-      kernel: file,
-      calls,
-      ms,
-      share: total > 0 ? ms / total : 0,
-    }))
+    .map(([file, { calls, ms }]) => ({ kernel: file, calls, ms, share: total > 0 ? ms / total : 0 }))
     .sort((a, b) => b.ms - a.ms);
 }
 
@@ -295,27 +277,17 @@ async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<numbe
   const times: number[] = [];
   for (let start = 0; start < rows.length; start += MAX_QUERIES / 2) {
     const part = rows.slice(start, start + MAX_QUERIES / 2);
-    const querySet = device.gpu.createQuerySet({
-      type: "timestamp",
-      count: 2 * part.length,
-    });
+    const querySet = device.gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
     const bytes = 16 * part.length;
     const resolved = device.gpu.createBuffer({
       size: bytes,
       usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
     });
-    const target = device.gpu.createBuffer({
-      size: bytes,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
+    const target = device.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
     const encoder = device.gpu.createCommandEncoder();
     part.forEach((row, i) => {
       const pass = encoder.beginComputePass({
-        timestampWrites: {
-          querySet,
-          beginningOfPassWriteIndex: 2 * i,
-          endOfPassWriteIndex: 2 * i + 1,
-        },
+        timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
       });
       encode(pass, row);
       pass.end();
@@ -362,22 +334,14 @@ async function check(
       if (storage.kind === "resident" && access !== "write" && !seen.get(storage.buffer)?.has(x.offset)) {
         seen.set(storage.buffer, (seen.get(storage.buffer) ?? new Set()).add(x.offset));
         probes.push({
-          finding: {
-            where: `${storage.label} (as it came in)`,
-            shape: x.shape,
-            dispatch: -1,
-          },
+          finding: { where: `${storage.label} (as it came in)`, shape: x.shape, dispatch: -1 },
           x,
           after: -1,
         });
       }
       if (access !== "read")
         probes.push({
-          finding: {
-            where: `${kernel.file}: ${name}`,
-            shape: x.shape,
-            dispatch: index,
-          },
+          finding: { where: `${kernel.file}: ${name}`, shape: x.shape, dispatch: index },
           x,
           after: index,
         });
@@ -387,19 +351,11 @@ async function check(
 
   const found = allocate(device, probes.length * stride, "check");
   try {
-    const storage: Resident = {
-      kind: "resident",
-      device,
-      buffer: found,
-      label: "check",
-    };
+    const storage: Resident = { kind: "resident", device, buffer: found, label: "check" };
     const { recording } = writeDown(device, () =>
       probes.forEach(({ x }, i) => {
         nonFinite(
-          {
-            x,
-            found: { shape: [], dtype: "u32", storage, offset: i * stride },
-          },
+          { x, found: { shape: [], dtype: "u32", storage, offset: i * stride } },
           {},
           elementGrid(sizeOf(x.shape)),
         );

@@ -1,5 +1,6 @@
 import type { Device } from "./device.js";
 import type { Grid, Kernel } from "./kernel.js";
+import { input, type Input } from "./memory.js";
 import {
   BYTES_PER_ELEMENT,
   checkShape,
@@ -32,6 +33,8 @@ export interface Recording {
   readonly device: Device;
   readonly dispatches: Dispatch[];
   readonly tape: TapeEntry[];
+  /** Tensors of fixed numbers; their memory lives as long as the program. */
+  readonly constants: Input[];
 }
 
 let current: Recording | undefined;
@@ -50,7 +53,7 @@ export function refuseNesting(): void {
 /** Runs `fn` with a fresh recording in place; recordings do not nest. */
 export function writeDown<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
   refuseNesting();
-  const started: Recording = { device, dispatches: [], tape: [] };
+  const started: Recording = { device, dispatches: [], tape: [], constants: [] };
   current = started;
   try {
     return { result: fn(), recording: started };
@@ -62,12 +65,21 @@ export function writeDown<T>(device: Device, fn: () => T): { readonly result: T;
 /** A tensor that lives inside the recording only. */
 export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
   checkShape("transient", shape);
-  const storage: Transient = {
-    kind: "transient",
-    bytes: sizeOf(shape) * BYTES_PER_ELEMENT,
-    label: "unwritten",
-  };
+  const storage: Transient = { kind: "transient", bytes: sizeOf(shape) * BYTES_PER_ELEMENT, label: "unwritten" };
   return { shape, dtype, storage, offset: 0 };
+}
+
+/** A tensor of numbers that are fixed when recorded: tables, resampling weights. */
+export function constant(
+  shape: Shape,
+  values: ArrayLike<number>,
+  options: { readonly dtype?: DType; readonly label?: string } = {},
+): Tensor {
+  const { device, constants } = recording("constant");
+  const x = input(device, shape, { label: "constant", ...options });
+  x.write(values);
+  constants.push(x);
+  return x;
 }
 
 /** Notes on the tape how gradients flow through `output`, and returns it. */

@@ -30,36 +30,38 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let start = sequence / HEADS * TOKENS * stride + sequence % HEADS * HEAD_DIM;
   if (start >= arrayLength(&qkv) || token >= TOKENS) { return; }
 
+  // Not constants for the compiler, or drivers unroll these loops over all of MAX_HEAD_DIM and compile for seconds.
+  let tokens = min(TOKENS, arrayLength(&qkv));
+  let headDim = min(HEAD_DIM, arrayLength(&qkv));
   let key = start + token * stride + HEADS * HEAD_DIM;
   let value = key + HEADS * HEAD_DIM;
   var k: array<f32, MAX_HEAD_DIM>;
   var v: array<f32, MAX_HEAD_DIM>;
   var dk: array<f32, MAX_HEAD_DIM>;
   var dv: array<f32, MAX_HEAD_DIM>;
-  for (var d = 0u; d < HEAD_DIM; d++) {
+  for (var d = 0u; d < headDim; d++) {
     k[d] = qkv[key + d] * SCALE;
     v[d] = qkv[value + d];
     dk[d] = 0.0;
     dv[d] = 0.0;
   }
-  let tokens = min(TOKENS, arrayLength(&qkv));  // not a constant, or drivers unroll the loop and compile for seconds
   for (var i = 0u; i < tokens; i++) {
     let query = start + i * stride;
     let row = ((sequence / HEADS * TOKENS + i) * HEADS + sequence % HEADS) * HEAD_DIM;
     var score = 0.0;
     var dp = 0.0;
-    for (var d = 0u; d < HEAD_DIM; d++) {
+    for (var d = 0u; d < headDim; d++) {
       score += k[d] * qkv[query + d];
       dp += v[d] * dOut[row + d];
     }
     let p = exp(score - lse[sequence * TOKENS + i]);
     let ds = p * (dp - delta[sequence * TOKENS + i]) * SCALE;
-    for (var d = 0u; d < HEAD_DIM; d++) {
+    for (var d = 0u; d < headDim; d++) {
       dk[d] += ds * qkv[query + d];
       dv[d] += p * dOut[row + d];
     }
   }
-  for (var d = 0u; d < HEAD_DIM; d++) {
+  for (var d = 0u; d < headDim; d++) {
     dQkv[key + d] = dk[d];
     dQkv[value + d] = dv[d];
   }

@@ -32,13 +32,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let start = sequence / HEADS * TOKENS * stride + sequence % HEADS * HEAD_DIM;
   if (start >= arrayLength(&qkv) || token >= TOKENS) { return; }
 
+  // Not constants for the compiler, or drivers unroll these loops over all of MAX_HEAD_DIM and compile for seconds.
+  let tokens = min(TOKENS, arrayLength(&qkv));
+  let headDim = min(HEAD_DIM, arrayLength(&qkv));
   let query = start + token * stride;
   let row = ((sequence / HEADS * TOKENS + token) * HEADS + sequence % HEADS) * HEAD_DIM;
   var q: array<f32, MAX_HEAD_DIM>;
   var dO: array<f32, MAX_HEAD_DIM>;
   var dq: array<f32, MAX_HEAD_DIM>;
   var dot = 0.0;
-  for (var d = 0u; d < HEAD_DIM; d++) {
+  for (var d = 0u; d < headDim; d++) {
     q[d] = qkv[query + d] * SCALE;
     dO[d] = dOut[row + d];
     dq[d] = 0.0;
@@ -46,18 +49,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   }
   delta[sequence * TOKENS + token] = dot;
   let logTotal = lse[sequence * TOKENS + token];
-  let tokens = min(TOKENS, arrayLength(&qkv));  // not a constant, or drivers unroll the loop and compile for seconds
   for (var j = 0u; j < tokens; j++) {
     let key = start + j * stride + HEADS * HEAD_DIM;
     let value = key + HEADS * HEAD_DIM;
     var score = 0.0;
     var dp = 0.0;
-    for (var d = 0u; d < HEAD_DIM; d++) {
+    for (var d = 0u; d < headDim; d++) {
       score += q[d] * qkv[key + d];
       dp += dO[d] * qkv[value + d];
     }
     let ds = exp(score - logTotal) * (dp - dot) * SCALE;
-    for (var d = 0u; d < HEAD_DIM; d++) { dq[d] += ds * qkv[key + d]; }
+    for (var d = 0u; d < headDim; d++) { dq[d] += ds * qkv[key + d]; }
   }
-  for (var d = 0u; d < HEAD_DIM; d++) { dQkv[query + d] = dq[d]; }
+  for (var d = 0u; d < headDim; d++) { dQkv[query + d] = dq[d]; }
 }

@@ -27,28 +27,30 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let start = sequence / HEADS * TOKENS * stride + sequence % HEADS * HEAD_DIM;
   if (start >= arrayLength(&qkv) || token >= TOKENS) { return; }
 
+  // Not constants for the compiler, or drivers unroll these loops over all of MAX_HEAD_DIM and compile for seconds.
+  let tokens = min(TOKENS, arrayLength(&qkv));
+  let headDim = min(HEAD_DIM, arrayLength(&qkv));
   var q: array<f32, MAX_HEAD_DIM>;
   var sum: array<f32, MAX_HEAD_DIM>;
-  for (var d = 0u; d < HEAD_DIM; d++) {
+  for (var d = 0u; d < headDim; d++) {
     q[d] = qkv[start + token * stride + d] * SCALE;
     sum[d] = 0.0;
   }
   var largest = -3.0e38;
   var total = 0.0;
-  let tokens = min(TOKENS, arrayLength(&qkv));  // not a constant, or drivers unroll the loop and compile for seconds
   for (var j = 0u; j < tokens; j++) {
     let key = start + j * stride + HEADS * HEAD_DIM;
     var score = 0.0;
-    for (var d = 0u; d < HEAD_DIM; d++) { score += q[d] * qkv[key + d]; }
+    for (var d = 0u; d < headDim; d++) { score += q[d] * qkv[key + d]; }
     let newLargest = max(largest, score);
     let shrink = exp(max(largest - newLargest, -100.0));
     let p = exp(score - newLargest);
     total = total * shrink + p;
     let value = key + HEADS * HEAD_DIM;
-    for (var d = 0u; d < HEAD_DIM; d++) { sum[d] = sum[d] * shrink + p * qkv[value + d]; }
+    for (var d = 0u; d < headDim; d++) { sum[d] = sum[d] * shrink + p * qkv[value + d]; }
     largest = newLargest;
   }
   let result = ((sequence / HEADS * TOKENS + token) * HEADS + sequence % HEADS) * HEAD_DIM;
-  for (var d = 0u; d < HEAD_DIM; d++) { out[result + d] = sum[d] / total; }
+  for (var d = 0u; d < headDim; d++) { out[result + d] = sum[d] / total; }
   lse[sequence * TOKENS + token] = largest + log(total);
 }

@@ -1,0 +1,201 @@
+import {
+  add,
+  attention,
+  attentionProbabilities,
+  concat,
+  dropPath,
+  gelu,
+  layernorm,
+  linear,
+  type ParamSpec,
+  patches,
+  repeat,
+  reshape,
+  resizeGrid,
+  type Shape,
+  slice,
+  type Tensor,
+} from "../engine/index.js";
+import type { Rng } from "./random.js";
+
+/** A Vision Transformer (Dosovitskiy et al. 2021), as DINO uses it. */
+export interface VitConfig {
+  /** Size in pixels that the position embedding is made for. */
+  readonly imageRows: number;
+  readonly imageCols: number;
+  /** Side of a square patch in pixels. */
+  readonly patch: number;
+  /** Channels of a token. */
+  readonly dim: number;
+  /** Number of blocks. */
+  readonly depth: number;
+  readonly heads: number;
+  /** Width of the hidden MLP layer over `dim`. */
+  readonly mlpRatio: number;
+  /** Channels of an image. */
+  readonly channels: number;
+  /** Probability that the last block's residual branches are dropped; the first block's is 0, in between it rises evenly. */
+  readonly dropPathRate: number;
+}
+
+/** Finds a parameter by its official name without prefix; throws where there is none. */
+export type Lookup = (name: string) => Tensor;
+
+/** Uniform numbers [batch] for one use of drop path, fresh on every run; left out, nothing is dropped. */
+export type DropSource = (batch: number) => Tensor;
+
+/** Parameters under their official names, in the official order. */
+export function vitSpecs(config: VitConfig): ParamSpec[] {
+  const { dim, patch, channels } = config;
+  const { rows, cols } = grid(config, config.imageRows, config.imageCols);
+  const hidden = Math.round(dim * config.mlpRatio);
+  const param = (name: string, ...shape: number[]): ParamSpec => ({ name, shape, trainable: true });
+  const norm = (name: string) => [param(`${name}.weight`, dim), param(`${name}.bias`, dim)];
+  const layer = (name: string, out: number, into: number) => [
+    param(`${name}.weight`, out, into),
+    param(`${name}.bias`, out),
+  ];
+  return [
+    param("cls_token", 1, 1, dim),
+    param("pos_embed", 1, 1 + rows * cols, dim),
+    param("patch_embed.proj.weight", dim, channels, patch, patch),
+    param("patch_embed.proj.bias", dim),
+    ...Array.from({ length: config.depth }, (_, i) => [
+      ...norm(`blocks.${i}.norm1`),
+      ...layer(`blocks.${i}.attn.qkv`, 3 * dim, dim),
+      ...layer(`blocks.${i}.attn.proj`, dim, dim),
+      ...norm(`blocks.${i}.norm2`),
+      ...layer(`blocks.${i}.mlp.fc1`, hidden, dim),
+      ...layer(`blocks.${i}.mlp.fc2`, dim, hidden),
+    ]).flat(),
+    ...norm("norm"),
+  ];
+}
+
+/**
+ * Start values of one backbone parameter: truncated normal of `std` for weights, tokens and positions, 0 for biases, 1 for
+ * LayerNorm gains; the patch projection keeps PyTorch's uniform default of convolutions, +-1 / sqrt(fan-in).
+ */
+export function initVitParam(config: VitConfig, name: string, shape: Shape, std: number, rng: Rng): Float32Array {
+  const size = shape.reduce((product, axis) => product * axis, 1);
+  if (name.startsWith("patch_embed.")) {
+    const bound = 1 / Math.sqrt(config.channels * config.patch ** 2);
+    return Float32Array.from({ length: size }, () => rng.uniformIn(-bound, bound));
+  }
+  if (/(^|\.)norm\d?\.weight$/.test(name)) return new Float32Array(size).fill(1);
+  if (name.endsWith(".bias")) return new Float32Array(size);
+  return truncatedNormal(size, std, rng);
+}
+
+/** Normal of mean 0, redrawn outside [-2, 2], as the official trunc_normal_ bounds it (absolute bounds, not multiples of std). */
+export function truncatedNormal(size: number, std: number, rng: Rng): Float32Array {
+  const draw = (): number => {
+    const value = std * rng.normal();
+    return Math.abs(value) <= 2 ? value : draw();
+  };
+  return Float32Array.from({ length: size }, draw);
+}
+
+/** Whole patches of an image. Throws where none fits. */
+export function grid(
+  config: VitConfig,
+  imageRows: number,
+  imageCols: number,
+): { readonly rows: number; readonly cols: number } {
+  const rows = Math.floor(imageRows / config.patch);
+  const cols = Math.floor(imageCols / config.patch);
+  if (rows < 1 || cols < 1)
+    throw new Error(`vit: an image of ${imageRows} x ${imageCols} holds no whole patch of ${config.patch}`);
+  return { rows, cols };
+}
+
+/** CLS features: images [batch, channels, rows, cols], rows and cols of any size -> [batch, dim]. */
+export function vit(config: VitConfig, params: Lookup, images: Tensor, drop?: DropSource): Tensor {
+  return clsOf(encode(config, params, images, drop));
+}
+
+/** All tokens after the final norm: images [batch, channels, rows, cols] -> [batch, 1 + patches, dim]. */
+export function encode(config: VitConfig, params: Lookup, images: Tensor, drop?: DropSource): Tensor {
+  let x = prepareTokens(config, params, images);
+  for (let i = 0; i < config.depth; i++) x = block(config, scope(params, `blocks.${i}.`), x, dropRate(config, i), drop);
+  return norm(scope(params, "norm."), x);
+}
+
+/** The CLS token of each sequence: [batch, tokens, dim] -> [batch, dim]. */
+export function clsOf(tokens: Tensor): Tensor {
+  const [batch, , dim] = tokens.shape as readonly [number, number, number];
+  return reshape(slice(tokens, 1, 0, 1), [batch, dim]);
+}
+
+/** Attention of the last block, to look at: images -> [batch, heads, 1 + patches, 1 + patches]. */
+export function lastAttention(config: VitConfig, params: Lookup, images: Tensor): Tensor {
+  let x = prepareTokens(config, params, images);
+  for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x, 0);
+  const last = scope(params, `blocks.${config.depth - 1}.`);
+  const y = norm(scope(last, "norm1."), x);
+  return attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads);
+}
+
+/** Outputs of the last `n` blocks, each after the final norm, the earliest first: images -> n times [batch, 1 + patches, dim]. */
+export function intermediateLayers(config: VitConfig, params: Lookup, images: Tensor, n: number): Tensor[] {
+  let x = prepareTokens(config, params, images);
+  const outputs: Tensor[] = [];
+  for (let i = 0; i < config.depth; i++) {
+    x = block(config, scope(params, `blocks.${i}.`), x, 0);
+    if (i >= config.depth - n) outputs.push(norm(scope(params, "norm."), x));
+  }
+  return outputs;
+}
+
+/** Patch embeddings with the CLS token in front and positions added: images -> [batch, 1 + patches, dim]. */
+export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor): Tensor {
+  const [batch, , rows, cols] = images.shape as readonly [number, number, number, number];
+  const { dim, channels, patch } = config;
+  const weight = reshape(params("patch_embed.proj.weight"), [dim, channels * patch * patch]);
+  const embedded = linear(patches(images, patch), weight, params("patch_embed.proj.bias")); // [batch, patches, dim]
+  const cls = repeat(reshape(params("cls_token"), [1, dim]), [batch, 1, dim]);
+  const positions = positionEmbedding(config, params("pos_embed"), rows, cols); // [1 + patches, dim]
+  return add(concat([cls, embedded], 1), positions);
+}
+
+/**
+ * The position embedding for an image of rows x cols pixels: [1, 1 + base patches, dim] -> [1 + patches, dim].
+ * Other grids than the one it was made for go through bicubic resampling with the official scale (grid + 0.1) / base.
+ * The official code skips it only for square images of the same patch count; so does this, and for the training size.
+ */
+export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRows: number, imageCols: number): Tensor {
+  const [, tokens, dim] = embedding.shape as readonly [number, number, number];
+  const flat = reshape(embedding, [tokens, dim]);
+  const base = grid(config, config.imageRows, config.imageCols);
+  const wanted = grid(config, imageRows, imageCols);
+  const sameGrid = wanted.rows === base.rows && wanted.cols === base.cols;
+  const trainingSize = imageRows === config.imageRows && imageCols === config.imageCols;
+  if (sameGrid && (imageRows === imageCols || trainingSize)) return flat;
+  const scale = { rows: (wanted.rows + 0.1) / base.rows, cols: (wanted.cols + 0.1) / base.cols };
+  const resized = resizeGrid(slice(flat, 0, 1, tokens - 1), base, wanted, scale);
+  return concat([slice(flat, 0, 0, 1), resized], 0);
+}
+
+/** x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, dim] -> the same. */
+function block(config: VitConfig, params: Lookup, x: Tensor, rate: number, drop?: DropSource): Tensor {
+  const dropped = (branch: Tensor) => (drop && rate > 0 ? dropPath(branch, drop(branch.shape[0]!), rate) : branch);
+  const qkv = linear(norm(scope(params, "norm1."), x), params("attn.qkv.weight"), params("attn.qkv.bias")); // [batch, tokens, 3 * dim]
+  const attended = linear(attention(qkv, config.heads), params("attn.proj.weight"), params("attn.proj.bias"));
+  const y = add(x, dropped(attended));
+  const hidden = gelu(linear(norm(scope(params, "norm2."), y), params("mlp.fc1.weight"), params("mlp.fc1.bias")));
+  return add(y, dropped(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias"))));
+}
+
+function norm(params: Lookup, x: Tensor): Tensor {
+  return layernorm(x, params("weight"), params("bias"));
+}
+
+/** linspace(0, rate, depth)[i], as the official constructor spreads it. */
+function dropRate({ dropPathRate, depth }: VitConfig, i: number): number {
+  return depth === 1 ? 0 : (dropPathRate * i) / (depth - 1);
+}
+
+/** Parameters under a prefix. */
+export function scope(params: Lookup, prefix: string): Lookup {
+  return (name) => params(prefix + name);
+}
