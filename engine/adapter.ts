@@ -309,6 +309,6 @@ const NOISE = /artificially reduced|VK_ERROR_INCOMPATIBLE_DRIVER|loader_icd_scan
 
 /** The complaints worth telling, on one line. */
 export function complaintsIn(stderr: string): string {
-  const warnings = [...stderr.matchAll(/^(?:Warning|Error): (.*?)\.?$/gm)].map(([, warning]) => warning!);
+  const warnings = [...stderr.matchAll(/^(?:Warning|Error): (.*?)[.!]?$/gm)].map(([, warning]) => warning!);
   return [...new Set(warnings.filter((warning) => !NOISE.test(warning)))].join(", ");
 }
