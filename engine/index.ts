@@ -2,6 +2,18 @@
 export type { Device } from "./device.js";
 export { gradients, type Gradients, parameterGradients } from "./gradients.js";
 export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";
+export {
+  adamw,
+  type AdamWOptions,
+  ema,
+  lars,
+  type LarsOptions,
+  type Optimizer,
+  type OptimizerOptions,
+  sgd,
+  type SgdOptions,
+  type StepSettings,
+} from "./optimizer.js";
 export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
 export { evaluate, type KernelTime, type NonFinite, type Program, record } from "./program.js";
 export { constant, reshape, stopGradient } from "./recording.js";

@@ -1,0 +1,56 @@
+// What this run of AdamW does with each tensor, from the length of its gradient:
+//
+//   norm = sqrt(sum of squares), clip = min(1, CLIP / (norm + 1e-6)), t = t + 1 unless the tensor is frozen,
+//   control = [clip, 1 - lr * weightDecay, lr / (1 - beta1^t), sqrt(1 - beta2^t)]; the last is 0 for a frozen tensor.
+//
+//   tensors                  [TENSORS, 4] u32: first segment, segments, flags, place of its step count
+//   squares                  [segments] f32
+//   lr, weightDecay, frozen  [] f32
+//   steps                    [...] f32: whole numbers
+//   norms                    [TENSORS] f32
+//   control                  [TENSORS, 4] f32
+//
+// One workgroup per tensor; its threads stride over the segments, then add up in a tree.
+// include reduce
+// include optimizer
+
+override CLIP: f32;
+override LOG_BETA1: f32;
+override LOG_BETA2: f32;
+const LANES = 64u;
+
+@group(0) @binding(0) var<storage, read> tensors: array<vec4u>;
+@group(0) @binding(1) var<storage, read> squares: array<f32>;
+@group(0) @binding(2) var<storage, read> lr: array<f32>;
+@group(0) @binding(3) var<storage, read> weightDecay: array<f32>;
+@group(0) @binding(4) var<storage, read> frozen: array<f32>;
+@group(0) @binding(5) var<storage, read_write> norms: array<f32>;
+@group(0) @binding(6) var<storage, read_write> control: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> steps: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let t = group.y * grid.x + group.x;
+  if (t >= arrayLength(&tensors)) { return; }
+  let row = tensors[t];
+  var total = 0.0;
+  for (var s = row.x + lane; s < row.x + row.y; s += LANES) { total += squares[s]; }
+  total = workgroupSum(total, lane);
+  if (lane > 0u) { return; }
+
+  let norm = sqrt(total);
+  norms[t] = norm;
+  if ((row.z & FREEZES) != 0u && frozen[0] != 0.0) {
+    control[t] = vec4f(0.0);
+    return;
+  }
+  let step = steps[row.w] + 1.0;
+  steps[row.w] = step;
+  let decay = select(0.0, weightDecay[0], (row.z & DECAYED) != 0u);
+  control[t] = vec4f(
+    clipFactor(norm, CLIP),
+    1.0 - lr[0] * decay,
+    lr[0] / oneMinusPower(LOG_BETA1, step),
+    sqrt(oneMinusPower(LOG_BETA2, step)),
+  );
+}

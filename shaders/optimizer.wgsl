@@ -1,0 +1,21 @@
+// What the control kernels of all optimizers share; each holds one row of `tensors` for a trained tensor:
+// its first segment, its number of segments, these flags, and where its step count lies.
+
+const DECAYED = 1u;  // weight decay applies
+const FREEZES = 2u;  // skipped altogether while `frozen` is 1
+const ADAPTED = 4u;  // LARS scales its step to the length of the tensor
+
+// The factor that brings a gradient down to the length `clip`; 1 for shorter ones and where clip is 0.
+fn clipFactor(norm: f32, clip: f32) -> f32 {
+  if (clip == 0.0) { return 1.0; }
+  return min(clip / (norm + 1e-6), 1.0);
+}
+
+// 1 - base^exponent, given log(base) <= 0: by its series near 0, where the subtraction would lose digits.
+fn oneMinusPower(logBase: f32, exponent: f32) -> f32 {
+  let x = logBase * exponent;
+  if (x < -1.0) { return 1.0 - exp(max(x, -87.0)); }
+  var series = 1.0;
+  for (var n = 12.0; n > 1.0; n -= 1.0) { series = 1.0 + series * x / n; }
+  return -x * series;
+}
