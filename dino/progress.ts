@@ -1,0 +1,95 @@
+/** Progress on the terminal: a bar where somebody watches, a line every few seconds where not. */
+import { SingleBar } from "cli-progress";
+
+/** Something long under way. */
+export interface Progress {
+  /** How far it is, and what there is to say about it. */
+  update(done: number, words?: string): void;
+  /** A line of its own, above the bar. */
+  say(line: string): void;
+  /** Ends the bar; may be called twice. */
+  stop(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface ProgressOptions {
+  readonly title: string;
+  readonly total: number;
+  /** What was done before, by a run that this one continues. */
+  readonly start?: number;
+  /** What is counted, as "steps"; nothing if left out. */
+  readonly unit?: string;
+  /** stderr if left out, so that stdout holds results alone. */
+  readonly stream?: NodeJS.WriteStream;
+}
+
+const LINE_EVERY_MS = 5000;
+/** What takes less needs no line at all. */
+const FIRST_LINE_MS = 2000;
+
+/** Begins to show progress. */
+export function startProgress(options: ProgressOptions): Progress {
+  const { title, total, start = 0, unit = "", stream = process.stderr } = options;
+  const began = performance.now();
+  let done = start;
+  let latest = "";
+
+  const timeLeft = (): string => {
+    const elapsedMs = performance.now() - began;
+    if (done === start || elapsedMs < 500) return "";
+    return `${formatTime((elapsedMs / (done - start)) * (total - done))} left`;
+  };
+  const count = (): string => `${done}/${total}${unit && ` ${unit}`}`;
+  const line = (...parts: string[]): string => parts.filter((part) => part !== "").join(", ");
+
+  if (stream.isTTY) {
+    const bar = new SingleBar({
+      stream,
+      format: `${title} {bar} {percentage}%  {text}`,
+      barsize: 24,
+      barCompleteChar: "\u2588",
+      barIncompleteChar: "\u2591",
+      hideCursor: true,
+      gracefulExit: true,
+      linewrap: false,
+    });
+    bar.start(total, start, { text: count() });
+    const stop = (): void => bar.stop();
+    return {
+      update(now, words = latest) {
+        done = now;
+        latest = words;
+        bar.update(done, { text: line(count(), latest, timeLeft()) });
+      },
+      say(text) {
+        stream.write(`\r\u001b[K${text}\n`);
+        bar.render();
+      },
+      stop,
+      [Symbol.dispose]: stop,
+    };
+  }
+
+  let nextMs = began + FIRST_LINE_MS;
+  return {
+    update(now, words = latest) {
+      done = now;
+      latest = words;
+      if (performance.now() < nextMs) return;
+      nextMs = performance.now() + LINE_EVERY_MS;
+      stream.write(`${title}: ${line(count(), latest, timeLeft())}\n`);
+    },
+    say: (text) => void stream.write(`${text}\n`),
+    stop: () => undefined,
+    [Symbol.dispose]: () => undefined,
+  };
+}
+
+/** Milliseconds as 5 s, 1 min 20 s or 2 h 5 min. */
+export function formatTime(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
