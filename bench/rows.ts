@@ -1,0 +1,302 @@
+import {
+  attention,
+  distillation,
+  fill,
+  gelu,
+  gradients,
+  layernorm,
+  linear,
+  matmul,
+  type Shape,
+  sizeOf,
+  softmax,
+  type Tensor,
+} from "../engine/index.js";
+import { rng } from "../dino/random.js";
+import * as reference from "../test/reference.js";
+import type { Values } from "../test/reference.js";
+
+/** Numbers on the host as the GPU gets and gives them. */
+export interface Host {
+  readonly shape: Shape;
+  readonly data: Float32Array;
+}
+
+/** One line of the bench: what is built, on which shapes, and what it should give. */
+export interface BenchRow {
+  readonly name: string;
+  readonly inputs: readonly Shape[];
+  /** What is computed; the first tensor is checked, the others are only kept from being pruned. */
+  readonly build: (...inputs: Tensor[]) => readonly [Tensor, ...Tensor[]];
+  /** Kernels whose time counts; all that `build` needs where it is left out. */
+  readonly kernels?: RegExp;
+  readonly flops?: number;
+  /** What has to be read and written once. */
+  readonly bytes?: number;
+  /** Largest deviation from the float64 reference, over the largest expected value. */
+  readonly check: (inputs: readonly Host[], result: Host) => number;
+  /** Of `check`; 1e-5 where it is left out. */
+  readonly tolerance?: number;
+}
+
+type Reference = (...inputs: Values[]) => Values;
+
+/** Lines of a large result that are compared with the reference. */
+const SAMPLES = 4;
+
+/** Width and heads of ViT-Ti. */
+const VIT = { dim: 192, heads: 3, hidden: 768 };
+
+/** K of the paper. */
+const PROTOTYPES = 65536;
+
+const TOKENS = { global: 1 + 14 ** 2, local: 1 + 6 ** 2 }; // of a 224 and a 96 pixel crop, with patches of 16
+const CROPS = { global: 2, local: 8 };
+
+/** The rows for a step on `batch` images: 2 crops of 224 pixels and 8 of 96 of each, through ViT-Ti with patches of 16. */
+export function rows(batch: number): readonly BenchRow[] {
+  const { dim, heads, hidden } = VIT;
+  const tokens = batch * (CROPS.global * TOKENS.global + CROPS.local * TOKENS.local);
+  return [
+    product("matmul qkv", tokens, 3 * dim, dim),
+    product("matmul mlp, up", tokens, hidden, dim),
+    product("matmul mlp, down", tokens, dim, hidden),
+    product("matmul prototypes", 10 * batch, PROTOTYPES, 256),
+    {
+      name: "matmul mlp, input gradient",
+      inputs: [
+        [tokens, hidden],
+        [hidden, dim],
+      ],
+      build: (dy, weight) => [matmul(dy, weight)],
+      ...costOfProduct(tokens, dim, hidden),
+      check: rowwise(reference.matmul()),
+    },
+    {
+      name: "matmul mlp, weight gradient",
+      inputs: [
+        [tokens, hidden],
+        [tokens, dim],
+      ],
+      build: (dy, x) => [matmul(dy, x, { a: true })],
+      ...costOfProduct(hidden, dim, tokens),
+      check: ([dy, x], result) => {
+        const at = sample(hidden);
+        return deviation(take(result, at), reference.matmul({ a: true })(columns(dy!, at), whole(x!)));
+      },
+    },
+    {
+      name: "gelu",
+      inputs: [[tokens, hidden]],
+      build: (x) => [gelu(x)],
+      bytes: 4 * 2 * tokens * hidden,
+      check: rowwise(reference.gelu),
+    },
+    {
+      name: "softmax",
+      inputs: [[tokens, TOKENS.global]],
+      build: (x) => [softmax(x)],
+      bytes: 4 * 2 * tokens * TOKENS.global,
+      check: rowwise(reference.softmax),
+    },
+    {
+      name: "layernorm",
+      inputs: [[tokens, dim], [dim], [dim]],
+      build: (x, gain, bias) => [layernorm(x, gain, bias)],
+      bytes: 4 * 2 * tokens * dim,
+      check: rowwise(reference.layernorm(1e-6)),
+    },
+    {
+      name: "layernorm backward",
+      inputs: [[tokens, dim], [dim], [dim], [tokens, dim]],
+      build: (x, gain, bias, dy) => gradientsOf(layernorm(x, gain, bias), dy, [x, gain, bias]),
+      kernels: /^layernorm.*-backward|^sum-rows/,
+      bytes: 4 * 5 * tokens * dim, // x and dy for dx, dx, and both again for gain and bias
+      check: gradientRowwise(reference.layernorm(1e-6)),
+      tolerance: 1e-4,
+    },
+    ...(["global", "local"] as const).flatMap((crop) => {
+      const sequences = batch * CROPS[crop];
+      const n = TOKENS[crop];
+      const flops = 4 * sequences * n * n * dim; // q kᵀ and p v
+      const qkv = [sequences, n, 3 * dim];
+      const check = rowwise(reference.attention(heads), 1);
+      const checkGradient = gradientRowwise(reference.attention(heads), 1);
+      return [
+        { name: `attention, ${n} tokens`, inputs: [qkv], build: (x) => [attention(x, heads)], flops, check },
+        {
+          name: `attention backward, ${n} tokens`,
+          inputs: [qkv, [sequences, n, dim]],
+          build: (x, dy) => gradientsOf(attention(x, heads), dy, [x]),
+          kernels: /^attention-backward/,
+          flops: 2.5 * flops, // five products, of which one is the forward's again
+          check: checkGradient,
+          tolerance: 1e-4,
+        },
+      ] satisfies BenchRow[];
+    }),
+    ...crossEntropy(Math.min(batch, 8)), // the reference takes seconds for more
+  ];
+}
+
+/** The loss over all prototypes and its gradient, of which one image's is checked. */
+function crossEntropy(images: number): BenchRow[] {
+  const crops = CROPS.global + CROPS.local;
+  const shapes = [[crops * images, PROTOTYPES], [CROPS.global * images, PROTOTYPES], [PROTOTYPES]];
+  const loss = (student: Tensor, teacher: Tensor, center: Tensor) =>
+    distillation(student, teacher, center, { studentTemperature: 0.1, teacherTemperature: fill([], 0.04) }).loss;
+  const expected = (student: Values, teacher: Host, center: Host, at: (crop: number) => number) => {
+    const teacherRows = Array.from({ length: CROPS.global }, (_, crop) => at(crop));
+    const temperature = reference.values([], () => Math.fround(0.04));
+    return reference.distillation(0.1)(student, take(teacher, teacherRows), whole(center), temperature).data[0]!;
+  };
+  const elements = (crops + CROPS.global) * images * PROTOTYPES;
+  return [
+    {
+      name: "cross-entropy",
+      inputs: shapes,
+      build: (student, teacher, center) => [loss(student, teacher, center)],
+      kernels: /^distillation(-targets)?$/,
+      bytes: 4 * (elements + CROPS.global * images * PROTOTYPES), // the targets are written too
+      check: ([student, teacher, center], result) => {
+        let sum = 0;
+        for (let image = 0; image < images; image++) {
+          const at = (crop: number) => crop * images + image;
+          const rows = Array.from({ length: crops }, (_, crop) => at(crop));
+          sum += expected(take(student!, rows), teacher!, center!, at);
+        }
+        return deviation(whole(result), { shape: [], data: Float64Array.of(sum / images) });
+      },
+    },
+    {
+      name: "cross-entropy backward",
+      inputs: shapes,
+      build: (student, teacher, center) => gradientsOf(loss(student, teacher, center), fill([], 1), [student]),
+      kernels: /^distillation-backward/,
+      bytes: 4 * (elements + crops * images * PROTOTYPES),
+      check: ([student, teacher, center], result) => {
+        const at = (crop: number) => crop * images;
+        const rows = Array.from({ length: crops }, (_, crop) => at(crop));
+        const objective = (moved: Values) => expected(moved, teacher!, center!, at) / images;
+        return gradientDeviation(take(result, rows), take(student!, rows), objective);
+      },
+      tolerance: 1e-4,
+    },
+  ];
+}
+
+/** A linear layer's product x Wᵀ: [m, k] x [n, k] -> [m, n]. */
+function product(name: string, m: number, n: number, k: number): BenchRow {
+  return {
+    name,
+    inputs: [
+      [m, k],
+      [n, k],
+    ],
+    build: (x, weight) => [linear(x, weight)],
+    ...costOfProduct(m, n, k),
+    check: rowwise(reference.linear),
+  };
+}
+
+function costOfProduct(m: number, n: number, k: number): { readonly flops: number; readonly bytes: number } {
+  return { flops: 2 * m * n * k, bytes: 4 * (m * k + n * k + m * n) };
+}
+
+function gradientsOf(y: Tensor, dy: Tensor, wrt: readonly [Tensor, ...Tensor[]]): readonly [Tensor, ...Tensor[]] {
+  return gradients(y, dy, wrt).map((g) => g!) as [Tensor, ...Tensor[]];
+}
+
+/** Standard normal numbers; they repeat after a prime number of them, since drawing is slower than the GPU. */
+export function numbers(shape: Shape, seed: number): Host {
+  const random = rng({ seed, purpose: "bench" });
+  const period = 65537;
+  const drawn = Float32Array.from({ length: Math.min(sizeOf(shape), period) }, () => random.normal());
+  const data = new Float32Array(sizeOf(shape));
+  for (let start = 0; start < data.length; start += period) {
+    data.set(drawn.subarray(0, Math.min(period, data.length - start)), start);
+  }
+  return { shape, data };
+}
+
+/** Compares some entries of the first axis, where an entry of the result depends on that entry of the first input alone. */
+export function rowwise(ref: Reference, samples = SAMPLES): BenchRow["check"] {
+  return ([x, ...others], result) => {
+    const at = sample(x!.shape[0]!, samples);
+    return deviation(take(result, at), ref(take(x!, at), ...others.map(whole)));
+  };
+}
+
+/**
+ * The same for a gradient: result is that of sum(y * dy) with respect to the first input, dy the last input. Compared
+ * with central differences of the reference at one coordinate and along a random direction.
+ */
+function gradientRowwise(ref: Reference, samples = SAMPLES): BenchRow["check"] {
+  return (inputs, result) => {
+    const [x, ...rest] = inputs;
+    const at = sample(x!.shape[0]!, samples);
+    const others = rest.slice(0, -1).map(whole);
+    const dy = take(rest.at(-1)!, at);
+    return gradientDeviation(take(result, at), take(x!, at), (moved) => dot(ref(moved, ...others).data, dy.data));
+  };
+}
+
+/** Of central differences. */
+const STEP = 1e-5;
+
+function gradientDeviation(found: Values, at: Values, objective: (x: Values) => number): number {
+  const along = (direction: Float64Array) => {
+    const moved = (sign: number) => ({ ...at, data: at.data.map((v, i) => v + sign * STEP * direction[i]!) });
+    return (objective(moved(1)) - objective(moved(-1))) / (2 * STEP);
+  };
+  const steepest = found.data.reduce((best, v, i) => (Math.abs(v) > Math.abs(found.data[best]!) ? i : best), 0);
+  const axis = found.data.map((_, i) => (i === steepest ? 1 : 0));
+  const signs = found.data.map((_, i) => (i % 3 === 0 ? 1 : -1));
+  const everywhere = found.data.reduce((total, v) => total + Math.abs(v), 1e-12);
+  const worst = Math.max(
+    Math.abs(along(axis) / found.data[steepest]! - 1),
+    Math.abs(along(signs) - dot(signs, found.data)) / everywhere,
+  );
+  return Number.isFinite(worst) ? worst : Infinity;
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  return a.reduce((total, v, i) => total + v * b[i]!, 0);
+}
+
+/** Entries of an axis from first to last, evenly. */
+function sample(size: number, samples = SAMPLES): number[] {
+  const count = Math.min(size, samples);
+  return Array.from({ length: count }, (_, i) => (count === 1 ? size - 1 : Math.round((i * (size - 1)) / (count - 1))));
+}
+
+function whole({ shape, data }: Host): Values {
+  return { shape, data: Float64Array.from(data) };
+}
+
+/** Entries of the first axis. */
+function take({ shape, data }: Host, at: readonly number[]): Values {
+  const inner = sizeOf(shape.slice(1));
+  const taken = new Float64Array(at.length * inner);
+  at.forEach((row, i) => taken.set(data.subarray(row * inner, (row + 1) * inner), i * inner));
+  return { shape: [at.length, ...shape.slice(1)], data: taken };
+}
+
+/** Entries of the last axis. */
+function columns({ shape, data }: Host, at: readonly number[]): Values {
+  const cols = shape.at(-1)!;
+  return reference.values([...shape.slice(0, -1), at.length], (i) => {
+    return data[Math.floor(i / at.length) * cols + at[i % at.length]!]!;
+  });
+}
+
+/** Largest difference over the largest expected value; infinite where a number is not finite. */
+function deviation(found: Values, expected: Values): number {
+  const largest = expected.data.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-12);
+  let worst = 0;
+  expected.data.forEach((v, i) => {
+    const d = Math.abs(found.data[i]! - v) / largest;
+    worst = Number.isFinite(d) ? Math.max(worst, d) : Infinity;
+  });
+  return worst;
+}

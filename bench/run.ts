@@ -1,0 +1,246 @@
+import { Command, InvalidArgumentError } from "commander";
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { input, type KernelTime, type Program, record } from "../engine/index.js";
+import type { Device } from "../engine/device.js";
+import { openDevice } from "../engine/node.js";
+import { type BenchRow, numbers, rows } from "./rows.js";
+import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
+
+/** What one line of the bench found. */
+export interface Measured {
+  readonly name: string;
+  /** Shapes of the inputs, or what the row says of its size. */
+  readonly shape: string;
+  readonly medianMs: number;
+  readonly minMs: number;
+  readonly repeats: number;
+  /** Distance of the quartiles over the median: how noisy the machine was. */
+  readonly spread: number;
+  readonly gflopPerS?: number;
+  readonly gbPerS?: number;
+  /** Part of a training step that the row's kernels take, in all their shapes; where the step was measured too. */
+  readonly shareOfStep?: number;
+  /** Host time of one replayed dispatch in microseconds. */
+  readonly usPerDispatch?: number;
+  readonly kernels?: readonly string[];
+}
+
+export interface Effort {
+  readonly warmups: number;
+  readonly minRepeats: number;
+  readonly maxRepeats: number;
+  /** No repeat starts later than this. */
+  readonly maxMs: number;
+}
+
+const EFFORT = {
+  usual: { warmups: 2, minRepeats: 5, maxRepeats: 50, maxMs: 3000 },
+  quick: { warmups: 0, minRepeats: 1, maxRepeats: 3, maxMs: 1000 },
+} as const satisfies Record<string, Effort>;
+
+/** Images of a step, scaled to fit: software adapters stay within seconds. */
+const BATCH = { gpu: 64, software: 1 };
+
+const STEP = "training step";
+const HOST = "host";
+
+/** Checks one row against its reference, then times it. Throws where the result is wrong. */
+export async function measure(device: Device, row: BenchRow, effort: Effort): Promise<Measured> {
+  const host = row.inputs.map((shape, i) => numbers(shape, i));
+  const inputs = host.map(({ shape, data }) => {
+    const x = input(device, shape);
+    x.write(data);
+    return x;
+  });
+  try {
+    let shape: readonly number[] = [];
+    using program = await record(device, () => {
+      const [result, ...others] = row.build(...inputs);
+      shape = result.shape;
+      return { result, ...Object.fromEntries(others.entries()) };
+    });
+    await program.run();
+    expectRight(row, row.check(host, { shape, data: await program.read("result") }));
+    const kernels = new Set<string>();
+    const times = await repeat(effort, async () => {
+      const counted = (await program.profile()).filter(({ kernel }) => row.kernels?.test(kernel) ?? true);
+      if (counted.length === 0) throw new Error(`${row.name}: no kernel is called ${String(row.kernels)}`);
+      for (const { kernel } of counted) kernels.add(kernel);
+      return counted.reduce((total, { ms }) => total + ms, 0);
+    });
+    const summary = summarise(times);
+    return {
+      name: row.name,
+      shape: row.inputs.map((each) => `[${each.join(", ")}]`).join(" "),
+      ...summary,
+      ...(row.flops === undefined ? {} : { gflopPerS: row.flops / summary.medianMs / 1e6 }),
+      ...(row.bytes === undefined ? {} : { gbPerS: row.bytes / summary.medianMs / 1e6 }),
+      kernels: [...kernels],
+    };
+  } finally {
+    for (const x of inputs) x[Symbol.dispose]();
+  }
+}
+
+function expectRight({ name, tolerance = 1e-5 }: Pick<BenchRow, "name" | "tolerance">, deviation: number): void {
+  if (!(deviation <= tolerance)) {
+    throw new Error(
+      `${name}: wrong result: expected a deviation of at most ${tolerance} from the reference, got ${deviation}`,
+    );
+  }
+}
+
+async function repeat(effort: Effort, once: () => Promise<number>): Promise<number[]> {
+  for (let i = 0; i < effort.warmups; i++) await once();
+  const times: number[] = [];
+  const start = performance.now();
+  while (times.length < effort.maxRepeats) {
+    if (times.length >= effort.minRepeats && performance.now() - start > effort.maxMs) break;
+    times.push(await once());
+  }
+  return times;
+}
+
+function summarise(times: readonly number[]): Pick<Measured, "medianMs" | "minMs" | "repeats" | "spread"> {
+  const sorted = times.toSorted((a, b) => a - b);
+  const quantile = (q: number) => sorted[Math.round(q * (sorted.length - 1))]!;
+  const medianMs = quantile(0.5);
+  return {
+    medianMs,
+    minMs: sorted[0]!,
+    repeats: times.length,
+    spread: medianMs > 0 ? (quantile(0.75) - quantile(0.25)) / medianMs : 0,
+  };
+}
+
+/** The whole step by the host's clock, and what each kernel has of it by `profile()`. */
+async function measureStep(
+  device: Device,
+  size: StepSize,
+  effort: Effort,
+): Promise<{ readonly measured: Measured; readonly times: readonly KernelTime[] }> {
+  using step = await recordStep(device, size);
+  expectRight({ name: STEP, tolerance: 0.1 }, await step.check());
+  const summary = summarise(await repeat(effort, () => untilDone(device, step.program)));
+  const times = await step.program.profile();
+  const shape = `${size.batch} images, ${step.program.dispatches} dispatches, ${(step.program.bytes / 2 ** 20).toFixed(0)} MiB`;
+  return { measured: { name: STEP, shape, ...summary, kernels: times.map(({ kernel }) => kernel) }, times };
+}
+
+/** JavaScript's part of a step: what replaying costs where nothing is computed. */
+async function measureHost(effort: Effort): Promise<Measured> {
+  using nothing = await openDevice({ prefer: "null" });
+  using step = await recordStep(nothing, { batch: 1, globalSize: 32, localSize: 16, dim: 48, prototypes: 256 });
+  const { program } = step;
+  const summary = summarise(await repeat(effort, () => untilDone(nothing, program)));
+  const shape = `${program.dispatches} dispatches`;
+  return { name: HOST, shape, ...summary, usPerDispatch: (1000 * summary.medianMs) / program.dispatches };
+}
+
+async function untilDone(device: Device, program: Program): Promise<number> {
+  const start = performance.now();
+  await program.run();
+  await device.gpu.queue.onSubmittedWorkDone();
+  return performance.now() - start;
+}
+
+interface Flags {
+  readonly filter: string;
+  readonly json: boolean;
+  readonly quick: boolean;
+  readonly batch?: number;
+}
+
+/** Runs the bench as the command line asks. Throws where a result is wrong or where the filter leaves nothing. */
+export async function bench(argv: readonly string[], table = rows, print: (line: string) => void = console.log) {
+  const flags = new Command("bench")
+    .description("Times every kernel, a training step and the host on this machine, after checking their results.")
+    .option("--filter <text>", "only rows whose name contains this", "")
+    .option("--json", "print one JSON object", false)
+    .option("--quick", "few repeats: does it run at all?", false)
+    .option("--batch <images>", "images of a step; 64 on a GPU, 1 in software", positive)
+    .parse(argv, { from: "user" })
+    .opts<Flags>();
+  using device = await openDevice();
+  const effort = flags.quick ? EFFORT.quick : EFFORT.usual;
+  const kind = device.adapterKind === "gpu" ? "gpu" : "software";
+  const batch = flags.batch ?? BATCH[kind];
+  const wanted = (name: string) => name.toLowerCase().includes(flags.filter.toLowerCase());
+  const chosen = table(batch).filter(({ name }) => wanted(name));
+
+  const all: Measured[] = [];
+  const note = (measured: Measured) => {
+    all.push(measured);
+    if (!flags.json) print(format(measured));
+  };
+  let stepTimes: readonly KernelTime[] = [];
+  if (wanted(STEP)) {
+    const { measured, times } = await measureStep(device, { ...STEP_SIZE[kind], batch }, effort);
+    stepTimes = times;
+    note(measured);
+  }
+  for (const row of chosen) note(withShare(await measure(device, row, effort), stepTimes));
+  if (wanted(HOST)) note(await measureHost(effort));
+  if (all.length === 0) throw new Error(`--filter ${flags.filter} leaves no row`);
+
+  if (flags.json) print(JSON.stringify({ device: device.name, rows: all }, null, 2));
+  else print(`${device.name}, commit ${commit()}; ${noise(all)}`);
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("expected a positive whole number");
+  return value;
+}
+
+function withShare(measured: Measured, step: readonly KernelTime[]): Measured {
+  const parts = step.filter(({ kernel }) => measured.kernels?.includes(kernel));
+  return parts.length === 0 ? measured : { ...measured, shareOfStep: parts.reduce((sum, { share }) => sum + share, 0) };
+}
+
+/** Three digits, without an exponent. */
+const figure = (value: number) =>
+  value >= 1000 || value < 0.01 ? value.toFixed(value < 1 ? 4 : 0) : value.toPrecision(3);
+
+const percent = (part: number) => `${(100 * part).toFixed(0)} %`;
+
+function format({ name, shape, medianMs, minMs, repeats, spread, ...rates }: Measured): string {
+  const { gflopPerS, gbPerS, shareOfStep, usPerDispatch } = rates;
+  return [
+    name.padEnd(30),
+    `${figure(medianMs)} ms`.padStart(12),
+    (gflopPerS === undefined ? "" : `${figure(gflopPerS)} GFLOP/s`).padStart(15),
+    (gbPerS === undefined ? "" : `${figure(gbPerS)} GB/s`).padStart(13),
+    (shareOfStep === undefined ? "" : `${percent(shareOfStep)} of step`).padStart(13),
+    (usPerDispatch === undefined ? "" : `${figure(usPerDispatch)} us a dispatch`).padStart(usPerDispatch ? 20 : 0),
+    `  median of ${repeats}, min ${figure(minMs)}, spread ${percent(spread)}  ${shape}`,
+  ].join("");
+}
+
+/** How far the repeats lie apart, in words. */
+function noise(all: readonly Measured[]): string {
+  const sorted = all.toSorted((a, b) => a.spread - b.spread);
+  const usual = sorted[Math.floor(sorted.length / 2)]!.spread;
+  const worst = sorted.at(-1)!;
+  const verdict = usual > 0.1 ? "noisy: measure again on a machine that does nothing else" : "quiet";
+  return `quartiles of a row lie ${percent(usual)} apart, ${percent(worst.spread)} in the worst (${worst.name}): ${verdict}`;
+}
+
+function commit(): string {
+  try {
+    const git = (...words: string[]) => execFileSync("git", words, { encoding: "utf8", stdio: "pipe" }).trim();
+    return git("describe", "--always", "--dirty");
+  } catch {
+    return "unknown";
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await bench(process.argv.slice(2));
+  } catch (error) {
+    console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,105 @@
+import { expect } from "chai";
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { bench, measure } from "../bench/run.js";
+import { type BenchRow, rowwise, rows } from "../bench/rows.js";
+import { scale, softmax } from "../engine/index.js";
+import * as reference from "./reference.js";
+import { testDevice } from "./device.js";
+import { rejection } from "./rejection.js";
+
+const small: BenchRow = {
+  name: "softmax, small",
+  inputs: [[5, 7]],
+  build: (x) => [softmax(x)],
+  bytes: 280,
+  flops: 175,
+  check: rowwise(reference.softmax),
+};
+const wrong: BenchRow = { ...small, name: "softmax, twice", build: (x) => [scale(softmax(x), 2)] };
+const effort = { warmups: 1, minRepeats: 3, maxRepeats: 3, maxMs: 0 };
+
+/** What the bench prints for these words. */
+async function printed(argv: readonly string[], table?: (batch: number) => readonly BenchRow[]): Promise<string> {
+  const lines: string[] = [];
+  await bench(argv, table, (line) => lines.push(line));
+  return lines.join("\n");
+}
+
+describe("the bench", () => {
+  it("measures a row and its rates", async () => {
+    const found = await measure(await testDevice(), small, effort);
+    expect(found).to.include({ name: "softmax, small", shape: "[5, 7]", repeats: 3 });
+    expect(found.minMs).to.be.at.most(found.medianMs);
+    expect(found.spread).to.be.at.least(0);
+    expect(found.gbPerS).to.be.closeTo(280 / found.medianMs / 1e6, 1e-9);
+    expect(found.gflopPerS).to.be.closeTo(175 / found.medianMs / 1e6, 1e-9);
+    expect(found.kernels).to.deep.equal(["softmax"]);
+  });
+
+  it("times the kernels that a row names, and those alone", async () => {
+    const device = await testDevice();
+    const part = await measure(device, { ...wrong, kernels: /^scale/, check: () => 0 }, effort);
+    expect(part.kernels).to.deep.equal(["scale"]);
+    expect(await rejection(measure(device, { ...small, kernels: /^gelu/ }, effort))).to.equal(
+      "softmax, small: no kernel is called /^gelu/",
+    );
+  });
+
+  it("refuses to time a wrong result, and one that is not finite", async () => {
+    const device = await testDevice();
+    expect(await rejection(measure(device, wrong, effort))).to.match(
+      /^softmax, twice: wrong result: expected a .* got /,
+    );
+    const infinite: BenchRow = { ...small, build: (x) => [scale(scale(x, 3e38), 3e38)] };
+    expect(await rejection(measure(device, infinite, effort))).to.match(/wrong result: .* got Infinity$/);
+  });
+
+  it("prints one JSON object of the device and the filtered rows", async () => {
+    const found = JSON.parse(await printed(["--json", "--quick", "--filter", "SOFTMAX"], () => [small])) as object;
+    expect(found).to.have.all.keys("device", "rows");
+    const { device, rows } = found as { device: unknown; rows: Record<string, unknown>[] };
+    expect(device).to.equal((await testDevice()).name);
+    expect(rows.map(({ name }) => name)).to.deep.equal(["softmax, small"]);
+    for (const field of ["medianMs", "minMs", "gflopPerS", "gbPerS"]) expect(rows[0]![field]).to.be.a("number");
+  });
+
+  it("prints a line a row, then the device, the commit and how noisy it was", async () => {
+    const lines = (await printed(["--quick", "--filter", "softmax"], () => [small])).split("\n");
+    expect(lines).to.have.length(2);
+    expect(lines[0]).to.match(
+      /^softmax, small +\S+ ms +\S+ GFLOP\/s +\S+ GB\/s +median of \d, min \S+, spread \d+ %  \[5, 7\]$/,
+    );
+    expect(lines[1]).to.match(
+      /, commit \S+; quartiles of a row lie \d+ % apart, \d+ % in the worst \(softmax, small\): /,
+    );
+  });
+
+  it("measures the host per replayed dispatch", async () => {
+    const { rows } = JSON.parse(await printed(["--json", "--quick", "--filter", "host"])) as {
+      rows: { name: string; usPerDispatch: number }[];
+    };
+    expect(rows).to.have.length(1);
+    expect(rows[0]!.name).to.equal("host");
+    expect(rows[0]!.usPerDispatch).to.be.within(0, 1000);
+  });
+
+  it("fails where the filter leaves nothing", async () => {
+    expect(await rejection(printed(["--filter", "nothing at all"]))).to.equal("--filter nothing at all leaves no row");
+  });
+
+  it("has rows of different names whose costs are positive", () => {
+    const table = rows(2);
+    expect(new Set(table.map(({ name }) => name)).size).to.equal(table.length);
+    for (const { name, flops = 1, bytes = 1 } of table) expect(Math.min(flops, bytes), name).to.be.above(0);
+  });
+
+  it("leaves the process with an error where something is wrong", async () => {
+    const run = fileURLToPath(new URL("../bench/run.ts", import.meta.url));
+    const failure = await rejection(
+      promisify(execFile)(process.execPath, ["--import", "tsx", run, "--filter", "nothing"]),
+    );
+    expect(failure).to.include("bench: --filter nothing leaves no row");
+  });
+});
