@@ -22,6 +22,7 @@ export { encodeSafetensors, parseSafetensors, type SafeTensor } from "./safetens
 
 export { add } from "./ops/add.js";
 export { attention, attentionProbabilities } from "./ops/attention.js";
+export { batchNorm, type BatchNormOptions, batchNormRunning, type RunningStatistics } from "./ops/batchnorm.js";
 export { concat, slice } from "./ops/concat.js";
 export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation.js";
 export { dropPath } from "./ops/drop-path.js";

@@ -4,6 +4,12 @@ import * as reference from "./reference.js";
 
 const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
 
+/** Running statistics that only one run sees. */
+const unusedStatistics = (cols: number): gpu.RunningStatistics => ({
+  runningMean: gpu.fill([cols], 0),
+  runningVariance: gpu.fill([cols], 1),
+});
+
 const rows: readonly OpRow[] = [
   {
     op: "add",
@@ -276,6 +282,36 @@ const rows: readonly OpRow[] = [
     inputs: [[6, 131], [131], []],
     fixed: [0, 1, 2],
     draw: (rng, input) => (input === 2 ? 0.3 : rng.normal()),
+  },
+  ...(
+    [
+      ["batchNorm", 6, 10],
+      ["batchNorm, three rows", 3, 4],
+      ["batchNorm, one column", 50, 1],
+      ["batchNorm, hidden layer of a small head", 96, 131],
+      ["batchNorm, many rows", 70000, 3],
+    ] as const
+  ).map(([op, rows, cols]): OpRow => ({
+    op,
+    gpu: (x, gain, bias) => gpu.batchNorm(x, gain, bias, unusedStatistics(cols)),
+    ref: reference.batchNorm(1e-5),
+    inputs: [[rows, cols], [cols], [cols]],
+  })),
+  {
+    op: "batchNorm, columns far from zero",
+    gpu: (x, gain, bias) => gpu.batchNorm(x, gain, bias, unusedStatistics(10)),
+    ref: reference.batchNorm(1e-5),
+    inputs: [[40, 10], [10], [10]],
+    draw: (rng, input) => (input === 0 ? 30 + rng.normal() : rng.normal()),
+  },
+  {
+    op: "batchNormRunning",
+    gpu: (x, gain, bias, runningMean, runningVariance) =>
+      gpu.batchNormRunning(x, gain, bias, { runningMean, runningVariance }),
+    ref: reference.batchNormRunning(1e-5),
+    inputs: [[33, 70], [70], [70], [70], [70]],
+    fixed: [3, 4],
+    draw: (rng, input) => (input === 4 ? 0.5 + rng.uniform() : rng.normal()),
   },
 ];
 

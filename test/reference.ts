@@ -274,3 +274,33 @@ export const teacherEntropy = (teacher: Values, center: Values, temperature: Val
   const entropy = -total(q.data.map((v) => (v === 0 ? 0 : v * Math.log(v))));
   return values([], () => entropy / rowsOf(teacher).rows);
 };
+
+/** (x - mean) / sqrt(variance + epsilon) * gain + bias with given statistics. */
+export const batchNormRunning =
+  (epsilon: number) =>
+  (x: Values, gain: Values, bias: Values, mean: Values, variance: Values): Values => {
+    const { cols } = rowsOf(x);
+    return values(x.shape, (i) => {
+      const c = i % cols;
+      return ((x.data[i]! - mean.data[c]!) / Math.sqrt(variance.data[c]! + epsilon)) * gain.data[c]! + bias.data[c]!;
+    });
+  };
+
+/** Mean and biased variance of every column. */
+export const columnStatistics = (x: Values): { readonly mean: Values; readonly variance: Values } => {
+  const { rows, cols } = rowsOf(x);
+  const average = (of: (i: number) => number) => {
+    const y = values([cols], () => 0);
+    for (let i = 0; i < x.data.length; i++) y.data[i % cols]! += of(i) / rows;
+    return y;
+  };
+  const mean = average((i) => x.data[i]!);
+  return { mean, variance: average((i) => (x.data[i]! - mean.data[i % cols]!) ** 2) };
+};
+
+export const batchNorm =
+  (epsilon: number) =>
+  (x: Values, gain: Values, bias: Values): Values => {
+    const { mean, variance } = columnStatistics(x);
+    return batchNormRunning(epsilon)(x, gain, bias, mean, variance);
+  };

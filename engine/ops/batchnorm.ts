@@ -1,0 +1,110 @@
+import { elementGrid, grid, kernel } from "../kernel.js";
+import { differentiable, stopGradient, transient } from "../recording.js";
+import { axes, expectShape, sizeOf, type Tensor } from "../tensor.js";
+import { updateAverage } from "./moving-average.js";
+import { scale } from "./mul.js";
+import { rowParts, sumLeading } from "./sum.js";
+
+const forward = kernel("batchnorm", {
+  reads: ["x", "gain", "bias", "mean", "variance"],
+  writes: ["y"],
+  constants: ["COLS", "EPSILON"],
+});
+const deviations = kernel("batchnorm-deviations", {
+  reads: ["x", "mean"],
+  writes: ["out"],
+  constants: ["ROWS", "COLS", "PARTS"],
+});
+const backward = kernel("batchnorm-backward", {
+  reads: ["x", "gain", "mean", "variance", "dy", "dGain", "dBias"],
+  writes: ["dx"],
+  constants: ["COLS", "EPSILON", "SHARE"],
+});
+const parametersBackward = kernel("batchnorm-parameters-backward", {
+  reads: ["x", "mean", "variance", "dy"],
+  writes: ["dGain", "dBias"],
+  constants: ["ROWS", "COLS", "PARTS", "EPSILON"],
+});
+
+/** Mean and variance of every column [cols], averaged over many batches. */
+export interface RunningStatistics {
+  readonly runningMean: Tensor;
+  readonly runningVariance: Tensor;
+}
+
+export interface BatchNormOptions {
+  readonly epsilon?: number;
+  /** Weight of the newest batch in the running statistics. */
+  readonly momentum?: number;
+}
+
+/**
+ * Normalises every column to mean 0 and variance 1 over the batch, then scales and shifts: x [rows, cols], gain [cols],
+ * bias [cols] -> [rows, cols]. Updates the running statistics in place, with the unbiased variance, as torch does.
+ * Throws for a single row. Ioffe & Szegedy 2015, algorithm 1 (https://arxiv.org/abs/1502.03167).
+ */
+export function batchNorm(
+  x: Tensor,
+  gain: Tensor,
+  bias: Tensor,
+  { runningMean, runningVariance }: RunningStatistics,
+  { epsilon = 1e-5, momentum = 0.1 }: BatchNormOptions = {},
+): Tensor {
+  const { rows, cols } = axes("batchNorm x", x, "rows", "cols");
+  if (rows < 2) throw new Error("batchNorm: one row has no variance; use a larger batch or the running statistics");
+  const mean = scale(sumLeading(stopGradient(x), [cols]), 1 / rows);
+  const parts = rowParts(rows);
+  const squares = transient([parts, cols]);
+  deviations({ x, mean, out: squares }, { ROWS: rows, COLS: cols, PARTS: parts }, columnGrid(parts, cols));
+  const variance = scale(sumLeading(squares, [cols]), 1 / rows);
+  updateAverage(runningMean, mean, { keep: 1 - momentum, add: momentum });
+  updateAverage(runningVariance, variance, { keep: 1 - momentum, add: (momentum * rows) / (rows - 1) });
+  return normalize(x, gain, bias, { mean, variance, epsilon, share: 1 / rows });
+}
+
+/** As `batchNorm`, but with the running statistics instead of those of the batch, and without changing them. */
+export function batchNormRunning(
+  x: Tensor,
+  gain: Tensor,
+  bias: Tensor,
+  { runningMean, runningVariance }: RunningStatistics,
+  { epsilon = 1e-5 }: Pick<BatchNormOptions, "epsilon"> = {},
+): Tensor {
+  return normalize(x, gain, bias, { mean: runningMean, variance: runningVariance, epsilon, share: 0 });
+}
+
+interface Statistics {
+  readonly mean: Tensor;
+  readonly variance: Tensor;
+  readonly epsilon: number;
+  /** What a row contributes to them. */
+  readonly share: number;
+}
+
+function normalize(x: Tensor, gain: Tensor, bias: Tensor, { mean, variance, epsilon, share }: Statistics): Tensor {
+  const { rows, cols } = axes("batchNorm x", x, "rows", "cols");
+  for (const [name, column] of Object.entries({ gain, bias, mean, variance }))
+    expectShape(`batchNorm ${name}`, column, [cols]);
+  const y = transient(x.shape);
+  const elements = elementGrid(sizeOf(x.shape));
+  forward({ x, gain, bias, mean, variance, y }, { COLS: cols, EPSILON: epsilon }, elements);
+  return differentiable(y, [x, gain, bias], (dy) => {
+    const parts = rowParts(rows);
+    const [gains, biases] = [transient([parts, cols]), transient([parts, cols])];
+    parametersBackward(
+      { x, mean, variance, dy, dGain: gains, dBias: biases },
+      { ROWS: rows, COLS: cols, PARTS: parts, EPSILON: epsilon },
+      columnGrid(parts, cols),
+    );
+    const [dGain, dBias] = [sumLeading(gains, [cols]), sumLeading(biases, [cols])];
+    const dx = transient(x.shape);
+    const tensors = { x, gain, mean, variance, dy, dGain, dBias, dx };
+    backward(tensors, { COLS: cols, EPSILON: epsilon, SHARE: share }, elements);
+    return [dx, dGain, dBias];
+  });
+}
+
+/** A workgroup for 64 columns of each part of the rows. */
+function columnGrid(parts: number, cols: number) {
+  return grid(parts * Math.ceil(cols / 64));
+}
