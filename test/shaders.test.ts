@@ -53,7 +53,9 @@ describe("shaders", () => {
       it("says in its header what every binding holds and how the work is divided", () => {
         const header = headerOf(name);
         for (const binding of names(readShader(name), /var<storage[^>]*> (\w+)/g))
-          expect(header, `the header names ${binding}`).to.match(new RegExp(`^(?:\\w+, +)*${binding}\\b.*\\[`, "m"));
+          expect(header, `the header names ${binding}`).to.match(
+            new RegExp(`^(?:\\w+, +)*${binding}\\b.*\\b[fiu](?:32|16)\\b`, "m"),
+          );
         expect(header).to.match(/thread|lane|workgroup|group/i);
       });
     });
