@@ -7,6 +7,7 @@ import {
   concat,
   copy,
   createParams,
+  distillation,
   download,
   dropPath,
   evaluate,
@@ -32,6 +33,7 @@ import {
   sum,
   sumLeading,
   type Tensor,
+  updateCenter,
   upload,
   weightNormLinear,
 } from "../engine/index.js";
@@ -87,6 +89,19 @@ const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown
   ["patches: images of 8 x 3 hold no whole patch of 4", () => patches(t(1, 3, 8, 3), 4)],
   ["dropPath: expected a probability in [0, 1), got 1", () => dropPath(t(2, 3), t(2), 1)],
   ["dropPath uniform: expected [2], got [3]", () => dropPath(t(2, 3), t(3), 0.1)],
+  [
+    "distillation: expected student [crops * batch, cols] and teacher [2 * batch, cols] with at least 2 crops, got [5, 8] and [4, 8]",
+    () => distillation(t(5, 8), t(4, 8), t(8), { studentTemperature: 0.1, teacherTemperature: t() }),
+  ],
+  [
+    "distillation teacher: expected [4, 8], got [4, 9]",
+    () => distillation(t(8, 8), t(4, 9), t(8), { studentTemperature: 0.1, teacherTemperature: t() }),
+  ],
+  [
+    "distillation teacherTemperature: expected [], got [1]",
+    () => distillation(t(8, 8), t(4, 8), t(8), { studentTemperature: 0.1, teacherTemperature: t(1) }),
+  ],
+  ["updateCenter center: expected [8], got [9]", () => updateCenter(t(9), t(4, 8), 0.9)],
   ["repeat x: [7] is not the end of [40, 6]", () => repeat(t(7), [40, 6])],
   ["repeat x: [40, 6] is not the end of [6]", () => repeat(t(40, 6), [6])],
   ["sumLeading shape: [7] is not the end of [40, 6]", () => sumLeading(t(40, 6), [7])],
@@ -280,7 +295,7 @@ describe("errors", () => {
 
     it("a missing include says who wants it and what there is", async () => {
       expect(await refusal({ "test-missing": `// include nowhere\n${bindings}${main}` })).to.match(
-        /^test-missing\.wgsl includes nowhere: shaders\/nowhere\.wgsl does not exist; there are add, /,
+        /^test-missing\.wgsl includes nowhere: shaders\/nowhere\.wgsl does not exist; there are .*\bsoftmax\b/,
       );
     });
 
@@ -293,7 +308,7 @@ describe("errors", () => {
           return { y };
         }),
       );
-      expect(message).to.match(/^shaders\/test-absent\.wgsl does not exist; there are add, /);
+      expect(message).to.match(/^shaders\/test-absent\.wgsl does not exist; there are .*\bsoftmax\b/);
     });
 
     it("a declaration that disagrees with the file is shown beside it", async () => {
