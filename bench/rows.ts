@@ -1,10 +1,12 @@
 import {
   attention,
+  createParams,
   distillation,
   fill,
   gelu,
   gradients,
   layernorm,
+  layoutOf,
   linear,
   matmul,
   type Shape,
@@ -12,7 +14,10 @@ import {
   softmax,
   type Tensor,
 } from "../engine/index.js";
+import type { Device } from "../engine/device.js";
+import { adamw, ema } from "../engine/optimizer.js";
 import { rng } from "../dino/random.js";
+import { formatShape } from "../engine/tensor.js";
 import * as reference from "../test/reference.js";
 import type { Values } from "../test/reference.js";
 
@@ -26,6 +31,8 @@ export interface Host {
 export interface BenchRow {
   readonly name: string;
   readonly inputs: readonly Shape[];
+  /** What to print of its size where the inputs do not say it. */
+  readonly shape?: string;
   /** What is computed; the first tensor is checked, the others are only kept from being pruned. */
   readonly build: (...inputs: Tensor[]) => readonly [Tensor, ...Tensor[]];
   /** Kernels whose time counts; all that `build` needs where it is left out. */
@@ -37,6 +44,12 @@ export interface BenchRow {
   readonly check: (inputs: readonly Host[], result: Host) => number;
   /** Of `check`; 1e-5 where it is left out. */
   readonly tolerance?: number;
+}
+
+/** A row with memory of its own. */
+export interface OwningRow {
+  readonly name: string;
+  make(device: Device): BenchRow & Disposable;
 }
 
 type Reference = (...inputs: Values[]) => Values;
@@ -54,7 +67,7 @@ const TOKENS = { global: 1 + 14 ** 2, local: 1 + 6 ** 2 }; // of a 224 and a 96 
 const CROPS = { global: 2, local: 8 };
 
 /** The rows for a step on `batch` images: 2 crops of 224 pixels and 8 of 96 of each, through ViT-Ti with patches of 16. */
-export function rows(batch: number): readonly BenchRow[] {
+export function rows(batch: number): readonly (BenchRow | OwningRow)[] {
   const { dim, heads, hidden } = VIT;
   const tokens = batch * (CROPS.global * TOKENS.global + CROPS.local * TOKENS.local);
   return [
@@ -136,6 +149,8 @@ export function rows(batch: number): readonly BenchRow[] {
       ] satisfies BenchRow[];
     }),
     ...crossEntropy(Math.min(batch, 8)), // the reference takes seconds for more
+    { name: "adamw", make: adamwRow },
+    { name: "ema", make: emaRow },
   ];
 }
 
@@ -183,6 +198,64 @@ function crossEntropy(images: number): BenchRow[] {
       tolerance: 1e-4,
     },
   ];
+}
+
+/** As many parameters as ViT-Ti has. */
+const layout = layoutOf([{ name: "weight", shape: [28672, VIT.dim], trainable: true }]);
+
+/** The first step of AdamW, in which both moments are the gradient's own. */
+function adamwRow(device: Device): BenchRow & Disposable {
+  const params = createParams(device, layout, "params");
+  const start = numbers([28672, VIT.dim], 1);
+  params.write(new Map([["weight", start.data]]));
+  const optimizer = adamw(params);
+  const [lr, decay] = [1e-2, 0.04];
+  return {
+    name: "adamw",
+    inputs: [[layout.size]],
+    build: (flat) => {
+      optimizer.step({ layout, flat }, { lr: fill([], lr), weightDecay: fill([], decay) });
+      return [params.get("weight")];
+    },
+    kernels: /^adamw|^segment-squares/,
+    bytes: 4 * 8 * layout.size, // the gradient twice; parameters and moments read and written
+    check: ([gradient], result) => {
+      const step = (g: number) => g / (Math.abs(g) + 1e-8);
+      const expected = (i: number) => start.data[i]! * (1 - lr * decay) - lr * step(gradient!.data[i]!);
+      return deviation(whole(result), reference.values(result.shape, expected));
+    },
+    [Symbol.dispose]() {
+      optimizer[Symbol.dispose]();
+      params[Symbol.dispose]();
+    },
+  };
+}
+
+function emaRow(device: Device): BenchRow & Disposable {
+  const [teacher, student] = [createParams(device, layout, "teacher"), createParams(device, layout, "student")];
+  const [old, fresh] = [numbers([28672, VIT.dim], 1), numbers([28672, VIT.dim], 2)];
+  teacher.write(new Map([["weight", old.data]]));
+  student.write(new Map([["weight", fresh.data]]));
+  const momentum = 0.9;
+  return {
+    name: "ema",
+    inputs: [],
+    shape: formatShape([layout.size]),
+    build: () => {
+      ema(teacher, student, fill([], momentum));
+      return [teacher.get("weight")];
+    },
+    kernels: /^ema/,
+    bytes: 4 * 3 * layout.size,
+    check: (_, result) => {
+      const expected = (i: number) => momentum * old.data[i]! + (1 - momentum) * fresh.data[i]!;
+      return deviation(whole(result), reference.values(result.shape, expected));
+    },
+    [Symbol.dispose]() {
+      teacher[Symbol.dispose]();
+      student[Symbol.dispose]();
+    },
+  };
 }
 
 /** A linear layer's product x Wᵀ: [m, k] x [n, k] -> [m, n]. */

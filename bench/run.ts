@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url";
 import { input, type KernelTime, type Program, record } from "../engine/index.js";
 import type { Device } from "../engine/device.js";
 import { openDevice } from "../engine/node.js";
-import { type BenchRow, numbers, rows } from "./rows.js";
+import { formatShape } from "../engine/tensor.js";
+import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
 
 /** What one line of the bench found. */
@@ -46,7 +47,11 @@ const STEP = "training step";
 const HOST = "host";
 
 /** Checks one row against its reference, then times it. Throws where the result is wrong. */
-export async function measure(device: Device, row: BenchRow, effort: Effort): Promise<Measured> {
+export async function measure(device: Device, row: BenchRow | OwningRow, effort: Effort): Promise<Measured> {
+  if ("make" in row) {
+    using made = row.make(device);
+    return await measure(device, made, effort);
+  }
   const host = row.inputs.map((shape, i) => numbers(shape, i));
   const inputs = host.map(({ shape, data }) => {
     const x = input(device, shape);
@@ -72,7 +77,7 @@ export async function measure(device: Device, row: BenchRow, effort: Effort): Pr
     const summary = summarise(times);
     return {
       name: row.name,
-      shape: row.inputs.map((each) => `[${each.join(", ")}]`).join(" "),
+      shape: row.shape ?? row.inputs.map(formatShape).join(" "),
       ...summary,
       ...(row.flops === undefined ? {} : { gflopPerS: row.flops / summary.medianMs / 1e6 }),
       ...(row.bytes === undefined ? {} : { gbPerS: row.bytes / summary.medianMs / 1e6 }),

@@ -14,6 +14,7 @@ import {
   updateCenter,
 } from "../engine/index.js";
 import type { Device } from "../engine/device.js";
+import { adamw, ema } from "../engine/optimizer.js";
 import { head, type HeadConfig, headSpecs, initHeadParam } from "../dino/head.js";
 import { rng } from "../dino/random.js";
 import { initVitParam, scope, vit, type VitConfig, vitSpecs } from "../dino/vit.js";
@@ -72,6 +73,7 @@ export async function recordStep(device: Device, size: StepSize): Promise<Step> 
   };
   const student = own(initNetwork(device, "student", backbone, projection));
   const teacher = own(initNetwork(device, "teacher", backbone, projection));
+  const optimizer = own(adamw(student));
   const center = own(input(device, [prototypes], { label: "center" }));
   const knobs = own(scalars(device, "lr", "weightDecay", "momentum", "temperature"));
   knobs.write({ lr: 1e-4, weightDecay: 0.04, momentum: 0.996, temperature: 0.04 });
@@ -96,9 +98,11 @@ export async function recordStep(device: Device, size: StepSize): Promise<Step> 
         studentTemperature: 0.1,
         teacherTemperature: knobs.temperature,
       });
-      const { flat } = parameterGradients(loss, student);
+      const grads = parameterGradients(loss, student);
+      optimizer.step(grads, { lr: knobs.lr, weightDecay: knobs.weightDecay, clip: 3 });
+      ema(teacher, student, knobs.momentum);
       updateCenter(center, teacherLogits, 0.9);
-      return { loss, flat };
+      return { loss };
     }),
   );
   return {

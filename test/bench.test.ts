@@ -92,7 +92,11 @@ describe("the bench", () => {
   it("has rows of different names whose costs are positive", () => {
     const table = rows(2);
     expect(new Set(table.map(({ name }) => name)).size).to.equal(table.length);
-    for (const { name, flops = 1, bytes = 1 } of table) expect(Math.min(flops, bytes), name).to.be.above(0);
+    for (const row of table) {
+      if ("make" in row) continue;
+      const { name, flops = 1, bytes = 1 } = row;
+      expect(Math.min(flops, bytes), name).to.be.above(0);
+    }
   });
 
   it("leaves the process with an error where something is wrong", async () => {
