@@ -17,7 +17,7 @@
 override CLIP: f32;
 override LOG_BETA1: f32;
 override LOG_BETA2: f32;
-const LANES = 64u;
+override LANES: u32;  // chosen by the engine for the adapter
 
 @group(0) @binding(0) var<storage, read> tensors: array<vec4u>;
 @group(0) @binding(1) var<storage, read> squares: array<f32>;

@@ -16,7 +16,7 @@ override BATCH: u32;
 override VIEWS: u32;
 override TEMPERATURE: f32;
 override WEIGHT: f32;
-const LANES = 64u;
+override LANES: u32;  // chosen by the engine for the adapter
 const LEAST = -87.0;  // exp of less is no normal f32
 
 @group(0) @binding(0) var<storage, read> student: array<f32>;

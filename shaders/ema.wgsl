@@ -3,10 +3,10 @@
 //   teacher, student  [...] f32
 //   momentum          [] f32, 0..1
 //
-// One thread an element.
-// include element
+// One workgroup for 4096 elements; its threads stride over them. A thread an element took 5 times as long on lavapipe.
 
 const LANES = 64u;
+const ELEMENTS_PER_GROUP = 4096u;
 
 @group(0) @binding(0) var<storage, read> student: array<f32>;
 @group(0) @binding(1) var<storage, read> momentum: array<f32>;
@@ -14,7 +14,10 @@ const LANES = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = elementOf(group, grid, lane);
-  if (i >= arrayLength(&teacher)) { return; }
-  teacher[i] = momentum[0] * teacher[i] + (1.0 - momentum[0]) * student[i];
+  let start = (group.y * grid.x + group.x) * ELEMENTS_PER_GROUP;
+  let end = min(start + ELEMENTS_PER_GROUP, arrayLength(&teacher));
+  let keep = momentum[0];
+  for (var i = start + lane; i < end; i += LANES) {
+    teacher[i] = keep * teacher[i] + (1.0 - keep) * student[i];
+  }
 }

@@ -3,31 +3,35 @@
 //   a     [batch, M, K] f32, element (m, k) at m * A_ROW + k * A_K from the start of its matrix
 //   b     [batch, K, N] f32, element (k, n) at k * B_K + n * B_COL
 //   bias  [N] f32, read where BIAS
+//   sizes [9] u32: M, N, K, A_ROW, A_K, A_BATCH, B_K, B_COL, B_BATCH. Not constants: a network has dozens of shapes, and
+//         each would be compiled apart
 //   c     [batch, M, N] f32
 //
 // For adapters that run on the CPU: a workgroup of 8 lanes makes 8 rows x 64 columns without shared memory. A lane holds
 // 8 rows x 8 columns, its columns LANES apart; what it reads of a is the same for all lanes, so 16 loads feed 64
 // products. Groups: x over columns, y over rows, z over the batch.
 
-override M: u32;
-override N: u32;
-override K: u32;
-override A_ROW: u32;
-override A_K: u32;
-override A_BATCH: u32;
-override B_K: u32;
-override B_COL: u32;
-override B_BATCH: u32;
 override BIAS: bool;
 const LANES = 8u;
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<storage, read> sizes: array<u32>;
+@group(0) @binding(4) var<storage, read_write> c: array<f32>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let M = sizes[0];
+  let N = sizes[1];
+  let K = sizes[2];
+  let A_ROW = sizes[3];
+  let A_K = sizes[4];
+  let A_BATCH = sizes[5];
+  let B_K = sizes[6];
+  let B_COL = sizes[7];
+  let B_BATCH = sizes[8];
+
   let row = group.y * 8u;
   let col = group.x * 8u * LANES + lane;
 

@@ -16,7 +16,7 @@
 
 override CLIP: f32;
 override ETA: f32;
-const LANES = 64u;
+override LANES: u32;  // chosen by the engine for the adapter
 
 @group(0) @binding(0) var<storage, read> tensors: array<vec4u>;
 @group(0) @binding(1) var<storage, read> products: array<vec4f>;

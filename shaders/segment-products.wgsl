@@ -7,7 +7,7 @@
 // One workgroup per segment; its threads stride over the elements, then add up in a tree.
 // include reduce
 
-const LANES = 64u;
+override LANES: u32;  // chosen by the engine for the adapter
 
 @group(0) @binding(0) var<storage, read> segments: array<vec4u>;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;

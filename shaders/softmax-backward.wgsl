@@ -7,7 +7,7 @@
 
 override ROWS: u32;
 override COLS: u32;
-const LANES = 64u;
+override LANES: u32;  // chosen by the engine for the adapter
 
 @group(0) @binding(0) var<storage, read> y: array<f32>;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;

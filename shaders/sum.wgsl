@@ -6,7 +6,7 @@
 // One workgroup an element of out; its threads stride over their share, then add up in a tree.
 // include reduce
 
-const LANES = 64u;
+override LANES: u32;  // chosen by the engine for the adapter
 const ELEMENTS_PER_GROUP = 4096u;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;

@@ -1,13 +1,9 @@
 import { type Grid, kernel } from "../kernel.js";
-import { differentiable, reshape, transient } from "../recording.js";
+import { constant, differentiable, reshape, transient } from "../recording.js";
 import { axes, formatShape, type Tensor } from "../tensor.js";
 import { sumLeading } from "./sum.js";
 
-const product = kernel("matmul", {
-  reads: ["a", "b", "bias"],
-  writes: ["c"],
-  constants: ["M", "N", "K", "A_ROW", "A_K", "A_BATCH", "B_K", "B_COL", "B_BATCH", "BIAS"],
-});
+const product = kernel("matmul", { reads: ["a", "b", "bias", "sizes"], writes: ["c"], constants: ["BIAS"] });
 
 /** Rows and columns that a workgroup of `matmul.wgsl` makes. */
 const TILE = { rows: 8, cols: 64 };
@@ -56,14 +52,11 @@ function multiply(what: string, a: Tensor, b: Tensor, transposed: Transposed, bi
   if (bias && bias.shape[0] !== n) throw new Error(`${what} bias: expected [${n}], got ${formatShape(bias.shape)}`);
 
   const c = transient(batched ? [batch, m, n] : [m, n]);
-  const constants = {
-    ...{ M: m, N: n, K: k },
-    ...{ A_ROW: transposed.a ? 1 : k, A_K: transposed.a ? m : 1, A_BATCH: m * k },
-    ...{ B_K: transposed.b ? 1 : n, B_COL: transposed.b ? k : 1, B_BATCH: k * n },
-    BIAS: bias ? 1 : 0,
-  };
+  const aStrides = transposed.a ? [1, m, m * k] : [k, 1, m * k];
+  const bStrides = transposed.b ? [1, k, k * n] : [n, 1, k * n];
+  const sizes = constant([9], [m, n, k, ...aStrides, ...bStrides], { dtype: "u32", label: "matmul sizes" });
   const groups: Grid = [Math.ceil(n / TILE.cols), Math.ceil(m / TILE.rows), batch];
-  product({ a, b, bias: bias ?? b, c }, constants, groups); // without a bias the binding holds any tensor, unread
+  product({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0 }, groups); // without a bias any tensor, unread
 
   return differentiable(c, bias ? [a, b, bias] : [a, b], (dc) => [
     transposed.a ? matmul(b, dc, { a: transposed.b ?? false, b: true }) : matmul(dc, b, { b: !transposed.b }),
