@@ -1,0 +1,112 @@
+import {
+  batchNorm,
+  concat,
+  createParams,
+  type Device,
+  layoutOf,
+  type Params,
+  type ParamSpec,
+  type Tensor,
+} from "../engine/index.js";
+import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
+import { rng } from "./random.js";
+import { type DropSource, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
+
+/** A backbone and its projection head. */
+export interface NetworkConfig {
+  readonly vit: VitConfig;
+  readonly head: HeadConfig;
+}
+
+/** Parameters `backbone.*` and `head.*`, and the running statistics of batch norms where the head has any. */
+export interface Network {
+  readonly config: NetworkConfig;
+  readonly params: Params;
+  readonly buffers: Params | undefined;
+  [Symbol.dispose](): void;
+}
+
+const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
+  specs.map((spec) => ({ ...spec, name: prefix + spec.name }));
+
+/** Every parameter under its official name, in the official order. */
+export function networkSpecs({ vit, head }: NetworkConfig): ParamSpec[] {
+  return [...prefixed("backbone.", vitSpecs(vit)), ...prefixed("head.", headSpecs(head))];
+}
+
+/** A network with all parameters zero; `label` ("student", "teacher") names it in messages. */
+export function createNetwork(device: Device, config: NetworkConfig, label: string): Network {
+  const params = createParams(device, layoutOf(networkSpecs(config)), label);
+  const bufferSpecs = prefixed("head.", headBufferSpecs(config.head));
+  const buffers =
+    bufferSpecs.length > 0 ? createParams(device, layoutOf(bufferSpecs), `${label} statistics`) : undefined;
+  return {
+    config,
+    params,
+    buffers,
+    [Symbol.dispose]() {
+      params[Symbol.dispose]();
+      buffers?.[Symbol.dispose]();
+    },
+  };
+}
+
+/** Start values of all parameters and statistics, the same for the same seed whatever the order. */
+export function initialValues(
+  config: NetworkConfig,
+  { seed, initStd }: { readonly seed: number; readonly initStd: number },
+): Map<string, Float32Array> {
+  const bufferSpecs = prefixed("head.", headBufferSpecs(config.head));
+  return new Map(
+    [...networkSpecs(config), ...bufferSpecs].map(({ name, shape }) => {
+      const random = rng({ seed, purpose: `init ${name}` });
+      const own = name.slice(name.indexOf(".") + 1);
+      const values = name.startsWith("backbone.")
+        ? initVitParam(config.vit, own, shape, initStd, random)
+        : initHeadParam(config.head, own, shape, random);
+      return [name, values];
+    }),
+  );
+}
+
+/** Writes parameters and statistics. Throws on missing and unknown names. */
+export function writeNetwork(network: Network, values: ReadonlyMap<string, ArrayLike<number>>): void {
+  const { params, buffers } = network;
+  const isBuffer = (name: string) => buffers !== undefined && name in buffers.tensors;
+  params.write(new Map([...values].filter(([name]) => !isBuffer(name))));
+  buffers?.write(new Map([...values].filter(([name]) => isBuffer(name))));
+}
+
+/** Parameters and statistics under their official names. */
+export async function readNetwork({ params, buffers }: Network): Promise<Map<string, Float32Array>> {
+  return new Map([...(await params.read()), ...((await buffers?.read()) ?? [])]);
+}
+
+/** What a network makes of a batch of crops: backbone features [rows, dim] and logits of the prototypes [rows, out]. */
+export interface NetworkOutput {
+  readonly features: Tensor;
+  readonly logits: Tensor;
+}
+
+/**
+ * Features and logits for crops of several sizes (MultiCropWrapper of the official code): groups of crops, each
+ * [crops * batch, channels, rows, cols] of one size, go through the backbone one group at a time, their features through
+ * the head together; rows in the order given, [all crops * batch, ...].
+ */
+export function forward(network: Network, groups: readonly Tensor[], drop?: DropSource): NetworkOutput {
+  const { config, params } = network;
+  const backbone = scope(params.get, "backbone.");
+  const perGroup = groups.map((images) => vit(config.vit, backbone, images, drop)); // [crops * batch, dim] each
+  const features = perGroup.length === 1 ? perGroup[0]! : concat(perGroup, 0);
+  return { features, logits: head(config.head, scope(params.get, "head."), features, trainingBatchNorm(network)) };
+}
+
+/** Batch statistics, as both student and teacher use them in training; the running ones are kept up to date on the way. */
+function trainingBatchNorm({ params, buffers }: Network): BatchNorm | undefined {
+  if (!buffers) return undefined;
+  return (name, x) =>
+    batchNorm(x, params.get(`head.${name}.weight`), params.get(`head.${name}.bias`), {
+      runningMean: buffers.get(`head.${name}.running_mean`),
+      runningVariance: buffers.get(`head.${name}.running_var`),
+    });
+}
