@@ -1,6 +1,6 @@
 import type { Device } from "./device.js";
 import type { Gradients } from "./gradients.js";
-import { elementGrid, grid, kernel } from "./kernel.js";
+import { grid, kernel } from "./kernel.js";
 import { input, type Input } from "./memory.js";
 import { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
 import { transient } from "./recording.js";
@@ -192,7 +192,7 @@ export function ema(
   for (let start = 0; start < size; start += most) {
     const elements = Math.min(most, size - start);
     const [to, from] = [range(teacher.flat, start, elements), range(student.flat, start, elements)];
-    averaging({ student: from, momentum, teacher: to }, {}, elementGrid(elements));
+    averaging({ student: from, momentum, teacher: to }, {}, grid(Math.ceil(elements / SEGMENT)));
   }
 }
 

@@ -3,7 +3,7 @@
 //   teacher, student  [...] f32
 //   momentum          [] f32, 0..1
 //
-// One workgroup for 4096 elements; its threads stride over them. A thread an element took 5 times as long on lavapipe.
+// One workgroup for 4096 elements; its threads stride over them: on lavapipe 3 times as fast as a thread an element.
 
 const LANES = 64u;
 const ELEMENTS_PER_GROUP = 4096u;
