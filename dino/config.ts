@@ -38,10 +38,10 @@ export const settings = {
   data: text("builtin", {
     unit: "folder",
     about: "images to train on, or `builtin`",
-    source: main,
+    source: ours,
     alias: "data-path",
   }),
-  out: text("runs/train", { unit: "folder", about: "where the run is kept", source: main, alias: "output-dir" }),
+  out: text("runs/train", { unit: "folder", about: "where the run is kept", source: ours, alias: "output-dir" }),
   preset: optional(choice(presetNames, "digits"), {
     unit: "name",
     about: `a recipe: ${presetNames.join(", ")}`,
@@ -291,8 +291,10 @@ export const settingNames = Object.keys(settings) as readonly SettingName[];
 /** The settings of the defaults alone. */
 export const defaultConfig = Object.fromEntries(settingNames.map((name) => [name, settings[name].default])) as Config;
 
-/** What may differ between a run and its continuation: nothing that changes a number. */
+/** What may differ between a run and its continuation: its length, and what changes no number. */
 export const changeableOnResume: ReadonlySet<SettingName> = new Set([
+  "epochs",
+  "steps",
   "data",
   "out",
   "threads",
@@ -320,18 +322,25 @@ export function parseSetting<Name extends SettingName>(name: Name, words: readon
 }
 
 /**
- * Defaults, below a preset, below flags. A length in epochs takes the place of one in steps that the preset has.
+ * Defaults, below a preset, below flags; the built-in images bring the preset made for them. A flag also replaces what
+ * the preset says in other words: `--epochs` its steps, `--arch` its dim, depth and heads, `--image-size` its eval-resize.
  * Throws for settings that contradict each other.
  */
 export function resolveConfig(flags: PartialConfig): Config {
-  if (flags.epochs !== undefined && flags.steps !== undefined && flags.steps !== null) {
-    throw new Error(
-      `--steps ${flags.steps} and --epochs ${flags.epochs} both give the length of the run; leave one out`,
-    );
+  const { epochs, steps, arch, imageSize, data } = flags;
+  if (epochs !== undefined && steps !== undefined && steps !== null) {
+    throw new Error(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
   }
-  const preset = flags.preset === undefined || flags.preset === null ? {} : presets[flags.preset];
-  const length = flags.epochs === undefined ? {} : { steps: null };
-  return checkConfig({ ...defaultConfig, ...preset, ...length, ...flags });
+  const preset = flags.preset === undefined && data === "builtin" ? "digits" : (flags.preset ?? null);
+  return checkConfig({
+    ...defaultConfig,
+    ...(preset !== null && presets[preset]),
+    ...(epochs !== undefined && { steps: null }),
+    ...(arch !== undefined && { dim: null, depth: null, heads: null }),
+    ...(imageSize !== undefined && { evalResize: null }),
+    ...flags,
+    preset,
+  });
 }
 
 /** A configuration out of the text of a config.json. Throws, naming the setting, where one is missing, unknown or wrong. */

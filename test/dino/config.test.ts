@@ -56,6 +56,17 @@ describe("config", () => {
     expect(() => resolveConfig({ epochs: 3, steps: 5 })).to.throw("--steps 5 and --epochs 3 both give the length");
   });
 
+  it("brings the preset made for the built-in images, unless told otherwise", () => {
+    expect(resolveConfig({ data: "builtin" })).to.deep.equal(resolveConfig({ preset: "digits" }));
+    expect(resolveConfig({ data: "builtin", preset: null })).to.deep.equal({ ...defaultConfig, data: "builtin" });
+    expect(resolveConfig({ data: "photos" })).to.deep.equal({ ...defaultConfig, data: "photos" });
+  });
+
+  it("lets flags replace what a preset says in other words", () => {
+    expect(resolveConfig({ preset: "digits", arch: "vit_tiny" })).to.include({ dim: null, depth: null, heads: null });
+    expect(resolveConfig({ preset: "digits", imageSize: { rows: 64, cols: 64 } }).evalResize).to.equal(null);
+  });
+
   it("sizes the network by --arch, or by what is said instead", () => {
     const config = resolveConfig({
       arch: "vit_tiny",
