@@ -73,8 +73,9 @@ export function vitSpecs(config: VitConfig): ParamSpec[] {
 }
 
 /**
- * Start values of one backbone parameter: truncated normal of `std` for weights, tokens and positions, 0 for biases, 1 for
- * LayerNorm gains; the patch projection keeps PyTorch's uniform default of convolutions, +-1 / sqrt(fan-in).
+ * Start values of one backbone parameter: truncated normal of `std` for the weights of linear layers and of 0.02 for the CLS
+ * token and positions (0.02 for all in the official code), 0 for biases, 1 for LayerNorm gains; the patch projection keeps
+ * PyTorch's uniform default of convolutions, +-1 / sqrt(fan-in).
  */
 export function initVitParam(config: VitConfig, name: string, shape: Shape, std: number, rng: Rng): Float32Array {
   const size = shape.reduce((product, axis) => product * axis, 1);
@@ -84,7 +85,8 @@ export function initVitParam(config: VitConfig, name: string, shape: Shape, std:
   }
   if (/(^|\.)norm\d?\.weight$/.test(name)) return new Float32Array(size).fill(1);
   if (name.endsWith(".bias")) return new Float32Array(size);
-  return truncatedNormal(size, std, rng);
+  const isToken = name === "cls_token" || name === "pos_embed";
+  return truncatedNormal(size, isToken ? 0.02 : std, rng);
 }
 
 /** Normal of mean 0, redrawn outside [-2, 2], as the official trunc_normal_ bounds it (absolute bounds, not multiples of std). */

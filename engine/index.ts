@@ -18,7 +18,7 @@ export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from
 export { evaluate, type KernelTime, type NonFinite, type Program, record } from "./program.js";
 export { constant, reshape, stopGradient } from "./recording.js";
 export { type Shape, sizeOf, type Tensor } from "./tensor.js";
-export { encodeSafetensors, parseSafetensors, type SafeTensor } from "./safetensors.js";
+export { encodeSafetensors, parseSafetensors, safetensorsMetadata, type SafeTensor } from "./safetensors.js";
 
 export { add } from "./ops/add.js";
 export { attention, attentionProbabilities } from "./ops/attention.js";

@@ -1,0 +1,346 @@
+/** The training loop: batches in, steps on the GPU, log lines and checkpoints out. */
+import { appendFile, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Device, download, sizeOf, upload } from "../engine/index.js";
+import { openBatches } from "./batches.js";
+import { type Checkpoint, readCheckpoint, under, type Values, writeCheckpoint } from "./checkpoint.js";
+import { writeFileAtomically } from "./checkpoint-file.js";
+import { collapseWatch } from "./collapse.js";
+import {
+  augmentOptions,
+  type Config,
+  fitWarmups,
+  formatConfig,
+  headConfig,
+  type SettingName,
+  vitConfig,
+} from "./config.js";
+import { evaluateKnn, type Parts } from "./evaluate.js";
+import { extractFeatures, viewOf } from "./features.js";
+import { createNetwork, initialValues, type Network, readNetwork, writeNetwork } from "./network.js";
+import { rng } from "./random.js";
+import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
+import { createStep, type Knob, type TrainingStep } from "./step.js";
+import { scope } from "./vit.js";
+
+export interface TrainOptions {
+  readonly device: Device;
+  readonly config: Config;
+  /** Images to train on, and those held out for k-NN. */
+  readonly parts: Parts;
+  /** Settings that the user gave himself: what does not fit them is an error instead of being shortened. */
+  readonly given: ReadonlySet<SettingName>;
+  /** Goes on from the checkpoint in the folder of the run. */
+  readonly resume: boolean;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly onWarning?: (words: string) => void;
+}
+
+export interface Progress {
+  /** Steps done. */
+  readonly step: number;
+  /** Steps of the whole run. */
+  readonly steps: number;
+  readonly epoch: number;
+  readonly loss: number;
+  readonly lr: number;
+  readonly imagesPerSecond: number;
+}
+
+export interface TrainSummary {
+  readonly checkpoint: string;
+  readonly steps: number;
+  /** Loss of the last step; undefined where the run was complete already. */
+  readonly loss: number | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** One line of log.jsonl for an interval of steps. Lengths of time in milliseconds, entropies in nats. */
+interface LogLine {
+  readonly step: number;
+  readonly epoch: number;
+  /** Mean over the steps since the last line. */
+  readonly loss: number;
+  readonly teacherEntropy: number;
+  /** loss - teacherEntropy: the KL divergence of the student from the targets. */
+  readonly klDivergence: number;
+  /** Entropy of the targets' average over the batch. */
+  readonly meanTargetEntropy: number;
+  /** 1 - |mean of the unit features|^2: 0 when all images have one feature. */
+  readonly studentSpread: number;
+  readonly teacherSpread: number;
+  /** Length of the whole gradient before clipping. */
+  readonly gradientNorm: number;
+  readonly lr: number;
+  readonly weightDecay: number;
+  readonly momentum: number;
+  readonly teacherTemperature: number;
+  readonly imagesPerSecond: number;
+  readonly dataWaitMs: number;
+}
+
+/**
+ * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
+ * log.jsonl, checkpoint.safetensors and numbered checkpoints. The same seed on the same adapter gives the same bytes, also
+ * when a run is resumed. Throws on a non-finite loss, naming the first bad kernel.
+ */
+export async function train(options: TrainOptions): Promise<TrainSummary> {
+  const { device, parts, given, resume, onProgress = () => undefined } = options;
+  const warnings: string[] = [];
+  const warn = (words: string) => {
+    warnings.push(words);
+    options.onWarning?.(words);
+  };
+  const { indices, images } = parts.train;
+  const iterationsPerEpoch = Math.max(1, Math.floor(indices.length / options.config.batch));
+  const { config, notes } = fitWarmups(options.config, { iterationsPerEpoch, given });
+  notes.forEach(warn);
+  const steps = config.steps ?? config.epochs * iterationsPerEpoch;
+  const paths = {
+    config: join(config.out, "config.json"),
+    log: join(config.out, "log.jsonl"),
+    checkpoint: join(config.out, "checkpoint.safetensors"),
+  };
+  const schedule = schedules(config, { steps, iterationsPerEpoch });
+
+  const network = { vit: vitConfig(config), head: headConfig(config) };
+  using student = createNetwork(device, network, "student");
+  using teacher = createNetwork(device, network, "teacher");
+  using step = await createStep(device, {
+    student,
+    teacher,
+    batch: config.batch,
+    globalSize: config.imageSize,
+    localSize: config.localSize,
+    localCrops: config.localCropsNumber,
+    optimizer: config.optimizer,
+    studentTemperature: config.studentTemp,
+    centerMomentum: config.centerMomentum,
+    clip: config.clipGrad,
+  });
+  let done = 0;
+  if (resume) {
+    const checkpoint = await readCheckpoint(paths.checkpoint);
+    restore({ student, teacher, step }, checkpoint);
+    done = checkpoint.step;
+    if (done > steps)
+      throw new Error(
+        `${paths.checkpoint}: ${done} steps are done, more than the run's ${steps}; raise --steps or --epochs`,
+      );
+  } else {
+    const values = initialValues(network, config);
+    writeNetwork(student, values);
+    writeNetwork(teacher, values);
+  }
+  await writeFileAtomically(paths.config, new TextEncoder().encode(formatConfig(config)));
+  await cutLog(paths.log, done);
+  const log = (line: object) => appendFile(paths.log, `${JSON.stringify(line)}\n`);
+  const save = async (path: string) =>
+    writeCheckpoint(path, { config, step: done, tensors: await stateOf({ student, teacher, step }) });
+
+  await using batches = openBatches({
+    images,
+    indices,
+    batch: config.batch,
+    seed: config.seed,
+    augment: augmentOptions(config),
+    ...(config.threads !== null && { threads: config.threads }),
+    start: { epoch: Math.floor(done / iterationsPerEpoch), iteration: done % iterationsPerEpoch },
+  });
+  const watch = collapseWatch(config.outDim);
+  const corrupt = new Set<number>();
+  let interval = { losses: [] as number[], startMs: performance.now(), waitedMs: 0 };
+  let epochLosses: number[] = [];
+  let loss: number | undefined;
+
+  while (done < steps) {
+    const epoch = Math.floor(done / iterationsPerEpoch);
+    const batch = await batches.next();
+    for (const [index, { path, reason }] of images.failures) {
+      if (corrupt.size < corrupt.add(index).size) warn(`${path}: skipped: ${reason}`);
+    }
+    const knobs = schedule(done);
+    step.globals.write(batch.globals);
+    step.locals?.write(batch.locals);
+    step.knobs.write(knobs);
+    step.drops.forEach((drop, use) => {
+      const random = rng({ seed: config.seed, epoch, index: done % iterationsPerEpoch, purpose: `drop path ${use}` });
+      drop.write(Float32Array.from({ length: sizeOf(drop.shape) }, () => random.uniform()));
+    });
+    await step.program.run();
+    loss = await step.program.readScalar("loss");
+    if (!Number.isFinite(loss)) throw await nonFinite(step, { loss, step: done });
+    done++;
+    interval.losses.push(loss);
+    interval.waitedMs += batch.waitedMs;
+    epochLosses.push(loss);
+    const seconds = (performance.now() - interval.startMs) / 1000;
+    const imagesPerSecond = (interval.losses.length * config.batch) / seconds;
+    onProgress({ step: done, steps, epoch, loss, lr: knobs.lr, imagesPerSecond });
+
+    if (done % config.logEvery === 0 || done === steps) {
+      const seen = await observe(step);
+      const line: LogLine = {
+        ...{ step: done, epoch, loss: mean(interval.losses) },
+        teacherEntropy: seen.teacherEntropy,
+        klDivergence: loss - seen.teacherEntropy,
+        meanTargetEntropy: seen.meanTargetEntropy,
+        studentSpread: 1 - seen.studentCoherence,
+        teacherSpread: 1 - seen.teacherCoherence,
+        gradientNorm: seen.gradientNorm,
+        ...{ lr: knobs.lr, weightDecay: knobs.weightDecay, momentum: knobs.momentum },
+        teacherTemperature: knobs.teacherTemperature,
+        imagesPerSecond,
+        dataWaitMs: interval.waitedMs,
+      };
+      await log(line);
+      const warning = watch({ ...line, loss: mean(interval.losses) });
+      if (warning !== undefined) warn(warning);
+      interval = { losses: [], startMs: performance.now(), waitedMs: 0 };
+    }
+    const epochEnds = done % iterationsPerEpoch === 0;
+    const epochsDone = epoch + 1;
+    if (epochEnds || done === steps) {
+      const due =
+        config.knnEvery > 0 && (epochsDone % config.knnEvery === 0 || done === steps) && parts.test.indices.length > 0;
+      const knn = due ? await knnAccuracy(teacher, { device, config, parts }) : undefined;
+      await log({ type: "epoch", step: done, epoch, loss: mean(epochLosses), ...(knn && { knn }) });
+      epochLosses = [];
+      interval.startMs = performance.now();
+    }
+    const everyStep = config.checkpointEvery > 0;
+    if (done === steps || (everyStep ? done % config.checkpointEvery === 0 : epochEnds)) await save(paths.checkpoint);
+    if (epochEnds && config.saveckpFreq > 0 && epochsDone % config.saveckpFreq === 0) {
+      await save(join(config.out, `checkpoint${String(epochsDone).padStart(4, "0")}.safetensors`));
+    }
+  }
+  return { checkpoint: paths.checkpoint, steps, loss, warnings };
+}
+
+/** Everything that changes from step to step, as the official schedules have it; the rate is scaled by batch / 256. */
+function schedules(
+  config: Config,
+  { steps, iterationsPerEpoch }: { readonly steps: number; readonly iterationsPerEpoch: number },
+): (step: number) => Record<Knob, number> {
+  const overSteps = { epochs: steps, iterationsPerEpoch: 1 };
+  const lr = cosineSchedule({
+    ...overSteps,
+    base: (config.lr * config.batch) / 256,
+    final: config.minLr,
+    warmupEpochs: Math.round(config.warmupEpochs * iterationsPerEpoch),
+  });
+  const weightDecay = cosineSchedule({ ...overSteps, base: config.weightDecay, final: config.weightDecayEnd });
+  const momentum = cosineSchedule({ ...overSteps, base: config.momentumTeacher, final: config.momentumTeacherEnd });
+  const temperature = teacherTemperatureSchedule({
+    warmupTemperature: config.warmupTeacherTemp,
+    temperature: config.teacherTemp,
+    warmupEpochs: config.warmupTeacherTempEpochs,
+    epochs: Math.ceil(steps / iterationsPerEpoch),
+  });
+  return (step) => {
+    const epoch = Math.floor(step / iterationsPerEpoch);
+    return {
+      lr: lr(step),
+      weightDecay: weightDecay(step),
+      momentum: momentum(step),
+      teacherTemperature: temperature(epoch),
+      frozen: epoch < config.freezeLastLayer ? 1 : 0,
+    };
+  };
+}
+
+interface State {
+  readonly student: Network;
+  readonly teacher: Network;
+  readonly step: TrainingStep;
+}
+
+/** All that a checkpoint holds, by name. */
+async function stateOf({ student, teacher, step }: State): Promise<Map<string, Values>> {
+  const tensors = new Map<string, Values>();
+  const put = (
+    prefix: string,
+    values: ReadonlyMap<string, Float32Array>,
+    shapes: ReadonlyMap<string, readonly number[]>,
+  ) => {
+    for (const [name, numbers] of values) tensors.set(prefix + name, { shape: shapes.get(name)!, values: numbers });
+  };
+  const shapesOf = (...layouts: (Network["params"] | undefined)[]) =>
+    new Map(layouts.flatMap((params) => params?.layout.entries.map(({ name, shape }) => [name, shape] as const) ?? []));
+  put("", await readNetwork(teacher), shapesOf(teacher.params, teacher.buffers));
+  put("student.", await readNetwork(student), shapesOf(student.params, student.buffers));
+  for (const [kind, params] of Object.entries(step.optimizer.state)) {
+    put(`optimizer.${kind}.`, await params.read(), shapesOf(params));
+  }
+  tensors.set("center", { shape: step.center.shape, values: await download(step.center) });
+  return tensors;
+}
+
+/** Puts a checkpoint back where `stateOf` took it from. Throws where names or sizes differ. */
+function restore({ student, teacher, step }: State, checkpoint: Checkpoint): void {
+  const { tensors } = checkpoint;
+  const weights = (prefix: string) =>
+    new Map([...under(prefix, checkpoint)].filter(([name]) => /^(backbone|head)\./.test(name)));
+  writeNetwork(teacher, weights(""));
+  writeNetwork(student, weights("student."));
+  for (const [kind, params] of Object.entries(step.optimizer.state))
+    params.write(under(`optimizer.${kind}.`, checkpoint));
+  upload(step.center, tensors.get("center")!.values);
+}
+
+/** Drops the lines of a log after `step`, which a resumed run writes again. */
+async function cutLog(path: string, step: number): Promise<void> {
+  const text = step === 0 ? "" : await readFile(path, "utf8").catch(() => "");
+  const kept = text
+    .split("\n")
+    .filter((line) => line !== "" && (JSON.parse(line) as { readonly step: number }).step <= step);
+  await writeFileAtomically(path, new TextEncoder().encode(kept.map((line) => `${line}\n`).join("")));
+}
+
+async function observe({ program }: TrainingStep) {
+  const scalar = (name: "teacherEntropy" | "studentCoherence" | "teacherCoherence") => program.readScalar(name);
+  return {
+    teacherEntropy: await scalar("teacherEntropy"),
+    studentCoherence: await scalar("studentCoherence"),
+    teacherCoherence: await scalar("teacherCoherence"),
+    meanTargetEntropy: entropy(await program.read("meanTargets")),
+    gradientNorm: Math.hypot(...(await program.read("norms"))),
+  };
+}
+
+async function nonFinite(
+  { program }: TrainingStep,
+  at: { readonly loss: number; readonly step: number },
+): Promise<Error> {
+  const finding = await program.check();
+  const culprit = finding
+    ? `the first tensor that is not finite is ${finding.where} [${finding.shape.join(", ")}]`
+    : "it does not recur";
+  return new Error(
+    `train: loss is ${at.loss} at step ${at.step}; ${culprit}. Lower --lr or --clip-grad; the last checkpoint is intact`,
+  );
+}
+
+async function knnAccuracy(
+  { config: network, params }: Network,
+  { device, config, parts }: { readonly device: Device; readonly config: Config; readonly parts: Parts },
+): Promise<{ readonly k: number; readonly top1: number; readonly top5: number }> {
+  const backbone = { device, vit: network.vit, params: scope((name) => params.get(name), "backbone.") };
+  const view = viewOf(config);
+  const { results } = await evaluateKnn({
+    parts,
+    ks: [config.knnK],
+    device,
+    extract: ({ images, indices }) => extractFeatures(backbone, images, { view, indices }),
+  });
+  const { neighbors, top1, top5 } = results[0]!;
+  return { k: neighbors, top1, top5 };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function entropy(distribution: Float32Array): number {
+  return distribution.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
+}
