@@ -39,7 +39,7 @@ export interface Params {
   readonly flat: Tensor;
   readonly tensors: Readonly<Record<string, Tensor>>;
   /** The parameter of that name; throws, naming what there is, where there is none. */
-  get(name: string): Tensor;
+  readonly get: (name: string) => Tensor;
   /** Writes every parameter. Throws on a missing or unknown name and on a wrong number of values. */
   write(values: ReadonlyMap<string, ArrayLike<number>>): void;
   /** Every parameter's numbers, in layout order. */
