@@ -1,0 +1,281 @@
+/** What a trained backbone makes of images: features for k-NN and search, patch features and attention for pictures. */
+import { createParams, type Device, input, layoutOf, matmul, type Program, record, slice } from "../engine/index.js";
+import { evalCrop } from "./augment.js";
+import { readCheckpoint } from "./checkpoint.js";
+import { type Config, evalView, vitConfig } from "./config.js";
+import { type DecodeFailure, type ImageSet, isFailure } from "./images.js";
+import type { FeatureRows, Similarities } from "./knn.js";
+import {
+  centerCrop,
+  type Image,
+  normalize,
+  normalizeTable,
+  resizeShortSide,
+  type Normalization,
+  type Size,
+} from "./pixels.js";
+import { clsAttention } from "./visualize.js";
+import { clsOf, encode, grid, lastAttention, type Lookup, vit, vitSpecs, type VitConfig } from "./vit.js";
+
+/** A backbone on a device: its shape and its parameters. */
+export interface Backbone {
+  readonly device: Device;
+  readonly vit: VitConfig;
+  readonly params: Lookup;
+}
+
+/** A backbone out of a checkpoint, with the settings it was trained with. Dispose of it to free its memory. */
+export interface Model extends Backbone, Disposable {
+  readonly config: Config;
+}
+
+/** Which of the two networks of a checkpoint: the teacher's features are the better ones. */
+export type Which = "teacher" | "student";
+
+/** How an image is shown to a backbone: shorter side resized, middle cut out, normalised. */
+export interface View extends Normalization {
+  readonly resize: number;
+  readonly crop: Size;
+}
+
+/** The view that a configuration evaluates with. */
+export function viewOf(config: Config): View {
+  return { ...evalView(config), mean: config.mean, std: config.std };
+}
+
+/** Loads the backbone of a checkpoint. Throws if the file is none, or if its parameters do not fit its settings. */
+export async function loadModel(device: Device, path: string, which: Which = "teacher"): Promise<Model> {
+  const { config, tensors } = await readCheckpoint(path);
+  const shape = vitConfig(config);
+  const specs = vitSpecs(shape);
+  const prefix = which === "teacher" ? "backbone." : "student.backbone.";
+  const values = new Map<string, Float32Array>();
+  for (const { name } of specs) {
+    const tensor = tensors.get(prefix + name);
+    if (tensor === undefined) throw new Error(`${path}: expected the parameter ${prefix}${name}, which is missing`);
+    values.set(name, tensor.values);
+  }
+  const params = createParams(device, layoutOf(specs), which);
+  params.write(values);
+  return {
+    device,
+    vit: shape,
+    params: (name) => params.get(name),
+    config,
+    [Symbol.dispose]: () => params[Symbol.dispose](),
+  };
+}
+
+export interface ExtractOptions {
+  readonly view: View;
+  /** The images to look at, in this order; all if left out. */
+  readonly indices?: ArrayLike<number>;
+  /** Images of one run on the device: 64 if left out. */
+  readonly batch?: number;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Features of a set, without the images that could not be decoded. */
+export interface Extracted {
+  /** cls features, not normalised, a row an image that could be decoded: [indices.length, dim] */
+  readonly cls: FeatureRows;
+  /** The image of each row. */
+  readonly indices: Int32Array;
+  readonly failures: readonly DecodeFailure[];
+}
+
+/** The backbone's cls features of a set of images. Throws if not one of them could be decoded. */
+export async function extractFeatures(
+  backbone: Backbone,
+  images: ImageSet,
+  options: ExtractOptions,
+): Promise<Extracted> {
+  const { view, batch = 64 } = options;
+  const { rows, cols } = view.crop;
+  using pixels = input(backbone.device, [batch, 3, rows, cols], { label: "images" });
+  using program = await record(backbone.device, () => ({ cls: vit(backbone.vit, backbone.params, pixels) }));
+  return await collect(images, options, {
+    batch,
+    dim: backbone.vit.dim,
+    show: (image) => evalCrop(image, view),
+    look: async (values) => {
+      pixels.write(values);
+      await program.run();
+      return program.read("cls");
+    },
+  });
+}
+
+/** The pixels themselves as features, seen through the same view: what a network has to beat. */
+export async function pixelFeatures(images: ImageSet, options: ExtractOptions): Promise<Extracted> {
+  const { resize, crop } = options.view;
+  const table = normalizeTable({ mean: [0, 0, 0], std: [1, 1, 1] });
+  return collect(images, options, {
+    batch: 256,
+    dim: 3 * crop.rows * crop.cols,
+    show: (image) => normalize(centerCrop(resizeShortSide(image, resize), crop), table),
+    look: (values) => Promise.resolve(values),
+  });
+}
+
+interface Looking {
+  readonly batch: number;
+  readonly dim: number;
+  /** An image as the numbers that are looked at. */
+  readonly show: (image: Image) => Float32Array;
+  /** Those of a whole batch -> features [batch, dim]. */
+  readonly look: (values: Float32Array) => Promise<Float32Array>;
+}
+
+/** Looks at image after image; the next batch is decoded while one is looked at. */
+async function collect(images: ImageSet, options: ExtractOptions, looking: Looking): Promise<Extracted> {
+  const { batch, dim, show, look } = looking;
+  const wanted = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
+  const features = new Float32Array(wanted.length * dim);
+  const indices: number[] = [];
+  const failures: DecodeFailure[] = [];
+
+  const decodeBatch = (from: number): Promise<(Float32Array | DecodeFailure)[]> =>
+    Promise.all(
+      Array.from(wanted.subarray(from, from + batch), async (index) => {
+        const image = await images.decode(index);
+        return isFailure(image) ? image : show(image);
+      }),
+    );
+
+  let upcoming = decodeBatch(0);
+  let values: Float32Array | undefined;
+  for (let from = 0; from < wanted.length; from += batch) {
+    const shown = await upcoming;
+    const next = decodeBatch(from + batch);
+    next.catch(() => undefined); // thrown when it is awaited
+    upcoming = next;
+
+    const first = shown.find((one) => one instanceof Float32Array);
+    if (first !== undefined) {
+      values ??= new Float32Array(batch * first.length);
+      for (const [i, one] of shown.entries()) if (one instanceof Float32Array) values.set(one, i * first.length);
+      const found = await look(values); // [batch, dim]; rows of images that failed hold another image's
+      for (const [i, one] of shown.entries()) {
+        if (!(one instanceof Float32Array)) continue;
+        features.set(found.subarray(i * dim, (i + 1) * dim), indices.length * dim);
+        indices.push(wanted[from + i]!);
+      }
+    }
+    for (const one of shown) if (!(one instanceof Float32Array)) failures.push(one);
+    options.onProgress?.(Math.min(from + batch, wanted.length), wanted.length);
+  }
+  if (indices.length === 0) {
+    const words = failures.length === 0 ? "there are none" : `not one of ${failures.length} could be decoded`;
+    throw new Error(`features: expected images, but ${words}`);
+  }
+  const cls = { values: features.slice(0, indices.length * dim), rows: indices.length, dim };
+  return { cls, indices: Int32Array.from(indices), failures };
+}
+
+/** What the last block of a backbone sees in one image. */
+export interface Sight {
+  /** Whole patches of the image. */
+  readonly rows: number;
+  readonly cols: number;
+  /** [dim] */
+  readonly cls: Float32Array;
+  /** [rows * cols, dim] */
+  readonly patches: Float32Array;
+  /** What the cls token attends to: [heads, rows * cols]. */
+  readonly attention: Float32Array;
+}
+
+/** Looks closely at images of one size, one by one: each [3, size.rows, size.cols], normalised. */
+export async function inspect(
+  backbone: Backbone,
+  size: Size,
+  images: readonly Float32Array[],
+): Promise<readonly Sight[]> {
+  const { device, vit: shape, params } = backbone;
+  const { rows, cols } = grid(shape, size.rows, size.cols);
+  const tokens = 1 + rows * cols;
+  using pixels = input(device, [1, 3, size.rows, size.cols], { label: "image" });
+  using program = await record(device, () => {
+    const encoded = encode(shape, params, pixels); // [1, tokens, dim]
+    const patches = slice(encoded, 1, 1, tokens - 1); // [1, patches, dim]
+    return { cls: clsOf(encoded), patches, attention: lastAttention(shape, params, pixels) };
+  });
+  const sights: Sight[] = [];
+  for (const image of images) {
+    pixels.write(image);
+    await program.run();
+    const cls = await program.read("cls");
+    const patches = await program.read("patches");
+    const attention = clsAttention(await program.read("attention"), shape.heads, tokens);
+    sights.push({ rows, cols, cls, patches, attention });
+  }
+  return sights;
+}
+
+/** Similarities computed on a device, for knnClassify. Dispose of it to free its memory. */
+export interface DeviceSimilarities extends Disposable {
+  readonly similarities: Similarities;
+}
+
+/** Puts train features on a device, in parts that one binding holds, to multiply test rows with them. */
+export function similaritiesOn(device: Device, train: FeatureRows): DeviceSimilarities {
+  const { values, rows, dim } = train;
+  const most = Math.max(1, Math.floor(device.limits.maxStorageBufferBindingSize / (4 * dim)));
+  const starts = Array.from({ length: Math.ceil(rows / most) }, (_, i) => i * most);
+  const parts = starts.map((start) => {
+    const end = Math.min(start + most, rows);
+    const part = input(device, [end - start, dim], { label: "train features" });
+    part.write(values.subarray(start * dim, end * dim));
+    return { start, rows: end - start, part };
+  });
+  let opened: Promise<Opened> | undefined;
+
+  /** Programs for blocks of a size: the first block is the largest, others are filled up. */
+  const open = async (blockRows: number): Promise<Opened> => {
+    const block = input(device, [blockRows, dim], { label: "test features" });
+    const programs: Opened["programs"][number][] = [];
+    for (const { part } of parts) {
+      programs.push(await record(device, () => ({ products: matmul(block, part, { b: true }) }))); // [block, part rows]
+    }
+    return { block, blockRows, programs };
+  };
+
+  const similarities: Similarities = async (block, others) => {
+    if (others !== train) throw new Error("similaritiesOn: expected the train features that it was made for");
+    opened ??= open(block.rows);
+    const { block: uploaded, blockRows, programs } = await opened;
+    if (block.rows > blockRows)
+      throw new Error(`similaritiesOn: expected at most ${blockRows} rows, got ${block.rows}`);
+    const padded = new Float32Array(blockRows * dim);
+    padded.set(block.values);
+    uploaded.write(padded);
+    const out = new Float32Array(block.rows * rows);
+    for (const [i, program] of programs.entries()) {
+      const { start, rows: partRows } = parts[i]!;
+      await program.run();
+      const products = await program.read("products");
+      for (let r = 0; r < block.rows; r++) {
+        out.set(products.subarray(r * partRows, (r + 1) * partRows), r * rows + start);
+      }
+    }
+    return out;
+  };
+
+  return {
+    similarities,
+    [Symbol.dispose]() {
+      for (const { part } of parts) part[Symbol.dispose]();
+      void opened?.then(({ block, programs }) => {
+        block[Symbol.dispose]();
+        for (const program of programs) program[Symbol.dispose]();
+      });
+    },
+  };
+}
+
+interface Opened {
+  readonly block: ReturnType<typeof input>;
+  readonly blockRows: number;
+  readonly programs: readonly Program<"products">[];
+}

@@ -1,0 +1,202 @@
+import { expect } from "chai";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import sharp from "sharp";
+import { evalCrop } from "../../dino/augment.js";
+import { evaluateKnn, openParts, wholeOf } from "../../dino/evaluate.js";
+import {
+  type Backbone,
+  extractFeatures,
+  inspect,
+  pixelFeatures,
+  similaritiesOn,
+  type View,
+} from "../../dino/features.js";
+import { type ImageSet, memoryImages, openImages } from "../../dino/images.js";
+import { dotProducts, type FeatureRows } from "../../dino/knn.js";
+import type { Image } from "../../dino/pixels.js";
+import { rng } from "../../dino/random.js";
+import { initVitParam, vit, type VitConfig, vitSpecs } from "../../dino/vit.js";
+import { createParams, type Device, evaluate, input, layoutOf } from "../../engine/index.js";
+import { rejection } from "../rejection.js";
+import { testDevice } from "../device.js";
+
+const shape: VitConfig = {
+  ...{ imageRows: 8, imageCols: 8, patch: 4, channels: 3 },
+  ...{ dim: 12, depth: 2, heads: 2, mlpRatio: 2, dropPathRate: 0 },
+};
+
+const view: View = { resize: 9, crop: { rows: 8, cols: 8 }, mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] };
+
+function backboneOn(device: Device): Backbone {
+  const specs = vitSpecs(shape);
+  const params = createParams(device, layoutOf(specs), "backbone");
+  const values = specs.map(({ name, shape: axes }) => {
+    const random = rng({ seed: 1, purpose: name });
+    return [name, initVitParam(shape, name, axes, 0.3, random)] as const;
+  });
+  params.write(new Map(values));
+  return { device, vit: shape, params: (name) => params.get(name) };
+}
+
+function noise(index: number, rows: number, cols: number): Image {
+  const random = rng({ seed: 2, index, purpose: "noise" });
+  return { rows, cols, pixels: Uint8Array.from({ length: rows * cols * 3 }, () => random.integer(256)) };
+}
+
+const noises = (count: number): readonly Image[] => Array.from({ length: count }, (_, i) => noise(i, 10 + i, 12));
+
+function randomRows(rows: number, dim: number, seed: number): FeatureRows {
+  const random = rng({ seed, purpose: "rows" });
+  return { values: Float32Array.from({ length: rows * dim }, () => random.normal()), rows, dim };
+}
+
+function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+  expect(actual.length).to.equal(expected.length);
+  const largest = Array.from(expected).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  for (let i = 0; i < expected.length; i++) expect(actual[i]).to.be.closeTo(expected[i]!, 1e-5 * largest, `at ${i}`);
+}
+
+describe("features", () => {
+  let backbone: Backbone;
+  before(async () => void (backbone = backboneOn(await testDevice())));
+
+  it("gives each image the features it has by itself, whatever the batch", async () => {
+    const images = noises(5);
+    const set = memoryImages({ images });
+    const seen: number[] = [];
+    const onProgress = (done: number): void => void seen.push(done);
+    const extracted = await extractFeatures(backbone, set, { view, batch: 2, onProgress });
+    expect(extracted.cls).to.include({ rows: 5, dim: 12 });
+    expect(seen).to.deep.equal([2, 4, 5]);
+    for (const [i, image] of images.entries()) {
+      using pixels = input(backbone.device, [1, 3, 8, 8]);
+      pixels.write(evalCrop(image, view));
+      const { cls } = await evaluate(backbone.device, () => ({ cls: vit(shape, backbone.params, pixels) }));
+      expectClose(extracted.cls.values.subarray(i * 12, (i + 1) * 12), cls);
+    }
+  });
+
+  it("looks at the images asked for, in their order", async () => {
+    const set = memoryImages({ images: noises(4) });
+    const all = await extractFeatures(backbone, set, { view });
+    const some = await extractFeatures(backbone, set, { view, indices: [3, 1], batch: 3 });
+    expect(Array.from(some.indices)).to.deep.equal([3, 1]);
+    expectClose(some.cls.values.subarray(12), all.cls.values.subarray(12, 24));
+  });
+
+  describe("of a folder with broken files", () => {
+    let folder: string;
+    before(async () => {
+      folder = await mkdtemp(join(tmpdir(), "features-"));
+      for (const i of [0, 1, 3]) {
+        const { rows, cols, pixels } = noise(i, 12, 12);
+        await sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } })
+          .png()
+          .toFile(join(folder, `${i}.png`));
+      }
+      await writeFile(join(folder, "2.png"), "not a picture");
+    });
+    after(() => rm(folder, { recursive: true }));
+
+    it("leaves them out and names them", async () => {
+      const set = await openImages(folder);
+      const { cls, indices, failures } = await extractFeatures(backbone, set, { view, batch: 2 });
+      expect(Array.from(indices)).to.deep.equal([0, 1, 3]);
+      expect(cls.rows).to.equal(3);
+      expect(failures.map(({ path }) => path)).to.deep.equal(["2.png"]);
+    });
+
+    it("throws if none is left", async () => {
+      const set = await openImages(folder);
+      expect(await rejection(extractFeatures(backbone, set, { view, indices: [2] }))).to.include("not one of 1");
+    });
+  });
+
+  it("takes pixels as they are", async () => {
+    const white: Image = { rows: 4, cols: 4, pixels: new Uint8Array(48).fill(255) };
+    const set = memoryImages({ images: [white] });
+    const { cls } = await pixelFeatures(set, { view: { ...view, resize: 2, crop: { rows: 2, cols: 2 } } });
+    expect(Array.from(cls.values)).to.deep.equal(new Array(12).fill(1));
+  });
+
+  it("inspects images of any size that holds a patch", async () => {
+    const [sight] = await inspect(backbone, { rows: 12, cols: 8 }, [new Float32Array(3 * 12 * 8).fill(0.5)]);
+    expect(sight).to.include({ rows: 3, cols: 2 });
+    expect(sight!.patches.length).to.equal(3 * 2 * 12);
+    expect(sight!.attention.length).to.equal(2 * 3 * 2);
+    for (const head of [0, 1]) {
+      const mass = sight!.attention.subarray(head * 6, (head + 1) * 6).reduce((sum, value) => sum + value, 0);
+      expect(mass).to.be.above(0).and.below(1); // the rest is what the cls token gives itself
+    }
+  });
+
+  it("sees in one image the same cls features as in a batch", async () => {
+    const image = noise(7, 9, 9);
+    const [sight] = await inspect(backbone, view.crop, [evalCrop(image, view)]);
+    const { cls } = await extractFeatures(backbone, memoryImages({ images: [image] }), { view });
+    expectClose(sight!.cls, cls.values);
+  });
+});
+
+describe("similarities on a device", () => {
+  it("are dot products, whatever the blocks and parts", async () => {
+    const device = await testDevice();
+    const { maxBufferSize, minStorageBufferOffsetAlignment } = device.limits;
+    const tight = { maxBufferSize, minStorageBufferOffsetAlignment, maxStorageBufferBindingSize: 4 * 7 * 5 };
+    for (const limits of [device.limits, tight as GPUSupportedLimits]) {
+      const train = randomRows(23, 5, 1);
+      using multiplied = similaritiesOn({ ...device, limits }, train);
+      for (const rows of [4, 4, 3, 1]) {
+        const block = randomRows(rows, 5, 10 + rows);
+        expectClose(await multiplied.similarities(block, train), dotProducts(block, train));
+      }
+    }
+  });
+});
+
+describe("k-NN of features", () => {
+  const gray = (value: number): Image => ({ rows: 8, cols: 8, pixels: new Uint8Array(192).fill(value) });
+  const striped = (value: number): Image => {
+    const pixels = Uint8Array.from({ length: 192 }, (_, i) => (Math.floor(i / 24) % 2) * value);
+    return { rows: 8, cols: 8, pixels };
+  };
+  const setOf = (classes: readonly string[], count: number): ImageSet => {
+    const labels = Array.from({ length: count }, (_, i) => i % classes.length);
+    const draw = (i: number): Image =>
+      classes[i % classes.length] === "plain" ? gray(50 + 9 * i) : striped(50 + 9 * i);
+    return memoryImages({ images: labels.map((_, i) => draw(i)), labels, classes });
+  };
+  const extract = (part: { images: ImageSet; indices: Int32Array }) =>
+    pixelFeatures(part.images, { view: { ...view, resize: 8 }, indices: part.indices });
+
+  it("matches classes by name, not by number", async () => {
+    const parts = { train: wholeOf(setOf(["plain", "striped"], 12)), test: wholeOf(setOf(["striped", "plain"], 6)) };
+    for (const device of [undefined, await testDevice()]) {
+      const report = await evaluateKnn({ parts, ks: [3], extract, ...(device && { device }) });
+      expect(report).to.include({ trainImages: 12, testImages: 6 });
+      expect(report.results[0]!.top1).to.equal(100);
+    }
+  });
+
+  it("refuses images without classes and classes it has not seen", async () => {
+    const plain = wholeOf(setOf(["plain", "striped"], 4));
+    const bare = wholeOf(memoryImages({ images: [gray(1)] }));
+    const other = wholeOf(setOf(["plain", "dotted"], 4));
+    const refusal = (train: typeof plain, test: typeof plain): Promise<string> =>
+      rejection(evaluateKnn({ parts: { train, test }, ks: [1], extract }));
+    expect(await refusal(plain, bare)).to.include("the test images have no classes");
+    expect(await refusal(bare, plain)).to.include("the train images have no classes");
+    expect(await refusal(plain, other)).to.include("a class dotted");
+  });
+
+  it("has built-in images whose split never changes", async () => {
+    const { train, test } = await openParts("builtin", { heldOut: 0.5, seed: 9 });
+    expect([train.indices.length, test.indices.length]).to.deep.equal([8000, 2000]);
+    expect(train.images.classes).to.have.length(10);
+    const names = new Set([...train.indices].map((index) => train.images.name(index)));
+    expect([...test.indices].some((index) => names.has(test.images.name(index)))).to.equal(false);
+    expect(train.images.name(0)).to.equal("digit 9, 517");
+  });
+});
