@@ -1,0 +1,239 @@
+/** `dino demo`: trains on the built-in images, and shows with numbers and pictures what was learnt. */
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openDevice } from "../engine/node.js";
+import { asPicture } from "./attend.js";
+import { evalCrop } from "./augment.js";
+import { writeFileAtomically } from "./checkpoint-file.js";
+import { type Config, resolveConfig, vitConfig, headConfig } from "./config.js";
+import { encodePng } from "./drawing.js";
+import { evaluateKnn, openParts, type Part } from "./evaluate.js";
+import {
+  type Backbone,
+  type Extracted,
+  extractFeatures,
+  inspect,
+  loadModel,
+  pixelFeatures,
+  type Sight,
+  type View,
+  viewOf,
+} from "./features.js";
+import { isFailure } from "./images.js";
+import { createNetwork, initialValues, writeNetwork } from "./network.js";
+import { attentionPicture, featureMapPicture } from "./pictures.js";
+import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
+import { formatTime, startProgress } from "./progress.js";
+import { removeRun, trainWithProgress } from "./start.js";
+import { scope } from "./vit.js";
+
+export interface DemoOptions {
+  readonly out: string;
+  /** Length of the training; that of the preset if left out. */
+  readonly steps?: number;
+  /** A few steps and images, to see that everything works. */
+  readonly quick: boolean;
+}
+
+/** What `OUT/summary.json` holds. */
+export interface DemoSummary {
+  /** k-NN top-1 on held-out images, k 20, in percent. */
+  readonly knn: { readonly untrained: number; readonly trained: number; readonly pixels: number };
+  readonly attention: string;
+  readonly features: string;
+  readonly checkpoint: string;
+  readonly seconds: number;
+  readonly device: string;
+}
+
+const QUICK = { steps: 20, train: 512, test: 128 } as const;
+
+/** Runs the demo; everything it makes is in `out`. Throws if that folder holds anything but a former run. */
+export async function demo({ out, steps, quick }: DemoOptions): Promise<DemoSummary> {
+  const began = performance.now();
+  await clear(out);
+  const length = steps ?? (quick ? QUICK.steps : undefined);
+  const config = resolveConfig({ preset: "digits", out, ...(length !== undefined && { steps: length }) });
+  const view = viewOf(config);
+  using device = await openDevice();
+  say(`device      ${device.name}`);
+  const all = await openParts("builtin", { heldOut: 0, seed: 0 });
+  const parts = quick ? { train: first(all.train, QUICK.train), test: first(all.test, QUICK.test) } : all;
+  const { train, test } = parts;
+  say(
+    `images      ${train.indices.length} to train on, ${test.indices.length} held out, ${train.images.classes.length} classes`,
+  );
+
+  const accuracy = async (title: string, extract: Extract): Promise<number> => {
+    const { results } = await evaluateKnn({ parts, ks: [20], device, extract: withProgress(title, extract) });
+    return results[0]!.top1;
+  };
+  const pixels = await accuracy("pixels", (part, onProgress) =>
+    pixelFeatures(part.images, { ...part, view, onProgress }),
+  );
+  say(`pixels      k-NN ${percent(pixels)} of the held-out images right, comparing pixel with pixel`);
+  const untrained = await accuracyOfUntrained();
+  say(`untrained   k-NN ${percent(untrained)}, comparing features of the network before training`);
+
+  const { checkpoint } = await trainWithProgress({ device, config, parts, given: new Set(), resume: false });
+  using model = await loadModel(device, checkpoint);
+  let features: Extracted | undefined;
+  const trained = await accuracy("trained", async (part, onProgress) => {
+    const found = await extractFeatures(model, part.images, { ...part, view, onProgress });
+    if (part === test) features = { ...found, cls: { ...found.cls, values: found.cls.values.slice() } };
+    return found;
+  });
+  say(`trained     k-NN ${percent(trained)}, comparing features after training`);
+
+  const shown = await look(model, test, view);
+  const attention = join(out, "attention.png");
+  await writeFileAtomically(attention, encodePng(drawAttention(shown, config)));
+  const featureMap = join(out, "features.png");
+  await writeFileAtomically(featureMap, encodePng(drawFeatures(shown, config, test, features!)));
+
+  const seconds = Math.round((performance.now() - began) / 100) / 10;
+  const summary = {
+    knn: { untrained, trained, pixels },
+    attention,
+    features: featureMap,
+    checkpoint,
+    seconds,
+    device: device.name,
+  } satisfies DemoSummary;
+  await writeFile(join(out, "summary.json"), `${JSON.stringify(summary, undefined, 2)}\n`);
+  say(
+    "",
+    "k-NN accuracy on held-out images",
+    `  raw pixels          ${percent(pixels)}`,
+    `  untrained network   ${percent(untrained)}`,
+    `  after training      ${percent(trained)}   (${signed(trained - untrained)} points)`,
+    "",
+    `attention   ${attention}`,
+    `features    ${featureMap}`,
+    `checkpoint  ${checkpoint}`,
+    `took        ${formatTime(1000 * seconds)}`,
+    "",
+    "Next, on images of your own:",
+    "  npx dino train --data FOLDER --out runs/mine --preset small-images",
+  );
+  return summary;
+
+  async function accuracyOfUntrained(): Promise<number> {
+    const shape = { vit: vitConfig(config), head: headConfig(config) };
+    using network = createNetwork(device, shape, "untrained");
+    writeNetwork(network, initialValues(shape, config));
+    const backbone: Backbone = {
+      device,
+      vit: shape.vit,
+      params: scope((name) => network.params.get(name), "backbone."),
+    };
+    return await accuracy("untrained", (part, onProgress) =>
+      extractFeatures(backbone, part.images, { ...part, view, onProgress }),
+    );
+  }
+}
+
+type Extract = (part: Part, onProgress: (done: number) => void) => Promise<Extracted>;
+
+function withProgress(name: string, extract: Extract): (part: Part, title: string) => Promise<Extracted> {
+  return async (part, title) => {
+    using progress = startProgress({ title: `${name}, ${title}`, total: part.indices.length });
+    return await extract(part, (done) => progress.update(done));
+  };
+}
+
+/** Makes the folder, without what a former run left there. */
+async function clear(out: string): Promise<void> {
+  await mkdir(out, { recursive: true });
+  const left = await readdir(out);
+  if (left.length > 0 && !left.includes("config.json")) {
+    throw new Error(
+      `--out ${out}: expected an empty folder or a former run, got ${left.length} other files; name another`,
+    );
+  }
+  await removeRun(out);
+}
+
+function first({ images, indices }: Part, count: number): Part {
+  return { images, indices: indices.slice(0, count) };
+}
+
+/** One held-out image of each class, looked at closely. */
+interface Shown {
+  readonly name: string;
+  readonly image: Image;
+  readonly sight: Sight;
+}
+
+async function look(backbone: Backbone, { images, indices }: Part, view: View): Promise<readonly Shown[]> {
+  const chosen: { readonly name: string; readonly image: Image; readonly shown: Float32Array }[] = [];
+  for (const [label, name] of images.classes.entries()) {
+    const index = indices.find((one) => images.labels![one] === label);
+    if (index === undefined) continue;
+    const image = await images.decode(index);
+    if (isFailure(image)) continue;
+    const seen = centerCrop(resizeShortSide(image, view.resize), view.crop);
+    chosen.push({ name, image: seen, shown: evalCrop(image, view) });
+  }
+  const sights = await inspect(
+    backbone,
+    view.crop,
+    chosen.map(({ shown }) => shown),
+  );
+  return chosen.map(({ name, image }, i) => ({ name, image, sight: sights[i]! }));
+}
+
+const MOST_ATTENDED = 4;
+
+function drawAttention(shown: readonly Shown[], config: Config): ReturnType<typeof attentionPicture> {
+  const { rows, cols } = shown[0]!.sight;
+  return attentionPicture({
+    items: shown.slice(0, MOST_ATTENDED).map(({ name, image, sight }) => ({
+      image: asPicture(image),
+      attention: sight.attention,
+      label: name,
+    })),
+    heads: vitConfig(config).heads,
+    rows,
+    cols,
+    title: "What the cls token of the last block attends to",
+  });
+}
+
+function drawFeatures(
+  shown: readonly Shown[],
+  config: Config,
+  test: Part,
+  { cls, indices }: Extracted,
+): ReturnType<typeof featureMapPicture> {
+  const { dim } = vitConfig(config);
+  const { rows, cols } = shown[0]!.sight;
+  const features = new Float32Array(shown.length * rows * cols * dim);
+  for (const [i, { sight }] of shown.entries()) features.set(sight.patches, i * rows * cols * dim);
+  return featureMapPicture({
+    images: shown.map(({ image }) => asPicture(image)),
+    features,
+    dim,
+    rows,
+    cols,
+    scatter: {
+      features: cls.values,
+      dim,
+      labels: indices.map((index) => test.images.labels![index]!),
+      names: test.images.classes,
+      title: "Held-out images by their features, coloured by class",
+    },
+  });
+}
+
+function say(...lines: readonly string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+}
+
+function percent(value: number): string {
+  return `${value.toFixed(1).padStart(5)} %`;
+}
+
+function signed(value: number): string {
+  return `${value < 0 ? "" : "+"}${value.toFixed(1)}`;
+}

@@ -1,0 +1,116 @@
+/** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Device } from "../engine/index.js";
+import { openDevice } from "../engine/node.js";
+import {
+  changeableOnResume,
+  type Config,
+  defaultConfig,
+  flagOf,
+  parseConfig,
+  type PartialConfig,
+  resolveConfig,
+  type SettingName,
+} from "./config.js";
+import { openParts, type Parts } from "./evaluate.js";
+import { startProgress } from "./progress.js";
+import { train, type TrainSummary } from "./train.js";
+
+export interface Start {
+  /** What the user set himself. */
+  readonly flags: PartialConfig;
+  readonly resume: boolean;
+  /** Replaces the run that is there. */
+  readonly overwrite: boolean;
+}
+
+/** Trains as a command line says. Throws where settings contradict each other, and for a folder that holds another run. */
+export async function startTraining({ flags, resume, overwrite }: Start): Promise<TrainSummary> {
+  const out = flags.out ?? defaultConfig.out;
+  const hasCheckpoint = existsSync(join(out, "checkpoint.safetensors"));
+  if (resume && !existsSync(join(out, "config.json")))
+    throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
+  if (!resume && !overwrite && hasCheckpoint) {
+    throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
+  }
+  const config = resume ? continued(await readConfig(out), flags) : resolveConfig({ ...flags, out });
+  const { data, heldOut, seed } = config;
+  const parts = await openParts(data, { heldOut, seed });
+  using device = await openDevice();
+  await mkdir(out, { recursive: true });
+  if (!resume) await removeRun(out);
+  const given = new Set(Object.keys(flags) as SettingName[]);
+  const begun = existsSync(join(out, "checkpoint.safetensors"));
+  if (resume && !begun)
+    process.stderr.write(`${out} holds no checkpoint yet: the run begins again at its first step\n`);
+  return await trainWithProgress({ device, config, parts, given, resume: resume && hasCheckpoint });
+}
+
+export interface Training {
+  readonly device: Device;
+  readonly config: Config;
+  readonly parts: Parts;
+  /** What the user set himself. */
+  readonly given: ReadonlySet<SettingName>;
+  readonly resume: boolean;
+}
+
+/** Trains, with loss, rate and time left on stderr. */
+export async function trainWithProgress(training: Training): Promise<TrainSummary> {
+  const { device, config, parts } = training;
+  process.stderr.write(`${describeRun(config, parts)}, on ${device.name}\n`);
+  let progress: ReturnType<typeof startProgress> | undefined;
+  try {
+    return await train({
+      ...training,
+      onProgress: ({ step, steps, loss, lr, imagesPerSecond }) => {
+        progress ??= startProgress({ title: "training", total: steps, start: step - 1, unit: "steps" });
+        progress.update(
+          step,
+          `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`,
+        );
+      },
+      onWarning: (words) => {
+        if (progress === undefined) process.stderr.write(`${words}\n`);
+        else progress.say(words);
+      },
+    });
+  } finally {
+    progress?.stop();
+  }
+}
+
+function describeRun({ steps, epochs, batch }: Config, { train: { indices } }: Parts): string {
+  const length = steps === null ? `${epochs} epochs` : `${steps} steps`;
+  return `training on ${indices.length} images for ${length} of batch ${batch}`;
+}
+
+async function readConfig(out: string): Promise<Config> {
+  const path = join(out, "config.json");
+  try {
+    return parseConfig(await readFile(path, "utf8"));
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The settings of a run that goes on, with those flags that may differ. Throws for any other flag that does. */
+export function continued(config: Config, flags: PartialConfig): Config {
+  for (const name of Object.keys(flags) as SettingName[]) {
+    if (changeableOnResume.has(name) || JSON.stringify(flags[name]) === JSON.stringify(config[name])) continue;
+    throw new Error(
+      `--resume: the run has ${flagOf(name)} ${JSON.stringify(config[name])}, the command line ${JSON.stringify(flags[name])}; ` +
+        `leave the flag out, or begin a new run in another --out`,
+    );
+  }
+  const length = flags.epochs === undefined ? {} : { steps: null };
+  return { ...config, ...length, ...flags };
+}
+
+/** Removes what a run has left, and nothing else. */
+export async function removeRun(out: string): Promise<void> {
+  const ours = /^(log\.jsonl|config\.json|checkpoint\d*\.safetensors)$/;
+  for (const name of await readdir(out)) if (ours.test(name)) await rm(join(out, name));
+}
