@@ -1,0 +1,305 @@
+import { expect } from "chai";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { parseConfig } from "../../dino/config.js";
+import { parseNpy } from "../../dino/npy.js";
+import { rng } from "../../dino/random.js";
+
+const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
+
+interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function dino(...args: readonly string[]): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [launcher, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    const out = { stdout: "", stderr: "" };
+    child.stdout.on("data", (chunk: Buffer) => (out.stdout += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (out.stderr += chunk.toString()));
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, ...out }));
+  });
+}
+
+/** Two classes of pictures that differ in colour and stripes, some of each. */
+async function drawFolder(folder: string, count: number): Promise<void> {
+  for (const [label, name] of ["red", "blue"].entries()) {
+    await mkdir(join(folder, name), { recursive: true });
+    for (let i = 0; i < count; i++) {
+      const random = rng({ seed: label, index: i, purpose: "picture" });
+      const [rows, cols] = [20 + random.integer(8), 20 + random.integer(8)];
+      const pixels = Uint8Array.from({ length: rows * cols * 3 }, (_, at) => {
+        const stripe = Math.floor(at / 3 / (label === 0 ? 3 : 3 * cols)) % 2 === 0 ? 1 : 0.6;
+        return (at % 3 === 2 * label ? 200 : 30) * stripe + random.integer(20);
+      });
+      const picture = sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } });
+      await picture.png().toFile(join(folder, name, `${i}.png`));
+    }
+  }
+}
+
+const tiny = [
+  ...["--patch-size", "8", "--image-size", "16", "--local-size", "8", "--dim", "16", "--depth", "1", "--heads", "2"],
+  ...["--out-dim", "32", "--hidden-dim", "32", "--bottleneck-dim", "16", "--local-crops-number", "2", "--batch", "4"],
+  ...["--warmup-epochs", "0", "--log-every", "2", "--threads", "1"],
+];
+
+describe("dino on the command line", function () {
+  this.timeout(120_000);
+  let folder: string;
+  let photos: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "dino-"));
+    photos = join(folder, "photos");
+    await drawFolder(photos, 8);
+    await mkdir(join(folder, "empty"));
+    await mkdir(join(folder, "broken"));
+    for (const name of ["a.png", "b.jpg"]) await writeFile(join(folder, "broken", name), "no picture");
+    await writeFile(join(folder, "no.safetensors"), "no checkpoint");
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  it("explains itself and every command, with an example", async () => {
+    const commands = [[], ["train"], ["knn"], ["attend"], ["embed"], ["doctor"], ["demo"]];
+    for (const { code, stdout, stderr } of await Promise.all(commands.map((words) => dino(...words, "--help")))) {
+      expect(code, stderr).to.equal(0);
+      expect(stdout)
+        .to.include("Usage: dino")
+        .and.match(/Examples?:\n {2}dino/);
+    }
+  });
+
+  const misuses: readonly (readonly [string, readonly string[], string])[] = [
+    ["no command", [], "expected a command: train, knn"],
+    ["an unknown command", ["trian"], "unknown command 'trian' (Did you mean train?)"],
+    ["an unknown flag", ["train", "--bathc", "3"], "unknown option '--bathc' (Did you mean --batch?)"],
+    ["an unknown preset", ["train", "--data", "x", "--preset", "digts"], "--preset: expected one of digits, "],
+    ["a patch size that is no number", ["train", "--patch-size", "five"], "--patch-size: expected a whole number"],
+    [
+      "a patch size that does not divide the image",
+      ["train", "--data", "x", "--patch-size", "5", "--image-size", "32"],
+      "--patch-size 5 does not divide --image-size 32",
+    ],
+    ["no images to train on", ["train"], "--data: expected a folder"],
+    ["a word too many", ["train", "--data", "x", "--seed", "1", "more"], "too many arguments"],
+    ["no checkpoint to look with", ["knn", "--data", "x"], "--checkpoint"],
+    ["half a pair of folders", ["knn", "--checkpoint", "x", "--train", "y"], "--train and --test belong together"],
+    ["a split that leaves nothing", ["knn", "--checkpoint", "x", "--split", "1"], "--split"],
+  ];
+  for (const [what, args, message] of misuses) {
+    it(`refuses ${what} with code 2`, async () => {
+      const { code, stdout, stderr } = await dino(...args);
+      expect(stderr).to.include(message);
+      expect(stderr.trimEnd().split("\n"), stderr).to.have.length(1);
+      expect(stdout).to.equal("");
+      expect(code).to.equal(2);
+    });
+  }
+
+  const failures: readonly (readonly [string, (inside: string) => readonly string[], string])[] = [
+    [
+      "a missing folder",
+      (inside) => ["train", "--data", join(inside, "none"), "--out", join(inside, "run0")],
+      "expected a folder of images, got nothing of that name",
+    ],
+    [
+      "an empty folder",
+      (inside) => ["train", "--data", join(inside, "empty"), "--out", join(inside, "run0")],
+      "expected at least one file ending in .jpg",
+    ],
+    [
+      "a folder of files that are no images",
+      (inside) => ["train", "--data", join(inside, "broken"), "--out", join(inside, "run0"), ...tiny, "--batch", "2"],
+      "could be decoded",
+    ],
+    [
+      "a batch larger than the folder",
+      (inside) => ["train", "--data", join(inside, "photos"), "--out", join(inside, "run0"), ...tiny, "--batch", "17"],
+      "make the batch smaller",
+    ],
+    [
+      "a missing checkpoint",
+      (inside) => ["knn", "--checkpoint", join(inside, "gone.safetensors"), "--data", join(inside, "photos")],
+      "gone.safetensors",
+    ],
+    [
+      "a file that is no checkpoint",
+      (inside) => ["attend", "--checkpoint", join(inside, "no.safetensors"), "x.png", "--out", join(inside, "maps")],
+      "no.safetensors",
+    ],
+    [
+      "a run that is not there",
+      (inside) => ["train", "--resume", "--out", join(inside, "empty")],
+      "holds no run; leave --resume out",
+    ],
+  ];
+  for (const [what, args, message] of failures) {
+    it(`fails on ${what} with code 1`, async () => {
+      const { code, stderr } = await dino(...args(folder));
+      const lines = stderr.trimEnd().split("\n");
+      expect(lines.at(-1))
+        .to.match(/^dino: /)
+        .and.to.include(message);
+      expect(stderr).not.to.match(/^ +at /m);
+      expect(code).to.equal(1);
+    });
+  }
+
+  it("tells about the machine as JSON", async () => {
+    const { stdout } = await dino("doctor", "--json");
+    expect(JSON.parse(stdout)).to.have.all.keys("chosen", "others", "machine", "advice");
+  });
+
+  describe("after a tiny training", () => {
+    let run: string;
+    let checkpoint: string;
+    let trained: Finished;
+    before(async () => {
+      run = join(folder, "run");
+      checkpoint = join(run, "checkpoint.safetensors");
+      await writeFile(join(photos, "red", "torn.png"), "torn");
+      trained = await dino("train", "--data", photos, "--out", run, ...tiny, "--steps", "6", "--lr", "0.01");
+    });
+
+    it("leaves settings, a log and a checkpoint", async () => {
+      expect(trained.code, trained.stderr).to.equal(0);
+      const config = parseConfig(await readFile(join(run, "config.json"), "utf8"));
+      expect(config).to.include({ patchSize: 8, steps: 6, lr: 0.01, data: photos, out: run, optimizer: "adamw" });
+      const log = await readLog(run);
+      const steps = log.filter(({ step }) => step !== undefined);
+      expect(steps.length).to.be.at.least(3);
+      for (const line of steps) expect(line).to.include.keys("step", "epoch", "loss");
+      expect(existsSync(checkpoint)).to.equal(true);
+      expect(trained.stdout).to.include(checkpoint);
+    });
+
+    it("does not overwrite a run unless asked", async () => {
+      const { code, stderr } = await dino("train", "--data", photos, "--out", run, ...tiny, "--steps", "6");
+      expect(stderr).to.include("already holds a run; --resume continues it, --overwrite replaces it");
+      expect(code).to.equal(1);
+    });
+
+    it("classifies by neighbours, as JSON and as a table", async () => {
+      const { code, stdout, stderr } = await dino(
+        "knn",
+        "--checkpoint",
+        checkpoint,
+        "--json",
+        "--split",
+        "0.4",
+        "-k",
+        "1",
+        "5",
+      );
+      expect(code, stderr).to.equal(0);
+      const report = JSON.parse(stdout) as Record<string, unknown>;
+      expect(report).to.include({ classes: 2, temperature: 0.07, which: "teacher" });
+      expect((report["trainImages"] as number) + (report["testImages"] as number)).to.equal(16);
+      expect(report["failures"]).to.have.length(1);
+      const results = report["results"] as readonly Record<string, number>[];
+      expect(results.map(({ k }) => k)).to.deep.equal([1, 5]);
+      for (const { top1, top5 } of results) expect(top1).to.be.within(0, top5!);
+
+      const table = await dino(
+        "knn",
+        "--checkpoint",
+        checkpoint,
+        "--train",
+        photos,
+        "--test",
+        photos,
+        "--which",
+        "student",
+      );
+      expect(table.code, table.stderr).to.equal(0);
+      expect(table.stdout).to.match(/k +200 +top-1 .* %/);
+      expect(table.stderr).to.include("skipped red/torn.png");
+    });
+
+    it("draws attention, each head by itself and all together", async () => {
+      const out = join(folder, "maps");
+      const images = [join(photos, "red", "0.png"), join(photos, "blue", "0.png")];
+      const { code, stdout, stderr } = await dino(
+        ...["attend", "--checkpoint", checkpoint, ...images, "--out", out, "--image-size", "35", "--json"],
+      );
+      expect(code, stderr).to.equal(0);
+      const { images: attended } = JSON.parse(stdout) as { images: readonly { picture: string; heads: unknown[] }[] };
+      expect(attended.map(({ heads }) => heads.length)).to.deep.equal([2, 2]);
+      expect(await readdir(out)).to.have.length(2 * (1 + 3 * 2));
+      const { width, height } = await sharp(join(out, "0-head0.png")).metadata();
+      expect([width % 8, height % 8, Math.min(width, height)]).to.deep.equal([0, 0, 32]);
+      expect((await sharp(attended[1]!.picture).metadata()).width).to.be.at.least(1000);
+    });
+
+    it("refuses a picture that is none", async () => {
+      const torn = join(photos, "red", "torn.png");
+      const { code, stderr } = await dino("attend", "--checkpoint", checkpoint, torn, "--out", join(folder, "torn"));
+      expect(stderr).to.include(`${torn}: expected an image`);
+      expect(code).to.equal(1);
+    });
+
+    it("writes features and the list of their images", async () => {
+      const out = join(folder, "features", "photos.npy");
+      const { code, stderr } = await dino("embed", "--checkpoint", checkpoint, "--data", photos, "--out", out);
+      expect(code, stderr).to.equal(0);
+      const { shape, values } = parseNpy(await readFile(out));
+      expect(shape).to.deep.equal([16, 16]);
+      expect(values.every(Number.isFinite)).to.equal(true);
+      const files = (await readFile(join(folder, "features", "photos.txt"), "utf8")).trimEnd().split("\n");
+      const list = JSON.parse(await readFile(join(folder, "features", "photos.json"), "utf8")) as Record<
+        string,
+        unknown
+      >;
+      expect(files).to.have.length(16).and.to.include("red/0.png");
+      expect(list["files"]).to.deep.equal(files);
+      expect(list["labels"]).to.have.length(16);
+    });
+
+    it("resumes, longer, but with no other network", async () => {
+      const other = await dino("train", "--resume", "--out", run, "--lr", "0.1");
+      expect(other.stderr).to.include("--resume: the run has --lr 0.01, the command line 0.1");
+      expect(other.code).to.equal(1);
+      const { code, stderr } = await dino("train", "--resume", "--out", run, "--steps", "8");
+      expect(code, stderr).to.equal(0);
+      const steps = (await readLog(run)).map(({ step }) => step).filter((step) => step !== undefined);
+      expect(steps.at(-1)).to.be.at.least(7);
+      expect(steps).to.deep.equal([...steps].sort((a, b) => a - b));
+    });
+  });
+
+  it("runs the demo over a former one", async () => {
+    const out = join(folder, "demo");
+    await mkdir(out);
+    for (const name of ["config.json", "checkpoint.safetensors", "checkpoint0020.safetensors", "log.jsonl"]) {
+      await writeFile(join(out, name), "from before");
+    }
+    const { code, stdout, stderr } = await dino("demo", "--quick", "--steps", "2", "--out", out);
+    expect(code, stderr).to.equal(0);
+    expect(stdout).to.include("npx dino train");
+    expect(await readdir(out)).to.have.members([
+      ...["config.json", "checkpoint.safetensors", "log.jsonl", "summary.json", "attention.png", "features.png"],
+    ]);
+    const summary = JSON.parse(await readFile(join(out, "summary.json"), "utf8")) as Record<string, unknown>;
+    expect(summary).to.have.all.keys("knn", "attention", "features", "checkpoint", "seconds", "device");
+    expect(summary["knn"]).to.have.all.keys("untrained", "trained", "pixels");
+    for (const name of ["attention", "features", "checkpoint"])
+      expect(existsSync(summary[name] as string)).to.equal(true);
+    expect((await sharp(summary["attention"] as string).metadata()).width).to.be.at.least(1000);
+  });
+});
+
+async function readLog(run: string): Promise<readonly { readonly step?: number; readonly loss?: number }[]> {
+  const text = await readFile(join(run, "log.jsonl"), "utf8");
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { step?: number; loss?: number });
+}
