@@ -106,16 +106,38 @@ export async function extractFeatures(
   });
 }
 
-/** The pixels themselves as features, seen through the same view: what a network has to beat. */
+/**
+ * The pixels themselves as features, seen through the same view: what a network has to beat. Gray pictures give one
+ * channel, which points the same way as three of it.
+ */
 export async function pixelFeatures(images: ImageSet, options: ExtractOptions): Promise<Extracted> {
   const { resize, crop } = options.view;
   const table = normalizeTable({ mean: [0, 0, 0], std: [1, 1, 1] });
+  const plane = crop.rows * crop.cols;
+  const isGray = await allGray(images, options.indices);
   return collect(images, options, {
     batch: 256,
-    dim: 3 * crop.rows * crop.cols,
-    show: (image) => normalize(centerCrop(resizeShortSide(image, resize), crop), table),
+    dim: isGray ? plane : 3 * plane,
+    show: (image) => {
+      const channels = normalize(centerCrop(resizeShortSide(image, resize), crop), table); // [3, rows, cols]
+      return isGray ? channels.subarray(0, plane) : channels;
+    },
     look: (values) => Promise.resolve(values),
   });
+}
+
+/** Has every image, as far as it can be decoded, three equal channels? */
+async function allGray(images: ImageSet, indices: ArrayLike<number> | undefined): Promise<boolean> {
+  const wanted = indices ?? Array.from({ length: images.count }, (_, index) => index);
+  for (let i = 0; i < wanted.length; i++) {
+    const image = await images.decode(wanted[i]!);
+    if (isFailure(image)) continue;
+    const { pixels } = image;
+    for (let at = 0; at < pixels.length; at += 3) {
+      if (pixels[at] !== pixels[at + 1] || pixels[at] !== pixels[at + 2]) return false;
+    }
+  }
+  return true;
 }
 
 interface Looking {

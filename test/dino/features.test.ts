@@ -115,10 +115,18 @@ describe("features", () => {
   });
 
   it("takes pixels as they are", async () => {
+    const yellow: Image = {
+      rows: 4,
+      cols: 4,
+      pixels: Uint8Array.from({ length: 48 }, (_, i) => (i % 3 < 2 ? 255 : 0)),
+    };
     const white: Image = { rows: 4, cols: 4, pixels: new Uint8Array(48).fill(255) };
-    const set = memoryImages({ images: [white] });
-    const { cls } = await pixelFeatures(set, { view: { ...view, resize: 2, crop: { rows: 2, cols: 2 } } });
-    expect(Array.from(cls.values)).to.deep.equal(new Array(12).fill(1));
+    const features = async (images: Image[]): Promise<number[]> => {
+      const small = { ...view, resize: 2, crop: { rows: 2, cols: 2 } };
+      return Array.from((await pixelFeatures(memoryImages({ images }), { view: small })).cls.values);
+    };
+    expect(await features([yellow])).to.deep.equal([...new Array<number>(8).fill(1), ...new Array<number>(4).fill(0)]);
+    expect(await features([white])).to.deep.equal(new Array(4).fill(1)); // one channel says it all
   });
 
   it("inspects images of any size that holds a patch", async () => {
