@@ -23,7 +23,7 @@ import { type Extracted, extractFeatures, loadModel, type Model, viewOf, type Wh
 import { type DecodeFailure, openImages } from "./images.js";
 import type { KnnResult } from "./knn.js";
 import { encodeNpy } from "./npy.js";
-import { startProgress } from "./progress.js";
+import { takeReports } from "./progress.js";
 import { startTraining } from "./start.js";
 
 /** A command line that makes no sense: exit code 2, where all else that fails exits with 1. */
@@ -204,7 +204,12 @@ function addKnn(dino: Command): void {
         train !== undefined && test !== undefined
           ? { train: wholeOf(await openImages(train)), test: wholeOf(await openImages(test)) }
           : await openParts(data ?? model.config.data, { heldOut: options.split, seed: options.seed });
-      const report = await evaluateKnn({ parts, ks, temperature, device, extract: extractor(model, options.batch) });
+      using comparing = takeReports("comparing");
+      const report = await evaluateKnn({
+        ...{ parts, ks, temperature, device },
+        extract: extractor(model, options.batch),
+        onCompared: comparing.report,
+      });
       if (options.json) {
         printJson({
           checkpoint: options.checkpoint,
@@ -235,9 +240,9 @@ function describeKnn({ k, neighbors, top1, top5 }: KnnResult): string {
 /** Features with progress on stderr. */
 function extractor(model: Model, batch: number): (part: Part, title: string) => Promise<Extracted> {
   return async ({ images, indices }, title) => {
-    using progress = startProgress({ title, total: indices.length });
-    const onProgress = (done: number): void => progress.update(done);
-    return await extractFeatures(model, images, { view: viewOf(model.config), indices, batch, onProgress });
+    using progress = takeReports(title);
+    const view = viewOf(model.config);
+    return await extractFeatures(model, images, { view, indices, batch, onProgress: progress.report });
   };
 }
 
@@ -276,10 +281,9 @@ function addAttend(dino: Command): void {
       const { imageSize } = options;
       const short = Math.min(model.config.imageSize.rows, model.config.imageSize.cols);
       const size = imageSize === undefined ? short : imageSize.rows === imageSize.cols ? imageSize.rows : imageSize;
-      using progress = startProgress({ title: "attention", total: files.length, unit: "images" });
-      const onProgress = (done: number): void => progress.update(done);
-      const attended = await attend({ model, files, out: options.out, size, share: options.threshold, onProgress });
-      progress.stop();
+      using progress = takeReports("images");
+      const { out, threshold: share } = options;
+      const attended = await attend({ model, files, out, size, share, onProgress: progress.report });
       if (options.json) printJson({ checkpoint: options.checkpoint, which: options.which, images: attended });
       else
         print(...attended.map(({ picture, heads }) => `${picture}   and ${3 * heads.length} pictures of single heads`));

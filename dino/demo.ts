@@ -23,7 +23,7 @@ import { isFailure } from "./images.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
 import { attentionPicture, featureMapPicture } from "./pictures.js";
 import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
-import { formatTime, startProgress } from "./progress.js";
+import { formatTime, takeReports } from "./progress.js";
 import { removeRun, trainWithProgress } from "./start.js";
 import { scope } from "./vit.js";
 
@@ -65,7 +65,12 @@ export async function demo({ out, steps, quick }: DemoOptions): Promise<DemoSumm
   );
 
   const accuracy = async (title: string, extract: Extract): Promise<number> => {
-    const { results } = await evaluateKnn({ parts, ks: [20], device, extract: withProgress(title, extract) });
+    using comparing = takeReports(`${title}, comparing`);
+    const { results } = await evaluateKnn({
+      ...{ parts, ks: [20], device },
+      extract: withProgress(title, extract),
+      onCompared: comparing.report,
+    });
     return results[0]!.top1;
   };
   const pixels = await accuracy("pixels", (part, onProgress) =>
@@ -133,12 +138,12 @@ export async function demo({ out, steps, quick }: DemoOptions): Promise<DemoSumm
   }
 }
 
-type Extract = (part: Part, onProgress: (done: number) => void) => Promise<Extracted>;
+type Extract = (part: Part, onProgress: (done: number, total: number) => void) => Promise<Extracted>;
 
 function withProgress(name: string, extract: Extract): (part: Part, title: string) => Promise<Extracted> {
   return async (part, title) => {
-    using progress = startProgress({ title: `${name}, ${title}`, total: part.indices.length });
-    return await extract(part, (done) => progress.update(done));
+    using progress = takeReports(`${name}, ${title}`);
+    return await extract(part, progress.report);
   };
 }
 

@@ -3,7 +3,7 @@ import type { Device } from "../engine/index.js";
 import { builtinImages } from "./builtin.js";
 import { type Extracted, similaritiesOn } from "./features.js";
 import { type DecodeFailure, type ImageSet, openImages, splitImages } from "./images.js";
-import { knnClassify, type KnnResult, normalizeRows } from "./knn.js";
+import { dotProducts, knnClassify, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
 
 /** Some images of a set. */
 export interface Part {
@@ -48,6 +48,8 @@ export interface KnnEvaluation {
   readonly temperature?: number;
   /** What multiplies the features; the CPU if left out. */
   readonly device?: Device;
+  /** Test images that have been compared with all train images. */
+  readonly onCompared?: (done: number, total: number) => void;
 }
 
 /** How well neighbours tell classes apart. */
@@ -75,6 +77,12 @@ export async function evaluateKnn(evaluation: KnnEvaluation): Promise<KnnReport>
   const test = await extract(parts.test, "test images");
   const trainRows = normalizeRows(train.cls);
   using multiplied = device && similaritiesOn(device, trainRows);
+  let compared = 0;
+  const similarities: Similarities = async (block, others) => {
+    const products = await (multiplied?.similarities ?? dotProducts)(block, others);
+    evaluation.onCompared?.((compared += block.rows), test.cls.rows);
+    return products;
+  };
   const results = await knnClassify({
     train: trainRows,
     test: normalizeRows(test.cls),
@@ -83,7 +91,7 @@ export async function evaluateKnn(evaluation: KnnEvaluation): Promise<KnnReport>
     classes: classes.length,
     ks,
     temperature,
-    ...(multiplied && { similarities: multiplied.similarities }),
+    similarities,
   });
   return {
     results,

@@ -85,6 +85,25 @@ export function startProgress(options: ProgressOptions): Progress {
   };
 }
 
+/** Progress of what says only by and by how much there is: it begins with the first report. */
+export interface Reports {
+  readonly report: (done: number, total: number) => void;
+  [Symbol.dispose](): void;
+}
+
+/** Takes reports and shows them under a title. */
+export function takeReports(title: string): Reports {
+  let progress: Progress | undefined;
+  return {
+    report(done, total) {
+      progress ??= startProgress({ title, total });
+      progress.update(done);
+      if (done >= total) progress.stop();
+    },
+    [Symbol.dispose]: () => progress?.stop(),
+  };
+}
+
 /** Milliseconds as 5 s, 1 min 20 s or 2 h 5 min. */
 export function formatTime(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
