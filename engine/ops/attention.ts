@@ -22,11 +22,11 @@ const probabilities = kernel("attention-probabilities", {
   constants,
 });
 
-/** The largest head that the kernels hold in registers. */
+/** The largest head that is checked against the reference. */
 const MAX_HEAD_DIM = 128;
 
 /** Queries or keys that a workgroup takes. */
-const TOKENS_PER_GROUP = 8;
+const TOKENS_PER_GROUP = 24;
 
 /**
  * Multi-head self-attention, softmax(q kᵀ / sqrt(headDim)) v, without the [tokens, tokens] matrix in memory:
