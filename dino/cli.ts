@@ -115,12 +115,15 @@ function addTrain(dino: Command): void {
       if (flags.data === undefined) throw new UsageError("--data: expected a folder of images, or `builtin`");
       asUsage(() => resolveConfig(flags));
     }
-    const summary = await startTraining({
-      flags,
-      resume: options["resume"] === true,
-      overwrite: options["overwrite"] === true,
-    });
-    print(`checkpoint  ${summary.checkpoint}`, `next        dino knn --checkpoint ${summary.checkpoint}`);
+    const resume = options["resume"] === true;
+    const overwrite = options["overwrite"] === true;
+    const { checkpoint, data, hasClasses } = await startTraining({ flags, resume, overwrite });
+    print(
+      `checkpoint  ${checkpoint}`,
+      hasClasses
+        ? `next        npx dino knn --checkpoint ${checkpoint}`
+        : `next        npx dino embed --checkpoint ${checkpoint} --data ${data} --out features.npy`,
+    );
   });
 }
 

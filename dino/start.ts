@@ -26,8 +26,14 @@ export interface Start {
   readonly overwrite: boolean;
 }
 
+/** A run that has ended, and whether its images have classes to measure it by. */
+export interface Finished extends TrainSummary {
+  readonly hasClasses: boolean;
+  readonly data: string;
+}
+
 /** Trains as a command line says. Throws where settings contradict each other, and for a folder that holds another run. */
-export async function startTraining({ flags, resume, overwrite }: Start): Promise<TrainSummary> {
+export async function startTraining({ flags, resume, overwrite }: Start): Promise<Finished> {
   const out = flags.out ?? defaultConfig.out;
   const hasCheckpoint = existsSync(join(out, "checkpoint.safetensors"));
   if (resume && !existsSync(join(out, "config.json")))
@@ -45,7 +51,8 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   const begun = existsSync(join(out, "checkpoint.safetensors"));
   if (resume && !begun)
     process.stderr.write(`${out} holds no checkpoint yet: the run begins again at its first step\n`);
-  return await trainWithProgress({ device, config, parts, given, resume: resume && hasCheckpoint });
+  const summary = await trainWithProgress({ device, config, parts, given, resume: resume && hasCheckpoint });
+  return { ...summary, data, hasClasses: parts.train.images.labels !== undefined };
 }
 
 export interface Training {
