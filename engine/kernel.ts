@@ -136,6 +136,14 @@ export function elementGrid(elements: number): Grid {
   return grid(Math.ceil(elements / ELEMENT_LANES));
 }
 
+/** Elements that a workgroup takes in kernels that include `run.wgsl`. */
+const RUN = 1024;
+
+/** The grid of a kernel with a run of elements a workgroup, which on a CPU costs less than a thread an element. */
+export function runGrid(elements: number): Grid {
+  return grid(Math.ceil(elements / RUN));
+}
+
 /** A compiled specialisation of a kernel. */
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;

@@ -3,10 +3,11 @@
 //   a, out  [..., b's shape] f32
 //   b       [...]            f32
 //
-// One thread an element of out.
-// include element
+// One workgroup for 1024 elements; its threads stride over them: on lavapipe faster than a thread an element.
+// include run
 
 const LANES = 64u;
+const RUN = 1024u;
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
@@ -14,7 +15,11 @@ const LANES = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = elementOf(group, grid, lane);
-  if (i >= arrayLength(&out)) { return; }
-  out[i] = a[i] + b[i % arrayLength(&b)];
+  let run = runOf(group, grid, arrayLength(&out));
+  let sameSize = arrayLength(&a) == arrayLength(&b);  // spares a slow remainder
+  for (var i = run.x + lane; i < run.y; i += LANES) {
+    var j = i;
+    if (!sameSize) { j = i % arrayLength(&b); }
+    out[i] = a[i] + b[j];
+  }
 }

@@ -1,4 +1,4 @@
-import { elementGrid, kernel } from "../kernel.js";
+import { kernel, runGrid } from "../kernel.js";
 import { differentiable, transient } from "../recording.js";
 import { formatShape, sameShape, sizeOf, type Tensor } from "../tensor.js";
 import { sumLeading } from "./sum.js";
@@ -9,7 +9,7 @@ const forward = kernel("add", { reads: ["a", "b"], writes: ["out"], constants: [
 export function add(a: Tensor, b: Tensor): Tensor {
   expectSuffix("add", a, b);
   const out = transient(a.shape);
-  forward({ a, b, out }, {}, elementGrid(sizeOf(a.shape)));
+  forward({ a, b, out }, {}, runGrid(sizeOf(a.shape)));
   return differentiable(out, [a, b], (dy) => [dy, sumLeading(dy, b.shape)]);
 }
 
