@@ -90,7 +90,7 @@ export async function demo({ out, steps, quick }: DemoOptions): Promise<DemoSumm
   });
   say(`trained     k-NN ${percent(trained)}, comparing features after training`);
 
-  const shown = await look(model, test, view);
+  const shown = await look(model, test, closer(view));
   const attention = join(out, "attention.png");
   await writeFileAtomically(attention, encodePng(drawAttention(shown, config)));
   const featureMap = join(out, "features.png");
@@ -168,6 +168,14 @@ interface Shown {
   readonly name: string;
   readonly image: Image;
   readonly sight: Sight;
+}
+
+/** Pictures are made at this many times the size of training, for as many times finer maps. */
+const CLOSER = 3;
+
+function closer(view: View): View {
+  const { rows, cols } = view.crop;
+  return { ...view, resize: CLOSER * view.resize, crop: { rows: CLOSER * rows, cols: CLOSER * cols } };
 }
 
 async function look(backbone: Backbone, { images, indices }: Part, view: View): Promise<readonly Shown[]> {
