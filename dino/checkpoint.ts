@@ -1,5 +1,6 @@
 /** Checkpoints: safetensors with the official parameter names for the teacher, and all that resuming needs beside it. */
 import { readFile } from "node:fs/promises";
+import { z } from "zod";
 import {
   encodeSafetensors,
   parseSafetensors,
@@ -24,18 +25,34 @@ export interface Checkpoint {
   readonly config: Config;
   /** Steps done. */
   readonly step: number;
+  /** Losses that no line of the log has yet: of the interval and of the epoch under way. */
+  readonly unlogged: { readonly interval: Losses; readonly epoch: Losses };
   readonly tensors: ReadonlyMap<string, Values>;
+}
+
+/** The losses of some steps, for their mean. */
+export interface Losses {
+  readonly sum: number;
+  readonly count: number;
 }
 
 const FORMAT = "dino-webgpu 1";
 
+const lossesSchema = z.object({ sum: z.number(), count: z.number() });
+const unloggedSchema = z.object({ interval: lossesSchema, epoch: lossesSchema });
+
 /** Writes a checkpoint whole or not at all. */
-export async function writeCheckpoint(path: string, { config, step, tensors }: Checkpoint): Promise<void> {
+export async function writeCheckpoint(path: string, { config, step, unlogged, tensors }: Checkpoint): Promise<void> {
   const entries = [...tensors].map(([name, { shape, values }]): [string, SafeTensor] => [
     name,
     { dtype: "F32", shape, data: values },
   ]);
-  const metadata = { format: FORMAT, step: String(step), config: formatConfig(config) };
+  const metadata = {
+    format: FORMAT,
+    step: String(step),
+    unlogged: JSON.stringify(unlogged),
+    config: formatConfig(config),
+  };
   await writeFileAtomically(path, encodeSafetensors(entries, metadata));
 }
 
@@ -49,8 +66,8 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new Error(`${path}: ${missing ? "there is no such checkpoint" : (error as Error).message}`, { cause: error });
   }
   try {
-    const { format, step, config } = safetensorsMetadata(bytes);
-    if (format !== FORMAT || step === undefined || config === undefined) {
+    const { format, step, unlogged, config } = safetensorsMetadata(bytes);
+    if (format !== FORMAT || step === undefined || unlogged === undefined || config === undefined) {
       throw new Error(
         `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${format}"`}`,
       );
@@ -60,7 +77,12 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
       if (tensor.dtype !== "F32") throw new Error(`${name} is ${tensor.dtype}, expected F32`);
       tensors.set(name, { shape: tensor.shape, values: tensor.data });
     }
-    return { config: parseConfig(config), step: Number(step), tensors };
+    return {
+      config: parseConfig(config),
+      step: Number(step),
+      unlogged: unloggedSchema.parse(JSON.parse(unlogged)),
+      tensors,
+    };
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -13,10 +13,10 @@ export interface CollapseSample {
 /** Within this part of ln K a quantity counts as being there. */
 const CLOSE = 0.02;
 
-/** Steps for which a run must look collapsed before it is said, since most runs start near ln K. */
-const PATIENCE = 200;
-
 type Kind = "uniform" | "single" | "idle";
+
+/** Steps for which a run must look so before it is said; many runs stay near ln K for a while at their start. */
+const PATIENCE: Readonly<Record<Kind, number>> = { uniform: 60, single: 60, idle: 200 };
 
 /** Watches a run with `prototypes` outputs; returns a warning in words the first time each kind of collapse has lasted. */
 export function collapseWatch(prototypes: number): (sample: CollapseSample) => string | undefined {
@@ -36,7 +36,7 @@ export function collapseWatch(prototypes: number): (sample: CollapseSample) => s
         continue;
       }
       if (!since.has(kind)) since.set(kind, step);
-      if (step - since.get(kind)! < PATIENCE || said.has(kind)) continue;
+      if (step - since.get(kind)! < PATIENCE[kind] || said.has(kind)) continue;
       said.add(kind);
       return words(kind, { step, lnK });
     }

@@ -3,7 +3,7 @@ import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Device, download, sizeOf, upload } from "../engine/index.js";
 import { openBatches } from "./batches.js";
-import { type Checkpoint, readCheckpoint, under, type Values, writeCheckpoint } from "./checkpoint.js";
+import { type Checkpoint, type Losses, readCheckpoint, under, type Values, writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import { collapseWatch } from "./collapse.js";
 import {
@@ -62,7 +62,7 @@ interface LogLine {
   /** Mean over the steps since the last line. */
   readonly loss: number;
   readonly teacherEntropy: number;
-  /** loss - teacherEntropy: the KL divergence of the student from the targets. */
+  /** Of the last step, as are the entropies: loss - teacherEntropy, the KL divergence of the student from the targets. */
   readonly klDivergence: number;
   /** Entropy of the targets' average over the batch. */
   readonly meanTargetEntropy: number;
@@ -119,10 +119,11 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     clip: config.clipGrad,
   });
   let done = 0;
+  let unlogged: Checkpoint["unlogged"] = { interval: NO_LOSSES, epoch: NO_LOSSES };
   if (resume) {
     const checkpoint = await readCheckpoint(paths.checkpoint);
     restore({ student, teacher, step }, checkpoint);
-    done = checkpoint.step;
+    ({ step: done, unlogged } = checkpoint);
     if (done > steps)
       throw new Error(
         `${paths.checkpoint}: ${done} steps are done, more than the run's ${steps}; raise --steps or --epochs`,
@@ -136,7 +137,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   await cutLog(paths.log, done);
   const log = (line: object) => appendFile(paths.log, `${JSON.stringify(line)}\n`);
   const save = async (path: string) =>
-    writeCheckpoint(path, { config, step: done, tensors: await stateOf({ student, teacher, step }) });
+    writeCheckpoint(path, { config, step: done, unlogged, tensors: await stateOf({ student, teacher, step }) });
 
   await using batches = openBatches({
     images,
@@ -149,8 +150,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   });
   const watch = collapseWatch(config.outDim);
   const corrupt = new Set<number>();
-  let interval = { losses: [] as number[], startMs: performance.now(), waitedMs: 0 };
-  let epochLosses: number[] = [];
+  let interval = { steps: 0, startMs: performance.now(), waitedMs: 0 };
   let loss: number | undefined;
 
   while (done < steps) {
@@ -171,17 +171,17 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     loss = await step.program.readScalar("loss");
     if (!Number.isFinite(loss)) throw await nonFinite(step, { loss, step: done });
     done++;
-    interval.losses.push(loss);
+    interval.steps++;
     interval.waitedMs += batch.waitedMs;
-    epochLosses.push(loss);
+    unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
     const seconds = (performance.now() - interval.startMs) / 1000;
-    const imagesPerSecond = (interval.losses.length * config.batch) / seconds;
+    const imagesPerSecond = (interval.steps * config.batch) / seconds;
     onProgress({ step: done, steps, epoch, loss, lr: knobs.lr, imagesPerSecond });
 
     if (done % config.logEvery === 0 || done === steps) {
       const seen = await observe(step);
       const line: LogLine = {
-        ...{ step: done, epoch, loss: mean(interval.losses) },
+        ...{ step: done, epoch, loss: mean(unlogged.interval) },
         teacherEntropy: seen.teacherEntropy,
         klDivergence: loss - seen.teacherEntropy,
         meanTargetEntropy: seen.meanTargetEntropy,
@@ -194,9 +194,10 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
         dataWaitMs: interval.waitedMs,
       };
       await log(line);
-      const warning = watch({ ...line, loss: mean(interval.losses) });
+      const warning = watch(line);
       if (warning !== undefined) warn(warning);
-      interval = { losses: [], startMs: performance.now(), waitedMs: 0 };
+      unlogged = { ...unlogged, interval: NO_LOSSES };
+      interval = { steps: 0, startMs: performance.now(), waitedMs: 0 };
     }
     const epochEnds = done % iterationsPerEpoch === 0;
     const epochsDone = epoch + 1;
@@ -204,8 +205,8 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       const due =
         config.knnEvery > 0 && (epochsDone % config.knnEvery === 0 || done === steps) && parts.test.indices.length > 0;
       const knn = due ? await knnAccuracy(teacher, { device, config, parts }) : undefined;
-      await log({ type: "epoch", step: done, epoch, loss: mean(epochLosses), ...(knn && { knn }) });
-      epochLosses = [];
+      await log({ type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...(knn && { knn }) });
+      unlogged = { ...unlogged, epoch: NO_LOSSES };
       interval.startMs = performance.now();
     }
     const everyStep = config.checkpointEvery > 0;
@@ -337,8 +338,14 @@ async function knnAccuracy(
   return { k: neighbors, top1, top5 };
 }
 
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+const NO_LOSSES: Losses = { sum: 0, count: 0 };
+
+function plus({ sum, count }: Losses, loss: number): Losses {
+  return { sum: sum + loss, count: count + 1 };
+}
+
+function mean({ sum, count }: Losses): number {
+  return sum / count;
 }
 
 function entropy(distribution: Float32Array): number {

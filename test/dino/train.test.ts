@@ -1,0 +1,135 @@
+import { readFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { type PartialConfig, resolveConfig } from "../../dino/config.js";
+import { openParts, type Parts } from "../../dino/evaluate.js";
+import { train } from "../../dino/train.js";
+import { testDevice } from "../device.js";
+
+/** A network small enough to train in seconds; local crops, drop path and batch norm take part. */
+const tiny = {
+  preset: "digits",
+  dim: 16,
+  depth: 2,
+  heads: 2,
+  outDim: 32,
+  hiddenDim: 24,
+  bottleneckDim: 12,
+  batch: 8,
+  steps: 8,
+  warmupEpochs: 0,
+  localCropsNumber: 2,
+  localSize: { rows: 16, cols: 16 },
+  localCropsScale: [0.2, 0.5],
+  dropPathRate: 0.3,
+  logEvery: 2,
+  checkpointEvery: 4,
+} as const satisfies PartialConfig;
+
+describe("training", () => {
+  let parts: Parts;
+  const folders: string[] = [];
+
+  before(async () => {
+    const all = await openParts("builtin", { heldOut: 0, seed: 0 });
+    parts = {
+      train: { ...all.train, indices: all.train.indices.slice(0, 40) },
+      test: { ...all.test, indices: all.test.indices.slice(0, 20) },
+    };
+  });
+  after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
+
+  async function folder(): Promise<string> {
+    const out = await mkdtemp(join(tmpdir(), "dino-train-"));
+    folders.push(out);
+    return out;
+  }
+
+  async function run(out: string, changes: PartialConfig = {}, options: { resume?: boolean; dieAt?: number } = {}) {
+    const { resume = false, dieAt } = options;
+    return train({
+      device: await testDevice(),
+      config: resolveConfig({ ...tiny, out, ...changes }),
+      parts,
+      given: new Set(),
+      resume,
+      onProgress: ({ step }) => {
+        if (step === dieAt) throw new Error("killed");
+      },
+    });
+  }
+
+  const weights = (out: string) => readFile(join(out, "checkpoint.safetensors"));
+  const log = async (out: string) =>
+    (await readFile(join(out, "log.jsonl"), "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+  /** A checkpoint without its header, which names the folder of the run. */
+  async function tensorBytes(out: string): Promise<Buffer> {
+    const bytes = await weights(out);
+    return bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
+  }
+
+  it("gives the same bytes for the same seed, and others for another", async () => {
+    const [a, b, c] = [await folder(), await folder(), await folder()];
+    await run(a);
+    await run(b, { threads: 1 });
+    await run(c, { seed: 1 });
+    expect((await tensorBytes(a)).equals(await tensorBytes(b))).to.equal(true);
+    expect((await tensorBytes(a)).equals(await tensorBytes(c))).to.equal(false);
+  });
+
+  it("resumes to the bytes and the log of a run that was never stopped", async () => {
+    const [whole, broken] = [await folder(), await folder()];
+    await run(whole);
+    const died = await run(broken, {}, { dieAt: 7 }).catch((error: unknown) => error);
+    expect(died).to.be.an("error").with.property("message", "killed");
+    await run(broken, {}, { resume: true });
+    expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
+    const lossesOf = async (out: string) => (await log(out)).map(({ step, loss }) => [step, loss]);
+    expect(await lossesOf(broken)).to.deep.equal(await lossesOf(whole));
+  });
+
+  it("logs every interval and every epoch", async () => {
+    const out = await folder();
+    await run(out, { knnEvery: 1 });
+    const lines = await log(out);
+    const intervals = lines.filter(({ type }) => type === undefined);
+    expect(intervals.map(({ step }) => step)).to.deep.equal([2, 4, 6, 8]);
+    for (const line of intervals) {
+      expect(line).to.include.keys(
+        "epoch",
+        "loss",
+        "teacherEntropy",
+        "klDivergence",
+        "studentSpread",
+        "gradientNorm",
+        "lr",
+      );
+      for (const value of Object.values(line)) expect(Number.isFinite(value)).to.equal(true);
+    }
+    const epochs = lines.filter(({ type }) => type === "epoch");
+    expect(epochs.map(({ step }) => step)).to.deep.equal([5, 8]); // 40 images make 5 steps of 8
+    expect(epochs[0]!["knn"]).to.include.keys("k", "top1", "top5");
+  });
+
+  it("stops on a loss that is not finite, and names where it came from", async () => {
+    const out = await folder();
+    const error = await run(out, { lr: 1e38, clipGrad: 0 }).catch((e: unknown) => e);
+    expect(error).to.be.an("error");
+    expect((error as Error).message).to.match(
+      /train: loss is (NaN|-?Infinity) at step \d+; the first tensor that is not finite is .+Lower --lr/,
+    );
+  });
+
+  it("refuses to resume a run that is longer than asked for", async () => {
+    const out = await folder();
+    await run(out);
+    const error = await run(out, { steps: 4 }, { resume: true }).catch((e: unknown) => e);
+    expect((error as Error).message).to.match(/8 steps are done, more than the run's 4/);
+  });
+});
