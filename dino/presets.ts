@@ -38,15 +38,16 @@ const digits = {
   solarizeGlobal2: 0,
   mean: [0.064, 0.064, 0.064], // of the built-in images, as is std
   std: [0.2255, 0.2255, 0.2255],
-  steps: 600,
-  batch: 64,
-  lr: 0.004, // 0.001 for a batch of 64
+  steps: 450,
+  batch: 32,
+  lr: 0.008, // 0.001 for a batch of 32
   minLr: 1e-5,
-  warmupEpochs: 0.48, // 60 steps
+  warmupEpochs: 0.12, // 30 steps
   freezeLastLayer: 0,
   momentumTeacher: 0.98,
-  teacherTemp: 0.03,
-  warmupTeacherTemp: 0.03,
+  momentumTeacherEnd: 0.985, // a teacher that stands still at 1 stops learning too soon in so short a run
+  teacherTemp: 0.02,
+  warmupTeacherTemp: 0.02,
 } as const satisfies PartialConfig;
 
 /**
