@@ -256,9 +256,7 @@ function encode(pass: GPUComputePassEncoder, { pipeline, bindGroup, dispatch }: 
 /** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */
 async function profile(device: Device, rows: readonly Row[]): Promise<KernelTime[]> {
   const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // which makes them up
-  const times = timestamps
-    ? await timeOnDevice(device, rows)
-    : await timeOnHost(device, rows);
+  const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
   const kernels = new Map<string, { calls: number; ms: number }>();
   rows.forEach(({ dispatch }, i) => {
     const { file } = dispatch.kernel;
