@@ -53,7 +53,7 @@ export function batchNorm(
   const { rows, cols } = axes("batchNorm x", x, "rows", "cols");
   if (rows < 2) throw new Error("batchNorm: one row has no variance; use a larger batch or the running statistics");
   const mean = scale(sumLeading(stopGradient(x), [cols]), 1 / rows);
-  const parts = rowParts(rows);
+  const parts = rowParts(rows, cols);
   const squares = transient([parts, cols]);
   deviations({ x, mean, out: squares }, { ROWS: rows, COLS: cols, PARTS: parts }, columnGrid(parts, cols));
   const variance = scale(sumLeading(squares, [cols]), 1 / rows);
@@ -89,7 +89,7 @@ function normalize(x: Tensor, gain: Tensor, bias: Tensor, { mean, variance, epsi
   const elements = elementGrid(sizeOf(x.shape));
   forward({ x, gain, bias, mean, variance, y }, { COLS: cols, EPSILON: epsilon }, elements);
   return differentiable(y, [x, gain, bias], (dy) => {
-    const parts = rowParts(rows);
+    const parts = rowParts(rows, cols);
     const [gains, biases] = [transient([parts, cols]), transient([parts, cols])];
     parametersBackward(
       { x, mean, variance, dy, dGain: gains, dBias: biases },

@@ -33,7 +33,7 @@ export function layernorm(x: Tensor, gain: Tensor, bias: Tensor, epsilon = 1e-6)
   return differentiable(y, [x, gain, bias], (dy) => {
     const dx = transient(x.shape);
     backward({ x, gain, statistics, dy, dx }, { ROWS: rows, COLS: cols }, grid(rows));
-    const parts = rowParts(rows);
+    const parts = rowParts(rows, cols);
     const dGain = transient([parts, cols]);
     const dBias = transient([parts, cols]);
     const blocks = grid(parts * Math.ceil(cols / 64));

@@ -1,5 +1,5 @@
 import { elementGrid, grid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
+import { differentiable, recording, transient } from "../recording.js";
 import { formatShape, sameShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
 import { scale } from "./mul.js";
 
@@ -7,15 +7,20 @@ const columns = kernel("sum-rows", { reads: ["x"], writes: ["out"], constants: [
 const elements = kernel("sum", { reads: ["x"], writes: ["out"], constants: [] });
 const repeating = kernel("repeat", { reads: ["x"], writes: ["out"], constants: [] });
 
-/** Into how many runs of rows a sum over rows is cut, so that there is work for many threads. */
-export function rowParts(rows: number): number {
-  return rows <= 32 ? 1 : Math.ceil(Math.sqrt(rows));
+/**
+ * Into how many runs of rows a sum over the rows of [rows, cols] is cut: on a GPU, so that there is work for many threads; on
+ * a CPU seldom, since adding up the runs takes another dispatch.
+ */
+export function rowParts(rows: number, cols: number): number {
+  const { adapterKind } = recording("rowParts").device;
+  if (rows <= 32) return 1;
+  return adapterKind === "gpu" ? Math.ceil(Math.sqrt(rows)) : Math.min(rows, Math.ceil((rows * cols) / 2 ** 17));
 }
 
 /** Column sums: [rows, cols] -> [1, cols], in fixed order: runs of rows first, then the runs. */
 function sumRows(x: Tensor, rows: number, cols: number): Tensor {
   if (cols === 1) return sum(x);
-  const parts = rowParts(rows);
+  const parts = rowParts(rows, cols);
   const out = transient([parts, cols]);
   columns({ x, out }, { ROWS: rows, COLS: cols, PARTS: parts }, grid(parts * Math.ceil(cols / 64)));
   return parts === 1 ? out : sumRows(out, parts, cols);
