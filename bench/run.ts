@@ -136,7 +136,7 @@ async function measureStep(
 /** JavaScript's part of a step: what replaying costs where nothing is computed. */
 async function measureHost(effort: Effort): Promise<Measured> {
   using nothing = await openDevice({ prefer: "null" });
-  using step = await recordStep(nothing, { batch: 1, globalSize: 32, localSize: 16, dim: 48, prototypes: 256 });
+  using step = await recordStep(nothing, { batch: 1, globalSize: 32, localSize: 16, dim: 64, prototypes: 256 });
   const { program } = step;
   const summary = summarise(await repeat(effort, () => untilDone(nothing, program)));
   const shape = `${program.dispatches} dispatches`;
