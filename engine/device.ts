@@ -1,10 +1,17 @@
 /** What stands behind an adapter. Kernels choose their variants by it; "software" is a driver on the CPU that has no other name here. */
 export type AdapterKind = "gpu" | "lavapipe" | "swiftshader" | "software" | "null";
 
+/**
+ * For whom kernels are made where two files do one thing: "cpu" for drivers that run on the CPU, where a vector of threads works
+ * alone and shared memory and barriers cost; "gpu" for thousands of threads that share tiles.
+ */
+export type KernelSet = "cpu" | "gpu";
+
 /** An opened GPU device, its abilities and the shader texts of the engine. */
 export interface Device extends Disposable {
   readonly gpu: GPUDevice;
   readonly adapterKind: AdapterKind;
+  readonly kernels: KernelSet;
   /** For people: what the driver calls itself. */
   readonly name: string;
   readonly limits: GPUSupportedLimits;
@@ -20,6 +27,8 @@ export interface Device extends Disposable {
 
 export interface DeviceOptions {
   readonly shaders: (name: string) => string;
+  /** Instead of what suits the adapter: every set is right on every adapter, the other one is only slower. */
+  readonly kernels?: KernelSet;
 }
 
 /** Asked for at the most that the adapter offers; all others stay at WebGPU's defaults. */
@@ -42,8 +51,9 @@ const FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experi
  * Opens an adapter at its own limits and with the features the engine can use; an adapter opens once.
  * Throws what the adapter refuses. Knows nothing of Node, so that a browser runs it too.
  */
-export async function createDevice(adapter: GPUAdapter, { shaders }: DeviceOptions): Promise<Device> {
+export async function createDevice(adapter: GPUAdapter, { shaders, kernels }: DeviceOptions): Promise<Device> {
   const { info } = adapter;
+  const kind = adapterKind(info);
   const name = adapterName(info);
   const features = FEATURES.filter((feature) => adapter.features.has(feature));
   const gpu = await adapter
@@ -68,7 +78,8 @@ export async function createDevice(adapter: GPUAdapter, { shaders }: DeviceOptio
 
   return {
     gpu,
-    adapterKind: adapterKind(info),
+    adapterKind: kind,
+    kernels: kernels ?? (kind === "gpu" || kind === "null" ? "gpu" : "cpu"),
     name,
     limits: gpu.limits,
     features: new Set(gpu.features),

@@ -199,8 +199,8 @@ export function pipelineOf(
  * Threads that share a row in kernels with `override LANES`: a GPU wants some subgroups of them, an adapter on the CPU one
  * vector, which needs no switching between threads at barriers (8 lanes beat 64 by 8x, bench rows "softmax", "layernorm").
  */
-function rowLanes({ adapterKind }: Device): number {
-  return adapterKind === "gpu" ? 64 : 8;
+function rowLanes({ kernels }: Device): number {
+  return kernels === "gpu" ? 64 : 8;
 }
 
 async function specialise(

@@ -1,17 +1,19 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { chooseAdapter, type Preference } from "./adapter.js";
-import { createDevice, type Device } from "./device.js";
+import { createDevice, type Device, type KernelSet } from "./device.js";
 
 export { type AdapterChoice, chooseAdapter, type Preference } from "./adapter.js";
-export type { AdapterKind } from "./device.js";
+export type { AdapterKind, KernelSet } from "./device.js";
 
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for
- * another one. Dispose of it to free its memory; a process that forgets still ends.
+ * another one, `kernels` for kernels that are made for another kind. Dispose of it to free its memory; a process that forgets still ends.
  */
-export async function openDevice(options: { readonly prefer?: Preference } = {}): Promise<Device> {
+export async function openDevice(
+  options: { readonly prefer?: Preference; readonly kernels?: KernelSet } = {},
+): Promise<Device> {
   const { adapter } = await chooseAdapter(options);
-  return createDevice(adapter, { shaders: readShader });
+  return createDevice(adapter, { shaders: readShader, ...options });
 }
 
 const SHADERS = new URL("../shaders/", import.meta.url);

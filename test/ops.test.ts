@@ -188,6 +188,30 @@ const rows: readonly OpRow[] = [
       [2, 3],
     ],
   },
+  {
+    op: "matmul, k in parts on a GPU",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [70, 1030],
+      [1030, 9],
+    ],
+  },
+  {
+    op: "linear, k in parts on a GPU",
+    gpu: (x, w, b) => gpu.linear(x, w, b),
+    ref: reference.linear,
+    inputs: [[5, 600], [3, 600], [3]],
+  },
+  {
+    op: "matmul, many large tiles",
+    gpu: (a, b) => gpu.matmul(a, b, { b: true }),
+    ref: reference.matmul({ b: true }),
+    inputs: [
+      [8200, 3],
+      [130, 3],
+    ],
+  },
   { op: "linear", gpu: (x, w, b) => gpu.linear(x, w, b), ref: reference.linear, inputs: [[2, 3, 10], [6, 10], [6]] },
   {
     op: "linear without bias",
@@ -315,6 +339,8 @@ const rows: readonly OpRow[] = [
   },
 ];
 
-describe("operations agree with their float64 references", () => {
-  for (const row of rows) it(row.op, () => checkOp(row));
-});
+for (const kernels of ["cpu", "gpu"] as const) {
+  describe(`operations agree with their float64 references, kernels made for a ${kernels.toUpperCase()}`, () => {
+    for (const row of rows) it(row.op, () => checkOp(row, kernels));
+  });
+}

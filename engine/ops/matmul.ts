@@ -1,12 +1,14 @@
 import { type Grid, kernel } from "../kernel.js";
-import { constant, differentiable, reshape, transient } from "../recording.js";
-import { axes, formatShape, type Tensor } from "../tensor.js";
+import { constant, differentiable, recording, reshape, transient } from "../recording.js";
+import { axes, formatShape, type Shape, type Tensor } from "../tensor.js";
 import { sumLeading } from "./sum.js";
 
-const product = kernel("matmul", { reads: ["a", "b", "bias", "sizes"], writes: ["c"], constants: ["BIAS"] });
+const reads = ["a", "b", "bias", "sizes"] as const;
+const inVectors = kernel("matmul", { reads, writes: ["c"], constants: ["BIAS"] });
+const inTiles = kernel("matmul-tiled", { reads, writes: ["c"], constants: ["BIAS", "SIDE"] });
 
 /** Rows and columns that a workgroup of `matmul.wgsl` makes. */
-const TILE = { rows: 8, cols: 64 };
+const VECTORS = { rows: 8, cols: 64 };
 
 export interface Transposed {
   /** a is stored [..., K, M]. */
@@ -51,18 +53,67 @@ function multiply(what: string, a: Tensor, b: Tensor, transposed: Transposed, bi
   }
   if (bias && bias.shape[0] !== n) throw new Error(`${what} bias: expected [${n}], got ${formatShape(bias.shape)}`);
 
-  const c = transient(batched ? [batch, m, n] : [m, n]);
+  const shape = batched ? [batch, m, n] : [m, n];
   const aStrides = transposed.a ? [1, m, m * k] : [k, 1, m * k];
   const bStrides = transposed.b ? [1, k, k * n] : [n, 1, k * n];
-  const sizes = constant([9], [m, n, k, ...aStrides, ...bStrides], { dtype: "u32", label: "matmul sizes" });
-  const groups: Grid = [Math.ceil(n / TILE.cols), Math.ceil(m / TILE.rows), batch];
-  product({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0 }, groups); // without a bias any tensor, unread
+  const strided: Product = { a, b, bias, batch, m, n, k, strides: [...aStrides, ...bStrides] };
+  const c = recording(what).device.kernels === "gpu" ? tiled(strided, shape) : vectors(strided, shape);
 
   return differentiable(c, bias ? [a, b, bias] : [a, b], (dc) => [
     transposed.a ? matmul(b, dc, { a: transposed.b ?? false, b: true }) : matmul(dc, b, { b: !transposed.b }),
     transposed.b ? matmul(dc, a, { a: true, b: transposed.a ?? false }) : matmul(a, dc, { a: !transposed.a }),
     bias && sumLeading(dc, bias.shape),
   ]);
+}
+
+interface Product {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Of a along rows, k and batch, of b along k, columns and batch. */
+  readonly strides: readonly number[];
+}
+
+function vectors({ a, b, bias, batch, m, n, k, strides }: Product, shape: Shape): Tensor {
+  const c = transient(shape);
+  const sizes = constant([9], [m, n, k, ...strides], { dtype: "u32", label: "matmul sizes" });
+  const groups: Grid = [Math.ceil(n / VECTORS.cols), Math.ceil(m / VECTORS.rows), batch];
+  inVectors({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0 }, groups); // without a bias any tensor, unread
+  return c;
+}
+
+function tiled({ a, b, bias, batch, m, n, k, strides }: Product, shape: Shape): Tensor {
+  const { side, splits, perSplit } = tiling({ batch, m, n, k });
+  const c = transient(splits === 1 ? shape : [splits, ...shape]);
+  const sizes = constant([11], [m, n, k, ...strides, splits, perSplit], { dtype: "u32", label: "matmul sizes" });
+  const groups: Grid = [Math.ceil(n / (8 * side)), Math.ceil(m / (8 * side)), batch * splits];
+  inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0, SIDE: side }, groups);
+  return splits === 1 ? c : sumLeading(c, shape);
+}
+
+/** Workgroups that keep a large GPU busy. */
+const ENOUGH_GROUPS = 128;
+/** The least that a workgroup sums of k, so that adding the parts up costs little beside it. */
+const LEAST_SPLIT = 256;
+
+/**
+ * How `matmul-tiled.wgsl` divides its work: tiles of 128 x 128, of 64 x 64 where the large ones would be too few; where those are
+ * too few as well, and there is no batch, as in the gradients of weights, k is cut into parts.
+ */
+export function tiling({ batch, m, n, k }: Pick<Product, "batch" | "m" | "n" | "k">): {
+  readonly side: 8 | 16;
+  readonly splits: number;
+  readonly perSplit: number;
+} {
+  const tiles = (side: number) => batch * Math.ceil(m / (8 * side)) * Math.ceil(n / (8 * side));
+  if (tiles(16) >= ENOUGH_GROUPS) return { side: 16, splits: 1, perSplit: k };
+  const wanted = batch > 1 ? 1 : Math.min(Math.ceil(ENOUGH_GROUPS / tiles(8)), Math.floor(k / LEAST_SPLIT));
+  const perSplit = Math.ceil(k / Math.max(1, wanted));
+  return { side: 8, splits: Math.ceil(k / perSplit), perSplit };
 }
 
 function axes2(what: string, x: Tensor, batched: 0 | 1): [number, number] {

@@ -12,9 +12,9 @@ const repeating = kernel("repeat", { reads: ["x"], writes: ["out"], constants: [
  * a CPU seldom, since adding up the runs takes another dispatch.
  */
 export function rowParts(rows: number, cols: number): number {
-  const { adapterKind } = recording("rowParts").device;
+  const { kernels } = recording("rowParts").device;
   if (rows <= 32) return 1;
-  return adapterKind === "gpu" ? Math.ceil(Math.sqrt(rows)) : Math.min(rows, Math.ceil((rows * cols) / 2 ** 17));
+  return kernels === "gpu" ? Math.ceil(Math.sqrt(rows)) : Math.min(rows, Math.ceil((rows * cols) / 2 ** 17));
 }
 
 /** Column sums: [rows, cols] -> [1, cols], in fixed order: runs of rows first, then the runs. */
