@@ -1,5 +1,5 @@
-import { elementGrid, grid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
+import { elementGrid, type Grid, grid, kernel } from "../kernel.js";
+import { constant, differentiable, recording, transient } from "../recording.js";
 import { axes, sizeOf, type Tensor } from "../tensor.js";
 
 const constants = ["TOKENS", "HEADS", "HEAD_DIM", "SCALE"] as const;
@@ -16,6 +16,18 @@ const keysBackward = kernel("attention-backward-keys", {
   updates: ["dQkv"],
   constants,
 });
+const tiled = kernel("attention-tiled", { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] });
+const deltas = kernel("attention-delta", {
+  reads: ["out", "dOut"],
+  writes: ["delta"],
+  constants: ["TOKENS", "HEADS", "HEAD_DIM"],
+});
+const tiledBackward = kernel("attention-tiled-backward", {
+  reads: ["qkv", "sizes", "dOut", "lse", "delta"],
+  writes: [],
+  updates: ["dQkv"],
+  constants: ["PART"],
+});
 const probabilities = kernel("attention-probabilities", {
   reads: ["qkv", "lse"],
   writes: ["probabilities"],
@@ -25,8 +37,11 @@ const probabilities = kernel("attention-probabilities", {
 /** The largest head that is checked against the reference. */
 const MAX_HEAD_DIM = 128;
 
-/** Queries or keys that a workgroup takes. */
+/** Queries or keys that a workgroup takes: of the kernels for a CPU, and of the tiled ones. */
 const TOKENS_PER_GROUP = 24;
+const TILE = 64;
+/** The largest head that the tiled kernels hold in registers. */
+const MAX_TILED_HEAD_DIM = 64;
 
 /**
  * Multi-head self-attention, softmax(q kᵀ / sqrt(headDim)) v, without the [tokens, tokens] matrix in memory:
@@ -34,29 +49,55 @@ const TOKENS_PER_GROUP = 24;
  * Vaswani et al. 2017, eq. 1 (https://arxiv.org/abs/1706.03762). Throws where heads do not divide dim or headDim exceeds 128.
  */
 export function attention(qkv: Tensor, heads: number): Tensor {
-  const { batch, tokens, dim, sizes } = measure(qkv, heads);
-  const groups = grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP));
-  const out = transient([batch, tokens, dim]);
-  const lse = transient([batch, heads, tokens]);
-  forward({ qkv, out, lse }, sizes, groups);
+  const { out, lse, sizes } = attend(qkv, heads);
   return differentiable(out, [qkv], (dOut) => {
     const delta = transient(lse.shape);
     const dQkv = transient(qkv.shape);
-    queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
-    keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
+    if (inTiles(sizes)) {
+      deltas({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
+      const tensors = { qkv, sizes: asTensor(sizes), dOut, lse, delta, dQkv };
+      for (const PART of [0, 1, 2]) tiledBackward(tensors, { PART }, groups(lse, TILE));
+    } else {
+      queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups(lse, TOKENS_PER_GROUP));
+      keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups(lse, TOKENS_PER_GROUP));
+    }
     return [dQkv];
   });
 }
 
 /** The attention matrix itself, to look at: qkv [batch, tokens, 3 * dim] -> [batch, heads, tokens, tokens]; not differentiable. */
 export function attentionProbabilities(qkv: Tensor, heads: number): Tensor {
+  const { lse, sizes } = attend(qkv, heads);
+  const found = transient([...lse.shape, sizes.TOKENS]);
+  probabilities({ qkv, lse, probabilities: found }, sizes, elementGrid(sizeOf(found.shape)));
+  return found;
+}
+
+type Sizes = Readonly<Record<(typeof constants)[number], number>>;
+
+/** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv. */
+function attend(qkv: Tensor, heads: number) {
   const { batch, tokens, dim, sizes } = measure(qkv, heads);
   const out = transient([batch, tokens, dim]);
   const lse = transient([batch, heads, tokens]);
-  forward({ qkv, out, lse }, sizes, grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP)));
-  const found = transient([batch, heads, tokens, tokens]);
-  probabilities({ qkv, lse, probabilities: found }, sizes, elementGrid(sizeOf(found.shape)));
-  return found;
+  if (inTiles(sizes)) tiled({ qkv, sizes: asTensor(sizes), out, lse }, {}, groups(lse, TILE));
+  else forward({ qkv, out, lse }, sizes, groups(lse, TOKENS_PER_GROUP));
+  return { out, lse, sizes };
+}
+
+function asTensor({ TOKENS, HEADS, HEAD_DIM }: Sizes): Tensor {
+  return constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
+}
+
+/** Whether the tiled kernels take it. */
+function inTiles({ HEAD_DIM }: Sizes): boolean {
+  return recording("attention").device.kernels === "gpu" && HEAD_DIM <= MAX_TILED_HEAD_DIM;
+}
+
+/** One workgroup for so many tokens of a head. */
+function groups({ shape }: Tensor, tokens: number): Grid {
+  const [batch, heads, all] = shape as readonly [number, number, number];
+  return grid(batch * heads * Math.ceil(all / tokens));
 }
 
 function measure(qkv: Tensor, heads: number) {
