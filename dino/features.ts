@@ -221,7 +221,7 @@ export async function inspect(
   using program = await record(device, () => {
     const encoded = encode(shape, params, pixels); // [1, tokens, dim]
     const patches = slice(encoded, 1, 1, tokens - 1); // [1, patches, dim]
-    return { cls: clsOf(encoded), patches, attention: lastAttention(shape, params, pixels) };
+    return { cls: clsOf(encoded), patches, attention: lastAttention(shape, params, pixels, 1) };
   });
   const sights: Sight[] = [];
   for (const image of images) {

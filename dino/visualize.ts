@@ -1,18 +1,18 @@
 /** Self-attention of the cls token, as the official visualisation script reads it. */
 
 /**
- * What the cls token attends to: attention of one image [heads, tokens, tokens] -> [heads, patches], patches = tokens - 1.
- * Throws unless the sizes fit.
+ * What the cls token attends to: attention of one image [heads, queries, tokens], the cls token's first, -> [heads, patches],
+ * patches = tokens - 1. Throws unless the sizes fit.
  */
 export function clsAttention(attention: Float32Array, heads: number, tokens: number): Float32Array {
-  if (attention.length !== heads * tokens * tokens) {
-    const expected = `[${heads}, ${tokens}, ${tokens}]`;
-    throw new Error(`clsAttention: expected ${expected}, ${heads * tokens * tokens} values, got ${attention.length}`);
+  const perHead = attention.length / heads;
+  if (!(perHead >= tokens && perHead % tokens === 0)) {
+    throw new Error(`clsAttention: expected [${heads}, queries, ${tokens}], got ${attention.length} values`);
   }
   const patches = tokens - 1;
   const row = new Float32Array(heads * patches);
   for (let head = 0; head < heads; head++) {
-    const from = head * tokens * tokens + 1;
+    const from = head * perHead + 1;
     row.set(attention.subarray(from, from + patches), head * patches);
   }
   return row;

@@ -129,13 +129,16 @@ export function clsOf(tokens: Tensor): Tensor {
   return reshape(slice(tokens, 1, 0, 1), [batch, dim]);
 }
 
-/** Attention of the last block, to look at: images -> [batch, heads, 1 + patches, 1 + patches]. */
-export function lastAttention(config: VitConfig, params: Lookup, images: Tensor): Tensor {
+/**
+ * Attention of the last block, to look at: images -> [batch, heads, queries, 1 + patches] of the first `queries` tokens, the CLS
+ * token being the very first; of all if left out.
+ */
+export function lastAttention(config: VitConfig, params: Lookup, images: Tensor, queries?: number): Tensor {
   let x = prepareTokens(config, params, images);
   for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x, 0);
   const last = scope(params, `blocks.${config.depth - 1}.`);
   const y = norm(scope(last, "norm1."), x);
-  return attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads);
+  return attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads, queries);
 }
 
 /** Outputs of the last `n` blocks, each after the final norm, the earliest first: images -> n times [batch, 1 + patches, dim]. */

@@ -184,7 +184,11 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     use();
     const encoder = device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const row of rows) encode(pass, row);
+    let pipeline: GPUComputePipeline | undefined;
+    for (const row of rows) {
+      encode(pass, row, pipeline);
+      ({ pipeline } = row);
+    }
     pass.end();
     device.gpu.queue.submit([encoder.finish()]);
     queued.push(device.gpu.queue.onSubmittedWorkDone());
@@ -247,10 +251,17 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
   };
 }
 
-function encode(pass: GPUComputePassEncoder, { pipeline, bindGroup, dispatch }: Row): void {
-  pass.setPipeline(pipeline);
+/** Notes a row in a pass where `current` is the pipeline already; each call into the driver costs the host a microsecond. */
+function encode(
+  pass: GPUComputePassEncoder,
+  { pipeline, bindGroup, dispatch }: Row,
+  current?: GPUComputePipeline,
+): void {
+  if (pipeline !== current) pass.setPipeline(pipeline);
   pass.setBindGroup(0, bindGroup);
-  pass.dispatchWorkgroups(...dispatch.grid);
+  const [x, y, z] = dispatch.grid;
+  if (y === 1 && z === 1) pass.dispatchWorkgroups(x);
+  else pass.dispatchWorkgroups(x, y, z);
 }
 
 /** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */

@@ -31,7 +31,7 @@ const tiledBackward = kernel("attention-tiled-backward", {
 const probabilities = kernel("attention-probabilities", {
   reads: ["qkv", "lse"],
   writes: ["probabilities"],
-  constants,
+  constants: [...constants, "QUERIES"],
 });
 
 /** The largest head that is checked against the reference. */
@@ -65,11 +65,18 @@ export function attention(qkv: Tensor, heads: number): Tensor {
   });
 }
 
-/** The attention matrix itself, to look at: qkv [batch, tokens, 3 * dim] -> [batch, heads, tokens, tokens]; not differentiable. */
-export function attentionProbabilities(qkv: Tensor, heads: number): Tensor {
+/**
+ * The attention matrix itself, to look at: qkv [batch, tokens, 3 * dim] -> [batch, heads, queries, tokens] of the first
+ * `queries` tokens, all if left out; not differentiable.
+ */
+export function attentionProbabilities(qkv: Tensor, heads: number, queries?: number): Tensor {
   const { lse, sizes } = attend(qkv, heads);
-  const found = transient([...lse.shape, sizes.TOKENS]);
-  probabilities({ qkv, lse, probabilities: found }, sizes, elementGrid(sizeOf(found.shape)));
+  const [batch, , tokens] = lse.shape as readonly [number, number, number];
+  const QUERIES = queries ?? tokens;
+  if (!(Number.isInteger(QUERIES) && QUERIES >= 1 && QUERIES <= tokens))
+    throw new Error(`attentionProbabilities queries: expected 1 to ${tokens}, got ${QUERIES}`);
+  const found = transient([batch, heads, QUERIES, tokens]);
+  probabilities({ qkv, lse, probabilities: found }, { ...sizes, QUERIES }, elementGrid(sizeOf(found.shape)));
   return found;
 }
 

@@ -28,7 +28,12 @@ export function matmul(a: Tensor, b: Tensor, transposed: Transposed = {}): Tenso
 /** Linear layer y = x Wᵀ + bias: x [..., in], weight [out, in], bias [out] -> [..., out]. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   const { rows, cols } = axes("linear x", x, "...rows", "cols");
-  const { out } = axes("linear weight", weight, "out", "in");
+  const { out, in: inner } = axes("linear weight", weight, "out", "in");
+  if (inner !== cols) {
+    throw new Error(
+      `linear: expected x [..., ${inner}] for a weight ${formatShape(weight.shape)}, got ${formatShape(x.shape)}`,
+    );
+  }
   if (bias) axes("linear bias", bias, "out");
   const y = multiply("linear", reshape(x, [rows, cols]), weight, { b: true }, bias);
   return reshape(y, [...x.shape.slice(0, -1), out]);

@@ -70,6 +70,22 @@ describe("golden vit", () => {
     });
   }
 
+  for (const name of Object.keys(inputs)) {
+    it(`${name}: attention of the first tokens alone`, async () => {
+      using x = await stored(`${name}.x`);
+      const QUERIES = 2;
+      const { found } = await evaluate(await testDevice(), () => ({
+        found: lastAttention(config, params.get, x, QUERIES),
+      }));
+      const [batch, heads, tokens] = io.shape(`${name}.attn_last`) as [number, number, number];
+      const all = io.f32(`${name}.attn_last`);
+      const expected = Array.from({ length: batch * heads }, (_, i) =>
+        Array.from(all.subarray(i * tokens ** 2, i * tokens ** 2 + QUERIES * tokens)),
+      ).flat();
+      expect(relmax(found, Float32Array.from(expected))).to.be.below(2e-5);
+    });
+  }
+
   for (const [name, expectedLoss] of Object.entries(loss)) {
     it(`${name}: gradients of the fixed loss`, async () => {
       using x = await stored(`${name}.x`);
