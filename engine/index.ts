@@ -16,7 +16,8 @@ export {
 } from "./optimizer.js";
 export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
 export { evaluate, type KernelTime, type NonFinite, type Program, record } from "./program.js";
-export { constant, reshape, stopGradient } from "./recording.js";
+export { elementGrid, grid, type Grid, kernel } from "./kernel.js";
+export { constant, differentiable, reshape, stopGradient, transient } from "./recording.js";
 export { type Shape, sizeOf, type Tensor } from "./tensor.js";
 export { encodeSafetensors, parseSafetensors, safetensorsMetadata, type SafeTensor } from "./safetensors.js";
 

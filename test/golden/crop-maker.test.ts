@@ -1,0 +1,136 @@
+import { expect } from "chai";
+import type { CropParameters, Jitter } from "../../dino/augment.js";
+import { createCropMaker, packPixels } from "../../dino/crop-maker.js";
+import type { Box, Image } from "../../dino/pixels.js";
+import { download, input } from "../../engine/index.js";
+import { testDevice } from "../device.js";
+import { golden } from "./golden.js";
+
+type Operation = { readonly out: string } & (
+  | ({ readonly op: "resized_crop_bicubic"; readonly size: number } & Box)
+  | { readonly op: "hflip" | "grayscale" }
+  | { readonly op: Jitter["adjust"]; readonly factor: number }
+  | { readonly op: "gaussian_blur"; readonly radius: number }
+  | { readonly op: "solarize"; readonly threshold: number }
+  | {
+      readonly op: "chain";
+      readonly box: readonly [number, number, number, number, number];
+      readonly flip: boolean;
+      readonly jitter: readonly (readonly [Jitter["adjust"], number])[];
+      readonly gray: boolean;
+      readonly blur: number | null;
+      readonly sol: number | null;
+    }
+  | { readonly op: "normalize" | "eval" | "resize_bilinear" }
+);
+
+/** Greatest and mean deviation in levels of 255 from Pillow: what the golden files suggest for pipelines of float numbers. */
+const TOLERANCE = {
+  resize: { most: 3, mean: 0.4 },
+  colour: { most: 1.5, mean: 0.55 },
+  hue: { most: Infinity, mean: 1.2 },
+  blur: { most: Infinity, mean: 1 },
+  /** Contrast and hue after a resize differ where that does, blur with everything. */
+  chain: { most: Infinity, mean: 1.5 },
+  exact: { most: 0, mean: 0 },
+} as const;
+
+const cases = golden.json<{ readonly image: string; readonly ops: readonly Operation[] }>("augment");
+const stored = golden.tensors("augment");
+const [rows, cols] = stored.shape(cases.image) as [number, number, number];
+const image: Image = { rows, cols, pixels: stored.u8(cases.image) };
+
+const asItIs: CropParameters = {
+  box: { top: 0, left: 0, height: rows, width: cols },
+  size: { rows, cols },
+  flip: false,
+  jitter: [],
+  grayscale: false,
+  blurRadius: null,
+  solarizeThreshold: null,
+};
+
+/** The operation as a crop, the output it is compared with and how far it may be off; undefined for what is no crop. */
+function asCrop(
+  each: Operation,
+): { readonly crop: CropParameters; readonly out: string; readonly within: keyof typeof TOLERANCE } | undefined {
+  const { out } = each;
+  switch (each.op) {
+    case "resized_crop_bicubic": {
+      const { top, left, height, width, size } = each;
+      const crop = { ...asItIs, box: { top, left, height, width }, size: { rows: size, cols: size } };
+      return { crop, out, within: "resize" };
+    }
+    case "hflip":
+      return { crop: { ...asItIs, flip: true }, out, within: "exact" };
+    case "grayscale":
+      return { crop: { ...asItIs, grayscale: true }, out, within: "exact" };
+    case "brightness":
+    case "contrast":
+    case "saturation":
+    case "hue": {
+      const crop = { ...asItIs, jitter: [{ adjust: each.op, factor: each.factor }] };
+      return { crop, out, within: each.op === "hue" ? "hue" : "colour" };
+    }
+    case "gaussian_blur":
+      return { crop: { ...asItIs, blurRadius: each.radius }, out, within: "blur" };
+    case "solarize":
+      return { crop: { ...asItIs, solarizeThreshold: each.threshold }, out, within: "exact" };
+    case "chain": {
+      const [top, left, height, width, size] = each.box;
+      const crop = {
+        box: { top, left, height, width },
+        size: { rows: size, cols: size },
+        flip: each.flip,
+        jitter: each.jitter.map(([adjust, factor]) => ({ adjust, factor })),
+        grayscale: each.gray,
+        blurRadius: each.blur,
+        solarizeThreshold: each.sol,
+      };
+      return { crop, out: out.replace("normalized", "u8"), within: "chain" };
+    }
+    case "normalize":
+    case "eval":
+    case "resize_bilinear":
+      return undefined;
+    default:
+      return each satisfies never;
+  }
+}
+
+describe("golden: crops made on the device", () => {
+  for (const each of cases.ops) {
+    const compared = asCrop(each);
+    if (!compared) continue;
+    const { crop, out, within } = compared;
+    it(`${out} (${each.op})`, async () => {
+      // the picture lies in the second of two slots, with pixels to spare, and its crop in the second of two places
+      const pixelsPerPicture = rows * cols + 5;
+      const device = await testDevice();
+      using levels = input(device, [2, 3, crop.size.rows, crop.size.cols]);
+      using maker = await createCropMaker(device, {
+        ...{ pictures: 2, pixelsPerPicture, groups: [{ crops: 1, out: levels }] },
+        ...{ mean: [0, 0, 0], std: [1 / 255, 1 / 255, 1 / 255] },
+      });
+      const pixels = new Uint32Array(2 * pixelsPerPicture);
+      packPixels(image, pixels, pixelsPerPicture);
+      const black = { ...asItIs, size: crop.size };
+      maker.write(pixels, [
+        { cols, crops: [black] },
+        { cols, crops: [crop] },
+      ]);
+      await maker.run();
+      const all = await download(levels);
+      const size = crop.size.rows * crop.size.cols;
+      const expected = stored.u8(out);
+      const off = Array.from(expected, (level, i) =>
+        Math.abs(level - all[3 * size + (i % 3) * size + Math.floor(i / 3)]!),
+      );
+      const rounding = 1e-3; // of level / 255 * 255
+      expect(Math.max(...off), "greatest deviation").to.be.at.most(TOLERANCE[within].most + rounding);
+      expect(off.reduce((a, b) => a + b) / off.length, "mean deviation").to.be.at.most(
+        TOLERANCE[within].mean + rounding,
+      );
+    });
+  }
+});
