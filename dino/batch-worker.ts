@@ -2,13 +2,16 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { applyCropU8, drawCrops, type AugmentOptions } from "./augment.js";
 import { decodeFrom, isFailure, type DecodeFailure, type ImageSource } from "./images.js";
-import { normalize, normalizeTable } from "./pixels.js";
+import type { CroppedPicture } from "./crop-maker.js";
+import { type Image, normalize, normalizeTable, packPixels, resize } from "./pixels.js";
 
 /** What a worker is started with. */
 export interface WorkerSetup {
   readonly source: ImageSource;
   readonly augment: AugmentOptions;
   readonly seed: number;
+  /** Leaves making the crops to a device: pictures of so many pixels at most are sent instead. */
+  readonly pixelsPerPicture?: number;
 }
 
 /** Images to make crops of, or the end of work. */
@@ -35,11 +38,14 @@ export interface WorkerCrops {
   readonly id: number;
   /** Of each item in turn: its global crops, then its local ones, each [3, rows, cols]; unset where decoding failed. */
   readonly crops: Float32Array<ArrayBuffer>;
+  /** Of each item in turn, where a device makes the crops: its pixels [pixelsPerPicture], and what to make of them. */
+  readonly pixels: Uint32Array<ArrayBuffer>;
+  readonly pictures: readonly (CroppedPicture | undefined)[];
   readonly failures: readonly { readonly item: number; readonly failure: DecodeFailure }[];
 }
 
 const port = parentPort!;
-const { source, augment, seed } = workerData as WorkerSetup;
+const { source, augment, seed, pixelsPerPicture } = workerData as WorkerSetup;
 const table = normalizeTable(augment);
 const { globalSize, localSize, localCrops } = augment;
 const valuesPerImage = 3 * (2 * globalSize.rows * globalSize.cols + localCrops * localSize.rows * localSize.cols);
@@ -53,7 +59,9 @@ port.on("message", (task: WorkerTask) => {
 });
 
 async function makeCrops({ id, epoch, items }: WorkerTask & { readonly kind: "crops" }): Promise<void> {
-  const crops = new Float32Array(items.length * valuesPerImage);
+  const crops = new Float32Array(pixelsPerPicture === undefined ? items.length * valuesPerImage : 0);
+  const pixels = new Uint32Array(items.length * (pixelsPerPicture ?? 0));
+  const pictures: (CroppedPicture | undefined)[] = items.map(() => undefined);
   const failures: { item: number; failure: DecodeFailure }[] = [];
   for (const [item, { index, name, key }] of items.entries()) {
     if (closed) return;
@@ -62,11 +70,25 @@ async function makeCrops({ id, epoch, items }: WorkerTask & { readonly kind: "cr
       failures.push({ item, failure: image });
       continue;
     }
+    if (pixelsPerPicture !== undefined) {
+      const picture = fit(image, pixelsPerPicture);
+      packPixels(picture, pixels, item * pixelsPerPicture);
+      pictures[item] = { cols: picture.cols, crops: drawCrops(augment, { seed, epoch, index: key }, picture) };
+      continue;
+    }
     let start = item * valuesPerImage;
     for (const parameters of drawCrops(augment, { seed, epoch, index: key }, image)) {
       normalize(applyCropU8(image, parameters), table, crops, start);
       start += 3 * parameters.size.rows * parameters.size.cols;
     }
   }
-  port.postMessage({ id, crops, failures } satisfies WorkerCrops, [crops.buffer]);
+  port.postMessage({ id, crops, pixels, pictures, failures } satisfies WorkerCrops, [crops.buffer, pixels.buffer]);
+}
+
+/** The image itself, or shrunk to so many pixels. */
+function fit(image: Image, pixels: number): Image {
+  const share = Math.sqrt(pixels / (image.rows * image.cols));
+  if (share >= 1) return image;
+  const shrunk = (side: number) => Math.max(1, Math.floor(side * share));
+  return resize(image, { rows: shrunk(image.rows), cols: shrunk(image.cols) });
 }

@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { checkAugmentOptions, type AugmentOptions } from "./augment.js";
 import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
-import type { ImageSet } from "./images.js";
+import type { CroppedPicture } from "./crop-maker.js";
+import type { ImageSet, ImageSource } from "./images.js";
 import { rng } from "./random.js";
 
 export interface BatchOptions {
@@ -20,6 +21,8 @@ export interface BatchOptions {
   readonly threads?: number;
   /** Batches made ahead of the one in use: 2 if left out. */
   readonly prefetch?: number;
+  /** Leaves making the crops to a device: batches hold pictures instead. */
+  readonly onDevice?: boolean;
   /** Where to begin, to resume a run: the first batch if left out. */
   readonly start?: { readonly epoch: number; readonly iteration: number };
 }
@@ -29,10 +32,13 @@ export interface Batch {
   readonly epoch: number;
   /** Within the epoch, from 0. */
   readonly iteration: number;
-  /** [2 * batch, 3, rows, cols], normalised */
+  /** [2 * batch, 3, rows, cols], normalised; empty where a device makes the crops */
   readonly globals: Float32Array<ArrayBuffer>;
-  /** [localCrops * batch, 3, rows, cols], normalised */
+  /** [localCrops * batch, 3, rows, cols], normalised; empty where a device makes the crops */
   readonly locals: Float32Array<ArrayBuffer>;
+  /** Where a device makes the crops: pixels [batch, pixelsPerPicture], packed, and of each picture what to make of it. */
+  readonly pixels: Uint32Array<ArrayBuffer>;
+  readonly pictures: readonly CroppedPicture[];
   /** The image in each place: [batch]. */
   readonly indices: Int32Array<ArrayBuffer>;
   /** How long `next` had to wait for it. */
@@ -42,6 +48,8 @@ export interface Batch {
 /** An endless row of batches, epoch after epoch, that depends on neither threads nor timing. */
 export interface Batches {
   readonly iterationsPerEpoch: number;
+  /** The most pixels of a picture where a device makes the crops; else 0. */
+  readonly pixelsPerPicture: number;
   /**
    * The next batch. Its arrays are used again after the following call. Throws if a worker failed, if no image can be
    * decoded, after `close`, and if the last call has not been answered yet.
@@ -65,6 +73,7 @@ export function openBatches(options: BatchOptions): Batches {
     augment,
     threads = Infinity,
     prefetch = 2,
+    onDevice = false,
     start = { epoch: 0, iteration: 0 },
   } = options;
   const indices = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
@@ -92,7 +101,12 @@ export function openBatches(options: BatchOptions): Batches {
 
   const workers = Math.min(Math.floor(threads), availableParallelism());
   const imagesPerTask = Math.max(1, Math.min(8, Math.ceil(batch / (2 * workers))));
-  const pool = startPool(workers, { source: images.source, augment, seed });
+  const pixelsPerPicture = onDevice ? largestPicture(images.source) : 0;
+  const pool = startPool(workers, {
+    source: onDevice ? shrinking(images.source) : images.source,
+    ...{ augment, seed },
+    ...(onDevice && { pixelsPerPicture }),
+  });
 
   /** The first image from `place` on in the list, round its end, that is not known to be broken. */
   const nextGood = (place: number): number => {
@@ -109,7 +123,7 @@ export function openBatches(options: BatchOptions): Batches {
       const index = indices[place]!;
       return { index, name: images.name(index), key: slot.drawn[positions[i]!]! };
     });
-    const { crops, failures } = await pool.run(slot.epoch, items);
+    const { crops, pixels, pictures, failures } = await pool.run(slot.epoch, items);
     const failed = new Map(failures.map(({ item, failure }) => [item, failure]));
     for (const [item, { index }] of items.entries()) {
       const failure = failed.get(item);
@@ -119,6 +133,12 @@ export function openBatches(options: BatchOptions): Batches {
       }
       const position = positions[item]!;
       slot.indices[position] = index;
+      if (onDevice) {
+        const picture = pixels.subarray(item * pixelsPerPicture, (item + 1) * pixelsPerPicture);
+        slot.pixels.set(picture, position * pixelsPerPicture);
+        slot.pictures[position] = pictures[item]!;
+        continue;
+      }
       let from = item * valuesPerImage;
       for (let crop = 0; crop < 2; crop++, from += globalValues) {
         slot.globals.set(crops.subarray(from, from + globalValues), (crop * batch + position) * globalValues);
@@ -175,8 +195,10 @@ export function openBatches(options: BatchOptions): Batches {
       filled: Promise.resolve(),
       drawn: new Int32Array(batch),
       indices: new Int32Array(batch),
-      globals: new Float32Array(2 * batch * globalValues),
-      locals: new Float32Array(localCrops * batch * localValues),
+      globals: new Float32Array(onDevice ? 0 : 2 * batch * globalValues),
+      locals: new Float32Array(onDevice ? 0 : localCrops * batch * localValues),
+      pixels: new Uint32Array(batch * pixelsPerPicture),
+      pictures: [],
     });
   }
   let inUse: Slot | undefined;
@@ -198,15 +220,15 @@ export function openBatches(options: BatchOptions): Batches {
     } finally {
       isWaiting = false;
     }
-    const { epoch, iteration, globals, locals, indices } = inUse;
-    return { epoch, iteration, globals, locals, indices, waitedMs: performance.now() - asked };
+    const { epoch, iteration, globals, locals, pixels, pictures, indices } = inUse;
+    return { epoch, iteration, globals, locals, pixels, pictures, indices, waitedMs: performance.now() - asked };
   }
 
   const close = (): Promise<void> => {
     broken ??= new Error("batches: closed");
     return pool.close();
   };
-  return { iterationsPerEpoch, next, close, [Symbol.asyncDispose]: close };
+  return { iterationsPerEpoch, pixelsPerPicture, next, close, [Symbol.asyncDispose]: close };
 }
 
 /** A batch in the making, and its memory. */
@@ -219,6 +241,25 @@ interface Slot {
   readonly indices: Int32Array<ArrayBuffer>;
   readonly globals: Float32Array<ArrayBuffer>;
   readonly locals: Float32Array<ArrayBuffer>;
+  readonly pixels: Uint32Array<ArrayBuffer>;
+  readonly pictures: CroppedPicture[];
+}
+
+/** Files are shrunk to this shorter side before a device cuts crops out of them: pictures of up to 16:9 then fit in a slot. */
+const SHORT_SIDE = 384;
+const PIXELS_PER_FILE = 2 ** 18;
+
+function largestPicture(source: ImageSource): number {
+  if (source.kind === "files") return PIXELS_PER_FILE;
+  const { layout } = source;
+  let most = 1;
+  for (let i = 0; i < layout.length; i += 3) most = Math.max(most, layout[i]! * layout[i + 1]!);
+  return Math.min(most, PIXELS_PER_FILE);
+}
+
+function shrinking(source: ImageSource): ImageSource {
+  if (source.kind !== "files") return source;
+  return { ...source, shortSide: Math.min(source.shortSide ?? Infinity, SHORT_SIDE) };
 }
 
 interface Pool {

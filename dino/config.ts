@@ -153,6 +153,12 @@ export const settings = {
     { from: 0, to: 256 },
     { unit: "0 to 256", about: "values from here on are inverted", source: fixed },
   ),
+  cropsOn: choice(["auto", "cpu", "gpu"], "auto", {
+    unit: "where",
+    about:
+      "where crops are made: exactly as Pillow on the CPU, or faster on the GPU; auto is the GPU where it is a real one",
+    source: ours,
+  }),
   mean: triple(
     [0.485, 0.456, 0.406],
     {},

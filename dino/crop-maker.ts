@@ -13,7 +13,7 @@ import {
   transient,
 } from "../engine/index.js";
 import type { CropParameters, Jitter } from "./augment.js";
-import type { Image, Normalization, Size } from "./pixels.js";
+import type { Normalization, Size } from "./pixels.js";
 
 const resizing = kernel("crop-resize", {
   reads: ["pixels", "parameters"],
@@ -58,7 +58,7 @@ export interface CropMakerOptions extends Normalization {
 /** Makes the crops of a batch on the device. Dispose of it to free its memory. */
 export interface CropMaker extends Disposable {
   /**
-   * Brings a batch: each picture's pixels as `packPixels` leaves them, [pictures, pixelsPerPicture], and of each picture its
+   * Brings a batch: each picture's pixels as `packPixels` (pixels.ts) leaves them, [pictures, pixelsPerPicture], and of each picture its
    * columns and what its crops are, those of the first group first. Throws where sizes do not fit.
    */
   write(pixels: Uint32Array, pictures: readonly CroppedPicture[]): void;
@@ -70,13 +70,6 @@ export interface CropMaker extends Disposable {
 export interface CroppedPicture {
   readonly cols: number;
   readonly crops: readonly CropParameters[];
-}
-
-/** [rows, cols, 3] bytes to a word a pixel, red lowest, into `out` from `start` on. */
-export function packPixels({ pixels }: Image, out: Uint32Array, start = 0): void {
-  for (let i = 0, at = start; i < pixels.length; i += 3, at++) {
-    out[at] = pixels[i]! | (pixels[i + 1]! << 8) | (pixels[i + 2]! << 16);
-  }
 }
 
 /**

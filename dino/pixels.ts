@@ -183,6 +183,13 @@ export function solarize(image: Image, threshold: number): void {
   lookUp(image, table);
 }
 
+/** [rows, cols, 3] bytes to a word a pixel, red lowest, into `out` from `start` on. */
+export function packPixels({ pixels }: Image, out: Uint32Array, start = 0): void {
+  for (let i = 0, at = start; i < pixels.length; i += 3, at++) {
+    out[at] = pixels[i]! | (pixels[i + 1]! << 8) | (pixels[i + 2]! << 16);
+  }
+}
+
 /** Per-channel mean and standard deviation of the pixel values divided by 255. */
 export interface Normalization {
   readonly mean: readonly [number, number, number];

@@ -68,7 +68,7 @@ export interface TrainingStep {
 }
 
 /** Global crops of an image: the teacher sees these, the student sees all crops. */
-const GLOBAL_CROPS = 2;
+export const GLOBAL_CROPS = 2;
 
 /**
  * Records the step of DINO, algorithm 1 (https://arxiv.org/abs/2104.14294): teacher on the global crops, student on all,

@@ -2,7 +2,7 @@
 import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Device, download, sizeOf, upload } from "../engine/index.js";
-import { openBatches } from "./batches.js";
+import { type Batches, openBatches } from "./batches.js";
 import { type Checkpoint, type Losses, readCheckpoint, under, type Values, writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import { collapseWatch } from "./collapse.js";
@@ -17,10 +17,11 @@ import {
 } from "./config.js";
 import { evaluateKnn, type Parts } from "./evaluate.js";
 import { extractFeatures, viewOf } from "./features.js";
+import { createCropMaker, type CropMaker } from "./crop-maker.js";
 import { createNetwork, initialValues, type Network, readNetwork, writeNetwork } from "./network.js";
 import { rng } from "./random.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
-import { createStep, type Knob, type TrainingStep } from "./step.js";
+import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
 import { scope } from "./vit.js";
 
 export interface TrainOptions {
@@ -139,15 +140,18 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const save = async (path: string) =>
     writeCheckpoint(path, { config, step: done, unlogged, tensors: await stateOf({ student, teacher, step }) });
 
+  const cropsOnDevice = config.cropsOn === "gpu" || (config.cropsOn === "auto" && device.kernels === "gpu");
   await using batches = openBatches({
     images,
     indices,
     batch: config.batch,
     seed: config.seed,
     augment: augmentOptions(config),
+    onDevice: cropsOnDevice,
     ...(config.threads !== null && { threads: config.threads }),
     start: { epoch: Math.floor(done / iterationsPerEpoch), iteration: done % iterationsPerEpoch },
   });
+  using maker = cropsOnDevice ? await openCropMaker(device, { step, config, batches }) : undefined;
   const watch = collapseWatch(config.outDim);
   const corrupt = new Set<number>();
   let interval = { steps: 0, startMs: performance.now(), waitedMs: 0 };
@@ -160,8 +164,13 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       if (corrupt.size < corrupt.add(index).size) warn(`${path}: skipped: ${reason}`);
     }
     const knobs = schedule(done);
-    step.globals.write(batch.globals);
-    step.locals?.write(batch.locals);
+    if (maker) {
+      maker.write(batch.pixels, batch.pictures);
+      await maker.run();
+    } else {
+      step.globals.write(batch.globals);
+      step.locals?.write(batch.locals);
+    }
     step.knobs.write(knobs);
     step.drops.forEach((drop, use) => {
       const random = rng({ seed: config.seed, epoch, index: done % iterationsPerEpoch, purpose: `drop path ${use}` });
@@ -216,6 +225,21 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     }
   }
   return { checkpoint: paths.checkpoint, steps, loss, warnings };
+}
+
+/** Crops made on the device, right where the step reads them. */
+function openCropMaker(
+  device: Device,
+  { step, config, batches }: { readonly step: TrainingStep; readonly config: Config; readonly batches: Batches },
+): Promise<CropMaker> {
+  const { mean, std } = config;
+  const locals = step.locals ? [{ crops: config.localCropsNumber, out: step.locals }] : [];
+  return createCropMaker(device, {
+    pictures: config.batch,
+    pixelsPerPicture: batches.pixelsPerPicture,
+    groups: [{ crops: GLOBAL_CROPS, out: step.globals }, ...locals],
+    ...{ mean, std },
+  });
 }
 
 /** Everything that changes from step to step, as the official schedules have it; the rate is scaled by batch / 256. */

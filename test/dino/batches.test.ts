@@ -6,7 +6,7 @@ import sharp from "sharp";
 import { applyCrop, drawCrops, officialAugmentation, type AugmentOptions } from "../../dino/augment.js";
 import { openBatches, type Batch, type Batches, type BatchOptions } from "../../dino/batches.js";
 import { isFailure, memoryImages, openImages, type ImageSet } from "../../dino/images.js";
-import type { Image } from "../../dino/pixels.js";
+import { type Image, packPixels } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
 
 const augment: AugmentOptions = {
@@ -31,8 +31,11 @@ async function take(count: number, options: BatchOptions): Promise<Omit<Batch, "
   await using batches = openBatches(options);
   const taken: Omit<Batch, "waitedMs">[] = [];
   for (let i = 0; i < count; i++) {
-    const { epoch, iteration, globals, locals, indices } = await batches.next();
-    taken.push({ epoch, iteration, globals: globals.slice(), locals: locals.slice(), indices: indices.slice() });
+    const { epoch, iteration, globals, locals, pixels, pictures, indices } = await batches.next();
+    taken.push({
+      ...{ epoch, iteration, globals: globals.slice(), locals: locals.slice() },
+      ...{ pixels: pixels.slice(), pictures: [...pictures], indices: indices.slice() },
+    });
   }
   return taken;
 }
@@ -50,6 +53,24 @@ describe("batches", () => {
     expect(await take(9, { ...basics, threads: 3 })).to.deep.equal(one);
     expect(await take(9, { ...basics, threads: 2, prefetch: 5 })).to.deep.equal(one);
     expect(await take(1, { ...basics, seed: 12 })).to.not.deep.equal(one.slice(0, 1));
+  });
+
+  it("holds pictures, and what to make of them, where a device makes the crops", async () => {
+    const options = { ...basics, onDevice: true };
+    const [batch] = await take(1, options);
+    expect(await take(1, { ...options, threads: 3 })).to.deep.equal([batch]);
+    const [sameImages] = await take(1, basics);
+    expect(batch!.indices).to.deep.equal(sameImages!.indices);
+    expect([batch!.globals.length, batch!.locals.length]).to.deep.equal([0, 0]);
+    const room = batch!.pixels.length / 5;
+    for (const [position, index] of batch!.indices.entries()) {
+      const image = noise(index);
+      const packed = new Uint32Array(room);
+      packPixels(image, packed);
+      expect(batch!.pixels.subarray(position * room, (position + 1) * room)).to.deep.equal(packed);
+      const crops = drawCrops(augment, { seed: 11, epoch: 0, index }, image);
+      expect(batch!.pictures[position]).to.deep.equal({ cols: image.cols, crops });
+    }
   });
 
   it("lays crops out crop-major, each as drawn for its image and epoch", async () => {

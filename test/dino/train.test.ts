@@ -93,6 +93,16 @@ describe("training", () => {
     expect(await lossesOf(broken)).to.deep.equal(await lossesOf(whole));
   });
 
+  it("trains on crops made on the device as on those made on the CPU", async () => {
+    const [cpu, gpu] = [await folder(), await folder()];
+    await run(cpu, { cropsOn: "cpu", steps: 4 });
+    await run(gpu, { cropsOn: "gpu", steps: 4 });
+    const losses = async (out: string) => (await log(out)).flatMap(({ type, loss }) => (type ? [] : [loss as number]));
+    const [expected, found] = [await losses(cpu), await losses(gpu)];
+    expect(found).to.have.length(expected.length);
+    found.forEach((loss, i) => expect(loss).to.be.closeTo(expected[i]!, 2e-3 * expected[i]!));
+  });
+
   it("logs every interval and every epoch", async () => {
     const out = await folder();
     await run(out, { knnEvery: 1 });

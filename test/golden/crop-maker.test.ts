@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type { CropParameters, Jitter } from "../../dino/augment.js";
-import { createCropMaker, packPixels } from "../../dino/crop-maker.js";
-import type { Box, Image } from "../../dino/pixels.js";
+import { createCropMaker } from "../../dino/crop-maker.js";
+import { type Box, type Image, packPixels } from "../../dino/pixels.js";
 import { download, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 import { golden } from "./golden.js";
