@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import { execFileSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { input, type KernelTime, type Program, record } from "../engine/index.js";
+import { byKernel, chromeTrace, input, type KernelTime, type Program, record, type Span } from "../engine/index.js";
 import type { Device } from "../engine/device.js";
 import { openDevice } from "../engine/node.js";
 import { formatShape } from "../engine/tensor.js";
@@ -25,6 +26,9 @@ export interface Measured {
   /** Host time of one replayed dispatch in microseconds. */
   readonly usPerDispatch?: number;
   readonly kernels?: readonly string[];
+  /** Of a training step: bytes of the planned buffers, and of the fullest moment, less than which no plan can do. */
+  readonly plannedBytes?: number;
+  readonly leastBytes?: number;
 }
 
 export interface Effort {
@@ -124,13 +128,17 @@ async function measureStep(
   device: Device,
   size: StepSize,
   effort: Effort,
-): Promise<{ readonly measured: Measured; readonly times: readonly KernelTime[] }> {
+): Promise<{ readonly measured: Measured; readonly spans: readonly Span[] }> {
   using step = await recordStep(device, size);
   expectRight({ name: STEP, tolerance: 0.1 }, await step.check());
   const summary = summarise(await repeat(effort, () => untilDone(device, step.program)));
-  const times = await step.program.profile();
-  const shape = `${size.batch} images, ${step.program.dispatches} dispatches, ${(step.program.bytes / 2 ** 20).toFixed(0)} MiB`;
-  return { measured: { name: STEP, shape, ...summary, kernels: times.map(({ kernel }) => kernel) }, times };
+  const spans = await step.program.timeline();
+  const times = byKernel(spans);
+  const { dispatches, bytes, lowerBoundBytes } = step.program;
+  const memory = `${(bytes / 2 ** 20).toFixed(0)} MiB, ${(bytes / lowerBoundBytes).toFixed(2)} x the least`;
+  const shape = `${size.batch} images, ${dispatches} dispatches, ${memory}`;
+  const planned = { plannedBytes: bytes, leastBytes: lowerBoundBytes };
+  return { measured: { name: STEP, shape, ...summary, kernels: times.map(({ kernel }) => kernel), ...planned }, spans };
 }
 
 /** JavaScript's part of a step: what replaying costs where nothing is computed. */
@@ -155,15 +163,19 @@ interface Flags {
   readonly json: boolean;
   readonly quick: boolean;
   readonly batch?: number;
+  readonly profile: boolean;
+  readonly trace?: string;
 }
 
 /** Runs the bench as the command line asks. Throws where a result is wrong or where the filter leaves nothing. */
-export async function bench(argv: readonly string[], table = rows, print: (line: string) => void = console.log) {
+export async function bench(argv: readonly string[], list = rows, print: (line: string) => void = console.log) {
   const flags = new Command("bench")
     .description("Times every kernel, a training step and the host on this machine, after checking their results.")
     .option("--filter <text>", "only rows whose name contains this", "")
     .option("--json", "print one JSON object", false)
     .option("--quick", "few repeats: does it run at all?", false)
+    .option("--profile", "print what each kernel has of the training step", false)
+    .option("--trace <file>", "write the training step's dispatches for chrome://tracing or ui.perfetto.dev")
     .option("--batch <images>", "images of a step; 64 on a GPU, 1 in software", positive)
     .parse(argv, { from: "user" })
     .opts<Flags>();
@@ -172,7 +184,7 @@ export async function bench(argv: readonly string[], table = rows, print: (line:
   const kind = device.adapterKind === "gpu" ? "gpu" : "software";
   const batch = flags.batch ?? BATCH[kind];
   const wanted = (name: string) => name.toLowerCase().includes(flags.filter.toLowerCase());
-  const chosen = table(batch).filter(({ name }) => wanted(name));
+  const chosen = list(batch).filter(({ name }) => wanted(name));
 
   const all: Measured[] = [];
   const note = (measured: Measured) => {
@@ -181,9 +193,11 @@ export async function bench(argv: readonly string[], table = rows, print: (line:
   };
   let stepTimes: readonly KernelTime[] = [];
   if (wanted(STEP)) {
-    const { measured, times } = await measureStep(device, { ...STEP_SIZE[kind], batch }, effort);
-    stepTimes = times;
+    const { measured, spans } = await measureStep(device, { ...STEP_SIZE[kind], batch }, effort);
+    stepTimes = byKernel(spans);
     note(measured);
+    if (flags.profile && !flags.json) print(table(stepTimes));
+    if (flags.trace !== undefined) await writeFile(flags.trace, chromeTrace(spans, device.name));
   }
   for (const row of chosen) note(withShare(await measure(device, row, effort), stepTimes));
   if (wanted(HOST)) note(await measureHost(effort));
@@ -202,6 +216,20 @@ function positive(text: string): number {
 function withShare(measured: Measured, step: readonly KernelTime[]): Measured {
   const parts = step.filter(({ kernel }) => measured.kernels?.includes(kernel));
   return parts.length === 0 ? measured : { ...measured, shareOfStep: parts.reduce((sum, { share }) => sum + share, 0) };
+}
+
+/** What each kernel has of the step, the costliest first. */
+function table(times: readonly KernelTime[]): string {
+  return times
+    .map(({ kernel, calls, ms, share }) =>
+      [
+        `  ${kernel.padEnd(30)}`,
+        `${figure(ms)} ms`.padStart(12),
+        percent(share).padStart(7),
+        `${calls} calls`.padStart(12),
+      ].join(""),
+    )
+    .join("\n");
 }
 
 /** Three digits, without an exponent. */

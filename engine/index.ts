@@ -15,7 +15,16 @@ export {
   type StepSettings,
 } from "./optimizer.js";
 export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
-export { evaluate, type KernelTime, type NonFinite, type Program, record } from "./program.js";
+export {
+  byKernel,
+  chromeTrace,
+  evaluate,
+  type KernelTime,
+  type NonFinite,
+  type Program,
+  record,
+  type Span,
+} from "./program.js";
 export { elementGrid, grid, type Grid, kernel } from "./kernel.js";
 export { constant, differentiable, reshape, stopGradient, transient } from "./recording.js";
 export { type Shape, sizeOf, type Tensor } from "./tensor.js";

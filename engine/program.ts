@@ -15,6 +15,8 @@ export interface Program<Names extends string = string> {
   readScalar(name: Names): Promise<number>;
   /** Runs once, timing each dispatch: milliseconds per kernel, the costliest first. */
   profile(): Promise<readonly KernelTime[]>;
+  /** Runs once, timing each dispatch: when it began and how long it took, in order. */
+  timeline(): Promise<readonly Span[]>;
   /** Runs once and finds the first kernel that wrote a NaN or an infinity; undefined where all is finite. */
   check(): Promise<NonFinite | undefined>;
   /** The program as text: each dispatch with its shapes and buffer, then the totals. */
@@ -33,6 +35,16 @@ export interface KernelTime {
   readonly ms: number;
   /** Part of the whole, 0..1. */
   readonly share: number;
+}
+
+/** One dispatch on the clock. */
+export interface Span {
+  readonly kernel: string;
+  /** Shape of what it wrote first. */
+  readonly shape: readonly number[];
+  /** After the first dispatch began. */
+  readonly startMs: number;
+  readonly ms: number;
 }
 
 export interface NonFinite {
@@ -233,7 +245,11 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     },
     async profile() {
       use();
-      return profile(device, rows);
+      return byKernel(await timeline(device, rows));
+    },
+    async timeline() {
+      use();
+      return timeline(device, rows);
     },
     async check() {
       use();
@@ -265,25 +281,49 @@ function encode(
 }
 
 /** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */
-async function profile(device: Device, rows: readonly Row[]): Promise<KernelTime[]> {
+async function timeline(device: Device, rows: readonly Row[]): Promise<Span[]> {
   const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // which makes them up
   const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
-  const kernels = new Map<string, { calls: number; ms: number }>();
-  rows.forEach(({ dispatch }, i) => {
-    const { file } = dispatch.kernel;
-    const sum = kernels.get(file) ?? { calls: 0, ms: 0 };
-    kernels.set(file, { calls: sum.calls + 1, ms: sum.ms + times[i]! });
+  return times.map(({ beginMs, endMs }, i) => {
+    const { kernel, tensors } = rows[i]!.dispatch;
+    const written = kernel.bindings.find(({ access }) => access !== "read")!;
+    const { shape } = tensors[written.name]!;
+    return { kernel: kernel.file, shape, startMs: beginMs - times[0]!.beginMs, ms: endMs - beginMs };
   });
-  const total = times.reduce((sum, ms) => sum + ms, 0);
+}
+
+/** Time by kernel, the costliest first. */
+export function byKernel(spans: readonly Span[]): KernelTime[] {
+  const kernels = new Map<string, { calls: number; ms: number }>();
+  for (const { kernel, ms } of spans) {
+    const sum = kernels.get(kernel) ?? { calls: 0, ms: 0 };
+    kernels.set(kernel, { calls: sum.calls + 1, ms: sum.ms + ms });
+  }
+  const total = spans.reduce((sum, { ms }) => sum + ms, 0);
   return [...kernels]
-    .map(([file, { calls, ms }]) => ({ kernel: file, calls, ms, share: total > 0 ? ms / total : 0 }))
+    .map(([kernel, { calls, ms }]) => ({ kernel, calls, ms, share: total > 0 ? ms / total : 0 }))
     .sort((a, b) => b.ms - a.ms);
+}
+
+/** A timeline for chrome://tracing or https://ui.perfetto.dev, in the trace event format: times in microseconds. */
+export function chromeTrace(spans: readonly Span[], device: string): string {
+  const events = spans.map(({ kernel, shape, startMs, ms }) => ({
+    ...{ name: kernel, cat: "kernel", ph: "X", pid: 1, tid: 1 },
+    ...{ ts: 1000 * startMs, dur: 1000 * ms, args: { shape: formatShape(shape) } },
+  }));
+  const named = { name: "process_name", ph: "M", pid: 1, args: { name: device } };
+  return JSON.stringify({ displayTimeUnit: "ms", traceEvents: [named, ...events] });
+}
+
+interface Interval {
+  readonly beginMs: number;
+  readonly endMs: number;
 }
 
 const MAX_QUERIES = 4096;
 
-async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<number[]> {
-  const times: number[] = [];
+async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<Interval[]> {
+  const times: Interval[] = [];
   for (let start = 0; start < rows.length; start += MAX_QUERIES / 2) {
     const part = rows.slice(start, start + MAX_QUERIES / 2);
     const querySet = device.gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
@@ -304,23 +344,24 @@ async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<numbe
     encoder.resolveQuerySet(querySet, 0, 2 * part.length, resolved, 0);
     device.gpu.queue.submit([encoder.finish()]);
     const nanoseconds = new BigInt64Array((await copyOut(device, resolved, 0, target)).buffer);
-    part.forEach((_, i) => times.push(Number(nanoseconds[2 * i + 1]! - nanoseconds[2 * i]!) / 1e6));
+    const ms = (query: number) => Number(nanoseconds[query]!) / 1e6;
+    part.forEach((_, i) => times.push({ beginMs: ms(2 * i), endMs: ms(2 * i + 1) }));
     for (const owned of [querySet, resolved, target]) owned.destroy();
   }
   return times;
 }
 
-async function timeOnHost(device: Device, rows: readonly Row[]): Promise<number[]> {
-  const times: number[] = [];
+async function timeOnHost(device: Device, rows: readonly Row[]): Promise<Interval[]> {
+  const times: Interval[] = [];
   for (const row of rows) {
-    const start = performance.now();
+    const beginMs = performance.now();
     const encoder = device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
     encode(pass, row);
     pass.end();
     device.gpu.queue.submit([encoder.finish()]);
     await device.gpu.queue.onSubmittedWorkDone();
-    times.push(performance.now() - start);
+    times.push({ beginMs, endMs: performance.now() });
   }
   throwIfFailed(device);
   return times;

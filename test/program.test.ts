@@ -4,6 +4,7 @@ import type { Device } from "../engine/device.js";
 import {
   add,
   attention,
+  chromeTrace,
   concat,
   copy,
   createParams,
@@ -425,6 +426,20 @@ describe("a program", () => {
       using x = resident([1], [1]);
       using program = await record(device, () => ({ x }));
       expect(await program.profile()).to.deep.equal([]);
+    });
+    it("lays dispatches out in time, also for other programs to show", async () => {
+      using x = input(device, [64, 32]);
+      using program = await record(device, () => ({ y: scale(softmax(x), 3) }));
+      const spans = await program.timeline();
+      expect(spans.map(({ kernel, shape }) => [kernel, shape])).to.deep.equal([
+        ["softmax", [64, 32]],
+        ["scale", [64, 32]],
+      ]);
+      expect(spans[0]!.startMs).to.equal(0);
+      expect(spans[1]!.startMs).to.be.at.least(spans[0]!.ms);
+      const { traceEvents } = JSON.parse(chromeTrace(spans, "a device")) as { traceEvents: object[] };
+      expect(traceEvents[0]).to.deep.include({ ph: "M", args: { name: "a device" } });
+      expect(traceEvents[2]).to.deep.include({ name: "scale", ph: "X", dur: 1000 * spans[1]!.ms });
     });
   });
 
