@@ -6,21 +6,32 @@ import type { Image } from "./pixels.js";
 import { rng } from "./random.js";
 
 const DIGIT = 28;
-/** Side of the canvas: 13 x 13 places for a digit, so that comparing pixel with pixel says little about the digit. */
-const CANVAS = 40;
 const HELD_OUT = 2000;
+
+/**
+ * The built-in sets, by the name that stands for a folder, with the side of their canvas: the larger, the more places for a
+ * digit, and the less it says to compare pixel with pixel.
+ */
+const CANVAS = { builtin: 40, "builtin-wide": 96 } as const;
+
+export type BuiltinName = keyof typeof CANVAS;
+
+/** Whether what stands for a folder names a built-in set. */
+export function isBuiltin(name: string): name is BuiltinName {
+  return Object.hasOwn(CANVAS, name);
+}
 
 const CLASSES = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] as const;
 
 /**
- * 10,000 digits of MNIST, 40 x 40 pixels, 10 classes: 8,000 to train on and 2,000 held out, always the same ones at the
- * same places. Throws if the package is missing or damaged.
+ * 10,000 digits of MNIST, 10 classes: 8,000 to train on and 2,000 held out, always the same ones at the same places.
+ * Throws if the package is missing or damaged.
  */
-export function builtinImages(): { readonly train: ImageSet; readonly test: ImageSet } {
+export function builtinImages(name: BuiltinName): { readonly train: ImageSet; readonly test: ImageSet } {
   const digits = CLASSES.flatMap((name, label) =>
     readDigits(name).map((pixels, i) => ({ label, name: `digit ${name}, ${i}`, pixels })),
   );
-  const placed = digits.map((digit, index) => ({ ...digit, image: place(digit.pixels, index) }));
+  const placed = digits.map((digit, index) => ({ ...digit, image: place(digit.pixels, index, CANVAS[name]) }));
   const order = rng({ seed: 0, purpose: "built-in split" }).permutation(placed.length);
   const set = (numbers: Int32Array): ImageSet => {
     const chosen = Array.from(numbers, (number) => placed[number]!);
@@ -34,17 +45,17 @@ export function builtinImages(): { readonly train: ImageSet; readonly test: Imag
   return { train: set(order.subarray(HELD_OUT)), test: set(order.subarray(0, HELD_OUT)) };
 }
 
-/** A digit at its own random place on black: [28, 28] of 0 to 1 -> [40, 40, 3]. */
-function place(digit: readonly number[], index: number): Image {
+/** A digit at its own random place on black: [28, 28] of 0 to 1 -> [side, side, 3]. */
+function place(digit: readonly number[], index: number, side: number): Image {
   const random = rng({ seed: 0, index, purpose: "built-in place" });
-  const top = random.integer(CANVAS - DIGIT + 1);
-  const left = random.integer(CANVAS - DIGIT + 1);
-  const pixels = new Uint8Array(CANVAS * CANVAS * 3);
+  const top = random.integer(side - DIGIT + 1);
+  const left = random.integer(side - DIGIT + 1);
+  const pixels = new Uint8Array(side * side * 3);
   for (const [i, value] of digit.entries()) {
-    const at = ((top + Math.floor(i / DIGIT)) * CANVAS + left + (i % DIGIT)) * 3;
+    const at = ((top + Math.floor(i / DIGIT)) * side + left + (i % DIGIT)) * 3;
     pixels.fill(Math.round(255 * value), at, at + 3);
   }
-  return { rows: CANVAS, cols: CANVAS, pixels };
+  return { rows: side, cols: side, pixels };
 }
 
 /** All pictures of one digit, each [28, 28] of 0 to 1; the package keeps them one after the other. */

@@ -16,7 +16,9 @@ import {
   settingNames,
   settings,
 } from "./config.js";
-import { demo } from "./demo.js";
+import { isBuiltin } from "./builtin.js";
+import { demo, type DemoPreset } from "./demo.js";
+import { builtinPresets } from "./presets.js";
 import { describe, diagnose } from "./doctor.js";
 import { evaluateKnn, openParts, type Part, type Parts, wholeOf } from "./evaluate.js";
 import { type Extracted, extractFeatures, loadModel, type Model, viewOf, type Which } from "./features.js";
@@ -112,7 +114,8 @@ function addTrain(dino: Command): void {
   command.action(async (options: Readonly<Record<string, unknown>>) => {
     const flags = asUsage(() => readFlags(options));
     if (options["resume"] !== true) {
-      if (flags.data === undefined) throw new UsageError("--data: expected a folder of images, or `builtin`");
+      if (flags.data === undefined)
+        throw new UsageError("--data: expected a folder of images, `builtin` or `builtin-wide`");
       asUsage(() => resolveConfig(flags));
     }
     const resume = options["resume"] === true;
@@ -181,7 +184,7 @@ function addKnn(dino: Command): void {
     .description("classify images by the nearest neighbours of their features")
     .option("--train <folder>", "images to find neighbours among, a subfolder a class")
     .option("--test <folder>", "images to classify, a subfolder a class")
-    .option("--data <folder>", "one folder for both, or `builtin`; what the checkpoint was trained on if left out")
+    .option("--data <folder>", "one folder for both, or a built-in set; what the checkpoint was trained on if left out")
     .option("--split <share>", "share of --data to classify among the rest", share, 0.2)
     .option("--seed <number>", "of the draw that splits --data", wholeNumber, 0)
     .option("-k <neighbours...>", "how many neighbours vote; several numbers give several results", wholeNumbers)
@@ -302,7 +305,10 @@ interface EmbedOptions extends ModelOptions {
 function addEmbed(dino: Command): void {
   addModelOptions(dino.command("embed"))
     .description("write the features of images as a NumPy file, with the list of images beside it")
-    .requiredOption("--data <folder>", "images, or `builtin` for the held-out images of the built-in set")
+    .requiredOption(
+      "--data <folder>",
+      "images, or `builtin` or `builtin-wide` for the held-out images of a built-in set",
+    )
     .requiredOption("--out <file.npy>", "where the features go; the lists go beside it, as .txt and .json")
     .option("--json", "print the summary as JSON and nothing else")
     .addHelpText(
@@ -314,10 +320,9 @@ function addEmbed(dino: Command): void {
         throw new UsageError(`--out: expected a file ending in .npy, got ${options.out}`);
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      const part: Part =
-        options.data === "builtin"
-          ? ((await openParts("builtin", { heldOut: 0, seed: 0 })) satisfies Parts).test
-          : wholeOf(await openImages(options.data));
+      const part: Part = isBuiltin(options.data)
+        ? ((await openParts(options.data, { heldOut: 0, seed: 0 })) satisfies Parts).test
+        : wholeOf(await openImages(options.data));
       const { images } = part;
       const { cls, indices, failures } = await extractor(model, options.batch)(part, "images");
 
@@ -365,16 +370,28 @@ function addDoctor(dino: Command): void {
     });
 }
 
+interface DemoFlags {
+  readonly out: string;
+  readonly preset: DemoPreset;
+  readonly steps?: number;
+  readonly quick?: true;
+}
+
 function addDemo(dino: Command): void {
   dino
     .command("demo")
     .description("train on built-in images for a few minutes and show what was learnt")
     .option("--out <folder>", "where the run is kept; what is there is replaced", join("runs", "demo"))
+    .addOption(
+      new Option("--preset <name>", "which recipe: digits-long takes longer, and beats raw pixels")
+        .choices(Object.values(builtinPresets))
+        .default("digits"),
+    )
     .option("--steps <steps>", "length of the training, instead of that of the preset", wholeNumber)
     .option("--quick", "a few steps and few images: shows that everything works, learns nothing")
     .addHelpText("after", "\nExample:\n  dino demo")
-    .action(async (options: { readonly out: string; readonly steps?: number; readonly quick?: true }) => {
-      await demo({ out: options.out, quick: options.quick === true, ...(options.steps && { steps: options.steps }) });
+    .action(async ({ out, preset, steps, quick }: DemoFlags) => {
+      await demo({ out, preset, quick: quick === true, ...(steps && { steps }) });
     });
 }
 

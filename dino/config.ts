@@ -2,7 +2,8 @@
 import { z } from "zod";
 import type { AugmentOptions } from "./augment.js";
 import type { Size } from "./pixels.js";
-import { presetNames, presets } from "./presets.js";
+import { isBuiltin } from "./builtin.js";
+import { builtinPresets, presetNames, presets } from "./presets.js";
 
 /** Where a setting and its default come from. */
 export type Source = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "ours";
@@ -37,7 +38,7 @@ const ours = "ours";
 export const settings = {
   data: text("builtin", {
     unit: "folder",
-    about: "images to train on, or `builtin`",
+    about: "images to train on, or a built-in set: `builtin`, `builtin-wide`",
     source: ours,
     alias: "data-path",
   }),
@@ -337,7 +338,8 @@ export function resolveConfig(flags: PartialConfig): Config {
   if (epochs !== undefined && steps !== undefined && steps !== null) {
     throw new Error(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
   }
-  const preset = flags.preset === undefined && data === "builtin" ? "digits" : (flags.preset ?? null);
+  const made = data !== undefined && isBuiltin(data) ? builtinPresets[data] : null;
+  const preset = flags.preset === undefined ? made : flags.preset;
   return checkConfig({
     ...defaultConfig,
     ...(preset !== null && presets[preset]),
@@ -402,7 +404,7 @@ function checkConfig(config: Config): Config {
     );
   }
   const { knnEvery, heldOut, data } = config;
-  if (knnEvery > 0 && heldOut === 0 && data !== "builtin") {
+  if (knnEvery > 0 && heldOut === 0 && !isBuiltin(data)) {
     throw new Error(`--knn-every ${knnEvery} needs images to classify; keep some from training with --held-out 0.1`);
   }
   return config;

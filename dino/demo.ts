@@ -21,14 +21,19 @@ import {
 } from "./features.js";
 import { isFailure } from "./images.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
+import type { builtinPresets } from "./presets.js";
 import { attentionPicture, featureMapPicture } from "./pictures.js";
 import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
 import { formatTime, takeReports } from "./progress.js";
 import { removeRun, trainWithProgress } from "./start.js";
 import { scope } from "./vit.js";
 
+/** The recipes for built-in images. */
+export type DemoPreset = (typeof builtinPresets)[keyof typeof builtinPresets];
+
 export interface DemoOptions {
   readonly out: string;
+  readonly preset: DemoPreset;
   /** Length of the training; that of the preset if left out. */
   readonly steps?: number;
   /** A few steps and images, to see that everything works. */
@@ -49,15 +54,15 @@ export interface DemoSummary {
 const QUICK = { steps: 20, train: 512, test: 128 } as const;
 
 /** Runs the demo; everything it makes is in `out`. Throws if that folder holds anything but a former run. */
-export async function demo({ out, steps, quick }: DemoOptions): Promise<DemoSummary> {
+export async function demo({ out, preset, steps, quick }: DemoOptions): Promise<DemoSummary> {
   const began = performance.now();
   await clear(out);
   const length = steps ?? (quick ? QUICK.steps : undefined);
-  const config = resolveConfig({ preset: "digits", out, ...(length !== undefined && { steps: length }) });
+  const config = resolveConfig({ preset, out, ...(length !== undefined && { steps: length }) });
   const view = viewOf(config);
   using device = await openDevice();
   say(`device      ${device.name}`);
-  const all = await openParts("builtin", { heldOut: 0, seed: 0 });
+  const all = await openParts(config.data, { heldOut: 0, seed: 0 });
   const parts = quick ? { train: first(all.train, QUICK.train), test: first(all.test, QUICK.test) } : all;
   const { train, test } = parts;
   say(

@@ -1,6 +1,6 @@
 /** Labelled images to measure features with, and the k-NN accuracy of whatever makes features. */
 import type { Device } from "../engine/index.js";
-import { builtinImages } from "./builtin.js";
+import { builtinImages, isBuiltin } from "./builtin.js";
 import { type Extracted, similaritiesOn } from "./features.js";
 import { type DecodeFailure, type ImageSet, openImages, splitImages } from "./images.js";
 import { dotProducts, knnClassify, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
@@ -19,15 +19,15 @@ export interface Parts {
 }
 
 /**
- * A folder of images, split by `heldOut` and `seed`, or `builtin`, which has a split of its own.
+ * A folder of images, split by `heldOut` and `seed`, or a built-in set, which has a split of its own.
  * Throws where openImages does.
  */
 export async function openParts(
   folder: string,
   split: { readonly heldOut: number; readonly seed: number },
 ): Promise<Parts> {
-  if (folder === "builtin") {
-    const { train, test } = builtinImages();
+  if (isBuiltin(folder)) {
+    const { train, test } = builtinImages(folder);
     return { train: wholeOf(train), test: wholeOf(test) };
   }
   const images = await openImages(folder);
