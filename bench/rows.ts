@@ -141,7 +141,7 @@ export function rows(batch: number): readonly (BenchRow | OwningRow)[] {
           name: `attention backward, ${n} tokens`,
           inputs: [qkv, [sequences, n, dim]],
           build: (x, dy) => gradientsOf(attention(x, heads), dy, [x]),
-          kernels: /^attention-backward/,
+          kernels: /^attention.*-(backward|delta)/,
           flops: 2.5 * flops, // five products, of which one is the forward's again
           check: checkGradient,
           tolerance: 1e-4,

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -6,6 +6,7 @@ import { byKernel, chromeTrace, input, type KernelTime, type Program, record, ty
 import type { Device } from "../engine/device.js";
 import { openDevice } from "../engine/node.js";
 import { formatShape } from "../engine/tensor.js";
+import { compare, keep, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
 
@@ -165,6 +166,8 @@ interface Flags {
   readonly batch?: number;
   readonly profile: boolean;
   readonly trace?: string;
+  readonly against?: "torch";
+  readonly precision: TorchOptions["precision"];
 }
 
 /** Runs the bench as the command line asks. Throws where a result is wrong or where the filter leaves nothing. */
@@ -176,6 +179,12 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     .option("--quick", "few repeats: does it run at all?", false)
     .option("--profile", "print what each kernel has of the training step", false)
     .option("--trace <file>", "write the training step's dispatches for chrome://tracing or ui.perfetto.dev")
+    .addOption(
+      new Option("--against <peer>", "measure the same rows elsewhere too; keep both in bench/results").choices([
+        "torch",
+      ]),
+    )
+    .addOption(new Option("--precision <name>", "of PyTorch").choices(precisions).default("f32"))
     .option("--batch <images>", "images of a step; 64 on a GPU, 1 in software", positive)
     .parse(argv, { from: "user" })
     .opts<Flags>();
@@ -203,8 +212,17 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   if (wanted(HOST)) note(await measureHost(effort));
   if (all.length === 0) throw new Error(`--filter ${flags.filter} leaves no row`);
 
-  if (flags.json) print(JSON.stringify({ device: device.name, rows: all }, null, 2));
-  else print(`${device.name}, commit ${commit()}; ${noise(all)}`);
+  const torch = flags.against && (await runTorch({ batch, filter: flags.filter, precision: flags.precision }));
+  const result = { device: device.name, rows: all, ...(torch && { commit: commit(), torch }) };
+  if (flags.json) print(JSON.stringify(result, null, 2));
+  else {
+    print(`${device.name}, commit ${commit()}; ${noise(all)}`);
+    if (torch) print(markdown(compare(all, torch), device.name, torch.device));
+  }
+  if (torch) {
+    const path = await keep(result);
+    if (!flags.json) print(`kept in ${path}`);
+  }
 }
 
 function positive(text: string): number {

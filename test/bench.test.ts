@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { bench, measure } from "../bench/run.js";
+import { compare, markdown, runTorch } from "../bench/against.js";
 import { type BenchRow, rowwise, rows } from "../bench/rows.js";
 import { scale, softmax } from "../engine/index.js";
 import * as reference from "./reference.js";
@@ -105,5 +106,30 @@ describe("the bench", () => {
       promisify(execFile)(process.execPath, ["--import", "tsx", run, "--filter", "nothing"]),
     );
     expect(failure).to.include("bench: --filter nothing leaves no row");
+  });
+
+  it("lays rows beside those of PyTorch", () => {
+    const ours = [
+      { name: "softmax", shape: "", medianMs: 2, minMs: 2, repeats: 3, spread: 0 },
+      { name: "host", shape: "", medianMs: 1, minMs: 1, repeats: 3, spread: 0 },
+    ];
+    const theirs = { device: "CPU", rows: [{ name: "softmax", medianMs: 3, minMs: 3 }] };
+    const compared = compare(ours, theirs);
+    expect(compared).to.deep.equal([{ name: "softmax", oursMs: 2, theirsMs: 3, ratio: 1.5 }]);
+    expect(markdown(compared, "lavapipe", "CPU")).to.contain("| softmax | 2.00 | 3.00 | 1.50 |");
+  });
+
+  it("says what is missing where there is no PyTorch", async () => {
+    const before = process.env["PYTHON"];
+    process.env["PYTHON"] = "false";
+    try {
+      const message = await rejection(runTorch({ batch: 1, filter: "", precision: "f32" }));
+      expect(message).to.match(
+        /^--against torch: false could not run .*bench\.py: .*install PyTorch, or let PYTHON name/,
+      );
+    } finally {
+      if (before === undefined) delete process.env["PYTHON"];
+      else process.env["PYTHON"] = before;
+    }
   });
 });

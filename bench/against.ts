@@ -1,0 +1,82 @@
+/** Our rows beside those of PyTorch, measured on the same machine right after. */
+import { execFile } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import type { Measured } from "./run.js";
+
+/** What `bench/torch/bench.py` prints. */
+export interface PeerResult {
+  readonly device: string;
+  readonly rows: readonly Pick<Measured, "name" | "medianMs" | "minMs" | "gflopPerS" | "gbPerS">[];
+}
+
+export const precisions = ["f32", "tf32", "amp"] as const;
+
+export interface TorchOptions {
+  readonly batch: number;
+  readonly filter: string;
+  readonly precision: (typeof precisions)[number];
+}
+
+/** Runs the rows in PyTorch, by the interpreter that the variable PYTHON names. Throws where there is no PyTorch. */
+export async function runTorch({ batch, filter, precision }: TorchOptions): Promise<PeerResult> {
+  const script = fileURLToPath(new URL("./torch/bench.py", import.meta.url));
+  const python = process.env["PYTHON"] ?? "python3";
+  const words = [script, "--batch", String(batch), "--filter", filter, "--precision", precision];
+  try {
+    const { stdout } = await promisify(execFile)(python, words, { maxBuffer: 2 ** 24 });
+    return JSON.parse(stdout) as PeerResult;
+  } catch (error) {
+    const { stderr, message } = error as Error & { readonly stderr?: string };
+    const said = stderr?.trim().split("\n").at(-1);
+    throw new Error(
+      `--against torch: ${python} could not run ${script}: ${said ?? message}; ` +
+        "install PyTorch, or let PYTHON name an interpreter that has it",
+      { cause: error },
+    );
+  }
+}
+
+/** A row that both have measured. */
+export interface Compared {
+  readonly name: string;
+  readonly oursMs: number;
+  readonly theirsMs: number;
+  /** Their time over ours: above 1 where ours is the faster. */
+  readonly ratio: number;
+}
+
+/** The rows that both have, in our order. */
+export function compare(ours: readonly Measured[], theirs: PeerResult): Compared[] {
+  const byName = new Map(theirs.rows.map((row) => [row.name, row.medianMs]));
+  return ours.flatMap(({ name, medianMs }) => {
+    const theirsMs = byName.get(name);
+    return theirsMs === undefined ? [] : [{ name, oursMs: medianMs, theirsMs, ratio: theirsMs / medianMs }];
+  });
+}
+
+/** The comparison as Markdown. */
+export function markdown(compared: readonly Compared[], ours: string, theirs: string): string {
+  return [
+    `| row | ours, ms | PyTorch, ms | PyTorch's time over ours |`,
+    "| --- | ---: | ---: | ---: |",
+    ...compared.map(
+      ({ name, oursMs, theirsMs, ratio }) =>
+        `| ${name} | ${oursMs.toPrecision(3)} | ${theirsMs.toPrecision(3)} | ${ratio.toFixed(2)} |`,
+    ),
+    "",
+    `Ours: ${ours}. PyTorch: ${theirs}.`,
+  ].join("\n");
+}
+
+/** Keeps a result as `bench/results/DEVICE.json`; returns the path. */
+export async function keep(result: { readonly device: string } & object): Promise<string> {
+  const folder = fileURLToPath(new URL("./results/", import.meta.url));
+  await mkdir(folder, { recursive: true });
+  const stem = result.device.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  const path = join(folder, `${stem.replace(/^-|-$/g, "")}.json`);
+  await writeFile(path, `${JSON.stringify(result, undefined, 2)}\n`);
+  return path;
+}
