@@ -5,8 +5,10 @@ import { fileURLToPath } from "node:url";
 import { byKernel, chromeTrace, input, type KernelTime, type Program, record, type Span } from "../engine/index.js";
 import type { Device } from "../engine/device.js";
 import { openDevice } from "../engine/node.js";
+import { pipelineCount } from "../engine/kernel.js";
 import { formatShape } from "../engine/tensor.js";
 import { compare, keep, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
+import { recordCrops } from "./crops.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
 
@@ -26,10 +28,15 @@ export interface Measured {
   readonly shareOfStep?: number;
   /** Host time of one replayed dispatch in microseconds. */
   readonly usPerDispatch?: number;
+  /** Images of a training step, or whose crops are made, in a second. */
+  readonly imagesPerS?: number;
   readonly kernels?: readonly string[];
   /** Of a training step: bytes of the planned buffers, and of the fullest moment, less than which no plan can do. */
   readonly plannedBytes?: number;
   readonly leastBytes?: number;
+  /** Of a training step: until the first one was done, networks and pipelines made on the way, and how many of these. */
+  readonly coldMs?: number;
+  readonly pipelines?: number;
 }
 
 export interface Effort {
@@ -50,6 +57,7 @@ const BATCH = { gpu: 64, software: 1 };
 
 const STEP = "training step";
 const HOST = "host";
+const CROPS = "crops of a batch";
 
 /** Checks one row against its reference, then times it. Throws where the result is wrong. */
 export async function measure(device: Device, row: BenchRow | OwningRow, effort: Effort): Promise<Measured> {
@@ -130,16 +138,31 @@ async function measureStep(
   size: StepSize,
   effort: Effort,
 ): Promise<{ readonly measured: Measured; readonly spans: readonly Span[] }> {
+  const before = pipelineCount(device);
+  const start = performance.now();
   using step = await recordStep(device, size);
   expectRight({ name: STEP, tolerance: 0.1 }, await step.check());
+  const coldMs = performance.now() - start;
+  const pipelines = pipelineCount(device) - before;
   const summary = summarise(await repeat(effort, () => untilDone(device, step.program)));
   const spans = await step.program.timeline();
   const times = byKernel(spans);
   const { dispatches, bytes, lowerBoundBytes } = step.program;
   const memory = `${(bytes / 2 ** 20).toFixed(0)} MiB, ${(bytes / lowerBoundBytes).toFixed(2)} x the least`;
-  const shape = `${size.batch} images, ${dispatches} dispatches, ${memory}`;
-  const planned = { plannedBytes: bytes, leastBytes: lowerBoundBytes };
-  return { measured: { name: STEP, shape, ...summary, kernels: times.map(({ kernel }) => kernel), ...planned }, spans };
+  const cold = `the first after ${figure(coldMs)} ms, ${pipelines} pipelines`;
+  const shape = `${size.batch} images, ${dispatches} dispatches, ${memory}, ${cold}`;
+  const planned = { plannedBytes: bytes, leastBytes: lowerBoundBytes, coldMs, pipelines };
+  const kernels = times.map(({ kernel }) => kernel);
+  const imagesPerS = (1000 * size.batch) / summary.medianMs;
+  return { measured: { name: STEP, shape, ...summary, imagesPerS, kernels, ...planned }, spans };
+}
+
+/** Augmentation alone: from decoded pixels to ten normalised crops of each image. */
+async function measureCrops(device: Device, batch: number, effort: Effort): Promise<Measured> {
+  using crops = await recordCrops(device, batch);
+  const summary = summarise(await repeat(effort, () => untilDone(device, crops)));
+  const shape = `${batch} pictures of 500 x 375, 2 crops of 224 and 8 of 96 each`;
+  return { name: CROPS, shape, ...summary, imagesPerS: (1000 * batch) / summary.medianMs };
 }
 
 /** JavaScript's part of a step: what replaying costs where nothing is computed. */
@@ -152,7 +175,7 @@ async function measureHost(effort: Effort): Promise<Measured> {
   return { name: HOST, shape, ...summary, usPerDispatch: (1000 * summary.medianMs) / program.dispatches };
 }
 
-async function untilDone(device: Device, program: Program): Promise<number> {
+async function untilDone(device: Device, program: Pick<Program, "run">): Promise<number> {
   const start = performance.now();
   await program.run();
   await device.gpu.queue.onSubmittedWorkDone();
@@ -209,6 +232,7 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     if (flags.trace !== undefined) await writeFile(flags.trace, chromeTrace(spans, device.name));
   }
   for (const row of chosen) note(withShare(await measure(device, row, effort), stepTimes));
+  if (wanted(CROPS)) note(await measureCrops(device, batch, effort));
   if (wanted(HOST)) note(await measureHost(effort));
   if (all.length === 0) throw new Error(`--filter ${flags.filter} leaves no row`);
 
@@ -257,13 +281,14 @@ const figure = (value: number) =>
 const percent = (part: number) => `${(100 * part).toFixed(0)} %`;
 
 function format({ name, shape, medianMs, minMs, repeats, spread, ...rates }: Measured): string {
-  const { gflopPerS, gbPerS, shareOfStep, usPerDispatch } = rates;
+  const { gflopPerS, gbPerS, shareOfStep, usPerDispatch, imagesPerS } = rates;
   return [
     name.padEnd(30),
     `${figure(medianMs)} ms`.padStart(12),
     (gflopPerS === undefined ? "" : `${figure(gflopPerS)} GFLOP/s`).padStart(15),
     (gbPerS === undefined ? "" : `${figure(gbPerS)} GB/s`).padStart(13),
     (shareOfStep === undefined ? "" : `${percent(shareOfStep)} of step`).padStart(13),
+    (imagesPerS === undefined ? "" : `${figure(imagesPerS)} images/s`).padStart(imagesPerS ? 20 : 0),
     (usPerDispatch === undefined ? "" : `${figure(usPerDispatch)} us a dispatch`).padStart(usPerDispatch ? 20 : 0),
     `  median of ${repeats}, min ${figure(minMs)}, spread ${percent(spread)}  ${shape}`,
   ].join("");

@@ -12,7 +12,7 @@ const HELD_OUT = 2000;
  * The built-in sets, by the name that stands for a folder, with the side of their canvas: the larger, the more places for a
  * digit, and the less it says to compare pixel with pixel.
  */
-const CANVAS = { builtin: 40, "builtin-wide": 80 } as const;
+const CANVAS = { builtin: 40, "builtin-wide": 96 } as const;
 
 export type BuiltinName = keyof typeof CANVAS;
 

@@ -58,6 +58,7 @@ describe("config", () => {
 
   it("brings the preset made for the built-in images, unless told otherwise", () => {
     expect(resolveConfig({ data: "builtin" })).to.deep.equal(resolveConfig({ preset: "digits" }));
+    expect(resolveConfig({ data: "builtin-wide" })).to.deep.equal(resolveConfig({ preset: "digits-long" }));
     expect(resolveConfig({ data: "builtin", preset: null })).to.deep.equal({ ...defaultConfig, data: "builtin" });
     expect(resolveConfig({ data: "photos" })).to.deep.equal({ ...defaultConfig, data: "photos" });
   });

@@ -13,7 +13,7 @@ import {
   similaritiesOn,
   type View,
 } from "../../dino/features.js";
-import { type ImageSet, memoryImages, openImages } from "../../dino/images.js";
+import { type ImageSet, isFailure, memoryImages, openImages } from "../../dino/images.js";
 import { dotProducts, type FeatureRows } from "../../dino/knn.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
@@ -206,5 +206,20 @@ describe("k-NN of features", () => {
     const names = new Set([...train.indices].map((index) => train.images.name(index)));
     expect([...test.indices].some((index) => names.has(test.images.name(index)))).to.equal(false);
     expect(train.images.name(0)).to.equal("digit 9, 517");
+  });
+
+  it("has the same digits on a wider canvas", async () => {
+    const split = { heldOut: 0, seed: 0 };
+    const [narrow, wide] = [await openParts("builtin", split), await openParts("builtin-wide", split)];
+    const first = async ({ train: { images } }: typeof narrow) => {
+      const image = await images.decode(0);
+      if (isFailure(image)) throw new Error(image.reason);
+      return image;
+    };
+    const [small, large] = [await first(narrow), await first(wide)];
+    expect([small.rows, small.cols, large.rows, large.cols]).to.deep.equal([40, 40, 96, 96]);
+    expect(wide.test.images.name(7)).to.equal(narrow.test.images.name(7));
+    const ink = (pixels: Uint8Array) => pixels.reduce((sum, value) => sum + value, 0);
+    expect(ink(large.pixels)).to.equal(ink(small.pixels));
   });
 });
