@@ -39,7 +39,7 @@ const digits = {
   solarizeGlobal2: 0,
   mean: [0.064, 0.064, 0.064], // of the built-in images, as is std
   std: [0.2255, 0.2255, 0.2255],
-  steps: 450,
+  steps: 400,
   batch: 32,
   lr: 0.008, // 0.001 for a batch of 32
   minLr: 1e-5,
