@@ -137,7 +137,7 @@ async function measureStep(
   device: Device,
   size: StepSize,
   effort: Effort,
-): Promise<{ readonly measured: Measured; readonly spans: readonly Span[] }> {
+): Promise<{ readonly measured: Measured; readonly spans: readonly Span[]; readonly times: readonly KernelTime[] }> {
   const before = pipelineCount(device);
   const start = performance.now();
   using step = await recordStep(device, size);
@@ -154,7 +154,7 @@ async function measureStep(
   const planned = { plannedBytes: bytes, leastBytes: lowerBoundBytes, coldMs, pipelines };
   const kernels = times.map(({ kernel }) => kernel);
   const imagesPerS = (1000 * size.batch) / summary.medianMs;
-  return { measured: { name: STEP, shape, ...summary, imagesPerS, kernels, ...planned }, spans };
+  return { measured: { name: STEP, shape, ...summary, imagesPerS, kernels, ...planned }, spans, times };
 }
 
 /** Augmentation alone: from decoded pixels to ten normalised crops of each image. */
@@ -225,8 +225,8 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   };
   let stepTimes: readonly KernelTime[] = [];
   if (wanted(STEP)) {
-    const { measured, spans } = await measureStep(device, { ...STEP_SIZE[kind], batch }, effort);
-    stepTimes = byKernel(spans);
+    const { measured, spans, times } = await measureStep(device, { ...STEP_SIZE[kind], batch }, effort);
+    stepTimes = times;
     note(measured);
     if (flags.profile && !flags.json) print(table(stepTimes));
     if (flags.trace !== undefined) await writeFile(flags.trace, chromeTrace(spans, device.name));

@@ -1,4 +1,4 @@
-/** What stands behind an adapter. Kernels choose their variants by it; "software" is a driver on the CPU that has no other name here. */
+/** What stands behind an adapter; "software" is a driver on the CPU that has no other name here. */
 export type AdapterKind = "gpu" | "lavapipe" | "swiftshader" | "software" | "null";
 
 /**

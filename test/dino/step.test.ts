@@ -3,6 +3,7 @@ import { type Config, headConfig, resolveConfig, vitConfig } from "../../dino/co
 import { createNetwork, initialValues, writeNetwork } from "../../dino/network.js";
 import { createStep } from "../../dino/step.js";
 import type { Device } from "../../engine/device.js";
+import { sizeOf } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 
 const config: Config = resolveConfig({
@@ -56,7 +57,7 @@ describe("the training step", () => {
         ...{ studentTemperature: config.studentTemp, centerMomentum: config.centerMomentum },
       });
     const once = async (step: Awaited<ReturnType<typeof make>>) => {
-      step.globals.write(new Float32Array(step.globals.shape.reduce((a, b) => a * b)));
+      step.globals.write(new Float32Array(sizeOf(step.globals.shape)));
       step.knobs.write({ lr: 0.001, weightDecay: 0.04, momentum: 0.99, teacherTemperature: 0.04, frozen: 0 });
       await step.program.run();
       await step.program.readScalar("loss");

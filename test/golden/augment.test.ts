@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { applyCrop, applyCropU8, evalCrop, imageNet, type CropParameters, type Jitter } from "../../dino/augment.js";
+import { applyCrop, applyCropU8, evalCrop, imageNet } from "../../dino/augment.js";
 import {
   adjustBrightness,
   adjustContrast,
@@ -16,36 +16,9 @@ import {
   resizedCrop,
   resizeShortSide,
   solarize,
-  type Box,
   type Image,
-  type Normalization,
 } from "../../dino/pixels.js";
-import { golden } from "./golden.js";
-
-type Operation = { readonly out: string } & (
-  | ({ readonly op: "resized_crop_bicubic"; readonly size: number } & Box)
-  | { readonly op: "hflip" | "grayscale" }
-  | { readonly op: "brightness" | "contrast" | "saturation" | "hue"; readonly factor: number }
-  | { readonly op: "gaussian_blur"; readonly radius: number }
-  | { readonly op: "solarize"; readonly threshold: number }
-  | ({ readonly op: "normalize" } & Normalization)
-  | {
-      readonly op: "chain";
-      readonly box: readonly [number, number, number, number, number];
-      readonly flip: boolean;
-      readonly jitter: readonly (readonly [Jitter["adjust"], number])[];
-      readonly gray: boolean;
-      readonly blur: number | null;
-      readonly sol: number | null;
-    }
-  | { readonly op: "eval"; readonly resize_short_side: number; readonly center_crop: number }
-  | { readonly op: "resize_bilinear"; readonly rows: number; readonly cols: number }
-);
-
-const cases = golden.json<{ readonly image: string; readonly ops: readonly Operation[] }>("augment");
-const stored = golden.tensors("augment");
-const [rows, cols] = stored.shape(cases.image) as [number, number, number];
-const image: Image = { rows, cols, pixels: stored.u8(cases.image) };
+import { cases, chainParameters, image, type Operation, square, stored } from "./augment-cases.js";
 
 describe("golden: augment", () => {
   for (const each of cases.ops) {
@@ -95,16 +68,7 @@ function check(each: Operation): void {
       close(each.out, normalize(image, normalizeTable(each)));
       break;
     case "chain": {
-      const [top, left, height, width, size] = each.box;
-      const parameters: CropParameters = {
-        box: { top, left, height, width },
-        size: square(size),
-        flip: each.flip,
-        jitter: each.jitter.map(([adjust, factor]) => ({ adjust, factor })),
-        grayscale: each.gray,
-        blurRadius: each.blur,
-        solarizeThreshold: each.sol,
-      };
+      const parameters = chainParameters(each);
       sameBytes(each.out.replace("normalized", "u8"), applyCropU8(image, parameters));
       expect(image.pixels, "the image itself").to.deep.equal(stored.u8(cases.image));
       close(each.out, applyCrop(image, parameters));
@@ -125,10 +89,6 @@ function check(each: Operation): void {
       each satisfies never;
       throw new Error("augment.json holds an operation this test does not know");
   }
-}
-
-function square(side: number): { rows: number; cols: number } {
-  return { rows: side, cols: side };
 }
 
 function sameBytes(name: string, actual: Image): void {

@@ -1,28 +1,10 @@
 import { expect } from "chai";
-import type { CropParameters, Jitter } from "../../dino/augment.js";
+import type { CropParameters } from "../../dino/augment.js";
 import { createCropMaker } from "../../dino/crop-maker.js";
-import { type Box, type Image, packPixels } from "../../dino/pixels.js";
+import { packPixels } from "../../dino/pixels.js";
 import { download, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";
-import { golden } from "./golden.js";
-
-type Operation = { readonly out: string } & (
-  | ({ readonly op: "resized_crop_bicubic"; readonly size: number } & Box)
-  | { readonly op: "hflip" | "grayscale" }
-  | { readonly op: Jitter["adjust"]; readonly factor: number }
-  | { readonly op: "gaussian_blur"; readonly radius: number }
-  | { readonly op: "solarize"; readonly threshold: number }
-  | {
-      readonly op: "chain";
-      readonly box: readonly [number, number, number, number, number];
-      readonly flip: boolean;
-      readonly jitter: readonly (readonly [Jitter["adjust"], number])[];
-      readonly gray: boolean;
-      readonly blur: number | null;
-      readonly sol: number | null;
-    }
-  | { readonly op: "normalize" | "eval" | "resize_bilinear" }
-);
+import { cases, chainParameters, image, type Operation, square, stored } from "./augment-cases.js";
 
 /** Greatest and mean deviation in levels of 255 from Pillow: what the golden files suggest for pipelines of float numbers. */
 const TOLERANCE = {
@@ -35,10 +17,7 @@ const TOLERANCE = {
   exact: { most: 0, mean: 0 },
 } as const;
 
-const cases = golden.json<{ readonly image: string; readonly ops: readonly Operation[] }>("augment");
-const stored = golden.tensors("augment");
-const [rows, cols] = stored.shape(cases.image) as [number, number, number];
-const image: Image = { rows, cols, pixels: stored.u8(cases.image) };
+const { rows, cols } = image;
 
 const asItIs: CropParameters = {
   box: { top: 0, left: 0, height: rows, width: cols },
@@ -58,7 +37,7 @@ function asCrop(
   switch (each.op) {
     case "resized_crop_bicubic": {
       const { top, left, height, width, size } = each;
-      const crop = { ...asItIs, box: { top, left, height, width }, size: { rows: size, cols: size } };
+      const crop = { ...asItIs, box: { top, left, height, width }, size: square(size) };
       return { crop, out, within: "resize" };
     }
     case "hflip":
@@ -76,19 +55,8 @@ function asCrop(
       return { crop: { ...asItIs, blurRadius: each.radius }, out, within: "blur" };
     case "solarize":
       return { crop: { ...asItIs, solarizeThreshold: each.threshold }, out, within: "exact" };
-    case "chain": {
-      const [top, left, height, width, size] = each.box;
-      const crop = {
-        box: { top, left, height, width },
-        size: { rows: size, cols: size },
-        flip: each.flip,
-        jitter: each.jitter.map(([adjust, factor]) => ({ adjust, factor })),
-        grayscale: each.gray,
-        blurRadius: each.blur,
-        solarizeThreshold: each.sol,
-      };
-      return { crop, out: out.replace("normalized", "u8"), within: "chain" };
-    }
+    case "chain":
+      return { crop: chainParameters(each), out: out.replace("normalized", "u8"), within: "chain" };
     case "normalize":
     case "eval":
     case "resize_bilinear":
