@@ -15,6 +15,8 @@ export interface Device extends Disposable {
   /** For people: what the driver calls itself. */
   readonly name: string;
   readonly limits: GPUSupportedLimits;
+  /** Lanes of every subgroup; undefined where there are none, or where the driver may choose another width for each kernel. */
+  readonly subgroupWidth: number | undefined;
   /** WebGPU's feature names, such as "shader-f16". */
   readonly features: ReadonlySet<string>;
   /** Text of `shaders/NAME.wgsl`; throws for an unknown name. */
@@ -29,6 +31,13 @@ export interface DeviceOptions {
   readonly shaders: (name: string) => string;
   /** Instead of what suits the adapter: every set is right on every adapter, the other one is only slower. */
   readonly kernels?: KernelSet;
+  /** Features to leave out although the adapter has them: the device is as on an adapter without. */
+  readonly without?: readonly (typeof FEATURES)[number][];
+}
+
+/** The one width of an adapter's subgroups. */
+function widthOf({ subgroupMinSize, subgroupMaxSize }: GPUAdapterInfo, features: readonly string[]) {
+  return features.includes("subgroups") && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
 }
 
 /** Asked for at the most that the adapter offers; all others stay at WebGPU's defaults. */
@@ -51,11 +60,14 @@ const FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experi
  * Opens an adapter at its own limits and with the features the engine can use; an adapter opens once.
  * Throws what the adapter refuses. Knows nothing of Node, so that a browser runs it too.
  */
-export async function createDevice(adapter: GPUAdapter, { shaders, kernels }: DeviceOptions): Promise<Device> {
+export async function createDevice(
+  adapter: GPUAdapter,
+  { shaders, kernels, without = [] }: DeviceOptions,
+): Promise<Device> {
   const { info } = adapter;
   const kind = adapterKind(info);
   const name = adapterName(info);
-  const features = FEATURES.filter((feature) => adapter.features.has(feature));
+  const features = FEATURES.filter((feature) => adapter.features.has(feature) && !without.includes(feature));
   const gpu = await adapter
     .requestDevice({
       requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
@@ -81,6 +93,7 @@ export async function createDevice(adapter: GPUAdapter, { shaders, kernels }: De
     adapterKind: kind,
     kernels: kernels ?? (kind === "gpu" || kind === "null" ? "gpu" : "cpu"),
     name,
+    subgroupWidth: widthOf(info, features),
     limits: gpu.limits,
     features: new Set(gpu.features),
     shaders,

@@ -1,16 +1,16 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { chooseAdapter, type Preference } from "./adapter.js";
-import { createDevice, type Device, type KernelSet } from "./device.js";
+import { createDevice, type Device, type DeviceOptions } from "./device.js";
 
 export { type AdapterChoice, chooseAdapter, type Preference } from "./adapter.js";
 export type { AdapterKind, KernelSet } from "./device.js";
 
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for
- * another one, `kernels` for kernels that are made for another kind. Dispose of it to free its memory; a process that forgets still ends.
+ * another one, the other options say what to make of it. Dispose of it to free its memory; a process that forgets still ends.
  */
 export async function openDevice(
-  options: { readonly prefer?: Preference; readonly kernels?: KernelSet } = {},
+  options: { readonly prefer?: Preference } & Omit<DeviceOptions, "shaders"> = {},
 ): Promise<Device> {
   const { adapter } = await chooseAdapter(options);
   return createDevice(adapter, { shaders: readShader, ...options });

@@ -1,14 +1,17 @@
 import { openDevice } from "../engine/node.js";
-import type { Device, KernelSet } from "../engine/device.js";
+import type { Device, DeviceOptions } from "../engine/device.js";
 
-const opened = new Map<KernelSet | undefined, Promise<Device>>();
+type Options = Pick<DeviceOptions, "kernels" | "without">;
+
+const opened = new Map<string, Promise<Device>>();
 
 /**
  * The device that all tests of a run share: what `DINO_ADAPTER` names, or the best there is; with the kernels that suit it,
- * or those made for another kind of adapter.
+ * or those made for another kind of adapter, or for one that lacks features.
  */
-export function testDevice(kernels?: KernelSet): Promise<Device> {
-  let device = opened.get(kernels);
-  if (!device) opened.set(kernels, (device = openDevice({ ...(kernels && { kernels }) })));
+export function testDevice(options: Options = {}): Promise<Device> {
+  const key = JSON.stringify(options);
+  let device = opened.get(key);
+  if (!device) opened.set(key, (device = openDevice(options)));
   return device;
 }

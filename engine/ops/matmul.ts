@@ -1,3 +1,4 @@
+import type { Device } from "../device.js";
 import { type Grid, kernel } from "../kernel.js";
 import { constant, differentiable, recording, reshape, transient } from "../recording.js";
 import { axes, formatShape, type Shape, type Tensor } from "../tensor.js";
@@ -5,10 +6,16 @@ import { sumLeading } from "./sum.js";
 
 const reads = ["a", "b", "bias", "sizes"] as const;
 const inVectors = kernel("matmul", { reads, writes: ["c"], constants: ["BIAS"] });
+const inSubgroupsOf8 = kernel("matmul-subgroups-8", { reads, writes: ["c"], constants: ["BIAS"] });
+const inSubgroupsOf4 = kernel("matmul-subgroups-4", { reads, writes: ["c"], constants: ["BIAS"] });
 const inTiles = kernel("matmul-tiled", { reads, writes: ["c"], constants: ["BIAS", "SIDE"] });
 
-/** Rows and columns that a workgroup of `matmul.wgsl` makes. */
-const VECTORS = { rows: 8, cols: 64 };
+/** The kernel for a CPU by the width of its subgroups, with the rows and columns that a workgroup makes. */
+function forCpu({ subgroupWidth }: Device) {
+  if (subgroupWidth === 8) return { kernel: inSubgroupsOf8, rows: 16, cols: 32 };
+  if (subgroupWidth === 4) return { kernel: inSubgroupsOf4, rows: 16, cols: 32 };
+  return { kernel: inVectors, rows: 8, cols: 64 };
+}
 
 export interface Transposed {
   /** a is stored [..., K, M]. */
@@ -86,8 +93,9 @@ interface Product {
 function vectors({ a, b, bias, batch, m, n, k, strides }: Product, shape: Shape): Tensor {
   const c = transient(shape);
   const sizes = constant([9], [m, n, k, ...strides], { dtype: "u32", label: "matmul sizes" });
-  const groups: Grid = [Math.ceil(n / VECTORS.cols), Math.ceil(m / VECTORS.rows), batch];
-  inVectors({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0 }, groups); // without a bias any tensor, unread
+  const { kernel, rows, cols } = forCpu(recording("matmul").device);
+  const groups: Grid = [Math.ceil(n / cols), Math.ceil(m / rows), batch];
+  kernel({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0 }, groups); // without a bias any tensor, unread
   return c;
 }
 
