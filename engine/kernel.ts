@@ -259,18 +259,32 @@ async function compileModule(device: Device, kernel: Kernel): Promise<Compiled> 
   };
 }
 
-/** A file with its includes appended, so that line numbers stay the file's own; `locate` names a line of the whole. */
+/** The file that stands for an included one on a device: sums over a workgroup that is one subgroup need no memory. */
+function variantOf(included: string, device: Device): string {
+  return included === "reduce" && device.subgroupWidth === rowLanes(device) ? "reduce-subgroups" : included;
+}
+
+/**
+ * A file with its includes appended, so that line numbers stay the file's own; `locate` names a line of the whole. What an
+ * include enables is enabled in front of the first line, where WGSL wants it.
+ */
 function assemble(device: Device, file: string): { readonly code: string; readonly locate: (line: number) => string } {
   const parts: { file: string; firstLine: number }[] = [];
   let code = "";
+  let enables = "";
   let lines = 0;
+  const moveUp = (directive: string) => {
+    enables += `${directive} `;
+    return "";
+  };
   const append = (name: string) => {
-    const text = read(name);
+    const text = parts.length === 0 ? read(name) : read(name).replaceAll(ENABLE, moveUp);
     parts.push({ file: name, firstLine: lines });
     code += text + "\n";
     lines += text.split("\n").length;
-    for (const [, included] of text.matchAll(/^\/\/ include (\S+)$/gm)) {
-      if (!parts.some((part) => part.file === included)) append(included!);
+    for (const [, named] of text.matchAll(/^\/\/ include (\S+)$/gm)) {
+      const included = variantOf(named!, device);
+      if (!parts.some((part) => part.file === included)) append(included);
     }
   };
   const read = (name: string) => {
@@ -286,8 +300,10 @@ function assemble(device: Device, file: string): { readonly code: string; readon
     const part = parts.findLast(({ firstLine }) => firstLine < line)!;
     return `${part.file}.wgsl:${line - part.firstLine}`;
   };
-  return { code, locate };
+  return { code: enables + code, locate };
 }
+
+const ENABLE = /^enable [\w, ]+;/gm;
 
 /** A storage binding as the file declares it. */
 interface FoundBinding {

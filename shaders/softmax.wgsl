@@ -2,7 +2,8 @@
 //
 //   x, y  [ROWS, COLS] f32
 //
-// One workgroup per row; its LANES threads stride over the columns.
+// One workgroup per row; its LANES threads stride over the columns, two times: first for the maximum and, on the way, the sum,
+// which shrinks where the maximum rises (Milakov & Gimelshein 2018, alg. 3), then for the result.
 // include reduce
 
 override ROWS: u32;
@@ -18,13 +19,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   if (r >= ROWS) { return; }
   let row = r * COLS;
 
-  var largest = x[row];
-  for (var c = lane; c < COLS; c += LANES) { largest = max(largest, x[row + c]); }
-  largest = workgroupMax(largest, lane);
-
+  var own = x[row];  // the largest that this thread has seen
   var total = 0.0;
-  for (var c = lane; c < COLS; c += LANES) { total += exp(x[row + c] - largest); }
-  total = workgroupSum(total, lane);
+  let whole = COLS - COLS % (4u * LANES);
+  for (var c = lane; c < whole; c += 4u * LANES) {
+    let v = vec4f(x[row + c], x[row + c + LANES], x[row + c + 2u * LANES], x[row + c + 3u * LANES]);
+    let larger = max(own, max(max(v.x, v.y), max(v.z, v.w)));
+    total = total * exp(own - larger) + dot(exp(v - larger), vec4f(1.0));
+    own = larger;
+  }
+  for (var c = whole + lane; c < COLS; c += LANES) {
+    let larger = max(own, x[row + c]);
+    total = total * exp(own - larger) + exp(x[row + c] - larger);
+    own = larger;
+  }
+  let largest = workgroupMax(own, lane);
+  total = workgroupSum(total * exp(own - largest), lane);
 
   for (var c = lane; c < COLS; c += LANES) { y[row + c] = exp(x[row + c] - largest) / total; }
 }

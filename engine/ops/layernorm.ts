@@ -3,16 +3,16 @@ import { differentiable, transient } from "../recording.js";
 import { axes, expectShape, type Tensor } from "../tensor.js";
 import { rowParts, sumLeading } from "./sum.js";
 
-const forward = kernel("layernorm", {
+const forward = {
   reads: ["x", "gain", "bias"],
   writes: ["y", "statistics"],
   constants: ["ROWS", "COLS", "EPSILON"],
-});
-const backward = kernel("layernorm-backward", {
-  reads: ["x", "gain", "statistics", "dy"],
-  writes: ["dx"],
-  constants: ["ROWS", "COLS"],
-});
+} as const;
+const forwardByOne = kernel("layernorm", forward);
+const forwardByFour = kernel("layernorm-vec4", forward);
+const backward = { reads: ["x", "gain", "statistics", "dy"], writes: ["dx"], constants: ["ROWS", "COLS"] } as const;
+const backwardByOne = kernel("layernorm-backward", backward);
+const backwardByFour = kernel("layernorm-backward-vec4", backward);
 const parametersBackward = kernel("layernorm-parameters-backward", {
   reads: ["x", "statistics", "dy"],
   writes: ["dGain", "dBias"],
@@ -29,6 +29,7 @@ export function layernorm(x: Tensor, gain: Tensor, bias: Tensor, epsilon = 1e-6)
   expectShape("layernorm bias", bias, [cols]);
   const y = transient(x.shape);
   const statistics = transient([rows, 2]);
+  const [forward, backward] = cols % 4 === 0 ? [forwardByFour, backwardByFour] : [forwardByOne, backwardByOne];
   forward({ x, gain, bias, y, statistics }, { ROWS: rows, COLS: cols, EPSILON: epsilon }, grid(rows));
   return differentiable(y, [x, gain, bias], (dy) => {
     const dx = transient(x.shape);
