@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
 
   var sums: array<vec4f, 16>;
   for (var columns = 0u; columns < tokens(); columns += 64u) {
-    var s: array<vec4f, 16>;
+    var s = array<vec4f, 16>();
     for (var d = 0u; d < headDim(); d += DEPTH) {
       bringTokens(rowSource, first, columnSource, columns, sequence, d, lane);
       accumulate(&s, x, y);
@@ -62,7 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     s[12] = p(s[12], sequence, upper + 2u, left); s[13] = p(s[13], sequence, upper + 2u, left + 4u);
     s[14] = p(s[14], sequence, upper + 3u, left); s[15] = p(s[15], sequence, upper + 3u, left + 4u);
     if (PART != 2u) {
-      var dp: array<vec4f, 16>;
+      var dp = array<vec4f, 16>();
       for (var d = 0u; d < headDim(); d += DEPTH) {
         bringTokens(select(VALUES, D_OUT, rowsAreQueries), first, select(D_OUT, VALUES, rowsAreQueries), columns, sequence, d, lane);
         accumulate(&dp, x, y);

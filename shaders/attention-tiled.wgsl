@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   var total0 = vec4f(0.0);      // over a thread's own columns
   var total1 = vec4f(0.0);
   for (var keys = 0u; keys < tokens(); keys += 64u) {
-    var s: array<vec4f, 16>;
+    var s = array<vec4f, 16>();
     for (var d = 0u; d < headDim(); d += DEPTH) {
       bringTokens(0u, first, 1u, keys, sequence, d, lane);
       accumulate(&s, x, y);

@@ -262,6 +262,12 @@ const rows: readonly OpRow[] = [
     inputs: [[1, 37, 576]],
   },
   {
+    op: "attention, more tokens than two tiles",
+    gpu: (x) => gpu.attention(x, 1),
+    ref: reference.attention(1),
+    inputs: [[1, 150, 144]],
+  },
+  {
     op: "attention, large scores",
     gpu: (x) => gpu.attention(x, 2),
     ref: reference.attention(2),

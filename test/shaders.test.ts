@@ -62,6 +62,13 @@ describe("shaders", () => {
     });
   }
 
+  it("give every variable inside a loop its value, since Dawn's Vulkan backend zeroes one only once", () => {
+    const unset = shaders.flatMap((name) =>
+      names(readShader(name), /^ {4,}var (\w+): [^=;]+;/gm).map((v) => `${name} ${v}`),
+    );
+    expect(unset).to.deep.equal([]);
+  });
+
   for (const name of shaders.filter((shader) => !isKernel(shader))) {
     it(`${name} has a header, and is included by a kernel`, () => {
       expect(headerOf(name)).to.not.equal("");
