@@ -1,3 +1,4 @@
+import type { Device } from "../device.js";
 import { elementGrid, type Grid, grid, kernel } from "../kernel.js";
 import { constant, differentiable, recording, transient } from "../recording.js";
 import { axes, sizeOf, type Tensor } from "../tensor.js";
@@ -16,18 +17,27 @@ const keysBackward = kernel("attention-backward-keys", {
   updates: ["dQkv"],
   constants,
 });
-const tiled = kernel("attention-tiled", { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] });
+const inSubgroups = kernel("attention-subgroups", { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] });
+const inTiles = kernel("attention-tiled", { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] });
 const deltas = kernel("attention-delta", {
   reads: ["out", "dOut"],
   writes: ["delta"],
   constants: ["TOKENS", "HEADS", "HEAD_DIM"],
 });
-const tiledBackward = kernel("attention-tiled-backward", {
+const backwardInTiles = kernel("attention-tiled-backward", {
   reads: ["qkv", "sizes", "dOut", "lse", "delta"],
   writes: [],
   updates: ["dQkv"],
   constants: ["PART"],
 });
+const backwardsInSubgroups = ["queries", "keys"].map((part) =>
+  kernel(`attention-subgroups-backward-${part}`, {
+    reads: ["qkv", "sizes", "dOut", "lse", "delta"],
+    writes: [],
+    updates: ["dQkv"],
+    constants: [],
+  }),
+);
 const probabilities = kernel("attention-probabilities", {
   reads: ["qkv", "lse"],
   writes: ["probabilities"],
@@ -37,9 +47,8 @@ const probabilities = kernel("attention-probabilities", {
 /** The largest head that is checked against the reference. */
 const MAX_HEAD_DIM = 128;
 
-/** Queries or keys that a workgroup takes: of the kernels for a CPU, and of the tiled ones. */
-const TOKENS_PER_GROUP = 24;
-const TILE = 64;
+/** Queries or keys that a workgroup takes. */
+const TOKENS_PER_GROUP = { vectors: 24, subgroups: 16, tiles: 64 };
 /** The largest head that the tiled kernels hold in registers. */
 const MAX_TILED_HEAD_DIM = 64;
 
@@ -49,18 +58,20 @@ const MAX_TILED_HEAD_DIM = 64;
  * Vaswani et al. 2017, eq. 1 (https://arxiv.org/abs/1706.03762). Throws where heads do not divide dim or headDim exceeds 128.
  */
 export function attention(qkv: Tensor, heads: number): Tensor {
-  const { out, lse, sizes } = attend(qkv, heads);
+  const { out, lse, sizes, table, way } = attend(qkv, heads);
   return differentiable(out, [qkv], (dOut) => {
     const delta = transient(lse.shape);
     const dQkv = transient(qkv.shape);
-    if (inTiles(sizes)) {
-      deltas({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
-      const tensors = { qkv, sizes: asTensor(sizes), dOut, lse, delta, dQkv };
-      for (const PART of [0, 1, 2]) tiledBackward(tensors, { PART }, groups(lse, TILE));
-    } else {
-      queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups(lse, TOKENS_PER_GROUP));
-      keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups(lse, TOKENS_PER_GROUP));
+    const groups = groupsOf(lse, way);
+    if (way === "vectors") {
+      queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
+      keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
+      return [dQkv];
     }
+    deltas({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
+    const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
+    if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles(tensors, { PART }, groups);
+    else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
     return [dQkv];
   });
 }
@@ -82,29 +93,33 @@ export function attentionProbabilities(qkv: Tensor, heads: number, queries?: num
 
 type Sizes = Readonly<Record<(typeof constants)[number], number>>;
 
-/** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv. */
+/** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv, and how they were made. */
 function attend(qkv: Tensor, heads: number) {
   const { batch, tokens, dim, sizes } = measure(qkv, heads);
   const out = transient([batch, tokens, dim]);
   const lse = transient([batch, heads, tokens]);
-  if (inTiles(sizes)) tiled({ qkv, sizes: asTensor(sizes), out, lse }, {}, groups(lse, TILE));
-  else forward({ qkv, out, lse }, sizes, groups(lse, TOKENS_PER_GROUP));
-  return { out, lse, sizes };
+  const way = wayFor(recording("attention").device, sizes);
+  const groups = groupsOf(lse, way);
+  const { TOKENS, HEADS, HEAD_DIM } = sizes;
+  const table = constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
+  if (way === "tiles") inTiles({ qkv, sizes: table, out, lse }, {}, groups);
+  else if (way === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
+  else forward({ qkv, out, lse }, sizes, groups);
+  return { out, lse, sizes, table, way };
 }
 
-function asTensor({ TOKENS, HEADS, HEAD_DIM }: Sizes): Tensor {
-  return constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
+type Way = keyof typeof TOKENS_PER_GROUP;
+
+/** The kernels that suit a device and a head. */
+function wayFor({ kernels, subgroupWidth }: Device, { HEAD_DIM }: Sizes): Way {
+  if (kernels === "gpu" && HEAD_DIM <= MAX_TILED_HEAD_DIM) return "tiles";
+  return kernels === "cpu" && subgroupWidth === 8 ? "subgroups" : "vectors";
 }
 
-/** Whether the tiled kernels take it. */
-function inTiles({ HEAD_DIM }: Sizes): boolean {
-  return recording("attention").device.kernels === "gpu" && HEAD_DIM <= MAX_TILED_HEAD_DIM;
-}
-
-/** One workgroup for so many tokens of a head. */
-function groups({ shape }: Tensor, tokens: number): Grid {
-  const [batch, heads, all] = shape as readonly [number, number, number];
-  return grid(batch * heads * Math.ceil(all / tokens));
+/** The workgroups for all tokens of all heads. */
+function groupsOf({ shape }: Tensor, way: Way): Grid {
+  const [batch, heads, tokens] = shape as readonly [number, number, number];
+  return grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP[way]));
 }
 
 function measure(qkv: Tensor, heads: number) {
