@@ -292,7 +292,7 @@ function tablesOf(
     parts: parts.map(({ start, end, rows }) => ({
       segments: table(device, "segments", rows),
       groups: grid(rows.length / 4),
-      of: (flat) => range(flat, start, end - start),
+      of: (flat) => range(flat, start, Math.ceil((end - start) / 4) * 4), // kernels take whole fours, and a gap follows
     })),
   };
 }

@@ -1,7 +1,7 @@
 // squares[s] = the sum of gradient * gradient over segment s.
 //
 //   segments  [segments of this part, 4] u32: first element in the part, elements, tensor, s
-//   gradient  [elements of this part] f32
+//   gradient  [elements of this part / 4] vec4 of f32; every tensor begins at a whole four
 //   squares   [segments of all parts] f32
 //
 // One workgroup per segment; its threads stride over the elements, then add up in a tree.
@@ -10,7 +10,7 @@
 override LANES: u32;  // chosen by the engine for the adapter
 
 @group(0) @binding(0) var<storage, read> segments: array<vec4u>;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(1) var<storage, read> gradient: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> squares: array<f32>;
 
 @compute @workgroup_size(LANES)
@@ -18,9 +18,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let g = group.y * grid.x + group.x;
   if (g >= arrayLength(&segments)) { return; }
   let segment = segments[g];
-  let end = segment.x + segment.y;
-  var total = 0.0;
-  for (var i = segment.x + lane; i < end; i += LANES) { total += gradient[i] * gradient[i]; }
-  total = workgroupSum(total, lane);
+  let start = segment.x / 4u;
+  let whole = start + segment.y / 4u;
+  var squares4 = vec4f(0.0);
+  for (var i = start + lane; i < whole; i += LANES) { squares4 += gradient[i] * gradient[i]; }
+  let rest = segment.y % 4u;
+  if (rest > 0u && lane == 0u) {
+    let g = select(vec4f(0.0), gradient[whole], vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
+    squares4 += g * g;
+  }
+  let total = workgroupSum(dot(squares4, vec4f(1.0)), lane);
   if (lane == 0u) { squares[segment.w] = total; }
 }

@@ -3,12 +3,14 @@ import { differentiable, transient } from "../recording.js";
 import { formatShape, sameShape, sizeOf, type Tensor } from "../tensor.js";
 import { sumLeading } from "./sum.js";
 
-const forward = kernel("add", { reads: ["a", "b"], writes: ["out"], constants: [] });
+const byOne = kernel("add", { reads: ["a", "b"], writes: ["out"], constants: [] });
+const byFour = kernel("add-vec4", { reads: ["a", "b"], writes: ["out"], constants: [] });
 
 /** Sum, where b repeats along the leading axes of a: [..., ...b] + [...b] -> [..., ...b]. */
 export function add(a: Tensor, b: Tensor): Tensor {
   expectSuffix("add", a, b);
   const out = transient(a.shape);
+  const forward = sizeOf(b.shape) % 4 === 0 ? byFour : byOne;
   forward({ a, b, out }, {}, runGrid(sizeOf(a.shape)));
   return differentiable(out, [a, b], (dy) => [dy, sumLeading(dy, b.shape)]);
 }

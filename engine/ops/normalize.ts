@@ -1,4 +1,4 @@
-import { elementGrid, grid, kernel } from "../kernel.js";
+import { grid, kernel } from "../kernel.js";
 import { differentiable, transient } from "../recording.js";
 import { axes, expectShape, sizeOf, type Tensor } from "../tensor.js";
 import { linear } from "./matmul.js";
@@ -9,7 +9,7 @@ const backward = kernel("normalize-backward", {
   writes: ["dx"],
   constants: ["ROWS", "COLS", "EPSILON"],
 });
-const scaling = kernel("scale-rows", { reads: ["x", "factors"], writes: ["y"], constants: [] });
+const scaling = kernel("scale-rows", { reads: ["x", "factors"], writes: ["y"], constants: ["ROWS", "COLS"] });
 const scalingBackward = kernel("scale-rows-backward", {
   reads: ["x", "dy"],
   writes: ["dFactors"],
@@ -35,10 +35,11 @@ export function scaleRows(x: Tensor, factors: Tensor): Tensor {
   const rows = x.shape[0] ?? 1;
   expectShape("scaleRows factors", factors, factors.shape.length === 2 ? [rows, 1] : [rows]);
   const y = transient(x.shape);
-  scaling({ x, factors, y }, {}, elementGrid(sizeOf(x.shape)));
+  const sizes = { ROWS: rows, COLS: sizeOf(x.shape) / rows };
+  scaling({ x, factors, y }, sizes, grid(rows));
   return differentiable(y, [x, factors], (dy) => {
     const dFactors = transient(factors.shape);
-    scalingBackward({ x, dy, dFactors }, { ROWS: rows, COLS: sizeOf(x.shape) / rows }, grid(rows));
+    scalingBackward({ x, dy, dFactors }, sizes, grid(rows));
     return [scaleRows(dy, factors), dFactors];
   });
 }
