@@ -2,8 +2,9 @@ import { copy, fill } from "./ops/fill.js";
 import { add } from "./ops/add.js";
 import type { Layout, Params } from "./params.js";
 import { owner } from "./plan.js";
+import { put } from "./placement.js";
 import { recording, transient } from "./recording.js";
-import { BYTES_PER_ELEMENT, expectShape, sizeOf, type Tensor } from "./tensor.js";
+import { BYTES_PER_ELEMENT, expectShape, type Tensor } from "./tensor.js";
 
 /**
  * The gradients of `y` with respect to each of `wrt`, given `dy` of the shape of `y`.
@@ -60,27 +61,10 @@ export function parameterGradients(loss: Tensor, params: Params): Gradients {
   trainable.forEach(({ offset, shape }, i) => {
     const part: Tensor = { ...flat, shape, offset: offset * BYTES_PER_ELEMENT };
     const alone = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
-    if (!(alone && moveInto(found[i]!, part))) copy(found[i]!, part);
+    (alone ? put : copy)(found[i]!, part);
   });
   for (const { offset, shape, trainable } of layout.entries) {
     if (!trainable) fill(shape, 0, { ...flat, shape, offset: offset * BYTES_PER_ELEMENT });
   }
   return { layout, flat };
-}
-
-/**
- * Makes the kernel that wrote `x` write into `part` of the flat gradients instead, which saves a copy.
- * Only for a transient of its own that nobody reads: reading and writing one buffer in one dispatch is refused.
- */
-function moveInto(x: Tensor, part: Tensor): boolean {
-  const { storage } = x;
-  if (storage.kind !== "transient" || part.storage.kind !== "transient") return false;
-  if (storage.inside || x.offset !== 0 || storage.bytes !== sizeOf(x.shape) * BYTES_PER_ELEMENT) return false;
-  for (const { kernel, tensors } of recording("gradients").dispatches) {
-    for (const { name, access } of kernel.bindings) {
-      if (access !== "write" && owner(tensors[name]!.storage) === storage) return false;
-    }
-  }
-  storage.inside = { storage: part.storage, offset: part.offset };
-  return true;
 }

@@ -85,7 +85,7 @@ function checkDispatch(device: Device, { kernel, tensors, constants, grid }: Dis
       throw new Error(`${kernel.file}: ${name} (${x.storage.label}) belongs to another device`);
     }
     if (access === "write" && x.storage.kind === "transient" && x.storage.inside) {
-      throw new Error(`${kernel.file}: ${name} was placed inside the flat gradients and can't be written again`);
+      throw new Error(`${kernel.file}: ${name} was placed inside ${owner(x.storage).label} and can't be written again`);
     }
   }
   refuseSharedMemory(kernel, tensors);
