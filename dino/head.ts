@@ -3,9 +3,10 @@ import {
   l2Normalize,
   linear,
   type ParamSpec,
+  type Projection,
   type Shape,
   type Tensor,
-  weightNormLinear,
+  weightNorm,
 } from "../engine/index.js";
 import type { Rng } from "./random.js";
 import { type Lookup, scope, truncatedNormal } from "./vit.js";
@@ -91,8 +92,12 @@ export function initHeadParam(config: HeadConfig, name: string, shape: Shape, rn
   return truncatedNormal(size, 0.02, rng);
 }
 
-/** Logits of the prototypes: features x [rows, inDim] -> [rows, out]. Throws where the config has batch norm and none is given. */
-export function head(config: HeadConfig, params: Lookup, x: Tensor, batchNorm?: BatchNorm): Tensor {
+/**
+ * Logits [rows, out] of the prototypes for features x [rows, inDim], as the unit vectors of the bottleneck and the weights of
+ * the last layer: their product is left to the loss, which needs no more than a part of it at a time.
+ * Throws where the config has batch norm and none is given.
+ */
+export function head(config: HeadConfig, params: Lookup, x: Tensor, batchNorm?: BatchNorm): Projection {
   const layers = mlpLayers(config);
   let y = x;
   layers.forEach((layer, i) => {
@@ -105,5 +110,5 @@ export function head(config: HeadConfig, params: Lookup, x: Tensor, batchNorm?: 
     y = gelu(y);
   });
   const last = scope(params, "last_layer.");
-  return weightNormLinear(l2Normalize(y), last("weight_v"), last("weight_g")); // [rows, out]
+  return { x: l2Normalize(y), weight: weightNorm(last("weight_v"), last("weight_g")) }; // [rows, bottleneck], [out, bottleneck]
 }

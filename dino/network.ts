@@ -6,6 +6,7 @@ import {
   layoutOf,
   type Params,
   type ParamSpec,
+  type Projection,
   type Tensor,
 } from "../engine/index.js";
 import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
@@ -82,10 +83,10 @@ export async function readNetwork({ params, buffers }: Network): Promise<Map<str
   return new Map([...(await params.read()), ...((await buffers?.read()) ?? [])]);
 }
 
-/** What a network makes of a batch of crops: backbone features [rows, dim] and logits of the prototypes [rows, out]. */
+/** What a network makes of a batch of crops: backbone features [rows, dim] and logits of the prototypes [rows, out], not yet multiplied. */
 export interface NetworkOutput {
   readonly features: Tensor;
-  readonly logits: Tensor;
+  readonly logits: Projection;
 }
 
 /**

@@ -7,18 +7,17 @@ import {
   type Input,
   l2Normalize,
   lars,
+  meanLeading,
   mul,
   type Optimizer,
   parameterGradients,
   type Program,
   record,
-  scale,
   type Scalars,
   scalars,
   sgd,
   stopGradient,
   sum,
-  sumLeading,
   type Tensor,
   updateCenter,
 } from "../engine/index.js";
@@ -99,9 +98,8 @@ export async function createStep(device: Device, options: StepOptions): Promise<
   const program = own(
     await record(device, () => {
       const seen = forward(teacher, [globals]);
-      const teacherLogits = stopGradient(seen.logits); // [2 * batch, prototypes]
       const { features, logits } = forward(student, locals ? [globals, locals] : [globals], drop); // [crops * batch, ...]
-      const { loss, teacherEntropy, targets } = distillation(logits, teacherLogits, center, {
+      const { loss, teacherEntropy, meanTargets, teacherMean } = distillation(logits, seen.logits, center, {
         studentTemperature: options.studentTemperature,
         teacherTemperature: knobs.teacherTemperature,
       });
@@ -113,11 +111,11 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         clip: options.clip,
       });
       ema(teacher.params, student.params, knobs.momentum);
-      updateCenter(center, teacherLogits, options.centerMomentum);
+      updateCenter(center, teacherMean, options.centerMomentum);
       return {
         loss,
         teacherEntropy,
-        meanTargets: meanOfRows(targets),
+        meanTargets,
         studentCoherence: coherence(stopGradient(features)),
         teacherCoherence: coherence(stopGradient(seen.features)),
         norms,
@@ -147,14 +145,8 @@ function createOptimizer({ optimizer, student: { params } }: StepOptions): Optim
   }
 }
 
-/** [rows, cols] -> [cols] */
-function meanOfRows(x: Tensor): Tensor {
-  const [rows, cols] = x.shape as readonly [number, number];
-  return scale(sumLeading(x, [cols]), 1 / rows);
-}
-
 /** |mean of the unit vectors along the rows|^2: [rows, dim] -> [], 1 where all rows point one way. */
 function coherence(features: Tensor): Tensor {
-  const direction = meanOfRows(l2Normalize(features));
+  const direction = meanLeading(l2Normalize(features), features.shape.slice(1));
   return sum(mul(direction, direction));
 }

@@ -1,6 +1,7 @@
 import type { Device } from "./device.js";
 import { allocate, copyOut, upload } from "./memory.js";
 import {
+  ALIGNMENT,
   BYTES_PER_ELEMENT,
   checkShape,
   formatShape,
@@ -46,9 +47,6 @@ export interface Params {
   read(): Promise<Map<string, Float32Array>>;
   [Symbol.dispose](): void;
 }
-
-/** Binding offsets are multiples of 256 bytes at most on every adapter. */
-const ALIGNMENT = 256 / BYTES_PER_ELEMENT;
 
 /** Lays parameters out one after another. Throws on a repeated name. */
 export function layoutOf(specs: readonly ParamSpec[]): Layout {

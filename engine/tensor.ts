@@ -19,7 +19,7 @@ export interface Transient {
   readonly bytes: number;
   /** What the messages call it: the kernel and binding that wrote it first. */
   label: string;
-  /** Set when this memory is a part of another transient (a gradient inside the flat gradients). */
+  /** Set when this memory is a part of another transient (a gradient inside the flat gradients, a chunk inside the whole). */
   inside?: { readonly storage: Transient; readonly offset: number };
 }
 
@@ -36,6 +36,9 @@ export interface Tensor {
 /** Every dtype here is four bytes wide. */
 export const BYTES_PER_ELEMENT = 4;
 
+/** Elements from one place where a binding may start to the next: 256 bytes at most on every adapter. */
+export const ALIGNMENT = 256 / BYTES_PER_ELEMENT;
+
 /** Number of elements of a shape: the product of its axes, one for a scalar. */
 export function sizeOf(shape: Shape): number {
   return shape.reduce((product, axis) => product * axis, 1);
@@ -44,6 +47,12 @@ export function sizeOf(shape: Shape): number {
 /** Bytes that a tensor covers. */
 export function bytesOf(x: Tensor): number {
   return sizeOf(x.shape) * BYTES_PER_ELEMENT;
+}
+
+/** `count` entries of the first axis from `first` on, in the same memory; kernels bind them where they start at a multiple of `ALIGNMENT`. */
+export function rowsOf(x: Tensor, first: number, count: number): Tensor {
+  const row = sizeOf(x.shape.slice(1));
+  return { ...x, shape: x.shape.with(0, count), offset: x.offset + first * row * BYTES_PER_ELEMENT };
 }
 
 /** A shape as the messages write it: `[2, 3, 4]`. */

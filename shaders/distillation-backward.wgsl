@@ -1,9 +1,10 @@
-// dStudent = dLoss * WEIGHT / TEMPERATURE * sum over views v != crop of (softmax(student / TEMPERATURE) - targets[v]).
+// dStudent = dLoss * WEIGHT / TEMPERATURE * sum over views v != crop of (softmax(student / TEMPERATURE) - targets[v]), a chunk
+// of the columns of it.
 // Rows are crop-major: row = crop * BATCH + image.
 //
 //   student, dStudent  [ROWS, COLS] f32
 //   targets            [VIEWS * BATCH, COLS] f32
-//   statistics         [ROWS, 2] f32: max x and sum exp((x - max x) / TEMPERATURE) of x = student
+//   statistics         [ROWS, 2] f32: max x and sum exp((x - max x) / TEMPERATURE) of the whole row x of the student
 //   dLoss              [] f32
 //
 // One workgroup per row; its LANES threads stride over the columns.

@@ -35,7 +35,7 @@ import {
   type Tensor,
   updateCenter,
   upload,
-  weightNormLinear,
+  weightNorm,
 } from "../engine/index.js";
 import { grid, kernel } from "../engine/kernel.js";
 import { openDevice } from "../engine/node.js";
@@ -72,7 +72,7 @@ const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown
   ["linear: expected x [..., 4] for a weight [5, 4], got [2, 3]", () => linear(t(2, 3), t(5, 4))],
   ["linear bias: expected [5], got [4]", () => linear(t(2, 3), t(5, 3), t(4))],
   ["linear bias: expected [out], got [1, 5]", () => linear(t(2, 3), t(5, 3), t(1, 5))],
-  ["scaleRows factors: expected [5], got [4]", () => weightNormLinear(t(2, 3), t(5, 3), t(4))],
+  ["scaleRows factors: expected [5], got [4]", () => weightNorm(t(5, 3), t(4))],
   ["attention qkv: expected [batch, tokens, width], got [5, 24]", () => attention(t(5, 24), 2)],
   ["attention: 3 heads do not divide a third of 24 channels", () => attention(t(1, 5, 24), 3)],
   ["attention: expected heads of at most 128 channels, got 192", () => attention(t(1, 5, 576), 1)],
@@ -94,14 +94,27 @@ const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown
     () => distillation(t(5, 8), t(4, 8), t(8), { studentTemperature: 0.1, teacherTemperature: t() }),
   ],
   [
-    "distillation teacher: expected [4, 8], got [4, 9]",
+    "distillation teacher: expected 8 columns, got 9",
     () => distillation(t(8, 8), t(4, 9), t(8), { studentTemperature: 0.1, teacherTemperature: t() }),
   ],
   [
     "distillation teacherTemperature: expected [], got [1]",
     () => distillation(t(8, 8), t(4, 8), t(8), { studentTemperature: 0.1, teacherTemperature: t(1) }),
   ],
-  ["updateCenter center: expected [8], got [9]", () => updateCenter(t(9), t(4, 8), 0.9)],
+  [
+    "distillation student weight: expected [cols, 3], got [8, 4]",
+    () =>
+      distillation({ x: t(8, 3), weight: t(8, 4) }, t(4, 8), t(8), { studentTemperature: 1, teacherTemperature: t() }),
+  ],
+  [
+    "distillation: expected chunks of a multiple of 64 columns, got 100",
+    () => {
+      const [student, teacher] = [t(8, 3), t(4, 3)].map((x) => ({ x, weight: t(300, 3) }));
+      const options = { studentTemperature: 1, teacherTemperature: t(), chunkCols: 100 };
+      distillation(student!, teacher!, t(300), options);
+    },
+  ],
+  ["updateCenter center: expected [8], got [9]", () => updateCenter(t(9), t(8), 0.9)],
   ["repeat x: [7] is not the end of [40, 6]", () => repeat(t(7), [40, 6])],
   ["repeat x: [40, 6] is not the end of [6]", () => repeat(t(40, 6), [6])],
   ["sumLeading shape: [7] is not the end of [40, 6]", () => sumLeading(t(40, 6), [7])],

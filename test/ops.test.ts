@@ -1,6 +1,8 @@
 import * as gpu from "../engine/index.js";
+import type { Tensor } from "../engine/index.js";
 import { checkOp, type OpRow } from "./check-op.js";
 import * as reference from "./reference.js";
+import type { Values } from "./reference.js";
 
 const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
 
@@ -9,6 +11,34 @@ const unusedStatistics = (cols: number): gpu.RunningStatistics => ({
   runningMean: gpu.fill([cols], 0),
   runningVariance: gpu.fill([cols], 1),
 });
+
+interface ProductSizes {
+  readonly crops: number;
+  readonly batch: number;
+  readonly cols: number;
+  readonly chunkCols?: number;
+  readonly views?: number;
+  /** Of the factors; the logits are 2.4 times its square. */
+  readonly spread?: number;
+}
+
+/** Something of the distillation of logits that are products of six columns. */
+function ofProducts(
+  { crops, batch, cols, chunkCols, views = 2, spread = 0.7 }: ProductSizes,
+  pick: (found: gpu.Distillation) => Tensor,
+  ref: (student: Values, teacher: Values, center: Values, temperature: Values) => Values,
+): Omit<OpRow, "op"> {
+  return {
+    gpu: (x, weight, teacherX, teacherWeight, center, teacherTemperature) => {
+      const options = { views, studentTemperature: 0.1, teacherTemperature, ...(chunkCols && { chunkCols }) };
+      return pick(gpu.distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, center, options));
+    },
+    ref: (x, weight, teacherX, teacherWeight, center, temperature) =>
+      ref(reference.linear(x, weight), reference.linear(teacherX, teacherWeight), center, temperature),
+    inputs: [[crops * batch, 6], [cols, 6], [views * batch, 6], [cols, 6], [cols], []],
+    draw: (rng, input) => (input === 5 ? 0.04 : spread * rng.normal()),
+  };
+}
 
 const rows: readonly OpRow[] = [
   {
@@ -39,6 +69,7 @@ const rows: readonly OpRow[] = [
   { op: "repeat", gpu: (x) => gpu.repeat(x, [40, 7]), ref: reference.repeat([40, 7]), inputs: [[7]] },
   { op: "sum", gpu: gpu.sum, ref: reference.sum, inputs: [[3, 10]] },
   { op: "sum, two passes", gpu: gpu.sum, ref: reference.sum, inputs: [[5, 1000]], draw: positive },
+  { op: "meanLeading", gpu: (x) => gpu.meanLeading(x, [70]), ref: reference.meanOfRows, inputs: [[33, 70]] },
   { op: "mean", gpu: gpu.mean, ref: reference.mean, inputs: [[131]], draw: positive },
   { op: "sumLeading", gpu: (x) => gpu.sumLeading(x, [70]), ref: reference.sumLeading([70]), inputs: [[5, 2, 70]] },
   {
@@ -91,11 +122,10 @@ const rows: readonly OpRow[] = [
   { op: "l2Normalize", gpu: (x) => gpu.l2Normalize(x), ref: reference.l2Normalize, inputs: [[5, 130]] },
   { op: "scaleRows", gpu: gpu.scaleRows, ref: reference.scaleRows, inputs: [[5, 3, 7], [5]] },
   {
-    op: "weightNormLinear",
-    gpu: gpu.weightNormLinear,
-    ref: reference.weightNormLinear,
+    op: "weightNorm",
+    gpu: gpu.weightNorm,
+    ref: reference.weightNorm,
     inputs: [
-      [4, 6],
       [9, 6],
       [9, 1],
     ],
@@ -281,7 +311,7 @@ const rows: readonly OpRow[] = [
       { name: ", one column", crops: 3, batch: 2, cols: 1 },
       { name: ", wider than a workgroup", crops: 4, batch: 2, cols: 131 },
       { name: ", 65536 prototypes", crops: 3, batch: 1, cols: 65536 },
-      { name: ", more rows than a grid axis", crops: 3, batch: 22000, cols: 2 },
+      { name: ", more rows than a grid axis", crops: 2, batch: 33000, cols: 2 },
       { name: ", large logits", crops: 4, batch: 2, cols: 131, spread: 100 },
     ] satisfies { name: string; crops: number; batch: number; cols: number; spread?: number }[]
   ).map(({ name, crops, batch, cols, spread = 1 }): OpRow => ({
@@ -302,18 +332,44 @@ const rows: readonly OpRow[] = [
     fixed: [1, 2, 3],
     draw: (rng, input) => (input === 3 ? 0.07 : rng.normal()),
   },
-  {
-    op: "distillation, entropy of the teacher",
-    gpu: (teacher, center, teacherTemperature) =>
-      gpu.distillation(gpu.concat([teacher, teacher], 0), teacher, center, {
-        studentTemperature: 1,
-        teacherTemperature,
-      }).teacherEntropy,
-    ref: reference.teacherEntropy,
-    inputs: [[6, 131], [131], []],
-    fixed: [0, 1, 2],
-    draw: (rng, input) => (input === 2 ? 0.3 : rng.normal()),
-  },
+  ...(
+    [
+      ["one chunk", { crops: 5, batch: 3, cols: 130 }],
+      ["chunks and a rest", { crops: 5, batch: 3, cols: 200, chunkCols: 64 }],
+      ["many crops", { crops: 12, batch: 2, cols: 192, chunkCols: 64 }],
+      ["one view", { crops: 4, batch: 3, cols: 150, chunkCols: 128, views: 1 }],
+      ["65536 prototypes", { crops: 3, batch: 1, cols: 65536, chunkCols: 16384 }],
+      ["large logits", { crops: 4, batch: 2, cols: 200, chunkCols: 64, spread: 7 }],
+    ] satisfies [string, ProductSizes][]
+  ).map(([name, sizes]) => ({
+    ...ofProducts(sizes, ({ loss }) => loss, reference.distillation(0.1, "views" in sizes ? sizes.views : 2)),
+    op: `distillation of products, ${name}`,
+    fixed: [2, 3, 4, 5],
+  })),
+  ...(
+    [
+      ["entropy of the teacher", ({ teacherEntropy }) => teacherEntropy, reference.teacherEntropy],
+      ["mean of the targets", ({ meanTargets }) => meanTargets, reference.meanTargets],
+      ["mean of the teacher", ({ teacherMean }) => teacherMean, reference.meanOfRows],
+    ] satisfies [string, (found: gpu.Distillation) => Tensor, (...teacher: Values[]) => Values][]
+  ).flatMap(([what, pick, ref]): OpRow[] => [
+    {
+      op: `distillation, ${what}`,
+      gpu: (teacher, center, teacherTemperature) => {
+        const student = gpu.concat([teacher, teacher], 0);
+        return pick(gpu.distillation(student, teacher, center, { studentTemperature: 1, teacherTemperature }));
+      },
+      ref,
+      inputs: [[6, 131], [131], []],
+      fixed: [0, 1, 2],
+      draw: (rng, input) => (input === 2 ? 0.3 : rng.normal()),
+    },
+    {
+      ...ofProducts({ crops: 4, batch: 3, cols: 200, chunkCols: 64 }, pick, (_, ...teacher) => ref(...teacher)),
+      op: `distillation of products, ${what}`,
+      fixed: [0, 1, 2, 3, 4, 5],
+    },
+  ]),
   ...(
     [
       ["batchNorm", 6, 10],

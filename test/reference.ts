@@ -110,8 +110,7 @@ export const scaleRows = (x: Values, factors: Values): Values => {
   return values(x.shape, (i) => x.data[i]! * factors.data[Math.floor(i / perRow)]!);
 };
 
-export const weightNormLinear = (x: Values, directions: Values, lengths: Values): Values =>
-  linear(x, scaleRows(l2Normalize(directions), lengths));
+export const weightNorm = (directions: Values, lengths: Values): Values => scaleRows(l2Normalize(directions), lengths);
 
 export const dropPath =
   (probability: number) =>
@@ -245,6 +244,11 @@ export const attention =
     });
   };
 
+export const meanOfRows = (x: Values): Values => {
+  const { rows, cols } = rowsOf(x);
+  return scale(1 / rows)(sumLeading([cols])(x));
+};
+
 /** softmax((x - center) / temperature) over the last axis. */
 const sharpened = (x: Values, center: Values, temperature: Values): Values =>
   softmax(values(x.shape, (i) => (x.data[i]! - center.data[i % center.data.length]!) / temperature.data[0]!));
@@ -268,6 +272,9 @@ export const distillation =
     }
     return values([], () => loss / (views * (crops - 1) * batch));
   };
+
+export const meanTargets = (teacher: Values, center: Values, temperature: Values): Values =>
+  meanOfRows(sharpened(teacher, center, temperature));
 
 export const teacherEntropy = (teacher: Values, center: Values, temperature: Values): Values => {
   const q = sharpened(teacher, center, temperature);

@@ -1,20 +1,50 @@
-import { grid, kernel } from "../kernel.js";
-import { differentiable, reshape, stopGradient, transient } from "../recording.js";
-import { axes, expectShape, formatShape, type Tensor } from "../tensor.js";
+import { elementGrid, grid, kernel } from "../kernel.js";
+import { put } from "../placement.js";
+import { differentiable, stopGradient, transient } from "../recording.js";
+import {
+  ALIGNMENT,
+  axes,
+  BYTES_PER_ELEMENT,
+  expectShape,
+  formatShape,
+  rowsOf,
+  type Shape,
+  sizeOf,
+  type Tensor,
+} from "../tensor.js";
+import { backwardOf, type Chunk, chunksOf, type Logits, logitsAxes, logitsOf, meanOf, sourcesOf } from "./logits.js";
 import { updateAverage } from "./moving-average.js";
-import { mean, sum, sumLeading } from "./sum.js";
+import { mean, meanLeading, sum } from "./sum.js";
 
-const sharpening = kernel("distillation-targets", {
+const teacherPart = kernel("distillation-teacher", {
   reads: ["x", "center", "temperature"],
-  writes: ["q", "entropies"],
+  writes: ["part"],
   constants: ["ROWS", "COLS"],
 });
-const constants = ["ROWS", "COLS", "BATCH", "VIEWS", "TEMPERATURE", "WEIGHT"] as const;
-const forward = kernel("distillation", { reads: ["student", "targets"], writes: ["losses", "statistics"], constants });
+const teacherWhole = kernel("distillation-entropies", {
+  reads: ["parts", "temperature"],
+  writes: ["statistics", "entropies"],
+  constants: ["ROWS", "CHUNKS"],
+});
+const sharpening = kernel("distillation-targets", {
+  reads: ["x", "center", "temperature", "statistics"],
+  writes: ["targets"],
+  constants: ["ROWS", "COLS"],
+});
+const studentPart = kernel("distillation-student", {
+  reads: ["student", "targets"],
+  writes: ["part"],
+  constants: ["ROWS", "COLS", "BATCH", "VIEWS", "TEMPERATURE"],
+});
+const studentWhole = kernel("distillation-losses", {
+  reads: ["parts"],
+  writes: ["losses", "statistics"],
+  constants: ["ROWS", "CHUNKS", "BATCH", "VIEWS", "TEMPERATURE", "WEIGHT"],
+});
 const backward = kernel("distillation-backward", {
   reads: ["student", "targets", "statistics", "dLoss"],
   writes: ["dStudent"],
-  constants,
+  constants: ["ROWS", "COLS", "BATCH", "VIEWS", "TEMPERATURE", "WEIGHT"],
 });
 
 export interface DistillationOptions {
@@ -23,6 +53,8 @@ export interface DistillationOptions {
   readonly studentTemperature: number;
   /** A scalar, so that it may change on every run. */
   readonly teacherTemperature: Tensor;
+  /** Columns that are made at a time of logits which are products, a multiple of 64; as many as fit where it is left out. */
+  readonly chunkCols?: number;
 }
 
 export interface Distillation {
@@ -30,63 +62,127 @@ export interface Distillation {
   readonly loss: Tensor;
   /** Mean entropy of the targets: []. Loss less entropy is the mean KL divergence. */
   readonly teacherEntropy: Tensor;
-  /** softmax((teacher - center) / teacherTemperature): [views * batch, cols]. */
-  readonly targets: Tensor;
+  /** Mean of the targets, which are softmax((teacher - center) / teacherTemperature): [cols]. */
+  readonly meanTargets: Tensor;
+  /** Mean of the teacher's rows, for the center: [cols]. */
+  readonly teacherMean: Tensor;
 }
 
 /**
  * Cross-entropy of the student's rows against the teacher's centered and sharpened ones, over all pairs of different crops:
  * student [crops * batch, cols] and teacher [views * batch, cols], crop-major, center [cols] or [1, cols].
  * DINO, eq. 2 and 3 (https://arxiv.org/abs/2104.14294). Throws where no pair of different crops is there.
+ *
+ * Logits that are products are made a chunk of columns at a time, and again where they are needed again, so that no more of
+ * them is ever in memory: maxima and sums of each chunk are joined to those of whole rows (online softmax, Milakov &
+ * Gimelshein 2018, https://arxiv.org/abs/1805.02867). Where one chunk is all, nothing is made twice.
  */
 export function distillation(
-  student: Tensor,
-  teacher: Tensor,
+  student: Logits,
+  teacher: Logits,
   center: Tensor,
-  { views = 2, studentTemperature, teacherTemperature }: DistillationOptions,
+  { views = 2, studentTemperature, teacherTemperature, chunkCols }: DistillationOptions,
 ): Distillation {
-  const { rows, cols } = axes("distillation student", student, "rows", "cols");
-  const { teacherRows } = axes("distillation teacher", teacher, "teacherRows", "teacherCols");
+  const { rows, cols } = logitsAxes("distillation student", student);
+  const { rows: teacherRows, cols: teacherCols } = logitsAxes("distillation teacher", teacher);
   const batch = teacherRows / views;
   const crops = rows / batch;
   if (!Number.isInteger(batch) || !Number.isInteger(crops) || crops < views || crops < 2) {
     throw new Error(
       `distillation: expected student [crops * batch, cols] and teacher [${views} * batch, cols] with at least ` +
-        `${Math.max(views, 2)} crops, got ${formatShape(student.shape)} and ${formatShape(teacher.shape)}`,
+        `${Math.max(views, 2)} crops, got ${formatShape([rows, cols])} and ${formatShape([teacherRows, teacherCols])}`,
     );
   }
-  expectShape("distillation teacher", teacher, [teacherRows, cols]);
+  if (teacherCols !== cols) throw new Error(`distillation teacher: expected ${cols} columns, got ${teacherCols}`);
   expectShape("distillation center", center, center.shape.length === 2 ? [1, cols] : [cols]);
   expectShape("distillation teacherTemperature", teacherTemperature, []);
 
-  const targets = transient(teacher.shape);
-  const entropies = transient([teacherRows]);
-  sharpening(
-    { x: teacher, center, temperature: teacherTemperature, q: targets, entropies },
-    { ROWS: teacherRows, COLS: cols },
-    grid(teacherRows),
-  );
+  const chunks = chunksOf([student, teacher], chunkCols);
+  const { targetsOf, entropies } = sharpen(teacher, { ...center, shape: [cols] }, teacherTemperature, chunks);
+  const studentOf = remade(chunks, (chunk) => logitsOf(student, chunk));
 
-  const sizes = { ROWS: rows, COLS: cols, BATCH: batch, VIEWS: views };
-  const settings = { ...sizes, TEMPERATURE: studentTemperature, WEIGHT: 1 / (views * (crops - 1) * batch) };
+  const sizes = { ROWS: rows, BATCH: batch, VIEWS: views, TEMPERATURE: studentTemperature };
+  const weight = { WEIGHT: 1 / (views * (crops - 1) * batch) };
+  const { parts, part } = perChunk(chunks, [rows, 4]);
+  const meanTargets = transient([cols]);
+  chunks.forEach((chunk, i) => {
+    const targets = targetsOf(chunk);
+    studentPart({ student: studentOf(chunk), targets, part: part(i) }, { ...sizes, COLS: chunk.cols }, grid(rows));
+    put(meanLeading(targets, [chunk.cols]), rowsOf(meanTargets, chunk.first, chunk.cols));
+  });
   const losses = transient([rows]);
   const statistics = transient([rows, 2]);
-  forward({ student, targets, losses, statistics }, settings, grid(rows));
-  const loss = differentiable(stopGradient(sum(losses)), [student], (dLoss) => {
-    const dStudent = transient(student.shape);
-    backward({ student, targets, statistics, dLoss, dStudent }, settings, grid(rows));
-    return [dStudent];
+  studentWhole({ parts, losses, statistics }, { ...sizes, ...weight, CHUNKS: chunks.length }, elementGrid(rows));
+
+  const loss = differentiable(stopGradient(sum(losses)), sourcesOf(student), (dLoss) =>
+    backwardOf(student, chunks, (chunk) => {
+      const targets = targetsOf(chunk);
+      const dStudent = transient([rows, chunk.cols]);
+      const constants = { ...sizes, ...weight, COLS: chunk.cols };
+      backward({ student: studentOf(chunk), targets, statistics, dLoss, dStudent }, constants, grid(rows));
+      return dStudent;
+    }),
+  );
+  return { loss, teacherEntropy: mean(entropies), meanTargets, teacherMean: meanOf(teacher) };
+}
+
+/** The targets softmax((teacher - center) / temperature), a chunk at a time, and their entropies [rows]. */
+function sharpen(
+  teacher: Logits,
+  center: Tensor,
+  temperature: Tensor,
+  chunks: readonly Chunk[],
+): { readonly targetsOf: (chunk: Chunk) => Tensor; readonly entropies: Tensor } {
+  const { rows } = logitsAxes("teacher", teacher);
+  const teacherOf = remade(chunks, (chunk) => logitsOf(teacher, chunk));
+  const centerOf = ({ first, cols }: Chunk) => rowsOf(center, first, cols);
+
+  const { parts, part } = perChunk(chunks, [rows, 3]);
+  chunks.forEach((chunk, i) => {
+    const x = teacherOf(chunk);
+    teacherPart(
+      { x, center: centerOf(chunk), temperature, part: part(i) },
+      { ROWS: rows, COLS: chunk.cols },
+      grid(rows),
+    );
   });
-  return { loss, teacherEntropy: mean(entropies), targets };
+  const statistics = transient([rows, 2]);
+  const entropies = transient([rows]);
+  teacherWhole({ parts, temperature, statistics, entropies }, { ROWS: rows, CHUNKS: chunks.length }, elementGrid(rows));
+
+  const targetsOf = remade(chunks, (chunk) => {
+    const x = teacherOf(chunk);
+    const targets = transient([rows, chunk.cols]);
+    const constants = { ROWS: rows, COLS: chunk.cols };
+    sharpening({ x, center: centerOf(chunk), temperature, statistics, targets }, constants, grid(rows));
+    return targets;
+  });
+  return { targetsOf, entropies };
+}
+
+/** Makes what belongs to a chunk anew on every call, to need no memory in between; where one chunk is all, only once. */
+function remade(chunks: readonly Chunk[], make: (chunk: Chunk) => Tensor): (chunk: Chunk) => Tensor {
+  if (chunks.length > 1) return make;
+  let made: Tensor | undefined;
+  return (chunk) => (made ??= make(chunk));
+}
+
+/** Room for a small tensor of every chunk, each where a binding may start: all of them [chunks, stride], and that of one. */
+function perChunk(
+  chunks: readonly Chunk[],
+  shape: Shape,
+): { readonly parts: Tensor; readonly part: (chunk: number) => Tensor } {
+  const stride = Math.ceil(sizeOf(shape) / ALIGNMENT) * ALIGNMENT;
+  const parts = transient([chunks.length, stride]);
+  return { parts, part: (chunk) => ({ ...parts, shape, offset: chunk * stride * BYTES_PER_ELEMENT }) };
 }
 
 /**
- * In place, center = momentum * center + (1 - momentum) * mean over the rows of teacher:
- * center [cols] or [1, cols], teacher [rows, cols]. DINO, eq. 4 (https://arxiv.org/abs/2104.14294).
+ * In place, center = momentum * center + (1 - momentum) * mean: center [cols] or [1, cols], mean of the teacher's rows [cols].
+ * DINO, eq. 4 (https://arxiv.org/abs/2104.14294).
  */
-export function updateCenter(center: Tensor, teacher: Tensor, momentum: number): void {
-  const { rows, cols } = axes("updateCenter teacher", teacher, "rows", "cols");
+export function updateCenter(center: Tensor, mean: Tensor, momentum: number): void {
+  const { cols } = axes("updateCenter mean", mean, "cols");
   expectShape("updateCenter center", center, center.shape.length === 2 ? [1, cols] : [cols]);
-  const sums = reshape(sumLeading(stopGradient(teacher), [cols]), center.shape);
-  updateAverage(center, sums, { keep: momentum, add: (1 - momentum) / rows });
+  updateAverage(center, { ...mean, shape: center.shape }, { keep: momentum, add: 1 - momentum });
 }

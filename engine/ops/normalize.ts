@@ -1,7 +1,6 @@
 import { grid, kernel } from "../kernel.js";
 import { differentiable, transient } from "../recording.js";
 import { axes, expectShape, sizeOf, type Tensor } from "../tensor.js";
-import { linear } from "./matmul.js";
 
 const forward = kernel("normalize", { reads: ["x"], writes: ["y", "lengths"], constants: ["ROWS", "COLS", "EPSILON"] });
 const backward = kernel("normalize-backward", {
@@ -45,9 +44,9 @@ export function scaleRows(x: Tensor, factors: Tensor): Tensor {
 }
 
 /**
- * Linear layer whose weight rows are directions times lengths, y = x (lengths * directions / |directions|)ᵀ:
- * x [..., in], directions [out, in], lengths [out, 1] -> [..., out]. Salimans & Kingma 2016, eq. 2 (https://arxiv.org/abs/1602.07868).
+ * The weight of a linear layer out of directions and lengths, lengths * directions / |directions|:
+ * directions [out, in], lengths [out, 1] -> [out, in]. Salimans & Kingma 2016, eq. 2 (https://arxiv.org/abs/1602.07868).
  */
-export function weightNormLinear(x: Tensor, directions: Tensor, lengths: Tensor): Tensor {
-  return linear(x, scaleRows(l2Normalize(directions), lengths));
+export function weightNorm(directions: Tensor, lengths: Tensor): Tensor {
+  return scaleRows(l2Normalize(directions), lengths);
 }

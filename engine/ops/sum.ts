@@ -66,6 +66,11 @@ export function sum(x: Tensor): Tensor {
   return differentiable(y, [x], (dy) => [repeat(dy, x.shape)]);
 }
 
+/** The mean over all leading axes: [..., ...shape] -> shape. */
+export function meanLeading(x: Tensor, shape: Shape): Tensor {
+  return scale(sumLeading(x, shape), sizeOf(shape) / sizeOf(x.shape));
+}
+
 /** The mean of all elements: [...] -> []. */
 export function mean(x: Tensor): Tensor {
   return scale(sum(x), 1 / sizeOf(x.shape));

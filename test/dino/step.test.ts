@@ -1,9 +1,10 @@
 import { expect } from "chai";
 import { type Config, headConfig, resolveConfig, vitConfig } from "../../dino/config.js";
-import { createNetwork, initialValues, writeNetwork } from "../../dino/network.js";
+import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../../dino/network.js";
 import { createStep } from "../../dino/step.js";
 import type { Device } from "../../engine/device.js";
 import { sizeOf } from "../../engine/index.js";
+import { openDevice } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 
 const config: Config = resolveConfig({
@@ -43,6 +44,15 @@ async function creations({ gpu }: Device, fn: () => Promise<void>): Promise<stri
   return created;
 }
 
+/** The step that a config describes. */
+function recordStep(device: Device, networks: Readonly<Record<"student" | "teacher", Network>>, config: Config) {
+  return createStep(device, {
+    ...{ ...networks, batch: config.batch, globalSize: config.imageSize, localSize: config.localSize },
+    ...{ localCrops: config.localCropsNumber, optimizer: "adamw", clip: config.clipGrad },
+    ...{ studentTemperature: config.studentTemp, centerMomentum: config.centerMomentum },
+  });
+}
+
 describe("the training step", () => {
   it("creates no buffer, bind group or pipeline after the first run", async () => {
     const device = await testDevice();
@@ -50,12 +60,7 @@ describe("the training step", () => {
     using student = createNetwork(device, shape, "student");
     using teacher = createNetwork(device, shape, "teacher");
     for (const network of [student, teacher]) writeNetwork(network, initialValues(shape, config));
-    const make = () =>
-      createStep(device, {
-        ...{ student, teacher, batch: config.batch, globalSize: config.imageSize, localSize: config.localSize },
-        ...{ localCrops: config.localCropsNumber, optimizer: "adamw", clip: config.clipGrad },
-        ...{ studentTemperature: config.studentTemp, centerMomentum: config.centerMomentum },
-      });
+    const make = () => recordStep(device, { student, teacher }, config);
     const once = async (step: Awaited<ReturnType<typeof make>>) => {
       step.globals.write(new Float32Array(sizeOf(step.globals.shape)));
       step.knobs.write({ lr: 0.001, weightDecay: 0.04, momentum: 0.99, teacherTemperature: 0.04, frozen: 0 });
@@ -73,5 +78,21 @@ describe("the training step", () => {
       for (let run = 0; run < 3; run++) await once(recordedStep);
     });
     expect(replayed).to.deep.equal([]);
+  });
+
+  it("has the logits of 65536 prototypes nowhere whole", async () => {
+    using noGpu = await openDevice({ prefer: "null" });
+    const large: Config = { ...config, outDim: 65536, bottleneckDim: 8, batch: 32 };
+    const shape: NetworkConfig = { vit: vitConfig(large), head: headConfig(large) };
+    using student = createNetwork(noGpu, shape, "student");
+    using teacher = createNetwork(noGpu, shape, "teacher");
+    using step = await recordStep(noGpu, { student, teacher }, large);
+    const shapes = [...step.program.print().matchAll(/\[(\d[\d, ]*)\]/g)].map(([, axes]) =>
+      axes!.split(", ").map(Number),
+    );
+    const rows = (2 + large.localCropsNumber) * large.batch;
+    expect(shapes).to.deep.include([65536, 8]);
+    expect(shapes).to.deep.include([rows, 65536 / 2]);
+    expect(Math.max(...shapes.map(sizeOf))).to.equal((rows * 65536) / 2);
   });
 });

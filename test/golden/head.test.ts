@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { evaluate, fill, gradients, input, mul, sum, type Tensor } from "../../engine/index.js";
+import { evaluate, fill, gradients, input, linear, mul, sum, type Tensor } from "../../engine/index.js";
 import { head, headSpecs } from "../../dino/head.js";
 import { testDevice } from "../device.js";
 import { golden, relmax } from "./golden.js";
@@ -42,7 +42,8 @@ describe("golden dino head", () => {
       weight.write(file.f32("loss_w"));
       const trained = params.layout.entries.filter(({ trainable }) => trainable).map(({ name }) => name);
       const found = await evaluate(device, () => {
-        const out = head(config, params.get, x);
+        const logits = head(config, params.get, x);
+        const out = linear(logits.x, logits.weight);
         const loss = sum(mul(mul(out, out), weight));
         const outputs: Record<string, Tensor> = { out, loss };
         const wrt = [x, ...trained.map((name) => params.get(name))];

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { evaluate, fill, gradients, input, type Input, mul, sum, type Tensor } from "../../engine/index.js";
+import { evaluate, fill, gradients, input, type Input, linear, mul, sum, type Tensor } from "../../engine/index.js";
 import { createNetwork, forward, type NetworkConfig, writeNetwork } from "../../dino/network.js";
 import { scope, vit } from "../../dino/vit.js";
 import { testDevice } from "../device.js";
@@ -80,13 +80,17 @@ describe("golden multi-crop", () => {
     weight.write(file.f32("loss_w"));
     const trained = network.params.layout.entries.filter(({ trainable }) => trainable).map(({ name }) => name);
     const found = await evaluate(device, () => {
-      const { logits } = forward(network, groups);
+      const logitsOf = (images: readonly Tensor[]) => {
+        const { x, weight } = forward(network, images).logits;
+        return linear(x, weight);
+      };
+      const logits = logitsOf(groups);
       const total = sum(mul(mul(logits, logits), weight));
       const outputs: Record<string, Tensor> = {
         out: logits,
         total,
-        out_two_global: forward(network, groups.slice(0, 1)).logits,
-        out_single: forward(network, [single]).logits,
+        out_two_global: logitsOf(groups.slice(0, 1)),
+        out_single: logitsOf([single]),
         backbone_crop_last: vit(config.vit, scope(network.params.get, "backbone."), last),
       };
       const wrt = trained.map((name) => network.params.get(name));

@@ -1,10 +1,11 @@
-// losses = WEIGHT * sum over views v != crop of -sum(targets[v] * logSoftmax(student / TEMPERATURE)), one for each row
-// of the student (Caron et al. 2021, eq. 2 and 3). Rows are crop-major: row = crop * BATCH + image.
+// What a chunk of columns adds to the cross-entropies of each row of the student with the targets of the other crops
+// (Caron et al. 2021, eq. 2 and 3), so that no row is needed whole (Milakov & Gimelshein 2018, section 3.1).
+// Rows are crop-major: row = crop * BATCH + image.
 //
-//   student     [ROWS, COLS] f32
-//   targets     [VIEWS * BATCH, COLS] f32: every row sums to one
-//   losses      [ROWS] f32
-//   statistics  [ROWS, 2] f32: max x and sum exp((x - max x) / TEMPERATURE) of x = student, for the backward
+//   student  [ROWS, COLS] f32: the chunk
+//   targets  [VIEWS * BATCH, COLS] f32: the chunk of softmaxes
+//   part     [ROWS, 4] f32: the largest x of x = student; with d = (largest - x) / TEMPERATURE >= 0 the sum of exp(-d), and
+//            over the views v != crop the sums of targets[v] * d and of targets[v]
 //
 // One workgroup per row; its LANES threads stride over the columns. The log-softmax is in no memory:
 // -log softmax(z) = (max z - z) + log sum exp(z - max z), whose first part is added up with the exponentials.
@@ -15,14 +16,12 @@ override COLS: u32;
 override BATCH: u32;
 override VIEWS: u32;
 override TEMPERATURE: f32;
-override WEIGHT: f32;
 override LANES: u32;  // chosen by the engine for the adapter
-const LEAST = -87.0;  // exp of less is no normal f32
+const MOST = 87.0;  // exp of -more is no normal f32
 
 @group(0) @binding(0) var<storage, read> student: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<f32>;
-@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
-@group(0) @binding(3) var<storage, read_write> statistics: array<f32>;
+@group(0) @binding(2) var<storage, read_write> part: array<f32>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -38,20 +37,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
 
   var total = 0.0;
   var below = 0.0;
+  var weight = 0.0;
   for (var c = lane; c < COLS; c += LANES) {
-    let d = (student[row + c] - largest) / TEMPERATURE;
-    total += exp(max(d, LEAST));
+    let d = (largest - student[row + c]) / TEMPERATURE;
+    total += exp(-min(d, MOST));
+    var q = 0.0;
     for (var v = 0u; v < VIEWS; v++) {
-      if (v != crop) { below -= targets[(v * BATCH + image) * COLS + c] * d; }
+      if (v != crop) { q += targets[(v * BATCH + image) * COLS + c]; }
     }
+    below += q * d;
+    weight += q;
   }
   total = workgroupSum(total, lane);
   below = workgroupSum(below, lane);
+  weight = workgroupSum(weight, lane);
 
   if (lane == 0u) {
-    let others = select(VIEWS, VIEWS - 1u, crop < VIEWS);
-    losses[r] = WEIGHT * (below + f32(others) * log(total));
-    statistics[2u * r] = largest;
-    statistics[2u * r + 1u] = total;
+    part[4u * r] = largest;
+    part[4u * r + 1u] = total;
+    part[4u * r + 2u] = below;
+    part[4u * r + 3u] = weight;
   }
 }

@@ -1,0 +1,92 @@
+import { put } from "../placement.js";
+import { stopGradient, transient } from "../recording.js";
+import { ALIGNMENT, axes, BYTES_PER_ELEMENT, formatShape, rowsOf, type Tensor } from "../tensor.js";
+import { add } from "./add.js";
+import { matmul } from "./matmul.js";
+import { meanLeading } from "./sum.js";
+
+/** Logits [rows, cols] as the product x weightᵀ of x [rows, dim] and weight [cols, dim], made some columns at a time. */
+export interface Projection {
+  readonly x: Tensor;
+  readonly weight: Tensor;
+}
+
+/** Logits [rows, cols], ready or still to be multiplied. */
+export type Logits = Tensor | Projection;
+
+/** Some columns of logits. */
+export interface Chunk {
+  readonly first: number;
+  readonly cols: number;
+}
+
+/** What the logits were made of, to which gradients flow. */
+export function sourcesOf(logits: Logits): readonly Tensor[] {
+  return "weight" in logits ? [logits.x, logits.weight] : [logits];
+}
+
+/** Rows and columns. Throws where there are no such axes, or where x and weight do not fit. */
+export function logitsAxes(what: string, logits: Logits): { readonly rows: number; readonly cols: number } {
+  if (!("weight" in logits)) return axes(what, logits, "rows", "cols");
+  const { rows, dim } = axes(`${what} x`, logits.x, "rows", "dim");
+  const { cols, weightDim } = axes(`${what} weight`, logits.weight, "cols", "weightDim");
+  if (weightDim !== dim) {
+    throw new Error(`${what} weight: expected [cols, ${dim}], got ${formatShape(logits.weight.shape)}`);
+  }
+  return { rows, cols };
+}
+
+/** Most bytes of a chunk: it and its gradient stay in the cache of a large GPU, and beside a network it is little. */
+const CHUNK_BYTES = 2 ** 24;
+
+/**
+ * Chunks of one width, but for the last, of logits [rows, cols] and others with the same columns: as few as `CHUNK_BYTES` of
+ * the first allow, or of `width` columns each. Of ready logits all columns are one. Throws on a width at whose multiples no
+ * binding may start.
+ */
+export function chunksOf(logits: readonly [Logits, ...Logits[]], width?: number): readonly Chunk[] {
+  const { rows, cols } = logitsAxes("logits", logits[0]);
+  if (!logits.every((each) => "weight" in each)) return [{ first: 0, cols }];
+  const each = width ?? evenWidth(rows, cols);
+  if (each % ALIGNMENT !== 0)
+    throw new Error(`distillation: expected chunks of a multiple of ${ALIGNMENT} columns, got ${each}`);
+  return Array.from({ length: Math.ceil(cols / each) }, (_, i) => {
+    return { first: i * each, cols: Math.min(each, cols - i * each) };
+  });
+}
+
+function evenWidth(rows: number, cols: number): number {
+  const blocks = Math.ceil(cols / ALIGNMENT);
+  const most = Math.max(1, Math.floor(CHUNK_BYTES / (rows * ALIGNMENT * BYTES_PER_ELEMENT))); // blocks of a chunk
+  return Math.ceil(blocks / Math.ceil(blocks / most)) * ALIGNMENT;
+}
+
+/** Some columns of the logits: [rows, chunk's cols]; no gradient flows through them. Of ready logits there is one chunk only. */
+export function logitsOf(logits: Logits, { first, cols }: Chunk): Tensor {
+  if (!("weight" in logits)) return stopGradient(logits);
+  return matmul(stopGradient(logits.x), rowsOf(logits.weight, first, cols), { b: true });
+}
+
+/** The mean of all rows: [cols]. Of a product it is the mean of x times the weight, which needs no logits. */
+export function meanOf(logits: Logits): Tensor {
+  const { cols } = logitsAxes("logits", logits);
+  if (!("weight" in logits)) return meanLeading(stopGradient(logits), [cols]);
+  const dim = logits.x.shape[1]!;
+  const mean: Tensor = { ...meanLeading(stopGradient(logits.x), [dim]), shape: [1, dim] };
+  return { ...matmul(mean, stopGradient(logits.weight), { b: true }), shape: [cols] };
+}
+
+/** The gradients of `sourcesOf(logits)` out of the logits' own, which `dLogits` makes a chunk at a time. */
+export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (chunk: Chunk) => Tensor): Tensor[] {
+  if (!("weight" in logits)) return chunks.map(dLogits);
+  const { x, weight } = logits;
+  const dWeight = transient(weight.shape);
+  let dX: Tensor | undefined;
+  for (const chunk of chunks) {
+    const dChunk = dLogits(chunk); // [rows, chunk's cols]
+    const part = matmul(dChunk, rowsOf(weight, chunk.first, chunk.cols)); // [rows, dim]
+    dX = dX ? add(dX, part) : part;
+    put(matmul(dChunk, x, { a: true }), rowsOf(dWeight, chunk.first, chunk.cols));
+  }
+  return [dX!, dWeight];
+}

@@ -1,0 +1,108 @@
+import { expect } from "chai";
+import type { Device } from "../engine/device.js";
+import { distillation, evaluate, fill, gradients, input, type Tensor } from "../engine/index.js";
+import { openDevice } from "../engine/node.js";
+import { plan, type Plan } from "../engine/plan.js";
+import { writeDown } from "../engine/recording.js";
+import { bytesOf, type Resident, sameShape, type Shape, sizeOf } from "../engine/tensor.js";
+import { rng } from "../dino/random.js";
+import { testDevice } from "./device.js";
+
+interface Sizes {
+  readonly crops: number;
+  readonly batch: number;
+  readonly prototypes: number;
+  readonly dim: number;
+}
+
+const VIEWS = 2;
+
+/** Shapes of the student's rows and weight, the teacher's, and the center. */
+function shapes({ crops, batch, prototypes, dim }: Sizes): Shape[] {
+  return [
+    [crops * batch, dim],
+    [prototypes, dim],
+    [VIEWS * batch, dim],
+    [prototypes, dim],
+    [1, prototypes],
+  ];
+}
+
+/** All that the distillation of products gives, with its gradients. */
+function distil(inputs: readonly Tensor[], chunkCols?: number) {
+  const [x, weight, teacherX, teacherWeight, center] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
+  const { loss, teacherEntropy, meanTargets, teacherMean } = distillation(
+    { x, weight },
+    { x: teacherX, weight: teacherWeight },
+    center,
+    { views: VIEWS, studentTemperature: 0.1, teacherTemperature: fill([], 0.04), ...(chunkCols && { chunkCols }) },
+  );
+  const [dX, dWeight] = gradients(loss, fill([], 1), [x, weight]);
+  return { loss, teacherEntropy, meanTargets, teacherMean, dX: dX!, dWeight: dWeight! };
+}
+
+describe("the distillation of products", () => {
+  for (const kernels of ["cpu", "gpu"] as const) {
+    it(`is the same in chunks to rounding, kernels made for a ${kernels.toUpperCase()}`, async () => {
+      const device = await testDevice(kernels);
+      const random = rng({ seed: 3, purpose: "distillation" });
+      const inputs = shapes({ crops: 6, batch: 3, prototypes: 1000, dim: 24 }).map((shape) => {
+        const x = input(device, shape);
+        x.write(Float32Array.from({ length: sizeOf(shape) }, () => 0.5 * random.normal()));
+        return x;
+      });
+      const whole = await evaluate(device, () => distil(inputs));
+      const chunked = await evaluate(device, () => distil(inputs, 192));
+      for (const x of inputs) x[Symbol.dispose]();
+      for (const name of Object.keys(whole) as (keyof typeof whole)[]) {
+        const [expected, found] = [whole[name], chunked[name]];
+        const largest = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+        const worst = expected.reduce((most, v, i) => Math.max(most, Math.abs(found[i]! - v)), 0);
+        expect(worst / largest, name).to.be.below(1e-5);
+      }
+    });
+  }
+
+  describe("for 65536 prototypes", () => {
+    const MIB = 2 ** 20;
+    let noGpu: Device;
+    before(async () => {
+      noGpu = await openDevice({ prefer: "null" });
+    });
+    after(() => noGpu[Symbol.dispose]());
+
+    /** The plan for the official head on ten crops of each image. */
+    const planOf = (batch: number, chunkCols?: number): Plan => {
+      const { result, recording } = writeDown(noGpu, () => {
+        const inputs = shapes({ crops: 10, batch, prototypes: 65536, dim: 256 }).map((shape, i): Tensor => {
+          const storage: Resident = { kind: "resident", device: noGpu, buffer: {} as GPUBuffer, label: `input ${i}` };
+          return { shape, dtype: "f32", storage, offset: 0 };
+        });
+        return distil(inputs, chunkCols);
+      });
+      for (const constant of recording.constants) constant[Symbol.dispose]();
+      return plan(recording, result);
+    };
+
+    it("binds weights and 16 MiB of logits at most", () => {
+      const found = planOf(64).dispatches.flatMap(({ kernel, tensors }) =>
+        kernel.bindings.map(({ name }) => ({ where: `${kernel.file}: ${name}`, x: tensors[name]! })),
+      );
+      for (const { where, x } of found) {
+        if (!sameShape(x.shape, [65536, 256])) expect(bytesOf(x), where).to.be.at.most(16 * MIB);
+      }
+    });
+
+    it("plans a fraction of the memory that whole logits take", () => {
+      const weightGradient = 65536 * 256 * 4;
+      expect(planOf(32).bytes - weightGradient).to.be.below(planOf(32, 65536).bytes / 5);
+      expect(planOf(64).bytes - weightGradient).to.be.below(40 * MIB); // 160 for the student's logits alone
+    });
+
+    it("makes nothing twice where one chunk is all", () => {
+      const products = ({ dispatches }: Plan) => dispatches.filter(({ kernel }) => /^matmul/.test(kernel.file)).length;
+      expect(products(planOf(32, 65536))).to.equal(2 + 2 + 1); // logits, gradients, the teacher's mean
+      expect(products(planOf(32, 32768))).to.equal(2 * (3 + 2 + 2) + 1); // the teacher's logits thrice, the student's twice
+    });
+  });
+});
