@@ -8,6 +8,7 @@ import {
   layernorm,
   layoutOf,
   linear,
+  type Logits,
   matmul,
   type Shape,
   sizeOf,
@@ -149,51 +150,123 @@ export function rows(batch: number): readonly (BenchRow | OwningRow)[] {
       ] satisfies BenchRow[];
     }),
     ...crossEntropy(Math.min(batch, 8)), // the reference takes seconds for more
+    ...prototypes(batch),
     { name: "adamw", make: adamwRow },
     { name: "ema", make: emaRow },
   ];
 }
 
+/** Temperatures of student and teacher. */
+const TEMPERATURES = { student: 0.1, teacher: 0.04 };
+type Temperatures = typeof TEMPERATURES;
+
+const distil = (student: Logits, teacher: Logits, center: Tensor, temperatures: Temperatures): Tensor =>
+  distillation(student, teacher, center, {
+    studentTemperature: temperatures.student,
+    teacherTemperature: fill([], temperatures.teacher),
+  }).loss;
+
+/** The same in float64. */
+function distilled(student: Values, teacher: Values, center: Host, temperatures: Temperatures): number {
+  const teacherTemperature = reference.values([], () => Math.fround(temperatures.teacher));
+  return reference.distillation(temperatures.student)(student, teacher, whole(center), teacherTemperature).data[0]!;
+}
+
+/** Rows of an image's crops among those of all images. */
+const cropsOf = (image: number, images: number, crops: number) =>
+  Array.from({ length: crops }, (_, crop) => crop * images + image);
+
+const meanOver = (images: number, of: (image: number) => number): Values =>
+  reference.values([], () => Array.from({ length: images }, (_, i) => of(i)).reduce((sum, v) => sum + v / images, 0));
+
 /** The loss over all prototypes and its gradient, of which one image's is checked. */
 function crossEntropy(images: number): BenchRow[] {
   const crops = CROPS.global + CROPS.local;
   const shapes = [[crops * images, PROTOTYPES], [CROPS.global * images, PROTOTYPES], [PROTOTYPES]];
-  const loss = (student: Tensor, teacher: Tensor, center: Tensor) =>
-    distillation(student, teacher, center, { studentTemperature: 0.1, teacherTemperature: fill([], 0.04) }).loss;
-  const expected = (student: Values, teacher: Host, center: Host, at: (crop: number) => number) => {
-    const teacherRows = Array.from({ length: CROPS.global }, (_, crop) => at(crop));
-    const temperature = reference.values([], () => Math.fround(0.04));
-    return reference.distillation(0.1)(student, take(teacher, teacherRows), whole(center), temperature).data[0]!;
-  };
+  const rowsOf = (image: number) => cropsOf(image, images, crops);
+  const teacherOf = (teacher: Host, image: number) => take(teacher, cropsOf(image, images, CROPS.global));
   const elements = (crops + CROPS.global) * images * PROTOTYPES;
   return [
     {
       name: "cross-entropy",
       inputs: shapes,
-      build: (student, teacher, center) => [loss(student, teacher, center)],
-      kernels: /^distillation(-targets)?$/,
+      build: (student, teacher, center) => [distil(student, teacher, center, TEMPERATURES)],
+      kernels: /^distillation-(?!backward)/,
       bytes: 4 * (elements + CROPS.global * images * PROTOTYPES), // the targets are written too
       check: ([student, teacher, center], result) => {
-        let sum = 0;
-        for (let image = 0; image < images; image++) {
-          const at = (crop: number) => crop * images + image;
-          const rows = Array.from({ length: crops }, (_, crop) => at(crop));
-          sum += expected(take(student!, rows), teacher!, center!, at);
-        }
-        return deviation(whole(result), { shape: [], data: Float64Array.of(sum / images) });
+        const expected = meanOver(images, (i) =>
+          distilled(take(student!, rowsOf(i)), teacherOf(teacher!, i), center!, TEMPERATURES),
+        );
+        return deviation(whole(result), expected);
       },
     },
     {
       name: "cross-entropy backward",
       inputs: shapes,
-      build: (student, teacher, center) => gradientsOf(loss(student, teacher, center), fill([], 1), [student]),
+      build: (student, teacher, center) =>
+        gradientsOf(distil(student, teacher, center, TEMPERATURES), fill([], 1), [student]),
       kernels: /^distillation-backward/,
       bytes: 4 * (elements + crops * images * PROTOTYPES),
       check: ([student, teacher, center], result) => {
-        const at = (crop: number) => crop * images;
-        const rows = Array.from({ length: crops }, (_, crop) => at(crop));
-        const objective = (moved: Values) => expected(moved, teacher!, center!, at) / images;
-        return gradientDeviation(take(result, rows), take(student!, rows), objective);
+        const objective = (moved: Values) => distilled(moved, teacherOf(teacher!, 0), center!, TEMPERATURES) / images;
+        return gradientDeviation(take(result, rowsOf(0)), take(student!, rowsOf(0)), objective);
+      },
+      tolerance: 1e-4,
+    },
+  ];
+}
+
+/** Width of the official bottleneck. */
+const BOTTLENECK = 256;
+
+/**
+ * The last layer and the loss over all prototypes together, and with the gradients of bottleneck and weights, of which one
+ * image's bottleneck is checked. Rows and weights are as long as the root of their width instead of 1, so the temperatures grow.
+ */
+function prototypes(batch: number): BenchRow[] {
+  const crops = CROPS.global + CROPS.local;
+  const temperatures = { student: BOTTLENECK * TEMPERATURES.student, teacher: BOTTLENECK * TEMPERATURES.teacher };
+  const few = Math.min(batch, 8); // the reference takes seconds for more
+  const weights = [PROTOTYPES, BOTTLENECK];
+  const shapes = (images: number) => [
+    ...[[crops * images, BOTTLENECK], weights, [CROPS.global * images, BOTTLENECK], weights],
+    [PROTOTYPES],
+  ];
+  const loss = (x: Tensor, weight: Tensor, teacherX: Tensor, teacherWeight: Tensor, center: Tensor) =>
+    distil({ x, weight }, { x: teacherX, weight: teacherWeight }, center, temperatures);
+  /** The loss of one image, which `x` may move. */
+  const expected = ([, weight, teacherX, teacherWeight, center]: readonly Host[], images: number) => {
+    const [w, teacherW] = [whole(weight!), whole(teacherWeight!)];
+    return (x: Values, image: number) => {
+      const teacher = reference.linear(take(teacherX!, cropsOf(image, images, CROPS.global)), teacherW);
+      return distilled(reference.linear(x, w), teacher, center!, temperatures);
+    };
+  };
+  const product = (rows: number) => 2 * rows * PROTOTYPES * BOTTLENECK;
+  return [
+    {
+      name: "prototypes and loss",
+      inputs: shapes(few),
+      build: (x, weight, teacherX, teacherWeight, center) => [loss(x, weight, teacherX, teacherWeight, center)],
+      flops: product((crops + CROPS.global) * few),
+      check: (inputs, result) => {
+        const of = expected(inputs, few);
+        return deviation(
+          whole(result),
+          meanOver(few, (i) => of(take(inputs[0]!, cropsOf(i, few, crops)), i)),
+        );
+      },
+    },
+    {
+      name: "prototypes and loss, gradients",
+      inputs: shapes(batch),
+      build: (x, weight, teacherX, teacherWeight, center) =>
+        gradientsOf(loss(x, weight, teacherX, teacherWeight, center), fill([], 1), [x, weight]),
+      flops: product((3 * crops + CROPS.global) * batch), // what is made again is not counted
+      check: (inputs, result) => {
+        const of = expected(inputs, batch);
+        const rows = cropsOf(0, batch, crops);
+        return gradientDeviation(take(result, rows), take(inputs[0]!, rows), (moved) => of(moved, 0) / batch);
       },
       tolerance: 1e-4,
     },

@@ -31,7 +31,7 @@ export interface Measured {
   /** Images of a training step, or whose crops are made, in a second. */
   readonly imagesPerS?: number;
   readonly kernels?: readonly string[];
-  /** Of a training step: bytes of the planned buffers, and of the fullest moment, less than which no plan can do. */
+  /** Bytes of the planned buffers, and of the fullest moment, less than which no plan can do. */
   readonly plannedBytes?: number;
   readonly leastBytes?: number;
   /** Of a training step: until the first one was done, networks and pipelines made on the way, and how many of these. */
@@ -95,6 +95,7 @@ export async function measure(device: Device, row: BenchRow | OwningRow, effort:
       ...(row.flops === undefined ? {} : { gflopPerS: row.flops / summary.medianMs / 1e6 }),
       ...(row.bytes === undefined ? {} : { gbPerS: row.bytes / summary.medianMs / 1e6 }),
       kernels: [...kernels],
+      ...memoryOf(program),
     };
   } finally {
     for (const x of inputs) x[Symbol.dispose]();
@@ -132,6 +133,10 @@ function summarise(times: readonly number[]): Pick<Measured, "medianMs" | "minMs
   };
 }
 
+function memoryOf({ bytes, lowerBoundBytes }: Program): Pick<Measured, "plannedBytes" | "leastBytes"> {
+  return { plannedBytes: bytes, leastBytes: lowerBoundBytes };
+}
+
 /** The whole step by the host's clock, and what each kernel has of it by `profile()`. */
 async function measureStep(
   device: Device,
@@ -147,11 +152,9 @@ async function measureStep(
   const summary = summarise(await repeat(effort, () => untilDone(device, step.program)));
   const spans = await step.program.timeline();
   const times = byKernel(spans);
-  const { dispatches, bytes, lowerBoundBytes } = step.program;
-  const memory = `${(bytes / 2 ** 20).toFixed(0)} MiB, ${(bytes / lowerBoundBytes).toFixed(2)} x the least`;
   const cold = `the first after ${figure(coldMs)} ms, ${pipelines} pipelines`;
-  const shape = `${size.batch} images, ${dispatches} dispatches, ${memory}, ${cold}`;
-  const planned = { plannedBytes: bytes, leastBytes: lowerBoundBytes, coldMs, pipelines };
+  const shape = `${size.batch} images, ${step.program.dispatches} dispatches, ${cold}`;
+  const planned = { ...memoryOf(step.program), coldMs, pipelines };
   const kernels = times.map(({ kernel }) => kernel);
   const imagesPerS = (1000 * size.batch) / summary.medianMs;
   return { measured: { name: STEP, shape, ...summary, imagesPerS, kernels, ...planned }, spans, times };
@@ -281,7 +284,11 @@ const figure = (value: number) =>
 const percent = (part: number) => `${(100 * part).toFixed(0)} %`;
 
 function format({ name, shape, medianMs, minMs, repeats, spread, ...rates }: Measured): string {
-  const { gflopPerS, gbPerS, shareOfStep, usPerDispatch, imagesPerS } = rates;
+  const { gflopPerS, gbPerS, shareOfStep, usPerDispatch, imagesPerS, plannedBytes, leastBytes } = rates;
+  const memory =
+    plannedBytes && leastBytes
+      ? `, ${(plannedBytes / 2 ** 20).toFixed(0)} MiB planned, ${(plannedBytes / leastBytes).toFixed(2)} x the least`
+      : "";
   return [
     name.padEnd(30),
     `${figure(medianMs)} ms`.padStart(12),
@@ -290,7 +297,7 @@ function format({ name, shape, medianMs, minMs, repeats, spread, ...rates }: Mea
     (shareOfStep === undefined ? "" : `${percent(shareOfStep)} of step`).padStart(13),
     (imagesPerS === undefined ? "" : `${figure(imagesPerS)} images/s`).padStart(imagesPerS ? 20 : 0),
     (usPerDispatch === undefined ? "" : `${figure(usPerDispatch)} us a dispatch`).padStart(usPerDispatch ? 20 : 0),
-    `  median of ${repeats}, min ${figure(minMs)}, spread ${percent(spread)}  ${shape}`,
+    `  median of ${repeats}, min ${figure(minMs)}, spread ${percent(spread)}  ${shape}${memory}`,
   ].join("");
 }
 

@@ -70,7 +70,7 @@ describe("the bench", () => {
     const lines = (await printed(["--quick", "--filter", "softmax"], () => [small])).split("\n");
     expect(lines).to.have.length(2);
     expect(lines[0]).to.match(
-      /^softmax, small +\S+ ms +\S+ GFLOP\/s +\S+ GB\/s +median of \d, min \S+, spread \d+ %  \[5, 7\]$/,
+      /^softmax, small +\S+ ms +\S+ GFLOP\/s +\S+ GB\/s +median of \d, min \S+, spread \d+ %  \[5, 7\], 0 MiB planned, 1\.00 x the least$/,
     );
     expect(lines[1]).to.match(
       /, commit \S+; quartiles of a row lie \d+ % apart, \d+ % in the worst \(softmax, small\): /,

@@ -193,6 +193,22 @@ def rows(batch, device):
         return backward(lambda s: cross_entropy(s, teacher, center), student)
 
     found.append(("cross-entropy backward", loss_backward, None, 4 * (elements + 10 * few * PROTOTYPES)))
+
+    def prototypes(images, gradients):
+        unit = lambda *shape: F.normalize(new(*shape), dim=-1)
+        x, weight = unit(10 * images, 256).requires_grad_(), unit(PROTOTYPES, 256).requires_grad_()
+        teacher_x, teacher_weight, center = unit(2 * images, 256), unit(PROTOTYPES, 256), new(PROTOTYPES)
+
+        def run():
+            with torch.no_grad():
+                teacher = F.linear(teacher_x, teacher_weight)
+            loss = cross_entropy(F.linear(x, weight), teacher, center)
+            return torch.autograd.grad(loss, (x, weight)) if gradients else loss
+
+        return run
+
+    found.append(("prototypes and loss", lambda: prototypes(few, False), cost(12 * few, PROTOTYPES, 256)[0], None))
+    found.append(("prototypes and loss, gradients", lambda: prototypes(batch, True), cost(32 * batch, PROTOTYPES, 256)[0], None))
     size = 28672 * DIM
 
     def adamw():
