@@ -1,6 +1,18 @@
 import { expect } from "chai";
 import type { Device } from "../engine/device.js";
-import { distillation, evaluate, fill, gradients, input, type Tensor } from "../engine/index.js";
+import {
+  createParams,
+  type Distillation,
+  distillation,
+  evaluate,
+  fill,
+  gradients,
+  input,
+  layoutOf,
+  parameterGradients,
+  record,
+  type Tensor,
+} from "../engine/index.js";
 import { openDevice } from "../engine/node.js";
 import { plan, type Plan } from "../engine/plan.js";
 import { writeDown } from "../engine/recording.js";
@@ -28,16 +40,18 @@ function shapes({ crops, batch, prototypes, dim }: Sizes): Shape[] {
   ];
 }
 
+function lossOf(inputs: readonly Tensor[], chunkCols?: number): Distillation {
+  const [x, weight, teacherX, teacherWeight, center] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
+  return distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, center, {
+    ...{ views: VIEWS, studentTemperature: 0.1, teacherTemperature: fill([], 0.04) },
+    ...(chunkCols && { chunkCols }),
+  });
+}
+
 /** All that the distillation of products gives, with its gradients. */
 function distil(inputs: readonly Tensor[], chunkCols?: number) {
-  const [x, weight, teacherX, teacherWeight, center] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
-  const { loss, teacherEntropy, meanTargets, teacherMean } = distillation(
-    { x, weight },
-    { x: teacherX, weight: teacherWeight },
-    center,
-    { views: VIEWS, studentTemperature: 0.1, teacherTemperature: fill([], 0.04), ...(chunkCols && { chunkCols }) },
-  );
-  const [dX, dWeight] = gradients(loss, fill([], 1), [x, weight]);
+  const { loss, teacherEntropy, meanTargets, teacherMean } = lossOf(inputs, chunkCols);
+  const [dX, dWeight] = gradients(loss, fill([], 1), inputs.slice(0, 2));
   return { loss, teacherEntropy, meanTargets, teacherMean, dX: dX!, dWeight: dWeight! };
 }
 
@@ -62,6 +76,35 @@ describe("the distillation of products", () => {
       }
     });
   }
+
+  it("writes the gradient of weights that are parameters right among all gradients", async () => {
+    const device = await testDevice();
+    const random = rng({ seed: 4, purpose: "distillation" });
+    const [xShape, weightShape, ...others] = shapes({ crops: 3, batch: 2, prototypes: 200, dim: 8 });
+    const layout = layoutOf([
+      { name: "x", shape: xShape!, trainable: true },
+      { name: "weight", shape: weightShape!, trainable: true },
+    ]);
+    using params = createParams(device, layout, "params");
+    const numbers = (size: number) => Float32Array.from({ length: size }, () => random.normal());
+    params.write(new Map(layout.entries.map(({ name, size }) => [name, numbers(size)])));
+    const rest = others.map((shape) => input(device, shape));
+    rest.forEach((x) => x.write(numbers(sizeOf(x.shape))));
+    const inputs = [params.get("x"), params.get("weight"), ...rest];
+    const apart = await evaluate(device, () => distil(inputs, 64));
+    using together = await record(device, () => {
+      const { loss } = lossOf(inputs, 64);
+      return { flat: parameterGradients(loss, params).flat };
+    });
+    await together.run();
+    const flat = await together.read("flat");
+    for (const x of rest) x[Symbol.dispose]();
+    for (const { name, offset, size } of layout.entries) {
+      const expected = name === "x" ? apart.dX : apart.dWeight;
+      expect([...flat.subarray(offset, offset + size)], name).to.deep.equal([...expected]);
+    }
+    expect(together.print()).to.not.match(/ copy: /);
+  });
 
   describe("for 65536 prototypes", () => {
     const MIB = 2 ** 20;
