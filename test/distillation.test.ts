@@ -58,7 +58,7 @@ function distil(inputs: readonly Tensor[], chunkCols?: number) {
 describe("the distillation of products", () => {
   for (const kernels of ["cpu", "gpu"] as const) {
     it(`is the same in chunks to rounding, kernels made for a ${kernels.toUpperCase()}`, async () => {
-      const device = await testDevice(kernels);
+      const device = await testDevice({ kernels });
       const random = rng({ seed: 3, purpose: "distillation" });
       const inputs = shapes({ crops: 6, batch: 3, prototypes: 1000, dim: 24 }).map((shape) => {
         const x = input(device, shape);
