@@ -5,7 +5,7 @@
 //   statistics  [ROWS, 2] f32: mean and rstd of each row
 //
 // One workgroup per row; its LANES threads stride over the columns.
-// include reduce
+// include layernorm-row-backward
 
 override ROWS: u32;
 override COLS: u32;
@@ -20,23 +20,7 @@ override LANES: u32;  // chosen by the engine for the adapter
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
-  if (r >= ROWS) { return; }
-  let row = r * COLS;
-
-  let mean = statistics[2u * r];
-  let rstd = statistics[2u * r + 1u];
-
-  var sumG = 0.0;
-  var sumGX = 0.0;
-  for (var c = lane; c < COLS; c += LANES) {
-    let g = dy[row + c] * gain[c];
-    sumG += g;
-    sumGX += g * (x[row + c] - mean) * rstd;
-  }
-  sumG = workgroupSum(sumG, lane) / f32(COLS);
-  sumGX = workgroupSum(sumGX, lane) / f32(COLS);
-
-  for (var c = lane; c < COLS; c += LANES) {
-    dx[row + c] = rstd * (dy[row + c] * gain[c] - sumG - (x[row + c] - mean) * rstd * sumGX);
-  }
+  if (r < ROWS) { backwardOfRow(r, lane); }
 }
+
+fn dyAt(i: u32) -> f32 { return dy[i]; }

@@ -6,6 +6,7 @@
 //   dBias       [PARTS, COLS] f32
 //
 // One workgroup for 64 columns of a part of the rows, a thread a column; the parts are added up by sum-rows.
+// include layernorm-columns-backward
 
 override ROWS: u32;
 override COLS: u32;
@@ -20,20 +21,7 @@ const LANES = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let blocks = (COLS + LANES - 1u) / LANES;
-  let g = group.y * grid.x + group.x;
-  let part = g / blocks;
-  let c = (g % blocks) * LANES + lane;
-  if (part >= PARTS || c >= COLS) { return; }
-  let rowsPerPart = (ROWS + PARTS - 1u) / PARTS;
-  let end = min((part + 1u) * rowsPerPart, ROWS);
-  var gain = 0.0;
-  var bias = 0.0;
-  for (var r = part * rowsPerPart; r < end; r++) {
-    let d = dy[r * COLS + c];
-    gain += d * (x[r * COLS + c] - statistics[2u * r]) * statistics[2u * r + 1u];
-    bias += d;
-  }
-  dGain[part * COLS + c] = gain;
-  dBias[part * COLS + c] = bias;
+  backwardOfColumns(group.y * grid.x + group.x, lane);
 }
+
+fn dyAt(i: u32) -> f32 { return dy[i]; }

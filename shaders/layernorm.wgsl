@@ -5,7 +5,7 @@
 //   statistics  [ROWS, 2] f32: mean and rstd of each row, for the backward
 //
 // One workgroup per row; its LANES threads stride over the columns.
-// include reduce
+// include layernorm-row
 
 override ROWS: u32;
 override COLS: u32;
@@ -21,24 +21,7 @@ override LANES: u32;  // chosen by the engine for the adapter
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
-  if (r >= ROWS) { return; }
-  let row = r * COLS;
-
-  var mean = 0.0;
-  for (var c = lane; c < COLS; c += LANES) { mean += x[row + c]; }
-  mean = workgroupSum(mean, lane) / f32(COLS);
-
-  var variance = 0.0;
-  for (var c = lane; c < COLS; c += LANES) {
-    let d = x[row + c] - mean;
-    variance += d * d;
-  }
-  variance = workgroupSum(variance, lane) / f32(COLS);
-  let rstd = inverseSqrt(variance + EPSILON);
-
-  for (var c = lane; c < COLS; c += LANES) { y[row + c] = (x[row + c] - mean) * rstd * gain[c] + bias[c]; }
-  if (lane == 0u) {
-    statistics[2u * r] = mean;
-    statistics[2u * r + 1u] = rstd;
-  }
+  if (r < ROWS) { normalizeRow(r, lane); }
 }
+
+fn store(i: u32, value: f32) { y[i] = value; }

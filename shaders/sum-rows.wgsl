@@ -4,6 +4,7 @@
 //   out  [PARTS, COLS] f32
 //
 // One workgroup for 64 columns of a part, a thread a column: no barrier, and the order is fixed.
+// include sum-columns
 
 override ROWS: u32;
 override COLS: u32;
@@ -15,14 +16,7 @@ const LANES = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let blocks = (COLS + LANES - 1u) / LANES;
-  let g = group.y * grid.x + group.x;
-  let part = g / blocks;
-  let c = (g % blocks) * LANES + lane;
-  if (part >= PARTS || c >= COLS) { return; }
-  let rowsPerPart = (ROWS + PARTS - 1u) / PARTS;
-  let end = min((part + 1u) * rowsPerPart, ROWS);
-  var total = 0.0;
-  for (var r = part * rowsPerPart; r < end; r++) { total += x[r * COLS + c]; }
-  out[part * COLS + c] = total;
+  sumColumns(group.y * grid.x + group.x, lane);
 }
+
+fn xAt(i: u32) -> f32 { return x[i]; }
