@@ -112,6 +112,11 @@ export function throwIfFailed(device: Device): void {
   if (failure) throw new Error(failure.message, { cause: failure });
 }
 
+/** Throws on a device whose kernels cannot compute in f16. */
+export function expectF16({ name, features }: Device): void {
+  if (!features.has("shader-f16")) throw new Error(`f16: ${name} has no shader-f16; compute in f32 there`);
+}
+
 /** Which kind of driver an adapter's own words belong to. */
 export function adapterKind(info: GPUAdapterInfo): AdapterKind {
   if (info.device === "null-backend") return "null";

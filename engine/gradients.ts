@@ -25,6 +25,7 @@ export function gradients(y: Tensor, dy: Tensor, wrt: readonly Tensor[]): (Tenso
       const dx = dInputs[i];
       if (!dx || !depends.has(x)) return;
       expectShape("gradients: a backward's result", dx, x.shape);
+      if (dx.dtype !== x.dtype) throw new Error(`gradients: expected a gradient in ${x.dtype}, got ${dx.dtype}`);
       const earlier = found.get(x);
       found.set(x, earlier ? add(earlier, dx) : dx);
     });

@@ -27,12 +27,13 @@ export {
 } from "./program.js";
 export { elementGrid, grid, type Grid, kernel } from "./kernel.js";
 export { constant, differentiable, reshape, stopGradient, transient } from "./recording.js";
-export { type Shape, sizeOf, type Tensor } from "./tensor.js";
+export { type Precision, type Shape, sizeOf, type Tensor } from "./tensor.js";
 export { encodeSafetensors, parseSafetensors, safetensorsMetadata, type SafeTensor } from "./safetensors.js";
 
 export { add } from "./ops/add.js";
 export { attention, attentionProbabilities } from "./ops/attention.js";
 export { batchNorm, type BatchNormOptions, batchNormRunning, type RunningStatistics } from "./ops/batchnorm.js";
+export { cast } from "./ops/cast.js";
 export { concat, slice } from "./ops/concat.js";
 export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation.js";
 export { dropPath } from "./ops/drop-path.js";

@@ -321,8 +321,14 @@ function parseBindings(code: string): FoundBinding[] {
     name: name!,
     number: Number(number),
     writable: access === "read_write",
-    dtype: /u$|u32$/.test(inner ?? type!) ? "u32" : "f32",
+    dtype: dtypeOf(inner ?? type!),
   }));
+}
+
+/** Of `u32`, `f16`, or a vector's short form, `vec4u` or `vec4h`. */
+function dtypeOf(type: string): DType {
+  if (/u$|u32$/.test(type)) return "u32";
+  return /h$|f16$/.test(type) ? "f16" : "f32";
 }
 
 function checkDeclaration(kernel: Kernel, found: readonly FoundBinding[]): void {

@@ -3,8 +3,8 @@ import {
   BYTES_PER_ELEMENT,
   bytesOf,
   checkShape,
-  type DType,
   formatShape,
+  type HostDType,
   type Resident,
   type Shape,
   sizeOf,
@@ -43,7 +43,7 @@ export interface Input extends Tensor {
 export function input(
   device: Device,
   shape: Shape,
-  options: { readonly dtype?: DType; readonly label?: string } = {},
+  options: { readonly dtype?: HostDType; readonly label?: string } = {},
 ): Input {
   const { dtype = "f32", label = "input" } = options;
   checkShape(label, shape);

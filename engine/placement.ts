@@ -1,7 +1,7 @@
 import { copy } from "./ops/fill.js";
 import { owner } from "./plan.js";
 import { recording } from "./recording.js";
-import { BYTES_PER_ELEMENT, sizeOf, type Tensor } from "./tensor.js";
+import { bytesOf, type Tensor } from "./tensor.js";
 
 /** Makes `part` of a larger transient hold the elements of `x`: what wrote `x` writes there instead, or they are copied. */
 export function put(x: Tensor, part: Tensor): void {
@@ -15,7 +15,7 @@ export function put(x: Tensor, part: Tensor): void {
 function moveInto(x: Tensor, part: Tensor): boolean {
   const { storage } = x;
   if (storage.kind !== "transient" || part.storage.kind !== "transient") return false;
-  if (storage.inside || x.offset !== 0 || storage.bytes !== sizeOf(x.shape) * BYTES_PER_ELEMENT) return false;
+  if (storage.inside || x.offset !== 0 || storage.bytes !== bytesOf(x)) return false;
   for (const { kernel, tensors } of recording("put").dispatches) {
     for (const { name, access } of kernel.bindings) {
       if (access !== "write" && owner(tensors[name]!.storage) === storage) return false;

@@ -64,6 +64,7 @@ interface Row {
 const MAX_QUEUED_RUNS = 2;
 
 const nonFinite = kernel("nonfinite", { reads: ["x"], writes: [], updates: ["found"], constants: [] });
+const nonFiniteHalf = kernel("nonfinite-f16", { reads: ["x"], writes: [], updates: ["found"], constants: ["ODD"] });
 
 /**
  * Runs `fn` once, noting each dispatch; drops those nobody reads, plans memory, compiles every pipeline at once.
@@ -211,7 +212,10 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
   const output = (name: Names): Tensor => {
     const x = Object.hasOwn(outputs, name) ? outputs[name] : undefined;
     if (!x) throw new Error(`read: no output "${name}"; record() returned ${Object.keys(outputs).join(", ")}`);
-    if (x.dtype !== "f32") throw new Error(`read ${name}: expected f32, got ${x.dtype}`);
+    if (x.dtype !== "f32") {
+      const way = x.dtype === "f16" ? '; return cast(x, "f32") instead' : "";
+      throw new Error(`read ${name}: expected f32, got ${x.dtype}${way}`);
+    }
     return x;
   };
 
@@ -379,7 +383,7 @@ async function check(
   rows.forEach(({ dispatch: { kernel, tensors } }, index) => {
     for (const { name, access } of kernel.bindings) {
       const x = tensors[name]!;
-      if (x.dtype !== "f32") continue;
+      if (x.dtype === "u32") continue;
       const { storage } = x;
       if (storage.kind === "resident" && access !== "write" && !seen.get(storage.buffer)?.has(x.offset)) {
         seen.set(storage.buffer, (seen.get(storage.buffer) ?? new Set()).add(x.offset));
@@ -404,11 +408,10 @@ async function check(
     const storage: Resident = { kind: "resident", device, buffer: found, label: "check" };
     const { recording } = writeDown(device, () =>
       probes.forEach(({ x }, i) => {
-        nonFinite(
-          { x, found: { shape: [], dtype: "u32", storage, offset: i * stride } },
-          {},
-          elementGrid(sizeOf(x.shape)),
-        );
+        const size = sizeOf(x.shape);
+        const tensors = { x, found: { shape: [], dtype: "u32", storage, offset: i * stride } } as const;
+        if (x.dtype === "f16") nonFiniteHalf(tensors, { ODD: size % 2 }, elementGrid(size));
+        else nonFinite(tensors, {}, elementGrid(size));
       }),
     );
     const probeRows = await compile(device, recording.dispatches, bufferOf);

@@ -1,10 +1,12 @@
-import type { Device } from "./device.js";
+import { type Device, expectF16 } from "./device.js";
 import type { Grid, Kernel } from "./kernel.js";
 import { input, type Input } from "./memory.js";
 import {
-  BYTES_PER_ELEMENT,
+  bytesOf,
   checkShape,
   type DType,
+  type HostDType,
+  type Resident,
   type Shape,
   sizeOf,
   type Tensor,
@@ -35,6 +37,8 @@ export interface Recording {
   readonly tape: TapeEntry[];
   /** Tensors of fixed numbers; their memory lives as long as the program. */
   readonly constants: Input[];
+  /** Parameters that were rounded to f16: where they begin, and the number of dispatches before it. */
+  readonly halves: Map<Resident, { readonly half: Tensor; readonly offset: number; readonly after: number }>;
 }
 
 let current: Recording | undefined;
@@ -53,7 +57,7 @@ export function refuseNesting(): void {
 /** Runs `fn` with a fresh recording in place; recordings do not nest. */
 export function writeDown<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
   refuseNesting();
-  const started: Recording = { device, dispatches: [], tape: [], constants: [] };
+  const started: Recording = { device, dispatches: [], tape: [], constants: [], halves: new Map() };
   current = started;
   try {
     return { result: fn(), recording: started };
@@ -62,10 +66,11 @@ export function writeDown<T>(device: Device, fn: () => T): { readonly result: T;
   }
 }
 
-/** A tensor that lives inside the recording only. */
+/** A tensor that lives inside the recording only. Throws for f16 on a device without it. */
 export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
   checkShape("transient", shape);
-  const storage: Transient = { kind: "transient", bytes: sizeOf(shape) * BYTES_PER_ELEMENT, label: "unwritten" };
+  if (dtype === "f16") expectF16(recording("transient").device);
+  const storage: Transient = { kind: "transient", bytes: bytesOf({ shape, dtype }), label: "unwritten" };
   return { shape, dtype, storage, offset: 0 };
 }
 
@@ -73,7 +78,7 @@ export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
 export function constant(
   shape: Shape,
   values: ArrayLike<number>,
-  options: { readonly dtype?: DType; readonly label?: string } = {},
+  options: { readonly dtype?: HostDType; readonly label?: string } = {},
 ): Tensor {
   const { device, constants } = recording("constant");
   const x = input(device, shape, { label: "constant", ...options });

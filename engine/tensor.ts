@@ -3,7 +3,13 @@ import type { Device } from "./device.js";
 /** Sizes of the axes, outermost first; `[]` is a scalar. Every tensor is contiguous and row-major. */
 export type Shape = readonly number[];
 
-export type DType = "f32" | "u32";
+/** What a float is; f16 exists on the GPU alone, where `cast` makes it. */
+export type Precision = "f32" | "f16";
+
+export type DType = Precision | "u32";
+
+/** What the host writes. */
+export type HostDType = Exclude<DType, "f16">;
 
 /** Memory somebody outside a recording owns: parameters, inputs, optimizer state. */
 export interface Resident {
@@ -33,7 +39,7 @@ export interface Tensor {
   readonly offset: number;
 }
 
-/** Every dtype here is four bytes wide. */
+/** Of f32 and u32, and the least that a binding takes. */
 export const BYTES_PER_ELEMENT = 4;
 
 /** Elements from one place where a binding may start to the next: 256 bytes at most on every adapter. */
@@ -44,9 +50,16 @@ export function sizeOf(shape: Shape): number {
   return shape.reduce((product, axis) => product * axis, 1);
 }
 
-/** Bytes that a tensor covers. */
-export function bytesOf(x: Tensor): number {
-  return sizeOf(x.shape) * BYTES_PER_ELEMENT;
+/** Bytes that a tensor covers: whole words, so that an odd number of f16 ends with two bytes that mean nothing. */
+export function bytesOf({ shape, dtype }: Pick<Tensor, "shape" | "dtype">): number {
+  const words = dtype === "f16" ? Math.ceil(sizeOf(shape) / 2) : sizeOf(shape);
+  return words * BYTES_PER_ELEMENT;
+}
+
+/** The precision of a tensor of floats. Throws for whole numbers. */
+export function precisionOf(what: string, { dtype }: Tensor): Precision {
+  if (dtype === "u32") throw new Error(`${what}: expected f32 or f16, got u32`);
+  return dtype;
 }
 
 /** `count` entries of the first axis from `first` on, in the same memory; kernels bind them where they start at a multiple of `ALIGNMENT`. */

@@ -1,10 +1,26 @@
 import * as gpu from "../engine/index.js";
 import type { Tensor } from "../engine/index.js";
 import { checkOp, type OpRow } from "./check-op.js";
+import { testDevice } from "./device.js";
 import * as reference from "./reference.js";
 import type { Values } from "./reference.js";
 
 const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
+
+/** Normal numbers that f16 holds exactly: multiples of 2^-8 below 8. */
+const halves: OpRow["draw"] = (rng) => Math.round(256 * rng.normal()) / 256;
+
+/** In f16, from f32 inputs to an f32 result. */
+const inHalves =
+  (op: (...inputs: gpu.Tensor[]) => gpu.Tensor): OpRow["gpu"] =>
+  (...inputs) =>
+    gpu.cast(op(...inputs.map((x) => gpu.cast(x, "f16"))), "f32");
+
+/**
+ * Rounding the result to f16 costs 2^-11 of it, 5e-4; a gradient is rounded twice, as that of the output and as that of the
+ * input, and where it goes through another product in between, three times.
+ */
+const HALF: OpRow["tolerance"] = [6e-4, 1.5e-3];
 
 /** Running statistics that only one run sees. */
 const unusedStatistics = (cols: number): gpu.RunningStatistics => ({
@@ -402,6 +418,149 @@ const rows: readonly OpRow[] = [
   },
 ];
 
+/** In f16, inputs that it holds exactly against the float64 reference. */
+const halfRows: readonly OpRow[] = (
+  [
+    { op: "cast", gpu: inHalves((x) => x), ref: reference.scale(1), inputs: [[5, 7]] },
+    { op: "gelu", gpu: inHalves(gpu.gelu), ref: reference.gelu, inputs: [[17, 13]] },
+    {
+      op: "add, a branch to the stream",
+      gpu: (a, b) => gpu.add(a, gpu.cast(b, "f16")),
+      ref: reference.add,
+      inputs: [
+        [3, 35],
+        [3, 35],
+      ],
+    },
+    {
+      op: "add, b repeats",
+      gpu: (a, b) => gpu.add(a, gpu.cast(b, "f16")),
+      ref: reference.add,
+      inputs: [[5, 3, 7], [7]],
+    },
+    {
+      op: "add, one tensor used twice",
+      gpu: inHalves((x) => gpu.add(gpu.gelu(x), x)),
+      ref: (x) => reference.add(reference.gelu(x), x),
+      inputs: [[5, 33]],
+    },
+    {
+      op: "sumLeading",
+      gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [70]),
+      ref: reference.sumLeading([70]),
+      inputs: [[5, 9, 70]],
+    },
+    {
+      op: "sumLeading, one row of three",
+      gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [3]),
+      ref: reference.sumLeading([3]),
+      inputs: [[1, 3]],
+    },
+    {
+      op: "sumLeading, one column",
+      gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [1]),
+      ref: reference.sumLeading([1]),
+      inputs: [[77, 1]],
+    },
+    {
+      op: "layernorm, rounded result",
+      gpu: (x, g, b) => gpu.cast(gpu.layernorm(x, g, b, { precision: "f16" }), "f32"),
+      ref: reference.layernorm(1e-6),
+      inputs: [[2, 37, 193], [193], [193]],
+    },
+    {
+      op: "dropPath",
+      gpu: (x, u) => gpu.cast(gpu.dropPath(gpu.cast(x, "f16"), u, 0.3), "f32"),
+      ref: reference.dropPath(0.3),
+      inputs: [[7, 3, 5], [7]],
+      fixed: [1],
+      draw: (rng) => Math.round(256 * rng.uniform()) / 256,
+    },
+    {
+      op: "matmul",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [3, 5],
+        [5, 4],
+      ],
+    },
+    {
+      op: "matmul, ragged tiles",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [69, 71],
+        [71, 67],
+      ],
+    },
+    {
+      op: "matmul, both transposed",
+      gpu: inHalves((a, b) => gpu.matmul(a, b, { a: true, b: true })),
+      ref: reference.matmul({ a: true, b: true }),
+      inputs: [
+        [9, 13],
+        [67, 9],
+      ],
+    },
+    {
+      op: "matmul, batched",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [3, 5, 7],
+        [3, 7, 5],
+      ],
+    },
+    {
+      op: "matmul, k in parts",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [70, 1030],
+        [1030, 9],
+      ],
+    },
+    {
+      op: "matmul, many large tiles",
+      gpu: inHalves((a, b) => gpu.matmul(a, b, { b: true })),
+      ref: reference.matmul({ b: true }),
+      inputs: [
+        [8200, 3],
+        [130, 3],
+      ],
+    },
+    { op: "attention", gpu: inHalves((x) => gpu.attention(x, 2)), ref: reference.attention(2), inputs: [[2, 5, 18]] },
+    {
+      op: "attention, more tokens than two tiles",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 130, 192]],
+    },
+    {
+      op: "attention, widest head",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 9, 384]],
+    },
+    {
+      op: "linear with weights in f32, qkv of ViT-Ti",
+      gpu: (x, w, b) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w, b), "f32"),
+      ref: reference.linear,
+      inputs: [[5, 192], [576, 192], [576]],
+    },
+    {
+      op: "linear with weights in f32, ragged, without bias",
+      gpu: (x, w) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w), "f32"),
+      ref: reference.linear,
+      inputs: [
+        [3, 7, 11],
+        [13, 11],
+      ],
+    },
+  ] satisfies OpRow[]
+).map((row) => ({ draw: halves, tolerance: HALF, ...row }));
+
 describe("operations agree with their float64 references", () => {
   for (const kernels of ["cpu", "gpu"] as const) {
     describe(`kernels made for a ${kernels.toUpperCase()}`, () => {
@@ -411,5 +570,13 @@ describe("operations agree with their float64 references", () => {
   describe("kernels made for a CPU without subgroups", () => {
     const differ = rows.filter(({ op }) => /^(matmul|linear|attention|softmax|layernorm|distillation)/.test(op));
     for (const row of differ) it(row.op, () => checkOp(row, { kernels: "cpu", without: ["subgroups"] }));
+  });
+  describe("in f16", () => {
+    before(async function () {
+      if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
+    });
+    for (const kernels of ["cpu", "gpu"] as const)
+      for (const row of halfRows)
+        it(`${row.op}, beside kernels made for a ${kernels.toUpperCase()}`, () => checkOp(row, { kernels }));
   });
 });

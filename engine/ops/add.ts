@@ -1,18 +1,23 @@
 import { kernel, runGrid } from "../kernel.js";
 import { differentiable, transient } from "../recording.js";
-import { formatShape, sameShape, sizeOf, type Tensor } from "../tensor.js";
+import { formatShape, precisionOf, sameShape, sizeOf, type Tensor } from "../tensor.js";
+import { cast } from "./cast.js";
 import { sumLeading } from "./sum.js";
 
-const byOne = kernel("add", { reads: ["a", "b"], writes: ["out"], constants: [] });
-const byFour = kernel("add-vec4", { reads: ["a", "b"], writes: ["out"], constants: [] });
+const forwards = { reads: ["a", "b"], writes: ["out"], constants: [] } as const;
+const byFour = kernel("add-vec4", forwards);
+/** One element at a time, by the precision of b. */
+const byOne = { f32: kernel("add", forwards), f16: kernel("add-f16", forwards) };
 
-/** Sum, where b repeats along the leading axes of a: [..., ...b] + [...b] -> [..., ...b]. */
+/** Sum in the precision of a, where b repeats along the leading axes of a: [..., ...b] + [...b] -> [..., ...b]. */
 export function add(a: Tensor, b: Tensor): Tensor {
   expectSuffix("add", a, b);
+  if (a.dtype === "f16") return cast(add(cast(a, "f32"), b), "f16"); // rounded once
+  const precision = sameShape(a.shape, b.shape) ? precisionOf("add b", b) : "f32";
   const out = transient(a.shape);
-  const forward = sizeOf(b.shape) % 4 === 0 ? byFour : byOne;
-  forward({ a, b, out }, {}, runGrid(sizeOf(a.shape)));
-  return differentiable(out, [a, b], (dy) => [dy, sumLeading(dy, b.shape)]);
+  const forward = precision === "f32" && sizeOf(b.shape) % 4 === 0 ? byFour : byOne[precision];
+  forward({ a, b: cast(b, precision), out }, {}, runGrid(sizeOf(a.shape)));
+  return differentiable(out, [a, b], (dy) => [dy, cast(sumLeading(dy, b.shape), precisionOf("add b", b))]);
 }
 
 /** Throws unless the shape of b ends the shape of a. */

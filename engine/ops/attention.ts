@@ -1,7 +1,8 @@
 import type { Device } from "../device.js";
 import { elementGrid, type Grid, grid, kernel } from "../kernel.js";
 import { constant, differentiable, recording, transient } from "../recording.js";
-import { axes, sizeOf, type Tensor } from "../tensor.js";
+import { axes, type Precision, precisionOf, sizeOf, type Tensor } from "../tensor.js";
+import { cast } from "./cast.js";
 
 const constants = ["TOKENS", "HEADS", "HEAD_DIM", "SCALE"] as const;
 const forward = kernel("attention", { reads: ["qkv"], writes: ["out", "lse"], constants });
@@ -17,27 +18,20 @@ const keysBackward = kernel("attention-backward-keys", {
   updates: ["dQkv"],
   constants,
 });
-const inSubgroups = kernel("attention-subgroups", { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] });
-const inTiles = kernel("attention-tiled", { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] });
-const deltas = kernel("attention-delta", {
-  reads: ["out", "dOut"],
-  writes: ["delta"],
-  constants: ["TOKENS", "HEADS", "HEAD_DIM"],
-});
-const backwardInTiles = kernel("attention-tiled-backward", {
-  reads: ["qkv", "sizes", "dOut", "lse", "delta"],
-  writes: [],
-  updates: ["dQkv"],
-  constants: ["PART"],
-});
-const backwardsInSubgroups = ["queries", "keys"].map((part) =>
-  kernel(`attention-subgroups-backward-${part}`, {
-    reads: ["qkv", "sizes", "dOut", "lse", "delta"],
-    writes: [],
-    updates: ["dQkv"],
-    constants: [],
-  }),
-);
+const forwards = { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] } as const;
+const backwards = { reads: ["qkv", "sizes", "dOut", "lse", "delta"], writes: [], updates: ["dQkv"] } as const;
+const delta = { reads: ["out", "dOut"], writes: ["delta"], constants: ["TOKENS", "HEADS", "HEAD_DIM"] } as const;
+const inSubgroups = kernel("attention-subgroups", forwards);
+const backwardsInSubgroups = [
+  kernel("attention-subgroups-backward-queries", { ...backwards, constants: [] }),
+  kernel("attention-subgroups-backward-keys", { ...backwards, constants: [] }),
+];
+const inTiles = { f32: kernel("attention-tiled", forwards), f16: kernel("attention-tiled-f16", forwards) };
+const deltas = { f32: kernel("attention-delta", delta), f16: kernel("attention-delta-f16", delta) };
+const backwardInTiles = {
+  f32: kernel("attention-tiled-backward", { ...backwards, constants: ["PART"] }),
+  f16: kernel("attention-tiled-backward-f16", { ...backwards, constants: ["PART"] }),
+};
 const probabilities = kernel("attention-probabilities", {
   reads: ["qkv", "lse"],
   writes: ["probabilities"],
@@ -54,23 +48,26 @@ const MAX_TILED_HEAD_DIM = 64;
 
 /**
  * Multi-head self-attention, softmax(q kᵀ / sqrt(headDim)) v, without the [tokens, tokens] matrix in memory:
- * qkv [batch, tokens, 3 * dim] (queries, keys, values; each heads * headDim) -> [batch, tokens, dim].
+ * qkv [batch, tokens, 3 * dim] (queries, keys, values; each heads * headDim) -> [batch, tokens, dim] in the precision of qkv.
  * Vaswani et al. 2017, eq. 1 (https://arxiv.org/abs/1706.03762). Throws where heads do not divide dim or headDim exceeds 128.
  */
 export function attention(qkv: Tensor, heads: number): Tensor {
+  const precision = precisionOf("attention qkv", qkv);
+  if (precision === "f16" && measure(qkv, heads).sizes.HEAD_DIM > MAX_TILED_HEAD_DIM)
+    return cast(attention(cast(qkv, "f32"), heads), "f16");
   const { out, lse, sizes, table, way } = attend(qkv, heads);
   return differentiable(out, [qkv], (dOut) => {
     const delta = transient(lse.shape);
-    const dQkv = transient(qkv.shape);
+    const dQkv = transient(qkv.shape, precision);
     const groups = groupsOf(lse, way);
     if (way === "vectors") {
       queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
       keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
       return [dQkv];
     }
-    deltas({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
+    deltas[precision]({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
     const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
-    if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles(tensors, { PART }, groups);
+    if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
     else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
     return [dQkv];
   });
@@ -96,13 +93,14 @@ type Sizes = Readonly<Record<(typeof constants)[number], number>>;
 /** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv, and how they were made. */
 function attend(qkv: Tensor, heads: number) {
   const { batch, tokens, dim, sizes } = measure(qkv, heads);
-  const out = transient([batch, tokens, dim]);
+  const precision = precisionOf("attention qkv", qkv);
+  const out = transient([batch, tokens, dim], precision);
   const lse = transient([batch, heads, tokens]);
-  const way = wayFor(recording("attention").device, sizes);
+  const way = wayFor(recording("attention").device, precision, sizes);
   const groups = groupsOf(lse, way);
   const { TOKENS, HEADS, HEAD_DIM } = sizes;
   const table = constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
-  if (way === "tiles") inTiles({ qkv, sizes: table, out, lse }, {}, groups);
+  if (way === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
   else if (way === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
   else forward({ qkv, out, lse }, sizes, groups);
   return { out, lse, sizes, table, way };
@@ -110,9 +108,9 @@ function attend(qkv: Tensor, heads: number) {
 
 type Way = keyof typeof TOKENS_PER_GROUP;
 
-/** The kernels that suit a device and a head. */
-function wayFor({ kernels, subgroupWidth }: Device, { HEAD_DIM }: Sizes): Way {
-  if (kernels === "gpu" && HEAD_DIM <= MAX_TILED_HEAD_DIM) return "tiles";
+/** The kernels that suit a device and a head; in f16 there are no others than the tiled ones. */
+function wayFor({ kernels, subgroupWidth }: Device, precision: Precision, { HEAD_DIM }: Sizes): Way {
+  if (precision === "f16" || (kernels === "gpu" && HEAD_DIM <= MAX_TILED_HEAD_DIM)) return "tiles";
   return kernels === "cpu" && subgroupWidth === 8 ? "subgroups" : "vectors";
 }
 

@@ -1,14 +1,21 @@
 import type { Device } from "../device.js";
 import { type Grid, kernel } from "../kernel.js";
 import { constant, differentiable, recording, reshape, transient } from "../recording.js";
-import { axes, formatShape, type Shape, type Tensor } from "../tensor.js";
+import { axes, formatShape, type Precision, precisionOf, type Shape, type Tensor } from "../tensor.js";
+import { cast, half } from "./cast.js";
 import { sumLeading } from "./sum.js";
 
 const reads = ["a", "b", "bias", "sizes"] as const;
 const inVectors = kernel("matmul", { reads, writes: ["c"], constants: ["BIAS"] });
 const inSubgroupsOf8 = kernel("matmul-subgroups-8", { reads, writes: ["c"], constants: ["BIAS"] });
 const inSubgroupsOf4 = kernel("matmul-subgroups-4", { reads, writes: ["c"], constants: ["BIAS"] });
-const inTiles = kernel("matmul-tiled", { reads, writes: ["c"], constants: ["BIAS", "SIDE"] });
+const tiles = { reads, writes: ["c"], constants: ["BIAS", "SIDE"] } as const;
+const inTiles = kernel("matmul-tiled", tiles);
+/** Of operands in f16, by the precision of c. */
+const inTilesOfHalves = {
+  f32: kernel("matmul-tiled-f16-f32", tiles),
+  f16: kernel("matmul-tiled-f16", tiles),
+};
 
 /** The kernel for a CPU by the width of its subgroups, with the rows and columns that a workgroup makes. */
 function forCpu({ subgroupWidth }: Device) {
@@ -26,13 +33,17 @@ export interface Transposed {
 
 /**
  * Matrix product: [M, K] x [K, N] -> [M, N], or with one leading batch axis on both, [batch, M, K] x [batch, K, N].
- * Operands may be stored transposed. Throws where the inner axes or the batches differ.
+ * Operands may be stored transposed. Where one is f16 so is the other, rounded if it must be, and the result: sums are f32.
+ * Throws where the inner axes or the batches differ.
  */
 export function matmul(a: Tensor, b: Tensor, transposed: Transposed = {}): Tensor {
-  return multiply("matmul", a, b, transposed, undefined);
+  return multiply("matmul", a, b, { transposed });
 }
 
-/** Linear layer y = x Wᵀ + bias: x [..., in], weight [out, in], bias [out] -> [..., out]. */
+/**
+ * Linear layer y = x Wᵀ + bias in the precision of x: x [..., in], weight [out, in], bias [out] -> [..., out]. Weight and bias
+ * may stay f32, and then their gradients are.
+ */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   const { rows, cols } = axes("linear x", x, "...rows", "cols");
   const { out, in: inner } = axes("linear weight", weight, "out", "in");
@@ -42,11 +53,18 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     );
   }
   if (bias) axes("linear bias", bias, "out");
-  const y = multiply("linear", reshape(x, [rows, cols]), weight, { b: true }, bias);
+  const y = multiply("linear", reshape(x, [rows, cols]), weight, { transposed: { b: true }, bias });
   return reshape(y, [...x.shape.slice(0, -1), out]);
 }
 
-function multiply(what: string, a: Tensor, b: Tensor, transposed: Transposed, bias: Tensor | undefined): Tensor {
+interface Manner {
+  readonly transposed: Transposed;
+  readonly bias?: Tensor | undefined;
+  /** Of the result; that of the operands where it is left out. */
+  readonly precision?: Precision;
+}
+
+function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precision }: Manner): Tensor {
   const batched = a.shape.length === 3 ? 1 : 0;
   const [aRows, aCols] = axes2(`${what} a`, a, batched);
   const [bRows, bCols] = axes2(`${what} b`, b, batched);
@@ -68,12 +86,25 @@ function multiply(what: string, a: Tensor, b: Tensor, transposed: Transposed, bi
   const shape = batched ? [batch, m, n] : [m, n];
   const aStrides = transposed.a ? [1, m, m * k] : [k, 1, m * k];
   const bStrides = transposed.b ? [1, k, k * n] : [n, 1, k * n];
-  const strided: Product = { a, b, bias, batch, m, n, k, strides: [...aStrides, ...bStrides] };
-  const c = recording(what).device.kernels === "gpu" ? tiled(strided, shape) : vectors(strided, shape);
+  const [aPrecision, bPrecision] = [precisionOf(`${what} a`, a), precisionOf(`${what} b`, b)];
+  const inHalves = aPrecision === "f16" || bPrecision === "f16";
+  const [left, right] = inHalves ? [half(a), half(b)] : [a, b];
+  const strided: Product = { a: left, b: right, bias, batch, m, n, k, strides: [...aStrides, ...bStrides] };
+  const c = inHalves
+    ? halves(strided, shape, precision ?? "f16")
+    : recording(what).device.kernels === "gpu"
+      ? tiled(strided, shape)
+      : vectors(strided, shape);
 
+  const product = (x: Tensor, y: Tensor, transposed: Transposed, precision: Precision) =>
+    multiply(what, x, y, { transposed, precision });
   return differentiable(c, bias ? [a, b, bias] : [a, b], (dc) => [
-    transposed.a ? matmul(b, dc, { a: transposed.b ?? false, b: true }) : matmul(dc, b, { b: !transposed.b }),
-    transposed.b ? matmul(dc, a, { a: true, b: transposed.a ?? false }) : matmul(a, dc, { a: !transposed.a }),
+    transposed.a
+      ? product(right, dc, { a: transposed.b ?? false, b: true }, aPrecision)
+      : product(dc, right, { b: !transposed.b }, aPrecision),
+    transposed.b
+      ? product(dc, left, { a: true, b: transposed.a ?? false }, bPrecision)
+      : product(left, dc, { a: !transposed.a }, bPrecision),
     bias && sumLeading(dc, bias.shape),
   ]);
 }
@@ -99,13 +130,31 @@ function vectors({ a, b, bias, batch, m, n, k, strides }: Product, shape: Shape)
   return c;
 }
 
-function tiled({ a, b, bias, batch, m, n, k, strides }: Product, shape: Shape): Tensor {
-  const { side, splits, perSplit } = tiling({ batch, m, n, k });
+function tiled(product: Product, shape: Shape): Tensor {
+  const { a, b, bias } = product;
+  const { side, splits, sizes, groups } = divide(product);
   const c = transient(splits === 1 ? shape : [splits, ...shape]);
-  const sizes = constant([11], [m, n, k, ...strides, splits, perSplit], { dtype: "u32", label: "matmul sizes" });
-  const groups: Grid = [Math.ceil(n / (8 * side)), Math.ceil(m / (8 * side)), batch * splits];
   inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0, SIDE: side }, groups);
   return splits === 1 ? c : sumLeading(c, shape);
+}
+
+/** The product of operands in f16; parts of k are summed in f32. */
+function halves(product: Product, shape: Shape, precision: Precision): Tensor {
+  const { a, b } = product;
+  const { side, splits, sizes, groups } = divide(product);
+  const parts = splits === 1 ? precision : "f32";
+  const c = transient(splits === 1 ? shape : [splits, ...shape], parts);
+  const bias = product.bias ?? constant([], [0], { label: "no bias" });
+  inTilesOfHalves[parts]({ a, b, bias, sizes, c }, { BIAS: product.bias ? 1 : 0, SIDE: side }, groups);
+  return splits === 1 ? c : cast(sumLeading(c, shape), precision);
+}
+
+/** The tiles of a product and its sizes as the tiled kernels read them. */
+function divide({ batch, m, n, k, strides }: Product) {
+  const { side, splits, perSplit } = tiling({ batch, m, n, k });
+  const sizes = constant([11], [m, n, k, ...strides, splits, perSplit], { dtype: "u32", label: "matmul sizes" });
+  const groups: Grid = [Math.ceil(n / (8 * side)), Math.ceil(m / (8 * side)), batch * splits];
+  return { side, splits, sizes, groups };
 }
 
 /** Workgroups that keep a large GPU busy. */

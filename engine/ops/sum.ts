@@ -1,9 +1,11 @@
 import { elementGrid, grid, kernel } from "../kernel.js";
-import { differentiable, recording, transient } from "../recording.js";
-import { formatShape, sameShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { differentiable, recording, stopGradient, transient } from "../recording.js";
+import { formatShape, precisionOf, sameShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { cast } from "./cast.js";
 import { scale } from "./mul.js";
 
-const columns = kernel("sum-rows", { reads: ["x"], writes: ["out"], constants: ["ROWS", "COLS", "PARTS"] });
+const summing = { reads: ["x"], writes: ["out"], constants: ["ROWS", "COLS", "PARTS"] } as const;
+const columns = { f32: kernel("sum-rows", summing), f16: kernel("sum-rows-f16", summing) };
 const elements = kernel("sum", { reads: ["x"], writes: ["out"], constants: [] });
 const repeating = kernel("repeat", { reads: ["x"], writes: ["out"], constants: [] });
 
@@ -17,23 +19,27 @@ export function rowParts(rows: number, cols: number): number {
   return kernels === "gpu" ? Math.ceil(Math.sqrt(rows)) : Math.min(rows, Math.ceil((rows * cols) / 2 ** 17));
 }
 
-/** Column sums: [rows, cols] -> [1, cols], in fixed order: runs of rows first, then the runs. */
+/** Column sums: [rows, cols] -> [1, cols] in f32, in fixed order: runs of rows first, then the runs. */
 function sumRows(x: Tensor, rows: number, cols: number): Tensor {
-  if (cols === 1) return sum(x);
+  if (cols === 1 && x.dtype === "f32") return sum(x);
   const parts = rowParts(rows, cols);
   const out = transient([parts, cols]);
-  columns({ x, out }, { ROWS: rows, COLS: cols, PARTS: parts }, grid(parts * Math.ceil(cols / 64)));
+  columns[precisionOf("sumLeading x", x)](
+    { x, out },
+    { ROWS: rows, COLS: cols, PARTS: parts },
+    grid(parts * Math.ceil(cols / 64)),
+  );
   return parts === 1 ? out : sumRows(out, parts, cols);
 }
 
-/** The sum over all leading axes: [..., ...shape] -> shape; the adjoint of `repeat`. */
+/** The sum over all leading axes, in f32: [..., ...shape] -> shape; the adjoint of `repeat`. */
 export function sumLeading(x: Tensor, shape: Shape): Tensor {
   expectEnd("sumLeading shape", shape, x.shape);
   const cols = sizeOf(shape);
   const rows = sizeOf(x.shape) / cols;
-  const total = rows === 1 ? x : sumRows(x, rows, cols);
+  const total = rows === 1 ? cast(stopGradient(x), "f32") : sumRows(x, rows, cols);
   const y: Tensor = { ...total, shape };
-  return differentiable(y, [x], (dy) => [repeat(dy, x.shape)]);
+  return differentiable(y, [x], (dy) => [cast(repeat(dy, x.shape), precisionOf("sumLeading x", x))]);
 }
 
 /** x over and over along new leading axes: [...] -> shape, which ends in the shape of x. */
