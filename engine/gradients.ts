@@ -40,16 +40,16 @@ export interface Gradients {
 }
 
 /**
- * The gradients of a scalar `loss` with respect to every trainable parameter, in one flat tensor.
+ * The gradients of a scalar `loss` times `scale` with respect to every trainable parameter, in one flat tensor.
  * Throws where a trainable parameter does not reach the loss.
  */
-export function parameterGradients(loss: Tensor, params: Params): Gradients {
+export function parameterGradients(loss: Tensor, params: Params, scale: Tensor = fill([], 1)): Gradients {
   expectShape("parameterGradients loss", loss, []);
   const { layout, tensors } = params;
   const trainable = layout.entries.filter((entry) => entry.trainable);
   const found = gradients(
     loss,
-    fill([], 1),
+    scale,
     trainable.map(({ name }) => tensors[name]!),
   );
   const flat = transient([layout.size]);

@@ -1,6 +1,7 @@
 /** What a program built on the engine may import; `node.ts` beside it opens a device under Node. */
 export type { Device } from "./device.js";
 export { gradients, type Gradients, parameterGradients } from "./gradients.js";
+export { lossScale, type LossScale } from "./loss-scale.js";
 export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";
 export {
   adamw,

@@ -1,6 +1,7 @@
 import type { Device } from "./device.js";
 import type { Gradients } from "./gradients.js";
 import { grid, kernel } from "./kernel.js";
+import { type LossScale, settle } from "./loss-scale.js";
 import { input, type Input } from "./memory.js";
 import { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
 import { transient } from "./recording.js";
@@ -22,7 +23,7 @@ const adamwControl = kernel("adamw-control", {
   reads: ["tensors", "squares", "lr", "weightDecay", "frozen"],
   writes: ["norms", "control"],
   updates: ["steps"],
-  constants: ["CLIP", "LOG_BETA1", "LOG_BETA2"],
+  constants: ["CLIP", "SCALED", "LOG_BETA1", "LOG_BETA2"],
 });
 const adamwUpdate = kernel("adamw", {
   reads: ["segments", "control", "gradient"],
@@ -33,7 +34,7 @@ const adamwUpdate = kernel("adamw", {
 const momentumControl = kernel("momentum-control", {
   reads: ["tensors", "products", "lr", "weightDecay", "frozen"],
   writes: ["norms", "control"],
-  constants: ["CLIP", "ETA"],
+  constants: ["CLIP", "SCALED", "ETA"],
 });
 const momentumUpdate = kernel("momentum", {
   reads: ["segments", "control", "gradient"],
@@ -62,6 +63,8 @@ export interface StepSettings {
   readonly frozen?: Tensor;
   /** Greatest length of each tensor's gradient, as `clip_gradients` of DINO; 0, as where it is left out, clips nothing. */
   readonly clip?: number;
+  /** What the loss was multiplied by; a step whose gradients are not finite then changes nothing but this. */
+  readonly lossScale?: LossScale | undefined;
 }
 
 export interface OptimizerOptions {
@@ -94,18 +97,19 @@ export function adamw(params: Params, options: AdamWOptions = {}): Optimizer {
   const constants = { BETA1: beta1, REST1: 1 - beta1, BETA2: beta2, REST2: 1 - beta2, EPSILON: epsilon };
   const LEAST = 1e-30; // a beta of 0 has no logarithm
   const logs = { LOG_BETA1: Math.log(Math.max(beta1, LEAST)), LOG_BETA2: Math.log(Math.max(beta2, LEAST)) };
-  return optimizer(params, state, options, (tables, gradients, { clip, ...settings }) => {
+  return optimizer(params, state, options, (tables, gradients, { lr, weightDecay, frozen, clip, lossScale }) => {
     const { tensors, parts } = tables;
     const squares = transient([tables.segments]);
     for (const part of parts) {
       const { segments, groups } = part;
       segmentSquares({ segments, gradient: part.of(gradients.flat), squares }, {}, groups);
     }
+    const verdict = lossScale ? settle(lossScale, squares, frozen) : frozen;
     const norms = transient([tables.names.length]);
     const control = transient([tables.names.length, 4]);
     adamwControl(
-      { tensors, squares, ...settings, norms, control, steps: steps.flat },
-      { CLIP: clip, ...logs },
+      { tensors, squares, lr, weightDecay, frozen: verdict, norms, control, steps: steps.flat },
+      { CLIP: clip, SCALED: lossScale ? 1 : 0, ...logs },
       grid(tables.names.length),
     );
     for (const part of parts) {
@@ -149,30 +153,36 @@ function withMomentum(
 ): Optimizer {
   const v = createParams(params.device, trainedLayout(params.layout), memory);
   const adapts = ({ shape }: ParamSpec) => eta !== undefined && shape.length !== 1;
-  return optimizer(params, { [memory]: v }, { ...options, adapts }, (tables, gradients, { clip, ...settings }) => {
-    const { tensors, parts } = tables;
-    const products = transient([tables.segments, 4]);
-    for (const part of parts) {
-      const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
-      segmentProducts({ segments: part.segments, gradient, parameter, products }, {}, part.groups);
-    }
-    const norms = transient([tables.names.length]);
-    const control = transient([tables.names.length, 4]);
-    momentumControl(
-      { tensors, products, ...settings, norms, control },
-      { CLIP: clip, ETA: eta ?? 0 },
-      grid(tables.names.length),
-    );
-    for (const part of parts) {
-      const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
-      momentumUpdate(
-        { segments: part.segments, control, gradient, parameter, v: part.of(v.flat) },
-        { MOMENTUM: momentum },
-        part.groups,
+  return optimizer(
+    params,
+    { [memory]: v },
+    { ...options, adapts },
+    (tables, gradients, { lr, weightDecay, frozen, clip, lossScale }) => {
+      const { tensors, parts } = tables;
+      const products = transient([tables.segments, 4]);
+      for (const part of parts) {
+        const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
+        segmentProducts({ segments: part.segments, gradient, parameter, products }, {}, part.groups);
+      }
+      const verdict = lossScale ? settle(lossScale, products, frozen) : frozen;
+      const norms = transient([tables.names.length]);
+      const control = transient([tables.names.length, 4]);
+      momentumControl(
+        { tensors, products, lr, weightDecay, frozen: verdict, norms, control },
+        { CLIP: clip, SCALED: lossScale ? 1 : 0, ETA: eta ?? 0 },
+        grid(tables.names.length),
       );
-    }
-    return { norms };
-  });
+      for (const part of parts) {
+        const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
+        momentumUpdate(
+          { segments: part.segments, control, gradient, parameter, v: part.of(v.flat) },
+          { MOMENTUM: momentum },
+          part.groups,
+        );
+      }
+      return { norms };
+    },
+  );
 }
 
 /**
@@ -238,10 +248,10 @@ function optimizer(
   return {
     names: tables.names,
     state,
-    step(gradients, { lr, weightDecay, frozen = never, clip = 0 }) {
+    step(gradients, { lr, weightDecay, frozen = never, clip = 0, lossScale }) {
       expectSameLayout("optimizer step", gradients.layout, layout);
       for (const [name, x] of Object.entries({ lr, weightDecay, frozen })) expectShape(`optimizer ${name}`, x, []);
-      return step(tables, gradients, { lr, weightDecay, frozen, clip });
+      return step(tables, gradients, { lr, weightDecay, frozen, clip, lossScale });
     },
     [Symbol.dispose]() {
       const owned = [...Object.values(state), never, tables.tensors, ...tables.parts.map(({ segments }) => segments)];

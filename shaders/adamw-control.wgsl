@@ -1,11 +1,12 @@
 // What this run of AdamW does with each tensor, from the length of its gradient:
 //
-//   norm = sqrt(sum of squares), clip = min(1, CLIP / (norm + 1e-6)), t = t + 1 unless the tensor is frozen,
-//   control = [clip, 1 - lr * weightDecay, lr / (1 - beta1^t), sqrt(1 - beta2^t)]; the last is 0 for a frozen tensor.
+//   norm = sqrt(sum of squares) / scale, clip = min(1, CLIP / (norm + 1e-6)), t = t + 1 unless the tensor is skipped,
+//   control = [clip / scale, 1 - lr * weightDecay, lr / (1 - beta1^t), sqrt(1 - beta2^t)]; the last is 0 for a skipped tensor.
 //
 //   tensors                  [TENSORS, 4] u32: first segment, segments, flags, place of its step count
 //   squares                  [segments] f32
-//   lr, weightDecay, frozen  [] f32
+//   lr, weightDecay          [] f32
+//   frozen                   [] f32, or [3] where SCALED: frozen, skipped, 1 / scale; the scale is 1 elsewhere
 //   steps                    [...] f32: whole numbers
 //   norms                    [TENSORS] f32
 //   control                  [TENSORS, 4] f32
@@ -17,6 +18,7 @@
 override CLIP: f32;
 override LOG_BETA1: f32;
 override LOG_BETA2: f32;
+override SCALED: bool;
 override LANES: u32;  // chosen by the engine for the adapter
 
 @group(0) @binding(0) var<storage, read> tensors: array<vec4u>;
@@ -38,9 +40,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   total = workgroupSum(total, lane);
   if (lane > 0u) { return; }
 
-  let norm = sqrt(total);
+  let norm = sqrt(total) * unscale();
   norms[t] = norm;
-  if ((row.z & FREEZES) != 0u && frozen[0] != 0.0) {
+  if (skips(row.z)) {
     control[t] = vec4f(0.0);
     return;
   }
@@ -48,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   steps[row.w] = step;
   let decay = select(0.0, weightDecay[0], (row.z & DECAYED) != 0u);
   control[t] = vec4f(
-    clipFactor(norm, CLIP),
+    clipFactor(norm, CLIP) * unscale(),
     1.0 - lr[0] * decay,
     lr[0] / oneMinusPower(LOG_BETA1, step),
     sqrt(oneMinusPower(LOG_BETA2, step)),

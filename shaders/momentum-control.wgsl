@@ -1,12 +1,13 @@
 // What this run of SGD with momentum, or of LARS (You et al. 2017, eq. 6), does with each tensor:
 //
-//   norm = sqrt(sum of gradient^2), clip = min(1, CLIP / (norm + 1e-6))
+//   gradient = that of the scaled loss / scale, norm = sqrt(sum of gradient^2), clip = min(1, CLIP / (norm + 1e-6))
 //   trust = ETA * |parameter| / |clip * gradient + weightDecay * parameter| for adapted tensors where neither length is 0, else 1
-//   control = [trust * clip, trust * weightDecay, lr, 1]; all 0 for a frozen tensor.
+//   control = [trust * clip / scale, trust * weightDecay, lr, 1]; all 0 for a skipped tensor.
 //
 //   tensors                  [TENSORS, 4] u32: first segment, segments, flags, unused
-//   products                 [segments, 4] f32: sums of gradient^2, gradient * parameter, parameter^2
-//   lr, weightDecay, frozen  [] f32
+//   products                 [segments, 4] f32: sums of gradient^2, gradient * parameter, parameter^2, of the scaled loss
+//   lr, weightDecay          [] f32
+//   frozen                   [] f32, or [3] where SCALED: frozen, skipped, 1 / scale; the scale is 1 elsewhere
 //   norms                    [TENSORS] f32
 //   control                  [TENSORS, 4] f32
 //
@@ -16,6 +17,7 @@
 
 override CLIP: f32;
 override ETA: f32;
+override SCALED: bool;
 override LANES: u32;  // chosen by the engine for the adapter
 
 @group(0) @binding(0) var<storage, read> tensors: array<vec4u>;
@@ -33,14 +35,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let row = tensors[t];
   var sums = vec4f(0.0);
   for (var s = row.x + lane; s < row.x + row.y; s += LANES) { sums += products[s]; }
-  let gg = workgroupSum(sums.x, lane);
-  let gp = workgroupSum(sums.y, lane);
+  let gg = workgroupSum(sums.x, lane) * unscale() * unscale();
+  let gp = workgroupSum(sums.y, lane) * unscale();
   let pp = workgroupSum(sums.z, lane);
   if (lane > 0u) { return; }
 
   let norm = sqrt(gg);
   norms[t] = norm;
-  if ((row.z & FREEZES) != 0u && frozen[0] != 0.0) {
+  if (skips(row.z)) {
     control[t] = vec4f(0.0);
     return;
   }
@@ -51,5 +53,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     let update = sqrt(max(clip * clip * gg + 2.0 * clip * decay * gp + decay * decay * pp, 0.0));
     if (pp > 0.0 && update > 0.0) { trust = ETA * sqrt(pp) / update; }
   }
-  control[t] = vec4f(trust * clip, trust * decay, lr[0], 1.0);
+  control[t] = vec4f(trust * clip * unscale(), trust * decay, lr[0], 1.0);
 }

@@ -1,9 +1,20 @@
 // What the control kernels of all optimizers share; each holds one row of `tensors` for a trained tensor:
-// its first segment, its number of segments, these flags, and where its step count lies.
+// its first segment, its number of segments, these flags, and where its step count lies. The including file binds `frozen`
+// and sets SCALED: whether it holds a verdict on the whole step, [3] f32: frozen, skipped, 1 / loss scale.
 
 const DECAYED = 1u;  // weight decay applies
 const FREEZES = 2u;  // skipped altogether while `frozen` is 1
 const ADAPTED = 4u;  // LARS scales its step to the length of the tensor
+
+fn skips(flags: u32) -> bool {
+  return ((flags & FREEZES) != 0u && frozen[0] != 0.0) || (SCALED && frozen[1] != 0.0);
+}
+
+// What undoes the scale of the loss.
+fn unscale() -> f32 {
+  if (SCALED) { return frozen[2]; }
+  return 1.0;
+}
 
 // The factor that brings a gradient down to the length `clip`; 1 for shorter ones and where clip is 0.
 fn clipFactor(norm: f32, clip: f32) -> f32 {

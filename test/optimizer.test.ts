@@ -4,10 +4,12 @@ import {
   type AdamWOptions,
   createParams,
   type Device,
+  download,
   ema,
   lars,
   type Layout,
   layoutOf,
+  lossScale,
   type Params,
   record,
   scalars,
@@ -151,6 +153,98 @@ describe("optimizers", () => {
       (reason: unknown) => reason,
     );
     expect(String(error)).to.contain("optimizer step: the two are laid out differently");
+  });
+});
+
+describe("the loss scale", () => {
+  const SCALE = 1024;
+
+  /** An optimizer on gradients of a loss times SCALE, which doubles after three good steps. */
+  async function scaled(kind: typeof adamw | typeof sgd | typeof lars) {
+    const device = await testDevice();
+    const params = drawn(device, "student");
+    const gradients = createParams(device, layout, "gradients");
+    const optimizer = kind(params);
+    const knobs = scalars(device, "lr", "weightDecay");
+    knobs.write({ lr: 0.01, weightDecay: 0.1 });
+    const scaling = lossScale(device, { initial: SCALE, growEvery: 3 });
+    const settings = { ...knobs, clip: 2, lossScale: scaling };
+    const step = await record(device, () => optimizer.step({ layout, flat: gradients.flat }, settings));
+    return {
+      /** A step whose gradients came out `times` as large; one of them is `spoilt`. */
+      async run(times: number, spoilt?: number) {
+        const values = draw("gradients");
+        for (const [name, gradient] of values)
+          values.set(
+            name,
+            gradient.map((g) => times * g),
+          );
+        if (spoilt !== undefined) values.get("large")![5000] = spoilt;
+        gradients.write(values);
+        await step.run();
+      },
+      norms: () => step.read("norms"),
+      state: async () => [...(await download(scaling.state))],
+      async everything() {
+        const moments = await Promise.all(Object.values(optimizer.state).map((part) => part.read()));
+        return [await params.read(), ...moments];
+      },
+      [Symbol.dispose]() {
+        for (const owned of [step, scaling, knobs, optimizer, gradients, params]) owned[Symbol.dispose]();
+      },
+    };
+  }
+
+  for (const kind of [adamw, sgd, lars]) {
+    it(`is undone by ${kind.name}: a power of two gives the bytes of the plain gradients`, async () => {
+      using run = await scaled(kind);
+      const device = await testDevice();
+      using params = drawn(device, "student");
+      using gradients = drawn(device, "gradients");
+      using optimizer = kind(params);
+      using knobs = scalars(device, "lr", "weightDecay");
+      knobs.write({ lr: 0.01, weightDecay: 0.1 });
+      using plain = await record(device, () => optimizer.step({ layout, flat: gradients.flat }, { ...knobs, clip: 2 }));
+      for (let i = 0; i < 2; i++) {
+        await run.run(SCALE);
+        await plain.run();
+      }
+      expect(await run.norms()).to.deep.equal(await plain.read("norms"));
+      expect((await run.everything())[0]).to.deep.equal(await params.read());
+    });
+
+    it(`is halved where a gradient is not finite, and ${kind.name} then changes nothing`, async () => {
+      using run = await scaled(kind);
+      await run.run(SCALE);
+      const before = await run.everything();
+      await run.run(SCALE, Infinity);
+      expect(await run.state()).to.deep.equal([SCALE / 2, 0]);
+      await run.run(SCALE / 2, NaN);
+      expect(await run.state()).to.deep.equal([SCALE / 4, 0]);
+      expect(await run.everything()).to.deep.equal(before);
+      await run.run(SCALE / 4);
+      expect(await run.state()).to.deep.equal([SCALE / 4, 1]);
+      expect(await run.everything()).not.to.deep.equal(before);
+    });
+  }
+
+  it("doubles after enough good steps in a row, and counts them anew", async () => {
+    using run = await scaled(adamw);
+    const states: number[][] = [];
+    for (const spoilt of [undefined, undefined, Infinity, undefined, undefined, undefined, undefined]) {
+      await run.run(1, spoilt);
+      states.push(await run.state());
+    }
+    const half = SCALE / 2;
+    expect(states).to.deep.equal([
+      [SCALE, 1],
+      [SCALE, 2],
+      [half, 0],
+      [half, 1],
+      [half, 2],
+      [SCALE, 0],
+      [SCALE, 1],
+    ]);
   });
 });
 
