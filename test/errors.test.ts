@@ -4,9 +4,11 @@ import {
   add,
   attention,
   attentionProbabilities,
+  cast,
   concat,
   copy,
   createParams,
+  differentiable,
   distillation,
   download,
   dropPath,
@@ -175,6 +177,30 @@ describe("errors", () => {
       ["gradients", (y: Tensor) => gradients(y, y, [y])],
     ] as const)
       expect(() => operation(x)).to.throw(`${what}: operations run inside record() or evaluate() only`);
+  });
+
+  it("refuse f16 on a device that has none", async () => {
+    const without = { ...device, features: new Set<string>() };
+    expect(await rejection(record(without, () => ({ y: cast(fill([3], 1), "f16") })))).to.equal(
+      `f16: ${device.name} has no shader-f16; compute in f32 there`,
+    );
+  });
+
+  it("refuse to read f16, and say how", async function () {
+    if (!device.features.has("shader-f16")) this.skip(); // SwiftShader has none
+    expect(await rejection(evaluate(device, () => ({ y: cast(fill([3], 1), "f16") })))).to.equal(
+      'read y: expected f32, got f16; return cast(x, "f32") instead',
+    );
+  });
+
+  it("refuse a gradient in another precision than its tensor's", async function () {
+    if (!device.features.has("shader-f16")) this.skip(); // SwiftShader has none
+    using x = input(device, [3]);
+    const wrong = record(device, () => {
+      const y = differentiable(transient([3]), [x], (dy) => [cast(dy, "f16")]);
+      return { dx: gradients(y, fill([3], 1), [x])[0]! };
+    });
+    expect(await rejection(wrong)).to.equal("gradients: expected a gradient in f32, got f16");
   });
 
   it("refuse a recording inside another one, at once, and leave the next one alone", async () => {

@@ -4,6 +4,7 @@ import type { Device } from "../engine/device.js";
 import {
   add,
   attention,
+  cast,
   chromeTrace,
   concat,
   copy,
@@ -629,6 +630,25 @@ describe("gradients", () => {
     using x = input(device, [3]);
     const message = await rejection(record(device, () => ({ dx: gradients(scale(x, 2), fill([2], 1), [x])[0]! })));
     expect(message).to.equal("gradients dy: expected [3], got [2]");
+  });
+});
+
+describe("parameters in f16", () => {
+  it("are rounded once in a recording, and again after something has written to them", async () => {
+    using nothing = await openDevice({ prefer: "null" }); // which has f16
+    using params = createParams(nothing, layoutOf([{ name: "w", shape: [6, 5], trainable: true }]), "p");
+    const weight = params.get("w");
+    const { recording } = writeDown(nothing, () => {
+      const x = cast(fill([4, 5], 1), "f16");
+      const rounded = () => linear(x, weight);
+      for (let use = 0; use < 2; use++) gradients(rounded(), cast(fill([4, 6], 1), "f16"), [weight]);
+      copy(fill([6, 5], 2), weight);
+      rounded();
+    });
+    const roundings = recording.dispatches.filter(
+      ({ kernel, tensors }) => kernel.file === "cast-f16" && tensors["x"]!.storage === weight.storage,
+    );
+    expect(roundings).to.have.length(2);
   });
 });
 
