@@ -19,7 +19,8 @@ export interface Values {
 
 /**
  * The state of a run after `step` steps. Names: `backbone.*` and `head.*` are the teacher's parameters (and statistics of
- * batch norms), `student.*` the student's under the same names, `center`, and `optimizer.KIND.NAME` what the optimizer keeps.
+ * batch norms), `student.*` the student's under the same names, `center`, `optimizer.KIND.NAME` what the optimizer keeps,
+ * and in f16 `loss_scale`.
  */
 export interface Checkpoint {
   readonly config: Config;

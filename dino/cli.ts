@@ -10,6 +10,7 @@ import {
   flagOf,
   formatSize,
   parseSetting,
+  parseUseFp16,
   type PartialConfig,
   resolveConfig,
   type SettingName,
@@ -104,6 +105,8 @@ function addTrain(dino: Command): void {
     command.addOption(option.helpGroup(groups[source]));
     if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());
   }
+  const mixed = new Option("--use-fp16 [true|false]", "mixed precision: the same as --precision f16");
+  command.addOption(mixed.helpGroup(groups["main_dino.py"]));
   command.addHelpText(
     "after",
     "\nExamples:\n" +
@@ -146,10 +149,16 @@ function readFlags(options: Readonly<Record<string, unknown>>): PartialConfig {
     const aliased = alias?.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
     const given = options[name] ?? (aliased === undefined ? undefined : options[aliased]);
     if (given === undefined) continue;
-    const words = given === true ? [] : Array.isArray(given) ? (given as string[]) : [given as string];
-    flags[name] = parseSetting(name, words);
+    flags[name] = parseSetting(name, wordsOf(given));
   }
-  return flags;
+  const { useFp16 } = options;
+  return useFp16 === undefined ? flags : { precision: parseUseFp16(wordsOf(useFp16)), ...flags };
+}
+
+/** What commander keeps of a flag: `true` where it stood alone. */
+function wordsOf(given: unknown): readonly string[] {
+  if (given === true) return [];
+  return Array.isArray(given) ? (given as string[]) : [given as string];
 }
 
 interface ModelOptions {

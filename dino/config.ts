@@ -237,10 +237,10 @@ export const settings = {
     { from: 0 },
     { unit: "epochs", about: "linear warm-up of the temperature; 30 is a good value", source: main },
   ),
-  useFp16: only(false, {
-    unit: "true|false",
-    about: "mixed precision: not yet supported, so only false",
-    source: main,
+  precision: choice(["f32", "f16"], "f32", {
+    unit: "name",
+    about: "what training computes in; f16 halves memory and takes tensor cores, parameters stay f32",
+    source: ours,
   }),
   seed: whole(
     0,
@@ -326,6 +326,13 @@ export function parseSetting<Name extends SettingName>(name: Name, words: readon
       `${flagOf(name)}: expected ${expected}, got ${words.length === 0 ? "the flag alone" : words.join(" ")}`,
     );
   return parsed.data as Config[Name];
+}
+
+/** The official switch `--use-fp16` as a precision. Throws for words that are neither true nor false. */
+export function parseUseFp16(words: readonly string[]): Config["precision"] {
+  const position = toBoolean(words);
+  if (typeof position !== "boolean") throw new Error(`--use-fp16: expected true or false, got ${words.join(" ")}`);
+  return position ? "f16" : "f32";
 }
 
 /**
@@ -556,11 +563,6 @@ function whole(initial: number, range: Range, about: About = { unit: "", about: 
 
 function flag(initial: boolean, about: About): Setting<boolean> {
   return { ...about, default: initial, schema: z.boolean(), expected: "true or false", words: 0, parse: toBoolean };
-}
-
-/** A switch of the official code that can only be in one position here. */
-function only(value: false, about: About): Setting<false> {
-  return { ...about, default: value, schema: z.literal(value), expected: `${value}`, words: 0, parse: toBoolean };
 }
 
 function text(initial: string, about: About): Setting<string> {

@@ -1,8 +1,10 @@
 import {
+  cast,
   gelu,
   l2Normalize,
   linear,
   type ParamSpec,
+  type Precision,
   type Projection,
   type Shape,
   type Tensor,
@@ -26,6 +28,8 @@ export interface HeadConfig {
   readonly batchNorm: boolean;
   /** Keeps the lengths of the prototypes at 1. */
   readonly normLastLayer: boolean;
+  /** Of the MLP; the normalised layer that follows is f32, as the logits are. f32 if left out. */
+  readonly precision?: Precision;
 }
 
 /** Normalises hidden activations over the batch: (layer's name, x [rows, hidden]) -> [rows, hidden]. */
@@ -99,16 +103,18 @@ export function initHeadParam(config: HeadConfig, name: string, shape: Shape, rn
  */
 export function head(config: HeadConfig, params: Lookup, x: Tensor, batchNorm?: BatchNorm): Projection {
   const layers = mlpLayers(config);
-  let y = x;
+  const { precision = "f32" } = config;
+  let y = cast(x, precision);
   layers.forEach((layer, i) => {
     y = linear(y, params(`${layer.linear}.weight`), params(`${layer.linear}.bias`));
     if (i === layers.length - 1) return;
     if (layer.batchNorm) {
       if (!batchNorm) throw new Error(`head: ${layer.batchNorm} needs running statistics`);
-      y = batchNorm(layer.batchNorm, y);
+      y = cast(batchNorm(layer.batchNorm, cast(y, "f32")), precision);
     }
     y = gelu(y);
   });
   const last = scope(params, "last_layer.");
-  return { x: l2Normalize(y), weight: weightNorm(last("weight_v"), last("weight_g")) }; // [rows, bottleneck], [out, bottleneck]
+  const unit = l2Normalize(cast(y, "f32")); // [rows, bottleneck]
+  return { x: unit, weight: weightNorm(last("weight_v"), last("weight_g")) }; // and [out, bottleneck]
 }

@@ -6,6 +6,7 @@ import {
   layoutOf,
   type Params,
   type ParamSpec,
+  type Precision,
   type Projection,
   type Tensor,
 } from "../engine/index.js";
@@ -17,6 +18,8 @@ import { type DropSource, initVitParam, scope, vit, type VitConfig, vitSpecs } f
 export interface NetworkConfig {
   readonly vit: VitConfig;
   readonly head: HeadConfig;
+  /** What training computes in, between f32 parameters and an f32 loss; f32 if left out. */
+  readonly precision?: Precision;
 }
 
 /** Parameters `backbone.*` and `head.*`, and the running statistics of batch norms where the head has any. */
@@ -96,10 +99,12 @@ export interface NetworkOutput {
  */
 export function forward(network: Network, groups: readonly Tensor[], drop?: DropSource): NetworkOutput {
   const { config, params } = network;
+  const { precision = "f32" } = config;
   const backbone = scope(params.get, "backbone.");
-  const perGroup = groups.map((images) => vit(config.vit, backbone, images, drop)); // [crops * batch, dim] each
+  const perGroup = groups.map((images) => vit({ ...config.vit, precision }, backbone, images, drop)); // [crops * batch, dim] each
   const features = perGroup.length === 1 ? perGroup[0]! : concat(perGroup, 0);
-  return { features, logits: head(config.head, scope(params.get, "head."), features, trainingBatchNorm(network)) };
+  const headConfig = { ...config.head, precision };
+  return { features, logits: head(headConfig, scope(params.get, "head."), features, trainingBatchNorm(network)) };
 }
 
 /** Batch statistics, as both student and teacher use them in training; the running ones are kept up to date on the way. */

@@ -45,6 +45,7 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   const { data, heldOut, seed } = config;
   const parts = await openParts(data, { heldOut, seed });
   using device = await openDevice();
+  checkPrecision(device, config);
   await mkdir(out, { recursive: true });
   if (!resume) await removeRun(out);
   const given = new Set(Object.keys(flags) as SettingName[]);
@@ -92,6 +93,14 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
 function describeRun({ steps, epochs, batch }: Config, { train: { indices } }: Parts): string {
   const length = steps === null ? `${epochs} epochs` : `${steps} steps`;
   return `training on ${indices.length} images for ${length} of batch ${batch}`;
+}
+
+/** Throws, before anything of an earlier run is lost, where the device cannot compute as the settings want. */
+export function checkPrecision({ features, name }: Device, { precision }: Config): void {
+  if (precision === "f16" && !features.has("shader-f16"))
+    throw new Error(
+      `--precision f16: ${name} has no f16 (shader-f16); leave --precision at f32, or take another adapter: dino doctor tells which there are`,
+    );
 }
 
 async function readConfig(out: string): Promise<Config> {

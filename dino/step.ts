@@ -7,6 +7,8 @@ import {
   type Input,
   l2Normalize,
   lars,
+  type LossScale,
+  lossScale,
   meanLeading,
   mul,
   type Optimizer,
@@ -62,6 +64,8 @@ export interface TrainingStep {
   /** [1, prototypes] */
   readonly center: Input;
   readonly optimizer: Optimizer;
+  /** Where the networks compute in f16. */
+  readonly lossScale: LossScale | undefined;
   readonly program: Program<StepOutput>;
   [Symbol.dispose](): void;
 }
@@ -88,6 +92,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
   const knobs = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
   const center = own(input(device, [1, prototypes], { label: "center" }));
   const optimizer = own(createOptimizer(options));
+  const scaling = student.config.precision === "f16" ? own(lossScale(device)) : undefined;
   const drops: Input[] = [];
   const drop = (rows: number): Tensor => {
     const uniform = own(input(device, [rows], { label: "drop path" }));
@@ -103,12 +108,13 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         studentTemperature: options.studentTemperature,
         teacherTemperature: knobs.teacherTemperature,
       });
-      const gradients = parameterGradients(loss, student.params);
+      const gradients = parameterGradients(loss, student.params, scaling?.scale);
       const { norms } = optimizer.step(gradients, {
         lr: knobs.lr,
         weightDecay: knobs.weightDecay,
         frozen: knobs.frozen,
         clip: options.clip,
+        lossScale: scaling,
       });
       ema(teacher.params, student.params, knobs.momentum);
       updateCenter(center, teacherMean, options.centerMomentum);
@@ -123,7 +129,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     }),
   );
   return {
-    ...{ globals, locals, knobs, drops, center, optimizer, program },
+    ...{ globals, locals, knobs, drops, center, optimizer, program, lossScale: scaling },
     [Symbol.dispose]() {
       for (const x of owned.reverse()) x[Symbol.dispose]();
     },

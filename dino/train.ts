@@ -1,7 +1,7 @@
 /** The training loop: batches in, steps on the GPU, log lines and checkpoints out. */
 import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Device, download, sizeOf, upload } from "../engine/index.js";
+import { type Device, download, type LossScale, sizeOf, upload } from "../engine/index.js";
 import { type Batches, openBatches } from "./batches.js";
 import { type Checkpoint, type Losses, readCheckpoint, under, type Values, writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
@@ -70,12 +70,14 @@ interface LogLine {
   /** 1 - |mean of the unit features|^2: 0 when all images have one feature. */
   readonly studentSpread: number;
   readonly teacherSpread: number;
-  /** Length of the whole gradient before clipping. */
+  /** Length of the whole gradient before clipping; null in the file where it overflowed f16. */
   readonly gradientNorm: number;
   readonly lr: number;
   readonly weightDecay: number;
   readonly momentum: number;
   readonly teacherTemperature: number;
+  /** Of the next step; in f16 only. */
+  readonly lossScale?: number;
   readonly imagesPerSecond: number;
   readonly dataWaitMs: number;
 }
@@ -83,7 +85,8 @@ interface LogLine {
 /**
  * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
  * log.jsonl, checkpoint.safetensors and numbered checkpoints. The same seed on the same adapter gives the same bytes, also
- * when a run is resumed. Throws on a non-finite loss, naming the first bad kernel.
+ * when a run is resumed. Throws on a non-finite loss, naming the first bad kernel; in f16 only where a smaller scale of the
+ * loss does not help.
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { device, parts, given, resume, onProgress = () => undefined } = options;
@@ -104,7 +107,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   };
   const schedule = schedules(config, { steps, iterationsPerEpoch });
 
-  const network = { vit: vitConfig(config), head: headConfig(config) };
+  const network = { vit: vitConfig(config), head: headConfig(config), precision: config.precision };
   using student = createNetwork(device, network, "student");
   using teacher = createNetwork(device, network, "teacher");
   using step = await createStep(device, {
@@ -178,11 +181,12 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     });
     await step.program.run();
     loss = await step.program.readScalar("loss");
-    if (!Number.isFinite(loss)) throw await nonFinite(step, { loss, step: done });
+    if (Number.isFinite(loss))
+      unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
+    else if (!(await wasSkipped(step, student))) throw await nonFinite(step, { loss, step: done });
     done++;
     interval.steps++;
     interval.waitedMs += batch.waitedMs;
-    unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
     const seconds = (performance.now() - interval.startMs) / 1000;
     const imagesPerSecond = (interval.steps * config.batch) / seconds;
     onProgress({ step: done, steps, epoch, loss, lr: knobs.lr, imagesPerSecond });
@@ -199,6 +203,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
         gradientNorm: seen.gradientNorm,
         ...{ lr: knobs.lr, weightDecay: knobs.weightDecay, momentum: knobs.momentum },
         teacherTemperature: knobs.teacherTemperature,
+        ...(step.lossScale && { lossScale: await expectLossScale(step.lossScale, done) }),
         imagesPerSecond,
         dataWaitMs: interval.waitedMs,
       };
@@ -298,6 +303,8 @@ async function stateOf({ student, teacher, step }: State): Promise<Map<string, V
     put(`optimizer.${kind}.`, await params.read(), shapesOf(params));
   }
   tensors.set("center", { shape: step.center.shape, values: await download(step.center) });
+  if (step.lossScale)
+    tensors.set("loss_scale", { shape: step.lossScale.state.shape, values: await download(step.lossScale.state) });
   return tensors;
 }
 
@@ -311,6 +318,7 @@ function restore({ student, teacher, step }: State, checkpoint: Checkpoint): voi
   for (const [kind, params] of Object.entries(step.optimizer.state))
     params.write(under(`optimizer.${kind}.`, checkpoint));
   upload(step.center, tensors.get("center")!.values);
+  if (step.lossScale) upload(step.lossScale.state, tensors.get("loss_scale")!.values);
 }
 
 /** Drops the lines of a log after `step`, which a resumed run writes again. */
@@ -331,6 +339,29 @@ async function observe({ program }: TrainingStep) {
     meanTargetEntropy: entropy(await program.read("meanTargets")),
     gradientNorm: Math.hypot(...(await program.read("norms"))),
   };
+}
+
+/** Below it the scaled gradients are smaller than the loss's own, so that f16 overflows for another reason than the scale. */
+const LEAST_LOSS_SCALE = 1;
+
+/** The scale of the loss. Throws where it has fallen too low to train on. */
+async function expectLossScale({ state }: LossScale, step: number): Promise<number> {
+  const scale = (await download(state))[0]!;
+  if (scale >= LEAST_LOSS_SCALE) return scale;
+  throw new Error(
+    `train: the loss scale fell to ${scale} by step ${step}: the gradients overflow f16 at any scale. ` +
+      "Lower --lr, or take --precision f32; the last checkpoint is intact",
+  );
+}
+
+/**
+ * Whether a loss that is not finite did no harm: the student alone overflowed f16, so that the optimizer skipped the step, and
+ * nothing else keeps what it computed.
+ */
+async function wasSkipped({ program, lossScale }: TrainingStep, { buffers }: Network): Promise<boolean> {
+  if (!lossScale || buffers) return false;
+  const scale = (await download(lossScale.state))[0]!;
+  return scale >= LEAST_LOSS_SCALE && Number.isFinite(await program.readScalar("teacherEntropy"));
 }
 
 async function nonFinite(

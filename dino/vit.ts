@@ -2,6 +2,7 @@ import {
   add,
   attention,
   attentionProbabilities,
+  cast,
   concat,
   dropPath,
   gelu,
@@ -9,6 +10,7 @@ import {
   linear,
   type ParamSpec,
   patches,
+  type Precision,
   repeat,
   reshape,
   resizeGrid,
@@ -36,6 +38,8 @@ export interface VitConfig {
   readonly channels: number;
   /** Probability that the last block's residual branches are dropped; the first block's is 0, in between it rises evenly. */
   readonly dropPathRate: number;
+  /** Of what lies between reading and writing the stream of tokens, which is f32 as the parameters are; f32 if left out. */
+  readonly precision?: Precision;
 }
 
 /** Finds a parameter by its official name without prefix; throws where there is none. */
@@ -155,9 +159,10 @@ export function intermediateLayers(config: VitConfig, params: Lookup, images: Te
 /** Patch embeddings with the CLS token in front and positions added: images -> [batch, 1 + patches, dim]. */
 export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor): Tensor {
   const [batch, , rows, cols] = images.shape as readonly [number, number, number, number];
-  const { dim, channels, patch } = config;
+  const { dim, channels, patch, precision = "f32" } = config;
   const weight = reshape(params("patch_embed.proj.weight"), [dim, channels * patch * patch]);
-  const embedded = linear(patches(images, patch), weight, params("patch_embed.proj.bias")); // [batch, patches, dim]
+  const cut = cast(patches(images, patch), precision); // [batch, patches, channels * patch * patch]
+  const embedded = cast(linear(cut, weight, params("patch_embed.proj.bias")), "f32"); // [batch, patches, dim]
   const cls = repeat(reshape(params("cls_token"), [1, dim]), [batch, 1, dim]);
   const positions = positionEmbedding(config, params("pos_embed"), rows, cols); // [1 + patches, dim]
   return add(concat([cls, embedded], 1), positions);
@@ -184,15 +189,16 @@ export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRow
 /** x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, dim] -> the same. */
 function block(config: VitConfig, params: Lookup, x: Tensor, rate: number, drop?: DropSource): Tensor {
   const dropped = (branch: Tensor) => (drop && rate > 0 ? dropPath(branch, drop(branch.shape[0]!), rate) : branch);
-  const qkv = linear(norm(scope(params, "norm1."), x), params("attn.qkv.weight"), params("attn.qkv.bias")); // [batch, tokens, 3 * dim]
+  const normed = (name: string, stream: Tensor) => norm(scope(params, name), stream, config.precision);
+  const qkv = linear(normed("norm1.", x), params("attn.qkv.weight"), params("attn.qkv.bias")); // [batch, tokens, 3 * dim]
   const attended = linear(attention(qkv, config.heads), params("attn.proj.weight"), params("attn.proj.bias"));
   const y = add(x, dropped(attended));
-  const hidden = gelu(linear(norm(scope(params, "norm2."), y), params("mlp.fc1.weight"), params("mlp.fc1.bias")));
+  const hidden = gelu(linear(normed("norm2.", y), params("mlp.fc1.weight"), params("mlp.fc1.bias")));
   return add(y, dropped(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias"))));
 }
 
-function norm(params: Lookup, x: Tensor): Tensor {
-  return layernorm(x, params("weight"), params("bias"));
+function norm(params: Lookup, x: Tensor, precision: Precision = "f32"): Tensor {
+  return layernorm(x, params("weight"), params("bias"), { precision });
 }
 
 /** linspace(0, rate, depth)[i], as the official constructor spreads it. */

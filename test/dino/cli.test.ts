@@ -9,6 +9,7 @@ import sharp from "sharp";
 import { parseConfig } from "../../dino/config.js";
 import { parseNpy } from "../../dino/npy.js";
 import { rng } from "../../dino/random.js";
+import { testDevice } from "../device.js";
 
 const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
 
@@ -92,6 +93,7 @@ describe("dino on the command line", function () {
     ["a word too many", ["train", "--data", "x", "--seed", "1", "more"], "too many arguments"],
     ["no checkpoint to look with", ["knn", "--data", "x"], "--checkpoint"],
     ["half a pair of folders", ["knn", "--checkpoint", "x", "--train", "y"], "--train and --test belong together"],
+    ["a switch that is neither on nor off", ["train", "--data", "x", "--use-fp16", "half"], "expected true or false"],
     ["a split that leaves nothing", ["knn", "--checkpoint", "x", "--split", "1"], "--split"],
   ];
   for (const [what, args, message] of misuses) {
@@ -152,6 +154,20 @@ describe("dino on the command line", function () {
       expect(code).to.equal(1);
     });
   }
+
+  it("takes --use-fp16 as --precision f16, where the adapter has that", async () => {
+    const out = join(folder, "halves");
+    const words = ["train", "--data", photos, "--out", out, ...tiny, "--steps", "2", "--use-fp16", "true"];
+    const { code, stderr } = await dino(...words);
+    const { features, name } = await testDevice();
+    if (features.has("shader-f16")) {
+      expect(code, stderr).to.equal(0);
+      expect(parseConfig(await readFile(join(out, "config.json"), "utf8")).precision).to.equal("f16");
+    } else {
+      expect(stderr).to.include(`dino: --precision f16: ${name} has no f16`);
+      expect(code).to.equal(1);
+    }
+  });
 
   it("tells about the machine as JSON", async () => {
     const { stdout } = await dino("doctor", "--json");

@@ -96,7 +96,7 @@ describe("config", () => {
     ["lr", ["1e-3"], 0.001],
     ["warmupEpochs", ["0.5"], 0.5],
     ["threads", ["auto"], null],
-    ["useFp16", ["false"], false],
+    ["precision", ["F16"], "f16"],
   ];
   for (const [name, words, value] of parsed) {
     it(`reads ${flagOf(name)} ${words.join(" ")}`, () => {
@@ -115,7 +115,7 @@ describe("config", () => {
     ["globalCropsScale", ["0.4"], "expected two numbers"],
     ["mean", ["0.5", "0.5"], "expected three numbers"],
     ["dropPathRate", ["1"], "expected a number from 0 to below 1, got 1"],
-    ["useFp16", ["true"], "--use-fp16: expected false, got true"],
+    ["precision", ["bf16"], "--precision: expected one of f32, f16, got bf16"],
     ["optimizer", ["adam"], "expected one of adamw, sgd, lars"],
     ["normLastLayer", ["maybe"], "expected true or false, got maybe"],
     ["preset", ["digit"], "expected one of digits, "],

@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { type PartialConfig, resolveConfig } from "../../dino/config.js";
+import { readCheckpoint } from "../../dino/checkpoint.js";
 import { openParts, type Parts } from "../../dino/evaluate.js";
+import { checkPrecision } from "../../dino/start.js";
 import { train } from "../../dino/train.js";
 import { testDevice } from "../device.js";
 
@@ -93,6 +95,23 @@ describe("training", () => {
     expect(await lossesOf(broken)).to.deep.equal(await lossesOf(whole));
   });
 
+  it("in f16 resumes to the bytes of a run that was never stopped, the scale of the loss included", async function () {
+    if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
+    const [whole, broken] = [await folder(), await folder()];
+    await run(whole, { precision: "f16" });
+    const died = await run(broken, { precision: "f16" }, { dieAt: 7 }).catch((error: unknown) => error);
+    expect(died).to.be.an("error").with.property("message", "killed");
+    await run(broken, { precision: "f16" }, { resume: true });
+    expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
+    const { tensors } = await readCheckpoint(join(whole, "checkpoint.safetensors"));
+    const [scale, good] = tensors.get("loss_scale")!.values;
+    expect(scale, "the first steps overflow").to.be.within(1, 32768);
+    expect(good).to.be.within(1, 7);
+    const lines = (await log(whole)).filter(({ type }) => type === undefined);
+    expect(lines.at(-1)).to.include({ step: 8, lossScale: scale });
+    expect(lines.at(-1)!["gradientNorm"]).to.be.within(0, 1000);
+  });
+
   it("trains on crops made on the device as on those made on the CPU", async () => {
     const [cpu, gpu] = [await folder(), await folder()];
     await run(cpu, { cropsOn: "cpu", steps: 4 });
@@ -133,6 +152,14 @@ describe("training", () => {
     expect((error as Error).message).to.match(
       /train: loss is (NaN|-?Infinity) at step \d+; the first tensor that is not finite is .+Lower --lr/,
     );
+  });
+
+  it("refuses f16 on a device that has none, and says what to do", async () => {
+    const device = { ...(await testDevice()), features: new Set<string>() };
+    expect(() => checkPrecision(device, resolveConfig({ ...tiny, precision: "f16" }))).to.throw(
+      `--precision f16: ${device.name} has no f16 (shader-f16); leave --precision at f32, or take another adapter`,
+    );
+    checkPrecision(device, resolveConfig(tiny));
   });
 
   it("refuses to resume a run that is longer than asked for", async () => {
