@@ -26,6 +26,7 @@ export {
   record,
   type Span,
 } from "./program.js";
+export { recompute } from "./recompute.js";
 export { elementGrid, grid, type Grid, kernel } from "./kernel.js";
 export { constant, differentiable, reshape, stopGradient, transient } from "./recording.js";
 export { type Precision, type Shape, sizeOf, type Tensor } from "./tensor.js";

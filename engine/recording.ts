@@ -66,6 +66,18 @@ export function writeDown<T>(device: Device, fn: () => T): { readonly result: T;
   }
 }
 
+/** Runs `fn` on a tape of its own, which the recording does not keep; dispatches are noted as ever. */
+export function onOwnTape<T>(fn: () => T): { readonly result: T; readonly tape: readonly TapeEntry[] } {
+  const outer = recording("onOwnTape");
+  const tape: TapeEntry[] = [];
+  current = { ...outer, tape };
+  try {
+    return { result: fn(), tape };
+  } finally {
+    current = outer;
+  }
+}
+
 /** A tensor that lives inside the recording only. Throws for f16 on a device without it. */
 export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
   checkShape("transient", shape);
