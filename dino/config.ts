@@ -182,6 +182,11 @@ export const settings = {
     { from: 1 },
     { unit: "images", about: "images of a step", source: main, alias: "batch-size-per-gpu" },
   ),
+  recompute: flag(false, {
+    unit: "true|false",
+    about: "compute the student's blocks again for the gradients: less memory, a longer step, the same numbers",
+    source: ours,
+  }),
   optimizer: choice(["adamw", "sgd", "lars"], "adamw", {
     unit: "name",
     about: "how gradients change weights",
@@ -305,6 +310,7 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "data",
   "out",
   "threads",
+  "recompute",
   "logEvery",
   "checkpointEvery",
   "saveckpFreq",

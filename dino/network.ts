@@ -12,7 +12,7 @@ import {
 } from "../engine/index.js";
 import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
 import { rng } from "./random.js";
-import { type DropSource, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
+import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
 
 /** A backbone and its projection head. */
 export interface NetworkConfig {
@@ -97,11 +97,12 @@ export interface NetworkOutput {
  * [crops * batch, channels, rows, cols] of one size, go through the backbone one group at a time, their features through
  * the head together; rows in the order given, [all crops * batch, ...].
  */
-export function forward(network: Network, groups: readonly Tensor[], drop?: DropSource): NetworkOutput {
+export function forward(network: Network, groups: readonly Tensor[], options?: BlockOptions): NetworkOutput {
   const { config, params } = network;
   const { precision = "f32" } = config;
   const backbone = scope(params.get, "backbone.");
-  const perGroup = groups.map((images) => vit({ ...config.vit, precision }, backbone, images, drop)); // [crops * batch, dim] each
+  const vitConfig = { ...config.vit, precision };
+  const perGroup = groups.map((images) => vit(vitConfig, backbone, images, options)); // [crops * batch, dim] each
   const features = perGroup.length === 1 ? perGroup[0]! : concat(perGroup, 0);
   const headConfig = { ...config.head, precision };
   return { features, logits: head(headConfig, scope(params.get, "head."), features, trainingBatchNorm(network)) };

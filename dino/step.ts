@@ -50,6 +50,8 @@ export interface StepOptions {
   readonly centerMomentum: number;
   /** Greatest length of each parameter's gradient; 0 for any. */
   readonly clip: number;
+  /** Computes what lies inside the student's blocks twice, which takes less memory and changes no number. */
+  readonly recompute?: boolean;
 }
 
 /** One training step on the GPU with all that it reads and changes. */
@@ -78,7 +80,7 @@ export const GLOBAL_CROPS = 2;
  * loss, gradients, update of the student, then of the teacher and the center.
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
-  const { student, teacher, batch, globalSize, localSize, localCrops } = options;
+  const { student, teacher, batch, globalSize, localSize, localCrops, recompute = false } = options;
   const prototypes = student.config.head.out;
   const owned: { [Symbol.dispose](): void }[] = [];
   const own = <T extends { [Symbol.dispose](): void }>(x: T): T => {
@@ -103,7 +105,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
   const program = own(
     await record(device, () => {
       const seen = forward(teacher, [globals]);
-      const { features, logits } = forward(student, locals ? [globals, locals] : [globals], drop); // [crops * batch, ...]
+      const { features, logits } = forward(student, locals ? [globals, locals] : [globals], { drop, recompute }); // [crops * batch, ...]
       const { loss, teacherEntropy, meanTargets, teacherMean } = distillation(logits, seen.logits, center, {
         studentTemperature: options.studentTemperature,
         teacherTemperature: knobs.teacherTemperature,

@@ -121,6 +121,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     studentTemperature: config.studentTemp,
     centerMomentum: config.centerMomentum,
     clip: config.clipGrad,
+    recompute: config.recompute,
   });
   let done = 0;
   let unlogged: Checkpoint["unlogged"] = { interval: NO_LOSSES, epoch: NO_LOSSES };

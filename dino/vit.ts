@@ -11,6 +11,7 @@ import {
   type ParamSpec,
   patches,
   type Precision,
+  recompute,
   repeat,
   reshape,
   resizeGrid,
@@ -47,6 +48,13 @@ export type Lookup = (name: string) => Tensor;
 
 /** Uniform numbers [batch] for one use of drop path, fresh on every run; left out, nothing is dropped. */
 export type DropSource = (batch: number) => Tensor;
+
+/** How the blocks run in training. */
+export interface BlockOptions {
+  readonly drop?: DropSource;
+  /** Keeps only what goes into each block, and computes the rest again for the gradients. */
+  readonly recompute?: boolean;
+}
 
 /** Parameters under their official names, in the official order. */
 export function vitSpecs(config: VitConfig): ParamSpec[] {
@@ -116,14 +124,18 @@ export function grid(
 }
 
 /** CLS features: images [batch, channels, rows, cols], rows and cols of any size -> [batch, dim]. */
-export function vit(config: VitConfig, params: Lookup, images: Tensor, drop?: DropSource): Tensor {
-  return clsOf(encode(config, params, images, drop));
+export function vit(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
+  return clsOf(encode(config, params, images, options));
 }
 
 /** All tokens after the final norm: images [batch, channels, rows, cols] -> [batch, 1 + patches, dim]. */
-export function encode(config: VitConfig, params: Lookup, images: Tensor, drop?: DropSource): Tensor {
+export function encode(config: VitConfig, params: Lookup, images: Tensor, options: BlockOptions = {}): Tensor {
   let x = prepareTokens(config, params, images);
-  for (let i = 0; i < config.depth; i++) x = block(config, scope(params, `blocks.${i}.`), x, dropRate(config, i), drop);
+  for (let i = 0; i < config.depth; i++) {
+    const [before, branches] = [x, branchDrops(config, i, x.shape[0]!, options.drop)];
+    const run = () => block(config, scope(params, `blocks.${i}.`), before, branches);
+    x = options.recompute ? recompute(run) : run();
+  }
   return norm(scope(params, "norm."), x);
 }
 
@@ -139,7 +151,7 @@ export function clsOf(tokens: Tensor): Tensor {
  */
 export function lastAttention(config: VitConfig, params: Lookup, images: Tensor, queries?: number): Tensor {
   let x = prepareTokens(config, params, images);
-  for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x, 0);
+  for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x);
   const last = scope(params, `blocks.${config.depth - 1}.`);
   const y = norm(scope(last, "norm1."), x);
   return attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads, queries);
@@ -150,7 +162,7 @@ export function intermediateLayers(config: VitConfig, params: Lookup, images: Te
   let x = prepareTokens(config, params, images);
   const outputs: Tensor[] = [];
   for (let i = 0; i < config.depth; i++) {
-    x = block(config, scope(params, `blocks.${i}.`), x, 0);
+    x = block(config, scope(params, `blocks.${i}.`), x);
     if (i >= config.depth - n) outputs.push(norm(scope(params, "norm."), x));
   }
   return outputs;
@@ -186,15 +198,32 @@ export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRow
   return concat([slice(flat, 0, 0, 1), resized], 0);
 }
 
+/** What becomes of a residual branch, of the same shape. */
+type Branch = (x: Tensor) => Tensor;
+
+interface Branches {
+  readonly attention: Branch;
+  readonly mlp: Branch;
+}
+
+const wholeBranches: Branches = { attention: (x) => x, mlp: (x) => x };
+
+/** Drop path of block `i`; its uniform numbers are asked for here, once, so that a block that runs twice drops the same. */
+function branchDrops(config: VitConfig, i: number, batch: number, drop: DropSource | undefined): Branches {
+  const rate = dropRate(config, i);
+  if (!drop || rate === 0) return wholeBranches;
+  const [attention, mlp] = [drop(batch), drop(batch)];
+  return { attention: (x) => dropPath(x, attention, rate), mlp: (x) => dropPath(x, mlp, rate) };
+}
+
 /** x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, dim] -> the same. */
-function block(config: VitConfig, params: Lookup, x: Tensor, rate: number, drop?: DropSource): Tensor {
-  const dropped = (branch: Tensor) => (drop && rate > 0 ? dropPath(branch, drop(branch.shape[0]!), rate) : branch);
+function block(config: VitConfig, params: Lookup, x: Tensor, branches = wholeBranches): Tensor {
   const normed = (name: string, stream: Tensor) => norm(scope(params, name), stream, config.precision);
   const qkv = linear(normed("norm1.", x), params("attn.qkv.weight"), params("attn.qkv.bias")); // [batch, tokens, 3 * dim]
   const attended = linear(attention(qkv, config.heads), params("attn.proj.weight"), params("attn.proj.bias"));
-  const y = add(x, dropped(attended));
+  const y = add(x, branches.attention(attended));
   const hidden = gelu(linear(normed("norm2.", y), params("mlp.fc1.weight"), params("mlp.fc1.bias")));
-  return add(y, dropped(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias"))));
+  return add(y, branches.mlp(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias"))));
 }
 
 function norm(params: Lookup, x: Tensor, precision: Precision = "f32"): Tensor {

@@ -1,15 +1,16 @@
 import { expect } from "chai";
 import { type Config, headConfig, resolveConfig, vitConfig } from "../../dino/config.js";
-import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../../dino/network.js";
-import { createStep } from "../../dino/step.js";
+import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
+import { rng } from "../../dino/random.js";
+import { createStep, type StepOptions, type TrainingStep } from "../../dino/step.js";
 import type { Device } from "../../engine/device.js";
-import { sizeOf } from "../../engine/index.js";
+import { download, sizeOf } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 
-const config: Config = resolveConfig({
+const small: Config = resolveConfig({
   ...{ preset: "digits", dim: 16, depth: 2, heads: 2, outDim: 32, hiddenDim: 24, bottleneckDim: 12, batch: 4 },
-  ...{ localCropsNumber: 2, localSize: { rows: 16, cols: 16 } },
+  ...{ localCropsNumber: 2, localSize: { rows: 16, cols: 16 }, dropPathRate: 0.5 },
 });
 
 /** What may be made while a step is recorded, and no more once it runs. */
@@ -44,55 +45,87 @@ async function creations({ gpu }: Device, fn: () => Promise<void>): Promise<stri
   return created;
 }
 
-/** The step that a config describes. */
-function recordStep(device: Device, networks: Readonly<Record<"student" | "teacher", Network>>, config: Config) {
-  return createStep(device, {
-    ...{ ...networks, batch: config.batch, globalSize: config.imageSize, localSize: config.localSize },
+/** Student and teacher at their start values, and the step that trains them. */
+async function makeStep(changes: Partial<StepOptions> = {}, on?: { readonly device: Device; readonly config: Config }) {
+  const { device, config } = on ?? { device: await testDevice(), config: small };
+  const shape = { vit: vitConfig(config), head: headConfig(config) };
+  const student = createNetwork(device, shape, "student");
+  const teacher = createNetwork(device, shape, "teacher");
+  for (const network of [student, teacher]) writeNetwork(network, initialValues(shape, config));
+  const step = await createStep(device, {
+    ...{ student, teacher, batch: config.batch, globalSize: config.imageSize, localSize: config.localSize },
     ...{ localCrops: config.localCropsNumber, optimizer: "adamw", clip: config.clipGrad },
     ...{ studentTemperature: config.studentTemp, centerMomentum: config.centerMomentum },
+    ...changes,
   });
+  const dispose = () => [step, student, teacher].forEach((owned) => owned[Symbol.dispose]());
+  return { step, student, teacher, [Symbol.dispose]: dispose };
+}
+
+const knobs = { lr: 0.001, weightDecay: 0.04, momentum: 0.99, teacherTemperature: 0.04, frozen: 0 };
+
+async function run(step: TrainingStep): Promise<void> {
+  step.knobs.write(knobs);
+  await step.program.run();
 }
 
 describe("the training step", () => {
   it("creates no buffer, bind group or pipeline after the first run", async () => {
-    const device = await testDevice();
-    const shape = { vit: vitConfig(config), head: headConfig(config) };
-    using student = createNetwork(device, shape, "student");
-    using teacher = createNetwork(device, shape, "teacher");
-    for (const network of [student, teacher]) writeNetwork(network, initialValues(shape, config));
-    const make = () => recordStep(device, { student, teacher }, config);
-    const once = async (step: Awaited<ReturnType<typeof make>>) => {
+    const once = async ({ step }: { readonly step: TrainingStep }) => {
       step.globals.write(new Float32Array(sizeOf(step.globals.shape)));
-      step.knobs.write({ lr: 0.001, weightDecay: 0.04, momentum: 0.99, teacherTemperature: 0.04, frozen: 0 });
-      await step.program.run();
+      await run(step);
       await step.program.readScalar("loss");
     };
-    let step: Awaited<ReturnType<typeof make>> | undefined;
-    const recorded = await creations(device, async () => {
-      step = await make();
-      await once(step);
+    let made: Awaited<ReturnType<typeof makeStep>> | undefined;
+    const recorded = await creations(await testDevice(), async () => {
+      made = await makeStep();
+      await once(made);
     });
     expect(recorded).to.include.members(["createBuffer", "createBindGroup"]);
-    using recordedStep = step!;
-    const replayed = await creations(device, async () => {
-      for (let run = 0; run < 3; run++) await once(recordedStep);
+    using recordedStep = made!;
+    const replayed = await creations(await testDevice(), async () => {
+      for (let replay = 0; replay < 3; replay++) await once(recordedStep);
     });
     expect(replayed).to.deep.equal([]);
   });
 
   it("has the logits of 65536 prototypes nowhere whole", async () => {
-    using noGpu = await openDevice({ prefer: "null" });
-    const large: Config = { ...config, outDim: 65536, bottleneckDim: 8, batch: 32 };
-    const shape: NetworkConfig = { vit: vitConfig(large), head: headConfig(large) };
-    using student = createNetwork(noGpu, shape, "student");
-    using teacher = createNetwork(noGpu, shape, "teacher");
-    using step = await recordStep(noGpu, { student, teacher }, large);
-    const shapes = [...step.program.print().matchAll(/\[(\d[\d, ]*)\]/g)].map(([, axes]) =>
+    using device = await openDevice({ prefer: "null" });
+    const large: Config = { ...small, outDim: 65536, bottleneckDim: 8, batch: 32 };
+    using made = await makeStep({}, { device, config: large });
+    const shapes = [...made.step.program.print().matchAll(/\[(\d[\d, ]*)\]/g)].map(([, axes]) =>
       axes!.split(", ").map(Number),
     );
     const rows = (2 + large.localCropsNumber) * large.batch;
     expect(shapes).to.deep.include([65536, 8]);
     expect(shapes).to.deep.include([rows, 65536 / 2]);
     expect(Math.max(...shapes.map(sizeOf))).to.equal((rows * 65536) / 2);
+  });
+
+  /** All that three steps on noise change and report. */
+  async function trained({ step, student, teacher }: Awaited<ReturnType<typeof makeStep>>) {
+    const random = rng({ seed: 4, purpose: "step test" });
+    const draw = (size: number) => Float32Array.from({ length: size }, () => random.uniform());
+    for (let i = 0; i < 3; i++) {
+      for (const uniform of [step.globals, step.locals!, ...step.drops]) uniform.write(draw(sizeOf(uniform.shape)));
+      await run(step);
+    }
+    return {
+      student: await readNetwork(student),
+      teacher: await readNetwork(teacher),
+      center: await download(step.center),
+      loss: await step.program.readScalar("loss"),
+      norms: await step.program.read("norms"),
+    };
+  }
+
+  it("changes no bit with recompute, and needs less memory", async () => {
+    using plain = await makeStep();
+    using again = await makeStep({ recompute: true });
+    expect(plain.step.drops.length).to.be.above(0);
+    expect(await trained(again)).to.deep.equal(await trained(plain));
+    for (const bytes of ["bytes", "lowerBoundBytes"] as const) {
+      expect(again.step.program[bytes], bytes).to.be.below(0.7 * plain.step.program[bytes]);
+    }
   });
 });
