@@ -110,7 +110,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         studentTemperature: options.studentTemperature,
         teacherTemperature: knobs.teacherTemperature,
       });
-      const gradients = parameterGradients(loss, student.params, scaling?.scale);
+      const gradients = parameterGradients(loss, student.params, scaling && { scale: scaling.scale });
       const { norms } = optimizer.step(gradients, {
         lr: knobs.lr,
         weightDecay: knobs.weightDecay,

@@ -1,6 +1,7 @@
 import { copy, fill } from "./ops/fill.js";
 import { add } from "./ops/add.js";
-import type { Layout, Params } from "./params.js";
+import { updateAverage } from "./ops/moving-average.js";
+import type { Layout, LayoutEntry, Params } from "./params.js";
 import { owner } from "./plan.js";
 import { put } from "./placement.js";
 import { recording, transient } from "./recording.js";
@@ -39,33 +40,54 @@ export interface Gradients {
   readonly flat: Tensor;
 }
 
+/** What may be asked of `parameterGradients`. */
+export interface GradientOptions {
+  /** A scalar that they are multiplied by; 1 where it is left out. */
+  readonly scale?: Tensor;
+  /** Gradients of the same parameters to add these to in place, as those of another part of a batch. */
+  readonly earlier?: Gradients | undefined;
+}
+
 /**
- * The gradients of a scalar `loss` times `scale` with respect to every trainable parameter, in one flat tensor.
+ * The gradients of a scalar `loss` with respect to every trainable parameter, in one flat tensor.
  * Throws where a trainable parameter does not reach the loss.
  */
-export function parameterGradients(loss: Tensor, params: Params, scale: Tensor = fill([], 1)): Gradients {
+export function parameterGradients(
+  loss: Tensor,
+  params: Params,
+  { scale = fill([], 1), earlier }: GradientOptions = {},
+): Gradients {
   expectShape("parameterGradients loss", loss, []);
   const { layout, tensors } = params;
+  if (earlier && earlier.layout !== layout)
+    throw new Error("parameterGradients: the earlier ones are of other parameters");
   const trainable = layout.entries.filter((entry) => entry.trainable);
   const found = gradients(
     loss,
     scale,
     trainable.map(({ name }) => tensors[name]!),
   );
-  const flat = transient([layout.size]);
-  if (flat.storage.kind === "transient") flat.storage.label = "gradients"; // its kernels write parts of it
   const unused = trainable.filter((_, i) => !found[i]);
   if (unused.length > 0) {
     throw new Error(`parameterGradients: the loss does not depend on ${unused.map(({ name }) => name).join(", ")}`);
   }
+  if (earlier) {
+    trainable.forEach((entry, i) => updateAverage(partOf(earlier.flat, entry), found[i]!, { keep: 1, add: 1 }));
+    return earlier;
+  }
+  const flat = transient([layout.size]);
+  if (flat.storage.kind === "transient") flat.storage.label = "gradients"; // its kernels write parts of it
   const owners = found.map((x) => owner(x!.storage));
-  trainable.forEach(({ offset, shape }, i) => {
-    const part: Tensor = { ...flat, shape, offset: offset * BYTES_PER_ELEMENT };
+  trainable.forEach((entry, i) => {
+    const part = partOf(flat, entry);
     const alone = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
     (alone ? put : copy)(found[i]!, part);
   });
-  for (const { offset, shape, trainable } of layout.entries) {
-    if (!trainable) fill(shape, 0, { ...flat, shape, offset: offset * BYTES_PER_ELEMENT });
-  }
+  for (const entry of layout.entries) if (!entry.trainable) fill(entry.shape, 0, partOf(flat, entry));
   return { layout, flat };
+}
+
+/** Where one parameter's gradient lies in the flat gradients. */
+function partOf(flat: Tensor, { shape, offset }: LayoutEntry): Tensor {
+  return { ...flat, shape, offset: offset * BYTES_PER_ELEMENT };
 }

@@ -588,6 +588,37 @@ describe("gradients", () => {
       expect(second[name], name).to.deep.equal(first[name]!.map((v) => Math.fround(2 * v)));
   });
 
+  it("add up over several losses, in place", async () => {
+    using params = network(device);
+    using few = input(device, [2, 8]);
+    using many = input(device, [9, 8]);
+    few.write(normals(16));
+    many.write(normals(72));
+    const { a, b, both } = await evaluate(device, () => {
+      const of = (x: Tensor) => parameterGradients(forward(params, x), params);
+      return {
+        a: of(few).flat,
+        b: of(many).flat,
+        both: parameterGradients(forward(params, many), params, { earlier: of(few) }).flat,
+      };
+    });
+    const [first, second, sums] = [parts(params, a), parts(params, b), parts(params, both)];
+    for (const { name } of layout.entries)
+      expect(sums[name], name).to.deep.equal(first[name]!.map((v, i) => Math.fround(v + second[name]![i]!)));
+  });
+
+  it("refuse to be added to those of other parameters", async () => {
+    using params = createParams(device, layoutOf([{ name: "a", shape: [3], trainable: true }]), "params");
+    using others = createParams(device, layoutOf([{ name: "a", shape: [3], trainable: true }]), "others");
+    const message = await rejection(
+      record(device, () => {
+        const earlier = parameterGradients(sum(others.get("a")), others);
+        return { flat: parameterGradients(sum(params.get("a")), params, { earlier }).flat };
+      }),
+    );
+    expect(message).to.equal("parameterGradients: the earlier ones are of other parameters");
+  });
+
   it("name the parameter that the loss does not depend on", async () => {
     const message = await rejection(flatGradients(["a", "b", "c"], ({ tensors: { b } }) => sum(b!)));
     expect(message).to.equal("parameterGradients: the loss does not depend on a, c");
