@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { checkAugmentOptions, type AugmentOptions } from "./augment.js";
 import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
+import { cropPlace, imagesPerPart } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { ImageSet, ImageSource } from "./images.js";
 import { rng } from "./random.js";
@@ -15,6 +16,8 @@ export interface BatchOptions {
   readonly indices?: ArrayLike<number>;
   /** Images in a batch. What is left of an epoch beyond whole batches is dropped, other images each time. */
   readonly batch: number;
+  /** Equal parts that the crops of a batch lie in: 1 if left out. */
+  readonly parts?: number;
   readonly seed: number;
   readonly augment: AugmentOptions;
   /** Worker threads, at most one for each core, which is also the default. */
@@ -27,7 +30,7 @@ export interface BatchOptions {
   readonly start?: { readonly epoch: number; readonly iteration: number };
 }
 
-/** The crops of `batch` images, crop-major: crop 0 of every image, then crop 1 of every image, ... */
+/** The crops of `batch` images, each where `cropPlace` says. */
 export interface Batch {
   readonly epoch: number;
   /** Within the epoch, from 0. */
@@ -69,6 +72,7 @@ export function openBatches(options: BatchOptions): Batches {
   const {
     images,
     batch,
+    parts = 1,
     seed,
     augment,
     threads = Infinity,
@@ -79,6 +83,7 @@ export function openBatches(options: BatchOptions): Batches {
   const indices = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
+  imagesPerPart(batch, parts); // which throws
   checkWhole("prefetch", prefetch, 1);
   if (!(threads >= 1)) throw new Error(`batches threads: expected 1 or more, got ${threads}`);
   if (indices.length < batch) {
@@ -141,10 +146,12 @@ export function openBatches(options: BatchOptions): Batches {
       }
       let from = item * valuesPerImage;
       for (let crop = 0; crop < 2; crop++, from += globalValues) {
-        slot.globals.set(crops.subarray(from, from + globalValues), (crop * batch + position) * globalValues);
+        const place = cropPlace({ crops: 2, images: batch, parts }, crop, position);
+        slot.globals.set(crops.subarray(from, from + globalValues), place * globalValues);
       }
       for (let crop = 0; crop < localCrops; crop++, from += localValues) {
-        slot.locals.set(crops.subarray(from, from + localValues), (crop * batch + position) * localValues);
+        const place = cropPlace({ crops: localCrops, images: batch, parts }, crop, position);
+        slot.locals.set(crops.subarray(from, from + localValues), place * localValues);
       }
     }
     const again = [...failed.keys()];

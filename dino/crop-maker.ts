@@ -13,6 +13,7 @@ import {
   transient,
 } from "../engine/index.js";
 import type { CropParameters, Jitter } from "./augment.js";
+import { type CropLayout, cropPlace } from "./crop-layout.js";
 import type { Normalization, Size } from "./pixels.js";
 
 const resizing = kernel("crop-resize", {
@@ -43,13 +44,15 @@ const NO_SOLARIZING = 256;
 export interface CropGroup {
   /** Crops of each picture. */
   readonly crops: number;
-  /** [crops * pictures, 3, rows, cols], crop-major: where the normalised crops go. */
+  /** [crops * pictures, 3, rows, cols]: where the normalised crops go, each to the place that `cropPlace` says. */
   readonly out: Tensor;
 }
 
 export interface CropMakerOptions extends Normalization {
   /** Pictures of a batch. */
   readonly pictures: number;
+  /** Equal parts that the crops of a batch lie in: 1 if left out. */
+  readonly parts?: number;
   /** The most pixels that a picture may have. */
   readonly pixelsPerPicture: number;
   readonly groups: readonly CropGroup[];
@@ -77,7 +80,7 @@ export interface CroppedPicture {
  * Pillow has three box blurs. `applyCrop` is the exact reference.
  */
 export async function createCropMaker(device: Device, options: CropMakerOptions): Promise<CropMaker> {
-  const { pictures, pixelsPerPicture, groups, mean, std } = options;
+  const { pictures, parts = 1, pixelsPerPicture, groups, mean, std } = options;
   const pixels = input(device, [pictures, pixelsPerPicture], { dtype: "u32", label: "pictures" });
   const parameters = groups.map(({ crops }) =>
     input(device, [crops * pictures, PARAMETERS], { label: "crop parameters" }),
@@ -97,7 +100,8 @@ export async function createCropMaker(device: Device, options: CropMakerOptions)
       pixels.write(words);
       let first = 0;
       groups.forEach(({ crops }, i) => {
-        parameters[i]!.write(packParameters(described, first, crops));
+        const layout = { crops, images: pictures, parts };
+        parameters[i]!.write(packParameters(described, first, layout));
         first += crops;
       });
     },
@@ -132,10 +136,10 @@ function makeCrops({ pixels, parameters, mean, std }: Sources, out: Tensor): voi
   blurring({ levels: blurred, parameters, mean, spread: std, out }, { ROWS, COLS, LAST: 1 }, elementGrid(all));
 }
 
-/** Crops `first` to `first + count` of every picture, crop-major: [count * pictures, PARAMETERS]. */
-function packParameters(pictures: readonly CroppedPicture[], first: number, count: number): Float32Array {
-  const packed = new Float32Array(count * pictures.length * PARAMETERS);
-  for (let crop = 0; crop < count; crop++) {
+/** The crops from `first` on of every picture, as many as `layout` says and where it says: [crops * pictures, PARAMETERS]. */
+function packParameters(pictures: readonly CroppedPicture[], first: number, layout: CropLayout): Float32Array {
+  const packed = new Float32Array(layout.crops * layout.images * PARAMETERS);
+  for (let crop = 0; crop < layout.crops; crop++) {
     pictures.forEach(({ cols, crops }, slot) => {
       const { box, flip, jitter, grayscale, blurRadius, solarizeThreshold } = crops[first + crop]!;
       const change = (n: number) => (jitter[n] ? 1 + ADJUSTMENTS.indexOf(jitter[n].adjust) : 0);
@@ -147,7 +151,7 @@ function packParameters(pictures: readonly CroppedPicture[], first: number, coun
           ...[0, 1, 2, 3].map(factor),
           ...[grayscale ? 1 : 0, blurRadius ?? 0, solarizeThreshold ?? NO_SOLARIZING],
         ],
-        (crop * pictures.length + slot) * PARAMETERS,
+        cropPlace(layout, crop, slot) * PARAMETERS,
       );
     });
   }

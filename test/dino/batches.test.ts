@@ -89,6 +89,23 @@ describe("batches", () => {
     }
   });
 
+  it("lays the same crops out part by part, crop-major in each part", async () => {
+    const options = { ...basics, batch: 6 };
+    const [whole, inParts] = [(await take(1, options))[0]!, (await take(1, { ...options, parts: 3 }))[0]!];
+    for (const [name, crops, size] of [
+      ["globals", 2, 3 * 80],
+      ["locals", 3, 3 * 24],
+    ] as const) {
+      const each = (batch: typeof whole, place: number) => batch[name].slice(place * size, (place + 1) * size);
+      const places = [0, 1, 2].flatMap((part) =>
+        Array.from({ length: crops }, (_, crop) => [0, 1].map((image) => crop * 6 + part * 2 + image)).flat(),
+      );
+      expect(new Set(places).size).to.equal(crops * 6);
+      places.forEach((place, i) => expect(each(inParts, i), `${name} ${i}`).to.deep.equal(each(whole, place)));
+    }
+    expect({ ...inParts, globals: [], locals: [] }).to.deep.equal({ ...whole, globals: [], locals: [] });
+  });
+
   it("shows every image at most once an epoch, in another order each time, and drops what is left over", async () => {
     const batches = await take(8, basics);
     expect(batches.map(({ epoch, iteration }) => [epoch, iteration])).to.deep.equal(
@@ -124,6 +141,7 @@ describe("batches", () => {
     const refused: readonly [Partial<BatchOptions>, string][] = [
       [{ batch: 24 }, "expected at least one batch of 24 images, got 23"],
       [{ batch: 0 }, "batches batch: expected a whole number from 1"],
+      [{ parts: 2 }, "crops: a batch of 5 images has no 2 equal parts; take a number that divides it"],
       [{ indices: [1, 2] }, "expected at least one batch of 5 images, got 2"],
       [{ indices: [0, 1, 2, 3, 23] }, "got 23"],
       [{ threads: 0 }, "batches threads: expected 1 or more, got 0"],
