@@ -182,6 +182,17 @@ export const settings = {
     { from: 1 },
     { unit: "images", about: "images of a step", source: main, alias: "batch-size-per-gpu" },
   ),
+  accumulate: whole(
+    1,
+    { from: 1 },
+    {
+      unit: "parts",
+      about:
+        "of a batch, which go through the network one after another for less memory; " +
+        "one update with the gradients of all; batch norm in the head sees a part at a time",
+      source: ours,
+    },
+  ),
   recompute: flag(false, {
     unit: "true|false",
     about: "compute the student's blocks again for the gradients: less memory, a longer step, the same numbers",
@@ -405,6 +416,8 @@ function checkConfig(config: Config): Config {
       throw new Error(`--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`);
     }
   }
+  const { batch, accumulate } = config;
+  if (batch % accumulate !== 0) throw new Error(`--accumulate ${accumulate} does not divide --batch ${batch}`);
   const { dim, heads } = vitConfig(config);
   if (dim % heads !== 0) throw new Error(`--heads ${heads} does not divide --dim ${dim}`);
   if (dim / heads > 128) {

@@ -1,8 +1,10 @@
 import {
   adamw,
+  add,
   type Device,
   distillation,
   ema,
+  type Gradients,
   input,
   type Input,
   l2Normalize,
@@ -15,16 +17,20 @@ import {
   parameterGradients,
   type Program,
   record,
+  scale,
   type Scalars,
   scalars,
   sgd,
+  slice,
   stopGradient,
   sum,
   type Tensor,
   updateCenter,
 } from "../engine/index.js";
+import { imagesPerPart } from "./crop-layout.js";
 import { forward, type Network } from "./network.js";
 import type { Size } from "./pixels.js";
+import type { DropSource } from "./vit.js";
 
 /** What changes on every step. */
 export type Knob = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
@@ -50,15 +56,17 @@ export interface StepOptions {
   readonly centerMomentum: number;
   /** Greatest length of each parameter's gradient; 0 for any. */
   readonly clip: number;
+  /** Equal parts of the batch that go through the network one after another, which takes less memory: 1 if left out. */
+  readonly accumulate?: number;
   /** Computes what lies inside the student's blocks twice, which takes less memory and changes no number. */
   readonly recompute?: boolean;
 }
 
 /** One training step on the GPU with all that it reads and changes. */
 export interface TrainingStep {
-  /** Global crops [2 * batch, 3, rows, cols], crop-major. */
+  /** Global crops [2 * batch, 3, rows, cols], each where `cropPlace` says. */
   readonly globals: Input;
-  /** Local crops [localCrops * batch, 3, rows, cols], crop-major; undefined where there are none. */
+  /** Local crops [localCrops * batch, 3, rows, cols], each where `cropPlace` says; undefined where there are none. */
   readonly locals: Input | undefined;
   readonly knobs: Scalars<Knob>;
   /** Uniform numbers [rows] that decide what drop path drops, one tensor a use; to be filled before each run. */
@@ -80,7 +88,8 @@ export const GLOBAL_CROPS = 2;
  * loss, gradients, update of the student, then of the teacher and the center.
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
-  const { student, teacher, batch, globalSize, localSize, localCrops, recompute = false } = options;
+  const { student, teacher, batch, globalSize, localSize, localCrops, accumulate = 1 } = options;
+  imagesPerPart(batch, accumulate); // which throws
   const prototypes = student.config.head.out;
   const owned: { [Symbol.dispose](): void }[] = [];
   const own = <T extends { [Symbol.dispose](): void }>(x: T): T => {
@@ -104,14 +113,17 @@ export async function createStep(device: Device, options: StepOptions): Promise<
 
   const program = own(
     await record(device, () => {
-      const seen = forward(teacher, [globals]);
-      const { features, logits } = forward(student, locals ? [globals, locals] : [globals], { drop, recompute }); // [crops * batch, ...]
-      const { loss, teacherEntropy, meanTargets, teacherMean } = distillation(logits, seen.logits, center, {
-        studentTemperature: options.studentTemperature,
-        teacherTemperature: knobs.teacherTemperature,
+      const { teacherTemperature } = knobs;
+      let gradients: Gradients | undefined;
+      const parts = Array.from({ length: accumulate }, (_, part) => {
+        const groups = (locals ? [globals, locals] : [globals]).map((crops) => partOf(crops, part, accumulate));
+        const distilled = distill(groups, { ...options, center, teacherTemperature, drop });
+        const scaled = scaling && { scale: scaling.scale };
+        gradients = parameterGradients(distilled.loss, student.params, { ...scaled, earlier: gradients });
+        return distilled;
       });
-      const gradients = parameterGradients(loss, student.params, scaling && { scale: scaling.scale });
-      const { norms } = optimizer.step(gradients, {
+      const whole = (name: keyof Distilled) => parts.map((part) => part[name]).reduce((sum, x) => add(sum, x));
+      const { norms } = optimizer.step(gradients!, {
         lr: knobs.lr,
         weightDecay: knobs.weightDecay,
         frozen: knobs.frozen,
@@ -119,13 +131,13 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         lossScale: scaling,
       });
       ema(teacher.params, student.params, knobs.momentum);
-      updateCenter(center, teacherMean, options.centerMomentum);
+      updateCenter(center, whole("teacherMean"), options.centerMomentum);
       return {
-        loss,
-        teacherEntropy,
-        meanTargets,
-        studentCoherence: coherence(stopGradient(features)),
-        teacherCoherence: coherence(stopGradient(seen.features)),
+        loss: whole("loss"),
+        teacherEntropy: whole("teacherEntropy"),
+        meanTargets: whole("meanTargets"),
+        studentCoherence: coherence(whole("studentDirection")),
+        teacherCoherence: coherence(whole("teacherDirection")),
         norms,
       };
     }),
@@ -153,8 +165,57 @@ function createOptimizer({ optimizer, student: { params } }: StepOptions): Optim
   }
 }
 
-/** |mean of the unit vectors along the rows|^2: [rows, dim] -> [], 1 where all rows point one way. */
-function coherence(features: Tensor): Tensor {
-  const direction = meanLeading(l2Normalize(features), features.shape.slice(1));
+/** One part of the crops of a batch: [rows, ...] -> [rows / parts, ...]. */
+function partOf(crops: Tensor, part: number, parts: number): Tensor {
+  const rows = crops.shape[0]! / parts;
+  return parts === 1 ? crops : slice(crops, 0, part * rows, rows);
+}
+
+/** A part's shares of what is a mean over the whole batch: those of all parts add up to it. */
+interface Distilled {
+  readonly loss: Tensor;
+  readonly teacherEntropy: Tensor;
+  /** Of the targets and of the teacher's logits: [prototypes]. */
+  readonly meanTargets: Tensor;
+  readonly teacherMean: Tensor;
+  /** Of the features' unit vectors: [dim]. */
+  readonly studentDirection: Tensor;
+  readonly teacherDirection: Tensor;
+}
+
+type DistillOptions = Pick<StepOptions, "student" | "teacher" | "studentTemperature" | "accumulate" | "recompute"> & {
+  readonly center: Tensor;
+  readonly teacherTemperature: Tensor;
+  readonly drop: DropSource;
+};
+
+/**
+ * Teacher on the global crops, student on all, and the loss between them; `groups` are the global crops
+ * [2 * images, 3, rows, cols] and the local ones, where there are any, both crop-major.
+ */
+function distill(groups: readonly Tensor[], options: DistillOptions): Distilled {
+  const { student, teacher, center, studentTemperature, teacherTemperature, drop } = options;
+  const { accumulate = 1, recompute = false } = options;
+  const seen = forward(teacher, groups.slice(0, 1));
+  const { features, logits } = forward(student, groups, { drop, recompute }); // [crops * images, ...]
+  const found = distillation(logits, seen.logits, center, { studentTemperature, teacherTemperature });
+  const share = (x: Tensor) => (accumulate === 1 ? x : scale(x, 1 / accumulate));
+  return {
+    loss: share(found.loss),
+    teacherEntropy: share(found.teacherEntropy),
+    meanTargets: share(found.meanTargets),
+    teacherMean: share(found.teacherMean),
+    studentDirection: share(direction(features)),
+    teacherDirection: share(direction(seen.features)),
+  };
+}
+
+/** Mean of the unit vectors along the rows, of which no gradient is taken: [rows, dim] -> [dim]. */
+function direction(features: Tensor): Tensor {
+  return meanLeading(l2Normalize(stopGradient(features)), features.shape.slice(1));
+}
+
+/** |mean of unit vectors|^2: [dim] -> [], 1 where all point one way. */
+function coherence(direction: Tensor): Tensor {
   return sum(mul(direction, direction));
 }

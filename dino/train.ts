@@ -121,6 +121,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     studentTemperature: config.studentTemp,
     centerMomentum: config.centerMomentum,
     clip: config.clipGrad,
+    accumulate: config.accumulate,
     recompute: config.recompute,
   });
   let done = 0;
@@ -149,6 +150,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     images,
     indices,
     batch: config.batch,
+    parts: config.accumulate,
     seed: config.seed,
     augment: augmentOptions(config),
     onDevice: cropsOnDevice,
@@ -242,6 +244,7 @@ function openCropMaker(
   const locals = step.locals ? [{ crops: config.localCropsNumber, out: step.locals }] : [];
   return createCropMaker(device, {
     pictures: config.batch,
+    parts: config.accumulate,
     pixelsPerPicture: batches.pixelsPerPicture,
     groups: [{ crops: GLOBAL_CROPS, out: step.globals }, ...locals],
     ...{ mean, std },

@@ -279,6 +279,20 @@ describe("dino on the command line", function () {
       expect(list["labels"]).to.have.length(16);
     });
 
+    it("trains in parts of a batch and computes blocks again, and goes on so", async () => {
+      const parts = join(folder, "parts");
+      const memory = ["--accumulate", "2", "--recompute"];
+      const first = await dino("train", "--data", photos, "--out", parts, ...tiny, ...memory, "--steps", "4");
+      expect(first.code, first.stderr).to.equal(0);
+      const config = parseConfig(await readFile(join(parts, "config.json"), "utf8"));
+      expect(config).to.include({ accumulate: 2, recompute: true });
+      const other = await dino("train", "--resume", "--out", parts, "--accumulate", "4");
+      expect(other.stderr).to.include("--resume: the run has --accumulate 2, the command line 4");
+      const more = await dino("train", "--resume", "--out", parts, "--steps", "6", "--recompute", "false");
+      expect(more.code, more.stderr).to.equal(0);
+      expect((await readLog(parts)).at(-1)).to.include({ step: 6 });
+    });
+
     it("resumes, longer, but with no other network", async () => {
       const other = await dino("train", "--resume", "--out", run, "--lr", "0.1");
       expect(other.stderr).to.include("--resume: the run has --lr 0.01, the command line 0.1");

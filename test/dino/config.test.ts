@@ -97,6 +97,8 @@ describe("config", () => {
     ["warmupEpochs", ["0.5"], 0.5],
     ["threads", ["auto"], null],
     ["precision", ["F16"], "f16"],
+    ["accumulate", ["4"], 4],
+    ["recompute", [], true],
   ];
   for (const [name, words, value] of parsed) {
     it(`reads ${flagOf(name)} ${words.join(" ")}`, () => {
@@ -107,6 +109,7 @@ describe("config", () => {
   const refused: readonly (readonly [keyof Config, readonly string[], string])[] = [
     ["patchSize", ["five"], "--patch-size: expected a whole number of 1 or more, got five"],
     ["patchSize", ["0"], "--patch-size: expected a whole number of 1 or more, got 0"],
+    ["accumulate", ["0"], "--accumulate: expected a whole number of 1 or more, got 0"],
     ["batch", ["2.5"], "--batch: expected a whole number of 1 or more, got 2.5"],
     ["lr", [""], "--lr: expected a number of 0 or more, got "],
     ["imageSize", ["32x"], "--image-size: expected a number of pixels, or ROWSxCOLS, got 32x"],
@@ -136,6 +139,7 @@ describe("config", () => {
     resolveConfig({ ...small, localSize: side(20), localCropsNumber: 0 });
     expect(() => resolveConfig({ dim: 100, heads: 3 })).to.throw("--heads 3 does not divide --dim 100");
     expect(() => resolveConfig({ dim: 512, heads: 2 })).to.throw("at most 128");
+    expect(() => resolveConfig({ accumulate: 3 })).to.throw("--accumulate 3 does not divide --batch 64");
     expect(() => resolveConfig({ evalResize: 100 })).to.throw("--eval-resize 100 is smaller than --image-size 224");
     expect(() => resolveConfig({ data: "photos", knnEvery: 1 })).to.throw("--held-out");
   });

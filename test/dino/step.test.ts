@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { type Config, headConfig, resolveConfig, vitConfig } from "../../dino/config.js";
+import { cropPlace } from "../../dino/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
 import { createStep, type StepOptions, type TrainingStep } from "../../dino/step.js";
@@ -7,10 +8,11 @@ import type { Device } from "../../engine/device.js";
 import { download, sizeOf } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
 import { testDevice } from "../device.js";
+import { rejection } from "../rejection.js";
 
 const small: Config = resolveConfig({
   ...{ preset: "digits", dim: 16, depth: 2, heads: 2, outDim: 32, hiddenDim: 24, bottleneckDim: 12, batch: 4 },
-  ...{ localCropsNumber: 2, localSize: { rows: 16, cols: 16 }, dropPathRate: 0.5 },
+  ...{ localCropsNumber: 2, localSize: { rows: 16, cols: 16 }, dropPathRate: 0.5, useBnInHead: false },
 });
 
 /** What may be made while a step is recorded, and no more once it runs. */
@@ -102,21 +104,41 @@ describe("the training step", () => {
     expect(Math.max(...shapes.map(sizeOf))).to.equal((rows * 65536) / 2);
   });
 
-  /** All that three steps on noise change and report. */
-  async function trained({ step, student, teacher }: Awaited<ReturnType<typeof makeStep>>) {
-    const random = rng({ seed: 4, purpose: "step test" });
-    const draw = (size: number) => Float32Array.from({ length: size }, () => random.uniform());
+  /** All that three steps on noise change and report. What an image and its crops are does not depend on the parts. */
+  async function trained({ step, student, teacher }: Awaited<ReturnType<typeof makeStep>>, parts = 1) {
+    const images = small.batch;
+    const each = images / parts;
+    const uses = step.drops.length / parts;
     for (let i = 0; i < 3; i++) {
-      for (const uniform of [step.globals, step.locals!, ...step.drops]) uniform.write(draw(sizeOf(uniform.shape)));
+      const noise = (purpose: string, image: number) => rng({ seed: i, index: image, purpose });
+      for (const x of [step.globals, step.locals!]) {
+        const crops = x.shape[0]! / images;
+        const all = new Float32Array(sizeOf(x.shape));
+        const size = all.length / x.shape[0]!;
+        for (let crop = 0; crop < crops; crop++) {
+          for (let image = 0; image < images; image++) {
+            const random = noise(`crop ${crop} of ${crops}`, image);
+            const start = size * cropPlace({ crops, images, parts }, crop, image);
+            for (let n = 0; n < size; n++) all[start + n] = random.normal();
+          }
+        }
+        x.write(all);
+      }
+      step.drops.forEach((drop, n) => {
+        const first = each * Math.floor(n / uses);
+        const draw = (row: number) =>
+          noise(`use ${n % uses} in crop ${Math.floor(row / each)}`, first + (row % each)).uniform();
+        drop.write(Float32Array.from({ length: sizeOf(drop.shape) }, (_, row) => draw(row)));
+      });
       await run(step);
     }
-    return {
-      student: await readNetwork(student),
-      teacher: await readNetwork(teacher),
-      center: await download(step.center),
-      loss: await step.program.readScalar("loss"),
-      norms: await step.program.read("norms"),
-    };
+    const vectors = ["meanTargets", "norms"] as const;
+    const outputs = ["loss", "teacherEntropy", "studentCoherence", "teacherCoherence", ...vectors] as const;
+    const all = new Map([["center", await download(step.center)]]);
+    for (const name of outputs) all.set(name, await step.program.read(name));
+    for (const [name, values] of await readNetwork(student)) all.set(`student ${name}`, values);
+    for (const [name, values] of await readNetwork(teacher)) all.set(`teacher ${name}`, values);
+    return all;
   }
 
   it("changes no bit with recompute, and needs less memory", async () => {
@@ -127,5 +149,34 @@ describe("the training step", () => {
     for (const bytes of ["bytes", "lowerBoundBytes"] as const) {
       expect(again.step.program[bytes], bytes).to.be.below(0.7 * plain.step.program[bytes]);
     }
+  });
+
+  it("gives the same to rounding where a batch goes through in parts, and needs less memory", async () => {
+    const optimizer = "sgd"; // AdamW makes steps of one size even of gradients that are rounding alone
+    using whole = await makeStep({ optimizer });
+    const expected = await trained(whole);
+    for (const [parts, less] of [
+      [2, 0.7],
+      [4, 0.45],
+    ] as const) {
+      using inParts = await makeStep({ optimizer, accumulate: parts });
+      const found = await trained(inParts, parts);
+      expect([...found.keys()]).to.deep.equal([...expected.keys()]);
+      for (const [name, values] of expected) {
+        const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
+        values.forEach((value, i) => {
+          expect(Math.abs(found.get(name)![i]! - value) / largest, `${name} at ${i}`).to.be.below(1e-5);
+        });
+      }
+      for (const bytes of ["bytes", "lowerBoundBytes"] as const) {
+        expect(inParts.step.program[bytes], bytes).to.be.below(less * whole.step.program[bytes]);
+      }
+    }
+  });
+
+  it("refuses parts that are not equal", async () => {
+    expect(await rejection(makeStep({ accumulate: 3 }))).to.equal(
+      "crops: a batch of 4 images has no 3 equal parts; take a number that divides it",
+    );
   });
 });

@@ -112,15 +112,30 @@ describe("training", () => {
     expect(lines.at(-1)!["gradientNorm"]).to.be.within(0, 1000);
   });
 
-  it("trains on crops made on the device as on those made on the CPU", async () => {
-    const [cpu, gpu] = [await folder(), await folder()];
-    await run(cpu, { cropsOn: "cpu", steps: 4 });
-    await run(gpu, { cropsOn: "gpu", steps: 4 });
-    const losses = async (out: string) => (await log(out)).flatMap(({ type, loss }) => (type ? [] : [loss as number]));
-    const [expected, found] = [await losses(cpu), await losses(gpu)];
-    expect(found).to.have.length(expected.length);
-    found.forEach((loss, i) => expect(loss).to.be.closeTo(expected[i]!, 2e-3 * expected[i]!));
+  it("resumes in parts of a batch, to the same bytes whether the blocks are computed again or not", async () => {
+    const [whole, broken] = [await folder(), await folder()];
+    await run(whole, { accumulate: 2, recompute: true });
+    await run(broken, { accumulate: 2, recompute: true }, { dieAt: 7 }).catch(() => undefined);
+    await run(broken, { accumulate: 2, recompute: false }, { resume: true });
+    expect((await log(broken)).at(-1)).to.include({ step: 8 });
+    expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
   });
+
+  for (const [how, changes] of [
+    ["", {}],
+    [", in parts of a batch", { accumulate: 2, useBnInHead: false }], // statistics of four images blow rounding up
+  ] as const satisfies readonly (readonly [string, PartialConfig])[]) {
+    it(`trains on crops made on the device as on those made on the CPU${how}`, async () => {
+      const [cpu, gpu] = [await folder(), await folder()];
+      await run(cpu, { cropsOn: "cpu", steps: 4, ...changes });
+      await run(gpu, { cropsOn: "gpu", steps: 4, ...changes });
+      const losses = async (out: string) =>
+        (await log(out)).flatMap(({ type, loss }) => (type ? [] : [loss as number]));
+      const [expected, found] = [await losses(cpu), await losses(gpu)];
+      expect(found).to.have.length(expected.length);
+      found.forEach((loss, i) => expect(loss).to.be.closeTo(expected[i]!, 2e-3 * expected[i]!));
+    });
+  }
 
   it("logs every interval and every epoch", async () => {
     const out = await folder();

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { download, type Precision } from "../../engine/index.js";
+import { cropPlace } from "../../dino/crop-layout.js";
 import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/network.js";
 import { createStep } from "../../dino/step.js";
 import { testDevice } from "../device.js";
@@ -53,7 +54,12 @@ interface Tolerances {
 }
 
 /** Runs the official training run and compares every step. Returns the final state. */
-async function replay(run: TrainingRun, initFile: string, tolerances: Tolerances, precision: Precision = "f32") {
+async function replay(
+  run: TrainingRun,
+  initFile: string,
+  tolerances: Tolerances,
+  { accumulate = 1, precision = "f32" }: { readonly accumulate?: number; readonly precision?: Precision } = {},
+) {
   const device = await testDevice();
   const { config } = run;
   const network: NetworkConfig = {
@@ -95,13 +101,25 @@ async function replay(run: TrainingRun, initFile: string, tolerances: Tolerances
     optimizer: config.optimizer,
     studentTemperature: config.student_temp,
     centerMomentum: config.center_momentum,
-    clip: config.clip,
+    ...{ clip: config.clip, accumulate },
   });
   const crops = golden.tensors("train_crops");
-  const crop = (batch: number, i: number) => [...crops.f32(`batch${batch}.crop${i}`)];
+  /** The crops `first` to `first + count` of every image of a batch, where the step looks for them. */
+  const laidOut = (batch: number, first: number, count: number, side: number) => {
+    const size = 3 * side * side;
+    const all = new Float32Array(count * config.B * size);
+    for (let crop = 0; crop < count; crop++) {
+      const stored = crops.f32(`batch${batch}.crop${first + crop}`);
+      for (let image = 0; image < config.B; image++) {
+        const place = cropPlace({ crops: count, images: config.B, parts: accumulate }, crop, image);
+        all.set(stored.subarray(image * size, (image + 1) * size), place * size);
+      }
+    }
+    return all;
+  };
   for (const [i, expected] of run.steps.entries()) {
-    step.globals.write([0, 1].flatMap((c) => crop(expected.batch, c)));
-    step.locals!.write(Array.from({ length: config.nlocal }, (_, c) => crop(expected.batch, 2 + c)).flat());
+    step.globals.write(laidOut(expected.batch, 0, 2, config.img));
+    step.locals!.write(laidOut(expected.batch, 2, config.nlocal, config.local));
     step.knobs.write({
       lr: expected.lr,
       weightDecay: expected.wd,
@@ -142,14 +160,20 @@ function expectState(file: string, actual: ReadonlyMap<string, Float32Array>, di
 }
 
 describe("golden training steps", () => {
-  it("a well-conditioned run: every step and the final weights", async () => {
-    const run = golden.json<TrainingRun>("train_steps");
-    const final = await replay(run, run.init.split(".")[0]!, { loss: 2e-5, gradient: 3e-4, center: 1e-5 });
-    expectState("train_final_student", final.student, run.config.dim, 1e-4);
-    expectState("train_final_teacher", final.teacher, run.config.dim, 3e-5);
-    const center = golden.tensors("train_final_center");
-    expect(relmax(final.center, center.f32(center.names[0]!))).to.be.below(1e-5);
-  });
+  for (const [how, partsOf] of [
+    ["", () => 1],
+    [", an image at a time", ({ config }: TrainingRun) => config.B],
+  ] as const) {
+    it(`a well-conditioned run${how}: every step and the final weights`, async () => {
+      const run = golden.json<TrainingRun>("train_steps");
+      const tolerances = { loss: 2e-5, gradient: 3e-4, center: 1e-5 };
+      const final = await replay(run, run.init.split(".")[0]!, tolerances, { accumulate: partsOf(run) });
+      expectState("train_final_student", final.student, run.config.dim, 1e-4);
+      expectState("train_final_teacher", final.teacher, run.config.dim, 3e-5);
+      const center = golden.tensors("train_final_center");
+      expect(relmax(final.center, center.f32(center.names[0]!))).to.be.below(1e-5);
+    });
+  }
 
   it("the official initialisation: every step", async () => {
     const run = golden.json<TrainingRun>("train_steps_official_init");
@@ -160,6 +184,6 @@ describe("golden training steps", () => {
     if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
     const run = golden.json<TrainingRun>("train_steps");
     // three times what lavapipe measured: loss 1.4e-3, gradient 3.4e-3, center 9e-5
-    await replay(run, run.init.split(".")[0]!, { loss: 4e-3, gradient: 1e-2, center: 3e-4 }, "f16");
+    await replay(run, run.init.split(".")[0]!, { loss: 4e-3, gradient: 1e-2, center: 3e-4 }, { precision: "f16" });
   });
 });
