@@ -104,18 +104,30 @@ function lifetimes(dispatches: readonly Dispatch[], outputs: Readonly<Record<str
 
 /** Largest first, each into the smallest buffer that is free for its whole lifetime, or into a new one. */
 function share(spans: readonly Span[]): { buffers: number[]; placed: Lifetime[] } {
-  const buffers: { bytes: number; tenants: Span[] }[] = [];
+  const buffers: { bytes: number; tenants: Span[] }[] = []; // tenants in the order of time
   const placed: Lifetime[] = [];
   for (const span of [...spans].sort((a, b) => b.storage.bytes - a.storage.bytes || a.first - b.first)) {
-    const free = buffers.filter(({ tenants }) =>
-      tenants.every((tenant) => tenant.last < span.first || span.last < tenant.first),
-    );
+    const free = buffers.filter(({ tenants }) => {
+      const next = followers(tenants, span);
+      return (tenants[next - 1]?.last ?? -1) < span.first && span.last < (tenants[next]?.first ?? Infinity);
+    });
     const best = free.toSorted((a, b) => a.bytes - b.bytes)[0] ?? { bytes: span.storage.bytes, tenants: [] };
     if (best.tenants.length === 0) buffers.push(best);
-    best.tenants.push(span);
+    best.tenants.splice(followers(best.tenants, span), 0, span);
     placed.push({ ...span, buffer: buffers.indexOf(best) });
   }
   return { buffers: buffers.map(({ bytes }) => bytes), placed };
+}
+
+/** Where in the order of time those begin that start after `span` does: found by halving, as a long program has many. */
+function followers(tenants: readonly Span[], span: Span): number {
+  let [low, high] = [0, tenants.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (tenants[middle]!.first > span.first) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 function fullest(spans: readonly Span[], dispatches: number): number {

@@ -87,7 +87,8 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
   const planned = plan(recording, result);
   const buffers: GPUBuffer[] = [];
   try {
-    planned.buffers.forEach((bytes, i) => buffers.push(allocate(device, bytes, bufferLabel(planned, i))));
+    const labels = bufferLabels(planned);
+    planned.buffers.forEach((bytes, i) => buffers.push(allocate(device, bytes, labels.get(i)!)));
     const bufferOf = new Map<Transient, GPUBuffer>(
       planned.lifetimes.map(({ storage, buffer }) => [storage, buffers[buffer]!]),
     );
@@ -127,9 +128,9 @@ async function once<Outputs extends Readonly<Record<string, Tensor>>>(
   return values;
 }
 
-/** The largest tenant names the buffer in out-of-memory messages. */
-function bufferLabel({ lifetimes }: Plan, buffer: number): string {
-  return lifetimes.find((lifetime) => lifetime.buffer === buffer)!.storage.label;
+/** The largest tenant, which is the first one, names the buffer in out-of-memory messages. */
+function bufferLabels({ lifetimes }: Plan): ReadonlyMap<number, string> {
+  return new Map(lifetimes.toReversed().map(({ buffer, storage }) => [buffer, storage.label]));
 }
 
 async function compile(
