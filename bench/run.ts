@@ -9,6 +9,7 @@ import { pipelineCount } from "../engine/kernel.js";
 import { formatShape } from "../engine/tensor.js";
 import { compare, keep, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { recordCrops } from "./crops.js";
+import { describeMemory, describePlans, savingFlags } from "./memory.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
 
@@ -153,7 +154,8 @@ async function measureStep(
   const spans = await step.program.timeline();
   const times = byKernel(spans);
   const cold = `the first after ${figure(coldMs)} ms, ${pipelines} pipelines`;
-  const shape = `${size.batch} images, ${step.program.dispatches} dispatches, ${cold}`;
+  const images = [`${size.batch} images`, ...savingFlags(size)].join(" ");
+  const shape = `${images}, ${step.program.dispatches} dispatches, ${cold}`;
   const planned = { ...memoryOf(step.program), coldMs, pipelines };
   const kernels = times.map(({ kernel }) => kernel);
   const imagesPerS = (1000 * size.batch) / summary.medianMs;
@@ -190,6 +192,9 @@ interface Flags {
   readonly json: boolean;
   readonly quick: boolean;
   readonly batch?: number;
+  readonly accumulate: number;
+  readonly recompute: boolean;
+  readonly plan: boolean;
   readonly profile: boolean;
   readonly trace?: string;
   readonly against?: "torch";
@@ -212,8 +217,16 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     )
     .addOption(new Option("--precision <name>", "of PyTorch").choices(precisions).default("f32"))
     .option("--batch <images>", "images of a step; 64 on a GPU, 1 in software", positive)
+    .option("--accumulate <parts>", "equal parts that the images of a step go through in", positive, 1)
+    .option("--recompute", "compute blocks again in the step, for less memory", false)
+    .option("--plan", "time nothing: print the memory of a ViT-S/16 step, with --recompute and --accumulate", false)
     .parse(argv, { from: "user" })
     .opts<Flags>();
+  const { accumulate, recompute } = flags;
+  if (flags.plan) {
+    for (const line of await describePlans({ batch: flags.batch ?? BATCH.gpu, accumulate })) print(line);
+    return;
+  }
   using device = await openDevice();
   const effort = flags.quick ? EFFORT.quick : EFFORT.usual;
   const kind = device.adapterKind === "gpu" ? "gpu" : "software";
@@ -228,7 +241,11 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   };
   let stepTimes: readonly KernelTime[] = [];
   if (wanted(STEP)) {
-    const { measured, spans, times } = await measureStep(device, { ...STEP_SIZE[kind], batch }, effort);
+    const { measured, spans, times } = await measureStep(
+      device,
+      { ...STEP_SIZE[kind], batch, accumulate, recompute },
+      effort,
+    );
     stepTimes = times;
     note(measured);
     if (flags.profile && !flags.json) print(table(stepTimes));
@@ -285,10 +302,7 @@ const percent = (part: number) => `${(100 * part).toFixed(0)} %`;
 
 function format({ name, shape, medianMs, minMs, repeats, spread, ...rates }: Measured): string {
   const { gflopPerS, gbPerS, shareOfStep, usPerDispatch, imagesPerS, plannedBytes, leastBytes } = rates;
-  const memory =
-    plannedBytes && leastBytes
-      ? `, ${(plannedBytes / 2 ** 20).toFixed(0)} MiB planned, ${(plannedBytes / leastBytes).toFixed(2)} x the least`
-      : "";
+  const memory = plannedBytes && leastBytes ? `, planned ${describeMemory({ plannedBytes, leastBytes })}` : "";
   return [
     name.padEnd(30),
     `${figure(medianMs)} ms`.padStart(12),

@@ -1,7 +1,7 @@
 import type { Device } from "../engine/device.js";
 import type { Program } from "../engine/index.js";
-import { createNetwork, initialValues, type NetworkConfig, writeNetwork } from "../dino/network.js";
-import { createStep, type StepOutput } from "../dino/step.js";
+import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../dino/network.js";
+import { createStep, type StepOutput, type TrainingStep } from "../dino/step.js";
 import { numbers } from "./rows.js";
 
 /** How large a step is. */
@@ -12,6 +12,9 @@ export interface StepSize {
   readonly localSize: number;
   readonly dim: number;
   readonly prototypes: number;
+  /** Parts that the images go through in, and whether blocks are computed again: 1 and no if left out. */
+  readonly accumulate?: number;
+  readonly recompute?: boolean;
 }
 
 /** ViT-Ti with patches of 16: on a GPU the official crops and head, in software what takes seconds. */
@@ -26,9 +29,16 @@ export interface Step extends Disposable {
   check(): Promise<number>;
 }
 
-/** The step that training takes, at its start values and on crops of noise. */
-export async function recordStep(device: Device, size: StepSize): Promise<Step> {
-  const { batch, globalSize, localSize, dim, prototypes } = size;
+interface Networks extends Disposable {
+  readonly config: NetworkConfig;
+  readonly student: Network;
+  readonly teacher: Network;
+  readonly step: TrainingStep;
+}
+
+/** The step that training takes, and its networks, all zero. */
+export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
+  const { batch, globalSize, localSize, dim, prototypes, accumulate = 1, recompute = false } = size;
   const config: NetworkConfig = {
     vit: {
       ...{ imageRows: globalSize, imageCols: globalSize, patch: 16, channels: 3 },
@@ -41,15 +51,27 @@ export async function recordStep(device: Device, size: StepSize): Promise<Step> 
   };
   const student = createNetwork(device, config, "student");
   const teacher = createNetwork(device, config, "teacher");
-  const values = initialValues(config, { seed: 1, initStd: 0.02 });
-  for (const network of [student, teacher]) writeNetwork(network, values);
   const step = await createStep(device, {
     ...{ student, teacher, batch },
     globalSize: { rows: globalSize, cols: globalSize },
     localSize: { rows: localSize, cols: localSize },
     localCrops: 8,
-    ...{ optimizer: "adamw", studentTemperature: 0.1, centerMomentum: 0.9, clip: 3 },
+    ...{ optimizer: "adamw", studentTemperature: 0.1, centerMomentum: 0.9, clip: 3, accumulate, recompute },
   });
+  return {
+    ...{ config, student, teacher, step },
+    [Symbol.dispose]() {
+      for (const x of [step, student, teacher]) x[Symbol.dispose]();
+    },
+  };
+}
+
+/** The step that training takes, at its start values and on crops of noise. */
+export async function recordStep(device: Device, size: StepSize): Promise<Step> {
+  const made = await createNetworks(device, size);
+  const { config, student, teacher, step } = made;
+  const values = initialValues(config, { seed: 1, initStd: 0.02 });
+  for (const network of [student, teacher]) writeNetwork(network, values);
   step.knobs.write({ lr: 1e-4, weightDecay: 0.04, momentum: 0.996, teacherTemperature: 0.04, frozen: 0 });
   for (const images of [step.globals, step.locals!]) images.write(numbers(images.shape, images.shape[2]!).data);
   const { program } = step;
@@ -57,10 +79,8 @@ export async function recordStep(device: Device, size: StepSize): Promise<Step> 
     program,
     async check() {
       await program.run();
-      return Math.abs((await program.readScalar("loss")) / Math.log(prototypes) - 1);
+      return Math.abs((await program.readScalar("loss")) / Math.log(size.prototypes) - 1);
     },
-    [Symbol.dispose]() {
-      for (const x of [step, student, teacher]) x[Symbol.dispose]();
-    },
+    [Symbol.dispose]: () => made[Symbol.dispose](),
   };
 }

@@ -4,8 +4,11 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { bench, measure } from "../bench/run.js";
 import { compare, markdown, runTorch } from "../bench/against.js";
+import { planStep } from "../bench/memory.js";
+import { createNetworks } from "../bench/step.js";
 import { type BenchRow, rowwise, rows } from "../bench/rows.js";
 import { scale, softmax } from "../engine/index.js";
+import { openDevice } from "../engine/node.js";
 import * as reference from "./reference.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
@@ -70,7 +73,7 @@ describe("the bench", () => {
     const lines = (await printed(["--quick", "--filter", "softmax"], () => [small])).split("\n");
     expect(lines).to.have.length(2);
     expect(lines[0]).to.match(
-      /^softmax, small +\S+ ms +\S+ GFLOP\/s +\S+ GB\/s +median of \d, min \S+, spread \d+ %  \[5, 7\], 0 MiB planned, 1\.00 x the least$/,
+      /^softmax, small +\S+ ms +\S+ GFLOP\/s +\S+ GB\/s +median of \d, min \S+, spread \d+ %  \[5, 7\], planned 0 MiB, 1\.00 x the least$/,
     );
     expect(lines[1]).to.match(
       /, commit \S+; quartiles of a row lie \d+ % apart, \d+ % in the worst \(softmax, small\): /,
@@ -84,6 +87,25 @@ describe("the bench", () => {
     expect(rows).to.have.length(1);
     expect(rows[0]!.name).to.equal("host");
     expect(rows[0]!.usPerDispatch).to.be.within(0, 1000);
+  });
+
+  it("plans on paper what a device plans, and prints it with and without what saves memory", async () => {
+    const size = { batch: 2, globalSize: 32, localSize: 16, dim: 64, prototypes: 256 };
+    using nothing = await openDevice({ prefer: "null" });
+    for (const saving of [{}, { accumulate: 2, recompute: true }]) {
+      using made = await createNetworks(nothing, { ...size, ...saving });
+      const { bytes, lowerBoundBytes, dispatches } = made.step.program;
+      const found = await planStep({ ...size, ...saving });
+      expect(found).to.include({ plannedBytes: bytes, leastBytes: lowerBoundBytes, dispatches });
+      expect(found.residentBytes).to.be.above(4 * made.student.params.flat.shape[0]! * 4); // with teacher and moments
+    }
+    const lines = (await printed(["--plan", "--batch", "2", "--accumulate", "2"])).split("\n");
+    expect(lines[0]).to.equal("ViT-S/16, 2 images, crops of 2 x 224 and 8 x 96 pixels, 65536 prototypes");
+    const flags = lines.map((line) => /^ {2}(\S+(?: \S+)*) +\d+ MiB/.exec(line)?.[1]);
+    expect(flags.slice(1)).to.deep.equal([
+      "weights, optimizer, crops",
+      ...["a step", "--recompute", "--accumulate 2", "--accumulate 2 --recompute"],
+    ]);
   });
 
   it("fails where the filter leaves nothing", async () => {
