@@ -1,7 +1,5 @@
 /** Our rows beside those of PyTorch, measured on the same machine right after. */
 import { execFile } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Measured } from "./run.js";
@@ -69,14 +67,4 @@ export function markdown(compared: readonly Compared[], ours: string, theirs: st
     "",
     `Ours: ${ours}. PyTorch: ${theirs}.`,
   ].join("\n");
-}
-
-/** Keeps a result as `bench/results/DEVICE.json`; returns the path. */
-export async function keep(result: { readonly device: string } & object): Promise<string> {
-  const folder = fileURLToPath(new URL("./results/", import.meta.url));
-  await mkdir(folder, { recursive: true });
-  const stem = result.device.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  const path = join(folder, `${stem.replace(/^-|-$/g, "")}.json`);
-  await writeFile(path, `${JSON.stringify(result, undefined, 2)}\n`);
-  return path;
 }

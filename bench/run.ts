@@ -7,8 +7,9 @@ import type { Device } from "../engine/device.js";
 import { openDevice } from "../engine/node.js";
 import { pipelineCount } from "../engine/kernel.js";
 import { formatShape } from "../engine/tensor.js";
-import { compare, keep, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
+import { compare, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { recordCrops } from "./crops.js";
+import { keep } from "./keep.js";
 import { describeMemory, describePlans, savingFlags } from "./memory.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
@@ -257,14 +258,15 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   if (all.length === 0) throw new Error(`--filter ${flags.filter} leaves no row`);
 
   const torch = flags.against && (await runTorch({ batch, filter: flags.filter, precision: flags.precision }));
-  const result = { device: device.name, rows: all, ...(torch && { commit: commit(), torch }) };
-  if (flags.json) print(JSON.stringify(result, null, 2));
+  if (flags.json)
+    print(JSON.stringify({ device: device.name, rows: all, ...(torch && { commit: commit(), torch }) }, null, 2));
   else {
     print(`${device.name}, commit ${commit()}; ${noise(all)}`);
     if (torch) print(markdown(compare(all, torch), device.name, torch.device));
   }
-  if (torch) {
-    const path = await keep(result);
+  if (torch && flags.filter === "" && !flags.quick) {
+    const origin = { commit: commit(), date: new Date().toISOString() };
+    const path = await keep({ device: device.name, torch: { ...origin, ours: all, theirs: torch } });
     if (!flags.json) print(`kept in ${path}`);
   }
 }

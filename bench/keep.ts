@@ -1,0 +1,30 @@
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { PeerResult } from "./against.js";
+import type { Measured } from "./run.js";
+
+/** What is kept of a device: each comparison's latest result, with where it came from. */
+export interface Kept {
+  readonly device: string;
+  readonly torch?: Origin & { readonly ours: readonly Measured[]; readonly theirs: PeerResult };
+}
+
+export interface Origin {
+  readonly commit: string;
+  /** ISO 8601. */
+  readonly date: string;
+}
+
+const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
+
+/** Puts a comparison into `DEVICE.json` beside what else is kept there; returns the path. */
+export async function keep(result: Kept, folder = RESULTS): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  const stem = result.device.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  const path = join(folder, `${stem.replace(/^-|-$/g, "")}.json`);
+  const before = existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as Kept) : {};
+  await writeFile(path, `${JSON.stringify({ ...before, ...result }, undefined, 2)}\n`);
+  return path;
+}
