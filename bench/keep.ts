@@ -3,12 +3,14 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { PeerResult } from "./against.js";
+import type { PeerComparison } from "./peers/compare.js";
 import type { Measured } from "./run.js";
 
 /** What is kept of a device: each comparison's latest result, with where it came from. */
 export interface Kept {
   readonly device: string;
   readonly torch?: Origin & { readonly ours: readonly Measured[]; readonly theirs: PeerResult };
+  readonly peers?: Origin & PeerComparison;
 }
 
 export interface Origin {

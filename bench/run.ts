@@ -9,8 +9,14 @@ import { pipelineCount } from "../engine/kernel.js";
 import { formatShape } from "../engine/tensor.js";
 import { compare, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { recordCrops } from "./crops.js";
-import { keep } from "./keep.js";
+import { keep, type Origin } from "./keep.js";
 import { describeMemory, describePlans, savingFlags } from "./memory.js";
+import { comparePeers } from "./peers/compare.js";
+import { entrants, OURS } from "./peers/entrants.js";
+import type { Effort as PeerEffort } from "./peers/race.js";
+import { peerTable } from "./peers/table.js";
+import { workloads } from "./peers/workloads.js";
+import { quantile } from "./quantile.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
 
@@ -53,6 +59,11 @@ const EFFORT = {
   usual: { warmups: 2, minRepeats: 5, maxRepeats: 50, maxMs: 3000 },
   quick: { warmups: 0, minRepeats: 1, maxRepeats: 3, maxMs: 1000 },
 } as const satisfies Record<string, Effort>;
+
+const PEER_EFFORT = {
+  usual: { rounds: 9, sampleMs: 250, warmMs: 600 },
+  quick: { rounds: 2, sampleMs: 20, warmMs: 0 },
+} as const satisfies Record<string, PeerEffort>;
 
 /** Images of a step, scaled to fit: software adapters stay within seconds. */
 const BATCH = { gpu: 64, software: 1 };
@@ -124,14 +135,12 @@ async function repeat(effort: Effort, once: () => Promise<number>): Promise<numb
 }
 
 function summarise(times: readonly number[]): Pick<Measured, "medianMs" | "minMs" | "repeats" | "spread"> {
-  const sorted = times.toSorted((a, b) => a - b);
-  const quantile = (q: number) => sorted[Math.round(q * (sorted.length - 1))]!;
-  const medianMs = quantile(0.5);
+  const medianMs = quantile(times, 0.5);
   return {
     medianMs,
-    minMs: sorted[0]!,
+    minMs: quantile(times, 0),
     repeats: times.length,
-    spread: medianMs > 0 ? (quantile(0.75) - quantile(0.25)) / medianMs : 0,
+    spread: medianMs > 0 ? (quantile(times, 0.75) - quantile(times, 0.25)) / medianMs : 0,
   };
 }
 
@@ -198,7 +207,7 @@ interface Flags {
   readonly plan: boolean;
   readonly profile: boolean;
   readonly trace?: string;
-  readonly against?: "torch";
+  readonly against?: "torch" | "peers";
   readonly precision: TorchOptions["precision"];
 }
 
@@ -212,9 +221,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     .option("--profile", "print what each kernel has of the training step", false)
     .option("--trace <file>", "write the training step's dispatches for chrome://tracing or ui.perfetto.dev")
     .addOption(
-      new Option("--against <peer>", "measure the same rows elsewhere too; keep both in bench/results").choices([
-        "torch",
-      ]),
+      new Option(
+        "--against <whom>",
+        "measure the same rows in PyTorch, or other work in other WebGPU engines; keep all of it in bench/results",
+      ).choices(["torch", "peers"]),
     )
     .addOption(new Option("--precision <name>", "of PyTorch").choices(precisions).default("f32"))
     .option("--batch <images>", "images of a step; 64 on a GPU, 1 in software", positive)
@@ -226,6 +236,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   const { accumulate, recompute } = flags;
   if (flags.plan) {
     for (const line of await describePlans({ batch: flags.batch ?? BATCH.gpu, accumulate })) print(line);
+    return;
+  }
+  if (flags.against === "peers") {
+    await benchPeers(flags, print);
     return;
   }
   using device = await openDevice();
@@ -264,11 +278,34 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     print(`${device.name}, commit ${commit()}; ${noise(all)}`);
     if (torch) print(markdown(compare(all, torch), device.name, torch.device));
   }
-  if (torch && flags.filter === "" && !flags.quick) {
-    const origin = { commit: commit(), date: new Date().toISOString() };
-    const path = await keep({ device: device.name, torch: { ...origin, ours: all, theirs: torch } });
+  if (torch && isWhole(flags)) {
+    const path = await keep({ device: device.name, torch: { ...origin(), ours: all, theirs: torch } });
     if (!flags.json) print(`kept in ${path}`);
   }
+}
+
+/** Other engines beside ours, each in a process of its own. */
+async function benchPeers(flags: Flags, print: (line: string) => void): Promise<void> {
+  const chosen = workloads.filter(({ id }) => id.toLowerCase().includes(flags.filter.toLowerCase()));
+  if (chosen.length === 0) throw new Error(`--filter ${flags.filter} leaves no workload`);
+  const effort = flags.quick ? PEER_EFFORT.quick : PEER_EFFORT.usual;
+  const found = await comparePeers(entrants, chosen, effort, (line) => {
+    if (!flags.json) print(line);
+  });
+  const result = { device: found.engines[OURS]!.adapter, peers: { ...origin(), ...found } };
+  print(flags.json ? JSON.stringify(result, null, 2) : `${peerTable(found)}\n${result.device}, commit ${commit()}`);
+  if (!isWhole(flags)) return;
+  const path = await keep(result);
+  if (!flags.json) print(`kept in ${path}`);
+}
+
+/** Whether all was measured, and long enough to be kept. */
+function isWhole({ filter, quick }: Flags): boolean {
+  return filter === "" && !quick;
+}
+
+function origin(): Origin {
+  return { commit: commit(), date: new Date().toISOString() };
 }
 
 function positive(text: string): number {

@@ -1,0 +1,105 @@
+/** A peer in a process of its own: what crashes there costs that peer alone. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { extname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { Answers, Reply, Request } from "./host.js";
+
+/** How a peer is started. */
+export interface Entrant {
+  readonly name: string;
+  /** Exports what `Peer` says. */
+  readonly module: URL;
+  /** Words for Node. */
+  readonly nodeFlags?: readonly string[];
+  /** Features of the adapter that it shall not see. */
+  readonly hidden?: readonly string[];
+}
+
+export interface Contestant {
+  readonly name: string;
+  /** Starts the process. Throws what the peer throws, and where the process ends or does not answer; so does `ask`. */
+  open(): Promise<Answers["open"]>;
+  /** Starts another process where the last one has ended. */
+  ask<R extends Request>(request: R): Promise<Answers[R["ask"]]>;
+  [Symbol.dispose](): void;
+}
+
+/** Software adapters take up to three minutes to compile some kernel. */
+const PATIENCE_MS = 300_000;
+
+const HOST = fileURLToPath(new URL(`./host${extname(import.meta.url)}`, import.meta.url));
+
+export function contestant({ name, module, nodeFlags = [], hidden = [] }: Entrant): Contestant {
+  let child: ChildProcess | undefined;
+  let said = "";
+
+  const forget = (ended: ChildProcess) => {
+    if (child === ended) child = undefined;
+  };
+
+  const start = () => {
+    said = "";
+    const started = fork(HOST, [module.href, hidden.join(",")], {
+      execArgv: [...process.execArgv, ...nodeFlags],
+      serialization: "advanced",
+      silent: true,
+    });
+    started.stderr?.on("data", (chunk: Buffer) => (said = `${said}${chunk.toString()}`.slice(-1000)));
+    started.stdout?.resume();
+    started.once("exit", () => forget(started));
+    return (child = started);
+  };
+
+  /** The first of an answer, the end of the process and the end of patience. */
+  const send = async (to: ChildProcess, request: Request): Promise<Reply> => {
+    const settled = new AbortController();
+    const { signal } = settled;
+    const replied = once(to, "message", { signal }) as Promise<[Reply]>;
+    const ended = once(to, "close", { signal }).then(([code, killedBy]: (number | string | null)[]) => {
+      const lines = said.trim().split("\n");
+      const why = lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1) ?? "";
+      throw new Error(`the process ended with ${killedBy ?? `exit code ${code}`}${why && `: ${why}`}`);
+    });
+    const late = sleep(PATIENCE_MS, undefined, { signal }).then(() => {
+      forget(to);
+      to.kill("SIGKILL");
+      throw new Error(`no answer to "${request.ask}" in ${PATIENCE_MS / 1000} s`);
+    });
+    to.send(request);
+    try {
+      const [reply] = await Promise.race([replied, ended, late]);
+      return reply;
+    } finally {
+      settled.abort();
+    }
+  };
+
+  const answered = async <R extends Request>(to: ChildProcess, request: R): Promise<Answers[R["ask"]]> => {
+    const reply = await send(to, request);
+    if ("error" in reply) throw new Error(reply.error);
+    return reply.answer as Answers[R["ask"]];
+  };
+
+  const open = async () => {
+    const started = start();
+    try {
+      return await answered(started, { ask: "open" });
+    } catch (error) {
+      forget(started);
+      started.kill("SIGKILL");
+      throw error;
+    }
+  };
+
+  return {
+    name,
+    open,
+    async ask(request) {
+      if (!child) await open();
+      return await answered(child!, request);
+    },
+    [Symbol.dispose]: () => void child?.kill("SIGKILL"),
+  };
+}

@@ -1,0 +1,58 @@
+/** WebGPU as browser libraries look for it, on the adapter that this project chooses. */
+import { globals } from "webgpu";
+import { adapterName } from "../../engine/device.js";
+import { chooseAdapter } from "../../engine/node.js";
+
+/** What the libraries of this process opened. */
+const devices: GPUDevice[] = [];
+const adapters = new Set<string>();
+const failures: string[] = [];
+
+/** Puts `navigator.gpu` in place; features in `hidden` are not offered. */
+export async function provideGpu(hidden: readonly string[]): Promise<void> {
+  Object.assign(globalThis, globals);
+  const { gpu } = await chooseAdapter();
+  const navigator = {
+    ...{ userAgent: `Node.js/${process.versions.node}`, language: "en-US", languages: ["en-US"] },
+    ...{ platform: process.platform, hardwareConcurrency: 1 },
+    gpu: {
+      requestAdapter: () => openAdapter(hidden),
+      getPreferredCanvasFormat: () => "bgra8unorm",
+      wgslLanguageFeatures: gpu.wgslLanguageFeatures,
+    },
+  };
+  Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true, writable: true });
+}
+
+async function openAdapter(hidden: readonly string[]): Promise<GPUAdapter> {
+  const { adapter } = await chooseAdapter();
+  const requestDevice = adapter.requestDevice.bind(adapter);
+  return Object.defineProperties(adapter, {
+    features: { value: new Set([...adapter.features].filter((feature) => !hidden.includes(feature))) },
+    requestDevice: {
+      async value(descriptor?: GPUDeviceDescriptor) {
+        const device = await requestDevice(descriptor);
+        device.addEventListener("uncapturederror", ({ error }) => void failures.push(error.message.trim()));
+        devices.push(device);
+        adapters.add(adapterName(adapter.info));
+        return device;
+      },
+    },
+  });
+}
+
+/** The adapters that devices were opened on. */
+export function adaptersInUse(): string {
+  return [...adapters].join(" and ");
+}
+
+/** Throws what the devices complained about since it was last asked. */
+export function throwGpuFailure(): void {
+  const [first] = failures.splice(0);
+  if (first !== undefined) throw new Error(first);
+}
+
+/** Resolves when every device of this process has done all that was submitted. */
+export async function untilIdle(): Promise<void> {
+  await Promise.all(devices.map(({ queue }) => queue.onSubmittedWorkDone()));
+}

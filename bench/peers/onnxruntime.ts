@@ -1,0 +1,109 @@
+/** ONNX Runtime Web on WebGPU, inputs and outputs in buffers of the GPU. Made for inference, it has no gradients. */
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import * as ort from "onnxruntime-web/webgpu";
+import type { Shape } from "../../engine/index.js";
+import type { Host } from "../rows.js";
+import { untilIdle } from "./gpu.js";
+import { swapMiddle } from "./layouts.js";
+import { type OnnxNode, onnxModel } from "./onnx.js";
+import type { Identity, Job } from "./peer.js";
+import type { Inputs, Workload } from "./workloads.js";
+
+const OPTIONS: ort.InferenceSession.SessionOptions = {
+  executionProviders: ["webgpu"],
+  preferredOutputLocation: "gpu-buffer",
+  logSeverityLevel: 3,
+};
+
+let device: GPUDevice;
+
+export async function init(): Promise<Identity> {
+  copySharedMemory();
+  const wasm = import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm");
+  ort.env.wasm.wasmBinary = Uint8Array.from(await readFile(fileURLToPath(wasm))).buffer;
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
+  // The device comes with the first session and goes with the last, so this one stays.
+  await ort.InferenceSession.create(onnxModel({ op: "Softmax" }, { x: [1, 1] }, [1, 1]), OPTIONS);
+  device = await ort.env.webgpu.device;
+  return { version: ort.env.versions.web ?? "" };
+}
+
+/** Its WebAssembly memory is shared: browsers take that in writeBuffer, Dawn under Node refuses it. */
+function copySharedMemory(): void {
+  const prototype = GPUQueue.prototype as {
+    writeBuffer: (this: GPUQueue, ...words: Parameters<GPUQueue["writeBuffer"]>) => void;
+  };
+  const { writeBuffer } = prototype;
+  prototype.writeBuffer = function (buffer, bufferOffset, values, start = 0, size) {
+    if (!(values instanceof Uint8Array && values.buffer instanceof SharedArrayBuffer)) {
+      writeBuffer.call(this, buffer, bufferOffset, values, start, size);
+      return;
+    }
+    const end = start + (size ?? values.length - start);
+    writeBuffer.call(this, buffer, bufferOffset, values.slice(start, end));
+  };
+}
+
+export const matmul = (_: Workload<"matmul">, { a, b }: Inputs<"matmul">): Promise<Job> =>
+  forward({ op: "MatMul" }, { a, b }, [a.shape[0]!, b.shape[1]!]);
+
+export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promise<Job> =>
+  forward({ op: "Softmax", attributes: { axis: -1 } }, { x }, x.shape);
+
+export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
+  forward({ op: "LayerNormalization", attributes: { axis: -1, epsilon: { float: eps } } }, { x, gamma, beta }, x.shape);
+
+/** Heads lie within tokens here, moved once before. */
+export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {
+  const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
+  const within = (x: Host) => ({ shape: [batch, tokens, heads * headDim], data: swapMiddle(x).data });
+  const node = { op: "MultiHeadAttention", attributes: { num_heads: heads }, domain: "com.microsoft" } as const;
+  const out = [batch, tokens, heads * headDim];
+  const job = await forward(node, { q: within(q), k: within(k), v: within(v) }, out);
+  return {
+    ...job,
+    async read() {
+      const { out } = await job.read();
+      return { out: swapMiddle({ shape: [batch, tokens, heads, headDim], data: out }).data };
+    },
+  };
+}
+
+async function forward(
+  node: OnnxNode,
+  inputs: Readonly<Record<string, Host>>,
+  out: Shape,
+): Promise<Job<{ readonly out: Float32Array }>> {
+  const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
+  const session = await ort.InferenceSession.create(onnxModel(node, shapes, out), OPTIONS);
+  const uploaded = Object.entries(inputs).map(([name, x]) => ({ name, x, buffer: upload(x) }));
+  const feeds = Object.fromEntries(
+    uploaded.map(({ name, x, buffer }) => {
+      return [name, ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims: x.shape })];
+    }),
+  );
+  const once = async () => (await session.run(feeds))["out"]!;
+  return {
+    step: async () => (await once()).dispose(),
+    sync: untilIdle,
+    async read() {
+      const result = await once();
+      const values = (await result.getData()) as Float32Array;
+      result.dispose();
+      return { out: values.slice() };
+    },
+    async dispose() {
+      await session.release();
+      for (const { buffer } of uploaded) buffer.destroy();
+    },
+  };
+}
+
+function upload({ data }: Host): GPUBuffer {
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+  const buffer = device.createBuffer({ size: data.byteLength, usage });
+  device.queue.writeBuffer(buffer, 0, data);
+  return buffer;
+}

@@ -1,0 +1,138 @@
+/** This project's engine, through what anybody may import. */
+import { createDevice, type Device } from "../../engine/device.js";
+import {
+  add,
+  attention as attend,
+  createParams,
+  gelu,
+  input,
+  layernorm as normalise,
+  layoutOf,
+  linear,
+  matmul as multiply,
+  mean,
+  mul,
+  parameterGradients,
+  type Program,
+  record,
+  scale,
+  softmax as soften,
+  type Tensor,
+} from "../../engine/index.js";
+import { readShader } from "../../engine/node.js";
+import type { Host } from "../rows.js";
+import { packHeads, swapMiddle, transpose } from "./layouts.js";
+import type { Identity, Job } from "./peer.js";
+import type { Inputs, Workload } from "./workloads.js";
+
+let device: Device; // a process is one peer, on one device
+
+export async function init(): Promise<Identity> {
+  const { navigator } = globalThis as { readonly navigator?: { readonly gpu?: GPU } };
+  const adapter = await navigator?.gpu?.requestAdapter();
+  if (!adapter) throw new Error("ours: navigator.gpu has no adapter");
+  device = await createDevice(adapter, { shaders: readShader });
+  return { version: "of this commit" };
+}
+
+export const matmul = (_: Workload<"matmul">, { a, b }: Inputs<"matmul">): Promise<Job> =>
+  forward([a, b], (a, b) => multiply(a, b));
+
+export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promise<Job> =>
+  forward([x], (x) => soften(x));
+
+export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
+  forward([x, gamma, beta], (x, gain, bias) => normalise(x, gain, bias, eps));
+
+/** Heads lie within tokens here, packed once before. */
+export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {
+  const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
+  const job = await forward([packHeads(q, k, v)], (qkv) => attend(qkv, heads));
+  const read = async () => ({
+    out: swapMiddle({ shape: [batch, tokens, heads, headDim], data: (await job.read()).out }).data,
+  });
+  return { ...job, read };
+}
+
+export const mlp_train = ({ params }: Workload<"mlp_train">, inputs: Inputs<"mlp_train">): Promise<Job> =>
+  train(params, inputs, (at) => meanSquare(mlp(at, at("x")), at("t")));
+
+export const vitblock_train = (
+  { H, eps, params }: Workload<"vitblock_train">,
+  inputs: Inputs<"vitblock_train">,
+): Promise<Job> =>
+  train(params, inputs, (at) => {
+    const x = at("x"); // [batch, tokens, dim]
+    const qkv = linear(normalise(x, at("g1"), at("be1"), eps), at("wqkv"), at("bqkv")); // [batch, tokens, 3 * dim]
+    const h = add(x, linear(attend(qkv, H), at("wo"), at("bo")));
+    return meanSquare(add(h, mlp(at, normalise(h, at("g2"), at("be2"), eps))), at("t"));
+  });
+
+function mlp(at: (name: "w1" | "b1" | "w2" | "b2") => Tensor, x: Tensor): Tensor {
+  return linear(gelu(linear(x, at("w1"), at("b1"))), at("w2"), at("b2"));
+}
+
+function meanSquare(y: Tensor, target: Tensor): Tensor {
+  const error = add(y, scale(target, -1));
+  return mean(mul(error, error));
+}
+
+async function forward(
+  inputs: readonly Host[],
+  fn: (...inputs: Tensor[]) => Tensor,
+): Promise<Job<{ readonly out: Float32Array }>> {
+  const tensors = inputs.map(uploaded);
+  const program = await record(device, () => ({ out: fn(...tensors) }));
+  return {
+    ...running(program, tensors),
+    async read() {
+      await program.run();
+      return { out: await program.read("out") };
+    },
+  };
+}
+
+/** The loss and all gradients at once; weights lie [out, in] here and [in, out] outside. */
+async function train<Names extends string>(
+  params: readonly Names[],
+  inputs: Readonly<Record<Names, Host>>,
+  loss: (at: (name: Names) => Tensor) => Tensor,
+): Promise<Job> {
+  const isParam = (name: string) => (params as readonly string[]).includes(name);
+  const inner = (x: Host) => (x.shape.length === 2 ? transpose(x) : x);
+  const layout = layoutOf(params.map((name) => ({ name, shape: inner(inputs[name]).shape, trainable: true })));
+  const values = createParams(device, layout, "peers");
+  values.write(new Map(params.map((name) => [name, inner(inputs[name]).data])));
+  const fixed = Object.entries<Host>(inputs).filter(([name]) => !isParam(name));
+  const tensors = new Map(fixed.map(([name, x]) => [name, uploaded(x)]));
+  const program = await record(device, () => {
+    const total = loss((name) => tensors.get(name) ?? values.get(name));
+    return { loss: total, gradients: parameterGradients(total, values).flat };
+  });
+  return {
+    ...running(program, [...tensors.values(), values]),
+    async read() {
+      await program.run();
+      const flat = await program.read("gradients");
+      const grads = layout.entries.map(({ name, shape, offset, size }) => {
+        const gradient = { shape, data: flat.slice(offset, offset + size) };
+        return [name, inner(gradient).data] as const;
+      });
+      return { loss: await program.readScalar("loss"), grads: Object.fromEntries(grads) };
+    },
+  };
+}
+
+function uploaded({ shape, data }: Host) {
+  const x = input(device, shape);
+  x.write(data);
+  return x;
+}
+
+function running(program: Program, owned: readonly Pick<Disposable, typeof Symbol.dispose>[]): Omit<Job, "read"> {
+  return {
+    step: () => program.run(),
+    sync: () => device.gpu.queue.onSubmittedWorkDone(),
+    dispose: () => [program, ...owned].forEach((x) => x[Symbol.dispose]()),
+  };
+}

@@ -1,0 +1,110 @@
+import { quantile } from "../quantile.js";
+import type { PeerComparison } from "./compare.js";
+import { OURS } from "./entrants.js";
+import type { Entry, Standing, Timed } from "./race.js";
+
+/** Their time over ours, within each round: above 1 where ours is the faster. */
+interface Ratio {
+  readonly name: string;
+  readonly low: number;
+  readonly median: number;
+  readonly high: number;
+}
+
+/** The fastest of the others beside ours; undefined where ours, or every other, was not timed. */
+export function bestOther({ entries }: Standing): Ratio | undefined {
+  const ours = timed(entries[OURS]);
+  if (!ours) return undefined;
+  const ratios = Object.entries(entries).flatMap(([name, entry]): Ratio[] => {
+    const theirs = name === OURS ? undefined : timed(entry);
+    if (!theirs) return [];
+    const within = theirs.samples.map((ms, round) => ms / ours.samples[round]!);
+    return [{ name, low: quantile(within, 0.25), median: quantile(within, 0.5), high: quantile(within, 0.75) }];
+  });
+  return ratios.toSorted((a, b) => a.median - b.median)[0];
+}
+
+function timed(entry: Entry | undefined): Timed | undefined {
+  return entry?.state === "timed" ? entry : undefined;
+}
+
+/** A workload in one line, while the others are running. */
+export function headline(standing: Standing): string {
+  const engines = Object.entries(standing.entries).map(([name, entry]) => `${name} ${cell(entry)}`);
+  const best = bestOther(standing);
+  return `${standing.id.padEnd(28)} ${engines.join(", ")} ms${best ? `; best other / ours ${best.median.toFixed(2)}` : ""}`;
+}
+
+/** All workloads as Markdown, in milliseconds of an iteration, and below why some have no number. */
+export function peerTable({ engines, standings }: PeerComparison): string {
+  const others = Object.keys(engines).filter((name) => name !== OURS);
+  const rows = standings.map((standing) => {
+    const { id, unit, work, entries } = standing;
+    const ours = timed(entries[OURS]);
+    const rate = ours ? ` (${(work / median(ours) / 1e6).toPrecision(3)} ${unit})` : "";
+    const best = bestOther(standing);
+    const ratio = best && `${best.median.toFixed(2)} (${best.low.toFixed(2)} to ${best.high.toFixed(2)})`;
+    const cells = [
+      id,
+      `${cell(entries[OURS])}${rate}`,
+      ...others.map((name) => cell(entries[name])),
+      best?.name,
+      ratio,
+    ];
+    return `| ${cells.map((text) => text ?? "").join(" | ")} |`;
+  });
+  const head = ["workload", "ours (rate)", ...others, "best other", "best other / ours (quartiles)"];
+  return [
+    `| ${head.join(" | ")} |`,
+    `| --- |${" ---: |".repeat(1 + others.length)} --- | ---: |`,
+    ...rows,
+    "",
+    ...standings.flatMap(({ id, entries }) =>
+      Object.entries(entries).flatMap(([name, entry]) => reason(entry).map((why) => `${id}, ${name}: ${why}`)),
+    ),
+    Object.entries(engines)
+      .map(([name, { version }]) => `${name} ${version}`)
+      .join(", "),
+    noise(standings),
+  ].join("\n");
+}
+
+function cell(entry: Entry | undefined): string {
+  switch (entry?.state) {
+    case "timed":
+      return median(entry).toPrecision(3);
+    case "lacking":
+      return "n/a";
+    case "wrong":
+      return "WRONG";
+    case "failed":
+      return "CRASH";
+    case undefined:
+      return "";
+    default:
+      return entry satisfies never;
+  }
+}
+
+function reason(entry: Entry): string[] {
+  if (entry.state === "wrong") return [`lies ${entry.deviation.toPrecision(2)} from the reference`];
+  return entry.state === "failed" ? [entry.reason] : [];
+}
+
+/** How far the quartiles of the ratios lie apart, in words. */
+function noise(standings: readonly Standing[]): string {
+  const spreads = standings.flatMap((standing) => {
+    const best = bestOther(standing);
+    return best ? [{ id: standing.id, spread: (best.high - best.low) / best.median }] : [];
+  });
+  const worst = spreads.toSorted((a, b) => b.spread - a.spread)[0];
+  if (!worst) return "no ratio: nothing was timed in ours and in another";
+  const usual = quantile(
+    spreads.map(({ spread }) => spread),
+    0.5,
+  );
+  return `quartiles of a ratio lie ${percent(usual)} apart, ${percent(worst.spread)} in the worst (${worst.id})`;
+}
+
+const median = ({ samples }: Timed) => quantile(samples, 0.5);
+const percent = (part: number) => `${(100 * part).toFixed(0)} %`;
