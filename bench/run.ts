@@ -9,6 +9,7 @@ import { pipelineCount } from "../engine/kernel.js";
 import { formatShape } from "../engine/tensor.js";
 import { compare, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { recordCrops } from "./crops.js";
+import { figure, percent } from "./format.js";
 import { keep, type Origin } from "./keep.js";
 import { describeMemory, describePlans, savingFlags } from "./memory.js";
 import { comparePeers } from "./peers/compare.js";
@@ -223,7 +224,7 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     .addOption(
       new Option(
         "--against <whom>",
-        "measure the same rows in PyTorch, or other work in other WebGPU engines; keep all of it in bench/results",
+        "measure the same rows in PyTorch, or other work in other WebGPU engines; keep all of it in bench/results, unless --filter or --quick leave something out",
       ).choices(["torch", "peers"]),
     )
     .addOption(new Option("--precision <name>", "of PyTorch").choices(precisions).default("f32"))
@@ -332,12 +333,6 @@ function table(times: readonly KernelTime[]): string {
     )
     .join("\n");
 }
-
-/** Three digits, without an exponent. */
-const figure = (value: number) =>
-  value >= 1000 || value < 0.01 ? value.toFixed(value < 1 ? 4 : 0) : value.toPrecision(3);
-
-const percent = (part: number) => `${(100 * part).toFixed(0)} %`;
 
 function format({ name, shape, medianMs, minMs, repeats, spread, ...rates }: Measured): string {
   const { gflopPerS, gbPerS, shareOfStep, usPerDispatch, imagesPerS, plannedBytes, leastBytes } = rates;

@@ -99,10 +99,10 @@ async function train<Names extends string>(
   loss: (at: (name: Names) => Tensor) => Tensor,
 ): Promise<Job> {
   const isParam = (name: string) => (params as readonly string[]).includes(name);
-  const inner = (x: Host) => (x.shape.length === 2 ? transpose(x) : x);
-  const layout = layoutOf(params.map((name) => ({ name, shape: inner(inputs[name]).shape, trainable: true })));
+  const turned = (x: Host) => (x.shape.length === 2 ? transpose(x) : x);
+  const layout = layoutOf(params.map((name) => ({ name, shape: turned(inputs[name]).shape, trainable: true })));
   const values = createParams(device, layout, "peers");
-  values.write(new Map(params.map((name) => [name, inner(inputs[name]).data])));
+  values.write(new Map(params.map((name) => [name, turned(inputs[name]).data])));
   const fixed = Object.entries<Host>(inputs).filter(([name]) => !isParam(name));
   const tensors = new Map(fixed.map(([name, x]) => [name, uploaded(x)]));
   const program = await record(device, () => {
@@ -116,7 +116,7 @@ async function train<Names extends string>(
       const flat = await program.read("gradients");
       const grads = layout.entries.map(({ name, shape, offset, size }) => {
         const gradient = { shape, data: flat.slice(offset, offset + size) };
-        return [name, inner(gradient).data] as const;
+        return [name, turned(gradient).data] as const;
       });
       return { loss: await program.readScalar("loss"), grads: Object.fromEntries(grads) };
     },

@@ -1,3 +1,4 @@
+import { figure, percent } from "../format.js";
 import { quantile } from "../quantile.js";
 import type { PeerComparison } from "./compare.js";
 import { OURS } from "./entrants.js";
@@ -41,7 +42,7 @@ export function peerTable({ engines, standings }: PeerComparison): string {
   const rows = standings.map((standing) => {
     const { id, unit, work, entries } = standing;
     const ours = timed(entries[OURS]);
-    const rate = ours ? ` (${(work / median(ours) / 1e6).toPrecision(3)} ${unit})` : "";
+    const rate = ours ? ` (${figure(work / median(ours) / 1e6)} ${unit})` : "";
     const best = bestOther(standing);
     const ratio = best && `${best.median.toFixed(2)} (${best.low.toFixed(2)} to ${best.high.toFixed(2)})`;
     const cells = [
@@ -72,7 +73,7 @@ export function peerTable({ engines, standings }: PeerComparison): string {
 function cell(entry: Entry | undefined): string {
   switch (entry?.state) {
     case "timed":
-      return median(entry).toPrecision(3);
+      return figure(median(entry));
     case "lacking":
       return "n/a";
     case "wrong":
@@ -107,4 +108,3 @@ function noise(standings: readonly Standing[]): string {
 }
 
 const median = ({ samples }: Timed) => quantile(samples, 0.5);
-const percent = (part: number) => `${(100 * part).toFixed(0)} %`;
