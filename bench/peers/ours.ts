@@ -42,7 +42,7 @@ export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promi
   forward([x], (x) => soften(x));
 
 export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
-  forward([x, gamma, beta], (x, gain, bias) => normalise(x, gain, bias, eps));
+  forward([x, gamma, beta], (x, gain, bias) => normalise(x, gain, bias, { epsilon: eps }));
 
 /** Heads lie within tokens here, packed once before. */
 export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {
@@ -63,9 +63,9 @@ export const vitblock_train = (
 ): Promise<Job> =>
   train(params, inputs, (at) => {
     const x = at("x"); // [batch, tokens, dim]
-    const qkv = linear(normalise(x, at("g1"), at("be1"), eps), at("wqkv"), at("bqkv")); // [batch, tokens, 3 * dim]
+    const qkv = linear(normalise(x, at("g1"), at("be1"), { epsilon: eps }), at("wqkv"), at("bqkv")); // [batch, tokens, 3 * dim]
     const h = add(x, linear(attend(qkv, H), at("wo"), at("bo")));
-    return meanSquare(add(h, mlp(at, normalise(h, at("g2"), at("be2"), eps))), at("t"));
+    return meanSquare(add(h, mlp(at, normalise(h, at("g2"), at("be2"), { epsilon: eps }))), at("t"));
   });
 
 function mlp(at: (name: "w1" | "b1" | "w2" | "b2") => Tensor, x: Tensor): Tensor {
