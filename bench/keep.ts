@@ -5,12 +5,15 @@ import { fileURLToPath } from "node:url";
 import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { Measured } from "./run.js";
+import type { Scaled } from "./scaling.js";
+import type { StepSize } from "./step.js";
 
 /** What is kept of a device: each comparison's latest result, with where it came from. */
 export interface Kept {
   readonly device: string;
   readonly torch?: Origin & { readonly ours: readonly Measured[]; readonly theirs: PeerResult };
   readonly peers?: Origin & PeerComparison;
+  readonly scaling?: Origin & { readonly base: StepSize; readonly axes: readonly Scaled[] };
 }
 
 export interface Origin {

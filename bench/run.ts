@@ -19,6 +19,7 @@ import { peerTable } from "./peers/table.js";
 import { workloads } from "./peers/workloads.js";
 import { quantile } from "./quantile.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
+import { axes, scaleAlong, SCALES, type Scaled, scalingTable } from "./scaling.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
 
 /** What one line of the bench found. */
@@ -206,6 +207,7 @@ interface Flags {
   readonly accumulate: number;
   readonly recompute: boolean;
   readonly plan: boolean;
+  readonly scaling: boolean;
   readonly profile: boolean;
   readonly trace?: string;
   readonly against?: "torch" | "peers";
@@ -232,6 +234,7 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     .option("--accumulate <parts>", "equal parts that the images of a step go through in", positive, 1)
     .option("--recompute", "compute blocks again in the step, for less memory", false)
     .option("--plan", "time nothing: print the memory of a ViT-S/16 step, with --recompute and --accumulate", false)
+    .option("--scaling", "time nothing but steps of growing batch, image, number of prototypes and depth", false)
     .parse(argv, { from: "user" })
     .opts<Flags>();
   const { accumulate, recompute } = flags;
@@ -241,6 +244,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   }
   if (flags.against === "peers") {
     await benchPeers(flags, print);
+    return;
+  }
+  if (flags.scaling) {
+    await benchScaling(flags, print);
     return;
   }
   using device = await openDevice();
@@ -295,6 +302,30 @@ async function benchPeers(flags: Flags, print: (line: string) => void): Promise<
   });
   const result = { device: found.engines[OURS]!.adapter, peers: { ...origin(), ...found } };
   print(flags.json ? JSON.stringify(result, null, 2) : `${peerTable(found)}\n${result.device}, commit ${commit()}`);
+  if (!isWhole(flags)) return;
+  const path = await keep(result);
+  if (!flags.json) print(`kept in ${path}`);
+}
+
+/** Steps of growing size along each axis. */
+async function benchScaling(flags: Flags, print: (line: string) => void): Promise<void> {
+  using device = await openDevice();
+  const scale = SCALES[device.adapterKind === "gpu" ? "gpu" : "software"];
+  const effort = flags.quick ? EFFORT.quick : EFFORT.usual;
+  const scaled: Scaled[] = [];
+  for (const axis of axes.filter((name) => name.toLowerCase().includes(flags.filter.toLowerCase()))) {
+    const found = await scaleAlong(axis, scale, async (size) => {
+      using step = await recordStep(device, size);
+      expectRight({ name: `${STEP}, ${axis} ${size[axis]}`, tolerance: 0.1 }, await step.check());
+      const { minMs } = summarise(await repeat(effort, () => untilDone(device, step.program)));
+      if (!flags.json) print(`  ${axis} ${size[axis]}: ${figure(minMs)} ms`);
+      return minMs;
+    });
+    scaled.push(found);
+  }
+  if (scaled.length === 0) throw new Error(`--filter ${flags.filter} leaves none of ${axes.join(", ")}`);
+  const result = { device: device.name, scaling: { ...origin(), base: scale.base, axes: scaled } };
+  print(flags.json ? JSON.stringify(result, null, 2) : `${scalingTable(scaled)}\n${device.name}, commit ${commit()}`);
   if (!isWhole(flags)) return;
   const path = await keep(result);
   if (!flags.json) print(`kept in ${path}`);

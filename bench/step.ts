@@ -12,6 +12,8 @@ export interface StepSize {
   readonly localSize: number;
   readonly dim: number;
   readonly prototypes: number;
+  /** Blocks of the ViT; 12 if left out. */
+  readonly depth?: number;
   /** Parts that the images go through in, and whether blocks are computed again: 1 and no if left out. */
   readonly accumulate?: number;
   readonly recompute?: boolean;
@@ -38,11 +40,11 @@ interface Networks extends Disposable {
 
 /** The step that training takes, and its networks, all zero. */
 export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
-  const { batch, globalSize, localSize, dim, prototypes, accumulate = 1, recompute = false } = size;
+  const { batch, globalSize, localSize, dim, prototypes, depth = 12, accumulate = 1, recompute = false } = size;
   const config: NetworkConfig = {
     vit: {
       ...{ imageRows: globalSize, imageCols: globalSize, patch: 16, channels: 3 },
-      ...{ dim, depth: 12, heads: dim / 64, mlpRatio: 4, dropPathRate: 0 },
+      ...{ dim, depth, heads: dim / 64, mlpRatio: 4, dropPathRate: 0 },
     },
     head: {
       ...{ inDim: dim, hidden: 2048, bottleneck: 256, out: prototypes },

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { bench, measure } from "../bench/run.js";
 import { compare, markdown, runTorch } from "../bench/against.js";
 import { planStep } from "../bench/memory.js";
+import { flopsOf, scaleAlong, SCALES, scalingTable } from "../bench/scaling.js";
 import { createNetworks } from "../bench/step.js";
 import { type BenchRow, rowwise, rows } from "../bench/rows.js";
 import { scale, softmax } from "../engine/index.js";
@@ -120,6 +121,31 @@ describe("the bench", () => {
       const { name, flops = 1, bytes = 1 } = row;
       expect(Math.min(flops, bytes), name).to.be.above(0);
     }
+  });
+
+  it("fits how the time of a step grows, beside how its work does", async () => {
+    const found = await scaleAlong("batch", SCALES.software, (size) => Promise.resolve(3 * size.batch ** 1.5));
+    expect(found.ms).to.deep.equal(found.values.map((batch) => 3 * batch ** 1.5));
+    expect(found.exponent).to.be.closeTo(1.5, 1e-12);
+    expect(found.expected).to.be.closeTo(1, 1e-12);
+    expect(scalingTable([found])).to.contain("| batch | 1, 2, 4, 8 | 3.00, 8.49, 24.0, 67.9 | 1.50 | 1.00 |");
+    for (const axis of ["globalSize", "prototypes", "depth"] as const) {
+      const { expected } = await scaleAlong(axis, SCALES.software, () => Promise.resolve(1));
+      expect(expected, axis).to.be.within(0, 3);
+    }
+    expect(await rejection(printed(["--scaling", "--filter", "nothing"]))).to.equal(
+      "--filter nothing leaves none of batch, globalSize, prototypes, depth",
+    );
+  });
+
+  it("counts the operations of a step as they are", () => {
+    // one block on 2 + 5 tokens of width 64, by hand
+    const size = { batch: 3, globalSize: 32, localSize: 16, dim: 64, prototypes: 128, depth: 1 };
+    const head = 2 * (64 * 2048 + 2048 * 2048 + 2048 * 256 + 256 * 128);
+    const block = (tokens: number) => 24 * tokens * 64 * 64 + 4 * tokens * tokens * 64;
+    const global = 2 * 4 * 768 * 64 + block(5) + head;
+    const local = 2 * 1 * 768 * 64 + block(2) + head;
+    expect(flopsOf(size)).to.equal(3 * (2 * 4 * global + 8 * 3 * local));
   });
 
   it("leaves the process with an error where something is wrong", async () => {
