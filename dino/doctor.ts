@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from "no
 import { createRequire } from "node:module";
 import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { type AdapterKind, chooseAdapter } from "../engine/node.js";
+import { type AdapterKind, chooseAdapter, subgroupMatrixConfigs } from "../engine/node.js";
 
 /** What `dino doctor` finds out about a machine. */
 export interface Diagnosis {
@@ -199,20 +199,11 @@ export function aptSourceOf(lists: readonly string[], codename: string): AptSour
   return undefined;
 }
 
-/** One combination of matrix shapes and types, as Dawn lists them in an adapter's info. */
-interface SubgroupMatrixConfig {
-  readonly componentType: string;
-  readonly resultComponentType: string;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-}
-
 async function report(): Promise<Diagnosis["chosen"]> {
   try {
     const { adapter, kind, name, why } = await chooseAdapter();
     const { limits, features } = adapter;
-    const info: GPUAdapterInfo & { readonly subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] } = adapter.info;
+    const { info } = adapter;
     return {
       kind,
       name,
@@ -226,7 +217,7 @@ async function report(): Promise<Diagnosis["chosen"]> {
       },
       f16: features.has("shader-f16"),
       subgroups: features.has("subgroups") ? [info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128] : undefined,
-      subgroupMatrices: (info.subgroupMatrixConfigs ?? []).map(
+      subgroupMatrices: subgroupMatrixConfigs(info).map(
         ({ componentType, resultComponentType, M, N, K }) =>
           `${componentType} ${M}x${N}x${K} -> ${resultComponentType}`,
       ),

@@ -19,6 +19,8 @@ export interface Device extends Disposable {
   readonly subgroupWidth: number | undefined;
   /** WebGPU's feature names, such as "shader-f16". */
   readonly features: ReadonlySet<string>;
+  /** Whether subgroups multiply f16 matrices of 16 x 16 into f32, and workgroups have the memory to feed them. */
+  readonly tensorCores: boolean;
   /** Text of `shaders/NAME.wgsl`; throws for an unknown name. */
   readonly shaders: (name: string) => string;
   /** The first thing that went wrong outside any call: an uncaptured error, a lost device, or what `fail` reported. */
@@ -96,6 +98,7 @@ export async function createDevice(
     subgroupWidth: widthOf(info, features),
     limits: gpu.limits,
     features: new Set(gpu.features),
+    tensorCores: hasTensorCores(info, gpu),
     shaders,
     failure: () => failure,
     fail,
@@ -104,6 +107,35 @@ export async function createDevice(
       gpu.destroy();
     },
   };
+}
+
+/** One shape of matrices that an adapter's subgroups multiply: M x K by K x N. */
+export interface SubgroupMatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** The shapes that an adapter has; WebGPU's own types do not know of them yet. */
+export function subgroupMatrixConfigs(info: GPUAdapterInfo): readonly SubgroupMatrixConfig[] {
+  return (info as { readonly subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] }).subgroupMatrixConfigs ?? [];
+}
+
+/** Of the shared tiles in `matmul-matrices.wgsl`, at 32 steps of k: two of 128 rows in f16 with their padding, results in f32. */
+const MATRIX_BYTES = 2 * 128 * (32 + 8) + 2 * 32 * (128 + 8) + 4 * 8 * 16 * 16;
+
+function hasTensorCores(info: GPUAdapterInfo, { features, limits }: GPUDevice): boolean {
+  const needed = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
+  return (
+    needed.every((feature) => features.has(feature)) &&
+    limits.maxComputeWorkgroupStorageSize >= MATRIX_BYTES &&
+    subgroupMatrixConfigs(info).some(
+      ({ componentType, resultComponentType, M, N, K }) =>
+        componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((side) => side === 16),
+    )
+  );
 }
 
 /** Throws when something went wrong on the device since it was opened. */

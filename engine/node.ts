@@ -3,7 +3,7 @@ import { chooseAdapter, type Preference } from "./adapter.js";
 import { createDevice, type Device, type DeviceOptions } from "./device.js";
 
 export { type AdapterChoice, chooseAdapter, type Preference } from "./adapter.js";
-export type { AdapterKind, KernelSet } from "./device.js";
+export { type AdapterKind, type KernelSet, subgroupMatrixConfigs } from "./device.js";
 
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for

@@ -1,8 +1,7 @@
 import { expect } from "chai";
 import { evaluate, fill, gradients, input, type Input, mul, sum, type Tensor } from "../engine/index.js";
-import type { DeviceOptions } from "../engine/device.js";
+import type { Device } from "../engine/device.js";
 import { rng, type Rng } from "../dino/random.js";
-import { testDevice } from "./device.js";
 import type { Values } from "./reference.js";
 
 /** One line of the op table: a GPU function, its float64 reference and the shapes to try it on. */
@@ -29,8 +28,7 @@ const STEP = 1e-5;
  * Compares the forward with the float64 reference, and the gradient of sum(output * weight) with central differences of
  * the reference: at some coordinates and along a random direction through all of them.
  */
-export async function checkOp(row: OpRow, options?: Pick<DeviceOptions, "kernels" | "without">): Promise<void> {
-  const device = await testDevice(options);
+export async function checkOp(row: OpRow, device: Device): Promise<void> {
   const random = rng({ seed: 7, purpose: "op table" });
   const [forwardTolerance, gradientTolerance] = row.tolerance ?? [1e-5, 1e-4];
   const draw = row.draw ?? ((r: Rng) => r.normal());

@@ -2,6 +2,7 @@ import * as gpu from "../engine/index.js";
 import type { Tensor } from "../engine/index.js";
 import { checkOp, type OpRow } from "./check-op.js";
 import { testDevice } from "./device.js";
+import { withTensorCoresPlayed } from "./tensor-cores.js";
 import * as reference from "./reference.js";
 import type { Values } from "./reference.js";
 
@@ -561,22 +562,88 @@ const halfRows: readonly OpRow[] = (
   ] satisfies OpRow[]
 ).map((row) => ({ draw: halves, tolerance: HALF, ...row }));
 
+/** In f16, sizes that the kernels for tensor cores take: whole quads where memory runs, edges anywhere. */
+const matrixRows: readonly OpRow[] = (
+  [
+    {
+      op: "matmul, more than a tile",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [130, 36],
+        [36, 132],
+      ],
+    },
+    {
+      op: "matmul, both transposed",
+      gpu: inHalves((a, b) => gpu.matmul(a, b, { a: true, b: true })),
+      ref: reference.matmul({ a: true, b: true }),
+      inputs: [
+        [20, 12],
+        [68, 20],
+      ],
+    },
+    {
+      op: "matmul, batched",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [3, 5, 8],
+        [3, 8, 12],
+      ],
+    },
+    {
+      op: "linear with weights in f32, k in parts",
+      gpu: (x, w, b) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w, b), "f32"),
+      ref: reference.linear,
+      inputs: [[7, 1100], [20, 1100], [20]],
+    },
+    {
+      op: "linear with weights in f32, gradient in parts",
+      gpu: (x, w) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w), "f32"),
+      ref: reference.linear,
+      inputs: [
+        [1030, 12],
+        [16, 12],
+      ],
+    },
+  ] satisfies OpRow[]
+).map((row) => ({ draw: halves, tolerance: HALF, ...row }));
+
 describe("operations agree with their float64 references", () => {
   for (const kernels of ["cpu", "gpu"] as const) {
     describe(`kernels made for a ${kernels.toUpperCase()}`, () => {
-      for (const row of rows) it(row.op, () => checkOp(row, { kernels }));
+      for (const row of rows) it(row.op, async () => checkOp(row, await testDevice({ kernels })));
     });
   }
   describe("kernels made for a CPU without subgroups", () => {
     const differ = rows.filter(({ op }) => /^(matmul|linear|attention|softmax|layernorm|distillation)/.test(op));
-    for (const row of differ) it(row.op, () => checkOp(row, { kernels: "cpu", without: ["subgroups"] }));
+    for (const row of differ)
+      it(row.op, async () => checkOp(row, await testDevice({ kernels: "cpu", without: ["subgroups"] })));
   });
   describe("in f16", () => {
     before(async function () {
       if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
     });
-    for (const kernels of ["cpu", "gpu"] as const)
-      for (const row of halfRows)
-        it(`${row.op}, beside kernels made for a ${kernels.toUpperCase()}`, () => checkOp(row, { kernels }));
+    for (const kernels of ["cpu", "gpu"] as const) {
+      for (const row of [...halfRows, ...matrixRows]) {
+        it(`${row.op}, beside kernels made for a ${kernels.toUpperCase()}`, async () =>
+          checkOp(row, await testDevice({ kernels })));
+      }
+    }
+
+    for (const width of [32, 64]) {
+      describe(`tensor cores played by subgroups of ${width}`, () => {
+        for (const row of matrixRows)
+          it(row.op, async () => checkOp(row, withTensorCoresPlayed(await testDevice(), width)));
+      });
+    }
+
+    describe("on the tensor cores of the adapter", () => {
+      before(async function () {
+        if (!(await testDevice()).tensorCores) this.skip(); // software adapters have none
+      });
+      for (const row of matrixRows) it(row.op, async () => checkOp(row, await testDevice()));
+    });
   });
 });

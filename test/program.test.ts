@@ -683,6 +683,26 @@ describe("parameters in f16", () => {
   });
 });
 
+describe("tensor cores", () => {
+  it("take products in f16 whose memory runs in quads, and their gradients", async () => {
+    using nothing = await openDevice({ prefer: "null" });
+    const kernelsOf = (device: Device, cols: number) => {
+      using w = input(device, [16, cols]);
+      const { recording } = writeDown(device, () => {
+        const y = linear(cast(fill([7, cols], 1), "f16"), w);
+        gradients(y, cast(fill(y.shape, 1), "f16"), [w]);
+      });
+      return recording.dispatches.map(({ kernel }) => kernel.file).filter((file) => file.startsWith("matmul"));
+    };
+    const having = { ...nothing, tensorCores: true };
+    const [tiled, matrices] = ["matmul-tiled-f16", "matmul-subgroup-matrix"];
+    // the product, its gradient by x, and that by the weight
+    expect(kernelsOf(having, 12)).to.deep.equal([matrices, matrices, `${matrices}-f32`]);
+    expect(kernelsOf(having, 13)).to.deep.equal([tiled, tiled, `${tiled}-f32`]);
+    expect(kernelsOf({ ...nothing, tensorCores: false }, 12)).to.deep.equal([tiled, tiled, `${tiled}-f32`]);
+  });
+});
+
 describe("Params", () => {
   let device: Device;
   before(async () => {

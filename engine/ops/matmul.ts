@@ -17,6 +17,13 @@ const inTilesOfHalves = {
   f16: kernel("matmul-tiled-f16", tiles),
 };
 
+const matrices = { reads, writes: ["c"], constants: ["BIAS", "DEPTH"] } as const;
+/** The same on tensor cores. */
+const onTensorCores = {
+  f32: kernel("matmul-subgroup-matrix-f32", matrices),
+  f16: kernel("matmul-subgroup-matrix", matrices),
+};
+
 /** The kernel for a CPU by the width of its subgroups, with the rows and columns that a workgroup makes. */
 function forCpu({ subgroupWidth }: Device) {
   if (subgroupWidth === 8) return { kernel: inSubgroupsOf8, rows: 16, cols: 32 };
@@ -132,7 +139,7 @@ function vectors({ a, b, bias, batch, m, n, k, strides }: Product, shape: Shape)
 
 function tiled(product: Product, shape: Shape): Tensor {
   const { a, b, bias } = product;
-  const { side, splits, sizes, groups } = divide(product);
+  const { side, splits, sizes, groups } = divide(product, tiling(product));
   const c = transient(splits === 1 ? shape : [splits, ...shape]);
   inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0, SIDE: side }, groups);
   return splits === 1 ? c : sumLeading(c, shape);
@@ -141,17 +148,25 @@ function tiled(product: Product, shape: Shape): Tensor {
 /** The product of operands in f16; parts of k are summed in f32. */
 function halves(product: Product, shape: Shape, precision: Precision): Tensor {
   const { a, b } = product;
-  const { side, splits, sizes, groups } = divide(product);
+  const onMatrices = recording("matmul").device.tensorCores && liesInQuads(product);
+  const { side, splits, sizes, groups } = divide(product, onMatrices ? matrixTiling(product) : tiling(product));
   const parts = splits === 1 ? precision : "f32";
   const c = transient(splits === 1 ? shape : [splits, ...shape], parts);
-  const bias = product.bias ?? constant([], [0], { label: "no bias" });
-  inTilesOfHalves[parts]({ a, b, bias, sizes, c }, { BIAS: product.bias ? 1 : 0, SIDE: side }, groups);
+  const BIAS = product.bias ? 1 : 0;
+  const tensors = { a, b, bias: product.bias ?? constant([], [0], { label: "no bias" }), sizes, c };
+  if (onMatrices) onTensorCores[parts](tensors, { BIAS, DEPTH: MATRIX_DEPTH }, groups);
+  else inTilesOfHalves[parts](tensors, { BIAS, SIDE: side }, groups);
   return splits === 1 ? c : cast(sumLeading(c, shape), precision);
 }
 
+/** Whether memory runs through whole quads of four in both operands, which is how the kernels for tensor cores read it. */
+function liesInQuads({ m, n, k, strides }: Product): boolean {
+  const [, aAlongK, , bAlongK] = strides;
+  return (aAlongK === 1 ? k : m) % 4 === 0 && (bAlongK === 1 ? k : n) % 4 === 0;
+}
+
 /** The tiles of a product and its sizes as the tiled kernels read them. */
-function divide({ batch, m, n, k, strides }: Product) {
-  const { side, splits, perSplit } = tiling({ batch, m, n, k });
+function divide({ batch, m, n, k, strides }: Product, { side, splits, perSplit }: Tiling) {
   const sizes = constant([11], [m, n, k, ...strides, splits, perSplit], { dtype: "u32", label: "matmul sizes" });
   const groups: Grid = [Math.ceil(n / (8 * side)), Math.ceil(m / (8 * side)), batch * splits];
   return { side, splits, sizes, groups };
@@ -166,16 +181,40 @@ const LEAST_SPLIT = 256;
  * How `matmul-tiled.wgsl` divides its work: tiles of 128 x 128, of 64 x 64 where the large ones would be too few; where those are
  * too few as well, and there is no batch, as in the gradients of weights, k is cut into parts.
  */
-export function tiling({ batch, m, n, k }: Pick<Product, "batch" | "m" | "n" | "k">): {
+export function tiling({ batch, m, n, k }: Extent): Tiling {
+  if (tilesOf(16, { batch, m, n, k }) >= ENOUGH_GROUPS) return { side: 16, splits: 1, perSplit: k };
+  return { side: 8, ...split(tilesOf(8, { batch, m, n, k }), { batch, k, step: 1 }) };
+}
+
+/** k that the kernels for tensor cores bring at a time; more than 32 would not fit the workgroup memory of many adapters. */
+const MATRIX_DEPTH = 32;
+
+/** How the kernels for tensor cores divide their work: tiles of 128 x 128, and k into parts where these are too few. */
+function matrixTiling({ batch, m, n, k }: Extent): Tiling {
+  return { side: 16, ...split(tilesOf(16, { batch, m, n, k }), { batch, k, step: MATRIX_DEPTH }) };
+}
+
+type Extent = Pick<Product, "batch" | "m" | "n" | "k">;
+
+interface Tiling {
+  /** An eighth of a tile's side. */
   readonly side: 8 | 16;
   readonly splits: number;
   readonly perSplit: number;
-} {
-  const tiles = (side: number) => batch * Math.ceil(m / (8 * side)) * Math.ceil(n / (8 * side));
-  if (tiles(16) >= ENOUGH_GROUPS) return { side: 16, splits: 1, perSplit: k };
-  const wanted = batch > 1 ? 1 : Math.min(Math.ceil(ENOUGH_GROUPS / tiles(8)), Math.floor(k / LEAST_SPLIT));
-  const perSplit = Math.ceil(k / Math.max(1, wanted));
-  return { side: 8, splits: Math.ceil(k / perSplit), perSplit };
+}
+
+function tilesOf(side: number, { batch, m, n }: Extent): number {
+  return batch * Math.ceil(m / (8 * side)) * Math.ceil(n / (8 * side));
+}
+
+/** Cuts k into parts of whole steps where there are few tiles and no batch. */
+function split(
+  tiles: number,
+  { batch, k, step }: { readonly batch: number; readonly k: number; readonly step: number },
+) {
+  const wanted = batch > 1 ? 1 : Math.min(Math.ceil(ENOUGH_GROUPS / tiles), Math.floor(k / LEAST_SPLIT));
+  const perSplit = step * Math.ceil(k / Math.max(1, wanted) / step);
+  return { splits: Math.ceil(k / perSplit), perSplit };
 }
 
 function axes2(what: string, x: Tensor, batched: 0 | 1): [number, number] {
