@@ -1,5 +1,6 @@
 import {
   attention,
+  cast,
   createParams,
   distillation,
   fill,
@@ -45,6 +46,8 @@ export interface BenchRow {
   readonly check: (inputs: readonly Host[], result: Host) => number;
   /** Of `check`; 1e-5 where it is left out. */
   readonly tolerance?: number;
+  /** Computes in f16, which not every device has. */
+  readonly half?: true;
 }
 
 /** A row with memory of its own. */
@@ -99,6 +102,11 @@ export function rows(batch: number): readonly (BenchRow | OwningRow)[] {
         return deviation(take(result, at), reference.matmul({ a: true })(columns(dy!, at), whole(x!)));
       },
     },
+    ...[
+      product("matmul qkv", tokens, 3 * dim, dim),
+      product("matmul mlp, up", tokens, hidden, dim),
+      product("matmul mlp, down", tokens, dim, hidden),
+    ].map(inHalves(/^matmul/)),
     {
       name: "gelu",
       inputs: [[tokens, hidden]],
@@ -136,8 +144,16 @@ export function rows(batch: number): readonly (BenchRow | OwningRow)[] {
       const qkv = [sequences, n, 3 * dim];
       const check = rowwise(reference.attention(heads), 1);
       const checkGradient = gradientRowwise(reference.attention(heads), 1);
+      const forward = {
+        name: `attention, ${n} tokens`,
+        inputs: [qkv],
+        build: (x) => [attention(x, heads)],
+        flops,
+        check,
+      } satisfies BenchRow;
       return [
-        { name: `attention, ${n} tokens`, inputs: [qkv], build: (x) => [attention(x, heads)], flops, check },
+        forward,
+        inHalves(/^attention/)(forward),
         {
           name: `attention backward, ${n} tokens`,
           inputs: [qkv, [sequences, n, dim]],
@@ -343,6 +359,19 @@ function product(name: string, m: number, n: number, k: number): BenchRow {
     ...costOfProduct(m, n, k),
     check: rowwise(reference.linear),
   };
+}
+
+/** The same row in f16, of inputs that are rounded outside the kernels that count. */
+function inHalves(kernels: RegExp): (row: BenchRow) => BenchRow {
+  return ({ bytes, ...row }) => ({
+    ...row,
+    name: `${row.name}, f16`,
+    build: (...inputs) => [cast(row.build(...inputs.map((x) => cast(x, "f16")))[0], "f32")],
+    kernels,
+    ...(bytes !== undefined && { bytes: bytes / 2 }),
+    tolerance: 2e-3, // both operands and the result are rounded to 2^-11 of themselves
+    half: true,
+  });
 }
 
 function costOfProduct(m: number, n: number, k: number): { readonly flops: number; readonly bytes: number } {

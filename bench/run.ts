@@ -167,7 +167,7 @@ async function measureStep(
   const times = byKernel(spans);
   const cold = `the first after ${figure(coldMs)} ms, ${pipelines} pipelines`;
   const images = [`${size.batch} images`, ...savingFlags(size)].join(" ");
-  const shape = `${images}, ${step.program.dispatches} dispatches, ${cold}`;
+  const shape = `${images}, ${size.precision ?? "f32"}, ${step.program.dispatches} dispatches, ${cold}`;
   const planned = { ...memoryOf(step.program), coldMs, pipelines };
   const kernels = times.map(({ kernel }) => kernel);
   const imagesPerS = (1000 * size.batch) / summary.medianMs;
@@ -185,7 +185,14 @@ async function measureCrops(device: Device, batch: number, effort: Effort): Prom
 /** JavaScript's part of a step: what replaying costs where nothing is computed. */
 async function measureHost(effort: Effort): Promise<Measured> {
   using nothing = await openDevice({ prefer: "null" });
-  using step = await recordStep(nothing, { batch: 1, globalSize: 32, localSize: 16, dim: 64, prototypes: 256 });
+  using step = await recordStep(nothing, {
+    batch: 1,
+    globalSize: 32,
+    localSize: 16,
+    dim: 64,
+    prototypes: 256,
+    precision: "f32",
+  });
   const { program } = step;
   const summary = summarise(await repeat(effort, () => untilDone(nothing, program)));
   const shape = `${program.dispatches} dispatches`;
@@ -229,7 +236,11 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
         "measure the same rows in PyTorch, or other work in other WebGPU engines; keep all of it in bench/results, unless --filter or --quick leave something out",
       ).choices(["torch", "peers"]),
     )
-    .addOption(new Option("--precision <name>", "of PyTorch").choices(precisions).default("f32"))
+    .addOption(
+      new Option("--precision <name>", "of PyTorch; with amp, our training step is in f16")
+        .choices(precisions)
+        .default("f32"),
+    )
     .option("--batch <images>", "images of a step; 64 on a GPU, 1 in software", positive)
     .option("--accumulate <parts>", "equal parts that the images of a step go through in", positive, 1)
     .option("--recompute", "compute blocks again in the step, for less memory", false)
@@ -254,8 +265,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   const effort = flags.quick ? EFFORT.quick : EFFORT.usual;
   const kind = device.adapterKind === "gpu" ? "gpu" : "software";
   const batch = flags.batch ?? BATCH[kind];
+  const precision = flags.precision === "amp" ? "f16" : "f32";
   const wanted = (name: string) => name.toLowerCase().includes(flags.filter.toLowerCase());
-  const chosen = list(batch).filter(({ name }) => wanted(name));
+  const runs = (row: BenchRow | OwningRow) => !("half" in row) || device.features.has("shader-f16");
+  const chosen = list(batch).filter((row) => wanted(row.name) && runs(row));
 
   const all: Measured[] = [];
   const note = (measured: Measured) => {
@@ -266,7 +279,7 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   if (wanted(STEP)) {
     const { measured, spans, times } = await measureStep(
       device,
-      { ...STEP_SIZE[kind], batch, accumulate, recompute },
+      { ...STEP_SIZE[kind], batch, precision, accumulate, recompute },
       effort,
     );
     stepTimes = times;

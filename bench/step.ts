@@ -1,5 +1,5 @@
 import type { Device } from "../engine/device.js";
-import type { Program } from "../engine/index.js";
+import type { Precision, Program } from "../engine/index.js";
 import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../dino/network.js";
 import { createStep, type StepOutput, type TrainingStep } from "../dino/step.js";
 import { numbers } from "./rows.js";
@@ -17,6 +17,8 @@ export interface StepSize {
   /** Parts that the images go through in, and whether blocks are computed again: 1 and no if left out. */
   readonly accumulate?: number;
   readonly recompute?: boolean;
+  /** Of the networks; f32 if left out. */
+  readonly precision?: Precision;
 }
 
 /** ViT-Ti with patches of 16: on a GPU the official crops and head, in software what takes seconds. */
@@ -40,7 +42,8 @@ interface Networks extends Disposable {
 
 /** The step that training takes, and its networks, all zero. */
 export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
-  const { batch, globalSize, localSize, dim, prototypes, depth = 12, accumulate = 1, recompute = false } = size;
+  const { batch, globalSize, localSize, dim, prototypes, depth = 12 } = size;
+  const { precision = "f32", accumulate = 1, recompute = false } = size;
   const config: NetworkConfig = {
     vit: {
       ...{ imageRows: globalSize, imageCols: globalSize, patch: 16, channels: 3 },
@@ -50,6 +53,7 @@ export async function createNetworks(device: Device, size: StepSize): Promise<Ne
       ...{ inDim: dim, hidden: 2048, bottleneck: 256, out: prototypes },
       ...{ layers: 3, batchNorm: false, normLastLayer: true },
     },
+    precision,
   };
   const student = createNetwork(device, config, "student");
   const teacher = createNetwork(device, config, "teacher");
