@@ -445,6 +445,15 @@ describe("a program", () => {
   });
 
   describe("check()", () => {
+    it("finds what overflowed f16, of an odd number of elements too", async function () {
+      if (!device.features.has("shader-f16")) this.skip(); // SwiftShader has none
+      using x = resident([3], [1, 2, 3]);
+      using program = await record(device, () => ({ y: cast(gelu(cast(x, "f16")), "f32") }));
+      expect(await program.check()).to.equal(undefined);
+      x.write([1, 2, 1e6]); // beyond 65504
+      expect(await program.check()).to.deep.equal({ where: "cast-f16: y", shape: [3], dispatch: 0 });
+    });
+
     it("finds nothing where all is finite", async () => {
       using x = resident([3], [1, -2, 3.4e38]);
       using program = await record(device, () => ({ y: softmax(x) }));
