@@ -2,12 +2,15 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { KernelTime } from "../engine/index.js";
 import type { Measured } from "./run.js";
 
 /** What `bench/torch/bench.py` prints. */
 export interface PeerResult {
   readonly device: string;
   readonly rows: readonly Pick<Measured, "name" | "medianMs" | "minMs" | "gflopPerS" | "gbPerS">[];
+  /** What each operator has of a training step by itself, the costliest first; where the step was measured. */
+  readonly profile?: readonly KernelTime[];
 }
 
 export const precisions = ["f32", "tf32", "amp"] as const;

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { KernelTime } from "../engine/index.js";
 import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { Measured } from "./run.js";
@@ -11,7 +12,12 @@ import type { StepSize } from "./step.js";
 /** What is kept of a device: each comparison's latest result, with where it came from. */
 export interface Kept {
   readonly device: string;
-  readonly torch?: Origin & { readonly ours: readonly Measured[]; readonly theirs: PeerResult };
+  readonly torch?: Origin & {
+    readonly ours: readonly Measured[];
+    /** What each of our kernels has of a training step, as `theirs` has of operators. */
+    readonly profile: readonly KernelTime[];
+    readonly theirs: PeerResult;
+  };
   readonly peers?: Origin & PeerComparison;
   readonly scaling?: Origin & { readonly base: StepSize; readonly axes: readonly Scaled[] };
 }

@@ -191,7 +191,6 @@ async function measureHost(effort: Effort): Promise<Measured> {
     localSize: 16,
     dim: 64,
     prototypes: 256,
-    precision: "f32",
   });
   const { program } = step;
   const summary = summarise(await repeat(effort, () => untilDone(nothing, program)));
@@ -298,9 +297,13 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   else {
     print(`${device.name}, commit ${commit()}; ${noise(all)}`);
     if (torch) print(markdown(compare(all, torch), device.name, torch.device));
+    if (torch?.profile && flags.profile) print(`PyTorch's training step:\n${table(torch.profile.slice(0, 20))}`);
   }
   if (torch && isWhole(flags)) {
-    const path = await keep({ device: device.name, torch: { ...origin(), ours: all, theirs: torch } });
+    const path = await keep({
+      device: device.name,
+      torch: { ...origin(), ours: all, profile: stepTimes, theirs: torch },
+    });
     if (!flags.json) print(`kept in ${path}`);
   }
 }
@@ -369,7 +372,7 @@ function table(times: readonly KernelTime[]): string {
   return times
     .map(({ kernel, calls, ms, share }) =>
       [
-        `  ${kernel.padEnd(30)}`,
+        `  ${kernel.padEnd(38)}`,
         `${figure(ms)} ms`.padStart(12),
         percent(share).padStart(7),
         `${calls} calls`.padStart(12),

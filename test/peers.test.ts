@@ -126,7 +126,7 @@ describe("the table of engines", () => {
     const folder = await mkdtemp(join(tmpdir(), "kept-"));
     try {
       const origin = { commit: "abc", date: "2020-01-01T00:00:00.000Z" };
-      const torch = { ...origin, ours: [], theirs: { device: "CPU", rows: [] } };
+      const torch = { ...origin, ours: [], profile: [], theirs: { device: "CPU", rows: [] } };
       const peers = { ...origin, commit: "def", ...found };
       await keep({ device: "A GPU", torch }, folder);
       await keep({ device: "A GPU", peers: { ...peers, standings: [] } }, folder);

@@ -2,7 +2,8 @@
 """The rows of `npm run bench` in PyTorch, under the same names and on the same shapes, to lay the two side by side.
 
 Run where PyTorch is: python3 bench/torch/bench.py [--precision f32|tf32|amp] [--compile] [--batch N] [--filter TEXT]
-Prints {"device": ..., "rows": [{"name", "medianMs", "minMs", "gflopPerS"?, "gbPerS"?}]}. Nothing in the project needs it.
+Prints {"device": ..., "rows": [{"name", "medianMs", "minMs", "gflopPerS"?, "gbPerS"?}], "profile"?: [{"kernel", "calls", "ms",
+"share"}]}, the profile of a training step by operator, the costliest first. Nothing in the project needs it.
 """
 import argparse
 import contextlib
@@ -239,6 +240,22 @@ def timed(fn, device, seconds):
     return {"medianMs": statistics.median(times), "minMs": min(times)}
 
 
+def profiled(step, device):
+    """What each operator of PyTorch has of a step by itself: on the GPU where there is one."""
+    from torch.profiler import ProfilerActivity, profile
+
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as found:
+        step()
+        if on_gpu:
+            torch.cuda.synchronize()
+    own = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    times = [(e.key, e.count, getattr(e, own, getattr(e, "self_cuda_time_total", 0)) / 1000) for e in found.key_averages()]
+    total = sum(ms for _, _, ms in times)
+    costliest = sorted(times, key=lambda row: -row[2])
+    return [{"kernel": key, "calls": calls, "ms": ms, "share": ms / total} for key, calls, ms in costliest if ms > 0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--precision", choices=["f32", "tf32", "amp"], default="f32")
@@ -257,7 +274,7 @@ def main():
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
     steps = [("training step", lambda: training_step(batch, device, autocast, amp, given.compile), None, None)]
-    measured = []
+    measured, profile = [], None
     for row, make, flops, size in steps + rows(batch, device):
         if given.filter.lower() not in row.lower():
             continue
@@ -273,10 +290,12 @@ def main():
         if size:
             found["gbPerS"] = size / found["medianMs"] / 1e6
         measured.append(found)
+        if row == "training step":
+            profile = profiled(run, device)
         del run
     compiled = ", compiled" if given.compile else ""
     device_name = f"{name}, PyTorch {torch.__version__}, {given.precision}{compiled}"
-    print(json.dumps({"device": device_name, "rows": measured}, indent=2))
+    print(json.dumps({"device": device_name, "rows": measured, **({"profile": profile} if profile else {})}, indent=2))
 
 
 if __name__ == "__main__":
