@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import {
+  type Choices,
   encodeSafetensors,
   parseSafetensors,
   safetensorsMetadata,
@@ -28,6 +29,8 @@ export interface Checkpoint {
   readonly step: number;
   /** Losses that no line of the log has yet: of the interval and of the epoch under way. */
   readonly unlogged: { readonly interval: Losses; readonly epoch: Losses };
+  /** Which kernels the run was begun with, so that it goes on to the byte on a device that was tuned since. */
+  readonly choices: Choices;
   readonly tensors: ReadonlyMap<string, Values>;
 }
 
@@ -40,10 +43,12 @@ export interface Losses {
 const FORMAT = "dino-webgpu 1";
 
 const lossesSchema = z.object({ sum: z.number(), count: z.number() });
+const choicesSchema = z.record(z.string(), z.string());
 const unloggedSchema = z.object({ interval: lossesSchema, epoch: lossesSchema });
 
 /** Writes a checkpoint whole or not at all. */
-export async function writeCheckpoint(path: string, { config, step, unlogged, tensors }: Checkpoint): Promise<void> {
+export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
+  const { config, step, unlogged, choices, tensors } = checkpoint;
   const entries = [...tensors].map(([name, { shape, values }]): [string, SafeTensor] => [
     name,
     { dtype: "F32", shape, data: values },
@@ -52,6 +57,7 @@ export async function writeCheckpoint(path: string, { config, step, unlogged, te
     format: FORMAT,
     step: String(step),
     unlogged: JSON.stringify(unlogged),
+    choices: JSON.stringify(choices),
     config: formatConfig(config),
   };
   await writeFileAtomically(path, encodeSafetensors(entries, metadata));
@@ -67,7 +73,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new Error(`${path}: ${missing ? "there is no such checkpoint" : (error as Error).message}`, { cause: error });
   }
   try {
-    const { format, step, unlogged, config } = safetensorsMetadata(bytes);
+    const { format, step, unlogged, choices = "{}", config } = safetensorsMetadata(bytes);
     if (format !== FORMAT || step === undefined || unlogged === undefined || config === undefined) {
       throw new Error(
         `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${format}"`}`,
@@ -82,6 +88,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
       config: parseConfig(config),
       step: Number(step),
       unlogged: unloggedSchema.parse(JSON.parse(unlogged)),
+      choices: choicesSchema.parse(JSON.parse(choices)),
       tensors,
     };
   } catch (error) {

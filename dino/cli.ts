@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { openDevice } from "../engine/node.js";
+import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../engine/node.js";
 import { attend } from "./attend.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import {
@@ -19,7 +19,7 @@ import {
 } from "./config.js";
 import { isBuiltin } from "./builtin.js";
 import { demo, type DemoPreset } from "./demo.js";
-import { builtinPresets } from "./presets.js";
+import { builtinPresets, presetNames } from "./presets.js";
 import { describe, diagnose } from "./doctor.js";
 import { evaluateKnn, openParts, type Part, type Parts, wholeOf } from "./evaluate.js";
 import { type Extracted, extractFeatures, loadModel, type Model, viewOf, type Which } from "./features.js";
@@ -27,7 +27,8 @@ import { type DecodeFailure, openImages } from "./images.js";
 import type { KnnResult } from "./knn.js";
 import { encodeNpy } from "./npy.js";
 import { takeReports } from "./progress.js";
-import { startTraining } from "./start.js";
+import { checkPrecision, startTraining } from "./start.js";
+import { tune, type Tuned } from "./tune.js";
 
 /** A command line that makes no sense: exit code 2, where all else that fails exits with 1. */
 class UsageError extends Error {}
@@ -36,7 +37,9 @@ class UsageError extends Error {}
 export async function main(argv: readonly string[]): Promise<void> {
   try {
     if (argv.length === 0) {
-      throw new UsageError("expected a command: train, knn, attend, embed, doctor or demo; dino --help explains them");
+      throw new UsageError(
+        "expected a command: train, knn, attend, embed, doctor, tune or demo; dino --help explains them",
+      );
     }
     await program().parseAsync(argv, { from: "user" });
   } catch (error) {
@@ -74,6 +77,7 @@ function program(): Command {
   addAttend(dino);
   addEmbed(dino);
   addDoctor(dino);
+  addTune(dino);
   addDemo(dino);
   return dino;
 }
@@ -377,6 +381,68 @@ function addDoctor(dino: Command): void {
       else print(describe(diagnosis));
       if ("error" in diagnosis.chosen) process.exitCode = 1;
     });
+}
+
+interface TuneFlags {
+  readonly preset?: NonNullable<PartialConfig["preset"]>;
+  readonly batch?: number;
+  readonly precision?: PartialConfig["precision"];
+  readonly forget?: true;
+  readonly json?: true;
+}
+
+function addTune(dino: Command): void {
+  dino
+    .command("tune")
+    .description("measure which kernels train fastest on this adapter, and remember them for every later command")
+    .addOption(
+      new Option("--preset <name>", "whose training step to measure; vit-s16 on a GPU, digits without").choices(
+        presetNames,
+      ),
+    )
+    .option("--batch <images>", "images of a step, instead of those of the preset", wholeNumber)
+    .addOption(new Option("--precision <name>", "that it computes in").choices(["f32", "f16"]))
+    .option("--forget", "forget what was measured on this adapter")
+    .option("--json", "print what was measured as JSON and nothing else")
+    .addHelpText(
+      "after",
+      "\nWhat is measured for one preset is kept beside what was for others. Other kernels round otherwise: a run that was begun\n" +
+        "before goes on with those it was begun with.\n\nExample:\n  dino tune --preset vit-s16 --batch 32",
+    )
+    .action(async ({ batch, precision, forget, json, ...given }: TuneFlags) => {
+      const { name, kind } = await chooseAdapter();
+      const { preset = kind === "gpu" ? "vit-s16" : "digits" } = given;
+      const path = tunedPath(name);
+      if (forget) {
+        print(forgetChoices(path) ? `forgot ${path}` : `nothing was measured on ${name}`);
+        return;
+      }
+      const config = asUsage(() =>
+        resolveConfig({ preset, ...(batch !== undefined && { batch }), ...(precision && { precision }) }),
+      );
+      using device = await openDevice();
+      checkPrecision(device, config);
+      using progress = takeReports("measuring");
+      const tuned = await tune({ device, config, onProgress: progress.report });
+      const measured = new Set(tuned.measured.map(({ what }) => what));
+      const others = Object.entries(device.choices).filter(([what]) => !measured.has(what));
+      const isFaster = tuned.tunedMs < tuned.ruleMs;
+      if (isFaster) await writeChoices(path, { ...Object.fromEntries(others), ...tuned.choices });
+      if (json) printJson({ device: device.name, preset, path: isFaster ? path : null, ...tuned });
+      else print(...describeTuned(tuned), isFaster ? `kept in ${path}` : "kept nothing: the rules are as fast");
+    });
+}
+
+function describeTuned({ measured, ruleMs, tunedMs }: Tuned): string[] {
+  const time = (ms: number | undefined) => (ms === undefined ? "" : `${ms.toPrecision(3)} ms`);
+  return [
+    ...measured.map(({ what, rule, best, ms }) =>
+      best === rule
+        ? `${what.padEnd(44)} ${rule}, ${time(ms[rule])}`
+        : `${what.padEnd(44)} ${best}, ${time(ms[best])}, instead of ${rule}, ${time(ms[rule])}`,
+    ),
+    `a step by the rules ${time(ruleMs)}, as measured best ${time(tunedMs)}`,
+  ];
 }
 
 interface DemoFlags {

@@ -1,7 +1,7 @@
 /** The training loop: batches in, steps on the GPU, log lines and checkpoints out. */
 import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Device, download, type LossScale, sizeOf, upload } from "../engine/index.js";
+import { type Device, download, type LossScale, sizeOf, upload, withChoices } from "../engine/index.js";
 import { type Batches, openBatches } from "./batches.js";
 import { type Checkpoint, type Losses, readCheckpoint, under, type Values, writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
@@ -89,7 +89,7 @@ interface LogLine {
  * loss does not help.
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
-  const { device, parts, given, resume, onProgress = () => undefined } = options;
+  const { parts, given, resume, onProgress = () => undefined } = options;
   const warnings: string[] = [];
   const warn = (words: string) => {
     warnings.push(words);
@@ -107,6 +107,8 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   };
   const schedule = schedules(config, { steps, iterationsPerEpoch });
 
+  const checkpoint = resume ? await readCheckpoint(paths.checkpoint) : undefined;
+  const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const network = { vit: vitConfig(config), head: headConfig(config), precision: config.precision };
   using student = createNetwork(device, network, "student");
   using teacher = createNetwork(device, network, "teacher");
@@ -126,8 +128,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   });
   let done = 0;
   let unlogged: Checkpoint["unlogged"] = { interval: NO_LOSSES, epoch: NO_LOSSES };
-  if (resume) {
-    const checkpoint = await readCheckpoint(paths.checkpoint);
+  if (checkpoint) {
     restore({ student, teacher, step }, checkpoint);
     ({ step: done, unlogged } = checkpoint);
     if (done > steps)
@@ -143,7 +144,13 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   await cutLog(paths.log, done);
   const log = (line: object) => appendFile(paths.log, `${JSON.stringify(line)}\n`);
   const save = async (path: string) =>
-    writeCheckpoint(path, { config, step: done, unlogged, tensors: await stateOf({ student, teacher, step }) });
+    writeCheckpoint(path, {
+      config,
+      step: done,
+      unlogged,
+      choices: device.choices,
+      tensors: await stateOf({ student, teacher, step }),
+    });
 
   const cropsOnDevice = config.cropsOn === "gpu" || (config.cropsOn === "auto" && device.kernels === "gpu");
   await using batches = openBatches({

@@ -1,3 +1,5 @@
+import type { Choices } from "./choices.js";
+
 /** What stands behind an adapter; "software" is a driver on the CPU that has no other name here. */
 export type AdapterKind = "gpu" | "lavapipe" | "swiftshader" | "software" | "null";
 
@@ -21,6 +23,8 @@ export interface Device extends Disposable {
   readonly features: ReadonlySet<string>;
   /** Whether subgroups multiply f16 matrices of 16 x 16 into f32, and workgroups have the memory to feed them. */
   readonly tensorCores: boolean;
+  /** Ways of operations that were measured to be the fastest here; where none was, a rule decides. */
+  readonly choices: Choices;
   /** Text of `shaders/NAME.wgsl`; throws for an unknown name. */
   readonly shaders: (name: string) => string;
   /** The first thing that went wrong outside any call: an uncaptured error, a lost device, or what `fail` reported. */
@@ -35,6 +39,8 @@ export interface DeviceOptions {
   readonly kernels?: KernelSet;
   /** Features to leave out although the adapter has them: the device is as on an adapter without. */
   readonly without?: readonly (typeof FEATURES)[number][];
+  /** None if left out. */
+  readonly choices?: Choices;
 }
 
 /** The one width of an adapter's subgroups. */
@@ -64,7 +70,7 @@ const FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experi
  */
 export async function createDevice(
   adapter: GPUAdapter,
-  { shaders, kernels, without = [] }: DeviceOptions,
+  { shaders, kernels, without = [], choices = {} }: DeviceOptions,
 ): Promise<Device> {
   const { info } = adapter;
   const kind = adapterKind(info);
@@ -99,6 +105,7 @@ export async function createDevice(
     limits: gpu.limits,
     features: new Set(gpu.features),
     tensorCores: hasTensorCores(info, gpu),
+    choices,
     shaders,
     failure: () => failure,
     fail,

@@ -1,4 +1,5 @@
 /** What a program built on the engine may import; `node.ts` beside it opens a device under Node. */
+export { type Choices, withChoices } from "./choices.js";
 export type { Device } from "./device.js";
 export { gradients, type Gradients, parameterGradients } from "./gradients.js";
 export { lossScale, type LossScale } from "./loss-scale.js";

@@ -55,8 +55,8 @@ export function kernel<const Names extends string, const Constants extends strin
   const self: Kernel = { file, bindings, constants: declaration.constants };
   declared.push(self);
   return (tensors, constants, grid) => {
-    const { device, dispatches } = recording(file);
-    const dispatch: Dispatch = { kernel: self, tensors, constants, grid };
+    const { device, dispatches, deciding } = recording(file);
+    const dispatch: Dispatch = { kernel: self, tensors, constants, grid, decision: deciding.what };
     checkDispatch(device, dispatch);
     for (const { name, access } of bindings) {
       const { storage } = tensors[name as Names];

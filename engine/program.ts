@@ -2,7 +2,7 @@ import { type Device, throwIfFailed } from "./device.js";
 import { elementGrid, type Grid, kernel, type Pipeline, pipelineOf } from "./kernel.js";
 import { allocate, copyOut, type Input } from "./memory.js";
 import { offsetInOwner, owner, plan, type Plan } from "./plan.js";
-import { type Dispatch, refuseNesting, writeDown } from "./recording.js";
+import { type Decision, type Dispatch, refuseNesting, writeDown } from "./recording.js";
 import { bytesOf, formatShape, type Resident, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
 
 /** A recorded function that can be run again and again. */
@@ -26,6 +26,8 @@ export interface Program<Names extends string = string> {
   readonly bytes: number;
   /** Bytes live at the fullest dispatch: the least that any plan needs. */
   readonly lowerBoundBytes: number;
+  /** How it was decided where there was more than one way. */
+  readonly decisions: readonly Decision[];
   [Symbol.dispose](): void;
 }
 
@@ -42,6 +44,8 @@ export interface Span {
   readonly kernel: string;
   /** Shape of what it wrote first. */
   readonly shape: readonly number[];
+  /** What was decided for it, where there was a choice. */
+  readonly decision: string | undefined;
   /** After the first dispatch began. */
   readonly startMs: number;
   readonly ms: number;
@@ -94,7 +98,9 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
     );
     const rows = await compile(device, planned.dispatches, bufferOf);
     throwIfFailed(device);
-    return program(device, { planned, rows, outputs: result, buffers, bufferOf, constants: recording.constants });
+    const { constants, decisions } = recording;
+    const made = { planned, rows, outputs: result, buffers, bufferOf, constants, decisions: [...decisions.values()] };
+    return program(device, made);
   } catch (error) {
     for (const buffer of buffers) buffer.destroy();
     for (const constant of recording.constants) constant[Symbol.dispose]();
@@ -181,6 +187,7 @@ interface Parts {
   readonly buffers: readonly GPUBuffer[];
   readonly bufferOf: ReadonlyMap<Transient, GPUBuffer>;
   readonly constants: readonly Input[];
+  readonly decisions: readonly Decision[];
 }
 
 function program<Names extends string>(device: Device, parts: Parts): Program<Names> {
@@ -264,6 +271,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     dispatches: rows.length,
     bytes: planned.bytes,
     lowerBoundBytes: planned.lowerBoundBytes,
+    decisions: parts.decisions,
     [Symbol.dispose]() {
       disposed = true;
       for (const buffer of [...buffers, ...idleStaging.values()]) buffer.destroy();
@@ -290,10 +298,10 @@ async function timeline(device: Device, rows: readonly Row[]): Promise<Span[]> {
   const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // which makes them up
   const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
   return times.map(({ beginMs, endMs }, i) => {
-    const { kernel, tensors } = rows[i]!.dispatch;
+    const { kernel, tensors, decision } = rows[i]!.dispatch;
     const written = kernel.bindings.find(({ access }) => access !== "read")!;
     const { shape } = tensors[written.name]!;
-    return { kernel: kernel.file, shape, startMs: beginMs - times[0]!.beginMs, ms: endMs - beginMs };
+    return { kernel: kernel.file, shape, decision, startMs: beginMs - times[0]!.beginMs, ms: endMs - beginMs };
   });
 }
 

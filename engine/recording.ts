@@ -19,6 +19,16 @@ export interface Dispatch {
   readonly tensors: Readonly<Record<string, Tensor>>;
   readonly constants: Readonly<Record<string, number>>;
   readonly grid: Grid;
+  /** What was decided when it was noted, in the words of `choose`. */
+  readonly decision: string | undefined;
+}
+
+/** A choice between several ways to do one thing. */
+export interface Decision {
+  /** The operation and the class of its sizes. */
+  readonly what: string;
+  readonly ways: readonly string[];
+  readonly way: string;
 }
 
 /** Takes the gradient of an output to the gradients of the inputs, in their order; undefined where there is none. */
@@ -39,6 +49,10 @@ export interface Recording {
   readonly constants: Input[];
   /** Parameters that were rounded to f16: where they begin, and the number of dispatches before it. */
   readonly halves: Map<Resident, { readonly half: Tensor; readonly offset: number; readonly after: number }>;
+  /** By what they decide. */
+  readonly decisions: Map<string, Decision>;
+  /** The decision that dispatches are part of at the moment. */
+  readonly deciding: { what: string | undefined };
 }
 
 let current: Recording | undefined;
@@ -57,7 +71,10 @@ export function refuseNesting(): void {
 /** Runs `fn` with a fresh recording in place; recordings do not nest. */
 export function writeDown<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
   refuseNesting();
-  const started: Recording = { device, dispatches: [], tape: [], constants: [], halves: new Map() };
+  const started: Recording = {
+    ...{ device, dispatches: [], tape: [], constants: [], halves: new Map() },
+    ...{ decisions: new Map(), deciding: { what: undefined } },
+  };
   current = started;
   try {
     return { result: fn(), recording: started };

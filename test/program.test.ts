@@ -407,7 +407,10 @@ describe("a program", () => {
       using x = input(on, [64, 32]);
       using program = await record(on, () => ({ y: softmax(scale(softmax(x), 3)) }));
       const times = await program.profile();
-      expect(times.map(({ kernel, calls }) => `${kernel} ${calls}`).sort()).to.deep.equal(["scale 1", "softmax-vec4 2"]);
+      expect(times.map(({ kernel, calls }) => `${kernel} ${calls}`).sort()).to.deep.equal([
+        "scale 1",
+        "softmax-vec4 2",
+      ]);
       for (const { ms, share } of times) {
         expect(ms).to.be.at.least(0);
         expect(share).to.be.within(0, 1);

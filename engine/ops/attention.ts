@@ -1,3 +1,4 @@
+import { choose, sizeClass } from "../choices.js";
 import type { Device } from "../device.js";
 import { elementGrid, type Grid, grid, kernel } from "../kernel.js";
 import { constant, differentiable, recording, transient } from "../recording.js";
@@ -55,20 +56,21 @@ export function attention(qkv: Tensor, heads: number): Tensor {
   const precision = precisionOf("attention qkv", qkv);
   if (precision === "f16" && measure(qkv, heads).sizes.HEAD_DIM > MAX_TILED_HEAD_DIM)
     return cast(attention(cast(qkv, "f32"), heads), "f16");
-  const { out, lse, sizes, table, way } = attend(qkv, heads);
+  const { out, lse, sizes, table } = attend(qkv, heads);
   return differentiable(out, [qkv], (dOut) => {
     const delta = transient(lse.shape);
     const dQkv = transient(qkv.shape, precision);
-    const groups = groupsOf(lse, way);
-    if (way === "vectors") {
-      queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
-      keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
-      return [dQkv];
-    }
-    deltas[precision]({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
-    const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
-    if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
-    else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
+    inOneOfTheWays("attention backward", { lse, precision, sizes }, (way, groups) => {
+      if (way === "vectors") {
+        queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
+        keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
+        return;
+      }
+      deltas[precision]({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
+      const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
+      if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
+      else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
+    });
     return [dQkv];
   });
 }
@@ -90,34 +92,57 @@ export function attentionProbabilities(qkv: Tensor, heads: number, queries?: num
 
 type Sizes = Readonly<Record<(typeof constants)[number], number>>;
 
-/** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv, and how they were made. */
+/** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv, and the sizes as kernels read them. */
 function attend(qkv: Tensor, heads: number) {
   const { batch, tokens, dim, sizes } = measure(qkv, heads);
   const precision = precisionOf("attention qkv", qkv);
   const out = transient([batch, tokens, dim], precision);
   const lse = transient([batch, heads, tokens]);
-  const way = wayFor(recording("attention").device, precision, sizes);
-  const groups = groupsOf(lse, way);
   const { TOKENS, HEADS, HEAD_DIM } = sizes;
   const table = constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
-  if (way === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
-  else if (way === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
-  else forward({ qkv, out, lse }, sizes, groups);
-  return { out, lse, sizes, table, way };
+  inOneOfTheWays("attention", { lse, precision, sizes }, (way, groups) => {
+    if (way === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
+    else if (way === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
+    else forward({ qkv, out, lse }, sizes, groups);
+  });
+  return { out, lse, sizes, table };
 }
 
 type Way = keyof typeof TOKENS_PER_GROUP;
 
-/** The kernels that suit a device and a head; in f16 there are no others than the tiled ones. */
-function wayFor({ kernels, subgroupWidth }: Device, precision: Precision, { HEAD_DIM }: Sizes): Way {
-  if (precision === "f16" || (kernels === "gpu" && HEAD_DIM <= MAX_TILED_HEAD_DIM)) return "tiles";
-  return kernels === "cpu" && subgroupWidth === 8 ? "subgroups" : "vectors";
+interface Given {
+  readonly lse: Tensor;
+  readonly precision: Precision;
+  readonly sizes: Sizes;
 }
 
-/** The workgroups for all tokens of all heads. */
-function groupsOf({ shape }: Tensor, way: Way): Grid {
-  const [batch, heads, tokens] = shape as readonly [number, number, number];
-  return grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP[way]));
+/** Runs `note` with the kernels that suit the device and the sizes, and with the workgroups for all tokens of all heads. */
+function inOneOfTheWays(
+  step: "attention" | "attention backward",
+  { lse, precision, sizes: { HEAD_DIM } }: Given,
+  note: (way: Way, groups: Grid) => void,
+): void {
+  const { device } = recording(step);
+  const [batch, heads, tokens] = lse.shape as readonly [number, number, number];
+  const f32 = precision === "f32"; // in f16 there are no other kernels than the tiled ones
+  const fits = HEAD_DIM <= MAX_TILED_HEAD_DIM;
+  const ifThere = (way: Way, there: boolean) =>
+    there ? () => note(way, grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP[way]))) : undefined;
+  choose(
+    `${step} ${precision} ${sizeClass(batch * heads, tokens, HEAD_DIM)}`,
+    {
+      vectors: ifThere("vectors", f32),
+      subgroups: ifThere("subgroups", f32 && device.subgroupWidth === 8),
+      tiles: ifThere("tiles", fits),
+    },
+    !f32 || (device.kernels === "gpu" && fits) ? "tiles" : onCpu(device, tokens),
+  );
+}
+
+/** Sequences that one workgroup takes whole are faster without sharing: 1.7 times at 17 tokens on lavapipe (`dino tune`). */
+function onCpu({ kernels, subgroupWidth }: Device, tokens: number): Way {
+  const shares = kernels === "cpu" && subgroupWidth === 8 && tokens > TOKENS_PER_GROUP.vectors;
+  return shares ? "subgroups" : "vectors";
 }
 
 function measure(qkv: Tensor, heads: number) {

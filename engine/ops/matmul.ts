@@ -1,3 +1,4 @@
+import { choose, sizeClass } from "../choices.js";
 import type { Device } from "../device.js";
 import { type Grid, kernel } from "../kernel.js";
 import { constant, differentiable, recording, reshape, transient } from "../recording.js";
@@ -23,13 +24,6 @@ const onTensorCores = {
   f32: kernel("matmul-subgroup-matrix-f32", matrices),
   f16: kernel("matmul-subgroup-matrix", matrices),
 };
-
-/** The kernel for a CPU by the width of its subgroups, with the rows and columns that a workgroup makes. */
-function forCpu({ subgroupWidth }: Device) {
-  if (subgroupWidth === 8) return { kernel: inSubgroupsOf8, rows: 16, cols: 32 };
-  if (subgroupWidth === 4) return { kernel: inSubgroupsOf4, rows: 16, cols: 32 };
-  return { kernel: inVectors, rows: 8, cols: 64 };
-}
 
 export interface Transposed {
   /** a is stored [..., K, M]. */
@@ -97,11 +91,12 @@ function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precis
   const inHalves = aPrecision === "f16" || bPrecision === "f16";
   const [left, right] = inHalves ? [half(a), half(b)] : [a, b];
   const strided: Product = { a: left, b: right, bias, batch, m, n, k, strides: [...aStrides, ...bStrides] };
+  const letters = `${transposed.a ? "t" : "n"}${transposed.b ? "t" : "n"}`;
+  const { device } = recording(what);
+  const extent = `${letters} ${batched ? `${batch} of ` : ""}${sizeClass(m, n, k)}`;
   const c = inHalves
-    ? halves(strided, shape, precision ?? "f16")
-    : recording(what).device.kernels === "gpu"
-      ? tiled(strided, shape)
-      : vectors(strided, shape);
+    ? choose(`matmul f16 ${extent}`, halvesIn(strided, shape, precision ?? "f16"), halvesRule(device, strided))
+    : choose(`matmul f32 ${extent}`, singlesIn(strided, shape), singlesRule(device, strided));
 
   const product = (x: Tensor, y: Tensor, transposed: Transposed, precision: Precision) =>
     multiply(what, x, y, { transposed, precision });
@@ -128,35 +123,75 @@ interface Product {
   readonly strides: readonly number[];
 }
 
-function vectors({ a, b, bias, batch, m, n, k, strides }: Product, shape: Shape): Tensor {
-  const c = transient(shape);
-  const sizes = constant([9], [m, n, k, ...strides], { dtype: "u32", label: "matmul sizes" });
-  const { kernel, rows, cols } = forCpu(recording("matmul").device);
-  const groups: Grid = [Math.ceil(n / cols), Math.ceil(m / rows), batch];
-  kernel({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0 }, groups); // without a bias any tensor, unread
-  return c;
+type Way = "vectors" | "subgroups" | "tiles of 64" | "tiles of 128";
+
+/** The ways to multiply in f32. */
+function singlesIn(product: Product, shape: Shape): Readonly<Record<Way, (() => Tensor) | undefined>> {
+  const { a, b, bias, batch, m, n, k, strides } = product;
+  const BIAS = bias ? 1 : 0;
+  const onCpu = (kernel: typeof inVectors, rows: number, cols: number) => () => {
+    const c = transient(shape);
+    const sizes = constant([9], [m, n, k, ...strides], { dtype: "u32", label: "matmul sizes" });
+    const groups: Grid = [Math.ceil(n / cols), Math.ceil(m / rows), batch];
+    kernel({ a, b, bias: bias ?? b, sizes, c }, { BIAS }, groups); // without a bias any tensor, unread
+    return c;
+  };
+  const tiled = (side: Side) => () => {
+    const { splits, sizes, groups } = divide(product, tiling(side, product));
+    const c = transient(splits === 1 ? shape : [splits, ...shape]);
+    inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS, SIDE: side }, groups);
+    return splits === 1 ? c : sumLeading(c, shape);
+  };
+  const { subgroupWidth } = recording("matmul").device;
+  const inSubgroups = subgroupWidth === 8 ? inSubgroupsOf8 : subgroupWidth === 4 ? inSubgroupsOf4 : undefined;
+  return {
+    vectors: onCpu(inVectors, 8, 64),
+    subgroups: inSubgroups && onCpu(inSubgroups, 16, 32),
+    "tiles of 64": tiled(8),
+    "tiles of 128": tiled(16),
+  };
 }
 
-function tiled(product: Product, shape: Shape): Tensor {
-  const { a, b, bias } = product;
-  const { side, splits, sizes, groups } = divide(product, tiling(product));
-  const c = transient(splits === 1 ? shape : [splits, ...shape]);
-  inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS: bias ? 1 : 0, SIDE: side }, groups);
-  return splits === 1 ? c : sumLeading(c, shape);
+function singlesRule({ kernels, subgroupWidth }: Device, extent: Extent): Way {
+  if (kernels === "gpu") return tilesRule(extent);
+  return subgroupWidth === 4 || subgroupWidth === 8 ? "subgroups" : "vectors";
 }
 
-/** The product of operands in f16; parts of k are summed in f32. */
-function halves(product: Product, shape: Shape, precision: Precision): Tensor {
+type HalvesWay = "tiles of 64" | "tiles of 128" | "tensor cores";
+
+/** The ways to multiply operands in f16; parts of k are summed in f32. */
+function halvesIn(
+  product: Product,
+  shape: Shape,
+  precision: Precision,
+): Readonly<Record<HalvesWay, (() => Tensor) | undefined>> {
   const { a, b } = product;
-  const onMatrices = recording("matmul").device.tensorCores && liesInQuads(product);
-  const { side, splits, sizes, groups } = divide(product, onMatrices ? matrixTiling(product) : tiling(product));
-  const parts = splits === 1 ? precision : "f32";
-  const c = transient(splits === 1 ? shape : [splits, ...shape], parts);
   const BIAS = product.bias ? 1 : 0;
-  const tensors = { a, b, bias: product.bias ?? constant([], [0], { label: "no bias" }), sizes, c };
-  if (onMatrices) onTensorCores[parts](tensors, { BIAS, DEPTH: MATRIX_DEPTH }, groups);
-  else inTilesOfHalves[parts](tensors, { BIAS, SIDE: side }, groups);
-  return splits === 1 ? c : cast(sumLeading(c, shape), precision);
+  type Tensors = Readonly<Record<"a" | "b" | "bias" | "sizes" | "c", Tensor>>;
+  const divided = (tiling: Tiling, note: (tensors: Tensors, precision: Precision, groups: Grid) => void) => () => {
+    const { splits, sizes, groups } = divide(product, tiling);
+    const parts = splits === 1 ? precision : "f32";
+    const c = transient(splits === 1 ? shape : [splits, ...shape], parts);
+    note({ a, b, bias: product.bias ?? constant([], [0], { label: "no bias" }), sizes, c }, parts, groups);
+    return splits === 1 ? c : cast(sumLeading(c, shape), precision);
+  };
+  const tiled = (side: Side) =>
+    divided(tiling(side, product), (tensors, parts, groups) =>
+      inTilesOfHalves[parts](tensors, { BIAS, SIDE: side }, groups),
+    );
+  const onMatrices = divided(tiling(16, product, MATRIX_DEPTH), (tensors, parts, groups) =>
+    onTensorCores[parts](tensors, { BIAS, DEPTH: MATRIX_DEPTH }, groups),
+  );
+  const { device } = recording("matmul");
+  return {
+    "tiles of 64": tiled(8),
+    "tiles of 128": tiled(16),
+    "tensor cores": device.tensorCores && liesInQuads(product) ? onMatrices : undefined,
+  };
+}
+
+function halvesRule({ tensorCores }: Device, product: Product): HalvesWay {
+  return tensorCores && liesInQuads(product) ? "tensor cores" : tilesRule(product);
 }
 
 /** Whether memory runs through whole quads of four in both operands, which is how the kernels for tensor cores read it. */
@@ -169,52 +204,46 @@ function liesInQuads({ m, n, k, strides }: Product): boolean {
 function divide({ batch, m, n, k, strides }: Product, { side, splits, perSplit }: Tiling) {
   const sizes = constant([11], [m, n, k, ...strides, splits, perSplit], { dtype: "u32", label: "matmul sizes" });
   const groups: Grid = [Math.ceil(n / (8 * side)), Math.ceil(m / (8 * side)), batch * splits];
-  return { side, splits, sizes, groups };
+  return { splits, sizes, groups };
 }
 
 /** Workgroups that keep a large GPU busy. */
 const ENOUGH_GROUPS = 128;
 /** The least that a workgroup sums of k, so that adding the parts up costs little beside it. */
 const LEAST_SPLIT = 256;
-
-/**
- * How `matmul-tiled.wgsl` divides its work: tiles of 128 x 128, of 64 x 64 where the large ones would be too few; where those are
- * too few as well, and there is no batch, as in the gradients of weights, k is cut into parts.
- */
-export function tiling({ batch, m, n, k }: Extent): Tiling {
-  if (tilesOf(16, { batch, m, n, k }) >= ENOUGH_GROUPS) return { side: 16, splits: 1, perSplit: k };
-  return { side: 8, ...split(tilesOf(8, { batch, m, n, k }), { batch, k, step: 1 }) };
-}
-
 /** k that the kernels for tensor cores bring at a time; more than 32 would not fit the workgroup memory of many adapters. */
 const MATRIX_DEPTH = 32;
 
-/** How the kernels for tensor cores divide their work: tiles of 128 x 128, and k into parts where these are too few. */
-function matrixTiling({ batch, m, n, k }: Extent): Tiling {
-  return { side: 16, ...split(tilesOf(16, { batch, m, n, k }), { batch, k, step: MATRIX_DEPTH }) };
-}
-
 type Extent = Pick<Product, "batch" | "m" | "n" | "k">;
 
+/** An eighth of a tile's side. */
+type Side = 8 | 16;
+
 interface Tiling {
-  /** An eighth of a tile's side. */
-  readonly side: 8 | 16;
+  readonly side: Side;
   readonly splits: number;
   readonly perSplit: number;
 }
 
-function tilesOf(side: number, { batch, m, n }: Extent): number {
-  return batch * Math.ceil(m / (8 * side)) * Math.ceil(n / (8 * side));
+/** Tiles of 128 x 128; of 64 x 64 where the large ones would be too few. */
+function tilesRule(extent: Extent): "tiles of 64" | "tiles of 128" {
+  return tilesOf(16, extent) >= ENOUGH_GROUPS ? "tiles of 128" : "tiles of 64";
 }
 
-/** Cuts k into parts of whole steps where there are few tiles and no batch. */
-function split(
-  tiles: number,
-  { batch, k, step }: { readonly batch: number; readonly k: number; readonly step: number },
-) {
-  const wanted = batch > 1 ? 1 : Math.min(Math.ceil(ENOUGH_GROUPS / tiles), Math.floor(k / LEAST_SPLIT));
-  const perSplit = step * Math.ceil(k / Math.max(1, wanted) / step);
-  return { splits: Math.ceil(k / perSplit), perSplit };
+/**
+ * How tiled kernels divide their work: where tiles are few and there is no batch, as in the gradients of weights, k is cut into
+ * parts of whole steps.
+ */
+function tiling(side: Side, extent: Extent, step = 1): Tiling {
+  const { batch, k } = extent;
+  const enough = Math.ceil(ENOUGH_GROUPS / tilesOf(side, extent));
+  const wanted = batch > 1 ? 1 : Math.max(1, Math.min(enough, Math.floor(k / LEAST_SPLIT)));
+  const perSplit = step * Math.ceil(k / wanted / step);
+  return { side, splits: Math.ceil(k / perSplit), perSplit };
+}
+
+function tilesOf(side: Side, { batch, m, n }: Extent): number {
+  return batch * Math.ceil(m / (8 * side)) * Math.ceil(n / (8 * side));
 }
 
 function axes2(what: string, x: Tensor, batched: 0 | 1): [number, number] {

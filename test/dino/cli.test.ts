@@ -9,6 +9,7 @@ import sharp from "sharp";
 import { parseConfig } from "../../dino/config.js";
 import { parseNpy } from "../../dino/npy.js";
 import { rng } from "../../dino/random.js";
+import { tunedPath, writeChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 
 const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
@@ -20,8 +21,14 @@ interface Finished {
 }
 
 function dino(...args: readonly string[]): Promise<Finished> {
+  return dinoIn({}, ...args);
+}
+
+/** With some environment variables set. */
+function dinoIn(environment: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [launcher, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    const env = { ...process.env, ...environment };
+    const child = spawn(process.execPath, [launcher, ...args], { stdio: ["ignore", "pipe", "pipe"], env });
     const out = { stdout: "", stderr: "" };
     child.stdout.on("data", (chunk: Buffer) => (out.stdout += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (out.stderr += chunk.toString()));
@@ -69,7 +76,7 @@ describe("dino on the command line", function () {
   after(() => rm(folder, { recursive: true }));
 
   it("explains itself and every command, with an example", async () => {
-    const commands = [[], ["train"], ["knn"], ["attend"], ["embed"], ["doctor"], ["demo"]];
+    const commands = [[], ["train"], ["knn"], ["attend"], ["embed"], ["doctor"], ["tune"], ["demo"]];
     for (const { code, stdout, stderr } of await Promise.all(commands.map((words) => dino(...words, "--help")))) {
       expect(code, stderr).to.equal(0);
       expect(stdout)
@@ -94,6 +101,7 @@ describe("dino on the command line", function () {
     ["no checkpoint to look with", ["knn", "--data", "x"], "--checkpoint"],
     ["half a pair of folders", ["knn", "--checkpoint", "x", "--train", "y"], "--train and --test belong together"],
     ["a switch that is neither on nor off", ["train", "--data", "x", "--use-fp16", "half"], "expected true or false"],
+    ["a preset that nobody tunes for", ["tune", "--preset", "vit-x"], "--preset"],
     ["a split that leaves nothing", ["knn", "--checkpoint", "x", "--split", "1"], "--split"],
   ];
   for (const [what, args, message] of misuses) {
@@ -105,6 +113,20 @@ describe("dino on the command line", function () {
       expect(code).to.equal(2);
     });
   }
+
+  it("forgets what was measured on the adapter, and says so", async () => {
+    const cache = join(folder, "cache");
+    const { name } = await testDevice();
+    const path = tunedPath(name, join(cache, "dino-webgpu"));
+    await writeChoices(path, { what: "way" });
+    const [first, second] = [
+      await dinoIn({ XDG_CACHE_HOME: cache }, "tune", "--forget"),
+      await dinoIn({ XDG_CACHE_HOME: cache }, "tune", "--forget"),
+    ];
+    expect(first).to.include({ code: 0, stdout: `forgot ${path}\n` });
+    expect(second).to.include({ code: 0, stdout: `nothing was measured on ${name}\n` });
+    expect(existsSync(path)).to.equal(false);
+  });
 
   const failures: readonly (readonly [string, (inside: string) => readonly string[], string])[] = [
     [

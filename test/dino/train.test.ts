@@ -7,6 +7,7 @@ import { readCheckpoint } from "../../dino/checkpoint.js";
 import { openParts, type Parts } from "../../dino/evaluate.js";
 import { checkPrecision } from "../../dino/start.js";
 import { train } from "../../dino/train.js";
+import { type Choices, withChoices } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 
 /** A network small enough to train in seconds; local crops, drop path and batch norm take part. */
@@ -48,10 +49,14 @@ describe("training", () => {
     return out;
   }
 
-  async function run(out: string, changes: PartialConfig = {}, options: { resume?: boolean; dieAt?: number } = {}) {
-    const { resume = false, dieAt } = options;
+  async function run(
+    out: string,
+    changes: PartialConfig = {},
+    options: { resume?: boolean; dieAt?: number; choices?: Choices } = {},
+  ) {
+    const { resume = false, dieAt, choices = {} } = options;
     return train({
-      device: await testDevice(),
+      device: withChoices(await testDevice(), choices),
       config: resolveConfig({ ...tiny, out, ...changes }),
       parts,
       given: new Set(),
@@ -119,6 +124,22 @@ describe("training", () => {
     await run(broken, { accumulate: 2, recompute: false }, { resume: true });
     expect((await log(broken)).at(-1)).to.include({ step: 8 });
     expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
+  });
+
+  it("goes on with the kernels it was begun with, whatever was tuned since", async () => {
+    const attentionIn = (way: string): Choices =>
+      Object.fromEntries(
+        [8, 16, 32, 64].flatMap((sequences) =>
+          [4, 16].map((tokens) => [`attention f32 ${sequences} x ${tokens} x 8`, way]),
+        ),
+      );
+    const [whole, broken, other] = [await folder(), await folder(), await folder()];
+    await run(whole, {}, { choices: attentionIn("vectors") });
+    await run(broken, {}, { choices: attentionIn("vectors"), dieAt: 7 }).catch(() => undefined);
+    await run(broken, {}, { choices: attentionIn("tiles"), resume: true });
+    await run(other, {}, { choices: attentionIn("tiles") });
+    expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
+    expect((await tensorBytes(other)).equals(await tensorBytes(whole)), "kernels that round otherwise").to.equal(false);
   });
 
   for (const [how, changes] of [
