@@ -12,15 +12,20 @@ import type { StepSize } from "./step.js";
 /** What is kept of a device: each comparison's latest result, with where it came from. */
 export interface Kept {
   readonly device: string;
-  readonly torch?: Origin & {
-    readonly ours: readonly Measured[];
-    /** What each of our kernels has of a training step, as `theirs` has of operators. */
-    readonly profile: readonly KernelTime[];
-    readonly theirs: PeerResult;
-  };
+  /** PyTorch in f32, in tf32 and in mixed precision. */
+  readonly torch?: TorchComparison;
+  readonly "torch-tf32"?: TorchComparison;
+  readonly "torch-amp"?: TorchComparison;
   readonly peers?: Origin & PeerComparison;
   readonly scaling?: Origin & { readonly base: StepSize; readonly axes: readonly Scaled[] };
 }
+
+export type TorchComparison = Origin & {
+  readonly ours: readonly Measured[];
+  /** What each of our kernels has of a training step, as `theirs` has of operators. */
+  readonly profile: readonly KernelTime[];
+  readonly theirs: PeerResult;
+};
 
 export interface Origin {
   readonly commit: string;

@@ -61,8 +61,8 @@ type Reference = (...inputs: Values[]) => Values;
 /** Lines of a large result that are compared with the reference. */
 const SAMPLES = 4;
 
-/** Width and heads of ViT-Ti. */
-const VIT = { dim: 192, heads: 3, hidden: 768 };
+/** Width and heads of ViT-S on a GPU, of ViT-Ti in software. */
+const VIT = { gpu: { dim: 384, heads: 6, hidden: 1536 }, software: { dim: 192, heads: 3, hidden: 768 } };
 
 /** K of the paper. */
 const PROTOTYPES = 65536;
@@ -70,9 +70,12 @@ const PROTOTYPES = 65536;
 const TOKENS = { global: 1 + 14 ** 2, local: 1 + 6 ** 2 }; // of a 224 and a 96 pixel crop, with patches of 16
 const CROPS = { global: 2, local: 8 };
 
-/** The rows for a step on `batch` images: 2 crops of 224 pixels and 8 of 96 of each, through ViT-Ti with patches of 16. */
-export function rows(batch: number): readonly (BenchRow | OwningRow)[] {
-  const { dim, heads, hidden } = VIT;
+/**
+ * The rows for a step on `batch` images: 2 crops of 224 pixels and 8 of 96 of each, through a ViT with patches of 16; on a GPU
+ * a large product and attention over many tokens besides.
+ */
+export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow | OwningRow)[] {
+  const { dim, heads, hidden } = VIT[kind];
   const tokens = batch * (CROPS.global * TOKENS.global + CROPS.local * TOKENS.local);
   return [
     product("matmul qkv", tokens, 3 * dim, dim),
@@ -137,9 +140,15 @@ export function rows(batch: number): readonly (BenchRow | OwningRow)[] {
       check: gradientRowwise(reference.layernorm(1e-6)),
       tolerance: 1e-4,
     },
-    ...(["global", "local"] as const).flatMap((crop) => {
-      const sequences = batch * CROPS[crop];
-      const n = TOKENS[crop];
+    ...(kind === "gpu" ? [product("matmul 4096", 4096, 4096, 4096)] : []).flatMap((row) => [
+      row,
+      inHalves(/^matmul/)(row),
+    ]),
+    ...[
+      { sequences: batch * CROPS.global, n: TOKENS.global },
+      { sequences: batch * CROPS.local, n: TOKENS.local },
+      ...(kind === "gpu" ? [{ sequences: batch, n: 1 + 28 ** 2 }] : []), // patches of 8
+    ].flatMap(({ sequences, n }) => {
       const flops = 4 * sequences * n * n * dim; // q kᵀ and p v
       const qkv = [sequences, n, 3 * dim];
       const check = rowwise(reference.attention(heads), 1);
@@ -290,12 +299,13 @@ function prototypes(batch: number): BenchRow[] {
 }
 
 /** As many parameters as ViT-Ti has. */
-const layout = layoutOf([{ name: "weight", shape: [28672, VIT.dim], trainable: true }]);
+const PARAMETERS = [28672, 192] as const;
+const layout = layoutOf([{ name: "weight", shape: PARAMETERS, trainable: true }]);
 
 /** The first step of AdamW, in which both moments are the gradient's own. */
 function adamwRow(device: Device): BenchRow & Disposable {
   const params = createParams(device, layout, "params");
-  const start = numbers([28672, VIT.dim], 1);
+  const start = numbers(PARAMETERS, 1);
   params.write(new Map([["weight", start.data]]));
   const optimizer = adamw(params);
   const [lr, decay] = [1e-2, 0.04];
@@ -322,7 +332,7 @@ function adamwRow(device: Device): BenchRow & Disposable {
 
 function emaRow(device: Device): BenchRow & Disposable {
   const [teacher, student] = [createParams(device, layout, "teacher"), createParams(device, layout, "student")];
-  const [old, fresh] = [numbers([28672, VIT.dim], 1), numbers([28672, VIT.dim], 2)];
+  const [old, fresh] = [numbers(PARAMETERS, 1), numbers(PARAMETERS, 2)];
   teacher.write(new Map([["weight", old.data]]));
   student.write(new Map([["weight", fresh.data]]));
   const momentum = 0.9;

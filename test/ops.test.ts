@@ -301,7 +301,12 @@ const rows: readonly OpRow[] = [
   { op: "patches, ragged border", gpu: (x) => gpu.patches(x, 3), ref: reference.patches(3), inputs: [[2, 3, 7, 11]] },
   { op: "attention", gpu: (x) => gpu.attention(x, 2), ref: reference.attention(2), inputs: [[2, 5, 24]] },
   { op: "attention, one token", gpu: (x) => gpu.attention(x, 1), ref: reference.attention(1), inputs: [[3, 1, 6]] },
-  { op: "attention, widest head", gpu: (x) => gpu.attention(x, 1), ref: reference.attention(1), inputs: [[1, 27, 384]] },
+  {
+    op: "attention, widest head",
+    gpu: (x) => gpu.attention(x, 1),
+    ref: reference.attention(1),
+    inputs: [[1, 27, 384]],
+  },
   {
     op: "attention, ViT-Ti on 96 px",
     gpu: (x) => gpu.attention(x, 3),

@@ -16,7 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-DIM, HEADS, HIDDEN, DEPTH, PATCH = 192, 3, 768, 12, 16  # ViT-Ti with patches of 16
+ON_GPU = torch.cuda.is_available()
+DIM, HEADS, HIDDEN = (384, 6, 1536) if ON_GPU else (192, 3, 768)  # ViT-S on a GPU, else ViT-Ti, as bench/rows.ts
+DEPTH, PATCH = 12, 16
+PARAMETERS = (28672, 192)
 TOKENS = {"global": 1 + 14**2, "local": 1 + 6**2}
 CROPS = {"global": 2, "local": 8}
 PROTOTYPES = 65536
@@ -178,9 +181,12 @@ def rows(batch, device):
         ("layernorm", lambda: (lambda x, g, b: lambda: norm(x, g, b))(new(tokens, DIM), new(DIM), new(DIM)), None, 8 * tokens * DIM),
         ("layernorm backward", lambda: backward(norm, new(tokens, DIM), new(DIM), new(DIM)), None, 20 * tokens * DIM),
     ]
-    for kind, n in TOKENS.items():
-        flops = 4 * batch * CROPS[kind] * n * n * DIM
-        shape = (batch * CROPS[kind], n, 3 * DIM)
+    if ON_GPU:
+        found.append(("matmul 4096", lambda: product(4096, 4096, 4096), *cost(4096, 4096, 4096)))
+    attended = [(batch * CROPS[kind], n) for kind, n in TOKENS.items()] + ([(batch, 1 + 28**2)] if ON_GPU else [])
+    for sequences, n in attended:
+        flops = 4 * sequences * n * n * DIM
+        shape = (sequences, n, 3 * DIM)
         found.append((f"attention, {n} tokens", lambda shape=shape: (lambda x: lambda: attend(x))(new(*shape)), flops, None))
         found.append((f"attention backward, {n} tokens", lambda shape=shape: backward(attend, new(*shape)), 2.5 * flops, None))
     few = min(batch, 8)
@@ -210,16 +216,16 @@ def rows(batch, device):
 
     found.append(("prototypes and loss", lambda: prototypes(few, False), cost(12 * few, PROTOTYPES, 256)[0], None))
     found.append(("prototypes and loss, gradients", lambda: prototypes(batch, True), cost(32 * batch, PROTOTYPES, 256)[0], None))
-    size = 28672 * DIM
+    size = math.prod(PARAMETERS)
 
     def adamw():
-        weight = nn.Parameter(new(28672, DIM))
-        weight.grad = new(28672, DIM)
+        weight = nn.Parameter(new(*PARAMETERS))
+        weight.grad = new(*PARAMETERS)
         optimizer = torch.optim.AdamW([weight], lr=1e-2, weight_decay=0.04)
         return optimizer.step
 
     def ema():
-        teacher, student = new(28672, DIM), new(28672, DIM)
+        teacher, student = new(*PARAMETERS), new(*PARAMETERS)
         return lambda: teacher.mul_(0.9).add_(student, alpha=0.1)
 
     return found + [("adamw", adamw, None, 32 * size), ("ema", ema, None, 12 * size)]
@@ -264,7 +270,7 @@ def main():
     parser.add_argument("--filter", default="", help="only rows whose name contains this")
     parser.add_argument("--seconds", type=float, default=3, help="for each row, at most")
     given = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if ON_GPU else "cpu")
     amp = given.precision == "amp"
     if amp and device.type != "cuda":
         parser.error("--precision amp needs a CUDA device")
@@ -284,7 +290,8 @@ def main():
             with autocast():
                 return run()
 
-        found = {"name": row, **timed(run if row == "training step" else once, device, given.seconds)}
+        halves = amp and row.startswith(("matmul", "attention"))  # autocast computes these in f16
+        found = {"name": f"{row}, f16" if halves else row, **timed(run if row == "training step" else once, device, given.seconds)}
         if flops:
             found["gflopPerS"] = flops / found["medianMs"] / 1e6
         if size:
