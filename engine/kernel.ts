@@ -259,9 +259,11 @@ async function compileModule(device: Device, kernel: Kernel): Promise<Compiled> 
   };
 }
 
-/** The file that stands for an included one on a device: sums over a workgroup that is one subgroup need no memory. */
+/** The file that stands for an included one on a device: sums in subgroups, which need no memory where one is the workgroup. */
 function variantOf(included: string, device: Device): string {
-  return included === "reduce" && device.subgroupWidth === rowLanes(device) ? "reduce-subgroups" : included;
+  if (included !== "reduce" || !device.features.has("subgroups")) return included;
+  if (device.subgroupWidth === rowLanes(device)) return "reduce-subgroups";
+  return device.kernels === "gpu" ? "reduce-any-subgroups" : included;
 }
 
 /**

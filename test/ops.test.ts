@@ -621,11 +621,15 @@ describe("operations agree with their float64 references", () => {
       for (const row of rows) it(row.op, async () => checkOp(row, await testDevice({ kernels })));
     });
   }
-  describe("kernels made for a CPU without subgroups", () => {
-    const differ = rows.filter(({ op }) => /^(matmul|linear|attention|softmax|layernorm|distillation)/.test(op));
-    for (const row of differ)
-      it(row.op, async () => checkOp(row, await testDevice({ kernels: "cpu", without: ["subgroups"] })));
-  });
+  for (const [kernels, differing] of [
+    ["cpu", /^(matmul|linear|attention|softmax|layernorm|distillation)/],
+    ["gpu", /^(softmax|layernorm|sum|batchNorm)/],
+  ] as const) {
+    describe(`kernels made for a ${kernels.toUpperCase()} without subgroups`, () => {
+      for (const row of rows.filter(({ op }) => differing.test(op)))
+        it(row.op, async () => checkOp(row, await testDevice({ kernels, without: ["subgroups"] })));
+    });
+  }
   describe("in f16", () => {
     before(async function () {
       if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
