@@ -44,7 +44,7 @@ const MAX_HEAD_DIM = 128;
 
 /** Queries or keys that a workgroup takes. */
 const TOKENS_PER_GROUP = { vectors: 24, subgroups: 16, tiles: 64 };
-/** The largest head that the tiled kernels hold in registers. */
+/** The largest head whose sums the tiled kernels, and the forward one in subgroups, hold in registers. */
 const MAX_TILED_HEAD_DIM = 64;
 
 /**
@@ -132,10 +132,10 @@ function inOneOfTheWays(
     `${step} ${precision} ${sizeClass(batch * heads, tokens, HEAD_DIM)}`,
     {
       vectors: ifThere("vectors", f32),
-      subgroups: ifThere("subgroups", f32 && device.subgroupWidth === 8),
+      subgroups: ifThere("subgroups", f32 && device.subgroupWidth === 8 && (fits || step === "attention backward")),
       tiles: ifThere("tiles", fits),
     },
-    !f32 || (device.kernels === "gpu" && fits) ? "tiles" : onCpu(device, tokens),
+    !f32 || (device.kernels === "gpu" && fits) ? "tiles" : fits ? onCpu(device, tokens) : "vectors",
   );
 }
 
