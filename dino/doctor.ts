@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from "no
 import { createRequire } from "node:module";
 import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { type AdapterKind, chooseAdapter, subgroupMatrixConfigs } from "../engine/node.js";
+import { type AdapterKind, chooseAdapter, readChoices, subgroupMatrixConfigs, tunedPath } from "../engine/node.js";
 
 /** What `dino doctor` finds out about a machine. */
 export interface Diagnosis {
@@ -32,6 +32,8 @@ export interface AdapterReport {
   /** Shapes of tensor-core multiplications, such as "f16 16x16x16 -> f32". */
   readonly subgroupMatrices: readonly string[];
   readonly timestamps: boolean;
+  /** Kernels that `dino tune` chose instead of the rules. */
+  readonly tuned: number;
 }
 
 /** A kind of adapter that was not chosen: its name where it is there all the same, or why it is not. */
@@ -108,6 +110,10 @@ export function describe({ chosen, others, machine, advice }: Diagnosis): string
       ["subgroups", widths === undefined ? "no" : `yes, ${widths} wide`],
       ["tensor cores", subgroupMatrices.length === 0 ? "no subgroup matrices" : subgroupMatrices.join(", ")],
       ["timestamps", chosen.timestamps ? "yes" : "no: kernels are timed from the host"],
+      [
+        "kernels",
+        chosen.tuned === 0 ? "by the rules; dino tune measures them" : `${chosen.tuned} as tuned, else by the rules`,
+      ],
     );
   }
   rows.push(
@@ -222,6 +228,7 @@ async function report(): Promise<Diagnosis["chosen"]> {
           `${componentType} ${M}x${N}x${K} -> ${resultComponentType}`,
       ),
       timestamps: features.has("timestamp-query"),
+      tuned: Object.keys(readChoices(tunedPath(name))).length,
     };
   } catch (error) {
     return { error: plainly(error) };

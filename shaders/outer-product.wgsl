@@ -25,26 +25,6 @@ fn addOuter(sums: ptr<function, array<vec4f, 16>>, rows: vec2f, columns: vec4f) 
   (*sums)[15] = fma(vec4f(subgroupBroadcast(rows.y, 7u)), columns, (*sums)[15]);
 }
 
-/** Every row of sums times its own factor. */
-fn scaleRows(sums: ptr<function, array<vec4f, 16>>, factors: vec2f) {
-  (*sums)[0] *= subgroupBroadcast(factors.x, 0u);
-  (*sums)[1] *= subgroupBroadcast(factors.x, 1u);
-  (*sums)[2] *= subgroupBroadcast(factors.x, 2u);
-  (*sums)[3] *= subgroupBroadcast(factors.x, 3u);
-  (*sums)[4] *= subgroupBroadcast(factors.x, 4u);
-  (*sums)[5] *= subgroupBroadcast(factors.x, 5u);
-  (*sums)[6] *= subgroupBroadcast(factors.x, 6u);
-  (*sums)[7] *= subgroupBroadcast(factors.x, 7u);
-  (*sums)[8] *= subgroupBroadcast(factors.y, 0u);
-  (*sums)[9] *= subgroupBroadcast(factors.y, 1u);
-  (*sums)[10] *= subgroupBroadcast(factors.y, 2u);
-  (*sums)[11] *= subgroupBroadcast(factors.y, 3u);
-  (*sums)[12] *= subgroupBroadcast(factors.y, 4u);
-  (*sums)[13] *= subgroupBroadcast(factors.y, 5u);
-  (*sums)[14] *= subgroupBroadcast(factors.y, 6u);
-  (*sums)[15] *= subgroupBroadcast(factors.y, 7u);
-}
-
 /** From every row of sums its own number. */
 fn subtractRows(sums: ptr<function, array<vec4f, 16>>, numbers: vec2f) {
   (*sums)[0] -= subgroupBroadcast(numbers.x, 0u);

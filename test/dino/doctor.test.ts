@@ -103,3 +103,14 @@ describe("diagnose", () => {
     expect(text).to.match(/\nfaster +one\n +two\n +three$/);
   });
 });
+
+describe("the report", () => {
+  it("says how kernels are chosen", async () => {
+    const found = await diagnose();
+    if ("error" in found.chosen) throw new Error(found.chosen.error);
+    const chosen = found.chosen;
+    const lines = (tuned: number) => layOut({ ...found, chosen: { ...chosen, tuned } });
+    expect(lines(3)).to.match(/^kernels +3 as tuned, else by the rules$/m);
+    expect(lines(0)).to.match(/^kernels +by the rules; dino tune measures them$/m);
+  });
+});
