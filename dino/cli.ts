@@ -400,7 +400,9 @@ function addTune(dino: Command): void {
         presetNames,
       ),
     )
-    .option("--batch <images>", "images of a step, instead of those of the preset", wholeNumber)
+    .option("--batch <images>", "images of a step, instead of those of the preset", (word) =>
+      asUsage(() => parseSetting("batch", [word])),
+    )
     .addOption(new Option("--precision <name>", "that it computes in").choices(["f32", "f16"]))
     .option("--forget", "forget what was measured on this adapter")
     .option("--json", "print what was measured as JSON and nothing else")

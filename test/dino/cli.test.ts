@@ -101,6 +101,7 @@ describe("dino on the command line", function () {
     ["no checkpoint to look with", ["knn", "--data", "x"], "--checkpoint"],
     ["half a pair of folders", ["knn", "--checkpoint", "x", "--train", "y"], "--train and --test belong together"],
     ["a switch that is neither on nor off", ["train", "--data", "x", "--use-fp16", "half"], "expected true or false"],
+    ["to tune for no images", ["tune", "--batch", "0"], "--batch: expected a whole number of 1 or more, got 0"],
     ["a preset that nobody tunes for", ["tune", "--preset", "vit-x"], "--preset"],
     ["a split that leaves nothing", ["knn", "--checkpoint", "x", "--split", "1"], "--split"],
   ];
