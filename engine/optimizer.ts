@@ -5,7 +5,7 @@ import { type LossScale, settle } from "./loss-scale.js";
 import { input, type Input } from "./memory.js";
 import { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
 import { transient } from "./recording.js";
-import { BYTES_PER_ELEMENT, expectShape, type Tensor } from "./tensor.js";
+import { ALIGNMENT, BYTES_PER_ELEMENT, expectShape, type Tensor } from "./tensor.js";
 
 const segmentSquares = kernel("segment-squares", {
   reads: ["segments", "gradient"],
@@ -198,17 +198,13 @@ export function ema(
   expectShape("ema momentum", momentum, []);
   expectSameLayout("ema", teacher.layout, student.layout);
   const { size } = teacher.layout;
-  const most = Math.floor(bindingBytes / ALIGNED_BYTES) * ALIGNED_ELEMENTS;
+  const most = Math.floor(bindingBytes / BYTES_PER_ELEMENT / ALIGNMENT) * ALIGNMENT;
   for (let start = 0; start < size; start += most) {
     const elements = Math.min(most, size - start);
     const [to, from] = [range(teacher.flat, start, elements), range(student.flat, start, elements)];
     averaging({ student: from, momentum, teacher: to }, {}, grid(Math.ceil(elements / SEGMENT)));
   }
 }
-
-/** Binding offsets are multiples of 256 bytes at most on every adapter. */
-const ALIGNED_BYTES = 256;
-const ALIGNED_ELEMENTS = ALIGNED_BYTES / BYTES_PER_ELEMENT;
 
 /** Elements that one workgroup takes; none of them crosses from one tensor to the next. */
 const SEGMENT = 4096;
