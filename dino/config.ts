@@ -515,6 +515,42 @@ export function headConfig(config: Config): {
   };
 }
 
+/** The networks of a configuration, student and teacher. */
+export function networkConfig(config: Config): {
+  readonly vit: ReturnType<typeof vitConfig>;
+  readonly head: ReturnType<typeof headConfig>;
+  readonly precision: Config["precision"];
+} {
+  return { vit: vitConfig(config), head: headConfig(config), precision: config.precision };
+}
+
+/** What a configuration's training step is made of besides its networks. */
+export function stepConfig(config: Config): {
+  readonly batch: number;
+  readonly globalSize: Size;
+  readonly localSize: Size;
+  readonly localCrops: number;
+  readonly optimizer: Config["optimizer"];
+  readonly studentTemperature: number;
+  readonly centerMomentum: number;
+  readonly clip: number;
+  readonly accumulate: number;
+  readonly recompute: boolean;
+} {
+  return {
+    batch: config.batch,
+    globalSize: config.imageSize,
+    localSize: config.localSize,
+    localCrops: config.localCropsNumber,
+    optimizer: config.optimizer,
+    studentTemperature: config.studentTemp,
+    centerMomentum: config.centerMomentum,
+    clip: config.clipGrad,
+    accumulate: config.accumulate,
+    recompute: config.recompute,
+  };
+}
+
 /** How the crops of a configuration are drawn. */
 export function augmentOptions(config: Config): AugmentOptions {
   return {

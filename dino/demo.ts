@@ -5,7 +5,7 @@ import { openDevice } from "../engine/node.js";
 import { asPicture } from "./attend.js";
 import { evalCrop } from "./augment.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
-import { type Config, resolveConfig, vitConfig, headConfig } from "./config.js";
+import { type Config, resolveConfig, vitConfig, networkConfig } from "./config.js";
 import { encodePng } from "./drawing.js";
 import { evaluateKnn, openParts, type Part } from "./evaluate.js";
 import {
@@ -129,7 +129,7 @@ export async function demo({ out, preset, steps, quick }: DemoOptions): Promise<
   return summary;
 
   async function accuracyOfUntrained(): Promise<number> {
-    const shape = { vit: vitConfig(config), head: headConfig(config) };
+    const shape = networkConfig(config);
     using network = createNetwork(device, shape, "untrained");
     writeNetwork(network, initialValues(shape, config));
     const backbone: Backbone = {

@@ -11,9 +11,9 @@ import {
   type Config,
   fitWarmups,
   formatConfig,
-  headConfig,
+  networkConfig,
   type SettingName,
-  vitConfig,
+  stepConfig,
 } from "./config.js";
 import { evaluateKnn, type Parts } from "./evaluate.js";
 import { extractFeatures, viewOf } from "./features.js";
@@ -109,23 +109,10 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
 
   const checkpoint = resume ? await readCheckpoint(paths.checkpoint) : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
-  const network = { vit: vitConfig(config), head: headConfig(config), precision: config.precision };
+  const network = networkConfig(config);
   using student = createNetwork(device, network, "student");
   using teacher = createNetwork(device, network, "teacher");
-  using step = await createStep(device, {
-    student,
-    teacher,
-    batch: config.batch,
-    globalSize: config.imageSize,
-    localSize: config.localSize,
-    localCrops: config.localCropsNumber,
-    optimizer: config.optimizer,
-    studentTemperature: config.studentTemp,
-    centerMomentum: config.centerMomentum,
-    clip: config.clipGrad,
-    accumulate: config.accumulate,
-    recompute: config.recompute,
-  });
+  using step = await createStep(device, { student, teacher, ...stepConfig(config) });
   let done = 0;
   let unlogged: Checkpoint["unlogged"] = { interval: NO_LOSSES, epoch: NO_LOSSES };
   if (checkpoint) {

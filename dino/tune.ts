@@ -1,6 +1,6 @@
 /** Measures which of several kernels is the fastest for a training step on an adapter. */
 import { type Choices, type Device, type Program, withChoices } from "../engine/index.js";
-import { type Config, headConfig, vitConfig } from "./config.js";
+import { type Config, networkConfig, stepConfig } from "./config.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
 import { rng } from "./random.js";
 import { createStep, type TrainingStep } from "./step.js";
@@ -73,17 +73,12 @@ export async function tune({ device, config, onProgress = () => undefined }: Tun
 
 /** A step on noise: its loss, and the least time of each decision and of all dispatches. */
 async function measure(device: Device, config: Config) {
-  const shape = { vit: vitConfig(config), head: headConfig(config), precision: config.precision };
+  const shape = networkConfig(config);
   using student = createNetwork(device, shape, "student");
   using teacher = createNetwork(device, shape, "teacher");
   const values = initialValues(shape, config);
   for (const network of [student, teacher]) writeNetwork(network, values);
-  using step = await createStep(device, {
-    ...{ student, teacher, batch: config.batch, accumulate: config.accumulate, recompute: config.recompute },
-    ...{ globalSize: config.imageSize, localSize: config.localSize, localCrops: config.localCropsNumber },
-    ...{ optimizer: config.optimizer, studentTemperature: config.studentTemp },
-    ...{ centerMomentum: config.centerMomentum, clip: config.clipGrad },
-  });
+  using step = await createStep(device, { student, teacher, ...stepConfig(config) });
   feed(step);
   await step.program.run();
   const loss = await step.program.readScalar("loss");

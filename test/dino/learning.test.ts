@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { headConfig, type PartialConfig, resolveConfig, vitConfig } from "../../dino/config.js";
+import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { evaluateKnn, openParts, type Parts } from "../../dino/evaluate.js";
 import { extractFeatures, viewOf } from "../../dino/features.js";
 import { createNetwork, initialValues, writeNetwork } from "../../dino/network.js";
@@ -64,7 +64,7 @@ describe("learning, on real images", function () {
     const trained = log.findLast(({ knn }) => knn !== undefined)!.knn!.top1;
 
     const device = await testDevice();
-    const shape = { vit: vitConfig(config), head: headConfig(config) };
+    const shape = networkConfig(config);
     using untrained = createNetwork(device, shape, "untrained");
     writeNetwork(untrained, initialValues(shape, config));
     const backbone = { device, vit: shape.vit, params: scope(untrained.params.get, "backbone.") };

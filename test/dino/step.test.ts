@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { type Config, headConfig, resolveConfig, vitConfig } from "../../dino/config.js";
+import { type Config, networkConfig, resolveConfig, stepConfig } from "../../dino/config.js";
 import { cropPlace } from "../../dino/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
@@ -50,16 +50,11 @@ async function creations({ gpu }: Device, fn: () => Promise<void>): Promise<stri
 /** Student and teacher at their start values, and the step that trains them. */
 async function makeStep(changes: Partial<StepOptions> = {}, on?: { readonly device: Device; readonly config: Config }) {
   const { device, config } = on ?? { device: await testDevice(), config: small };
-  const shape = { vit: vitConfig(config), head: headConfig(config) };
+  const shape = networkConfig(config);
   const student = createNetwork(device, shape, "student");
   const teacher = createNetwork(device, shape, "teacher");
   for (const network of [student, teacher]) writeNetwork(network, initialValues(shape, config));
-  const step = await createStep(device, {
-    ...{ student, teacher, batch: config.batch, globalSize: config.imageSize, localSize: config.localSize },
-    ...{ localCrops: config.localCropsNumber, optimizer: "adamw", clip: config.clipGrad },
-    ...{ studentTemperature: config.studentTemp, centerMomentum: config.centerMomentum },
-    ...changes,
-  });
+  const step = await createStep(device, { student, teacher, ...stepConfig(config), ...changes });
   const dispose = () => [step, student, teacher].forEach((owned) => owned[Symbol.dispose]());
   return { step, student, teacher, [Symbol.dispose]: dispose };
 }
