@@ -1,0 +1,31 @@
+/** `dino demo` */
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { demo, type DemoPreset } from "../demo.js";
+import { builtinPresets } from "../presets.js";
+import { wholeNumber } from "./flags.js";
+
+interface DemoFlags {
+  readonly out: string;
+  readonly preset: DemoPreset;
+  readonly steps?: number;
+  readonly quick?: true;
+}
+
+export function addDemo(dino: Command): void {
+  dino
+    .command("demo")
+    .description("train on built-in images for a few minutes and show what was learnt")
+    .option("--out <folder>", "where the run is kept; what is there is replaced", join("runs", "demo"))
+    .addOption(
+      new Option("--preset <name>", "which recipe: digits-long takes longer, and beats raw pixels")
+        .choices(Object.values(builtinPresets))
+        .default("digits"),
+    )
+    .option("--steps <steps>", "length of the training, instead of that of the preset", wholeNumber)
+    .option("--quick", "a few steps and few images: shows that everything works, learns nothing")
+    .addHelpText("after", "\nExample:\n  dino demo")
+    .action(async ({ out, preset, steps, quick }: DemoFlags) => {
+      await demo({ out, preset, quick: quick === true, ...(steps && { steps }) });
+    });
+}

@@ -1,0 +1,31 @@
+/** What the commands share that look at images with a checkpoint. */
+import { type Command, Option } from "commander";
+import type { Part } from "../evaluate.js";
+import { type Extracted, extractFeatures, type Model, viewOf, type Which } from "../features.js";
+import { takeReports } from "../progress.js";
+import { wholeNumber } from "./flags.js";
+
+export interface ModelOptions {
+  readonly checkpoint: string;
+  readonly which: Which;
+  readonly batch: number;
+}
+
+/** The flags of every command that looks at images with a checkpoint. */
+export function addModelOptions(command: Command): Command {
+  return command
+    .requiredOption("--checkpoint <file>", "a checkpoint.safetensors that training wrote")
+    .addOption(
+      new Option("--which <network>", "whose features to take").choices(["teacher", "student"]).default("teacher"),
+    )
+    .option("--batch <images>", "images at once", wholeNumber, 64);
+}
+
+/** Features with progress on stderr. */
+export function extractor(model: Model, batch: number): (part: Part, title: string) => Promise<Extracted> {
+  return async ({ images, indices }, title) => {
+    using progress = takeReports(title);
+    const view = viewOf(model.config);
+    return await extractFeatures(model, images, { view, indices, batch, onProgress: progress.report });
+  };
+}

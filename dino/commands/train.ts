@@ -1,0 +1,94 @@
+/** `dino train` */
+import { type Command, Option } from "commander";
+import {
+  flagOf,
+  formatSize,
+  parseSetting,
+  parseUseFp16,
+  type PartialConfig,
+  resolveConfig,
+  type SettingName,
+  settingNames,
+  settings,
+} from "../config.js";
+import { startTraining } from "../start.js";
+import { asUsage, UsageError } from "./flags.js";
+import { print } from "./output.js";
+
+const groups = {
+  "main_dino.py": "Options of the official main_dino.py:",
+  "main_dino.py, fixed there": "Fixed in the official code, free here:",
+  "vision_transformer.py": "Fixed in the official code, free here:",
+  ours: "Options of this program:",
+} as const;
+
+export function addTrain(dino: Command): void {
+  const command = dino
+    .command("train")
+    .description("train a network on a folder of images, or continue a run")
+    .addOption(new Option("--resume", "continue the run in --out, exactly where it stopped").helpGroup(groups.ours))
+    .addOption(new Option("--overwrite", "replace the run that --out holds").helpGroup(groups.ours))
+    .addHelpOption(new Option("-h, --help", "show this").helpGroup(groups.ours));
+  for (const name of settingNames) {
+    const { unit, about, source, alias, words } = settings[name];
+    const shown = unit.replaceAll(/[ |]/g, "-");
+    const argument = words === 0 ? "[true|false]" : words === 1 ? `<${shown}>` : `<${shown}...>`;
+    const option = new Option(`${flagOf(name)} ${argument}`, `${about}${describeDefault(name)}`);
+    command.addOption(option.helpGroup(groups[source]));
+    if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());
+  }
+  const mixed = new Option("--use-fp16 [true|false]", "mixed precision: the same as --precision f16");
+  command.addOption(mixed.helpGroup(groups["main_dino.py"]));
+  command.addHelpText(
+    "after",
+    "\nExamples:\n" +
+      "  dino train --data photos --out runs/photos --preset vit-s16 --batch 32\n" +
+      "  dino train --data builtin --out runs/digits --preset digits\n" +
+      "  dino train --out runs/photos --resume",
+  );
+  command.action(async (options: Readonly<Record<string, unknown>>) => {
+    const flags = asUsage(() => readFlags(options));
+    if (options["resume"] !== true) {
+      if (flags.data === undefined)
+        throw new UsageError("--data: expected a folder of images, `builtin` or `builtin-wide`");
+      asUsage(() => resolveConfig(flags));
+    }
+    const resume = options["resume"] === true;
+    const overwrite = options["overwrite"] === true;
+    const { checkpoint, data, hasClasses } = await startTraining({ flags, resume, overwrite });
+    print(
+      `checkpoint  ${checkpoint}`,
+      hasClasses
+        ? `next        npx dino knn --checkpoint ${checkpoint}`
+        : `next        npx dino embed --checkpoint ${checkpoint} --data ${data} --out features.npy`,
+    );
+  });
+}
+
+function describeDefault(name: SettingName): string {
+  const value = settings[name].default;
+  if (value === null) return "";
+  if (typeof value !== "object") return ` (default ${value})`;
+  if ("rows" in value) return ` (default ${formatSize(value)})`;
+  return ` (default ${value.map((entry) => Number(entry.toPrecision(4))).join(" ")})`;
+}
+
+/** What the command line sets, by the name of the setting. Throws for a value that makes no sense. */
+function readFlags(options: Readonly<Record<string, unknown>>): PartialConfig {
+  const flags: Record<string, unknown> = {};
+  for (const name of settingNames) {
+    const { alias } = settings[name];
+    const aliased = alias?.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+    const given = options[name] ?? (aliased === undefined ? undefined : options[aliased]);
+    if (given === undefined) continue;
+    flags[name] = parseSetting(name, wordsOf(given));
+  }
+  const { useFp16 } = options;
+  return useFp16 === undefined ? flags : { precision: parseUseFp16(wordsOf(useFp16)), ...flags };
+}
+
+/** What commander keeps of a flag: `true` where it stood alone. */
+function wordsOf(given: unknown): readonly string[] {
+  if (given === true) return [];
+  return Array.isArray(given) ? (given as string[]) : [given as string];
+}

@@ -1,0 +1,74 @@
+/** `dino tune` */
+import { type Command, Option } from "commander";
+import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/node.js";
+import { parseSetting, type PartialConfig, resolveConfig } from "../config.js";
+import { presetNames } from "../presets.js";
+import { takeReports } from "../progress.js";
+import { checkPrecision } from "../start.js";
+import { tune, type Tuned } from "../tune.js";
+import { asUsage } from "./flags.js";
+import { print, printJson } from "./output.js";
+
+interface TuneFlags {
+  readonly preset?: NonNullable<PartialConfig["preset"]>;
+  readonly batch?: number;
+  readonly precision?: PartialConfig["precision"];
+  readonly forget?: true;
+  readonly json?: true;
+}
+
+export function addTune(dino: Command): void {
+  dino
+    .command("tune")
+    .description("measure which kernels train fastest on this adapter, and remember them for every later command")
+    .addOption(
+      new Option("--preset <name>", "whose training step to measure; vit-s16 on a GPU, digits without").choices(
+        presetNames,
+      ),
+    )
+    .option("--batch <images>", "images of a step, instead of those of the preset", (word) =>
+      asUsage(() => parseSetting("batch", [word])),
+    )
+    .addOption(new Option("--precision <name>", "that it computes in").choices(["f32", "f16"]))
+    .option("--forget", "forget what was measured on this adapter")
+    .option("--json", "print what was measured as JSON and nothing else")
+    .addHelpText(
+      "after",
+      "\nWhat is measured for one preset is kept beside what was for others. Other kernels round otherwise: a run that was begun\n" +
+        "before goes on with those it was begun with.\n\nExample:\n  dino tune --preset vit-s16 --batch 32",
+    )
+    .action(async ({ batch, precision, forget, json, ...given }: TuneFlags) => {
+      const { name, kind } = await chooseAdapter();
+      const { preset = kind === "gpu" ? "vit-s16" : "digits" } = given;
+      const path = tunedPath(name);
+      if (forget) {
+        print(forgetChoices(path) ? `forgot ${path}` : `nothing was measured on ${name}`);
+        return;
+      }
+      const config = asUsage(() =>
+        resolveConfig({ preset, ...(batch !== undefined && { batch }), ...(precision && { precision }) }),
+      );
+      using device = await openDevice();
+      checkPrecision(device, config);
+      using progress = takeReports("measuring");
+      const tuned = await tune({ device, config, onProgress: progress.report });
+      const measured = new Set(tuned.measured.map(({ what }) => what));
+      const others = Object.entries(device.choices).filter(([what]) => !measured.has(what));
+      const isFaster = tuned.tunedMs < tuned.ruleMs;
+      if (isFaster) await writeChoices(path, { ...Object.fromEntries(others), ...tuned.choices });
+      if (json) printJson({ device: device.name, preset, path: isFaster ? path : null, ...tuned });
+      else print(...describeTuned(tuned), isFaster ? `kept in ${path}` : "kept nothing: the rules are as fast");
+    });
+}
+
+function describeTuned({ measured, ruleMs, tunedMs }: Tuned): string[] {
+  const time = (ms: number | undefined) => (ms === undefined ? "" : `${ms.toPrecision(3)} ms`);
+  return [
+    ...measured.map(({ what, rule, best, ms }) =>
+      best === rule
+        ? `${what.padEnd(44)} ${rule}, ${time(ms[rule])}`
+        : `${what.padEnd(44)} ${best}, ${time(ms[best])}, instead of ${rule}, ${time(ms[rule])}`,
+    ),
+    `a step by the rules ${time(ruleMs)}, as measured best ${time(tunedMs)}`,
+  ];
+}
