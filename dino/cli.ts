@@ -33,7 +33,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-function program(): Command {
+/** The program, to be given words. */
+export function program(): Command {
   const { version } = createRequire(import.meta.url)(packageFile()) as { readonly version: string };
   const dino = new Command("dino")
     .description("Trains Vision Transformers on unlabelled images with DINO, and shows what they learnt.")

@@ -38,6 +38,8 @@ export interface DemoOptions {
   readonly steps?: number;
   /** A few steps and images, to see that everything works. */
   readonly quick: boolean;
+  /** Takes what there is to say on the way, and the results in words. */
+  readonly say: (...lines: readonly string[]) => void;
 }
 
 /** What `OUT/summary.json` holds. */
@@ -54,7 +56,7 @@ export interface DemoSummary {
 const QUICK = { steps: 20, train: 512, test: 128 } as const;
 
 /** Runs the demo; everything it makes is in `out`. Throws if that folder holds anything but a former run. */
-export async function demo({ out, preset, steps, quick }: DemoOptions): Promise<DemoSummary> {
+export async function demo({ out, preset, steps, quick, say }: DemoOptions): Promise<DemoSummary> {
   const began = performance.now();
   await clear(out);
   const length = steps ?? (quick ? QUICK.steps : undefined);
@@ -242,10 +244,6 @@ function drawFeatures(
       title: "Held-out images by their features, coloured by class",
     },
   });
-}
-
-function say(...lines: readonly string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
 }
 
 function percent(value: number): string {

@@ -4,12 +4,14 @@ import { type Command, Option } from "commander";
 import { demo, type DemoPreset } from "../demo.js";
 import { builtinPresets } from "../presets.js";
 import { wholeNumber } from "./flags.js";
+import { print, printAside, printJson } from "./output.js";
 
 interface DemoFlags {
   readonly out: string;
   readonly preset: DemoPreset;
   readonly steps?: number;
   readonly quick?: true;
+  readonly json?: true;
 }
 
 export function addDemo(dino: Command): void {
@@ -24,8 +26,11 @@ export function addDemo(dino: Command): void {
     )
     .option("--steps <steps>", "length of the training, instead of that of the preset", wholeNumber)
     .option("--quick", "a few steps and few images: shows that everything works, learns nothing")
+    .option("--json", "print the summary as JSON, and the rest on stderr")
     .addHelpText("after", "\nExample:\n  dino demo")
-    .action(async ({ out, preset, steps, quick }: DemoFlags) => {
-      await demo({ out, preset, quick: quick === true, ...(steps && { steps }) });
+    .action(async ({ out, preset, steps, quick, json }: DemoFlags) => {
+      const say = json ? printAside : print;
+      const summary = await demo({ out, preset, quick: quick === true, say, ...(steps && { steps }) });
+      if (json) printJson(summary);
     });
 }

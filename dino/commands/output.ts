@@ -19,6 +19,11 @@ export function print(...lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${line}\n`).join(""));
 }
 
+/** On stderr, where stdout is for JSON alone. */
+export function printAside(...lines: readonly string[]): void {
+  process.stderr.write(lines.map((line) => `${line}\n`).join(""));
+}
+
 export function printJson(value: unknown): void {
   print(JSON.stringify(value, undefined, 2));
 }

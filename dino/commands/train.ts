@@ -13,7 +13,7 @@ import {
 } from "../config.js";
 import { startTraining } from "../start.js";
 import { asUsage, UsageError } from "./flags.js";
-import { print } from "./output.js";
+import { print, printJson } from "./output.js";
 
 const groups = {
   "main_dino.py": "Options of the official main_dino.py:",
@@ -28,6 +28,7 @@ export function addTrain(dino: Command): void {
     .description("train a network on a folder of images, or continue a run")
     .addOption(new Option("--resume", "continue the run in --out, exactly where it stopped").helpGroup(groups.ours))
     .addOption(new Option("--overwrite", "replace the run that --out holds").helpGroup(groups.ours))
+    .addOption(new Option("--json", "print the result as JSON and nothing else").helpGroup(groups.ours))
     .addHelpOption(new Option("-h, --help", "show this").helpGroup(groups.ours));
   for (const name of settingNames) {
     const { unit, about, source, alias, words } = settings[name];
@@ -55,7 +56,12 @@ export function addTrain(dino: Command): void {
     }
     const resume = options["resume"] === true;
     const overwrite = options["overwrite"] === true;
-    const { checkpoint, data, hasClasses } = await startTraining({ flags, resume, overwrite });
+    const finished = await startTraining({ flags, resume, overwrite });
+    if (options["json"] === true) {
+      printJson(finished);
+      return;
+    }
+    const { checkpoint, data, hasClasses } = finished;
     print(
       `checkpoint  ${checkpoint}`,
       hasClasses

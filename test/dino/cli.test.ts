@@ -1,64 +1,15 @@
 import { expect } from "chai";
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
+import { program } from "../../dino/cli.js";
 import { parseConfig } from "../../dino/config.js";
 import { parseNpy } from "../../dino/npy.js";
-import { rng } from "../../dino/random.js";
 import { tunedPath, writeChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
-
-const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
-
-interface Finished {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function dino(...args: readonly string[]): Promise<Finished> {
-  return dinoIn({}, ...args);
-}
-
-/** With some environment variables set. */
-function dinoIn(environment: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Finished> {
-  return new Promise((resolve, reject) => {
-    const env = { ...process.env, ...environment };
-    const child = spawn(process.execPath, [launcher, ...args], { stdio: ["ignore", "pipe", "pipe"], env });
-    const out = { stdout: "", stderr: "" };
-    child.stdout.on("data", (chunk: Buffer) => (out.stdout += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (out.stderr += chunk.toString()));
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, ...out }));
-  });
-}
-
-/** Two classes of pictures that differ in colour and stripes, some of each. */
-async function drawFolder(folder: string, count: number): Promise<void> {
-  for (const [label, name] of ["red", "blue"].entries()) {
-    await mkdir(join(folder, name), { recursive: true });
-    for (let i = 0; i < count; i++) {
-      const random = rng({ seed: label, index: i, purpose: "picture" });
-      const [rows, cols] = [20 + random.integer(8), 20 + random.integer(8)];
-      const pixels = Uint8Array.from({ length: rows * cols * 3 }, (_, at) => {
-        const stripe = Math.floor(at / 3 / (label === 0 ? 3 : 3 * cols)) % 2 === 0 ? 1 : 0.6;
-        return (at % 3 === 2 * label ? 200 : 30) * stripe + random.integer(20);
-      });
-      const picture = sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } });
-      await picture.png().toFile(join(folder, name, `${i}.png`));
-    }
-  }
-}
-
-const tiny = [
-  ...["--patch-size", "8", "--image-size", "16", "--local-size", "8", "--dim", "16", "--depth", "1", "--heads", "2"],
-  ...["--out-dim", "32", "--hidden-dim", "32", "--bottleneck-dim", "16", "--local-crops-number", "2", "--batch", "4"],
-  ...["--warmup-epochs", "0", "--log-every", "2", "--threads", "1"],
-];
+import { dino, dinoIn, drawFolder, type Finished, tiny } from "./command-line.js";
 
 describe("dino on the command line", function () {
   this.timeout(120_000);
@@ -75,15 +26,27 @@ describe("dino on the command line", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("explains itself and every command, with an example", async () => {
-    const commands = [[], ["train"], ["knn"], ["attend"], ["embed"], ["doctor"], ["tune"], ["demo"]];
-    for (const { code, stdout, stderr } of await Promise.all(commands.map((words) => dino(...words, "--help")))) {
-      expect(code, stderr).to.equal(0);
-      expect(stdout)
-        .to.include("Usage: dino")
-        .and.match(/Examples?:\n {2}dino/);
-    }
+  it("explains itself", async () => {
+    const { code, stdout, stderr } = await dino("--help");
+    expect(code, stderr).to.equal(0);
+    expect(stdout)
+      .to.include("Usage: dino")
+      .and.match(/Examples?:\n {2}dino/);
   });
+
+  for (const command of program().commands) {
+    const name = command.name();
+    it(`explains ${name}, with an example`, () => {
+      let help = "";
+      command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+      expect(help)
+        .to.include(`Usage: dino ${name}`)
+        .and.match(new RegExp(`Examples?:\\n {2}dino ${name}`));
+    });
+    it(`${name} has --json`, () => {
+      expect(command.options.map(({ long }) => long)).to.include("--json");
+    });
+  }
 
   const misuses: readonly (readonly [string, readonly string[], string])[] = [
     ["no command", [], "expected a command: train, knn"],
@@ -205,7 +168,7 @@ describe("dino on the command line", function () {
       run = join(folder, "run");
       checkpoint = join(run, "checkpoint.safetensors");
       await writeFile(join(photos, "red", "torn.png"), "torn");
-      trained = await dino("train", "--data", photos, "--out", run, ...tiny, "--steps", "6", "--lr", "0.01");
+      trained = await dino("train", "--data", photos, "--out", run, ...tiny, "--steps", "6", "--lr", "0.01", "--json");
     });
 
     it("leaves settings, a log and a checkpoint", async () => {
@@ -217,7 +180,7 @@ describe("dino on the command line", function () {
       expect(steps.length).to.be.at.least(3);
       for (const line of steps) expect(line).to.include.keys("step", "epoch", "loss");
       expect(existsSync(checkpoint)).to.equal(true);
-      expect(trained.stdout).to.include(checkpoint);
+      expect(JSON.parse(trained.stdout)).to.include({ checkpoint, steps: 6, data: photos, hasClasses: true });
     });
 
     it("does not overwrite a run unless asked", async () => {
@@ -334,13 +297,14 @@ describe("dino on the command line", function () {
     for (const name of ["config.json", "checkpoint.safetensors", "checkpoint0020.safetensors", "log.jsonl"]) {
       await writeFile(join(out, name), "from before");
     }
-    const { code, stdout, stderr } = await dino("demo", "--quick", "--steps", "2", "--out", out);
+    const { code, stdout, stderr } = await dino("demo", "--quick", "--steps", "2", "--out", out, "--json");
     expect(code, stderr).to.equal(0);
-    expect(stdout).to.include("npx dino train");
+    expect(stderr).to.include("npx dino train");
     expect(await readdir(out)).to.have.members([
       ...["config.json", "checkpoint.safetensors", "log.jsonl", "summary.json", "attention.png", "features.png"],
     ]);
     const summary = JSON.parse(await readFile(join(out, "summary.json"), "utf8")) as Record<string, unknown>;
+    expect(JSON.parse(stdout)).to.deep.equal(summary);
     expect(summary).to.have.all.keys("knn", "attention", "features", "checkpoint", "seconds", "device");
     expect(summary["knn"]).to.have.all.keys("untrained", "trained", "pixels");
     for (const name of ["attention", "features", "checkpoint"])
