@@ -92,7 +92,7 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
   let features: Extracted | undefined;
   const trained = await accuracy("trained", async (part, onProgress) => {
     const found = await extractFeatures(model, part.images, { ...part, view, onProgress });
-    if (part === test) features = { ...found, cls: { ...found.cls, values: found.cls.values.slice() } };
+    if (part === test) features = { ...found, features: { ...found.features, values: found.features.values.slice() } };
     return found;
   });
   say(`trained     k-NN ${percent(trained)}, comparing features after training`);
@@ -224,7 +224,7 @@ function drawFeatures(
   shown: readonly Shown[],
   config: Config,
   test: Part,
-  { cls, indices }: Extracted,
+  { features: ofImages, indices }: Extracted,
 ): ReturnType<typeof featureMapPicture> {
   const { dim } = vitConfig(config);
   const { rows, cols } = shown[0]!.sight;
@@ -237,7 +237,7 @@ function drawFeatures(
     rows,
     cols,
     scatter: {
-      features: cls.values,
+      features: ofImages.values,
       dim,
       labels: indices.map((index) => test.images.labels![index]!),
       names: test.images.classes,

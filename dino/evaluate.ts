@@ -35,6 +35,11 @@ export async function openParts(
   return { train: { images, indices: train }, test: { images, indices: test } };
 }
 
+/** All images of a folder, or the held-out ones of a built-in set. Throws where openImages does. */
+export async function openWhole(folder: string): Promise<Part> {
+  return wholeOf(isBuiltin(folder) ? builtinImages(folder).test : await openImages(folder));
+}
+
 /** All images of a set. */
 export function wholeOf(images: ImageSet): Part {
   return { images, indices: Int32Array.from({ length: images.count }, (_, index) => index) };
@@ -75,17 +80,17 @@ export async function evaluateKnn(evaluation: KnnEvaluation): Promise<KnnReport>
   }
   const train = await extract(parts.train, "train images");
   const test = await extract(parts.test, "test images");
-  const trainRows = normalizeRows(train.cls);
+  const trainRows = normalizeRows(train.features);
   using multiplied = device && similaritiesOn(device, trainRows);
   let compared = 0;
   const similarities: Similarities = async (block, others) => {
     const products = await (multiplied?.similarities ?? dotProducts)(block, others);
-    evaluation.onCompared?.((compared += block.rows), test.cls.rows);
+    evaluation.onCompared?.((compared += block.rows), test.features.rows);
     return products;
   };
   const results = await knnClassify({
     train: trainRows,
-    test: normalizeRows(test.cls),
+    test: normalizeRows(test.features),
     trainLabels: train.indices.map((index) => parts.train.images.labels![index]!),
     testLabels: test.indices.map((index) => numbers[parts.test.images.labels![index]!]!),
     classes: classes.length,

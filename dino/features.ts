@@ -1,5 +1,15 @@
 /** What a trained backbone makes of images: features for k-NN and search, patch features and attention for pictures. */
-import { createParams, type Device, input, layoutOf, matmul, type Program, record, slice } from "../engine/index.js";
+import {
+  createParams,
+  type Device,
+  input,
+  layoutOf,
+  matmul,
+  type Program,
+  record,
+  slice,
+  type Tensor,
+} from "../engine/index.js";
 import { evalCrop } from "./augment.js";
 import { readCheckpoint } from "./checkpoint.js";
 import { type Config, evalView, vitConfig } from "./config.js";
@@ -66,8 +76,22 @@ export async function loadModel(device: Device, path: string, which: Which = "te
   };
 }
 
+/** What is taken of an image as its features. */
+export interface Descriptor {
+  readonly dim: number;
+  /** Recorded once: images [batch, 3, rows, cols], normalised, -> [batch, dim]. */
+  readonly of: (images: Tensor) => Tensor;
+}
+
+/** The cls token after the last block, which the paper evaluates by k-NN. */
+export function clsDescriptor({ vit: shape, params }: Backbone): Descriptor {
+  return { dim: shape.dim, of: (images) => vit(shape, params, images) };
+}
+
 export interface ExtractOptions {
   readonly view: View;
+  /** clsDescriptor if left out. */
+  readonly descriptor?: Descriptor;
   /** The images to look at, in this order; all if left out. */
   readonly indices?: ArrayLike<number>;
   /** Images of one run on the device: 64 if left out. */
@@ -77,31 +101,31 @@ export interface ExtractOptions {
 
 /** Features of a set, without the images that could not be decoded. */
 export interface Extracted {
-  /** cls features, not normalised, a row an image that could be decoded: [indices.length, dim] */
-  readonly cls: FeatureRows;
+  /** Not normalised, a row an image that could be decoded: [indices.length, dim] */
+  readonly features: FeatureRows;
   /** The image of each row. */
   readonly indices: Int32Array;
   readonly failures: readonly DecodeFailure[];
 }
 
-/** The backbone's cls features of a set of images. Throws if not one of them could be decoded. */
+/** The features of a set of images. Throws if not one of them could be decoded. */
 export async function extractFeatures(
   backbone: Backbone,
   images: ImageSet,
   options: ExtractOptions,
 ): Promise<Extracted> {
-  const { view, batch = 64 } = options;
+  const { view, descriptor = clsDescriptor(backbone), batch = 64 } = options;
   const { rows, cols } = view.crop;
   using pixels = input(backbone.device, [batch, 3, rows, cols], { label: "images" });
-  using program = await record(backbone.device, () => ({ cls: vit(backbone.vit, backbone.params, pixels) }));
+  using program = await record(backbone.device, () => ({ features: descriptor.of(pixels) }));
   return await collect(images, options, {
     batch,
-    dim: backbone.vit.dim,
+    dim: descriptor.dim,
     show: (image) => evalCrop(image, view),
     look: async (values) => {
       pixels.write(values);
       await program.run();
-      return program.read("cls");
+      return program.read("features");
     },
   });
 }
@@ -191,8 +215,8 @@ async function collect(images: ImageSet, options: ExtractOptions, looking: Looki
     const words = failures.length === 0 ? "there are none" : `not one of ${failures.length} could be decoded`;
     throw new Error(`features: expected images, but ${words}`);
   }
-  const cls = { values: features.slice(0, indices.length * dim), rows: indices.length, dim };
-  return { cls, indices: Int32Array.from(indices), failures };
+  const found = { values: features.slice(0, indices.length * dim), rows: indices.length, dim };
+  return { features: found, indices: Int32Array.from(indices), failures };
 }
 
 /** What the last block of a backbone sees in one image. */

@@ -1,15 +1,10 @@
 /** `dino embed` */
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/node.js";
-import { isBuiltin } from "../builtin.js";
-import { writeFileAtomically } from "../checkpoint-file.js";
-import { openParts, type Part, type Parts, wholeOf } from "../evaluate.js";
+import { openWhole } from "../evaluate.js";
+import { featurePaths, writeFeatures } from "../feature-files.js";
 import { loadModel } from "../features.js";
-import { openImages } from "../images.js";
-import { encodeNpy } from "../npy.js";
-import { UsageError } from "./flags.js";
+import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 
@@ -33,42 +28,36 @@ export function addEmbed(dino: Command): void {
       "\nExample:\n  dino embed --checkpoint runs/photos/checkpoint.safetensors --data photos --out features.npy",
     )
     .action(async (options: EmbedOptions) => {
-      if (!options.out.endsWith(".npy"))
-        throw new UsageError(`--out: expected a file ending in .npy, got ${options.out}`);
+      const paths = asUsage(() => featurePaths(options.out));
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      const part: Part = isBuiltin(options.data)
-        ? ((await openParts(options.data, { heldOut: 0, seed: 0 })) satisfies Parts).test
-        : wholeOf(await openImages(options.data));
+      const part = await openWhole(options.data);
       const { images } = part;
-      const { cls, indices, failures } = await extractor(model, options.batch)(part, "images");
+      const { features, indices, failures } = await extractor(model, options.batch)(part, "images");
 
-      const stem = options.out.slice(0, -".npy".length);
+      const { data, checkpoint, which } = options;
       const files = Array.from(indices, (index) => images.name(index));
-      await mkdir(dirname(options.out), { recursive: true });
-      await writeFileAtomically(options.out, encodeNpy({ values: cls.values, shape: [cls.rows, cls.dim] }));
-      await writeFile(`${stem}.txt`, files.map((name) => `${name}\n`).join(""));
       const labels = images.labels && Array.from(indices, (index) => images.labels![index]!);
-      const { checkpoint, which } = options;
-      const list = { data: options.data, checkpoint, which, files, classes: images.classes, labels, failures };
-      await writeFile(`${stem}.json`, `${JSON.stringify(list, undefined, 1)}\n`);
+      const classes = [...images.classes];
+      const list = { data, checkpoint, which, files, classes, ...(labels && { labels }), failures: [...failures] };
+      await writeFeatures(options.out, { features, list });
 
       if (options.json) {
         printJson({
           features: options.out,
-          files: `${stem}.txt`,
-          list: `${stem}.json`,
-          rows: cls.rows,
-          dim: cls.dim,
+          files: paths.txt,
+          list: paths.json,
+          rows: features.rows,
+          dim: features.dim,
           failures,
         });
         return;
       }
       reportFailures(failures);
       print(
-        `${options.out}   [${cls.rows}, ${cls.dim}] float32`,
-        `${stem}.txt   the file of each row`,
-        `${stem}.json   the same, with labels`,
+        `${options.out}   [${features.rows}, ${features.dim}] float32`,
+        `${paths.txt}   the file of each row`,
+        `${paths.json}   the same, with labels`,
       );
     });
 }

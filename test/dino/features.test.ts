@@ -68,13 +68,13 @@ describe("features", () => {
     const seen: number[] = [];
     const onProgress = (done: number): void => void seen.push(done);
     const extracted = await extractFeatures(backbone, set, { view, batch: 2, onProgress });
-    expect(extracted.cls).to.include({ rows: 5, dim: 12 });
+    expect(extracted.features).to.include({ rows: 5, dim: 12 });
     expect(seen).to.deep.equal([2, 4, 5]);
     for (const [i, image] of images.entries()) {
       using pixels = input(backbone.device, [1, 3, 8, 8]);
       pixels.write(evalCrop(image, view));
       const { cls } = await evaluate(backbone.device, () => ({ cls: vit(shape, backbone.params, pixels) }));
-      expectClose(extracted.cls.values.subarray(i * 12, (i + 1) * 12), cls);
+      expectClose(extracted.features.values.subarray(i * 12, (i + 1) * 12), cls);
     }
   });
 
@@ -83,7 +83,7 @@ describe("features", () => {
     const all = await extractFeatures(backbone, set, { view });
     const some = await extractFeatures(backbone, set, { view, indices: [3, 1], batch: 3 });
     expect(Array.from(some.indices)).to.deep.equal([3, 1]);
-    expectClose(some.cls.values.subarray(12), all.cls.values.subarray(12, 24));
+    expectClose(some.features.values.subarray(12), all.features.values.subarray(12, 24));
   });
 
   describe("of a folder with broken files", () => {
@@ -102,9 +102,9 @@ describe("features", () => {
 
     it("leaves them out and names them", async () => {
       const set = await openImages(folder);
-      const { cls, indices, failures } = await extractFeatures(backbone, set, { view, batch: 2 });
+      const { features, indices, failures } = await extractFeatures(backbone, set, { view, batch: 2 });
       expect(Array.from(indices)).to.deep.equal([0, 1, 3]);
-      expect(cls.rows).to.equal(3);
+      expect(features.rows).to.equal(3);
       expect(failures.map(({ path }) => path)).to.deep.equal(["2.png"]);
     });
 
@@ -123,7 +123,7 @@ describe("features", () => {
     const white: Image = { rows: 4, cols: 4, pixels: new Uint8Array(48).fill(255) };
     const features = async (images: Image[]): Promise<number[]> => {
       const small = { ...view, resize: 2, crop: { rows: 2, cols: 2 } };
-      return Array.from((await pixelFeatures(memoryImages({ images }), { view: small })).cls.values);
+      return Array.from((await pixelFeatures(memoryImages({ images }), { view: small })).features.values);
     };
     expect(await features([yellow])).to.deep.equal([...new Array<number>(8).fill(1), ...new Array<number>(4).fill(0)]);
     expect(await features([white])).to.deep.equal(new Array(4).fill(1)); // one channel says it all
@@ -143,8 +143,8 @@ describe("features", () => {
   it("sees in one image the same cls features as in a batch", async () => {
     const image = noise(7, 9, 9);
     const [sight] = await inspect(backbone, view.crop, [evalCrop(image, view)]);
-    const { cls } = await extractFeatures(backbone, memoryImages({ images: [image] }), { view });
-    expectClose(sight!.cls, cls.values);
+    const { features } = await extractFeatures(backbone, memoryImages({ images: [image] }), { view });
+    expectClose(sight!.cls, features.values);
   });
 });
 
