@@ -1,18 +1,20 @@
 /** The program `dino`: its commands, and how they fail. */
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
+import { addAnalyse } from "./commands/analyse.js";
 import { addAttend } from "./commands/attend.js";
 import { addDemo } from "./commands/demo.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
 import { addKnn } from "./commands/knn.js";
+import { addSweep } from "./commands/sweep.js";
 import { addTrain } from "./commands/train.js";
 import { addTune } from "./commands/tune.js";
 import { UsageError } from "./commands/flags.js";
 import { oneLine } from "./commands/output.js";
 
 /** In the order of the help. */
-const commands = [addTrain, addKnn, addAttend, addEmbed, addDoctor, addTune, addDemo];
+const commands = [addTrain, addKnn, addAttend, addEmbed, addDoctor, addTune, addAnalyse, addSweep, addDemo];
 
 /** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {

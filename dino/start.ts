@@ -16,7 +16,7 @@ import {
 } from "./config.js";
 import { openParts, type Parts } from "./evaluate.js";
 import { startProgress } from "./progress.js";
-import { train, type TrainSummary } from "./train.js";
+import { train, type TrainOptions, type TrainSummary } from "./train.js";
 
 export interface Start {
   /** What the user set himself. */
@@ -56,7 +56,7 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   return { ...summary, data, hasClasses: parts.train.images.labels !== undefined };
 }
 
-export interface Training {
+export interface Training extends Pick<TrainOptions, "visit"> {
   readonly device: Device;
   readonly config: Config;
   readonly parts: Parts;

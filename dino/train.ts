@@ -1,5 +1,4 @@
 /** The training loop: batches in, steps on the GPU, log lines and checkpoints out. */
-import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Device, download, type LossScale, sizeOf, upload, withChoices } from "../engine/index.js";
 import { type Batches, openBatches } from "./batches.js";
@@ -18,6 +17,7 @@ import {
 import { evaluateKnn, type Parts } from "./evaluate.js";
 import { extractFeatures, viewOf } from "./features.js";
 import { createCropMaker, type CropMaker } from "./crop-maker.js";
+import { appendLine, cutLog, type LogLine, type StepLine } from "./log.js";
 import { createNetwork, initialValues, type Network, readNetwork, writeNetwork } from "./network.js";
 import { rng } from "./random.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
@@ -35,6 +35,24 @@ export interface TrainOptions {
   readonly resume: boolean;
   readonly onProgress?: (progress: Progress) => void;
   readonly onWarning?: (words: string) => void;
+  /** Looks at the networks before the first step, and so many times in even steps, the last time after the last step. */
+  readonly visit?: { readonly times: number; readonly look: (networks: Networks) => Promise<void> };
+}
+
+/** What is trained, as it is after `step` steps. */
+export interface Networks {
+  readonly step: number;
+  readonly student: Network;
+  readonly teacher: Network;
+}
+
+/** How many steps an epoch and the whole run take on so many images. */
+export function lengthOf(
+  config: Config,
+  images: number,
+): { readonly iterationsPerEpoch: number; readonly steps: number } {
+  const iterationsPerEpoch = Math.max(1, Math.floor(images / config.batch));
+  return { iterationsPerEpoch, steps: config.steps ?? config.epochs * iterationsPerEpoch };
 }
 
 export interface Progress {
@@ -56,32 +74,6 @@ export interface TrainSummary {
   readonly warnings: readonly string[];
 }
 
-/** One line of log.jsonl for an interval of steps. Lengths of time in milliseconds, entropies in nats. */
-interface LogLine {
-  readonly step: number;
-  readonly epoch: number;
-  /** Mean over the steps since the last line. */
-  readonly loss: number;
-  readonly teacherEntropy: number;
-  /** Of the last step, as are the entropies: loss - teacherEntropy, the KL divergence of the student from the targets. */
-  readonly klDivergence: number;
-  /** Entropy of the targets' average over the batch. */
-  readonly meanTargetEntropy: number;
-  /** 1 - |mean of the unit features|^2: 0 when all images have one feature. */
-  readonly studentSpread: number;
-  readonly teacherSpread: number;
-  /** Length of the whole gradient before clipping; null in the file where it overflowed f16. */
-  readonly gradientNorm: number;
-  readonly lr: number;
-  readonly weightDecay: number;
-  readonly momentum: number;
-  readonly teacherTemperature: number;
-  /** Of the next step; in f16 only. */
-  readonly lossScale?: number;
-  readonly imagesPerSecond: number;
-  readonly dataWaitMs: number;
-}
-
 /**
  * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
  * log.jsonl, checkpoint.safetensors and numbered checkpoints. The same seed on the same adapter gives the same bytes, also
@@ -89,17 +81,16 @@ interface LogLine {
  * loss does not help.
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
-  const { parts, given, resume, onProgress = () => undefined } = options;
+  const { parts, given, resume, visit, onProgress = () => undefined } = options;
   const warnings: string[] = [];
   const warn = (words: string) => {
     warnings.push(words);
     options.onWarning?.(words);
   };
   const { indices, images } = parts.train;
-  const iterationsPerEpoch = Math.max(1, Math.floor(indices.length / options.config.batch));
+  const { iterationsPerEpoch, steps } = lengthOf(options.config, indices.length);
   const { config, notes } = fitWarmups(options.config, { iterationsPerEpoch, given });
   notes.forEach(warn);
-  const steps = config.steps ?? config.epochs * iterationsPerEpoch;
   const paths = {
     config: join(config.out, "config.json"),
     log: join(config.out, "log.jsonl"),
@@ -129,7 +120,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   }
   await writeFileAtomically(paths.config, new TextEncoder().encode(formatConfig(config)));
   await cutLog(paths.log, done);
-  const log = (line: object) => appendFile(paths.log, `${JSON.stringify(line)}\n`);
+  const log = (line: LogLine) => appendLine(paths.log, line);
   const save = async (path: string) =>
     writeCheckpoint(path, {
       config,
@@ -156,6 +147,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const corrupt = new Set<number>();
   let interval = { steps: 0, startMs: performance.now(), waitedMs: 0 };
   let loss: number | undefined;
+  await visit?.look({ step: done, student, teacher });
 
   while (done < steps) {
     const epoch = Math.floor(done / iterationsPerEpoch);
@@ -182,6 +174,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
     else if (!(await wasSkipped(step, student))) throw await nonFinite(step, { loss, step: done });
     done++;
+    if (visit && Math.floor((done * visit.times) / steps) > Math.floor(((done - 1) * visit.times) / steps)) {
+      await visit.look({ step: done, student, teacher });
+    }
     interval.steps++;
     interval.waitedMs += batch.waitedMs;
     const seconds = (performance.now() - interval.startMs) / 1000;
@@ -190,7 +185,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
 
     if (done % config.logEvery === 0 || done === steps) {
       const seen = await observe(step);
-      const line: LogLine = {
+      const line: StepLine = {
         ...{ step: done, epoch, loss: mean(unlogged.interval) },
         teacherEntropy: seen.teacherEntropy,
         klDivergence: loss - seen.teacherEntropy,
@@ -215,7 +210,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     if (epochEnds || done === steps) {
       const due =
         config.knnEvery > 0 && (epochsDone % config.knnEvery === 0 || done === steps) && parts.test.indices.length > 0;
-      const knn = due ? await knnAccuracy(teacher, { device, config, parts }) : undefined;
+      const knn = due ? await knnOf(teacher, { device, config, parts }) : undefined;
       await log({ type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...(knn && { knn }) });
       unlogged = { ...unlogged, epoch: NO_LOSSES };
       interval.startMs = performance.now();
@@ -319,15 +314,6 @@ function restore({ student, teacher, step }: State, checkpoint: Checkpoint): voi
   if (step.lossScale) upload(step.lossScale.state, tensors.get("loss_scale")!.values);
 }
 
-/** Drops the lines of a log after `step`, which a resumed run writes again. */
-async function cutLog(path: string, step: number): Promise<void> {
-  const text = step === 0 ? "" : await readFile(path, "utf8").catch(() => "");
-  const kept = text
-    .split("\n")
-    .filter((line) => line !== "" && (JSON.parse(line) as { readonly step: number }).step <= step);
-  await writeFileAtomically(path, new TextEncoder().encode(kept.map((line) => `${line}\n`).join("")));
-}
-
 async function observe({ program }: TrainingStep) {
   const scalar = (name: "teacherEntropy" | "studentCoherence" | "teacherCoherence") => program.readScalar(name);
   return {
@@ -375,7 +361,8 @@ async function nonFinite(
   );
 }
 
-async function knnAccuracy(
+/** k-NN accuracy of a network's features on the held-out images, in percent. */
+export async function knnOf(
   { config: network, params }: Network,
   { device, config, parts }: { readonly device: Device; readonly config: Config; readonly parts: Parts },
 ): Promise<{ readonly k: number; readonly top1: number; readonly top5: number }> {

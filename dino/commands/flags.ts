@@ -12,10 +12,14 @@ export function wholeNumber(word: string): number {
   return value;
 }
 
+export function wholeNumbersFromZero(word: string, before: readonly number[] | undefined): readonly number[] {
+  return [...(before ?? []), ...word.split(",").map(wholeNumber)];
+}
+
 export function wholeNumbers(word: string, before: readonly number[] | undefined): readonly number[] {
-  const values = word.split(",").map(wholeNumber);
+  const values = wholeNumbersFromZero(word, before);
   if (values.includes(0)) throw new InvalidArgumentError("Expected 1 or more.");
-  return [...(before ?? []), ...values];
+  return values;
 }
 
 export function share(word: string): number {

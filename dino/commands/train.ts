@@ -30,16 +30,7 @@ export function addTrain(dino: Command): void {
     .addOption(new Option("--overwrite", "replace the run that --out holds").helpGroup(groups.ours))
     .addOption(new Option("--json", "print the result as JSON and nothing else").helpGroup(groups.ours))
     .addHelpOption(new Option("-h, --help", "show this").helpGroup(groups.ours));
-  for (const name of settingNames) {
-    const { unit, about, source, alias, words } = settings[name];
-    const shown = unit.replaceAll(/[ |]/g, "-");
-    const argument = words === 0 ? "[true|false]" : words === 1 ? `<${shown}>` : `<${shown}...>`;
-    const option = new Option(`${flagOf(name)} ${argument}`, `${about}${describeDefault(name)}`);
-    command.addOption(option.helpGroup(groups[source]));
-    if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());
-  }
-  const mixed = new Option("--use-fp16 [true|false]", "mixed precision: the same as --precision f16");
-  command.addOption(mixed.helpGroup(groups["main_dino.py"]));
+  addSettings(command);
   command.addHelpText(
     "after",
     "\nExamples:\n" +
@@ -71,6 +62,21 @@ export function addTrain(dino: Command): void {
   });
 }
 
+/** A flag for every setting of a training. */
+export function addSettings(command: Command): Command {
+  for (const name of settingNames) {
+    const { unit, about, source, alias, words } = settings[name];
+    const shown = unit.replaceAll(/[ |]/g, "-");
+    const argument = words === 0 ? "[true|false]" : words === 1 ? `<${shown}>` : `<${shown}...>`;
+    const option = new Option(`${flagOf(name)} ${argument}`, `${about}${describeDefault(name)}`);
+    command.addOption(option.helpGroup(groups[source]));
+    if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());
+  }
+  const mixed = new Option("--use-fp16 [true|false]", "mixed precision: the same as --precision f16");
+  command.addOption(mixed.helpGroup(groups["main_dino.py"]));
+  return command;
+}
+
 function describeDefault(name: SettingName): string {
   const value = settings[name].default;
   if (value === null) return "";
@@ -80,7 +86,7 @@ function describeDefault(name: SettingName): string {
 }
 
 /** What the command line sets, by the name of the setting. Throws for a value that makes no sense. */
-function readFlags(options: Readonly<Record<string, unknown>>): PartialConfig {
+export function readFlags(options: Readonly<Record<string, unknown>>): PartialConfig {
   const flags: Record<string, unknown> = {};
   for (const name of settingNames) {
     const { alias } = settings[name];

@@ -1,0 +1,70 @@
+/** `dino analyse` */
+import { join } from "node:path";
+import { Argument, type Command, Option } from "commander";
+import { openDevice } from "../../engine/node.js";
+import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../analyse.js";
+import { openParts } from "../evaluate.js";
+import { asUsage } from "./flags.js";
+import { printAside, print, printJson } from "./output.js";
+import { addSettings, readFlags } from "./train.js";
+
+export function addAnalyse(dino: Command): void {
+  const command = dino
+    .command("analyse")
+    .description("repeat an analysis of the paper and draw its figure")
+    .addArgument(
+      new Argument(
+        "<what>",
+        "collapse: entropy and KL divergence with and without centering and sharpening; teacher: its accuracy beside the student's",
+      ).choices(["collapse", "teacher"]),
+    )
+    .addOption(new Option("--overwrite", "train again what is there already").helpGroup("Options:"))
+    .addOption(new Option("--json", "print the result as JSON and nothing else").helpGroup("Options:"));
+  addSettings(command)
+    .addHelpText(
+      "after",
+      "\nBoth train on the built-in digits with the demo's recipe, unless flags of dino train say otherwise, into runs/WHAT unless --out does.\n" +
+        "\nExamples:\n" +
+        "  dino analyse collapse --steps 200\n" +
+        "  dino analyse teacher --data photos --held-out 0.2 --preset small-images --out runs/teacher",
+    )
+    .action(async (what: "collapse" | "teacher", options: Readonly<Record<string, unknown>>) => {
+      const config = asUsage(() => {
+        const flags = readFlags(options);
+        return analysisConfig(flags, flags.out ?? join("runs", what));
+      });
+      const parts = await openParts(config.data, config);
+      using device = await openDevice();
+      const overwrite = options["overwrite"] === true;
+      const analysis: AnalysisOptions = { device, parts, config, overwrite, say: (line) => printAside(line) };
+      if (what === "teacher") {
+        const found = await analyseTeacher(analysis);
+        if (options["json"] === true) printJson(found);
+        else {
+          const percent = (value: number) => `${value.toFixed(2).padStart(6)} %`;
+          const rows = found.points.map(
+            ({ step, teacher, student }) =>
+              `step ${String(step).padStart(6)}   teacher ${percent(teacher)}   student ${percent(student)}`,
+          );
+          print(...rows, found.svg, found.png);
+        }
+        return;
+      }
+      const found = await analyseCollapse(analysis);
+      if (options["json"] === true) printJson(found);
+      else {
+        const rows = found.corners.map(
+          ({ corner, entropy, klDivergence, expected, asExpected }) =>
+            `${corner.padEnd(16)} entropy ${entropy.toFixed(3)}   KL ${klDivergence.toFixed(4)}   ` +
+            `${asExpected ? "as expected" : "NOT AS EXPECTED"}: ${expected}`,
+        );
+        print(`ln K = ${found.lnK.toFixed(3)}`, ...rows, found.svg, found.png);
+      }
+      const strange = found.corners.filter(({ asExpected }) => !asExpected).map(({ corner }) => corner);
+      if (strange.length > 0) {
+        throw new Error(
+          `analyse collapse: ${strange.join(", ")} did not end as the paper says; more --steps may be needed, the figure shows how far it came`,
+        );
+      }
+    });
+}

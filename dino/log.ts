@@ -1,0 +1,78 @@
+/** log.jsonl of a run: a line for every interval of steps, and one for every epoch. */
+import { appendFile, readFile } from "node:fs/promises";
+import { writeFileAtomically } from "./checkpoint-file.js";
+
+/** Of an interval of steps. Lengths of time in milliseconds, entropies in nats. */
+export interface StepLine {
+  readonly step: number;
+  readonly epoch: number;
+  /** Mean over the steps since the last line. */
+  readonly loss: number;
+  readonly teacherEntropy: number;
+  /** Of the last step, as are the entropies: loss - teacherEntropy, the KL divergence of the student from the targets. */
+  readonly klDivergence: number;
+  /** Entropy of the targets' average over the batch. */
+  readonly meanTargetEntropy: number;
+  /** 1 - |mean of the unit features|^2: 0 when all images have one feature. */
+  readonly studentSpread: number;
+  readonly teacherSpread: number;
+  /** Length of the whole gradient before clipping; null in the file where it overflowed f16. */
+  readonly gradientNorm: number;
+  readonly lr: number;
+  readonly weightDecay: number;
+  readonly momentum: number;
+  readonly teacherTemperature: number;
+  /** Of the next step; in f16 only. */
+  readonly lossScale?: number;
+  readonly imagesPerSecond: number;
+  readonly dataWaitMs: number;
+}
+
+/** Of an epoch. */
+export interface EpochLine {
+  readonly type: "epoch";
+  readonly step: number;
+  readonly epoch: number;
+  /** Mean over the epoch. */
+  readonly loss: number;
+  /** Of the teacher's features on the images held out, in percent; where an evaluation was due. */
+  readonly knn?: { readonly k: number; readonly top1: number; readonly top5: number };
+}
+
+export type LogLine = StepLine | EpochLine;
+
+/** A log as it was written. */
+export interface Log {
+  readonly steps: readonly StepLine[];
+  readonly epochs: readonly EpochLine[];
+}
+
+export async function appendLine(path: string, line: LogLine): Promise<void> {
+  await appendFile(path, `${JSON.stringify(line)}\n`);
+}
+
+/** Reads a log. Throws, naming the line, where it is damaged. */
+export async function readLog(path: string): Promise<Log> {
+  const lines = (await linesOf(path)).map((text, i): LogLine => {
+    try {
+      return JSON.parse(text) as LogLine;
+    } catch (error) {
+      throw new Error(`${path}:${i + 1}: expected a line of JSON: ${(error as Error).message}`, { cause: error });
+    }
+  });
+  return {
+    steps: lines.filter((line): line is StepLine => !("type" in line)),
+    epochs: lines.filter((line): line is EpochLine => "type" in line),
+  };
+}
+
+/** Drops the lines after `step`, which a resumed run writes again; a missing log becomes an empty one. */
+export async function cutLog(path: string, step: number): Promise<void> {
+  const lines = step === 0 ? [] : await linesOf(path).catch(() => []);
+  const kept = lines.filter((line) => (JSON.parse(line) as LogLine).step <= step);
+  await writeFileAtomically(path, new TextEncoder().encode(kept.map((line) => `${line}\n`).join("")));
+}
+
+async function linesOf(path: string): Promise<readonly string[]> {
+  return (await readFile(path, "utf8")).split("\n").filter((line) => line !== "");
+}
