@@ -2,28 +2,14 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openDevice } from "../engine/node.js";
-import { asPicture } from "./attend.js";
-import { evalCrop } from "./augment.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
-import { type Config, resolveConfig, vitConfig, networkConfig } from "./config.js";
+import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
+import { resolveConfig, networkConfig } from "./config.js";
 import { encodePng } from "./drawing.js";
 import { evaluateKnn, openParts, type Part } from "./evaluate.js";
-import {
-  type Backbone,
-  type Extracted,
-  extractFeatures,
-  inspect,
-  loadModel,
-  pixelFeatures,
-  type Sight,
-  type View,
-  viewOf,
-} from "./features.js";
-import { isFailure } from "./images.js";
+import { type Backbone, type Extracted, extractFeatures, loadModel, pixelFeatures, viewOf } from "./features.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
 import type { builtinPresets } from "./presets.js";
-import { attentionPicture, featureMapPicture } from "./pictures.js";
-import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
 import { formatTime, takeReports } from "./progress.js";
 import { removeRun, trainWithProgress } from "./start.js";
 import { scope } from "./vit.js";
@@ -97,11 +83,24 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
   });
   say(`trained     k-NN ${percent(trained)}, comparing features after training`);
 
-  const shown = await look(model, test, closer(view));
+  const chosen = oneOfEach(test);
+  const shown = await lookClosely(model, test.images, chosen, closer(view, 3));
+  const ofClass = (index: number) => test.images.classes[test.images.labels![index]!]!;
+  const labelled = shown.map((one) => ({ ...one, label: ofClass(one.index) }));
   const attention = join(out, "attention.png");
-  await writeFileAtomically(attention, encodePng(drawAttention(shown, config)));
+  const title = "What the cls token of the last block attends to";
+  const attended = attentionOf(labelled.slice(0, MOST_ATTENDED), { heads: model.vit.heads, title });
+  await writeFileAtomically(attention, encodePng(attended));
   const featureMap = join(out, "features.png");
-  await writeFileAtomically(featureMap, encodePng(drawFeatures(shown, config, test, features!)));
+  const { features: ofImages, indices } = features!;
+  const scatter = {
+    features: ofImages.values,
+    dim: ofImages.dim,
+    labels: indices.map((index) => test.images.labels![index]!),
+    names: test.images.classes,
+    title: "Held-out images by their features, coloured by class",
+  };
+  await writeFileAtomically(featureMap, encodePng(featureMapOf(shown, { dim: model.vit.dim, scatter })));
 
   const seconds = Math.round((performance.now() - began) / 100) / 10;
   const summary = {
@@ -170,81 +169,14 @@ function first({ images, indices }: Part, count: number): Part {
   return { images, indices: indices.slice(0, count) };
 }
 
-/** One held-out image of each class, looked at closely. */
-interface Shown {
-  readonly name: string;
-  readonly image: Image;
-  readonly sight: Sight;
+/** The first image of each class. */
+function oneOfEach({ images, indices }: Part): readonly number[] {
+  const found = images.classes.map((_, label) => indices.find((index) => images.labels![index] === label));
+  return found.filter((index) => index !== undefined);
 }
 
-/** Pictures are made at this many times the size of training, for as many times finer maps. */
-const CLOSER = 3;
-
-function closer(view: View): View {
-  const { rows, cols } = view.crop;
-  return { ...view, resize: CLOSER * view.resize, crop: { rows: CLOSER * rows, cols: CLOSER * cols } };
-}
-
-async function look(backbone: Backbone, { images, indices }: Part, view: View): Promise<readonly Shown[]> {
-  const chosen: { readonly name: string; readonly image: Image; readonly shown: Float32Array }[] = [];
-  for (const [label, name] of images.classes.entries()) {
-    const index = indices.find((one) => images.labels![one] === label);
-    if (index === undefined) continue;
-    const image = await images.decode(index);
-    if (isFailure(image)) continue;
-    const seen = centerCrop(resizeShortSide(image, view.resize), view.crop);
-    chosen.push({ name, image: seen, shown: evalCrop(image, view) });
-  }
-  const sights = await inspect(
-    backbone,
-    view.crop,
-    chosen.map(({ shown }) => shown),
-  );
-  return chosen.map(({ name, image }, i) => ({ name, image, sight: sights[i]! }));
-}
-
+/** Images that the picture of attention shows. */
 const MOST_ATTENDED = 4;
-
-function drawAttention(shown: readonly Shown[], config: Config): ReturnType<typeof attentionPicture> {
-  const { rows, cols } = shown[0]!.sight;
-  return attentionPicture({
-    items: shown.slice(0, MOST_ATTENDED).map(({ name, image, sight }) => ({
-      image: asPicture(image),
-      attention: sight.attention,
-      label: name,
-    })),
-    heads: vitConfig(config).heads,
-    rows,
-    cols,
-    title: "What the cls token of the last block attends to",
-  });
-}
-
-function drawFeatures(
-  shown: readonly Shown[],
-  config: Config,
-  test: Part,
-  { features: ofImages, indices }: Extracted,
-): ReturnType<typeof featureMapPicture> {
-  const { dim } = vitConfig(config);
-  const { rows, cols } = shown[0]!.sight;
-  const features = new Float32Array(shown.length * rows * cols * dim);
-  for (const [i, { sight }] of shown.entries()) features.set(sight.patches, i * rows * cols * dim);
-  return featureMapPicture({
-    images: shown.map(({ image }) => asPicture(image)),
-    features,
-    dim,
-    rows,
-    cols,
-    scatter: {
-      features: ofImages.values,
-      dim,
-      labels: indices.map((index) => test.images.labels![index]!),
-      names: test.images.classes,
-      title: "Held-out images by their features, coloured by class",
-    },
-  });
-}
 
 function percent(value: number): string {
   return `${value.toFixed(1).padStart(5)} %`;

@@ -1,0 +1,74 @@
+/** A few images looked at closely, and the pictures of what a backbone sees in them. */
+import { asPicture } from "./attend.js";
+import { evalCrop } from "./augment.js";
+import type { Picture } from "./drawing.js";
+import { type Backbone, inspect, type Sight, type View } from "./features.js";
+import { type ImageSet, isFailure } from "./images.js";
+import { attentionPicture, featureMapPicture, type ScatterOptions } from "./pictures.js";
+import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
+
+/** An image as a backbone saw it, and what it saw. */
+export interface CloseUp {
+  /** Of the image in its set. */
+  readonly index: number;
+  readonly image: Image;
+  readonly sight: Sight;
+  /** Written beside it in pictures. */
+  readonly label?: string;
+}
+
+/** The same view of so many times the pixels, for as many times finer maps. */
+export function closer(view: View, times: number): View {
+  const { rows, cols } = view.crop;
+  return { ...view, resize: times * view.resize, crop: { rows: times * rows, cols: times * cols } };
+}
+
+/** Looks at some images of a set, without those that cannot be decoded. */
+export async function lookClosely(
+  backbone: Backbone,
+  images: ImageSet,
+  indices: readonly number[],
+  view: View,
+): Promise<readonly CloseUp[]> {
+  const seen: { readonly index: number; readonly image: Image; readonly shown: Float32Array }[] = [];
+  for (const index of indices) {
+    const image = await images.decode(index);
+    if (isFailure(image)) continue;
+    const cut = centerCrop(resizeShortSide(image, view.resize), view.crop);
+    seen.push({ index, image: cut, shown: evalCrop(image, view) });
+  }
+  const shown = seen.map((one) => one.shown);
+  const sights = await inspect(backbone, view.crop, shown);
+  return seen.map(({ index, image }, i) => ({ index, image, sight: sights[i]! }));
+}
+
+/** The attention of every head in each of them. Throws for none. */
+export function attentionOf(
+  closeUps: readonly CloseUp[],
+  { heads, title }: { readonly heads: number; readonly title: string },
+): Picture {
+  const { rows, cols } = gridOf(closeUps);
+  const items = closeUps.map(({ image, sight: { attention }, label }) => ({
+    image: asPicture(image),
+    attention,
+    ...(label !== undefined && { label }),
+  }));
+  return attentionPicture({ items, heads, rows, cols, title });
+}
+
+/** Their patches in the colours of the first principal components of all. Throws for none. */
+export function featureMapOf(
+  closeUps: readonly CloseUp[],
+  { dim, scatter }: { readonly dim: number; readonly scatter?: ScatterOptions },
+): Picture {
+  const { rows, cols } = gridOf(closeUps);
+  const features = new Float32Array(closeUps.length * rows * cols * dim);
+  for (const [i, { sight }] of closeUps.entries()) features.set(sight.patches, i * rows * cols * dim);
+  const images = closeUps.map(({ image }) => asPicture(image));
+  return featureMapPicture({ images, features, dim, rows, cols, ...(scatter && { scatter }) });
+}
+
+function gridOf([first]: readonly CloseUp[]): { readonly rows: number; readonly cols: number } {
+  if (first === undefined) throw new Error("close-up: expected at least one image, got none");
+  return first.sight;
+}
