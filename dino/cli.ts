@@ -7,6 +7,7 @@ import { addDemo } from "./commands/demo.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
 import { addKnn } from "./commands/knn.js";
+import { addReport } from "./commands/report.js";
 import { addSweep } from "./commands/sweep.js";
 import { addTrain } from "./commands/train.js";
 import { addTune } from "./commands/tune.js";
@@ -14,7 +15,7 @@ import { UsageError } from "./commands/flags.js";
 import { oneLine } from "./commands/output.js";
 
 /** In the order of the help. */
-const commands = [addTrain, addKnn, addAttend, addEmbed, addDoctor, addTune, addAnalyse, addSweep, addDemo];
+const commands = [addTrain, addKnn, addAttend, addEmbed, addDoctor, addTune, addAnalyse, addSweep, addReport, addDemo];
 
 /** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {

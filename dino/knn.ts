@@ -154,7 +154,7 @@ export function dotProducts(block: FeatureRows, train: FeatureRows): Float32Arra
 }
 
 /** Where the `count` largest values stand, largest first, the earlier one of equals first; needs count <= length. */
-function largest(values: ArrayLike<number>, count: number): Int32Array {
+export function largest(values: ArrayLike<number>, count: number): Int32Array {
   const heap = new Int32Array(count); // the worst of those kept is at 0
   const worse = (a: number, b: number): boolean => values[a]! < values[b]! || (values[a]! === values[b]! && a > b);
   const sink = (size: number, index: number): void => {

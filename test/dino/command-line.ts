@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/checkpoint.js";
-import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
+import { type Config, networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { initialValues, networkSpecs } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
 
@@ -61,7 +61,7 @@ export const tiny = [
 ];
 
 /** Writes a checkpoint of an untrained network: 16 pixels, patches of 8, unless the settings say otherwise. */
-export async function writeTinyCheckpoint(path: string, settings: PartialConfig = {}): Promise<void> {
+export async function writeTinyCheckpoint(path: string, settings: PartialConfig = {}): Promise<Config> {
   const size = { imageSize: { rows: 16, cols: 16 }, localSize: { rows: 8, cols: 8 }, patchSize: 8 };
   const network = { dim: 16, depth: 1, heads: 2, outDim: 32, hiddenDim: 32, bottleneckDim: 16 };
   const config = resolveConfig({ ...size, ...network, initStd: 0.2, data: "builtin", ...settings });
@@ -72,4 +72,5 @@ export async function writeTinyCheckpoint(path: string, settings: PartialConfig 
   const none = { sum: 0, count: 0 };
   const unlogged = { interval: none, epoch: none };
   await writeCheckpoint(path, { config, step: 0, unlogged, choices: {}, tensors: new Map(tensors) });
+  return config;
 }

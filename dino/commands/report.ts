@@ -1,0 +1,45 @@
+/** `dino report` */
+import { join } from "node:path";
+import type { Command } from "commander";
+import { openDevice } from "../../engine/node.js";
+import { takeReports } from "../progress.js";
+import { writeReport } from "../report.js";
+import { print, printJson } from "./output.js";
+
+interface ReportFlags {
+  readonly data?: string;
+  readonly out?: string;
+  readonly json?: true;
+}
+
+export function addReport(dino: Command): void {
+  dino
+    .command("report")
+    .description(
+      "make a page about a run: curves, attention, patch features, nearest neighbours; one file, opens offline",
+    )
+    .argument("<run>", "the folder that dino train wrote")
+    .option("--data <folder>", "images to show; those that the run was trained on, held out ones first, if left out")
+    .option("--out <file.html>", "where the page goes; report.html in the run's folder if left out")
+    .option("--json", "print what was written as JSON and nothing else")
+    .addHelpText("after", "\nExample:\n  dino report runs/photos")
+    .action(async (run: string, { data, out = join(run, "report.html"), json }: ReportFlags) => {
+      using device = await openDevice();
+      using progress = takeReports("images");
+      const found = await writeReport({
+        device,
+        run,
+        out,
+        ...(data !== undefined && { data }),
+        onProgress: progress.report,
+      });
+      if (json) {
+        printJson(found);
+        return;
+      }
+      if (found.missing !== undefined) process.stderr.write(`without pictures: ${found.missing}\n`);
+      print(
+        `${found.report}   ${(found.bytes / 2 ** 20).toFixed(1)} MiB, ${found.steps} steps, ${found.images} images`,
+      );
+    });
+}
