@@ -2,15 +2,10 @@
 //
 // The threads form 8 rows (y) x 8 columns (x); each holds 8 x 8 numbers in 16 vec4: rows 4 y .. 4 y + 3 in the first eight
 // vec4, rows 32 + 4 y .. in the others, two vec4 a row for the columns of its two quads. In `left` and `right` lie 16 quads at
-// each of 16 steps. The file that includes this one binds `sizes`, [3] u32:
-// tokens, heads and components of a head, not constants, or each shape would be compiled apart, and defines `component`.
+// each of 16 steps. The file that includes this one binds `sizes` and defines `component`.
+// include attention-layout
 
 const DEPTH = 16u;
-
-fn tokens() -> u32 { return sizes[0]; }
-fn heads() -> u32 { return sizes[1]; }
-fn headDim() -> u32 { return sizes[2]; }
-
 
 var<workgroup> left: array<vec4f, 256>;
 var<workgroup> right: array<vec4f, 256>;
@@ -102,13 +97,3 @@ fn fourTokens(source: u32, sequence: u32, first: u32, d: u32) -> vec4f {
 
 /** The keys of a column quad that exist: true where the token is one. */
 fn exists(first: u32) -> vec4<bool> { return first + vec4u(0u, 1u, 2u, 3u) < vec4u(tokens()); }
-
-/** Where the components of a token begin in [batch, TOKENS, HEADS, HEAD_DIM]. */
-fn tokenStart(sequence: u32, token: u32) -> u32 {
-  return ((sequence / heads() * tokens() + token) * heads() + sequence % heads()) * headDim();
-}
-
-/** Where those of the part-th of queries, keys and values begin in [batch, TOKENS, 3, HEADS, HEAD_DIM]. */
-fn partStart(part: u32, sequence: u32, token: u32) -> u32 {
-  return (((sequence / heads() * tokens() + token) * 3u + part) * heads() + sequence % heads()) * headDim();
-}
