@@ -6,7 +6,7 @@ import { isBuiltin } from "./builtin.js";
 import { builtinPresets, presetNames, presets } from "./presets.js";
 
 /** Where a setting and its default come from. */
-export type Source = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "ours";
+export type Source = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
 
 /** One setting: what it is when nobody sets it, what it may be, and how a command line writes it. */
 export interface Setting<T> {
@@ -32,6 +32,7 @@ type Range = { readonly from?: number; readonly above?: number; readonly to?: nu
 const main = "main_dino.py";
 const fixed = "main_dino.py, fixed there";
 const vit = "vision_transformer.py";
+const dinov2 = "dinov2";
 const ours = "ours";
 
 /** All settings, in the order of the help. */
@@ -82,6 +83,15 @@ export const settings = {
     0.1,
     { from: 0, below: 1 },
     { unit: "0 to 1", about: "stochastic depth of the last block of the student", source: main },
+  ),
+  registers: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "tokens",
+      about: "learnt tokens beside the patches, for cleaner attention maps of large models; DINOv2 takes 4",
+      source: dinov2,
+    },
   ),
 
   outDim: whole(65536, { from: 2 }, { unit: "prototypes", about: "width of the head's output", source: main }),
@@ -479,6 +489,7 @@ export function vitConfig(config: Config): {
   readonly mlpRatio: number;
   readonly channels: number;
   readonly dropPathRate: number;
+  readonly registers: number;
 } {
   const arch = architectures[config.arch];
   return {
@@ -491,6 +502,7 @@ export function vitConfig(config: Config): {
     mlpRatio: config.mlpRatio,
     channels: 3,
     dropPathRate: config.dropPathRate,
+    registers: config.registers,
   };
 }
 

@@ -240,11 +240,12 @@ export async function inspect(
 ): Promise<readonly Sight[]> {
   const { device, vit: shape, params } = backbone;
   const { rows, cols } = grid(shape, size.rows, size.cols);
-  const tokens = 1 + rows * cols;
+  const { heads, registers = 0 } = shape;
+  const tokens = 1 + registers + rows * cols;
   using pixels = input(device, [1, 3, size.rows, size.cols], { label: "image" });
   using program = await record(device, () => {
-    const encoded = encode(shape, params, pixels); // [1, tokens, dim]
-    const patches = slice(encoded, 1, 1, tokens - 1); // [1, patches, dim]
+    const encoded = encode(shape, params, pixels); // [1, 1 + patches, dim]
+    const patches = slice(encoded, 1, 1, rows * cols); // [1, patches, dim]
     return { cls: clsOf(encoded), patches, attention: lastAttention(shape, params, pixels, 1) };
   });
   const sights: Sight[] = [];
@@ -253,7 +254,7 @@ export async function inspect(
     await program.run();
     const cls = await program.read("cls");
     const patches = await program.read("patches");
-    const attention = clsAttention(await program.read("attention"), shape.heads, tokens);
+    const attention = clsAttention(await program.read("attention"), heads, tokens, registers);
     sights.push({ rows, cols, cls, patches, attention });
   }
   return sights;

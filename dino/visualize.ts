@@ -2,17 +2,18 @@
 
 /**
  * What the cls token attends to: attention of one image [heads, queries, tokens], the cls token's first, -> [heads, patches],
- * patches = tokens - 1. Throws unless the sizes fit.
+ * patches = tokens - 1 - registers. Throws unless the sizes fit.
  */
-export function clsAttention(attention: Float32Array, heads: number, tokens: number): Float32Array {
+export function clsAttention(attention: Float32Array, heads: number, tokens: number, registers = 0): Float32Array {
   const perHead = attention.length / heads;
   if (!(perHead >= tokens && perHead % tokens === 0)) {
     throw new Error(`clsAttention: expected [${heads}, queries, ${tokens}], got ${attention.length} values`);
   }
-  const patches = tokens - 1;
+  const before = 1 + registers; // tokens in front of the patches
+  const patches = tokens - before;
   const row = new Float32Array(heads * patches);
   for (let head = 0; head < heads; head++) {
-    const from = head * perHead + 1;
+    const from = head * perHead + before;
     row.set(attention.subarray(from, from + patches), head * patches);
   }
   return row;

@@ -5,6 +5,7 @@ import {
   cast,
   concat,
   dropPath,
+  fill,
   gelu,
   layernorm,
   linear,
@@ -39,6 +40,8 @@ export interface VitConfig {
   readonly channels: number;
   /** Probability that the last block's residual branches are dropped; the first block's is 0, in between it rises evenly. */
   readonly dropPathRate: number;
+  /** Learnt tokens that stand for no patch, where attention may keep what concerns the whole image; 0 if left out. */
+  readonly registers?: number;
   /** Of what lies between reading and writing the stream of tokens, which is f32 as the parameters are; f32 if left out. */
   readonly precision?: Precision;
 }
@@ -58,7 +61,7 @@ export interface BlockOptions {
 
 /** Parameters under their official names, in the official order. */
 export function vitSpecs(config: VitConfig): ParamSpec[] {
-  const { dim, patch, channels } = config;
+  const { dim, patch, channels, registers = 0 } = config;
   const { rows, cols } = grid(config, config.imageRows, config.imageCols);
   const hidden = Math.round(dim * config.mlpRatio);
   const param = (name: string, ...shape: number[]): ParamSpec => ({ name, shape, trainable: true });
@@ -70,6 +73,7 @@ export function vitSpecs(config: VitConfig): ParamSpec[] {
   return [
     param("cls_token", 1, 1, dim),
     param("pos_embed", 1, 1 + rows * cols, dim),
+    ...(registers > 0 ? [param("register_tokens", 1, registers, dim)] : []), // its name and place in DINOv2
     param("patch_embed.proj.weight", dim, channels, patch, patch),
     param("patch_embed.proj.bias", dim),
     ...Array.from({ length: config.depth }, (_, i) => [
@@ -86,8 +90,8 @@ export function vitSpecs(config: VitConfig): ParamSpec[] {
 
 /**
  * Start values of one backbone parameter: truncated normal of `std` for the weights of linear layers and of 0.02 for the CLS
- * token and positions (0.02 for all in the official code), 0 for biases, 1 for LayerNorm gains; the patch projection keeps
- * PyTorch's uniform default of convolutions, +-1 / sqrt(fan-in).
+ * token and positions (0.02 for all in the official code), normal of 1e-6 for registers (DINOv2's), 0 for biases, 1 for
+ * LayerNorm gains; the patch projection keeps PyTorch's uniform default of convolutions, +-1 / sqrt(fan-in).
  */
 export function initVitParam(config: VitConfig, name: string, shape: Shape, std: number, rng: Rng): Float32Array {
   const size = shape.reduce((product, axis) => product * axis, 1);
@@ -97,6 +101,7 @@ export function initVitParam(config: VitConfig, name: string, shape: Shape, std:
   }
   if (/(^|\.)norm\d?\.weight$/.test(name)) return new Float32Array(size).fill(1);
   if (name.endsWith(".bias")) return new Float32Array(size);
+  if (name === "register_tokens") return truncatedNormal(size, 1e-6, rng);
   const isToken = name === "cls_token" || name === "pos_embed";
   return truncatedNormal(size, isToken ? 0.02 : std, rng);
 }
@@ -125,11 +130,16 @@ export function grid(
 
 /** CLS features: images [batch, channels, rows, cols], rows and cols of any size -> [batch, dim]. */
 export function vit(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
-  return clsOf(encode(config, params, images, options));
+  return clsOf(encodeAll(config, params, images, options));
 }
 
-/** All tokens after the final norm: images [batch, channels, rows, cols] -> [batch, 1 + patches, dim]. */
-export function encode(config: VitConfig, params: Lookup, images: Tensor, options: BlockOptions = {}): Tensor {
+/** CLS and patch tokens after the final norm: images [batch, channels, rows, cols] -> [batch, 1 + patches, dim]. */
+export function encode(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
+  return withoutRegisters(config, encodeAll(config, params, images, options));
+}
+
+/** All tokens after the final norm: images -> [batch, 1 + registers + patches, dim]. */
+function encodeAll(config: VitConfig, params: Lookup, images: Tensor, options: BlockOptions = {}): Tensor {
   let x = prepareTokens(config, params, images);
   for (let i = 0; i < config.depth; i++) {
     const [before, branches] = [x, branchDrops(config, i, x.shape[0]!, options.drop)];
@@ -145,9 +155,16 @@ export function clsOf(tokens: Tensor): Tensor {
   return reshape(slice(tokens, 1, 0, 1), [batch, dim]);
 }
 
+/** What is left without the registers: [batch, 1 + registers + patches, dim] -> [batch, 1 + patches, dim]. */
+function withoutRegisters({ registers = 0 }: VitConfig, tokens: Tensor): Tensor {
+  if (registers === 0) return tokens;
+  const first = 1 + registers;
+  return concat([slice(tokens, 1, 0, 1), slice(tokens, 1, first, tokens.shape[1]! - first)], 1);
+}
+
 /**
- * Attention of the last block, to look at: images -> [batch, heads, queries, 1 + patches] of the first `queries` tokens, the CLS
- * token being the very first; of all if left out.
+ * Attention of the last block, to look at: images -> [batch, heads, queries, 1 + registers + patches] of the first `queries`
+ * tokens, the CLS token being the very first; of all if left out. Rows sum to one, what goes to registers included.
  */
 export function lastAttention(config: VitConfig, params: Lookup, images: Tensor, queries?: number): Tensor {
   let x = prepareTokens(config, params, images);
@@ -163,21 +180,28 @@ export function intermediateLayers(config: VitConfig, params: Lookup, images: Te
   const outputs: Tensor[] = [];
   for (let i = 0; i < config.depth; i++) {
     x = block(config, scope(params, `blocks.${i}.`), x);
-    if (i >= config.depth - n) outputs.push(norm(scope(params, "norm."), x));
+    if (i >= config.depth - n) outputs.push(withoutRegisters(config, norm(scope(params, "norm."), x)));
   }
   return outputs;
 }
 
-/** Patch embeddings with the CLS token in front and positions added: images -> [batch, 1 + patches, dim]. */
+/**
+ * Patch embeddings with the CLS token in front, positions added, and registers, which have no position, in between
+ * (Darcet et al. 2023, https://arxiv.org/abs/2309.16588): images -> [batch, 1 + registers + patches, dim].
+ */
 export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor): Tensor {
   const [batch, , rows, cols] = images.shape as readonly [number, number, number, number];
-  const { dim, channels, patch, precision = "f32" } = config;
+  const { dim, channels, patch, registers = 0, precision = "f32" } = config;
   const weight = reshape(params("patch_embed.proj.weight"), [dim, channels * patch * patch]);
   const cut = cast(patches(images, patch), precision); // [batch, patches, channels * patch * patch]
   const embedded = cast(linear(cut, weight, params("patch_embed.proj.bias")), "f32"); // [batch, patches, dim]
   const cls = repeat(reshape(params("cls_token"), [1, dim]), [batch, 1, dim]);
   const positions = positionEmbedding(config, params("pos_embed"), rows, cols); // [1 + patches, dim]
-  return add(concat([cls, embedded], 1), positions);
+  if (registers === 0) return add(concat([cls, embedded], 1), positions);
+  const learnt = repeat(reshape(params("register_tokens"), [registers, dim]), [batch, registers, dim]);
+  const nowhere = fill([registers, dim], 0);
+  const [clsPosition, patchPositions] = [slice(positions, 0, 0, 1), slice(positions, 0, 1, positions.shape[0]! - 1)];
+  return add(concat([cls, learnt, embedded], 1), concat([clsPosition, nowhere, patchPositions], 0));
 }
 
 /**

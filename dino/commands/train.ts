@@ -19,6 +19,7 @@ const groups = {
   "main_dino.py": "Options of the official main_dino.py:",
   "main_dino.py, fixed there": "Fixed in the official code, free here:",
   "vision_transformer.py": "Fixed in the official code, free here:",
+  dinov2: "Of DINOv2, beyond DINO:",
   ours: "Options of this program:",
 } as const;
 
