@@ -6,6 +6,7 @@ import {
   fill,
   gelu,
   gradients,
+  koleo,
   layernorm,
   layoutOf,
   linear,
@@ -176,6 +177,7 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
     }),
     ...crossEntropy(Math.min(batch, 8)), // the reference takes seconds for more
     ...prototypes(batch),
+    ...spreading(CROPS.global * Math.max(batch, 2), dim), // one image has no neighbour
     { name: "adamw", make: adamwRow },
     { name: "ema", make: emaRow },
   ];
@@ -293,6 +295,29 @@ function prototypes(batch: number): BenchRow[] {
         const rows = cropsOf(0, batch, crops);
         return gradientDeviation(take(result, rows), take(inputs[0]!, rows), (moved) => of(moved, 0) / batch);
       },
+      tolerance: 1e-4,
+    },
+  ];
+}
+
+/** The KoLeo loss of the features of global crops. */
+function spreading(crops: number, dim: number): BenchRow[] {
+  const ref = reference.koleo(CROPS.global);
+  const inputs = [[crops, dim]];
+  return [
+    {
+      name: "koleo",
+      inputs,
+      flops: (3 * crops * crops * dim) / CROPS.global, // difference, square and sum
+      build: (x) => [koleo(x, CROPS.global)],
+      check: ([x], result) => deviation(whole(result), ref(whole(x!))),
+    },
+    {
+      name: "koleo backward",
+      inputs,
+      build: (x) => gradientsOf(koleo(x, CROPS.global), fill([], 1), [x]),
+      kernels: /^koleo-backward/,
+      check: ([x], result) => gradientDeviation(whole(result), whole(x!), (moved) => ref(moved).data[0]!),
       tolerance: 1e-4,
     },
   ];

@@ -42,6 +42,7 @@ export { distillation, type Distillation, type DistillationOptions, updateCenter
 export { dropPath } from "./ops/drop-path.js";
 export { copy, fill } from "./ops/fill.js";
 export { gelu } from "./ops/gelu.js";
+export { koleo } from "./ops/koleo.js";
 export { layernorm } from "./ops/layernorm.js";
 export type { Logits, Projection } from "./ops/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";

@@ -137,6 +137,27 @@ const rows: readonly OpRow[] = [
     inputs: [[65540, 6], [6], [6]],
   },
   { op: "l2Normalize", gpu: (x) => gpu.l2Normalize(x), ref: reference.l2Normalize, inputs: [[5, 130]] },
+  { op: "koleo", gpu: (x) => gpu.koleo(x), ref: reference.koleo(1), inputs: [[7, 5]] },
+  { op: "koleo, two groups of a pair", gpu: (x) => gpu.koleo(x, 2), ref: reference.koleo(2), inputs: [[4, 3]] },
+  { op: "koleo, one column", gpu: (x) => gpu.koleo(x), ref: reference.koleo(1), inputs: [[9, 1]] },
+  {
+    op: "koleo, more rows than a workgroup",
+    gpu: (x) => gpu.koleo(x, 2),
+    ref: reference.koleo(2),
+    inputs: [[142, 70]],
+  },
+  {
+    op: "koleo, unit features of ViT-Ti",
+    gpu: (x) => gpu.koleo(gpu.l2Normalize(x), 2),
+    ref: (x) => reference.koleo(2)(reference.l2Normalize(x)),
+    inputs: [[32, 192]],
+  },
+  {
+    op: "koleo, more groups than a grid axis",
+    gpu: (x) => gpu.koleo(x, 33000),
+    ref: reference.koleo(33000),
+    inputs: [[66000, 2]],
+  },
   { op: "scaleRows", gpu: gpu.scaleRows, ref: reference.scaleRows, inputs: [[5, 3, 7], [5]] },
   {
     op: "weightNorm",
@@ -622,8 +643,8 @@ describe("operations agree with their float64 references", () => {
     });
   }
   for (const [kernels, differing] of [
-    ["cpu", /^(matmul|linear|attention|softmax|layernorm|distillation)/],
-    ["gpu", /^(softmax|layernorm|sum|batchNorm)/],
+    ["cpu", /^(matmul|linear|attention|softmax|layernorm|distillation|koleo)/],
+    ["gpu", /^(softmax|layernorm|sum|batchNorm|koleo)/],
   ] as const) {
     describe(`kernels made for a ${kernels.toUpperCase()} without subgroups`, () => {
       for (const row of rows.filter(({ op }) => differing.test(op)))

@@ -282,6 +282,26 @@ export const teacherEntropy = (teacher: Values, center: Values, temperature: Val
   return values([], () => entropy / rowsOf(teacher).rows);
 };
 
+/** Mean of -log(distance + 1e-8) from each row to the nearest other one of its group. */
+export const koleo =
+  (groups: number) =>
+  (x: Values): Values => {
+    const { rows, cols } = rowsOf(x);
+    const group = rows / groups;
+    const distance = (a: number, b: number) => {
+      let squares = 0;
+      for (let c = 0; c < cols; c++) squares += (x.data[a * cols + c]! - x.data[b * cols + c]!) ** 2;
+      return Math.sqrt(squares);
+    };
+    let loss = 0;
+    for (let row = 0; row < rows; row++) {
+      const first = Math.floor(row / group) * group;
+      const others = Array.from({ length: group }, (_, i) => first + i).filter((other) => other !== row);
+      loss -= Math.log(Math.min(...others.map((other) => distance(row, other))) + 1e-8) / rows;
+    }
+    return values([], () => loss);
+  };
+
 /** (x - mean) / sqrt(variance + epsilon) * gain + bias with given statistics. */
 export const batchNormRunning =
   (epsilon: number) =>

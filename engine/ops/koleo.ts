@@ -1,0 +1,41 @@
+import { grid, kernel } from "../kernel.js";
+import { differentiable, transient } from "../recording.js";
+import { axes, formatShape, type Tensor } from "../tensor.js";
+import { mean } from "./sum.js";
+
+const forward = kernel("koleo", {
+  reads: ["x"],
+  writes: ["losses", "distances", "nearest"],
+  constants: ["ROWS", "GROUP", "COLS", "EPSILON"],
+});
+const backward = kernel("koleo-backward", {
+  reads: ["x", "distances", "nearest", "dLosses"],
+  writes: ["dx"],
+  constants: ["ROWS", "GROUP", "COLS", "EPSILON"],
+});
+
+/** Keeps the logarithm finite where two rows are equal; DINOv2's. */
+const EPSILON = 1e-8;
+
+/**
+ * The Kozachenko-Leonenko estimate of how densely rows lie, less its constants: the mean of -log(distance to the nearest other
+ * row of the same group): x [groups * rows, cols] -> []. Its gradient parts neighbours; which row is the nearest is taken as
+ * fixed, and rows that are equal get none. Throws for groups of fewer than two rows.
+ * Sablayrolles et al. 2018, section 3.2 (https://arxiv.org/abs/1806.03198).
+ */
+export function koleo(x: Tensor, groups = 1): Tensor {
+  const { rows, cols } = axes("koleo x", x, "rows", "cols");
+  const group = rows / groups;
+  if (!Number.isInteger(group) || group < 2) {
+    throw new Error(`koleo x: expected ${groups} groups of two rows or more, got ${formatShape(x.shape)}`);
+  }
+  const [losses, distances, nearest] = [transient([rows]), transient([rows]), transient([rows], "u32")];
+  const constants = { ROWS: rows, GROUP: group, COLS: cols, EPSILON };
+  forward({ x, losses, distances, nearest }, constants, grid(rows));
+  const perRow = differentiable(losses, [x], (dLosses) => {
+    const dx = transient(x.shape);
+    backward({ x, distances, nearest, dLosses, dx }, constants, grid(rows));
+    return [dx];
+  });
+  return mean(perRow);
+}
