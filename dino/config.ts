@@ -246,6 +246,17 @@ export const settings = {
     { from: 0, to: 1 },
     { unit: "0 to 1", about: "momentum of the teacher at the end", source: fixed },
   ),
+  koleo: number(
+    0,
+    { from: 0 },
+    {
+      unit: "weight",
+      about:
+        "of a loss that parts the features of different images (KoLeo), for each of the two global crops; DINOv2 takes 0.1; " +
+        "with --accumulate it sees a part of the batch at a time",
+      source: dinov2,
+    },
+  ),
   centerMomentum: number(0.9, { from: 0, to: 1 }, { unit: "0 to 1", about: "momentum of the center", source: fixed }),
   studentTemp: number(0.1, { above: 0 }, { unit: "temperature", about: "of the student", source: fixed }),
   teacherTemp: number(
@@ -428,6 +439,12 @@ function checkConfig(config: Config): Config {
   }
   const { batch, accumulate } = config;
   if (batch % accumulate !== 0) throw new Error(`--accumulate ${accumulate} does not divide --batch ${batch}`);
+  if (config.koleo > 0 && batch / accumulate < 2) {
+    throw new Error(
+      `--koleo ${config.koleo} parts images from each other, but one goes through at a time; raise --batch ${batch} ` +
+        `or lower --accumulate ${accumulate}`,
+    );
+  }
   const { dim, heads } = vitConfig(config);
   if (dim % heads !== 0) throw new Error(`--heads ${heads} does not divide --dim ${dim}`);
   if (dim / heads > 128) {
@@ -545,6 +562,7 @@ export function stepConfig(config: Config): {
   readonly optimizer: Config["optimizer"];
   readonly studentTemperature: number;
   readonly centerMomentum: number;
+  readonly koleoWeight: number;
   readonly clip: number;
   readonly accumulate: number;
   readonly recompute: boolean;
@@ -557,6 +575,7 @@ export function stepConfig(config: Config): {
     optimizer: config.optimizer,
     studentTemperature: config.studentTemp,
     centerMomentum: config.centerMomentum,
+    koleoWeight: config.koleo,
     clip: config.clipGrad,
     accumulate: config.accumulate,
     recompute: config.recompute,

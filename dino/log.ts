@@ -8,6 +8,8 @@ export interface StepLine {
   readonly epoch: number;
   /** Mean over the steps since the last line. */
   readonly loss: number;
+  /** Of the last step: the mean of -log(distance) between neighbours, see `koleo` of a step; with --koleo only. */
+  readonly koleo?: number;
   readonly teacherEntropy: number;
   /** Of the last step, as are the entropies: loss - teacherEntropy, the KL divergence of the student from the targets. */
   readonly klDivergence: number;

@@ -7,6 +7,7 @@ import {
   type Gradients,
   input,
   type Input,
+  koleo,
   l2Normalize,
   lars,
   type LossScale,
@@ -38,9 +39,11 @@ export type Knob = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "f
 /**
  * What a step reports. Scalars: the loss, the mean entropy of the teacher's targets, and how far the features of all crops
  * point one way (|mean of unit vectors|^2: 1 when all are the same). Vectors: `meanTargets` [prototypes], the targets'
- * average; `norms` [trained tensors], the lengths of the gradients before clipping.
+ * average; `norms` [trained tensors], the lengths of the gradients before clipping. With a `koleoWeight` the scalar `koleo`,
+ * which `loss` leaves out: the mean of -log(distance) of each global crop's feature to the nearest one of its view.
  */
-export type StepOutput = "loss" | "teacherEntropy" | "meanTargets" | "studentCoherence" | "teacherCoherence" | "norms";
+export type StepOutput =
+  "loss" | "koleo" | "teacherEntropy" | "meanTargets" | "studentCoherence" | "teacherCoherence" | "norms";
 
 export interface StepOptions {
   readonly student: Network;
@@ -54,6 +57,8 @@ export interface StepOptions {
   readonly optimizer: "adamw" | "sgd" | "lars";
   readonly studentTemperature: number;
   readonly centerMomentum: number;
+  /** Of the loss that spreads the features of the global crops, for each of the two views: 0 if left out. */
+  readonly koleoWeight?: number;
   /** Greatest length of each parameter's gradient; 0 for any. */
   readonly clip: number;
   /** Equal parts of the batch that go through the network one after another, which takes less memory: 1 if left out. */
@@ -119,10 +124,10 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         const groups = (locals ? [globals, locals] : [globals]).map((crops) => partOf(crops, part, accumulate));
         const distilled = distill(groups, { ...options, center, teacherTemperature, drop });
         const scaled = scaling && { scale: scaling.scale };
-        gradients = parameterGradients(distilled.loss, student.params, { ...scaled, earlier: gradients });
+        gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
         return distilled;
       });
-      const whole = (name: keyof Distilled) => parts.map((part) => part[name]).reduce((sum, x) => add(sum, x));
+      const whole = (name: keyof Distilled) => parts.map((part) => part[name]!).reduce((sum, x) => add(sum, x));
       const { norms } = optimizer.step(gradients!, {
         lr: knobs.lr,
         weightDecay: knobs.weightDecay,
@@ -139,6 +144,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         studentCoherence: coherence(whole("studentDirection")),
         teacherCoherence: coherence(whole("teacherDirection")),
         norms,
+        ...(options.koleoWeight && { koleo: whole("koleo") }),
       };
     }),
   );
@@ -173,7 +179,10 @@ function partOf(crops: Tensor, part: number, parts: number): Tensor {
 
 /** A part's shares of what is a mean over the whole batch: those of all parts add up to it. */
 interface Distilled {
+  /** What is made small: the cross-entropy `loss`, and the weight times the KoLeo loss of each view, as DINOv2 adds them up. */
+  readonly objective: Tensor;
   readonly loss: Tensor;
+  readonly koleo?: Tensor;
   readonly teacherEntropy: Tensor;
   /** Of the targets and of the teacher's logits: [prototypes]. */
   readonly meanTargets: Tensor;
@@ -183,7 +192,10 @@ interface Distilled {
   readonly teacherDirection: Tensor;
 }
 
-type DistillOptions = Pick<StepOptions, "student" | "teacher" | "studentTemperature" | "accumulate" | "recompute"> & {
+type DistillOptions = Pick<
+  StepOptions,
+  "student" | "teacher" | "studentTemperature" | "koleoWeight" | "accumulate" | "recompute"
+> & {
   readonly center: Tensor;
   readonly teacherTemperature: Tensor;
   readonly drop: DropSource;
@@ -195,19 +207,28 @@ type DistillOptions = Pick<StepOptions, "student" | "teacher" | "studentTemperat
  */
 function distill(groups: readonly Tensor[], options: DistillOptions): Distilled {
   const { student, teacher, center, studentTemperature, teacherTemperature, drop } = options;
-  const { accumulate = 1, recompute = false } = options;
+  const { koleoWeight = 0, accumulate = 1, recompute = false } = options;
   const seen = forward(teacher, groups.slice(0, 1));
   const { features, logits } = forward(student, groups, { drop, recompute }); // [crops * images, ...]
   const found = distillation(logits, seen.logits, center, { studentTemperature, teacherTemperature });
   const share = (x: Tensor) => (accumulate === 1 ? x : scale(x, 1 / accumulate));
+  const loss = share(found.loss);
+  const koleo = koleoWeight > 0 ? share(koleoOf(features, seen.features.shape[0]!)) : undefined;
   return {
-    loss: share(found.loss),
+    objective: koleo ? add(loss, scale(koleo, GLOBAL_CROPS * koleoWeight)) : loss,
+    loss,
+    ...(koleo && { koleo }),
     teacherEntropy: share(found.teacherEntropy),
     meanTargets: share(found.meanTargets),
     teacherMean: share(found.teacherMean),
     studentDirection: share(direction(features)),
     teacherDirection: share(direction(seen.features)),
   };
+}
+
+/** The KoLeo loss of the first rows, the global crops, each among those of its view: features [crops * images, dim] -> []. */
+function koleoOf(features: Tensor, globalCrops: number): Tensor {
+  return koleo(l2Normalize(slice(features, 0, 0, globalCrops)), GLOBAL_CROPS);
 }
 
 /** Mean of the unit vectors along the rows, of which no gradient is taken: [rows, dim] -> [dim]. */

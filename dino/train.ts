@@ -187,6 +187,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       const seen = await observe(step);
       const line: StepLine = {
         ...{ step: done, epoch, loss: mean(unlogged.interval) },
+        ...(config.koleo > 0 && { koleo: await step.program.readScalar("koleo") }),
         teacherEntropy: seen.teacherEntropy,
         klDivergence: loss - seen.teacherEntropy,
         meanTargetEntropy: seen.meanTargetEntropy,

@@ -140,6 +140,7 @@ describe("config", () => {
     expect(() => resolveConfig({ dim: 100, heads: 3 })).to.throw("--heads 3 does not divide --dim 100");
     expect(() => resolveConfig({ dim: 512, heads: 2 })).to.throw("at most 128");
     expect(() => resolveConfig({ accumulate: 3 })).to.throw("--accumulate 3 does not divide --batch 64");
+    expect(() => resolveConfig({ koleo: 0.1, batch: 4, accumulate: 4 })).to.throw("--koleo 0.1 parts images");
     expect(() => resolveConfig({ evalResize: 100 })).to.throw("--eval-resize 100 is smaller than --image-size 224");
     expect(() => resolveConfig({ data: "photos", knnEvery: 1 })).to.throw("--held-out");
   });

@@ -4,8 +4,20 @@ import { cropPlace } from "../../dino/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
 import { createStep, type StepOptions, type TrainingStep } from "../../dino/step.js";
+import { vit } from "../../dino/vit.js";
 import type { Device } from "../../engine/device.js";
-import { download, sizeOf } from "../../engine/index.js";
+import {
+  add,
+  download,
+  evaluate,
+  fill,
+  gradients,
+  type Input,
+  koleo,
+  l2Normalize,
+  scale,
+  sizeOf,
+} from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
@@ -60,6 +72,11 @@ async function makeStep(changes: Partial<StepOptions> = {}, on?: { readonly devi
 }
 
 const knobs = { lr: 0.001, weightDecay: 0.04, momentum: 0.99, teacherTemperature: 0.04, frozen: 0 };
+
+function fillWithNoise(x: Input): void {
+  const random = rng({ seed: 0, purpose: "noise" });
+  x.write(Float32Array.from({ length: sizeOf(x.shape) }, () => random.normal()));
+}
 
 async function run(step: TrainingStep): Promise<void> {
   step.knobs.write(knobs);
@@ -166,6 +183,75 @@ describe("the training step", () => {
       for (const bytes of ["bytes", "lowerBoundBytes"] as const) {
         expect(inParts.step.program[bytes], bytes).to.be.below(less * whole.step.program[bytes]);
       }
+    }
+  });
+
+  describe("with --koleo", () => {
+    const koleoWeight = 0.3;
+    const config: Config = { ...small, dropPathRate: 0 };
+    const optimizer = "sgd";
+
+    /** The KoLeo loss of the student's features at the start, and its gradient, of images that go through together. */
+    async function expected(parts: number) {
+      using made = await makeStep({ optimizer }, { device: await testDevice(), config });
+      const { step, student } = made;
+      fillWithNoise(step.globals);
+      const backbone = (name: string) => student.params.get(`backbone.${name}`);
+      const trained = student.params.layout.entries.filter(({ name }) => name.startsWith("backbone."));
+      const [rows, crops] = [(2 * config.batch) / parts, sizeOf(step.globals.shape) / parts];
+      const found = await evaluate(await testDevice(), () => {
+        const losses = Array.from({ length: parts }, (_, part) => {
+          const offset = step.globals.offset + 4 * part * crops;
+          const features = vit(student.config.vit, backbone, {
+            ...step.globals,
+            shape: step.globals.shape.with(0, rows),
+            offset,
+          });
+          return koleo(l2Normalize(features), 2);
+        });
+        const loss = scale(
+          losses.reduce((sum, each) => add(sum, each)),
+          1 / parts,
+        );
+        const dParams = gradients(
+          loss,
+          fill([], 1),
+          trained.map(({ name }) => student.params.get(name)),
+        );
+        return { loss, ...Object.fromEntries(trained.map(({ name }, i) => [name, dParams[i]!])) };
+      });
+      return new Map(Object.entries(found));
+    }
+
+    async function updated(changes: Partial<StepOptions>) {
+      using made = await makeStep({ optimizer, clip: 0, ...changes }, { device: await testDevice(), config });
+      fillWithNoise(made.step.globals);
+      made.step.knobs.write({ ...knobs, lr: 1, weightDecay: 0 }); // SGD then takes off the gradient itself
+      await made.step.program.run();
+      const read = async (name: "loss" | "koleo") => made.step.program.readScalar(name);
+      return {
+        loss: await read("loss"),
+        koleo: changes.koleoWeight ? await read("koleo") : 0,
+        student: await readNetwork(made.student),
+      };
+    }
+
+    for (const accumulate of [1, 2]) {
+      it(`adds weight times the loss of each view${accumulate > 1 ? ", of the images of a part" : ""}`, async () => {
+        const without = await updated({ accumulate });
+        const found = await updated({ accumulate, koleoWeight });
+        const reference = await expected(accumulate);
+        expect(found.loss).to.equal(without.loss);
+        expect(found.koleo).to.be.closeTo(reference.get("loss")![0]!, 1e-5);
+        for (const [name, values] of found.student) {
+          const gradient = reference.get(name) ?? values.map(() => 0); // none to the head
+          const largest = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 1e-3);
+          values.forEach((value, i) => {
+            const step = without.student.get(name)![i]! - value;
+            expect(step / (2 * koleoWeight * largest), `${name} at ${i}`).to.be.closeTo(gradient[i]! / largest, 1e-3);
+          });
+        }
+      });
     }
   });
 

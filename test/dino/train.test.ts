@@ -126,6 +126,30 @@ describe("training", () => {
     expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
   });
 
+  it("resumes with all that DINOv2 adds, and logs it", async () => {
+    const beyond = { registers: 2, koleo: 0.1, accumulate: 2, recompute: true } as const;
+    const [whole, broken] = [await folder(), await folder()];
+    await run(whole, beyond);
+    await run(broken, beyond, { dieAt: 7 }).catch(() => undefined);
+    await run(broken, beyond, { resume: true });
+    expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
+    const lines = (await log(whole)).filter(({ type }) => type === undefined);
+    for (const { loss, koleo } of lines) {
+      expect(koleo).to.be.a("number").above(-Math.log(2)); // unit vectors are at most 2 apart
+      expect(loss).to.be.below(2 * Math.log(tiny.outDim));
+    }
+    const { tensors } = await readCheckpoint(join(whole, "checkpoint.safetensors"));
+    expect(tensors.get("backbone.register_tokens")!.shape).to.deep.equal([1, 2, tiny.dim]);
+  });
+
+  it("in f16 trains with all that DINOv2 adds", async function () {
+    if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
+    const out = await folder();
+    await run(out, { registers: 2, koleo: 0.1, precision: "f16" });
+    const last = (await log(out)).findLast(({ type }) => type === undefined)!;
+    for (const name of ["loss", "koleo", "gradientNorm"]) expect(last[name], name).to.be.within(-1, 1000);
+  });
+
   it("goes on with the kernels it was begun with, whatever was tuned since", async () => {
     const attentionIn = (way: string): Choices =>
       Object.fromEntries(
