@@ -1,36 +1,22 @@
 import { elementGrid, grid, kernel } from "../kernel.js";
 import { put } from "../placement.js";
 import { differentiable, stopGradient, transient } from "../recording.js";
+import { axes, expectShape, formatShape, rowsOf, type Tensor } from "../tensor.js";
 import {
-  ALIGNMENT,
-  axes,
-  BYTES_PER_ELEMENT,
-  expectShape,
-  formatShape,
-  rowsOf,
-  type Shape,
-  sizeOf,
-  type Tensor,
-} from "../tensor.js";
-import { backwardOf, type Chunk, chunksOf, type Logits, logitsAxes, logitsOf, meanOf, sourcesOf } from "./logits.js";
+  backwardOf,
+  chunksOf,
+  type Logits,
+  logitsAxes,
+  logitsOf,
+  meanOf,
+  perChunk,
+  remade,
+  sourcesOf,
+} from "./logits.js";
 import { updateAverage } from "./moving-average.js";
 import { mean, meanLeading, sum } from "./sum.js";
+import { sharpen } from "./targets.js";
 
-const teacherPart = kernel("distillation-teacher", {
-  reads: ["x", "center", "temperature"],
-  writes: ["part"],
-  constants: ["ROWS", "COLS"],
-});
-const teacherWhole = kernel("distillation-entropies", {
-  reads: ["parts", "temperature"],
-  writes: ["statistics", "entropies"],
-  constants: ["ROWS", "CHUNKS"],
-});
-const sharpening = kernel("distillation-targets", {
-  reads: ["x", "center", "temperature", "statistics"],
-  writes: ["targets"],
-  constants: ["ROWS", "COLS"],
-});
 const studentPart = kernel("distillation-student", {
   reads: ["student", "targets"],
   writes: ["part"],
@@ -124,57 +110,6 @@ export function distillation(
     }),
   );
   return { loss, teacherEntropy: mean(entropies), meanTargets, teacherMean: meanOf(teacher) };
-}
-
-/** The targets softmax((teacher - center) / temperature), a chunk at a time, and their entropies [rows]. */
-function sharpen(
-  teacher: Logits,
-  center: Tensor,
-  temperature: Tensor,
-  chunks: readonly Chunk[],
-): { readonly targetsOf: (chunk: Chunk) => Tensor; readonly entropies: Tensor } {
-  const { rows } = logitsAxes("teacher", teacher);
-  const teacherOf = remade(chunks, (chunk) => logitsOf(teacher, chunk));
-  const centerOf = ({ first, cols }: Chunk) => rowsOf(center, first, cols);
-
-  const { parts, part } = perChunk(chunks, [rows, 3]);
-  chunks.forEach((chunk, i) => {
-    const x = teacherOf(chunk);
-    teacherPart(
-      { x, center: centerOf(chunk), temperature, part: part(i) },
-      { ROWS: rows, COLS: chunk.cols },
-      grid(rows),
-    );
-  });
-  const statistics = transient([rows, 2]);
-  const entropies = transient([rows]);
-  teacherWhole({ parts, temperature, statistics, entropies }, { ROWS: rows, CHUNKS: chunks.length }, elementGrid(rows));
-
-  const targetsOf = remade(chunks, (chunk) => {
-    const x = teacherOf(chunk);
-    const targets = transient([rows, chunk.cols]);
-    const constants = { ROWS: rows, COLS: chunk.cols };
-    sharpening({ x, center: centerOf(chunk), temperature, statistics, targets }, constants, grid(rows));
-    return targets;
-  });
-  return { targetsOf, entropies };
-}
-
-/** Makes what belongs to a chunk anew on every call, to need no memory in between; where one chunk is all, only once. */
-function remade(chunks: readonly Chunk[], make: (chunk: Chunk) => Tensor): (chunk: Chunk) => Tensor {
-  if (chunks.length > 1) return make;
-  let made: Tensor | undefined;
-  return (chunk) => (made ??= make(chunk));
-}
-
-/** Room for a small tensor of every chunk, each where a binding may start: all of them [chunks, stride], and that of one. */
-function perChunk(
-  chunks: readonly Chunk[],
-  shape: Shape,
-): { readonly parts: Tensor; readonly part: (chunk: number) => Tensor } {
-  const stride = Math.ceil(sizeOf(shape) / ALIGNMENT) * ALIGNMENT;
-  const parts = transient([chunks.length, stride]);
-  return { parts, part: (chunk) => ({ ...parts, shape, offset: chunk * stride * BYTES_PER_ELEMENT }) };
 }
 
 /**

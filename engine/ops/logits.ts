@@ -1,6 +1,6 @@
 import { put } from "../placement.js";
 import { stopGradient, transient } from "../recording.js";
-import { ALIGNMENT, axes, BYTES_PER_ELEMENT, formatShape, rowsOf, type Tensor } from "../tensor.js";
+import { ALIGNMENT, axes, BYTES_PER_ELEMENT, formatShape, rowsOf, type Shape, sizeOf, type Tensor } from "../tensor.js";
 import { add } from "./add.js";
 import { matmul } from "./matmul.js";
 import { meanLeading } from "./sum.js";
@@ -89,4 +89,21 @@ export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (c
     put(matmul(dChunk, x, { a: true }), rowsOf(dWeight, chunk.first, chunk.cols));
   }
   return [dX!, dWeight];
+}
+
+/** Makes what belongs to a chunk anew on every call, to need no memory in between; where one chunk is all, only once. */
+export function remade(chunks: readonly Chunk[], make: (chunk: Chunk) => Tensor): (chunk: Chunk) => Tensor {
+  if (chunks.length > 1) return make;
+  let made: Tensor | undefined;
+  return (chunk) => (made ??= make(chunk));
+}
+
+/** Room for a small tensor of every chunk, each where a binding may start: all of them [chunks, stride], and that of one. */
+export function perChunk(
+  chunks: readonly Chunk[],
+  shape: Shape,
+): { readonly parts: Tensor; readonly part: (chunk: number) => Tensor } {
+  const stride = Math.ceil(sizeOf(shape) / ALIGNMENT) * ALIGNMENT;
+  const parts = transient([chunks.length, stride]);
+  return { parts, part: (chunk) => ({ ...parts, shape, offset: chunk * stride * BYTES_PER_ELEMENT }) };
 }
