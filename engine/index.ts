@@ -52,4 +52,5 @@ export { l2Normalize, scaleRows, weightNorm } from "./ops/normalize.js";
 export { patches } from "./ops/patches.js";
 export { type GridSize, resizeGrid } from "./ops/resize-grid.js";
 export { softmax } from "./ops/softmax.js";
+export type { Centering, Sinkhorn } from "./ops/targets.js";
 export { mean, meanLeading, repeat, sum, sumLeading } from "./ops/sum.js";

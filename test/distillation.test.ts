@@ -11,6 +11,7 @@ import {
   layoutOf,
   parameterGradients,
   record,
+  type Sinkhorn,
   type Tensor,
 } from "../engine/index.js";
 import { openDevice } from "../engine/node.js";
@@ -40,17 +41,17 @@ function shapes({ crops, batch, prototypes, dim }: Sizes): Shape[] {
   ];
 }
 
-function lossOf(inputs: readonly Tensor[], chunkCols?: number): Distillation {
+function lossOf(inputs: readonly Tensor[], chunkCols?: number, sinkhorn?: Sinkhorn): Distillation {
   const [x, weight, teacherX, teacherWeight, center] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
-  return distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, center, {
+  return distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, sinkhorn ?? center, {
     ...{ views: VIEWS, studentTemperature: 0.1, teacherTemperature: fill([], 0.04) },
     ...(chunkCols && { chunkCols }),
   });
 }
 
 /** All that the distillation of products gives, with its gradients. */
-function distil(inputs: readonly Tensor[], chunkCols?: number) {
-  const { loss, teacherEntropy, meanTargets, teacherMean } = lossOf(inputs, chunkCols);
+function distil(inputs: readonly Tensor[], chunkCols?: number, sinkhorn?: Sinkhorn) {
+  const { loss, teacherEntropy, meanTargets, teacherMean } = lossOf(inputs, chunkCols, sinkhorn);
   const [dX, dWeight] = gradients(loss, fill([], 1), inputs.slice(0, 2));
   return { loss, teacherEntropy, meanTargets, teacherMean, dX: dX!, dWeight: dWeight! };
 }
@@ -115,37 +116,42 @@ describe("the distillation of products", () => {
     after(() => noGpu[Symbol.dispose]());
 
     /** The plan for the official head on ten crops of each image. */
-    const planOf = (batch: number, chunkCols?: number): Plan => {
+    const planOf = (batch: number, chunkCols?: number, sinkhorn?: Sinkhorn): Plan => {
       const { result, recording } = writeDown(noGpu, () => {
         const inputs = shapes({ crops: 10, batch, prototypes: 65536, dim: 256 }).map((shape, i): Tensor => {
           const storage: Resident = { kind: "resident", device: noGpu, buffer: {} as GPUBuffer, label: `input ${i}` };
           return { shape, dtype: "f32", storage, offset: 0 };
         });
-        return distil(inputs, chunkCols);
+        return distil(inputs, chunkCols, sinkhorn);
       });
       for (const constant of recording.constants) constant[Symbol.dispose]();
       return plan(recording, result);
     };
 
-    it("binds weights and 16 MiB of logits at most", () => {
-      const found = planOf(64).dispatches.flatMap(({ kernel, tensors }) =>
-        kernel.bindings.map(({ name }) => ({ where: `${kernel.file}: ${name}`, x: tensors[name]! })),
-      );
-      for (const { where, x } of found) {
-        if (!sameShape(x.shape, [65536, 256])) expect(bytesOf(x), where).to.be.at.most(16 * MIB);
-      }
-    });
+    for (const sinkhorn of [undefined, { iterations: 3 }]) {
+      it(`binds weights and 16 MiB of logits at most${sinkhorn ? ", by Sinkhorn-Knopp too" : ""}`, () => {
+        const found = planOf(64, undefined, sinkhorn).dispatches.flatMap(({ kernel, tensors }) =>
+          kernel.bindings.map(({ name }) => ({ where: `${kernel.file}: ${name}`, x: tensors[name]! })),
+        );
+        for (const { where, x } of found) {
+          if (!sameShape(x.shape, [65536, 256])) expect(bytesOf(x), where).to.be.at.most(16 * MIB);
+        }
+      });
+    }
 
     it("plans a fraction of the memory that whole logits take", () => {
       const weightGradient = 65536 * 256 * 4;
       expect(planOf(32).bytes - weightGradient).to.be.below(planOf(32, 65536).bytes / 5);
       expect(planOf(64).bytes - weightGradient).to.be.below(40 * MIB); // 160 for the student's logits alone
+      expect(planOf(64, undefined, { iterations: 3 }).bytes - weightGradient).to.be.below(40 * MIB);
     });
 
     it("makes nothing twice where one chunk is all", () => {
       const products = ({ dispatches }: Plan) => dispatches.filter(({ kernel }) => /^matmul/.test(kernel.file)).length;
       expect(products(planOf(32, 65536))).to.equal(2 + 2 + 1); // logits, gradients, the teacher's mean
+      expect(products(planOf(32, 65536, { iterations: 3 }))).to.equal(2 + 2 + 1);
       expect(products(planOf(32, 32768))).to.equal(2 * (3 + 2 + 2) + 1); // the teacher's logits thrice, the student's twice
+      expect(products(planOf(32, 32768, { iterations: 3 }))).to.equal(2 * (3 + 2 + 2 + 2) + 1); // two more looks at the teacher
     });
   });
 });

@@ -37,18 +37,21 @@ interface ProductSizes {
   readonly views?: number;
   /** Of the factors; the logits are 2.4 times its square. */
   readonly spread?: number;
+  /** Iterations of Sinkhorn-Knopp, instead of the given center. */
+  readonly sinkhorn?: number;
 }
 
 /** Something of the distillation of logits that are products of six columns. */
 function ofProducts(
-  { crops, batch, cols, chunkCols, views = 2, spread = 0.7 }: ProductSizes,
+  { crops, batch, cols, chunkCols, views = 2, spread = 0.7, sinkhorn }: ProductSizes,
   pick: (found: gpu.Distillation) => Tensor,
   ref: (student: Values, teacher: Values, center: Values, temperature: Values) => Values,
 ): Omit<OpRow, "op"> {
   return {
     gpu: (x, weight, teacherX, teacherWeight, center, teacherTemperature) => {
       const options = { views, studentTemperature: 0.1, teacherTemperature, ...(chunkCols && { chunkCols }) };
-      return pick(gpu.distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, center, options));
+      const centering = sinkhorn === undefined ? center : { iterations: sinkhorn };
+      return pick(gpu.distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, centering, options));
     },
     ref: (x, weight, teacherX, teacherWeight, center, temperature) =>
       ref(reference.linear(x, weight), reference.linear(teacherX, teacherWeight), center, temperature),
@@ -413,6 +416,50 @@ const rows: readonly OpRow[] = [
       fixed: [0, 1, 2, 3, 4, 5],
     },
   ]),
+  ...(
+    [
+      { name: "", crops: 5, batch: 3, cols: 40, iterations: 3 },
+      { name: ", one iteration", crops: 4, batch: 2, cols: 131, iterations: 1 },
+      { name: ", many iterations", crops: 3, batch: 4, cols: 7, iterations: 20 },
+      { name: ", one column", crops: 3, batch: 2, cols: 1, iterations: 3 },
+      { name: ", 65536 prototypes", crops: 3, batch: 1, cols: 65536, iterations: 3 },
+      { name: ", large logits", crops: 4, batch: 2, cols: 131, iterations: 3, spread: 5 },
+    ] satisfies { name: string; crops: number; batch: number; cols: number; iterations: number; spread?: number }[]
+  ).map(({ name, crops, batch, cols, iterations, spread = 1 }): OpRow => ({
+    op: `distillation by Sinkhorn-Knopp${name}`,
+    gpu: (student, teacher, teacherTemperature) =>
+      gpu.distillation(student, teacher, { iterations }, { studentTemperature: 0.1, teacherTemperature }).loss,
+    ref: reference.sinkhornDistillation(0.1, iterations),
+    inputs: [[crops * batch, cols], [2 * batch, cols], []],
+    fixed: [1, 2],
+    draw: (rng, input) => (input === 2 ? 0.04 : spread * rng.normal()),
+  })),
+  ...(
+    [
+      ["loss", ({ loss }) => loss, reference.sinkhornDistillation(0.1, 3)],
+      [
+        "entropy of the teacher",
+        ({ teacherEntropy }) => teacherEntropy,
+        (_, ...teacher) => reference.sinkhornEntropy(3)(...teacher),
+      ],
+      [
+        "mean of the targets",
+        ({ meanTargets }) => meanTargets,
+        (_, ...teacher) => reference.sinkhornMean(3)(...teacher),
+      ],
+    ] satisfies [string, (found: gpu.Distillation) => Tensor, ReturnType<typeof reference.sinkhornDistillation>][]
+  ).flatMap(([what, pick, ref]): OpRow[] =>
+    (
+      [
+        ["one chunk", { crops: 4, batch: 3, cols: 130, sinkhorn: 3 }],
+        ["chunks and a rest", { crops: 4, batch: 3, cols: 200, chunkCols: 64, sinkhorn: 3 }],
+      ] satisfies [string, ProductSizes][]
+    ).map(([name, sizes]) => ({
+      ...ofProducts(sizes, pick, (student, teacher, _, temperature) => ref(student, teacher, temperature)),
+      op: `distillation of products by Sinkhorn-Knopp, ${what}, ${name}`,
+      fixed: what === "loss" ? [2, 3, 4, 5] : [0, 1, 2, 3, 4, 5],
+    })),
+  ),
   ...(
     [
       ["batchNorm", 6, 10],

@@ -253,34 +253,68 @@ export const meanOfRows = (x: Values): Values => {
 const sharpened = (x: Values, center: Values, temperature: Values): Values =>
   softmax(values(x.shape, (i) => (x.data[i]! - center.data[i % center.data.length]!) / temperature.data[0]!));
 
-/** Mean of -sum(q * log p) over the images and all pairs of a teacher's view and a different crop. */
+/** Mean of -sum(q * log p) over the images and all pairs of a teacher's view, with targets q, and a different crop. */
+const crossEntropy = (student: Values, q: Values, studentTemperature: number, views: number): Values => {
+  const { rows, cols } = rowsOf(student);
+  const batch = rowsOf(q).rows / views;
+  const crops = rows / batch;
+  const logP = logSoftmax(scale(1 / studentTemperature)(student));
+  let loss = 0;
+  for (let view = 0; view < views; view++) {
+    for (let crop = 0; crop < crops; crop++) {
+      if (crop === view) continue;
+      for (let i = 0; i < batch * cols; i++)
+        loss -= q.data[view * batch * cols + i]! * logP.data[crop * batch * cols + i]!;
+    }
+  }
+  return values([], () => loss / (views * (crops - 1) * batch));
+};
+
+const meanEntropy = (q: Values): Values => {
+  const entropy = -total(q.data.map((v) => (v === 0 ? 0 : v * Math.log(v))));
+  return values([], () => entropy / rowsOf(q).rows);
+};
+
 export const distillation =
   (studentTemperature: number, views = 2) =>
-  (student: Values, teacher: Values, center: Values, teacherTemperature: Values): Values => {
-    const { rows, cols } = rowsOf(student);
-    const batch = rowsOf(teacher).rows / views;
-    const crops = rows / batch;
-    const q = sharpened(teacher, center, teacherTemperature);
-    const logP = logSoftmax(scale(1 / studentTemperature)(student));
-    let loss = 0;
-    for (let view = 0; view < views; view++) {
-      for (let crop = 0; crop < crops; crop++) {
-        if (crop === view) continue;
-        for (let i = 0; i < batch * cols; i++)
-          loss -= q.data[view * batch * cols + i]! * logP.data[crop * batch * cols + i]!;
-      }
-    }
-    return values([], () => loss / (views * (crops - 1) * batch));
-  };
+  (student: Values, teacher: Values, center: Values, teacherTemperature: Values): Values =>
+    crossEntropy(student, sharpened(teacher, center, teacherTemperature), studentTemperature, views);
 
 export const meanTargets = (teacher: Values, center: Values, temperature: Values): Values =>
   meanOfRows(sharpened(teacher, center, temperature));
 
-export const teacherEntropy = (teacher: Values, center: Values, temperature: Values): Values => {
-  const q = sharpened(teacher, center, temperature);
-  const entropy = -total(q.data.map((v) => (v === 0 ? 0 : v * Math.log(v))));
-  return values([], () => entropy / rowsOf(teacher).rows);
-};
+export const teacherEntropy = (teacher: Values, center: Values, temperature: Values): Values =>
+  meanEntropy(sharpened(teacher, center, temperature));
+
+/** exp(x / temperature) with its columns divided by their sums and then its rows by theirs, `iterations` times. */
+export const sinkhorn =
+  (iterations: number) =>
+  (x: Values, temperature: Values): Values => {
+    const { rows, cols } = rowsOf(x);
+    let q = values(x.shape, (i) => Math.exp(x.data[i]! / temperature.data[0]!));
+    for (let iteration = 0; iteration < iterations; iteration++) {
+      const columns = sumLeading([cols])(q);
+      q = values(x.shape, (i) => q.data[i]! / columns.data[i % cols]!);
+      const sums = Array.from({ length: rows }, (_, r) => total(q.data.subarray(r * cols, (r + 1) * cols)));
+      q = values(x.shape, (i) => q.data[i]! / sums[Math.floor(i / cols)]!);
+    }
+    return q;
+  };
+
+export const sinkhornDistillation =
+  (studentTemperature: number, iterations: number) =>
+  (student: Values, teacher: Values, teacherTemperature: Values): Values =>
+    crossEntropy(student, sinkhorn(iterations)(teacher, teacherTemperature), studentTemperature, 2);
+
+export const sinkhornMean =
+  (iterations: number) =>
+  (teacher: Values, temperature: Values): Values =>
+    meanOfRows(sinkhorn(iterations)(teacher, temperature));
+
+export const sinkhornEntropy =
+  (iterations: number) =>
+  (teacher: Values, temperature: Values): Values =>
+    meanEntropy(sinkhorn(iterations)(teacher, temperature));
 
 /** Mean of -log(distance + 1e-8) from each row to the nearest other one of its group. */
 export const koleo =

@@ -15,7 +15,7 @@ import {
 } from "./logits.js";
 import { updateAverage } from "./moving-average.js";
 import { mean, meanLeading, sum } from "./sum.js";
-import { sharpen } from "./targets.js";
+import { type Centering, sharpen } from "./targets.js";
 
 const studentPart = kernel("distillation-student", {
   reads: ["student", "targets"],
@@ -56,7 +56,8 @@ export interface Distillation {
 
 /**
  * Cross-entropy of the student's rows against the teacher's centered and sharpened ones, over all pairs of different crops:
- * student [crops * batch, cols] and teacher [views * batch, cols], crop-major, center [cols] or [1, cols].
+ * student [crops * batch, cols] and teacher [views * batch, cols], crop-major, centered by a center [cols] or [1, cols], or by one
+ * that Sinkhorn-Knopp finds in the teacher's rows.
  * DINO, eq. 2 and 3 (https://arxiv.org/abs/2104.14294). Throws where no pair of different crops is there.
  *
  * Logits that are products are made a chunk of columns at a time, and again where they are needed again, so that no more of
@@ -66,7 +67,7 @@ export interface Distillation {
 export function distillation(
   student: Logits,
   teacher: Logits,
-  center: Tensor,
+  centering: Centering,
   { views = 2, studentTemperature, teacherTemperature, chunkCols }: DistillationOptions,
 ): Distillation {
   const { rows, cols } = logitsAxes("distillation student", student);
@@ -80,11 +81,10 @@ export function distillation(
     );
   }
   if (teacherCols !== cols) throw new Error(`distillation teacher: expected ${cols} columns, got ${teacherCols}`);
-  expectShape("distillation center", center, center.shape.length === 2 ? [1, cols] : [cols]);
   expectShape("distillation teacherTemperature", teacherTemperature, []);
 
   const chunks = chunksOf([student, teacher], chunkCols);
-  const { targetsOf, entropies } = sharpen(teacher, { ...center, shape: [cols] }, teacherTemperature, chunks);
+  const { targetsOf, entropies } = sharpen(teacher, checked(centering, cols), teacherTemperature, chunks);
   const studentOf = remade(chunks, (chunk) => logitsOf(student, chunk));
 
   const sizes = { ROWS: rows, BATCH: batch, VIEWS: views, TEMPERATURE: studentTemperature };
@@ -110,6 +110,17 @@ export function distillation(
     }),
   );
   return { loss, teacherEntropy: mean(entropies), meanTargets, teacherMean: meanOf(teacher) };
+}
+
+/** The same, a center as [cols]. Throws where it is none of so many columns, and for a number of iterations that is none. */
+function checked(centering: Centering, cols: number): Centering {
+  if ("iterations" in centering) {
+    const { iterations } = centering;
+    if (Number.isSafeInteger(iterations) && iterations > 0) return centering;
+    throw new Error(`distillation: expected one Sinkhorn iteration or more, got ${iterations}`);
+  }
+  expectShape("distillation center", centering, centering.shape.length === 2 ? [1, cols] : [cols]);
+  return { ...centering, shape: [cols] };
 }
 
 /**
