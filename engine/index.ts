@@ -31,7 +31,14 @@ export { recompute } from "./recompute.js";
 export { elementGrid, grid, type Grid, kernel } from "./kernel.js";
 export { constant, differentiable, reshape, stopGradient, transient } from "./recording.js";
 export { type Precision, type Shape, sizeOf, type Tensor } from "./tensor.js";
-export { encodeSafetensors, parseSafetensors, safetensorsMetadata, type SafeTensor } from "./safetensors.js";
+export {
+  encodeSafetensors,
+  parseSafetensors,
+  safetensorsHeader,
+  safetensorsHeaderBytes,
+  safetensorsMetadata,
+  type SafeTensor,
+} from "./safetensors.js";
 
 export { add } from "./ops/add.js";
 export { attention, attentionProbabilities } from "./ops/attention.js";

@@ -55,7 +55,7 @@ const arrayTypes: Readonly<Record<SafeDtype, ArrayType>> = {
 const MAX_HEADER_BYTES = 100_000_000;
 
 /** One tensor as its header describes it, offsets in bytes from the end of the header. */
-interface Entry {
+export interface SafeEntry {
   readonly name: string;
   readonly dtype: SafeDtype;
   readonly shape: readonly number[];
@@ -63,11 +63,11 @@ interface Entry {
   readonly end: number;
 }
 
-interface Header {
+export interface SafeHeader {
   /** Bytes before the numbers begin. */
   readonly bytes: number;
   /** In the order of the file's header. */
-  readonly entries: readonly Entry[];
+  readonly entries: readonly SafeEntry[];
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -76,7 +76,7 @@ interface Header {
  * Throws, before allocating anything of a size the file claims, unless the file is whole and describes every byte once.
  */
 export function parseSafetensors(bytes: Uint8Array): Map<string, SafeTensor> {
-  const header = readHeader(bytes);
+  const header = safetensorsHeader(bytes);
   const tensors = new Map<string, SafeTensor>();
   for (const { name, dtype, shape, begin, end } of header.entries) {
     const stored = bytes.subarray(header.bytes + begin, header.bytes + end);
@@ -91,7 +91,7 @@ export function parseSafetensors(bytes: Uint8Array): Map<string, SafeTensor> {
 
 /** The file's own notes (`__metadata__`), names to strings; {} if it has none. Throws as parseSafetensors does. */
 export function safetensorsMetadata(bytes: Uint8Array): Readonly<Record<string, string>> {
-  return readHeader(bytes).metadata;
+  return safetensorsHeader(bytes).metadata;
 }
 
 /**
@@ -159,28 +159,37 @@ function checkTensor(name: string, { dtype, shape, data }: SafeTensor): void {
   }
 }
 
-function readHeader(bytes: Uint8Array): Header {
+/**
+ * Where a file's tensors lie, from its first bytes, which may be the header alone; `fileBytes` is the size of all of it.
+ * Throws as parseSafetensors does.
+ */
+export function safetensorsHeader(bytes: Uint8Array, fileBytes = bytes.byteLength): SafeHeader {
+  const end = safetensorsHeaderBytes(bytes, fileBytes);
+  const json = parseJson(bytes.subarray(8, end));
+  if (!isRecord(json)) fail("the header is not a JSON object");
+
+  const entries: SafeEntry[] = [];
+  let metadata: Readonly<Record<string, string>> = {};
+  for (const [name, value] of Object.entries(json)) {
+    if (name === "__metadata__") metadata = readMetadata(value);
+    else entries.push(readEntry(name, value));
+  }
+  checkOffsets(entries, fileBytes - end);
+  return { bytes: end, entries, metadata };
+}
+
+/** Bytes of a file's header, from the first eight. Throws where the file, of `fileBytes`, cannot have as many. */
+export function safetensorsHeaderBytes(bytes: Uint8Array, fileBytes: number): number {
   if (bytes.byteLength < 8) fail(`expected at least 8 bytes, got ${bytes.byteLength}; the file is cut off or empty`);
   const claimed = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
-  const room = bytes.byteLength - 8;
+  const room = fileBytes - 8;
   if (claimed > BigInt(room)) {
     fail(`the header claims ${claimed.toString()} bytes, but ${room} follow; the file is cut off or of another format`);
   }
   if (claimed > BigInt(MAX_HEADER_BYTES)) {
     fail(`the header claims ${claimed.toString()} bytes, more than ${MAX_HEADER_BYTES}`);
   }
-  const length = Number(claimed);
-  const json = parseJson(bytes.subarray(8, 8 + length));
-  if (!isRecord(json)) fail("the header is not a JSON object");
-
-  const entries: Entry[] = [];
-  let metadata: Readonly<Record<string, string>> = {};
-  for (const [name, value] of Object.entries(json)) {
-    if (name === "__metadata__") metadata = readMetadata(value);
-    else entries.push(readEntry(name, value));
-  }
-  checkOffsets(entries, room - length);
-  return { bytes: 8 + length, entries, metadata };
+  return 8 + Number(claimed);
 }
 
 function parseJson(header: Uint8Array): unknown {
@@ -200,7 +209,7 @@ function readMetadata(value: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(notes);
 }
 
-function readEntry(name: string, value: unknown): Entry {
+function readEntry(name: string, value: unknown): SafeEntry {
   if (!isRecord(value)) fail(`${quoted(name)} is not a JSON object`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(arrayTypes, dtype)) {
@@ -222,7 +231,7 @@ function readEntry(name: string, value: unknown): Entry {
 }
 
 /** The tensors must follow each other without gap or overlap, from the header's end to the file's. */
-function checkOffsets(entries: readonly Entry[], room: number): void {
+function checkOffsets(entries: readonly SafeEntry[], room: number): void {
   let expected = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (end > room) fail(`${quoted(name)} ends at byte ${end} of ${room}; the file is cut off`);
