@@ -38,12 +38,16 @@ export function networkSpecs({ vit, head }: NetworkConfig): ParamSpec[] {
   return [...prefixed("backbone.", vitSpecs(vit)), ...prefixed("head.", headSpecs(head))];
 }
 
+/** Running statistics under their official names. */
+export function bufferSpecs({ head }: NetworkConfig): ParamSpec[] {
+  return prefixed("head.", headBufferSpecs(head));
+}
+
 /** A network with all parameters zero; `label` ("student", "teacher") names it in messages. */
 export function createNetwork(device: Device, config: NetworkConfig, label: string): Network {
   const params = createParams(device, layoutOf(networkSpecs(config)), label);
-  const bufferSpecs = prefixed("head.", headBufferSpecs(config.head));
-  const buffers =
-    bufferSpecs.length > 0 ? createParams(device, layoutOf(bufferSpecs), `${label} statistics`) : undefined;
+  const statistics = bufferSpecs(config);
+  const buffers = statistics.length > 0 ? createParams(device, layoutOf(statistics), `${label} statistics`) : undefined;
   return {
     config,
     params,
@@ -55,22 +59,30 @@ export function createNetwork(device: Device, config: NetworkConfig, label: stri
   };
 }
 
+/** What start values depend on besides the network. */
+export interface Start {
+  readonly seed: number;
+  /** Of the backbone's weights. */
+  readonly initStd: number;
+}
+
 /** Start values of all parameters and statistics, the same for the same seed whatever the order. */
-export function initialValues(
+export function initialValues(config: NetworkConfig, start: Start): Map<string, Float32Array> {
+  const specs = [...networkSpecs(config), ...bufferSpecs(config)];
+  return new Map(specs.map((spec) => [spec.name, initialValue(config, spec, start)]));
+}
+
+/** Start values of one of them. */
+export function initialValue(
   config: NetworkConfig,
-  { seed, initStd }: { readonly seed: number; readonly initStd: number },
-): Map<string, Float32Array> {
-  const bufferSpecs = prefixed("head.", headBufferSpecs(config.head));
-  return new Map(
-    [...networkSpecs(config), ...bufferSpecs].map(({ name, shape }) => {
-      const random = rng({ seed, purpose: `init ${name}` });
-      const own = name.slice(name.indexOf(".") + 1);
-      const values = name.startsWith("backbone.")
-        ? initVitParam(config.vit, own, shape, initStd, random)
-        : initHeadParam(config.head, own, shape, random);
-      return [name, values];
-    }),
-  );
+  { name, shape }: ParamSpec,
+  { seed, initStd }: Start,
+): Float32Array {
+  const random = rng({ seed, purpose: `init ${name}` });
+  const own = name.slice(name.indexOf(".") + 1);
+  return name.startsWith("backbone.")
+    ? initVitParam(config.vit, own, shape, initStd, random)
+    : initHeadParam(config.head, own, shape, random);
 }
 
 /** Writes parameters and statistics. Throws on missing and unknown names. */
