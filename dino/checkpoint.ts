@@ -1,4 +1,7 @@
-/** Checkpoints: safetensors with the official parameter names for the teacher, and all that resuming needs beside it. */
+/**
+ * Checkpoints: safetensors with the official parameter names for the teacher, and all that resuming needs beside it. Model
+ * files: the same without what resuming needs.
+ */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import {
@@ -10,7 +13,7 @@ import {
   type Shape,
 } from "../engine/index.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
-import { type Config, formatConfig, parseConfig } from "./config.js";
+import { type Config, defaultConfig, formatConfig, parseConfig } from "./config.js";
 
 /** Numbers and their shape, on the host. */
 export interface Values {
@@ -34,6 +37,15 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, Values>;
 }
 
+/** A network and the settings that describe it. */
+export interface ModelFile {
+  readonly config: Config;
+  /** Under the names that a checkpoint has them. */
+  readonly tensors: ReadonlyMap<string, Values>;
+  /** Whether a run trained it, as its settings say; else they are defaults, but for the network and its view of images. */
+  readonly isTrained: boolean;
+}
+
 /** The losses of some steps, for their mean. */
 export interface Losses {
   readonly sum: number;
@@ -41,6 +53,7 @@ export interface Losses {
 }
 
 const FORMAT = "dino-webgpu 1";
+const MODEL_FORMAT = "dino-webgpu model 1";
 
 const lossesSchema = z.object({ sum: z.number(), count: z.number() });
 const choicesSchema = z.record(z.string(), z.string());
@@ -49,10 +62,6 @@ const unloggedSchema = z.object({ interval: lossesSchema, epoch: lossesSchema })
 /** Writes a checkpoint whole or not at all. */
 export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
   const { config, step, unlogged, choices, tensors } = checkpoint;
-  const entries = [...tensors].map(([name, { shape, values }]): [string, SafeTensor] => [
-    name,
-    { dtype: "F32", shape, data: values },
-  ]);
   const metadata = {
     format: FORMAT,
     step: String(step),
@@ -60,29 +69,36 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
     choices: JSON.stringify(choices),
     config: formatConfig(config),
   };
+  await writeTensors(path, tensors, metadata);
+}
+
+/** Writes a network that no run can go on from, whole or not at all. */
+export async function writeModel(path: string, { config, tensors }: Omit<ModelFile, "isTrained">): Promise<void> {
+  await writeTensors(path, tensors, { format: MODEL_FORMAT, config: formatConfig(config) });
+}
+
+async function writeTensors(
+  path: string,
+  tensors: ReadonlyMap<string, Values>,
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
+  const entries = [...tensors].map(([name, { shape, values }]): [string, SafeTensor] => [
+    name,
+    { dtype: "F32", shape, data: values },
+  ]);
   await writeFileAtomically(path, encodeSafetensors(entries, metadata));
 }
 
-/** Reads a checkpoint. Throws, naming the file, where there is none or it is none. */
+/** Reads a checkpoint. Throws, naming the file, where there is none or it is none, a model file included. */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    throw new Error(`${path}: ${missing ? "there is no such checkpoint" : (error as Error).message}`, { cause: error });
-  }
-  try {
-    const { format, step, unlogged, choices = "{}", config } = safetensorsMetadata(bytes);
+  return read(path, ({ format, step, unlogged, choices = "{}", config }, tensors) => {
+    if (format === MODEL_FORMAT) {
+      throw new Error("this is a model without the state of a run; begin a run from it with --init");
+    }
     if (format !== FORMAT || step === undefined || unlogged === undefined || config === undefined) {
       throw new Error(
         `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${format}"`}`,
       );
-    }
-    const tensors = new Map<string, Values>();
-    for (const [name, tensor] of parseSafetensors(bytes)) {
-      if (tensor.dtype !== "F32") throw new Error(`${name} is ${tensor.dtype}, expected F32`);
-      tensors.set(name, { shape: tensor.shape, values: tensor.data });
     }
     return {
       config: parseConfig(config),
@@ -91,13 +107,53 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
       choices: choicesSchema.parse(JSON.parse(choices)),
       tensors,
     };
+  });
+}
+
+/** Reads the networks of a checkpoint or of a model file. Throws, naming the file, where there is none or it is neither. */
+export async function readModel(path: string): Promise<ModelFile> {
+  return read(path, (metadata, tensors) => {
+    const config = settingsIn(metadata);
+    if (config === undefined) {
+      throw new Error(
+        "expected a checkpoint of training or a model that `dino import` wrote; dino import reads other files",
+      );
+    }
+    return { config, tensors, isTrained: metadata["format"] === FORMAT };
+  });
+}
+
+/** The settings in the notes of a file that this program wrote, today's defaults where it knew of none; else undefined. */
+export function settingsIn({ format, config }: Readonly<Record<string, string>>): Config | undefined {
+  if ((format !== FORMAT && format !== MODEL_FORMAT) || config === undefined) return undefined;
+  return parseConfig(JSON.stringify({ ...defaultConfig, ...(JSON.parse(config) as object) }));
+}
+
+async function read<T>(
+  path: string,
+  interpret: (metadata: Readonly<Record<string, string>>, tensors: ReadonlyMap<string, Values>) => T,
+): Promise<T> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    throw new Error(`${path}: ${missing ? "there is no such checkpoint" : (error as Error).message}`, { cause: error });
+  }
+  try {
+    const tensors = new Map<string, Values>();
+    for (const [name, tensor] of parseSafetensors(bytes)) {
+      if (tensor.dtype !== "F32") throw new Error(`${name} is ${tensor.dtype}, expected F32`);
+      tensors.set(name, { shape: tensor.shape, values: tensor.data });
+    }
+    return interpret(safetensorsMetadata(bytes), tensors);
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }
 }
 
 /** The numbers of all tensors under a prefix, by the rest of their name. */
-export function under(prefix: string, { tensors }: Checkpoint): Map<string, Float32Array> {
+export function under(prefix: string, { tensors }: Pick<Checkpoint, "tensors">): Map<string, Float32Array> {
   return new Map(
     [...tensors].flatMap(([name, { values }]) =>
       name.startsWith(prefix) ? [[name.slice(prefix.length), values] as const] : [],

@@ -11,7 +11,7 @@ import {
   type Tensor,
 } from "../engine/index.js";
 import { evalCrop } from "./augment.js";
-import { readCheckpoint } from "./checkpoint.js";
+import { readModel } from "./checkpoint.js";
 import { type Config, evalView, vitConfig } from "./config.js";
 import { type DecodeFailure, type ImageSet, isFailure } from "./images.js";
 import type { FeatureRows, Similarities } from "./knn.js";
@@ -37,6 +37,8 @@ export interface Backbone {
 /** A backbone out of a checkpoint, with the settings it was trained with. Dispose of it to free its memory. */
 export interface Model extends Backbone, Disposable {
   readonly config: Config;
+  /** The images it was trained on; undefined where it was imported, since nothing tells. */
+  readonly data: string | undefined;
 }
 
 /** Which of the two networks of a checkpoint: the teacher's features are the better ones. */
@@ -53,16 +55,19 @@ export function viewOf(config: Config): View {
   return { ...evalView(config), mean: config.mean, std: config.std };
 }
 
-/** Loads the backbone of a checkpoint. Throws if the file is none, or if its parameters do not fit its settings. */
+/** Loads the backbone of a checkpoint or model file. Throws if it is neither, or if parameters do not fit the settings. */
 export async function loadModel(device: Device, path: string, which: Which = "teacher"): Promise<Model> {
-  const { config, tensors } = await readCheckpoint(path);
+  const { config, tensors, isTrained } = await readModel(path);
   const shape = vitConfig(config);
   const specs = vitSpecs(shape);
   const prefix = which === "teacher" ? "backbone." : "student.backbone.";
   const values = new Map<string, Float32Array>();
   for (const { name } of specs) {
     const tensor = tensors.get(prefix + name);
-    if (tensor === undefined) throw new Error(`${path}: expected the parameter ${prefix}${name}, which is missing`);
+    if (tensor === undefined) {
+      const way = which === "student" && !isTrained ? "; a model has one network: leave --which out" : "";
+      throw new Error(`${path}: expected the parameter ${prefix}${name}, which is missing${way}`);
+    }
     values.set(name, tensor.values);
   }
   const params = createParams(device, layoutOf(specs), which);
@@ -72,6 +77,7 @@ export async function loadModel(device: Device, path: string, which: Which = "te
     vit: shape,
     params: (name) => params.get(name),
     config,
+    data: isTrained ? config.data : undefined,
     [Symbol.dispose]: () => params[Symbol.dispose](),
   };
 }

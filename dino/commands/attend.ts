@@ -21,7 +21,7 @@ export function addAttend(dino: Command): void {
   command
     .description("draw what the last block of a network attends to in images")
     .argument("<image...>", "files to look at")
-    .requiredOption("--checkpoint <file>", "a checkpoint.safetensors that training wrote")
+    .requiredOption("--checkpoint <file>", "a checkpoint.safetensors of training, or a model of dino import")
     .addOption(
       new Option("--which <network>", "whose attention to draw").choices(["teacher", "student"]).default("teacher"),
     )

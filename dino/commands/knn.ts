@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/node.js";
 import { evaluateKnn, openParts, wholeOf } from "../evaluate.js";
-import { loadModel } from "../features.js";
+import { loadModel, type Model } from "../features.js";
 import { openImages } from "../images.js";
 import type { KnnResult } from "../knn.js";
 import { takeReports } from "../progress.js";
@@ -51,7 +51,7 @@ export function addKnn(dino: Command): void {
       const parts =
         train !== undefined && test !== undefined
           ? { train: wholeOf(await openImages(train)), test: wholeOf(await openImages(test)) }
-          : await openParts(data ?? model.config.data, { heldOut: options.split, seed: options.seed });
+          : await openParts(data ?? trainedOn(model), { heldOut: options.split, seed: options.seed });
       using comparing = takeReports("comparing");
       const report = await evaluateKnn({
         ...{ parts, ks, temperature, device },
@@ -78,6 +78,11 @@ export function addKnn(dino: Command): void {
         ...report.results.map(describeKnn),
       );
     });
+}
+
+function trainedOn({ data }: Model): string {
+  if (data !== undefined) return data;
+  throw new UsageError("--data: expected a folder of images; an imported model does not tell what it was trained on");
 }
 
 function describeKnn({ k, neighbors, top1, top5 }: KnnResult): string {

@@ -14,7 +14,7 @@ export interface ModelOptions {
 /** The flags of every command that looks at images with a checkpoint. */
 export function addModelOptions(command: Command): Command {
   return command
-    .requiredOption("--checkpoint <file>", "a checkpoint.safetensors that training wrote")
+    .requiredOption("--checkpoint <file>", "a checkpoint.safetensors of training, or a model of dino import")
     .addOption(
       new Option("--which <network>", "whose features to take").choices(["teacher", "student"]).default("teacher"),
     )
