@@ -6,6 +6,7 @@ import { addAttend } from "./commands/attend.js";
 import { addDemo } from "./commands/demo.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
+import { addImport } from "./commands/import.js";
 import { addKnn } from "./commands/knn.js";
 import { addReport } from "./commands/report.js";
 import { addSweep } from "./commands/sweep.js";
@@ -15,7 +16,19 @@ import { UsageError } from "./commands/flags.js";
 import { oneLine } from "./commands/output.js";
 
 /** In the order of the help. */
-const commands = [addTrain, addKnn, addAttend, addEmbed, addDoctor, addTune, addAnalyse, addSweep, addReport, addDemo];
+const commands = [
+  addTrain,
+  addImport,
+  addKnn,
+  addAttend,
+  addEmbed,
+  addReport,
+  addAnalyse,
+  addSweep,
+  addDoctor,
+  addTune,
+  addDemo,
+];
 
 /** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {

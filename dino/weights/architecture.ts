@@ -1,0 +1,95 @@
+/** What network weights belong to, read off their shapes. */
+import type { PartialConfig } from "../config.js";
+import type { Size } from "../pixels.js";
+import type { NamedTensor } from "./names.js";
+
+/** What shapes do not tell. */
+export interface Told {
+  readonly heads?: number | undefined;
+  readonly imageSize?: Size | undefined;
+}
+
+/** Features of an attention head in every official ViT. */
+const HEAD_DIM = 64;
+
+type Shapes = ReadonlyMap<string, NamedTensor>;
+
+/** Settings of the ViT whose weights these are, under official names. Throws where there is none, saying which flag helps. */
+export function backboneSettings(tensors: Shapes, told: Told): PartialConfig {
+  const shapeOf = (name: string) => tensors.get(`backbone.${name}`)?.tensor.shape;
+  const projection = shapeOf("patch_embed.proj.weight");
+  if (projection?.length !== 4) {
+    throw new Error(
+      `expected the weights of a ViT, patch_embed.proj.weight [dim, 3, patch, patch] among them; got ${listed(sourcesOf(tensors))}`,
+    );
+  }
+  const [dim, channels, patchSize, patchCols] = projection as readonly [number, number, number, number];
+  if (channels !== 3 || patchSize !== patchCols) {
+    throw new Error(`expected square patches of 3 channels, got patch_embed.proj.weight [${projection.join(", ")}]`);
+  }
+  const blocks = new Set([...tensors.keys()].map((name) => /^backbone\.blocks\.(\d+)\./.exec(name)?.[1]));
+  let depth = 0;
+  while (blocks.has(String(depth))) depth++;
+  if (depth === 0) throw new Error(`expected blocks.0 of a ViT, got ${listed(sourcesOf(tensors))}`);
+  const [hidden = 4 * dim] = shapeOf("blocks.0.mlp.fc1.weight") ?? [];
+  const imageSize = imageSizeOf(shapeOf("pos_embed"), patchSize, told);
+  return { patchSize, imageSize, dim, depth, heads: headsOf(dim, told), mlpRatio: hidden / dim };
+}
+
+function headsOf(dim: number, { heads }: Told): number {
+  if (heads !== undefined) return heads;
+  if (dim % HEAD_DIM === 0) return dim / HEAD_DIM;
+  throw new Error(
+    `shapes do not tell the number of attention heads, and ${dim} features are no multiple of ${HEAD_DIM}, ` +
+      "which a head has in every official model; say it with --heads",
+  );
+}
+
+/** The image that position embeddings [1, 1 + patches, dim] are made for: a square one where nothing else is told. */
+function imageSizeOf(positions: readonly number[] | undefined, patchSize: number, { imageSize }: Told): Size {
+  const patches = positions?.length === 3 ? positions[1]! - 1 : undefined;
+  if (imageSize !== undefined) {
+    const { rows, cols } = imageSize;
+    const given = Math.floor(rows / patchSize) * Math.floor(cols / patchSize);
+    if (patches === undefined || patches === given) return imageSize;
+    throw new Error(
+      `--image-size ${rows}x${cols} holds ${given} patches of ${patchSize}, the weights have positions for ${patches}`,
+    );
+  }
+  const side = Math.sqrt(patches ?? NaN);
+  if (Number.isInteger(side) && side > 0) return { rows: side * patchSize, cols: side * patchSize };
+  const words = patches === undefined ? "there is no pos_embed" : `${patches} positions are no square`;
+  throw new Error(`${words}: dino import --image-size ROWSxCOLS says which image they are made for`);
+}
+
+/** Settings of the projection head; undefined where there is none, or too little of it to tell. */
+export function headSettings(tensors: Shapes): PartialConfig | undefined {
+  const layers = [...tensors]
+    .filter(([name, { tensor }]) => /^head\.mlp(\.\d+)?\.weight$/.test(name) && tensor.shape.length === 2) // not the batch norms
+    .sort(([a], [b]) => layerOf(a) - layerOf(b))
+    .map(([, { tensor }]) => tensor.shape[0]!);
+  const [hiddenDim] = layers;
+  const bottleneckDim = layers.at(-1);
+  const [outDim] = tensors.get("head.last_layer.weight_v")?.tensor.shape ?? [];
+  if (hiddenDim === undefined || bottleneckDim === undefined || outDim === undefined) return undefined;
+  const useBnInHead = tensors.has("head.mlp.1.weight");
+  return { outDim, hiddenDim, bottleneckDim, headLayers: layers.length, useBnInHead };
+}
+
+/** head.mlp.2.weight -> 2 */
+function layerOf(name: string): number {
+  return Number(name.split(".")[2]);
+}
+
+function sourcesOf(tensors: Shapes): string[] {
+  return [...tensors.values()].flatMap(({ from }) => from);
+}
+
+const MOST_NAMES = 6;
+
+/** Names for a message: the first few, and how many more there are. */
+export function listed(names: readonly string[]): string {
+  if (names.length === 0) return "none";
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : "";
+  return names.slice(0, MOST_NAMES).join(", ") + more;
+}

@@ -1,0 +1,107 @@
+/** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
+import { safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
+import { settingsIn } from "../checkpoint.js";
+import type { Config } from "../config.js";
+import type { Which } from "../features.js";
+import type { PlacedFile } from "./file.js";
+import { isInstance } from "./pickle.js";
+import { legacyMagic, readTorchLegacy } from "./torch-legacy.js";
+import { readTorchZip } from "./torch-zip.js";
+import { elementBytes, type StoredTensor, toF32 } from "./stored.js";
+
+/** One network out of a file. */
+export interface FoundNetwork {
+  readonly format: "safetensors" | "PyTorch" | "PyTorch before 1.6";
+  /** Undefined where the file holds but one. */
+  readonly which: Which | undefined;
+  /** By their names in the file. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** What it was trained with, where this program wrote it. */
+  readonly config: Config | undefined;
+}
+
+/**
+ * The network of a file, the teacher where it has two and none is asked for. Throws for files of other formats, and for
+ * those that hold no tensors by name; nothing in a file is ever run.
+ */
+export async function findNetwork(file: PlacedFile, which?: Which): Promise<FoundNetwork> {
+  const first = await file.read(0, Math.min(file.size, 16));
+  if (startsWith(first, [0x50, 0x4b, 0x03, 0x04])) {
+    return { format: "PyTorch", config: undefined, ...choose(await readTorchZip(file), which) };
+  }
+  if (startsWith(first, legacyMagic)) {
+    return { format: "PyTorch before 1.6", config: undefined, ...choose(await readTorchLegacy(file), which) };
+  }
+  if (first[8] === OPENING_BRACE) {
+    const { root, config } = await readSafetensors(file);
+    return { format: "safetensors", config, ...choose(root, which) };
+  }
+  throw new Error("expected a file of PyTorch (torch.save) or safetensors, got neither");
+}
+
+const OPENING_BRACE = 0x7b;
+
+function startsWith(bytes: Uint8Array, expected: ArrayLike<number>): boolean {
+  return Array.from(expected).every((byte, i) => bytes[i] === byte);
+}
+
+/** Tensors by name; those of a checkpoint of ours as the two networks that they are. */
+async function readSafetensors(
+  file: PlacedFile,
+): Promise<{ readonly root: ReadonlyMap<string, unknown>; readonly config: Config | undefined }> {
+  const bytes = safetensorsHeaderBytes(await file.read(0, 8), file.size);
+  const { entries, metadata } = safetensorsHeader(await file.read(0, bytes), file.size);
+  const root = new Map<string, StoredTensor>();
+  for (const { name, dtype, shape, begin } of entries) {
+    const length = elementBytes[dtype] * shape.reduce((product, axis) => product * axis, 1);
+    root.set(name, { dtype, shape, read: async () => toF32(await file.read(bytes + begin, length), dtype) });
+  }
+  const config = settingsIn(metadata);
+  const student = [...root].flatMap(([name, tensor]) =>
+    name.startsWith("student.") ? [[name.slice("student.".length), tensor] as const] : [],
+  );
+  if (config === undefined || student.length === 0) return { root, config };
+  const teacher = [...root].filter(([name]) => /^(backbone|head)\./.test(name));
+  return { root: new Map(Object.entries({ teacher: new Map(teacher), student: new Map(student) })), config };
+}
+
+/** Where other projects keep the weights of a checkpoint that holds one network. */
+const WRAPPERS = ["state_dict", "model"];
+
+function choose(root: unknown, which: Which | undefined): Pick<FoundNetwork, "which" | "tensors"> {
+  if (!(root instanceof Map)) throw new Error(`expected tensors by name, got ${kindOf(root)}`);
+  const networks = (["teacher", "student"] as const).filter((name) => root.get(name) instanceof Map);
+  if (networks.length === 0) {
+    if (which !== undefined)
+      throw new Error(`the file holds one network, not a ${which} among others; leave --which out`);
+    const wrapper = WRAPPERS.find((name) => root.get(name) instanceof Map);
+    return {
+      which: undefined,
+      tensors: tensorsOf(wrapper === undefined ? root : (root.get(wrapper) as Map<unknown, unknown>)),
+    };
+  }
+  const wanted = which ?? "teacher";
+  if (!networks.includes(wanted))
+    throw new Error(`the file holds a ${networks.join("")} alone; say --which ${networks.join("")}`);
+  return { which: wanted, tensors: tensorsOf(root.get(wanted) as Map<unknown, unknown>) };
+}
+
+function tensorsOf(network: ReadonlyMap<unknown, unknown>): ReadonlyMap<string, StoredTensor> {
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, value] of network) {
+    if (typeof name === "string" && isTensor(value)) tensors.set(name, value);
+    else throw new Error(`expected tensors by name, got ${kindOf(value)} under ${JSON.stringify(String(name))}`);
+  }
+  return tensors;
+}
+
+function isTensor(value: unknown): value is StoredTensor {
+  return typeof value === "object" && value !== null && "read" in value;
+}
+
+function kindOf(value: unknown): string {
+  if (isTensor(value)) return "one tensor";
+  if (isInstance(value)) return `an object of ${value.instanceOf}`;
+  if (Array.isArray(value)) return "a list";
+  return value instanceof Map ? "a dictionary" : String(value);
+}

@@ -1,0 +1,107 @@
+/** Tensors as they lie in files: element types, views of storages, and their numbers as f32. */
+
+/** Element types, under their names in safetensors, and the bytes that an element takes. */
+export const elementBytes = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+} as const;
+
+export type Dtype = keyof typeof elementBytes;
+
+/** A tensor in a file. */
+export interface StoredTensor {
+  readonly shape: readonly number[];
+  readonly dtype: Dtype;
+  /** Reads its numbers, row-major. Throws for integers, which are no weights. */
+  read(): Promise<Float32Array>;
+}
+
+/** A view of a flat storage; offset and strides in elements, as PyTorch has them. */
+export interface View {
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/** Elements of a shape. Throws where they are more than a number can count. */
+export function elementsOf(shape: readonly number[]): number {
+  const product = shape.reduce((product, axis) => product * axis, 1);
+  if (!Number.isSafeInteger(product)) throw new Error(`shape [${shape.join(", ")}] is out of range`);
+  return product;
+}
+
+/** Elements of the storage from the view's first to its last. */
+export function spanOf({ shape, strides }: View): number {
+  if (shape.includes(0)) return 0;
+  return 1 + shape.reduce((last, axis, i) => last + (axis - 1) * strides[i]!, 0);
+}
+
+/** The numbers of a view, row-major, out of those of its span. */
+export function gather(span: Float32Array, { shape, strides }: View): Float32Array {
+  if (isRowMajor(shape, strides)) return span;
+  const out = new Float32Array(elementsOf(shape));
+  const position = shape.map(() => 0);
+  let from = 0;
+  for (let i = 0; i < out.length; i++) {
+    out[i] = span[from]!;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += strides[axis]!;
+      if (++position[axis]! < shape[axis]!) break;
+      from -= strides[axis]! * shape[axis]!;
+      position[axis] = 0;
+    }
+  }
+  return out;
+}
+
+function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
+  let expected = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== expected) return false;
+    expected *= shape[axis]!;
+  }
+  return true;
+}
+
+/** Little-endian elements as f32, rounded to the nearest where they are F64. Throws for integers. */
+export function toF32(bytes: Uint8Array<ArrayBuffer>, dtype: Dtype): Float32Array {
+  const count = bytes.length / elementBytes[dtype];
+  const { buffer, byteOffset } = bytes.byteOffset % elementBytes[dtype] === 0 ? bytes : bytes.slice();
+  switch (dtype) {
+    case "F32":
+      return new Float32Array(buffer, byteOffset, count);
+    case "F64":
+      return Float32Array.from(new Float64Array(buffer, byteOffset, count));
+    case "F16":
+      return Float32Array.from(new Uint16Array(buffer, byteOffset, count), halfValue);
+    case "BF16": // the upper half of an f32
+      return new Float32Array(
+        Uint32Array.from(new Uint16Array(buffer, byteOffset, count), (bits) => bits << 16).buffer,
+      );
+    default:
+      throw new Error(`expected floats (F16, BF16, F32 or F64), got ${dtype}`);
+  }
+}
+
+/** 2^(exponent - 25) for the exponents of normal halves. */
+const halfScales = Float64Array.from({ length: 31 }, (_, exponent) => 2 ** (exponent - 25));
+
+/** The value of a half, IEEE 754 binary16. */
+function halfValue(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * halfScales[exponent]!;
+}
