@@ -1,7 +1,9 @@
 import {
   attention,
   cast,
+  constant,
   createParams,
+  crossEntropy,
   distillation,
   fill,
   gelu,
@@ -125,6 +127,7 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
       bytes: 4 * 2 * tokens * TOKENS.global,
       check: rowwise(reference.softmax),
     },
+    ofLabels(),
     {
       name: "layernorm",
       inputs: [[tokens, dim], [dim], [dim]],
@@ -175,7 +178,7 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
         },
       ] satisfies BenchRow[];
     }),
-    ...crossEntropy(Math.min(batch, 8)), // the reference takes seconds for more
+    ...distilledCrossEntropy(Math.min(batch, 8)), // the reference takes seconds for more
     ...prototypes(batch),
     ...spreading(CROPS.global * Math.max(batch, 2), dim), // one image has no neighbour
     { name: "adamw", make: adamwRow },
@@ -207,7 +210,7 @@ const meanOver = (images: number, of: (image: number) => number): Values =>
   reference.values([], () => Array.from({ length: images }, (_, i) => of(i)).reduce((sum, v) => sum + v / images, 0));
 
 /** The loss over all prototypes and its gradient, of which one image's is checked. */
-function crossEntropy(images: number): BenchRow[] {
+function distilledCrossEntropy(images: number): BenchRow[] {
   const crops = CROPS.global + CROPS.local;
   const shapes = [[crops * images, PROTOTYPES], [CROPS.global * images, PROTOTYPES], [PROTOTYPES]];
   const rowsOf = (image: number) => cropsOf(image, images, crops);
@@ -393,6 +396,19 @@ function product(name: string, m: number, n: number, k: number): BenchRow {
     build: (x, weight) => [linear(x, weight)],
     ...costOfProduct(m, n, k),
     check: rowwise(reference.linear),
+  };
+}
+
+/** The loss of eight linear layers, trained together to tell 1000 classes of 128 images apart. */
+function ofLabels(): BenchRow {
+  const [images, layers, classes] = [128, 8, 1000];
+  const labels = Array.from({ length: images }, (_, i) => (7 * i) % classes);
+  return {
+    name: "cross-entropy of labels",
+    inputs: [[images, layers, classes]],
+    build: (x) => [crossEntropy(x, constant([images], labels, { dtype: "u32" }))],
+    bytes: 4 * images * layers * classes,
+    check: ([x], result) => deviation(whole(result), reference.crossEntropy(labels)(whole(x!))),
   };
 }
 

@@ -45,6 +45,7 @@ export { attention, attentionProbabilities } from "./ops/attention.js";
 export { batchNorm, type BatchNormOptions, batchNormRunning, type RunningStatistics } from "./ops/batchnorm.js";
 export { cast } from "./ops/cast.js";
 export { concat, slice } from "./ops/concat.js";
+export { crossEntropy, labelRank } from "./ops/cross-entropy.js";
 export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation.js";
 export { dropPath } from "./ops/drop-path.js";
 export { copy, fill } from "./ops/fill.js";

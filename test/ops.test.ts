@@ -60,6 +60,29 @@ function ofProducts(
   };
 }
 
+/** Cross-entropy and rank of labels that go through the classes, one for each entry of the first axis. */
+function labelled(what: string, shape: readonly number[], draw?: OpRow["draw"]): readonly OpRow[] {
+  const classes = shape.at(-1)!;
+  const labels = Array.from({ length: shape[0]! }, (_, i) => (7 * i + 2) % classes);
+  const given = () => gpu.constant([labels.length], labels, { dtype: "u32" });
+  const inputs = { inputs: [shape], ...(draw && { draw }) };
+  return [
+    {
+      op: `crossEntropy${what}`,
+      gpu: (x) => gpu.crossEntropy(x, given()),
+      ref: reference.crossEntropy(labels),
+      ...inputs,
+    },
+    {
+      op: `labelRank${what}`,
+      gpu: (x) => gpu.labelRank(x, given()),
+      ref: reference.labelRank(labels),
+      ...inputs,
+      fixed: [0],
+    },
+  ];
+}
+
 const rows: readonly OpRow[] = [
   {
     op: "add",
@@ -121,6 +144,12 @@ const rows: readonly OpRow[] = [
   },
   { op: "logSoftmax", gpu: gpu.logSoftmax, ref: reference.logSoftmax, inputs: [[3, 10]] },
   { op: "logSoftmax, wider than a workgroup", gpu: gpu.logSoftmax, ref: reference.logSoftmax, inputs: [[2, 131]] },
+  ...labelled("", [5, 10]),
+  ...labelled(", one class", [3, 1]),
+  ...labelled(", wider than a workgroup, three rows a label", [4, 3, 131]),
+  ...labelled(", more rows than a grid axis", [13, 5042, 2]),
+  ...labelled(", large scores", [6, 33], (rng) => 30 * rng.normal()),
+  ...labelled(", equal scores", [6, 33], (rng) => rng.integer(4)),
   {
     op: "layernorm",
     gpu: (x, g, b) => gpu.layernorm(x, g, b),

@@ -90,6 +90,27 @@ export const logSoftmax = (x: Values): Values =>
     return row.map((v) => v - largest - logTotal);
   });
 
+/** -logSoftmax at the label, which belongs to all rows of an entry of the first axis. */
+export const crossEntropy =
+  (labels: readonly number[]) =>
+  (x: Values): Values => {
+    const { rows, cols } = rowsOf(x);
+    const logP = logSoftmax(x);
+    return values(x.shape.slice(0, -1), (r) => -logP.data[r * cols + labels[Math.floor((r * labels.length) / rows)]!]!);
+  };
+
+/** The place of the label among the classes, sorted by falling score, the earlier of equals first. */
+export const labelRank =
+  (labels: readonly number[]) =>
+  (x: Values): Values => {
+    const { rows, cols } = rowsOf(x);
+    return values(x.shape.slice(0, -1), (r) => {
+      const row = x.data.subarray(r * cols, (r + 1) * cols);
+      const order = [...row.keys()].sort((a, b) => row[b]! - row[a]! || a - b);
+      return order.indexOf(labels[Math.floor((r * labels.length) / rows)]!);
+    });
+  };
+
 export const layernorm =
   (epsilon: number) =>
   (x: Values, gain: Values, bias: Values): Values =>

@@ -168,6 +168,11 @@ def rows(batch, device):
     def cost(m, n, k):
         return 2 * m * n * k, 4 * (m * k + n * k + m * n)
 
+    def of_labels(images, layers, classes):
+        x, labels = new(images * layers, classes), (7 * torch.arange(images)) % classes
+        labels = labels.to(x.device).repeat_interleave(layers)
+        return lambda: F.cross_entropy(x, labels, reduction="none")
+
     norm = lambda x, gain, bias: F.layer_norm(x, (DIM,), gain, bias, 1e-6)
     found = [
         ("matmul qkv", lambda: product(tokens, 3 * DIM, DIM), *cost(tokens, 3 * DIM, DIM)),
@@ -178,6 +183,7 @@ def rows(batch, device):
         ("matmul mlp, weight gradient", lambda: plain(HIDDEN, DIM, tokens, True), *cost(HIDDEN, DIM, tokens)),
         ("gelu", lambda: (lambda x: lambda: F.gelu(x))(new(tokens, HIDDEN)), None, 8 * tokens * HIDDEN),
         ("softmax", lambda: (lambda x: lambda: x.softmax(-1))(new(tokens, TOKENS["global"])), None, 8 * tokens * TOKENS["global"]),
+        ("cross-entropy of labels", lambda: of_labels(128, 8, 1000), None, 4 * 128 * 8 * 1000),
         ("layernorm", lambda: (lambda x, g, b: lambda: norm(x, g, b))(new(tokens, DIM), new(DIM), new(DIM)), None, 8 * tokens * DIM),
         ("layernorm backward", lambda: backward(norm, new(tokens, DIM), new(DIM), new(DIM)), None, 20 * tokens * DIM),
     ]
