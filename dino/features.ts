@@ -1,5 +1,7 @@
 /** What a trained backbone makes of images: features for k-NN and search, patch features and attention for pictures. */
 import {
+  concat,
+  constant,
   createParams,
   type Device,
   input,
@@ -7,6 +9,7 @@ import {
   matmul,
   type Program,
   record,
+  reshape,
   slice,
   type Tensor,
 } from "../engine/index.js";
@@ -25,7 +28,17 @@ import {
   type Size,
 } from "./pixels.js";
 import { clsAttention } from "./visualize.js";
-import { clsOf, encode, grid, lastAttention, type Lookup, vit, vitSpecs, type VitConfig } from "./vit.js";
+import {
+  clsOf,
+  encode,
+  grid,
+  intermediateLayers,
+  lastAttention,
+  type Lookup,
+  vit,
+  vitSpecs,
+  type VitConfig,
+} from "./vit.js";
 
 /** A backbone on a device: its shape and its parameters. */
 export interface Backbone {
@@ -94,8 +107,53 @@ export function clsDescriptor({ vit: shape, params }: Backbone): Descriptor {
   return { dim: shape.dim, of: (images) => vit(shape, params, images) };
 }
 
+/** Which tokens a linear classifier sees. */
+export interface BlocksOptions {
+  /** Of so many last blocks the cls tokens, each after the final norm. */
+  readonly lastBlocks: number;
+  /** The mean patch token of the last block besides. */
+  readonly meanPatch: boolean;
+}
+
+/**
+ * The tokens of the last blocks beside each other, the earliest block first and the mean patch token last; with one block, its
+ * cls and mean patch token alternate, as eval_linear.py lays them out. Throws for more blocks than there are.
+ */
+export function blocksDescriptor(
+  { vit: shape, params }: Backbone,
+  { lastBlocks, meanPatch }: BlocksOptions,
+): Descriptor {
+  const { dim, depth } = shape;
+  if (lastBlocks < 1 || lastBlocks > depth) {
+    throw new Error(`features: expected 1 to ${depth} last blocks, as many as the network has, got ${lastBlocks}`);
+  }
+  return {
+    dim: dim * (lastBlocks + (meanPatch ? 1 : 0)),
+    of: (images) => {
+      const blocks = intermediateLayers(shape, params, images, lastBlocks); // each [batch, 1 + patches, dim]
+      const tokens = blocks.map(clsOf);
+      if (!meanPatch) return concat(tokens, 1);
+      const mean = meanPatchOf(blocks.at(-1)!); // [batch, dim]
+      if (lastBlocks > 1) return concat([...tokens, mean], 1);
+      const batch = mean.shape[0]!;
+      const pairs = [tokens[0]!, mean].map((token) => reshape(token, [batch, dim, 1]));
+      return reshape(concat(pairs, 2), [batch, 2 * dim]);
+    },
+  };
+}
+
+/** The mean of the patch tokens: [batch, 1 + patches, dim] -> [batch, dim]. */
+function meanPatchOf(tokens: Tensor): Tensor {
+  const [batch, count, dim] = tokens.shape as readonly [number, number, number];
+  const shares = Float32Array.from({ length: batch * count }, (_, i) => (i % count === 0 ? 0 : 1 / (count - 1)));
+  const weights = constant([batch, 1, count], shares, { label: "shares of the mean patch" });
+  return reshape(matmul(weights, tokens), [batch, dim]);
+}
+
 export interface ExtractOptions {
   readonly view: View;
+  /** An image as the backbone is shown it, [3, view.crop.rows, view.crop.cols]; as `view` says if left out. */
+  readonly show?: (image: Image, index: number) => Float32Array;
   /** clsDescriptor if left out. */
   readonly descriptor?: Descriptor;
   /** The images to look at, in this order; all if left out. */
@@ -120,14 +178,23 @@ export async function extractFeatures(
   images: ImageSet,
   options: ExtractOptions,
 ): Promise<Extracted> {
+  return gather(featureBatches(backbone, images, options), options.indices?.length ?? images.count);
+}
+
+/** The same a batch at a time, each with the images of it that could be decoded, for use until the next. */
+export async function* featureBatches(
+  backbone: Backbone,
+  images: ImageSet,
+  options: ExtractOptions,
+): AsyncGenerator<Extracted> {
   const { view, descriptor = clsDescriptor(backbone), batch = 64 } = options;
   const { rows, cols } = view.crop;
   using pixels = input(backbone.device, [batch, 3, rows, cols], { label: "images" });
   using program = await record(backbone.device, () => ({ features: descriptor.of(pixels) }));
-  return await collect(images, options, {
+  yield* lookAt(images, options, {
     batch,
     dim: descriptor.dim,
-    show: (image) => evalCrop(image, view),
+    show: options.show ?? ((image) => evalCrop(image, view)),
     look: async (values) => {
       pixels.write(values);
       await program.run();
@@ -145,7 +212,7 @@ export async function pixelFeatures(images: ImageSet, options: ExtractOptions): 
   const table = normalizeTable({ mean: [0, 0, 0], std: [1, 1, 1] });
   const plane = crop.rows * crop.cols;
   const isGray = await allGray(images, options.indices);
-  return collect(images, options, {
+  const looking: Looking = {
     batch: 256,
     dim: isGray ? plane : 3 * plane,
     show: (image) => {
@@ -153,7 +220,8 @@ export async function pixelFeatures(images: ImageSet, options: ExtractOptions): 
       return isGray ? channels.subarray(0, plane) : channels;
     },
     look: (values) => Promise.resolve(values),
-  });
+  };
+  return gather(lookAt(images, options, looking), options.indices?.length ?? images.count);
 }
 
 /** Has every image, as far as it can be decoded, three equal channels? */
@@ -174,24 +242,21 @@ interface Looking {
   readonly batch: number;
   readonly dim: number;
   /** An image as the numbers that are looked at. */
-  readonly show: (image: Image) => Float32Array;
+  readonly show: (image: Image, index: number) => Float32Array;
   /** Those of a whole batch -> features [batch, dim]. */
   readonly look: (values: Float32Array) => Promise<Float32Array>;
 }
 
 /** Looks at image after image; the next batch is decoded while one is looked at. */
-async function collect(images: ImageSet, options: ExtractOptions, looking: Looking): Promise<Extracted> {
+async function* lookAt(images: ImageSet, options: ExtractOptions, looking: Looking): AsyncGenerator<Extracted> {
   const { batch, dim, show, look } = looking;
   const wanted = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
-  const features = new Float32Array(wanted.length * dim);
-  const indices: number[] = [];
-  const failures: DecodeFailure[] = [];
 
   const decodeBatch = (from: number): Promise<(Float32Array | DecodeFailure)[]> =>
     Promise.all(
       Array.from(wanted.subarray(from, from + batch), async (index) => {
         const image = await images.decode(index);
-        return isFailure(image) ? image : show(image);
+        return isFailure(image) ? image : show(image, index);
       }),
     );
 
@@ -203,26 +268,48 @@ async function collect(images: ImageSet, options: ExtractOptions, looking: Looki
     next.catch(() => undefined); // thrown when it is awaited
     upcoming = next;
 
-    const first = shown.find((one) => one instanceof Float32Array);
-    if (first !== undefined) {
-      values ??= new Float32Array(batch * first.length);
-      for (const [i, one] of shown.entries()) if (one instanceof Float32Array) values.set(one, i * first.length);
-      const found = await look(values); // [batch, dim]; rows of images that failed hold another image's
-      for (const [i, one] of shown.entries()) {
-        if (!(one instanceof Float32Array)) continue;
-        features.set(found.subarray(i * dim, (i + 1) * dim), indices.length * dim);
-        indices.push(wanted[from + i]!);
+    const indices: number[] = [];
+    const failures: DecodeFailure[] = [];
+    for (const [i, one] of shown.entries()) {
+      if (!(one instanceof Float32Array)) {
+        failures.push(one);
+        continue;
       }
+      values ??= new Float32Array(batch * one.length);
+      values.set(one, indices.length * one.length);
+      indices.push(wanted[from + i]!);
     }
-    for (const one of shown) if (!(one instanceof Float32Array)) failures.push(one);
+    const rows = indices.length;
+    const found = rows > 0 ? await look(values!) : new Float32Array(0); // rows beyond these are of earlier images
+    const features = { values: found.subarray(0, rows * dim), rows, dim };
+    yield { features, indices: Int32Array.from(indices), failures };
     options.onProgress?.(Math.min(from + batch, wanted.length), wanted.length);
   }
-  if (indices.length === 0) {
+}
+
+/** All batches of `count` images in one. Throws if not one of them could be decoded. */
+async function gather(batches: AsyncIterable<Extracted>, count: number): Promise<Extracted> {
+  let features: FeatureRows = { values: new Float32Array(0), rows: 0, dim: 0 };
+  const indices: number[] = [];
+  const failures: DecodeFailure[] = [];
+  for await (const batch of batches) {
+    const { values, dim } = batch.features;
+    if (features.dim !== dim) features = { values: new Float32Array(count * dim), rows: 0, dim };
+    features.values.set(values, indices.length * dim);
+    indices.push(...batch.indices);
+    failures.push(...batch.failures);
+  }
+  const rows = indices.length;
+  if (rows === 0) {
     const words = failures.length === 0 ? "there are none" : `not one of ${failures.length} could be decoded`;
     throw new Error(`features: expected images, but ${words}`);
   }
-  const found = { values: features.slice(0, indices.length * dim), rows: indices.length, dim };
-  return { features: found, indices: Int32Array.from(indices), failures };
+  const { values, dim } = features;
+  return {
+    features: { values: rows === count ? values : values.slice(0, rows * dim), rows, dim },
+    indices: Int32Array.from(indices),
+    failures,
+  };
 }
 
 /** What the last block of a backbone sees in one image. */

@@ -7,7 +7,10 @@ import { evalCrop } from "../../dino/augment.js";
 import { evaluateKnn, openParts, wholeOf } from "../../dino/evaluate.js";
 import {
   type Backbone,
+  blocksDescriptor,
+  type BlocksOptions,
   extractFeatures,
+  featureBatches,
   inspect,
   pixelFeatures,
   similaritiesOn,
@@ -17,8 +20,8 @@ import { type ImageSet, isFailure, memoryImages, openImages } from "../../dino/i
 import { dotProducts, type FeatureRows } from "../../dino/knn.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
-import { initVitParam, vit, type VitConfig, vitSpecs } from "../../dino/vit.js";
-import { createParams, type Device, evaluate, input, layoutOf } from "../../engine/index.js";
+import { initVitParam, intermediateLayers, vit, type VitConfig, vitSpecs } from "../../dino/vit.js";
+import { createParams, type Device, evaluate, input, layoutOf, type Tensor } from "../../engine/index.js";
 import { rejection } from "../rejection.js";
 import { testDevice } from "../device.js";
 
@@ -84,6 +87,56 @@ describe("features", () => {
     const some = await extractFeatures(backbone, set, { view, indices: [3, 1], batch: 3 });
     expect(Array.from(some.indices)).to.deep.equal([3, 1]);
     expectClose(some.features.values.subarray(12), all.features.values.subarray(12, 24));
+  });
+
+  it("gives batches of what extractFeatures gives at once", async () => {
+    const set = memoryImages({ images: noises(5) });
+    const { features } = await extractFeatures(backbone, set, { view, batch: 2, indices: [4, 0, 2] });
+    const batches: { indices: number[]; values: number[] }[] = [];
+    for await (const { features, indices } of featureBatches(backbone, set, { view, batch: 2, indices: [4, 0, 2] }))
+      batches.push({ indices: [...indices], values: [...features.values] });
+    expect(batches.map(({ indices }) => indices)).to.deep.equal([[4, 0], [2]]);
+    expect(batches.flatMap(({ values }) => values)).to.deep.equal([...features.values]);
+  });
+
+  it("shows images as it is told to", async () => {
+    const images = noises(3);
+    const set = memoryImages({ images });
+    const show = (_: Image, index: number) => evalCrop(images[(index + 1) % 3]!, view);
+    const shifted = await extractFeatures(backbone, set, { view, show });
+    const plain = await extractFeatures(backbone, set, { view, indices: [1, 2, 0] });
+    expect(shifted.features.values).to.deep.equal(plain.features.values);
+  });
+
+  it("lays the tokens of the last blocks side by side", async () => {
+    const [image] = noises(1);
+    using pixels = input(backbone.device, [1, 3, 8, 8]);
+    pixels.write(evalCrop(image!, view));
+    const { first, last } = await evaluate(backbone.device, () => {
+      const [first, last] = intermediateLayers(shape, backbone.params, pixels, 2) as [Tensor, Tensor];
+      return { first, last };
+    }); // each [1, 1 + 4, 12]
+    const mean = Array.from({ length: 12 }, (_, c) => [1, 2, 3, 4].reduce((sum, t) => sum + last[t * 12 + c]! / 4, 0));
+    const [early, late] = [[...first.subarray(0, 12)], [...last.subarray(0, 12)]];
+    const expected: readonly (readonly [BlocksOptions, readonly number[]])[] = [
+      [{ lastBlocks: 1, meanPatch: false }, late],
+      [{ lastBlocks: 2, meanPatch: false }, [...early, ...late]],
+      [{ lastBlocks: 2, meanPatch: true }, [...early, ...late, ...mean]],
+      [{ lastBlocks: 1, meanPatch: true }, late.flatMap((v, c) => [v, mean[c]!])], // as eval_linear.py reshapes them
+    ];
+    for (const [options, values] of expected) {
+      const descriptor = blocksDescriptor(backbone, options);
+      const found = await extractFeatures(backbone, memoryImages({ images: [image!] }), { view, descriptor });
+      expect(found.features.dim).to.equal(values.length);
+      expectClose(found.features.values, values);
+    }
+  });
+
+  it("refuses more blocks than there are", () => {
+    for (const lastBlocks of [0, 3])
+      expect(() => blocksDescriptor(backbone, { lastBlocks, meanPatch: false })).to.throw(
+        "expected 1 to 2 last blocks",
+      );
   });
 
   describe("of a folder with broken files", () => {
