@@ -1,9 +1,10 @@
 /** Labelled images to measure features with, and the k-NN accuracy of whatever makes features. */
 import type { Device } from "../engine/index.js";
 import { builtinImages, isBuiltin } from "./builtin.js";
-import { type Extracted, similaritiesOn } from "./features.js";
+import { similaritiesOn } from "./features.js";
 import { type DecodeFailure, type ImageSet, openImages, splitImages } from "./images.js";
 import { dotProducts, knnClassify, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
+import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
 
 /** Some images of a set. */
 export interface Part {
@@ -45,16 +46,18 @@ export function wholeOf(images: ImageSet): Part {
   return { images, indices: Int32Array.from({ length: images.count }, (_, index) => index) };
 }
 
-export interface KnnEvaluation {
-  readonly parts: Parts;
-  /** Makes the features of a part. */
-  readonly extract: (part: Part, title: string) => Promise<Extracted>;
+export interface KnnSettings {
   readonly ks: readonly number[];
   readonly temperature?: number;
   /** What multiplies the features; the CPU if left out. */
   readonly device?: Device;
   /** Test images that have been compared with all train images. */
   readonly onCompared?: (done: number, total: number) => void;
+}
+
+export interface KnnEvaluation extends KnnSettings {
+  readonly parts: Parts;
+  readonly extract: Extract;
 }
 
 /** How well neighbours tell classes apart. */
@@ -66,52 +69,31 @@ export interface KnnReport {
   readonly failures: readonly DecodeFailure[];
 }
 
-/** k-NN accuracy of the test images among the train images. Throws if either has no labels, or no image. */
-export async function evaluateKnn(evaluation: KnnEvaluation): Promise<KnnReport> {
-  const { parts, extract, ks, temperature = 0.07, device } = evaluation;
-  const { classes } = parts.train.images;
-  checkLabels("train", parts.train);
-  checkLabels("test", parts.test);
-  const numbers = parts.test.images.classes.map((name) => classes.indexOf(name));
-  const strange = numbers.indexOf(-1);
-  if (strange >= 0) {
-    const name = parts.test.images.classes[strange]!;
-    throw new Error(`k-NN: the test images have a class ${name}, which the train images lack (${classes.join(", ")})`);
-  }
-  const train = await extract(parts.train, "train images");
-  const test = await extract(parts.test, "test images");
+/** k-NN accuracy of the test images among the train images. Throws where labelledFeatures does. */
+export async function evaluateKnn({ parts, extract, ...settings }: KnnEvaluation): Promise<KnnReport> {
+  return compareNeighbors(await labelledFeatures(parts, extract), settings);
+}
+
+/** k-NN accuracy of features; they are normalised in place. */
+export async function compareNeighbors(
+  { train, test, classes, failures }: LabelledParts,
+  { ks, temperature = 0.07, device, onCompared }: KnnSettings,
+): Promise<KnnReport> {
   const trainRows = normalizeRows(train.features);
   using multiplied = device && similaritiesOn(device, trainRows);
   let compared = 0;
   const similarities: Similarities = async (block, others) => {
     const products = await (multiplied?.similarities ?? dotProducts)(block, others);
-    evaluation.onCompared?.((compared += block.rows), test.features.rows);
+    onCompared?.((compared += block.rows), test.features.rows);
     return products;
   };
   const results = await knnClassify({
     train: trainRows,
     test: normalizeRows(test.features),
-    trainLabels: train.indices.map((index) => parts.train.images.labels![index]!),
-    testLabels: test.indices.map((index) => numbers[parts.test.images.labels![index]!]!),
+    trainLabels: train.labels,
+    testLabels: test.labels,
     classes: classes.length,
-    ks,
-    temperature,
-    similarities,
+    ...{ ks, temperature, similarities },
   });
-  return {
-    results,
-    trainImages: train.indices.length,
-    testImages: test.indices.length,
-    classes,
-    failures: [...train.failures, ...test.failures],
-  };
-}
-
-function checkLabels(what: string, { images, indices }: Part): void {
-  if (images.labels === undefined) {
-    throw new Error(
-      `k-NN: the ${what} images have no classes; put the images of each class into a subfolder of its name`,
-    );
-  }
-  if (indices.length === 0) throw new Error(`k-NN: there are no ${what} images; hold out a larger share`);
+  return { results, trainImages: trainRows.rows, testImages: test.features.rows, classes, failures };
 }
