@@ -37,14 +37,14 @@ export function featurePaths(path: string): { readonly npy: string; readonly txt
   return { npy: path, txt: `${stem}.txt`, json: `${stem}.json` };
 }
 
-/** Writes the three files, into a folder that is made if it is missing. Throws where featurePaths does. */
+/** Writes the three files, the one in JSON last, into a folder that is made if it is missing. Throws where featurePaths does. */
 export async function writeFeatures(path: string, { features, list }: Features): Promise<void> {
   const { npy, txt, json } = featurePaths(path);
   await mkdir(dirname(path), { recursive: true });
   const { values, rows, dim } = features;
   await writeFileAtomically(npy, encodeNpy({ values, shape: [rows, dim] }));
   await writeFile(txt, list.files.map((name) => `${name}\n`).join(""));
-  await writeFile(json, `${JSON.stringify(list, undefined, 1)}\n`);
+  await writeFileAtomically(json, new TextEncoder().encode(`${JSON.stringify(list, undefined, 1)}\n`));
 }
 
 /** Reads what writeFeatures wrote. Throws, naming the file, where one is missing or damaged or they do not fit each other. */

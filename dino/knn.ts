@@ -192,7 +192,15 @@ export function largest(values: ArrayLike<number>, count: number): Int32Array {
   return heap;
 }
 
-function rowsOf({ values, dim }: FeatureRows, from: number, to: number): FeatureRows {
+/** A copy of some rows, in the order asked for. */
+export function takeRows({ values, dim }: FeatureRows, rows: ArrayLike<number>): FeatureRows {
+  const taken = new Float32Array(rows.length * dim);
+  for (let i = 0; i < rows.length; i++) taken.set(values.subarray(rows[i]! * dim, (rows[i]! + 1) * dim), i * dim);
+  return { values: taken, rows: rows.length, dim };
+}
+
+/** Rows from one on to before another, in the same memory. */
+export function rowsOf({ values, dim }: FeatureRows, from: number, to: number): FeatureRows {
   return { values: values.subarray(from * dim, to * dim), rows: to - from, dim };
 }
 
