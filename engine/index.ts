@@ -51,6 +51,7 @@ export { dropPath } from "./ops/drop-path.js";
 export { copy, fill } from "./ops/fill.js";
 export { gelu } from "./ops/gelu.js";
 export { koleo } from "./ops/koleo.js";
+export { gem, type GemOptions } from "./ops/gem.js";
 export { layernorm } from "./ops/layernorm.js";
 export type { Logits, Projection } from "./ops/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";

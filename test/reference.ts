@@ -222,6 +222,21 @@ export const patches =
     });
   };
 
+/** Generalised mean over the middle axis, of what is at least epsilon. */
+export const gem =
+  (power: number, epsilon = 1e-6) =>
+  (x: Values): Values => {
+    const [batch, tokens, cols] = x.shape as [number, number, number];
+    return values([batch, cols], (i) => {
+      let sum = 0;
+      for (let token = 0; token < tokens; token++) {
+        const at = (Math.floor(i / cols) * tokens + token) * cols + (i % cols);
+        sum += Math.max(x.data[at]!, epsilon) ** power;
+      }
+      return (sum / tokens) ** (1 / power);
+    });
+  };
+
 /** Attention probabilities of every head: qkv [batch, tokens, 3 * dim] -> [batch, heads, tokens, tokens]. */
 export const attentionProbabilities =
   (heads: number) =>

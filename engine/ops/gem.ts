@@ -1,0 +1,31 @@
+import { elementGrid, kernel } from "../kernel.js";
+import { differentiable, transient } from "../recording.js";
+import { axes, sizeOf, type Tensor } from "../tensor.js";
+
+const constants = ["TOKENS", "COLS", "POWER", "EPSILON"] as const;
+const forward = kernel("gem", { reads: ["x"], writes: ["y"], constants });
+const backward = kernel("gem-backward", { reads: ["x", "y", "dy"], writes: ["dx"], constants });
+
+export interface GemOptions {
+  /** 1 is the mean, and the more, the nearer to the maximum; above 0. */
+  readonly power: number;
+  /** What smaller values count as; above 0. */
+  readonly epsilon?: number;
+}
+
+/**
+ * Generalised mean (GeM) over the tokens, of each channel: x [batch, tokens, cols] -> [batch, cols], all above 0.
+ * Radenovic et al. 2018, eq. 3 (https://arxiv.org/abs/1711.02512).
+ */
+export function gem(x: Tensor, { power, epsilon = 1e-6 }: GemOptions): Tensor {
+  if (!(power > 0)) throw new Error(`gem power: expected more than 0, got ${power}`);
+  const { batch, tokens, cols } = axes("gem x", x, "batch", "tokens", "cols");
+  const sizes = { TOKENS: tokens, COLS: cols, POWER: power, EPSILON: epsilon };
+  const y = transient([batch, cols]);
+  forward({ x, y }, sizes, elementGrid(batch * cols));
+  return differentiable(y, [x], (dy) => {
+    const dx = transient(x.shape);
+    backward({ x, y, dy, dx }, sizes, elementGrid(sizeOf(x.shape)));
+    return [dx];
+  });
+}
