@@ -52,6 +52,7 @@ export { copy, fill } from "./ops/fill.js";
 export { gelu } from "./ops/gelu.js";
 export { koleo } from "./ops/koleo.js";
 export { gem, type GemOptions } from "./ops/gem.js";
+export { largest } from "./ops/largest.js";
 export { layernorm } from "./ops/layernorm.js";
 export type { Logits, Projection } from "./ops/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";

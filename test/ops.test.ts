@@ -145,6 +145,8 @@ const rows: readonly OpRow[] = [
     inputs: [[1, 4, 3]],
     draw: (rng) => -1 - rng.uniform(),
   },
+  { op: "largest", gpu: gpu.largest, ref: reference.largest, inputs: [[3, 10]], fixed: [0] },
+  { op: "largest, one column", gpu: gpu.largest, ref: reference.largest, inputs: [[2, 5, 1]], fixed: [0] },
   { op: "softmax", gpu: gpu.softmax, ref: reference.softmax, inputs: [[3, 10]] },
   { op: "softmax, whole fours", gpu: gpu.softmax, ref: reference.softmax, inputs: [[5, 1156]] },
   { op: "softmax, one column", gpu: gpu.softmax, ref: reference.softmax, inputs: [[4, 1]] },

@@ -237,6 +237,11 @@ export const gem =
     });
   };
 
+export const largest = (x: Values): Values => {
+  const { cols } = rowsOf(x);
+  return values(x.shape.slice(0, -1), (i) => Math.max(...x.data.subarray(i * cols, (i + 1) * cols)));
+};
+
 /** Attention probabilities of every head: qkv [batch, tokens, 3 * dim] -> [batch, heads, tokens, tokens]. */
 export const attentionProbabilities =
   (heads: number) =>

@@ -1,0 +1,13 @@
+import { elementGrid, kernel } from "../kernel.js";
+import { transient } from "../recording.js";
+import { axes, type Tensor } from "../tensor.js";
+
+const forward = kernel("largest", { reads: ["x"], writes: ["y"], constants: ["COLS"] });
+
+/** The largest value of each row, made for short rows: [..., cols] -> [...]. Not differentiable. */
+export function largest(x: Tensor): Tensor {
+  const { rows, cols } = axes("largest x", x, "...rows", "cols");
+  const y = transient(x.shape.slice(0, -1));
+  forward({ x, y }, { COLS: cols }, elementGrid(rows));
+  return y;
+}
