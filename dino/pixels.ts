@@ -24,7 +24,7 @@ export interface Box {
 }
 
 /** How a resized pixel weighs its neighbours; "bicubic" has the coefficient -0.5, unlike torch's -0.75. */
-export type Filter = "bicubic" | "bilinear";
+export type Filter = "bicubic" | "bilinear" | "lanczos";
 
 /** A copy of the pixels of an image. */
 export function copyImage({ rows, cols, pixels }: Image): Image {
@@ -51,6 +51,21 @@ export function resizeShortSide(image: Image, pixels: number, filter: Filter = "
   const { rows, cols } = image;
   const long = Math.floor((pixels * Math.max(rows, cols)) / Math.min(rows, cols));
   return resize(image, rows < cols ? { rows: pixels, cols: long } : { rows: long, cols: pixels }, filter);
+}
+
+/**
+ * The size of an image that was shrunk until its longer side has at most `side` pixels, keeping its shape as well as whole
+ * pixels can: what Pillow's `thumbnail` gives. A smaller image keeps its size.
+ */
+export function sizeWithin({ rows, cols }: Size, side: number): Size {
+  if (Math.max(rows, cols) <= side) return { rows, cols };
+  const shape = Math.min(rows, cols) / Math.max(rows, cols);
+  const [below, above] = [Math.floor(side * shape), Math.ceil(side * shape)];
+  // Pillow compares cols / rows, whichever of the two is the shorter.
+  const miss = (short: number): number =>
+    short === 0 ? 0 : rows >= cols ? Math.abs(cols / rows - short / side) : Math.abs(cols / rows - side / short);
+  const short = Math.max(1, miss(above) < miss(below) ? above : below);
+  return rows >= cols ? { rows: side, cols: short } : { rows: short, cols: side };
 }
 
 /** Cuts the middle out. Throws if it is larger than the image. Source: torchvision's CenterCrop. */
@@ -307,10 +322,10 @@ interface FilterWeights {
 }
 
 function filterWeights(from: number, to: number, filter: Filter): FilterWeights {
-  const weigh = filter === "bicubic" ? bicubic : bilinear;
+  const { weigh, reach } = filters[filter];
   const scale = from / to;
   const stretch = Math.max(scale, 1);
-  const support = (filter === "bicubic" ? 2 : 1) * stretch;
+  const support = reach * stretch;
   const most = Math.ceil(support) * 2 + 1;
   const first = new Int32Array(to);
   const count = new Int32Array(to);
@@ -335,6 +350,13 @@ function filterWeights(from: number, to: number, filter: Filter): FilterWeights 
   return { first, count, weights, most };
 }
 
+/** How a neighbour weighs by its distance, and how far neighbours reach, both in pixels of the smaller image. */
+const filters = {
+  bicubic: { weigh: bicubic, reach: 2 },
+  bilinear: { weigh: bilinear, reach: 1 },
+  lanczos: { weigh: lanczos, reach: 3 },
+} as const satisfies Record<Filter, unknown>;
+
 function bicubic(distance: number): number {
   const a = -0.5;
   const x = Math.abs(distance);
@@ -345,6 +367,15 @@ function bicubic(distance: number): number {
 
 function bilinear(distance: number): number {
   return Math.max(1 - Math.abs(distance), 0);
+}
+
+/** The sinc function under a window of three lobes. */
+function lanczos(distance: number): number {
+  return distance >= -3 && distance < 3 ? sinc(distance) * sinc(distance / 3) : 0;
+}
+
+function sinc(x: number): number {
+  return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
 /** Cut to 0..255, then truncated. */
