@@ -2,7 +2,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import type { Image } from "./pixels.js";
+import type { Image, Size } from "./pixels.js";
 import { rng } from "./random.js";
 
 /** A set of images, counted from 0. */
@@ -37,6 +37,8 @@ export type ImageSource =
       readonly kind: "files";
       readonly folder: string;
       readonly shortSide: number | undefined;
+      /** What is missing of a file that is cut off becomes gray, instead of a failure. */
+      readonly torn?: "shown";
     }
   | {
       readonly kind: "memory";
@@ -88,6 +90,34 @@ export async function openImages(folder: string, options: { readonly shortSide?:
     labels: labelled ? Int32Array.from(owners, (owner) => numbers.get(owner!)!) : undefined,
     names: paths,
   });
+}
+
+/**
+ * The images that paths name within a folder, in the order of the list, without labels. Where `torn` is "shown", what there is
+ * of a file that is cut off counts as an image, as it does in benchmarks that hold such files.
+ * Throws if the list is empty; what is missing or no image fails when it is asked for.
+ */
+export function listedImages(
+  folder: string,
+  paths: readonly string[],
+  { torn }: { readonly torn?: "shown" } = {},
+): ImageSet {
+  if (paths.length === 0) throw new Error(`images ${folder}: expected a list of images, which is empty`);
+  const source = { kind: "files", folder, shortSide: undefined, ...(torn && { torn }) } as const;
+  return imageSet({ title: folder, source, classes: [], labels: undefined, names: paths });
+}
+
+/** The size of an image as `decode` gives it, out of the header of its file; or why there is none. */
+export async function measureImage(images: ImageSet, index: number): Promise<Size | DecodeFailure> {
+  const { source } = images;
+  const path = images.name(index);
+  if (source.kind === "memory") return { rows: source.layout[index * 3]!, cols: source.layout[index * 3 + 1]! };
+  try {
+    const { width, height } = (await sharp(join(source.folder, path)).metadata()).autoOrient;
+    return { rows: height, cols: width };
+  } catch (error) {
+    return { path, reason: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 /**
@@ -180,22 +210,26 @@ function imageSet(contents: {
 }
 
 /** Did an image fail to decode? */
-export function isFailure(decoded: Image | DecodeFailure): decoded is DecodeFailure {
+export function isFailure(decoded: Size | DecodeFailure): decoded is DecodeFailure {
   return "reason" in decoded;
 }
 
 /** Decodes one image on whatever thread this is called; neither index nor name is checked. */
 export async function decodeFrom(source: ImageSource, index: number, name: string): Promise<Image | DecodeFailure> {
-  if (source.kind === "files") return decodeFile(source.folder, name, source.shortSide);
+  if (source.kind === "files") return decodeFile(source, name);
   const rows = source.layout[index * 3]!;
   const cols = source.layout[index * 3 + 1]!;
   const start = source.layout[index * 3 + 2]!;
   return { rows, cols, pixels: source.pixels.subarray(start, start + rows * cols * 3) };
 }
 
-async function decodeFile(folder: string, path: string, shortSide: number | undefined): Promise<Image | DecodeFailure> {
+async function decodeFile(
+  { folder, shortSide, torn }: ImageSource & { readonly kind: "files" },
+  path: string,
+): Promise<Image | DecodeFailure> {
   try {
-    const upright = sharp(join(folder, path), { failOn: "error" }).autoOrient();
+    const failOn = torn === "shown" ? "none" : "error";
+    const upright = sharp(join(folder, path), { failOn }).autoOrient();
     const shrunk =
       shortSide === undefined
         ? upright

@@ -3,7 +3,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect } from "chai";
 import sharp, { type Sharp } from "sharp";
-import { isFailure, memoryImages, openImages, splitImages, type ImageSet } from "../../dino/images.js";
+import {
+  isFailure,
+  listedImages,
+  measureImage,
+  memoryImages,
+  openImages,
+  splitImages,
+  type ImageSet,
+} from "../../dino/images.js";
 import type { Image } from "../../dino/pixels.js";
 
 /** A picture 12 wide and 8 high: red above, green below. */
@@ -170,6 +178,31 @@ describe("images", () => {
     for (const { reason } of set.failures.values()) expect(reason).to.not.equal("");
   });
 
+  it("takes a list in its own order, and of a torn file, if asked, what there is", async () => {
+    await put("b/x.png", picture().png().toBuffer());
+    await put("a.jpg", picture().resize(400, 300).jpeg({ quality: 100 }).toBuffer());
+    await truncate(join(folder, "a.jpg"), 2000);
+    const paths = ["b/x.png", "a.jpg", "b/x.png"];
+    const strict = listedImages(folder, paths);
+    expect([0, 1, 2].map((index) => strict.name(index))).to.deep.equal(paths);
+    expect(await image(strict, 2)).to.include({ rows: 8, cols: 12 });
+    expect(isFailure(await strict.decode(1))).to.equal(true);
+    const torn = await image(listedImages(folder, paths, { torn: "shown" }), 1);
+    near(pixel(torn, 0, 10), [200, 0, 0], 12);
+    expect(() => listedImages(folder, [])).to.throw("expected a list of images, which is empty");
+  });
+
+  it("measures images without decoding them, upright", async () => {
+    await put("a.jpg", picture().jpeg().withMetadata({ orientation: 6 }).toBuffer());
+    await put("b.png", picture().png().toBuffer());
+    await put("c.png", "no image");
+    const set = await openImages(folder);
+    expect(await measureImage(set, 0)).to.deep.equal({ rows: 12, cols: 8 });
+    expect(await measureImage(set, 1)).to.deep.equal({ rows: 8, cols: 12 });
+    expect(await measureImage(set, 2)).to.include({ path: "c.png" });
+    expect(await measureImage(listedImages(folder, ["gone.png"]), 0)).to.include({ path: "gone.png" });
+  });
+
   it("throws once every file has failed", async () => {
     await put("a.jpg", "no image");
     await put("b.jpg", "no image");
@@ -193,6 +226,7 @@ describe("images in memory", () => {
     for (const [index, each] of images.entries()) {
       const decoded = await image(set, index);
       expect({ ...decoded, pixels: [...decoded.pixels] }).to.deep.equal({ ...each, pixels: [...each.pixels] });
+      expect(await measureImage(set, index)).to.deep.equal({ rows: each.rows, cols: each.cols });
     }
   });
 
