@@ -1,0 +1,94 @@
+/** Looks closely at single images, one after the other: their patch features, what their cls token attends to. */
+import { input, type Program, record, reshape, slice, type Tensor } from "../engine/index.js";
+import type { Backbone, Model } from "./features.js";
+import { type Image, normalize, normalizeTable, type Size } from "./pixels.js";
+import { encode, grid, lastAttention } from "./vit.js";
+
+/** Something to see in an image, recorded once for every size: pixels [1, 3, rows, cols], normalised, -> values. */
+export type Aspect = (backbone: Backbone, pixels: Tensor) => Tensor;
+
+/** What was seen in one image: the values of every aspect, and the image's whole patches. */
+export type Seen<Names extends string> = Readonly<Record<Names, Float32Array>> & {
+  readonly rows: number;
+  readonly cols: number;
+};
+
+/** A model ready to look. Dispose of it to free its memory. */
+export interface Inspector<Names extends string> extends Disposable {
+  /** Looks at one image of any size that holds a patch; images of one size in a row are looked at without recording anew. */
+  look(image: Image): Promise<Seen<Names>>;
+}
+
+/** Features of the patches after the final norm: -> [patches, dim]. */
+export function patchesOf({ vit: shape, params }: Backbone, pixels: Tensor): Tensor {
+  const patches = patchCount(shape, pixels);
+  const tokens = encode(shape, params, pixels); // [1, tokens, dim]
+  return reshape(slice(tokens, 1, tokens.shape[1]! - patches, patches), [patches, shape.dim]);
+}
+
+/** What the cls token attends to in the last block: -> [heads, patches]. */
+export function clsAttentionOf({ vit: shape, params }: Backbone, pixels: Tensor): Tensor {
+  const patches = patchCount(shape, pixels);
+  const attention = lastAttention(shape, params, pixels, 1); // [1, heads, 1, tokens]
+  return reshape(slice(attention, 3, attention.shape[3]! - patches, patches), [shape.heads, patches]);
+}
+
+/** Makes a model ready to look at images for some aspects. */
+export function openInspector<const Names extends string>(
+  model: Model,
+  aspects: Readonly<Record<Names, Aspect>>,
+): Inspector<Names> {
+  const table = normalizeTable(model.config);
+  const names = Object.keys(aspects) as Names[];
+  let current: Opened<Names> | undefined;
+
+  const close = (): void => {
+    current?.program[Symbol.dispose]();
+    current?.pixels[Symbol.dispose]();
+    current = undefined;
+  };
+  const open = async ({ rows, cols }: Size): Promise<Opened<Names>> => {
+    const patches = grid(model.vit, rows, cols); // throws before anything is allocated
+    const pixels = input(model.device, [1, 3, rows, cols], { label: "image" });
+    try {
+      const program = await record(
+        model.device,
+        () => Object.fromEntries(names.map((name) => [name, aspects[name](model, pixels)])) as Record<Names, Tensor>,
+      );
+      return { size: { rows, cols }, patches, pixels, program };
+    } catch (error) {
+      pixels[Symbol.dispose]();
+      throw error;
+    }
+  };
+
+  return {
+    async look(image) {
+      if (current?.size.rows !== image.rows || current.size.cols !== image.cols) {
+        close();
+        current = await open(image);
+      }
+      const { pixels, program, patches } = current;
+      pixels.write(normalize(image, table));
+      await program.run();
+      const values: [Names, Float32Array][] = [];
+      for (const name of names) values.push([name, await program.read(name)]);
+      return { ...(Object.fromEntries(values) as Record<Names, Float32Array>), ...patches };
+    },
+    [Symbol.dispose]: close,
+  };
+}
+
+interface Opened<Names extends string> {
+  /** Of the image, in pixels. */
+  readonly size: Size;
+  /** Of the image, in patches. */
+  readonly patches: Size;
+  readonly pixels: ReturnType<typeof input>;
+  readonly program: Program<Names>;
+}
+
+function patchCount(shape: Backbone["vit"], pixels: Tensor): number {
+  const { rows, cols } = grid(shape, pixels.shape[2]!, pixels.shape[3]!);
+  return rows * cols;
+}
