@@ -1,5 +1,5 @@
 /** A few images looked at closely, and the pictures of what a backbone sees in them. */
-import { asPicture } from "./attend.js";
+import { asPicture } from "./subjects.js";
 import { evalCrop } from "./augment.js";
 import type { Picture } from "./drawing.js";
 import { type Backbone, inspect, type Sight, type View } from "./features.js";

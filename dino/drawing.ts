@@ -66,6 +66,14 @@ export function paintBox(picture: Picture, box: Box, colorAt: (u: number, v: num
   }
 }
 
+/** A new picture of the same size, every pixel by its place in row-major order and its colour. */
+export function paintPicture(picture: Picture, colorAt: (at: number, color: Color) => Color): Picture {
+  const { width, height } = picture;
+  const painted = { width, height, rgb: new Uint8Array(width * height * 3) };
+  paintBox(painted, { x: 0, y: 0, width, height }, (x, y) => colorAt(y * width + x, pixel(picture, x, y)));
+  return painted;
+}
+
 /** A disc with a soft edge; centre and radius in pixels, fractions allowed. */
 export function fillDisc(picture: Picture, x: number, y: number, radius: number, color: Color, alpha = 1): void {
   for (let py = Math.floor(y - radius - 1); py <= y + radius + 1; py++) {

@@ -19,7 +19,7 @@ import {
   type Picture,
 } from "./drawing.js";
 import { principalComponents, type PrincipalComponents } from "./principal-components.js";
-import { attentionMask } from "./visualize.js";
+import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
 
 const PAPER: Color = [255, 255, 255];
 const INK: Color = [28, 32, 38];
@@ -150,8 +150,7 @@ function columnsOf(
   { heads, share }: { readonly heads: number; readonly share: number },
 ): Column[] {
   const patches = item.attention.length / heads;
-  const mean = new Float32Array(patches);
-  for (let i = 0; i < item.attention.length; i++) mean[i % patches]! += item.attention[i]! / heads;
+  const mean = meanOfHeads(item.attention, heads);
   const mask = attentionMask({ attention: item.attention, heads, share });
   const perHead = Array.from({ length: heads }, (_, head): Column => {
     const [from, to] = [head * patches, (head + 1) * patches];
@@ -466,16 +465,6 @@ function smoothIn(box: Box, heat: Float32Array, rows: number, cols: number): (u:
     const lower = heat[y1 * cols + x0]! * (1 - right) + heat[y1 * cols + x1]! * right;
     return upper * (1 - down) + lower * down;
   };
-}
-
-/** From smallest to largest, 0 to 1; all 0 where they are equal. */
-function toUnitRange(values: Float32Array): Float32Array {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) {
-    low = Math.min(low, value);
-    high = Math.max(high, value);
-  }
-  return values.map((value) => (high > low ? (value - low) / (high - low) : 0));
 }
 
 function grey(color: Color): Color {

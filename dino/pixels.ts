@@ -48,9 +48,13 @@ export function resize(image: Image, size: Size, filter: Filter = "bicubic"): Im
 
 /** Resizes so that the shorter side has `pixels` pixels, keeping the shape; the longer side is rounded down. */
 export function resizeShortSide(image: Image, pixels: number, filter: Filter = "bicubic"): Image {
-  const { rows, cols } = image;
+  return resize(image, shortSideSize(image, pixels), filter);
+}
+
+/** The size that resizeShortSide gives. */
+export function shortSideSize({ rows, cols }: Size, pixels: number): Size {
   const long = Math.floor((pixels * Math.max(rows, cols)) / Math.min(rows, cols));
-  return resize(image, rows < cols ? { rows: pixels, cols: long } : { rows: long, cols: pixels }, filter);
+  return rows < cols ? { rows: pixels, cols: long } : { rows: long, cols: pixels };
 }
 
 /**

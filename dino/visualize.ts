@@ -19,6 +19,24 @@ export function clsAttention(attention: Float32Array, heads: number, tokens: num
   return row;
 }
 
+/** The mean over heads: [heads, patches] -> [patches]. */
+export function meanOfHeads(attention: Float32Array, heads: number): Float32Array {
+  const patches = attention.length / heads;
+  const mean = new Float32Array(patches);
+  for (let i = 0; i < attention.length; i++) mean[i % patches]! += attention[i]! / heads;
+  return mean;
+}
+
+/** From smallest to largest, 0 to 1; all 0 where they are equal. */
+export function toUnitRange(values: Float32Array): Float32Array {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return values.map((value) => (high > low ? (value - low) / (high - low) : 0));
+}
+
 export interface MaskOptions {
   /** The cls token's attention, [heads, patches]; see clsAttention. */
   readonly attention: Float32Array;

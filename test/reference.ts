@@ -295,7 +295,7 @@ const sharpened = (x: Values, center: Values, temperature: Values): Values =>
   softmax(values(x.shape, (i) => (x.data[i]! - center.data[i % center.data.length]!) / temperature.data[0]!));
 
 /** Mean of -sum(q * log p) over the images and all pairs of a teacher's view, with targets q, and a different crop. */
-const crossEntropy = (student: Values, q: Values, studentTemperature: number, views: number): Values => {
+const lossBetweenViews = (student: Values, q: Values, studentTemperature: number, views: number): Values => {
   const { rows, cols } = rowsOf(student);
   const batch = rowsOf(q).rows / views;
   const crops = rows / batch;
@@ -319,7 +319,7 @@ const meanEntropy = (q: Values): Values => {
 export const distillation =
   (studentTemperature: number, views = 2) =>
   (student: Values, teacher: Values, center: Values, teacherTemperature: Values): Values =>
-    crossEntropy(student, sharpened(teacher, center, teacherTemperature), studentTemperature, views);
+    lossBetweenViews(student, sharpened(teacher, center, teacherTemperature), studentTemperature, views);
 
 export const meanTargets = (teacher: Values, center: Values, temperature: Values): Values =>
   meanOfRows(sharpened(teacher, center, temperature));
@@ -345,7 +345,7 @@ export const sinkhorn =
 export const sinkhornDistillation =
   (studentTemperature: number, iterations: number) =>
   (student: Values, teacher: Values, teacherTemperature: Values): Values =>
-    crossEntropy(student, sinkhorn(iterations)(teacher, teacherTemperature), studentTemperature, 2);
+    lossBetweenViews(student, sinkhorn(iterations)(teacher, teacherTemperature), studentTemperature, 2);
 
 export const sinkhornMean =
   (iterations: number) =>

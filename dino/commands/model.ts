@@ -5,20 +5,27 @@ import { type Extracted, extractFeatures, type Model, viewOf, type Which } from 
 import { takeReports } from "../progress.js";
 import { wholeNumber } from "./flags.js";
 
-export interface ModelOptions {
+export interface CheckpointOptions {
   readonly checkpoint: string;
   readonly which: Which;
+}
+
+export interface ModelOptions extends CheckpointOptions {
   readonly batch: number;
 }
 
-/** The flags of every command that looks at images with a checkpoint. */
+/** The flags of every command that looks at images with a checkpoint, many at once. */
 export function addModelOptions(command: Command): Command {
+  return addCheckpointOptions(command, "features").option("--batch <images>", "images at once", wholeNumber, 64);
+}
+
+/** The flags that name a checkpoint and a network of it, whose `aspect` is to be seen. */
+export function addCheckpointOptions(command: Command, aspect: string): Command {
   return command
     .requiredOption("--checkpoint <file>", "a checkpoint.safetensors of training, or a model of dino import")
     .addOption(
-      new Option("--which <network>", "whose features to take").choices(["teacher", "student"]).default("teacher"),
-    )
-    .option("--batch <images>", "images at once", wholeNumber, 64);
+      new Option("--which <network>", `whose ${aspect} to take`).choices(["teacher", "student"]).default("teacher"),
+    );
 }
 
 /** Features with progress on stderr. */

@@ -226,28 +226,6 @@ describe("dino on the command line", function () {
       expect(table.stderr).to.include("skipped red/torn.png");
     });
 
-    it("draws attention, each head by itself and all together", async () => {
-      const out = join(folder, "maps");
-      const images = [join(photos, "red", "0.png"), join(photos, "blue", "0.png")];
-      const { code, stdout, stderr } = await dino(
-        ...["attend", "--checkpoint", checkpoint, ...images, "--out", out, "--image-size", "35", "--json"],
-      );
-      expect(code, stderr).to.equal(0);
-      const { images: attended } = JSON.parse(stdout) as { images: readonly { picture: string; heads: unknown[] }[] };
-      expect(attended.map(({ heads }) => heads.length)).to.deep.equal([2, 2]);
-      expect(await readdir(out)).to.have.length(2 * (1 + 3 * 2));
-      const { width, height } = await sharp(join(out, "0-head0.png")).metadata();
-      expect([width % 8, height % 8, Math.min(width, height)]).to.deep.equal([0, 0, 32]);
-      expect((await sharp(attended[1]!.picture).metadata()).width).to.be.at.least(1000);
-    });
-
-    it("refuses a picture that is none", async () => {
-      const torn = join(photos, "red", "torn.png");
-      const { code, stderr } = await dino("attend", "--checkpoint", checkpoint, torn, "--out", join(folder, "torn"));
-      expect(stderr).to.include(`${torn}: expected an image`);
-      expect(code).to.equal(1);
-    });
-
     it("writes features and the list of their images", async () => {
       const out = join(folder, "features", "photos.npy");
       const { code, stderr } = await dino("embed", "--checkpoint", checkpoint, "--data", photos, "--out", out);
