@@ -63,6 +63,9 @@ export function addImport(dino: Command): void {
       if (await areSame(file, out)) throw new UsageError(`--out ${out} is the file to import; give another name`);
       using reading = takeReports("tensors");
       const imported = await importNetwork(file, { ...options, onProgress: reading.report });
+      const { heads } = vitConfig(imported.config);
+      if (options.heads !== undefined && options.heads !== heads)
+        throw new Error(`${file} says that it has ${heads} attention heads, --heads is ${options.heads}; leave it out`);
       await mkdir(dirname(out), { recursive: true });
       await writeModel(out, imported);
       if (json) printJson({ file, model: out, ...summary(imported) });

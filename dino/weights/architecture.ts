@@ -1,5 +1,5 @@
 /** What network weights belong to, read off their shapes. */
-import type { PartialConfig } from "../config.js";
+import { formatSize, type PartialConfig } from "../config.js";
 import type { Size } from "../pixels.js";
 import type { NamedTensor } from "./names.js";
 
@@ -53,7 +53,8 @@ function imageSizeOf(positions: readonly number[] | undefined, patchSize: number
     const given = Math.floor(rows / patchSize) * Math.floor(cols / patchSize);
     if (patches === undefined || patches === given) return imageSize;
     throw new Error(
-      `--image-size ${rows}x${cols} holds ${given} patches of ${patchSize}, the weights have positions for ${patches}`,
+      `an image of ${formatSize(imageSize)} holds ${given} patches of ${patchSize}, the weights have positions for ` +
+        `${patches}; --image-size says which image they are made for`,
     );
   }
   const side = Math.sqrt(patches ?? NaN);

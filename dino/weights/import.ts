@@ -17,9 +17,9 @@ import { elementsOf } from "./stored.js";
 export interface ImportOptions {
   /** Of a file with two networks; the teacher if left out. */
   readonly which?: Which | undefined;
-  /** Attention heads, where neither shapes nor the file tell. */
+  /** Attention heads, where the file does not tell; if left out, as many as have 64 features each. */
   readonly heads?: number | undefined;
-  /** What the position embedding is made for, where that is no square. */
+  /** What the position embedding is made for; a square if left out, unless the file tells. */
   readonly imageSize?: Size | undefined;
   /**
    * Takes what fits: tensors of no use are left out, those that are missing or misshapen begin as in a fresh network, and a
@@ -52,7 +52,10 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
     const found = await findNetwork(file, options.which);
     const official = officialTensors(found.tensors);
     const told = await toldBy(found, { path, naming: official.naming });
-    const config = settle(official, found.config, agreed(told, options));
+    const config = settle(official, found.config, {
+      heads: told.heads ?? options.heads,
+      imageSize: options.imageSize ?? told.imageSize,
+    });
     const network = networkConfig(config);
     const whole = fitTo(network, official);
     if (options.allowPartial !== true) expectWhole(whole, network);
@@ -83,7 +86,7 @@ async function toldBy(
   const beside = join(dirname(path), "config.json");
   const text = await readFile(beside, "utf8").catch(() => undefined);
   if (text === undefined) return {};
-  const read = huggingFaceConfig.safeParse(JSON.parse(text));
+  const read = huggingFaceConfig.safeParse(asJson(text));
   if (!read.success) throw new Error(`${beside}: expected the settings of a ViT: ${z.prettifyError(read.error)}`);
   const { num_attention_heads: heads, image_size: size, hidden_act: activation = "gelu" } = read.data;
   if (activation !== "gelu") throw new Error(`${beside}: expected the activation gelu, got ${activation}`);
@@ -91,11 +94,13 @@ async function toldBy(
   return { heads, imageSize: rows === undefined || cols === undefined ? undefined : { rows, cols } };
 }
 
-/** What the file and the options tell together. Throws where they contradict each other. */
-function agreed(told: Told, { heads, imageSize }: Pick<ImportOptions, "heads" | "imageSize">): Told {
-  if (heads !== undefined && told.heads !== undefined && heads !== told.heads)
-    throw new Error(`the weights are for ${told.heads} attention heads, --heads is ${heads}`);
-  return { heads: told.heads ?? heads, imageSize: imageSize ?? told.imageSize };
+/** Undefined for a text that is none. */
+function asJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The settings of a network: of its own shapes, of its view of images, else defaults. */
