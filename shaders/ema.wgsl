@@ -1,4 +1,4 @@
-// teacher = momentum * teacher + (1 - momentum) * student.
+// teacher = momentum * teacher + (1 - momentum) * student, and exactly both where they are equal: what is never trained stays.
 //
 //   teacher, student  [... / 4] vec4 of f32
 //   momentum          [] f32, 0..1
@@ -18,6 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let end = min(start + FOURS_PER_GROUP, arrayLength(&teacher));
   let keep = momentum[0];
   for (var i = start + lane; i < end; i += LANES) {
-    teacher[i] = keep * teacher[i] + (1.0 - keep) * student[i];
+    let average = keep * teacher[i] + (1.0 - keep) * student[i];
+    teacher[i] = select(average, teacher[i], teacher[i] == student[i]);
   }
 }

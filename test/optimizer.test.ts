@@ -271,6 +271,22 @@ describe("ema", () => {
     expect(await average(0)).to.deep.equal(draw("student"));
   });
 
+  it("leaves what both share as it is, whatever rounding does", async () => {
+    const device = await testDevice();
+    using teacher = drawn(device, "teacher");
+    using student = drawn(device, "teacher");
+    using knobs = scalars(device, "momentum");
+    using step = await record(device, () => {
+      ema(teacher, student, knobs.momentum);
+      return {};
+    });
+    for (const momentum of [0.3, 0.9, 0.996]) {
+      knobs.write({ momentum });
+      await step.run();
+    }
+    expect(await teacher.read()).to.deep.equal(draw("teacher"));
+  });
+
   it("lies between the two, trainable or not", async () => {
     const [teacher, student] = [draw("teacher"), draw("student")];
     for (const [name, values] of await average(0.9)) {
