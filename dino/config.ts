@@ -73,6 +73,15 @@ export const settings = {
     about: "attention heads, instead of those of --arch",
     source: vit,
   }),
+  freezeBlocks: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "blocks",
+      about: "first blocks of the student that stay as they are, and all that comes before them; 0 for none of it",
+      source: ours,
+    },
+  ),
   mlpRatio: number(4, { above: 0 }, { unit: "x width", about: "hidden width of the MLPs", source: vit }),
   initStd: number(
     0.02,
@@ -445,7 +454,8 @@ function checkConfig(config: Config): Config {
         `or lower --accumulate ${accumulate}`,
     );
   }
-  const { dim, heads } = vitConfig(config);
+  const { dim, depth, heads, frozenBlocks } = vitConfig(config);
+  if (frozenBlocks > depth) throw new Error(`--freeze-blocks ${frozenBlocks} is more than the --depth of ${depth}`);
   if (dim % heads !== 0) throw new Error(`--heads ${heads} does not divide --dim ${dim}`);
   if (dim / heads > 128) {
     throw new Error(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);
@@ -507,6 +517,7 @@ export function vitConfig(config: Config): {
   readonly channels: number;
   readonly dropPathRate: number;
   readonly registers: number;
+  readonly frozenBlocks: number;
 } {
   const arch = architectures[config.arch];
   return {
@@ -520,6 +531,7 @@ export function vitConfig(config: Config): {
     channels: 3,
     dropPathRate: config.dropPathRate,
     registers: config.registers,
+    frozenBlocks: config.freezeBlocks,
   };
 }
 

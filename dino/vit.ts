@@ -42,6 +42,8 @@ export interface VitConfig {
   readonly dropPathRate: number;
   /** Learnt tokens that stand for no patch, where attention may keep what concerns the whole image; 0 if left out. */
   readonly registers?: number;
+  /** First blocks that are not trained, nor what comes before them; if 0 or left out, all is. */
+  readonly frozenBlocks?: number;
   /** Of what lies between reading and writing the stream of tokens, which is f32 as the parameters are; f32 if left out. */
   readonly precision?: Precision;
 }
@@ -64,7 +66,7 @@ export function vitSpecs(config: VitConfig): ParamSpec[] {
   const { dim, patch, channels, registers = 0 } = config;
   const { rows, cols } = grid(config, config.imageRows, config.imageCols);
   const hidden = Math.round(dim * config.mlpRatio);
-  const param = (name: string, ...shape: number[]): ParamSpec => ({ name, shape, trainable: true });
+  const param = (name: string, ...shape: number[]): ParamSpec => ({ name, shape, trainable: !isFrozen(config, name) });
   const norm = (name: string) => [param(`${name}.weight`, dim), param(`${name}.bias`, dim)];
   const layer = (name: string, out: number, into: number) => [
     param(`${name}.weight`, out, into),
@@ -86,6 +88,12 @@ export function vitSpecs(config: VitConfig): ParamSpec[] {
     ]).flat(),
     ...norm("norm"),
   ];
+}
+
+function isFrozen({ frozenBlocks = 0 }: VitConfig, name: string): boolean {
+  if (frozenBlocks === 0 || name.startsWith("norm.")) return false;
+  const [, block] = /^blocks\.(\d+)\./.exec(name) ?? [];
+  return block === undefined || Number(block) < frozenBlocks;
 }
 
 /**

@@ -260,4 +260,24 @@ describe("the training step", () => {
       "crops: a batch of 4 images has no 3 equal parts; take a number that divides it",
     );
   });
+
+  for (const recompute of [false, true]) {
+    it(`leaves frozen blocks and what comes before them alone${recompute ? ", computing blocks again" : ""}`, async () => {
+      const config: Config = { ...small, freezeBlocks: 1, recompute };
+      const shape = networkConfig(config);
+      using made = await makeStep({}, { device: await testDevice(), config });
+      await trained(made);
+      const before = initialValues(shape, config);
+      const [student, teacher] = [await readNetwork(made.student), await readNetwork(made.teacher)];
+      const isFrozen = (name: string) => /^backbone\.(cls_token|pos_embed|patch_embed|blocks\.0)/.test(name);
+      expect([...before.keys()].filter(isFrozen)).to.have.length(4 + 12);
+      for (const [name, values] of before) {
+        if (name === "head.last_layer.weight_g") continue;
+        expect(String(student.get(name)) === String(values), name).to.equal(isFrozen(name));
+        expect(String(teacher.get(name)) === String(values), name).to.equal(isFrozen(name));
+      }
+      for (const { layout } of Object.values(made.step.optimizer.state))
+        expect(layout.entries.filter(({ name }) => isFrozen(name))).to.deep.equal([]);
+    });
+  }
 });
