@@ -82,6 +82,11 @@ export const settings = {
       source: ours,
     },
   ),
+  init: optional(text("", { unit: "file", about: "", source: ours }), {
+    unit: "file",
+    about: "weights to start from, of `dino import`, of a run, or what `dino import` reads; positions are resampled",
+    source: ours,
+  }),
   mlpRatio: number(4, { above: 0 }, { unit: "x width", about: "hidden width of the MLPs", source: vit }),
   initStd: number(
     0.02,

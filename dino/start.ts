@@ -15,6 +15,7 @@ import {
   type SettingName,
 } from "./config.js";
 import { openParts, type Parts } from "./evaluate.js";
+import { startValues } from "./init.js";
 import { startProgress } from "./progress.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
 
@@ -46,17 +47,18 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   const parts = await openParts(data, { heldOut, seed });
   using device = await openDevice();
   checkPrecision(device, config);
+  const say = (words: string) => void process.stderr.write(`${words}\n`);
+  const initial = resume && hasCheckpoint ? undefined : await startValues(device, config, say);
   await mkdir(out, { recursive: true });
   if (!resume) await removeRun(out);
   const given = new Set(Object.keys(flags) as SettingName[]);
   const begun = existsSync(join(out, "checkpoint.safetensors"));
-  if (resume && !begun)
-    process.stderr.write(`${out} holds no checkpoint yet: the run begins again at its first step\n`);
-  const summary = await trainWithProgress({ device, config, parts, given, resume: resume && hasCheckpoint });
+  if (resume && !begun) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
+  const summary = await trainWithProgress({ device, config, parts, given, initial, resume: resume && hasCheckpoint });
   return { ...summary, data, hasClasses: parts.train.images.labels !== undefined };
 }
 
-export interface Training extends Pick<TrainOptions, "visit"> {
+export interface Training extends Pick<TrainOptions, "visit" | "initial"> {
   readonly device: Device;
   readonly config: Config;
   readonly parts: Parts;

@@ -18,7 +18,8 @@ import { evaluateKnn, type Parts } from "./evaluate.js";
 import { extractFeatures, viewOf } from "./features.js";
 import { createCropMaker, type CropMaker } from "./crop-maker.js";
 import { appendLine, cutLog, type LogLine, type StepLine } from "./log.js";
-import { createNetwork, initialValues, type Network, readNetwork, writeNetwork } from "./network.js";
+import { startValues } from "./init.js";
+import { createNetwork, type Network, readNetwork, writeNetwork } from "./network.js";
 import { rng } from "./random.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
 import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
@@ -33,6 +34,8 @@ export interface TrainOptions {
   readonly given: ReadonlySet<SettingName>;
   /** Goes on from the checkpoint in the folder of the run. */
   readonly resume: boolean;
+  /** What student and teacher start from; startValues of `config` if left out. */
+  readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
   readonly onProgress?: (progress: Progress) => void;
   readonly onWarning?: (words: string) => void;
   /** Looks at the networks before the first step, and so many times in even steps, the last time after the last step. */
@@ -114,7 +117,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
         `${paths.checkpoint}: ${done} steps are done, more than the run's ${steps}; raise --steps or --epochs`,
       );
   } else {
-    const values = initialValues(network, config);
+    const values = options.initial ?? (await startValues(device, config, warn));
     writeNetwork(student, values);
     writeNetwork(teacher, values);
   }

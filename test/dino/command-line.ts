@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/checkpoint.js";
 import { type Config, networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
-import { initialValues, networkSpecs } from "../../dino/network.js";
+import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
 
 const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
@@ -60,13 +60,18 @@ export const tiny = [
   ...["--warmup-epochs", "0", "--log-every", "2", "--threads", "1"],
 ];
 
-/** Writes a checkpoint of an untrained network: 16 pixels, patches of 8, unless the settings say otherwise. */
+/** Settings of a network that is made in no time: 16 pixels, patches of 8. */
+export const tinySettings = {
+  ...{ imageSize: { rows: 16, cols: 16 }, localSize: { rows: 8, cols: 8 }, patchSize: 8, initStd: 0.2 },
+  ...{ dim: 16, depth: 1, heads: 2, outDim: 32, hiddenDim: 32, bottleneckDim: 16 },
+} as const satisfies PartialConfig;
+
+/** Writes a checkpoint of an untrained network of `tinySettings`, unless the settings say otherwise. */
 export async function writeTinyCheckpoint(path: string, settings: PartialConfig = {}): Promise<Config> {
-  const size = { imageSize: { rows: 16, cols: 16 }, localSize: { rows: 8, cols: 8 }, patchSize: 8 };
-  const network = { dim: 16, depth: 1, heads: 2, outDim: 32, hiddenDim: 32, bottleneckDim: 16 };
-  const config = resolveConfig({ ...size, ...network, initStd: 0.2, data: "builtin", ...settings });
-  const values = initialValues(networkConfig(config), config);
-  const tensors = networkSpecs(networkConfig(config)).flatMap(({ name, shape }) =>
+  const config = resolveConfig({ ...tinySettings, data: "builtin", ...settings });
+  const network = networkConfig(config);
+  const values = initialValues(network, config);
+  const tensors = [...networkSpecs(network), ...bufferSpecs(network)].flatMap(({ name, shape }) =>
     ["", "student."].map((prefix) => [prefix + name, { shape, values: values.get(name)! }] as const),
   );
   const none = { sum: 0, count: 0 };
