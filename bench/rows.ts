@@ -189,6 +189,7 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
 /** Temperatures of student and teacher. */
 const TEMPERATURES = { student: 0.1, teacher: 0.04 };
 type Temperatures = typeof TEMPERATURES;
+const SINKHORN = { iterations: 3 };
 
 const distil = (student: Logits, teacher: Logits, center: Tensor, temperatures: Temperatures): Tensor =>
   distillation(student, teacher, center, {
@@ -228,6 +229,22 @@ function distilledCrossEntropy(images: number): BenchRow[] {
           distilled(take(student!, rowsOf(i)), teacherOf(teacher!, i), center!, TEMPERATURES),
         );
         return deviation(whole(result), expected);
+      },
+    },
+    {
+      name: "cross-entropy by Sinkhorn-Knopp",
+      inputs: shapes.slice(0, 2),
+      build: (student, teacher) => [
+        distillation(student, teacher, SINKHORN, {
+          studentTemperature: TEMPERATURES.student,
+          teacherTemperature: fill([], TEMPERATURES.teacher),
+        }).loss,
+      ],
+      kernels: /^sinkhorn|^distillation-(?!backward)/,
+      check: ([student, teacher], result) => {
+        const ref = reference.sinkhornDistillation(TEMPERATURES.student, SINKHORN.iterations);
+        const temperature = reference.values([], () => Math.fround(TEMPERATURES.teacher));
+        return deviation(whole(result), ref(whole(student!), whole(teacher!), temperature));
       },
     },
     {

@@ -1,4 +1,5 @@
 /** Live diagnosis of collapse, the two ways of DINO's section 5.3 (https://arxiv.org/abs/2104.14294). */
+import type { Config } from "./config.js";
 
 /** What a step says about the targets that the teacher gives. */
 export interface CollapseSample {
@@ -18,8 +19,14 @@ type Kind = "uniform" | "single" | "idle";
 /** Steps for which a run must look so before it is said; many runs stay near ln K for a while at their start. */
 const PATIENCE: Readonly<Record<Kind, number>> = { uniform: 60, single: 60, idle: 200 };
 
-/** Watches a run with `prototypes` outputs; returns a warning in words the first time each kind of collapse has lasted. */
-export function collapseWatch(prototypes: number): (sample: CollapseSample) => string | undefined {
+/**
+ * Watches a run with `prototypes` outputs; returns a warning in words the first time each kind of collapse has lasted, and
+ * advice that fits how the teacher is centered.
+ */
+export function collapseWatch(
+  prototypes: number,
+  centering: Config["centering"] = "center",
+): (sample: CollapseSample) => string | undefined {
   const lnK = Math.log(prototypes);
   const since = new Map<Kind, number>();
   const said = new Set<Kind>();
@@ -38,24 +45,35 @@ export function collapseWatch(prototypes: number): (sample: CollapseSample) => s
       if (!since.has(kind)) since.set(kind, step);
       if (step - since.get(kind)! < PATIENCE[kind] || said.has(kind)) continue;
       said.add(kind);
-      return words(kind, { step, lnK });
+      return words(kind, { step, lnK, centering });
     }
     return undefined;
   };
 }
 
-function words(kind: Kind, { step, lnK }: { readonly step: number; readonly lnK: number }): string {
+interface Situation {
+  readonly step: number;
+  readonly lnK: number;
+  readonly centering: Config["centering"];
+}
+
+function words(kind: Kind, { step, lnK, centering }: Situation): string {
   const limit = `ln K = ${lnK.toFixed(2)}`;
   switch (kind) {
     case "uniform":
       return (
         `collapse at step ${step}: the teacher's targets are uniform (entropy at ${limit}), so there is nothing to learn. ` +
-        "Sharpen them: lower --teacher-temp (0.02 to 0.04), or raise --init-std for a narrow network"
+        "Sharpen them: lower --teacher-temp (0.02 to 0.04), or raise --init-std for a narrow network" +
+        (centering === "sinkhorn"
+          ? "; --centering sinkhorn also makes them so where all images look the same to it"
+          : "")
       );
     case "single":
       return (
         `collapse at step ${step}: every image gets the same target (entropy at 0). ` +
-        "Center more: lower --center-momentum (0.9), or raise --teacher-temp or --momentum-teacher"
+        (centering === "sinkhorn"
+          ? "Center more: raise --sinkhorn-iterations, --teacher-temp or --momentum-teacher"
+          : "Center more: lower --center-momentum (0.9), or raise --teacher-temp or --momentum-teacher")
       );
     case "idle":
       return (

@@ -1,5 +1,6 @@
 /** Every setting of a training run, once: its default, its unit, where it comes from; flags and validation derive from it. */
 import { z } from "zod";
+import type { Sinkhorn } from "../engine/index.js";
 import type { AugmentOptions } from "./augment.js";
 import type { Size } from "./pixels.js";
 import { isBuiltin } from "./builtin.js";
@@ -260,6 +261,14 @@ export const settings = {
     { from: 0, to: 1 },
     { unit: "0 to 1", about: "momentum of the teacher at the end", source: fixed },
   ),
+  centering: choice(["center", "sinkhorn"], "center", {
+    unit: "name",
+    about:
+      "what keeps the teacher's targets apart: the paper's moving center, or Sinkhorn-Knopp over the global crops of a batch, " +
+      "with --accumulate of a part of it, which makes all prototypes equally frequent",
+    source: dinov2,
+  }),
+  sinkhornIterations: whole(3, { from: 1 }, { unit: "iterations", about: "of --centering sinkhorn", source: dinov2 }),
   koleo: number(
     0,
     { from: 0 },
@@ -579,6 +588,7 @@ export function stepConfig(config: Config): {
   readonly optimizer: Config["optimizer"];
   readonly studentTemperature: number;
   readonly centerMomentum: number;
+  readonly sinkhorn: Sinkhorn | undefined;
   readonly koleoWeight: number;
   readonly clip: number;
   readonly accumulate: number;
@@ -592,6 +602,7 @@ export function stepConfig(config: Config): {
     optimizer: config.optimizer,
     studentTemperature: config.studentTemp,
     centerMomentum: config.centerMomentum,
+    sinkhorn: config.centering === "sinkhorn" ? { iterations: config.sinkhornIterations } : undefined,
     koleoWeight: config.koleo,
     clip: config.clipGrad,
     accumulate: config.accumulate,

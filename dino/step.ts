@@ -1,6 +1,7 @@
 import {
   adamw,
   add,
+  type Centering,
   type Device,
   distillation,
   ema,
@@ -22,6 +23,7 @@ import {
   type Scalars,
   scalars,
   sgd,
+  type Sinkhorn,
   slice,
   stopGradient,
   sum,
@@ -57,6 +59,8 @@ export interface StepOptions {
   readonly optimizer: "adamw" | "sgd" | "lars";
   readonly studentTemperature: number;
   readonly centerMomentum: number;
+  /** Centers the teacher by Sinkhorn-Knopp over its rows of a part of the batch, instead of by the moving center. */
+  readonly sinkhorn?: Sinkhorn | undefined;
   /** Of the loss that spreads the features of the global crops, for each of the two views: 0 if left out. */
   readonly koleoWeight?: number;
   /** Greatest length of each parameter's gradient; 0 for any. */
@@ -76,7 +80,7 @@ export interface TrainingStep {
   readonly knobs: Scalars<Knob>;
   /** Uniform numbers [rows] that decide what drop path drops, one tensor a use; to be filled before each run. */
   readonly drops: readonly Input[];
-  /** [1, prototypes] */
+  /** [1, prototypes]; with `sinkhorn` it stays as it is. */
   readonly center: Input;
   readonly optimizer: Optimizer;
   /** Where the networks compute in f16. */
@@ -119,10 +123,11 @@ export async function createStep(device: Device, options: StepOptions): Promise<
   const program = own(
     await record(device, () => {
       const { teacherTemperature } = knobs;
+      const centering = options.sinkhorn ?? center;
       let gradients: Gradients | undefined;
       const parts = Array.from({ length: accumulate }, (_, part) => {
         const groups = (locals ? [globals, locals] : [globals]).map((crops) => partOf(crops, part, accumulate));
-        const distilled = distill(groups, { ...options, center, teacherTemperature, drop });
+        const distilled = distill(groups, { ...options, centering, teacherTemperature, drop });
         const scaled = scaling && { scale: scaling.scale };
         gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
         return distilled;
@@ -136,7 +141,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         lossScale: scaling,
       });
       ema(teacher.params, student.params, knobs.momentum);
-      updateCenter(center, whole("teacherMean"), options.centerMomentum);
+      if (!options.sinkhorn) updateCenter(center, whole("teacherMean"), options.centerMomentum);
       return {
         loss: whole("loss"),
         teacherEntropy: whole("teacherEntropy"),
@@ -196,7 +201,7 @@ type DistillOptions = Pick<
   StepOptions,
   "student" | "teacher" | "studentTemperature" | "koleoWeight" | "accumulate" | "recompute"
 > & {
-  readonly center: Tensor;
+  readonly centering: Centering;
   readonly teacherTemperature: Tensor;
   readonly drop: DropSource;
 };
@@ -206,11 +211,11 @@ type DistillOptions = Pick<
  * [2 * images, 3, rows, cols] and the local ones, where there are any, both crop-major.
  */
 function distill(groups: readonly Tensor[], options: DistillOptions): Distilled {
-  const { student, teacher, center, studentTemperature, teacherTemperature, drop } = options;
+  const { student, teacher, centering, studentTemperature, teacherTemperature, drop } = options;
   const { koleoWeight = 0, accumulate = 1, recompute = false } = options;
   const seen = forward(teacher, groups.slice(0, 1));
   const { features, logits } = forward(student, groups, { drop, recompute }); // [crops * images, ...]
-  const found = distillation(logits, seen.logits, center, { studentTemperature, teacherTemperature });
+  const found = distillation(logits, seen.logits, centering, { studentTemperature, teacherTemperature });
   const share = (x: Tensor) => (accumulate === 1 ? x : scale(x, 1 / accumulate));
   const loss = share(found.loss);
   const koleo = koleoWeight > 0 ? share(koleoOf(features, seen.features.shape[0]!)) : undefined;

@@ -146,7 +146,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     start: { epoch: Math.floor(done / iterationsPerEpoch), iteration: done % iterationsPerEpoch },
   });
   using maker = cropsOnDevice ? await openCropMaker(device, { step, config, batches }) : undefined;
-  const watch = collapseWatch(config.outDim);
+  const watch = collapseWatch(config.outDim, config.centering);
   const corrupt = new Set<number>();
   let interval = { steps: 0, startMs: performance.now(), waitedMs: 0 };
   let loss: number | undefined;

@@ -255,6 +255,21 @@ describe("the training step", () => {
     }
   });
 
+  for (const accumulate of [1, 2]) {
+    it(`makes all prototypes equally frequent by Sinkhorn-Knopp, ${small.batch / accumulate} images at a time`, async () => {
+      using made = await makeStep({ sinkhorn: { iterations: 60 }, accumulate });
+      using centered = await makeStep({ accumulate });
+      const found = await trained(made, accumulate);
+      const others = await trained(centered, accumulate);
+      const off = (targets: Float32Array) => Math.max(...targets.map((share) => Math.abs(share * small.outDim - 1)));
+      expect(off(found.get("meanTargets")!)).to.be.below(1e-2);
+      expect(off(others.get("meanTargets")!)).to.be.above(0.3);
+      expect(found.get("center")!.every((x) => x === 0)).to.equal(true);
+      expect(found.get("teacherEntropy")![0]).to.be.within(0, Math.log(small.outDim) - 1e-3);
+      expect(found.get("loss")![0]).to.be.above(found.get("teacherEntropy")![0]!);
+    });
+  }
+
   it("refuses parts that are not equal", async () => {
     expect(await rejection(makeStep({ accumulate: 3 }))).to.equal(
       "crops: a batch of 4 images has no 3 equal parts; take a number that divides it",
