@@ -419,7 +419,10 @@ export function resolveConfig(flags: PartialConfig): Config {
   });
 }
 
-/** A configuration out of the text of a config.json. Throws, naming the setting, where one is missing, unknown or wrong. */
+/**
+ * A configuration out of the text of a config.json, in which what DINOv2 added may be missing, as in those of earlier runs: it
+ * is off then. Throws, naming the setting, where another one is missing, or one is unknown or wrong.
+ */
 export function parseConfig(json: string): Config {
   let values: unknown;
   try {
@@ -427,7 +430,12 @@ export function parseConfig(json: string): Config {
   } catch (error) {
     throw new Error(`config: this is no JSON: ${(error as Error).message}`, { cause: error });
   }
-  const shape = Object.fromEntries(settingNames.map((name) => [name, settings[name].schema]));
+  const shape = Object.fromEntries(
+    settingNames.map((name): [string, z.ZodType] => {
+      const { schema, source, default: initial }: Setting<unknown> = settings[name];
+      return [name, source === dinov2 ? schema.default(initial) : schema];
+    }),
+  );
   const parsed = z.strictObject(shape).safeParse(values);
   if (parsed.success) return checkConfig(parsed.data as unknown as Config);
   const [issue] = parsed.error.issues;

@@ -145,6 +145,21 @@ describe("config", () => {
     expect(() => resolveConfig({ data: "photos", knnEvery: 1 })).to.throw("--held-out");
   });
 
+  it("reads the file of a run from before DINOv2's settings, which are off then", () => {
+    const { registers, koleo, centering, sinkhornIterations, ...earlier } = resolveConfig({ preset: "digits" });
+    expect(parseConfig(JSON.stringify(earlier))).to.deep.equal({
+      ...earlier,
+      registers,
+      koleo,
+      centering,
+      sinkhornIterations,
+    });
+    expect({ registers, koleo, centering }).to.deep.equal({ registers: 0, koleo: 0, centering: "center" });
+    expect(() => parseConfig(JSON.stringify({ ...earlier, registers: -1 }))).to.throw(
+      "config registers: expected a whole",
+    );
+  });
+
   it("says what is wrong with a file", () => {
     const config = resolveConfig({ preset: "digits" });
     const { lr, ...withoutLr } = config;
