@@ -67,9 +67,7 @@ export async function knnClassify(options: KnnOptions): Promise<readonly KnnResu
     votes: new Float64Array(test.rows * classes),
   }));
 
-  const blockRows = Math.max(1, Math.min(256, Math.floor(BLOCK_ELEMENTS / train.rows)));
-  for (let from = 0; from < test.rows; from += blockRows) {
-    const block = rowsOf(test, from, Math.min(from + blockRows, test.rows));
+  for (const { from, block } of blocksOf(test, train.rows)) {
     const blockSimilarities = await similarities(block, train); // [block.rows, train.rows]
     if (blockSimilarities.length !== block.rows * train.rows) {
       throw new Error(`knn: expected ${block.rows * train.rows} similarities, got ${blockSimilarities.length}`);
@@ -96,6 +94,17 @@ export async function knnClassify(options: KnnOptions): Promise<readonly KnnResu
     top1: (hits1 * 100) / test.rows,
     top5: (hits5 * 100) / test.rows,
   }));
+}
+
+/** Features a few rows at a time, from the row `from` on, so that their similarities with `others` rows fit into 64 MiB. */
+export function* blocksOf(
+  features: FeatureRows,
+  others: number,
+): Generator<{ readonly from: number; readonly block: FeatureRows }> {
+  const most = Math.max(1, Math.min(256, Math.floor(BLOCK_ELEMENTS / others)));
+  for (let from = 0; from < features.rows; from += most) {
+    yield { from, block: rowsOf(features, from, Math.min(from + most, features.rows)) };
+  }
 }
 
 /** Scales every row to length one, in place, and returns the same features; a row of zeros stays as it is. */

@@ -20,28 +20,13 @@ import { type ImageSet, isFailure, memoryImages, openImages } from "../../dino/i
 import { dotProducts, type FeatureRows } from "../../dino/knn.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
-import { initVitParam, intermediateLayers, vit, type VitConfig, vitSpecs } from "../../dino/vit.js";
-import { createParams, type Device, evaluate, input, layoutOf, type Tensor } from "../../engine/index.js";
+import { intermediateLayers, vit } from "../../dino/vit.js";
+import { evaluate, input, type Tensor } from "../../engine/index.js";
 import { rejection } from "../rejection.js";
 import { testDevice } from "../device.js";
-
-const shape: VitConfig = {
-  ...{ imageRows: 8, imageCols: 8, patch: 4, channels: 3 },
-  ...{ dim: 12, depth: 2, heads: 2, mlpRatio: 2, dropPathRate: 0 },
-};
+import { tinyBackbone } from "./tiny-backbone.js";
 
 const view: View = { resize: 9, crop: { rows: 8, cols: 8 }, mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] };
-
-function backboneOn(device: Device): Backbone {
-  const specs = vitSpecs(shape);
-  const params = createParams(device, layoutOf(specs), "backbone");
-  const values = specs.map(({ name, shape: axes }) => {
-    const random = rng({ seed: 1, purpose: name });
-    return [name, initVitParam(shape, name, axes, 0.3, random)] as const;
-  });
-  params.write(new Map(values));
-  return { device, vit: shape, params: (name) => params.get(name) };
-}
 
 function noise(index: number, rows: number, cols: number): Image {
   const random = rng({ seed: 2, index, purpose: "noise" });
@@ -63,7 +48,7 @@ function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>): vo
 
 describe("features", () => {
   let backbone: Backbone;
-  before(async () => void (backbone = backboneOn(await testDevice())));
+  before(async () => void (backbone = tinyBackbone(await testDevice())));
 
   it("gives each image the features it has by itself, whatever the batch", async () => {
     const images = noises(5);
@@ -76,7 +61,7 @@ describe("features", () => {
     for (const [i, image] of images.entries()) {
       using pixels = input(backbone.device, [1, 3, 8, 8]);
       pixels.write(evalCrop(image, view));
-      const { cls } = await evaluate(backbone.device, () => ({ cls: vit(shape, backbone.params, pixels) }));
+      const { cls } = await evaluate(backbone.device, () => ({ cls: vit(backbone.vit, backbone.params, pixels) }));
       expectClose(extracted.features.values.subarray(i * 12, (i + 1) * 12), cls);
     }
   });
@@ -113,7 +98,7 @@ describe("features", () => {
     using pixels = input(backbone.device, [1, 3, 8, 8]);
     pixels.write(evalCrop(image!, view));
     const { first, last } = await evaluate(backbone.device, () => {
-      const [first, last] = intermediateLayers(shape, backbone.params, pixels, 2) as [Tensor, Tensor];
+      const [first, last] = intermediateLayers(backbone.vit, backbone.params, pixels, 2) as [Tensor, Tensor];
       return { first, last };
     }); // each [1, 1 + 4, 12]
     const mean = Array.from({ length: 12 }, (_, c) => [1, 2, 3, 4].reduce((sum, t) => sum + last[t * 12 + c]! / 4, 0));
