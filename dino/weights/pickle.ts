@@ -1,7 +1,7 @@
 /**
  * Python pickles, read without running anything: of the opcodes (https://github.com/python/cpython/blob/main/Lib/pickletools.py)
- * those that PyTorch's own `weights_only` loader takes, which are all that torch.save writes; of Python's names those that
- * the caller lists, each of them a plain function here.
+ * those that PyTorch's own `weights_only` loader takes, which are all that torch.save writes, and those with which later protocols
+ * write the same; of Python's names those that the caller lists, each of them a plain function here.
  */
 
 /** What stands for calling a name of Python. */
@@ -38,7 +38,8 @@ export const MAX_PICKLE_BYTES = 16 * 2 ** 20;
 const MAX_OPCODES = 300_000;
 /** Python's integers have no end; torch.save writes one of 10 bytes, its magic number. */
 const MAX_INTEGER_BYTES = 16;
-const PROTOCOL = 2;
+/** What torch.save writes, and what Python writes by itself. */
+const PROTOCOLS = [2, 3, 4, 5];
 
 /**
  * Reads the pickle that begins at byte `start`. Lists and tuples become arrays, dictionaries maps, integers beyond 2^53
@@ -114,7 +115,7 @@ export function readPickle(bytes: Uint8Array, { names, persistent }: PickleRules
     switch (opcode) {
       case OPCODE.PROTO: {
         const protocol = byte();
-        if (protocol !== PROTOCOL) fail(`expected protocol ${PROTOCOL}, which torch.save writes, got ${protocol}`);
+        if (!PROTOCOLS.includes(protocol)) fail(`expected a protocol from 2 to 5, got ${protocol}`);
         break;
       }
       case OPCODE.STOP:
@@ -127,6 +128,12 @@ export function readPickle(bytes: Uint8Array, { names, persistent }: PickleRules
         break;
       case OPCODE.LONG_BINPUT:
         memo.set(uint32(), top());
+        break;
+      case OPCODE.MEMOIZE:
+        memo.set(memo.size, top());
+        break;
+      case OPCODE.FRAME:
+        take(8); // its length, which only helps those who read a stream
         break;
       case OPCODE.BINGET:
         stack.push(remembered(byte()));
@@ -161,6 +168,7 @@ export function readPickle(bytes: Uint8Array, { names, persistent }: PickleRules
       case OPCODE.BINUNICODE:
         stack.push(text(uint32()));
         break;
+      case OPCODE.SHORT_BINUNICODE:
       case OPCODE.SHORT_BINSTRING:
         stack.push(text(byte()));
         break;
@@ -197,7 +205,7 @@ export function readPickle(bytes: Uint8Array, { names, persistent }: PickleRules
         break;
       case OPCODE.GLOBAL: {
         const name = `${line()}.${line()}`;
-        const known = names.get(name) ?? fail(`it calls for ${shown(name)}, which no weights need; nothing was run`);
+        const known = names.get(name) ?? fail(`it calls for ${shown(name)}, which nothing here needs; nothing was run`);
         stack.push({ name, call: known } satisfies Name);
         break;
       }
@@ -214,7 +222,7 @@ export function readPickle(bytes: Uint8Array, { names, persistent }: PickleRules
         break;
       }
       default:
-        fail(`opcode 0x${opcode.toString(16).padStart(2, "0")} is none that torch.save writes`);
+        fail(`opcode 0x${opcode.toString(16).padStart(2, "0")} is none that is needed`);
     }
   }
   return fail(`it takes more than ${MAX_OPCODES} steps to read, far more than weights do`);
@@ -275,4 +283,7 @@ const OPCODE = {
   NEWTRUE: 0x88,
   NEWFALSE: 0x89,
   LONG1: 0x8a,
+  SHORT_BINUNICODE: 0x8c,
+  MEMOIZE: 0x94,
+  FRAME: 0x95,
 } as const;

@@ -19,6 +19,21 @@ describe("pickle", () => {
     );
   });
 
+  // pickle.dumps({"a": [b, 300, -0.5], "c": [b, True, None]}, protocol) of Python 3.11, where b = "b"
+  const numbers = "4d2c0147bfe00000000000006558010000006371045d7105286803884e65752e";
+  const dumps: Readonly<Record<number, string>> = {
+    2: `80027d71002858010000006171015d7102285801000000627103${numbers}`,
+    3: `80037d71002858010000006171015d7102285801000000627103${numbers}`,
+    4: "80049529000000000000007d94288c0161945d94288c0162944d2c0147bfe0000000000000658c0163945d94286803884e65752e",
+    5: "80059529000000000000007d94288c0161945d94288c0162944d2c0147bfe0000000000000658c0163945d94286803884e65752e",
+  };
+  for (const [protocol, hex] of Object.entries(dumps)) {
+    it(`reads protocol ${protocol}`, () => {
+      const expected = Object.entries({ a: ["b", 300, -0.5], c: ["b", true, null] });
+      expect(readPickle(Buffer.from(hex, "hex"), rules).value).to.deep.equal(new Map(expected));
+    });
+  }
+
   it("reads integers of any sign and length, as bigints where they are large", () => {
     expect(read([0x8a, 0])).to.equal(0);
     expect(read([0x8a, 1, 0xff])).to.equal(-1);
@@ -59,13 +74,13 @@ describe("pickle", () => {
     [
       "a call of os.system",
       pickle(op.name("posix", "system"), tuple(op.text("true")), op.reduce),
-      'it calls for "posix.system", which no weights need',
+      'it calls for "posix.system", which nothing here needs',
     ],
     ["a call of what is no name", pickle(op.text("eval"), op.emptyTuple, op.reduce), "expected a function"],
     ["a call with arguments that are none", pickle(op.name("shop", "Bag"), op.none, op.reduce), "expected a function"],
     ["an opcode of an extension", pickle([0x82, 1]), "opcode 0x82 is none"],
     ["bytes of a negative length, read for ever elsewhere", pickle([0x42, 0xfb, 0xff, 0xff, 0xff]), "opcode 0x42"],
-    ["another protocol", Uint8Array.of(0x80, 5, 0x2e), "expected protocol 2"],
+    ["another protocol", Uint8Array.of(0x80, 6, 0x2e), "expected a protocol from 2 to 5"],
     ["a text longer than the file", pickle([0x58, 0xff, 0xff, 0xff, 0xff]), "expected 4294967295 more bytes"],
     ["a name without an end", pickle(op.none, [0x63, 0x61]), "expected the end of a line"],
     ["an integer of 255 bytes", pickle([0x8a, 255]), "expected an integer of at most 16 bytes"],
