@@ -1,0 +1,119 @@
+/** Features of images in their own shape, at one scale or several, as retrieval takes them. */
+import { add, reshape, scale, slice } from "../../engine/index.js";
+import { type Backbone, type Descriptor, type Extracted, featureBatches } from "../features.js";
+import type { DecodeFailure, ImageSet } from "../images.js";
+import { type Image, normalize, normalizeTable, type Normalization, resizedCrop, type Size } from "../pixels.js";
+import { vit } from "../vit.js";
+import { groupByShape, scaled, type ShapeOptions } from "./shapes.js";
+import { shrinkBilinear } from "./shrink.js";
+
+/** The scales of the official `--multiscale`. */
+export const SCALES = [1, 1 / Math.sqrt(2), 1 / 2] as const;
+
+export interface ShapedOptions extends ShapeOptions {
+  readonly normalization: Normalization;
+  /** Throws for an image that cannot be read, where its header tells before any is looked at, instead of leaving it out. */
+  readonly needsAll?: boolean;
+  /** Images of one run on the device, at most: 64 if left out. */
+  readonly batch?: number;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * The cls features of images that keep their shape, the mean over the scales, not normalised, in the order of the set. An image
+ * is shrunk (Lanczos), and for a scale below 1 shrunk again (bilinear); of each the network sees the whole patches. Images of a
+ * shape go through it together: one program at a time, however many shapes there are. Throws where groupByShape does.
+ *
+ * As the official eval_image_retrieval.py, but for two things: Pillow's `thumbnail` there averages blocks of pixels first where
+ * it shrinks four times or more, and images that are oblong by less than a patch have their position embedding resampled there.
+ */
+export async function shapedFeatures(backbone: Backbone, images: ImageSet, options: ShapedOptions): Promise<Extracted> {
+  const { normalization, scales, needsAll = false, batch = 64, onProgress } = options;
+  const { groups, fits, failures: unmeasured } = await groupByShape(images, backbone.vit.patch, options);
+  if (needsAll) refuse(unmeasured);
+  const failures = [...unmeasured];
+  const table = normalizeTable(normalization);
+  const { dim } = backbone.vit;
+  const rows = new Map<number, Float32Array>();
+  let done = unmeasured.length;
+  for (const { sizes, indices } of groups) {
+    const show = (image: Image, index: number): Float32Array => {
+      const { box, size } = fits.get(index)!;
+      return atScales(normalize(resizedCrop(image, box, size, "lanczos"), table), size, scales, sizes);
+    };
+    const before = done;
+    const batches = featureBatches(backbone, images, {
+      view: { ...normalization, resize: options.side, crop: { rows: 1, cols: pixelsOf(sizes) } },
+      ...{ show, indices, descriptor: meanDescriptor(backbone, sizes) },
+      batch: Math.min(indices.length, imagesAtOnce(batch, tokensOf(sizes, backbone.vit.patch))),
+      onProgress: (some) => onProgress?.((done = before + some), images.count),
+    });
+    for await (const { features, indices: seen, failures: broken } of batches) {
+      if (needsAll) refuse(broken);
+      failures.push(...broken);
+      for (const [row, index] of seen.entries()) rows.set(index, features.values.slice(row * dim, (row + 1) * dim));
+    }
+  }
+  const indices = Int32Array.from(rows.keys()).sort();
+  const values = new Float32Array(indices.length * dim);
+  for (const [row, index] of indices.entries()) values.set(rows.get(index)!, row * dim);
+  return { features: { values, rows: indices.length, dim }, indices, failures };
+}
+
+function refuse([first]: readonly DecodeFailure[]): void {
+  if (first !== undefined) throw new Error(`${first.path}: expected an image: ${first.reason}`);
+}
+
+/** Tokens of 64 images of 224 pixels in patches of 16. */
+const MOST_TOKENS = 64 * 197;
+
+/** So many images, or fewer where each has many tokens, so that larger images take no more memory. */
+export function imagesAtOnce(batch: number, tokens: number): number {
+  return Math.max(1, Math.min(batch, Math.floor(MOST_TOKENS / tokens)));
+}
+
+/** The upper left of an image at each scale, one beside the other: [3, size.rows, size.cols] -> [3, pixels of all sizes]. */
+function atScales(planes: Float32Array, size: Size, scales: readonly number[], sizes: readonly Size[]): Float32Array {
+  const pixels = pixelsOf(sizes);
+  const out = new Float32Array(3 * pixels);
+  let start = 0;
+  for (const [i, { rows, cols }] of sizes.entries()) {
+    const factor = scales[i]!;
+    const shrunk = factor === 1 ? planes : shrinkBilinear(planes, size, factor);
+    const whole = scaled(size, factor);
+    for (let plane = 0; plane < 3; plane++) {
+      for (let row = 0; row < rows; row++) {
+        const from = (plane * whole.rows + row) * whole.cols;
+        out.set(shrunk.subarray(from, from + cols), plane * pixels + start + row * cols);
+      }
+    }
+    start += rows * cols;
+  }
+  return out;
+}
+
+/** The mean of the cls features over images one beside the other: [batch, 3, 1, pixels of all sizes] -> [batch, dim]. */
+function meanDescriptor({ vit: shape, params }: Backbone, sizes: readonly Size[]): Descriptor {
+  return {
+    dim: shape.dim,
+    of: (packed) => {
+      const batch = packed.shape[0]!;
+      let start = 0;
+      const features = sizes.map(({ rows, cols }) => {
+        const part = slice(packed, 3, start, rows * cols); // [batch, 3, 1, rows * cols]
+        start += rows * cols;
+        return vit(shape, params, reshape(part, [batch, 3, rows, cols])); // [batch, dim]
+      });
+      const sum = features.reduce((total, one) => add(total, one));
+      return scale(sum, 1 / sizes.length);
+    },
+  };
+}
+
+function pixelsOf(sizes: readonly Size[]): number {
+  return sizes.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+}
+
+function tokensOf(sizes: readonly Size[], patch: number): number {
+  return sizes.reduce((sum, { rows, cols }) => sum + 1 + (rows / patch) * (cols / patch), 0);
+}

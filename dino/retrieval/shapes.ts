@@ -1,0 +1,102 @@
+/** In which size each image of a set is shown in its own shape, and which images can go through a network together. */
+import { type DecodeFailure, type ImageSet, isFailure, measureImage } from "../images.js";
+import { type Box, type Size, sizeWithin } from "../pixels.js";
+
+export interface ShapeOptions {
+  /** Larger images are shrunk until their longer side has so many pixels. */
+  readonly side: number;
+  /** At which an image is looked at, each 1 or less. */
+  readonly scales: readonly number[];
+  /** What is cut out of each image, as far as it lies within; all of it if left out. */
+  readonly boxes?: readonly Box[];
+}
+
+/** What of an image is shown, and in which size. */
+export interface Fit {
+  readonly box: Box;
+  /** What the box is resized to, at a scale of 1. */
+  readonly size: Size;
+}
+
+/** Images of which the same whole patches are seen at every scale. */
+export interface ShapeGroup {
+  /** Of the whole patches at each scale, in pixels. */
+  readonly sizes: readonly Size[];
+  readonly indices: readonly number[];
+}
+
+export interface Shapes {
+  readonly groups: readonly ShapeGroup[];
+  /** By image; none for those that cannot be read. */
+  readonly fits: ReadonlyMap<number, Fit>;
+  readonly failures: readonly DecodeFailure[];
+}
+
+/** Images measured at once. */
+const AT_ONCE = 64;
+
+/**
+ * Measures and groups all images of a set. Sides that would hold no patch at the smallest scale are enlarged to one.
+ * Throws if no side can hold one, for a box outside of its image, and if not one image can be read.
+ */
+export async function groupByShape(images: ImageSet, patch: number, options: ShapeOptions): Promise<Shapes> {
+  const { side, scales, boxes } = options;
+  const smallest = Math.min(...scales);
+  const least = Math.ceil(patch / smallest);
+  if (side < least) {
+    const where = smallest < 1 ? ` at a scale of ${smallest}` : "";
+    throw new Error(`an image size of ${side} holds no patch of ${patch}${where}; expected ${least} or more`);
+  }
+  const groups = new Map<string, { readonly sizes: readonly Size[]; readonly indices: number[] }>();
+  const fits = new Map<number, Fit>();
+  const failures: DecodeFailure[] = [];
+  for (let from = 0; from < images.count; from += AT_ONCE) {
+    const some = Array.from({ length: Math.min(AT_ONCE, images.count - from) }, (_, i) => from + i);
+    const measured = await Promise.all(some.map((index) => measureImage(images, index)));
+    for (const [i, whole] of measured.entries()) {
+      const index = from + i;
+      if (isFailure(whole)) {
+        images.fail(index, whole);
+        failures.push(whole);
+        continue;
+      }
+      const box = boxes ? overlap(boxes[index]!, whole, images.name(index)) : boxOf(whole);
+      const { rows, cols } = sizeWithin({ rows: box.height, cols: box.width }, side);
+      const size = { rows: Math.max(least, rows), cols: Math.max(least, cols) };
+      fits.set(index, { box, size });
+      const sizes = scales.map((scale) => wholePatches(scaled(size, scale), patch));
+      const key = JSON.stringify(sizes);
+      const group = groups.get(key) ?? { sizes, indices: [] };
+      group.indices.push(index);
+      groups.set(key, group);
+    }
+  }
+  return { groups: [...groups.values()], fits, failures };
+}
+
+/** The size of an image at a scale. */
+export function scaled({ rows, cols }: Size, scale: number): Size {
+  return { rows: Math.floor(rows * scale), cols: Math.floor(cols * scale) };
+}
+
+function wholePatches({ rows, cols }: Size, patch: number): Size {
+  return { rows: Math.floor(rows / patch) * patch, cols: Math.floor(cols / patch) * patch };
+}
+
+function boxOf({ rows, cols }: Size): Box {
+  return { top: 0, left: 0, height: rows, width: cols };
+}
+
+/** The part of a box that lies within an image. */
+function overlap(box: Box, { rows, cols }: Size, name: string): Box {
+  const [top, left] = [Math.max(0, box.top), Math.max(0, box.left)];
+  const height = Math.min(rows, box.top + box.height) - top;
+  const width = Math.min(cols, box.left + box.width) - left;
+  if (!(height > 0 && width > 0)) {
+    const { top, left, height, width } = box;
+    throw new Error(
+      `${name}: expected a box within ${cols} x ${rows} pixels, got left ${left}, top ${top}, width ${width}, height ${height}`,
+    );
+  }
+  return { top, left, height, width };
+}
