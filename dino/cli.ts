@@ -9,6 +9,7 @@ import { addEmbed } from "./commands/embed.js";
 import { addImport } from "./commands/import.js";
 import { addKnn } from "./commands/knn.js";
 import { addReport } from "./commands/report.js";
+import { addRetrieve } from "./commands/retrieve.js";
 import { addSweep } from "./commands/sweep.js";
 import { addTrain } from "./commands/train.js";
 import { addTune } from "./commands/tune.js";
@@ -20,6 +21,7 @@ const commands = [
   addTrain,
   addImport,
   addKnn,
+  addRetrieve,
   addAttend,
   addEmbed,
   addReport,

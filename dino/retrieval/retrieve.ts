@@ -1,0 +1,99 @@
+/** How well the images that belong together are found by their features. */
+import type { Device } from "../../engine/index.js";
+import { type Extracted, similaritiesOn } from "../features.js";
+import type { DecodeFailure, ImageSet } from "../images.js";
+import { normalizeRows } from "../knn.js";
+import type { Box } from "../pixels.js";
+import { meanScores, type QueryScore, rankAll, scoreRanking, type Scores, type Truth } from "./ranking.js";
+import { queryBox, type Revisited, setups } from "./revisited.js";
+
+/** Queries, what to find them in, and what they should find. */
+export interface Benchmark {
+  readonly database: ImageSet;
+  /** The database itself where each of its images is a query for the others. */
+  readonly queries: ImageSet;
+  /** What of each query to look at; all of it if left out. */
+  readonly boxes?: readonly Box[];
+  /** Ways to judge, by name: what a query, by number, should find. */
+  readonly setups: Readonly<Record<string, (query: number) => Truth>>;
+}
+
+/** The benchmark with its queries cut to the building, as its protocol says, or whole, as the official DINO code takes them. */
+export function revisitedBenchmark(
+  { database, queries, truth }: Revisited,
+  { wholeQueries }: { readonly wholeQueries: boolean },
+): Benchmark {
+  const judged = Object.entries(setups).map(
+    ([name, truthOf]) => [name, (query: number) => truthOf(truth.gnd[query]!)] as const,
+  );
+  return {
+    ...{ database, queries, setups: Object.fromEntries(judged) },
+    ...(!wholeQueries && { boxes: truth.gnd.map(queryBox) }),
+  };
+}
+
+/** Each image should find the others of its class. Throws for images without classes. */
+export function classBenchmark(images: ImageSet): Benchmark {
+  const { labels } = images;
+  if (labels === undefined) {
+    throw new Error("retrieval: the images have no classes; put the images of each class into a subfolder of its name");
+  }
+  const members = images.classes.map((): number[] => []);
+  for (const [image, label] of labels.entries()) members[label]!.push(image);
+  const classes = (query: number): Truth => ({
+    relevant: members[labels[query]!]!.filter((i) => i !== query),
+    junk: [query],
+  });
+  return { database: images, queries: images, setups: { classes } };
+}
+
+export interface RetrievalOptions {
+  readonly benchmark: Benchmark;
+  /** Makes the features of images, not normalised. */
+  readonly extract: (images: ImageSet, title: string, boxes?: readonly Box[]) => Promise<Extracted>;
+  readonly ks: readonly number[];
+  readonly device: Device;
+  readonly onRanked?: (done: number, total: number) => void;
+}
+
+export interface RetrievalReport {
+  readonly setups: readonly (Scores & { readonly name: string })[];
+  /** Images that were searched, and that were searched for. */
+  readonly databaseImages: number;
+  readonly queryImages: number;
+  readonly failures: readonly DecodeFailure[];
+}
+
+/** Runs a benchmark; images without features are neither asked for nor searched. */
+export async function retrieve(options: RetrievalOptions): Promise<RetrievalReport> {
+  const { benchmark, extract, ks, device, onRanked } = options;
+  const { database, queries, boxes } = benchmark;
+  const searched = await extract(database, "database");
+  const asked = queries === database ? searched : await extract(queries, "queries", boxes);
+
+  const names = Object.keys(benchmark.setups);
+  const scores = names.map((): (QueryScore | undefined)[] => []);
+  const present = new Set(searched.indices);
+  const rows = normalizeRows(searched.features);
+  using multiplied = similaritiesOn(device, rows);
+  await rankAll({
+    queries: asked === searched ? rows : normalizeRows(asked.features),
+    database: rows,
+    similarities: multiplied.similarities,
+    onRanked: (query, order) => {
+      const images = order.map((row) => searched.indices[row]!);
+      for (const [i, name] of names.entries()) {
+        const { relevant, junk } = benchmark.setups[name]!(asked.indices[query]!);
+        const truth = { relevant: relevant.filter((image) => present.has(image)), junk };
+        scores[i]!.push(scoreRanking(images, truth, ks));
+      }
+      onRanked?.(query + 1, asked.indices.length);
+    },
+  });
+  return {
+    setups: names.map((name, i) => ({ name, ...meanScores(scores[i]!) })),
+    databaseImages: searched.indices.length,
+    queryImages: asked.indices.length,
+    failures: asked === searched ? searched.failures : [...searched.failures, ...asked.failures],
+  };
+}

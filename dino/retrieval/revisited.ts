@@ -1,0 +1,103 @@
+/**
+ * The revisited Oxford and Paris benchmarks: Radenovic et al. 2018 (https://arxiv.org/abs/1803.11285), on disk as
+ * https://github.com/filipradenovic/revisitop lays them out.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { type ImageSet, listedImages } from "../images.js";
+import { type Box, roundHalfEven } from "../pixels.js";
+import { readPickle } from "../weights/pickle.js";
+import type { Truth } from "./ranking.js";
+
+export const revisitedNames = ["roxford5k", "rparis6k"] as const;
+
+export type RevisitedName = (typeof revisitedNames)[number];
+
+const numbers = z.array(z.int().nonnegative());
+
+const groundTruthSchema = z
+  .object({
+    /** Names of the images to search, without folder and ".jpg". */
+    imlist: z.array(z.string()).nonempty(),
+    /** Names of the queries. */
+    qimlist: z.array(z.string()).nonempty(),
+    /** For each query what shows the same building, by number in `imlist`, and where the query shows it: left, top, right, bottom. */
+    gnd: z.array(
+      z.object({
+        bbx: z.tuple([z.number(), z.number(), z.number(), z.number()]),
+        easy: numbers,
+        hard: numbers,
+        junk: numbers,
+      }),
+    ),
+  })
+  .refine(({ gnd, qimlist }) => gnd.length === qimlist.length, "expected an entry of gnd for each of qimlist")
+  .refine(
+    ({ gnd, imlist }) =>
+      gnd.every(({ easy, hard, junk }) => [easy, hard, junk].every((list) => list.every((i) => i < imlist.length))),
+    "expected gnd to hold places in imlist, and one lies behind its end",
+  );
+
+export type GroundTruth = Readonly<z.infer<typeof groundTruthSchema>>;
+
+type Annotation = GroundTruth["gnd"][number];
+
+/** What counts as found in each setup, and what does not count at all. */
+export const setups = {
+  easy: ({ easy, hard, junk }: Annotation): Truth => ({ relevant: easy, junk: [...junk, ...hard] }),
+  medium: ({ easy, hard, junk }: Annotation): Truth => ({ relevant: [...easy, ...hard], junk }),
+  hard: ({ easy, hard, junk }: Annotation): Truth => ({ relevant: hard, junk: [...junk, ...easy] }),
+} as const;
+
+/** A benchmark on disk. */
+export interface Revisited {
+  readonly database: ImageSet;
+  readonly queries: ImageSet;
+  readonly truth: GroundTruth;
+}
+
+/**
+ * Opens ROOT/NAME/gnd_NAME.pkl, or the same as .json, with the images of ROOT/NAME/jpg. Throws where the ground truth is missing
+ * or damaged.
+ */
+export async function openRevisited(root: string, name: RevisitedName): Promise<Revisited> {
+  const folder = join(root, name);
+  const truth = await readGroundTruth(join(folder, `gnd_${name}`));
+  const listed = (names: readonly string[]): ImageSet =>
+    // The official code has PIL take what is there of files that are cut off.
+    listedImages(
+      join(folder, "jpg"),
+      names.map((image) => `${image}.jpg`),
+      { torn: "shown" },
+    );
+  return { database: listed(truth.imlist), queries: listed(truth.qimlist), truth };
+}
+
+async function readGroundTruth(stem: string): Promise<GroundTruth> {
+  const path = [".pkl", ".json"].map((extension) => stem + extension).find((candidate) => existsSync(candidate));
+  if (path === undefined)
+    throw new Error(`${stem}.pkl: expected the ground truth of the benchmark, or the same as .json`);
+  try {
+    const bytes = await readFile(path);
+    return groundTruthSchema.parse(path.endsWith(".pkl") ? unpickle(bytes) : JSON.parse(bytes.toString("utf8")));
+  } catch (error) {
+    const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    throw new Error(`${path}: ${message}`, { cause: error });
+  }
+}
+
+/** Dictionaries of lists and numbers, which need none of Python's names. */
+function unpickle(bytes: Uint8Array): unknown {
+  const fields = (value: unknown): unknown => (value instanceof Map ? Object.fromEntries(value) : value);
+  const truth = fields(readPickle(bytes, { names: new Map() }).value) as { readonly gnd?: unknown } | null;
+  const gnd = truth?.gnd;
+  return { ...truth, gnd: Array.isArray(gnd) ? gnd.map(fields) : gnd };
+}
+
+/** The pixels of a query that show its building, as PIL's crop rounds them. */
+export function queryBox({ bbx: [left, top, right, bottom] }: Annotation): Box {
+  const [x0, y0, x1, y1] = [left, top, right, bottom].map(roundHalfEven) as [number, number, number, number];
+  return { left: x0, top: y0, width: x1 - x0, height: y1 - y0 };
+}
