@@ -58,13 +58,15 @@ export function principalComponents(options: PrincipalComponentsOptions): Princi
   return { count, mean, directions, shares, projected };
 }
 
-function meanRow(values: Float32Array, rows: number, dim: number): Float64Array {
+/** The average of rows: [rows, dim] -> [dim]. */
+export function meanRow(values: Float32Array, rows: number, dim: number): Float64Array {
   const mean = new Float64Array(dim);
   for (let r = 0; r < rows; r++) for (let c = 0; c < dim; c++) mean[c]! += values[r * dim + c]! / rows;
   return mean;
 }
 
-function covarianceOf(values: Float32Array, rows: number, dim: number, mean: Float64Array): Float64Array {
+/** The covariance of columns, over rows and not rows - 1: [rows, dim], their mean [dim] -> [dim, dim]. */
+export function covarianceOf(values: Float32Array, rows: number, dim: number, mean: Float64Array): Float64Array {
   const covariance = new Float64Array(dim * dim);
   const centered = new Float64Array(dim);
   for (let r = 0; r < rows; r++) {
