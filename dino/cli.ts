@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { addAnalyse } from "./commands/analyse.js";
 import { addAttend } from "./commands/attend.js";
+import { addCopies } from "./commands/copies.js";
 import { addDemo } from "./commands/demo.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
@@ -22,6 +23,7 @@ const commands = [
   addImport,
   addKnn,
   addRetrieve,
+  addCopies,
   addAttend,
   addEmbed,
   addReport,
