@@ -7,7 +7,6 @@ import {
   fillBox,
   fillDisc,
   heatColor,
-  luminance,
   mix,
   paintBox,
   pixel,
@@ -18,6 +17,7 @@ import {
   type Color,
   type Picture,
 } from "./drawing.js";
+import { dimColor, grey, overlayColor, patchIn, smoothIn } from "./map-colors.js";
 import { principalComponents, type PrincipalComponents } from "./principal-components.js";
 import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
 
@@ -178,8 +178,7 @@ function drawMap(
   const smooth = smoothIn(boxes[0], map.heat, rows, cols);
   paintBox(picture, boxes[0], (u, v) => heatColor(map.heat[patchOf(u, v)]!));
   paintBox(picture, boxes[1], (u, v) => {
-    const heat = smooth(u, v);
-    return mix(grey(pixel(image, u, v)), heatColor(heat), 0.3 + 0.5 * heat);
+    return overlayColor(pixel(image, u, v), smooth(u, v));
   });
   const kept = (u: number, v: number): boolean => {
     const inside = u >= 0 && v >= 0 && u < boxes[2].width && v < boxes[2].height;
@@ -189,7 +188,7 @@ function drawMap(
   const thickness = patchPixels >= 16 ? 2 : patchPixels >= 6 ? 1 : 0; // an outline must not fill its patch
   paintBox(picture, boxes[2], (u, v) => {
     const color = pixel(image, u, v);
-    if (!kept(u, v)) return mix(grey(color), [10, 12, 16], 0.72);
+    if (!kept(u, v)) return dimColor(color);
     const border =
       !kept(u - thickness, v) || !kept(u + thickness, v) || !kept(u, v - thickness) || !kept(u, v + thickness);
     return border ? OUTLINE : color;
@@ -444,32 +443,6 @@ function scaleFor(width: number, height: number, least: number): { readonly up: 
   if (side > MOST_CELL) return { up: 1, down: Math.ceil(side / MOST_CELL) };
   const wanted = Math.max(1, Math.ceil(least / width));
   return { up: Math.max(1, Math.min(wanted, Math.floor(MOST_CELL / side))), down: 1 };
-}
-
-/** Which patch, row-major, covers pixel (u, v) of a box. */
-function patchIn(box: Box, rows: number, cols: number): (u: number, v: number) => number {
-  return (u, v) => Math.floor((v * rows) / box.height) * cols + Math.floor((u * cols) / box.width);
-}
-
-/** The map at pixel (u, v) of a box, between patch centres in proportion. */
-function smoothIn(box: Box, heat: Float32Array, rows: number, cols: number): (u: number, v: number) => number {
-  const between = (position: number, length: number): readonly [number, number, number] => {
-    const inside = Math.min(Math.max(position, 0), length - 1);
-    const low = Math.min(Math.floor(inside), Math.max(0, length - 2));
-    return [low, Math.min(low + 1, length - 1), inside - low];
-  };
-  return (u, v) => {
-    const [x0, x1, right] = between(((u + 0.5) * cols) / box.width - 0.5, cols);
-    const [y0, y1, down] = between(((v + 0.5) * rows) / box.height - 0.5, rows);
-    const upper = heat[y0 * cols + x0]! * (1 - right) + heat[y0 * cols + x1]! * right;
-    const lower = heat[y1 * cols + x0]! * (1 - right) + heat[y1 * cols + x1]! * right;
-    return upper * (1 - down) + lower * down;
-  };
-}
-
-function grey(color: Color): Color {
-  const light = luminance(color);
-  return [light, light, light];
 }
 
 /** The text, or its beginning with dots, no wider than `width`. */
