@@ -14,6 +14,7 @@ import { addRetrieve } from "./commands/retrieve.js";
 import { addSweep } from "./commands/sweep.js";
 import { addTrain } from "./commands/train.js";
 import { addTune } from "./commands/tune.js";
+import { addVideo } from "./commands/video.js";
 import { UsageError } from "./commands/flags.js";
 import { oneLine } from "./commands/output.js";
 
@@ -25,6 +26,7 @@ const commands = [
   addRetrieve,
   addCopies,
   addAttend,
+  addVideo,
   addEmbed,
   addReport,
   addAnalyse,

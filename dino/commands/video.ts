@@ -1,0 +1,80 @@
+/** `dino video` */
+import { realpath } from "node:fs/promises";
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { openDevice } from "../../engine/node.js";
+import { loadModel } from "../features.js";
+import { openFrames } from "../frames.js";
+import { takeReports } from "../progress.js";
+import { attendVideo, shows, type Show } from "../video.js";
+import { positive, share, UsageError, wholeNumber } from "./flags.js";
+import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
+import { print, printAside, printJson } from "./output.js";
+import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";
+
+interface VideoOptions extends CheckpointOptions, PictureSizeOptions {
+  readonly out: string;
+  readonly show: Show;
+  readonly head?: number;
+  readonly threshold?: number;
+  readonly fps?: number;
+  readonly overwrite?: true;
+  readonly json?: true;
+}
+
+export function addVideo(dino: Command): void {
+  const command = dino.command("video").argument("<video>", "a folder of frames, or a video file, which needs ffmpeg");
+  addPictureSizeOption(addCheckpointOptions(command, "attention"))
+    .description("draw what the last block of a network attends to through a video")
+    .requiredOption("--out <folder>", "where the pictures go, and the video of them")
+    .addOption(
+      new Option("--show <what>", "the map, the frame under it, or the frame and beside it the frame under the map")
+        .choices(shows)
+        .default("map"),
+    )
+    .option("--head <number>", "one head, counted from 0; the mean of all if left out", wholeNumber)
+    .option("--threshold <share>", "show only the patches that hold this share of a frame's attention", share)
+    .option(
+      "--fps <rate>",
+      "frames a second, to take of a file and to show; those of the file if left out, 30 of a folder",
+      positive,
+    )
+    .option("--overwrite", "replace the frames that --out holds")
+    .option("--json", "print the result as JSON and nothing else")
+    .addHelpText(
+      "after",
+      "\nExample:\n" +
+        "  dino video --checkpoint runs/photos/checkpoint.safetensors dog.mp4 --out runs/photos/dog --show side-by-side",
+    )
+    .action(async (path: string, options: VideoOptions) => {
+      const { out, show, head, threshold } = options;
+      if ((await realpath(path).catch(() => path)) === (await realpath(out).catch(() => resolve(out)))) {
+        throw new UsageError(`--out ${out}: expected another folder than that of the frames`);
+      }
+      const frames = await openFrames(path, options.fps);
+      using device = await openDevice();
+      using model = await loadModel(device, options.checkpoint, options.which);
+      const { heads } = model.vit;
+      if (head !== undefined && head >= heads) {
+        throw new UsageError(`--head ${head}: the network has ${heads}, counted from 0 to ${heads - 1}`);
+      }
+      using attending = takeReports("attention");
+      using drawing = takeReports("pictures");
+      const video = await attendVideo({
+        ...{ model, frames, out, show, size: pictureSize(options, model), overwrite: options.overwrite === true },
+        ...(head !== undefined && { head }),
+        ...(threshold !== undefined && { share: threshold }),
+        onAttended: attending.report,
+        onDrawn: drawing.report,
+      });
+      if (options.json) {
+        printJson({ checkpoint: options.checkpoint, which: options.which, out, ...video });
+        return;
+      }
+      if (!video.usedFfmpeg) printAside("there is no ffmpeg on the PATH, so an animation stands in for the video");
+      print(
+        `${out}   ${video.frames} frames of ${video.cols} x ${video.rows} pixels, frame-000001.png and so on`,
+        `${video.video}   at ${Number(video.fps.toFixed(3))} frames a second`,
+      );
+    });
+}
