@@ -17,8 +17,9 @@ import {
   type Color,
   type Picture,
 } from "./drawing.js";
+import { colorsOf, fitColors } from "./feature-colors.js";
 import { dimColor, grey, overlayColor, patchIn, smoothIn } from "./map-colors.js";
-import { principalComponents, type PrincipalComponents } from "./principal-components.js";
+import { principalComponents } from "./principal-components.js";
 import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
 
 const PAPER: Color = [255, 255, 255];
@@ -272,8 +273,8 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
   const { width: imageWidth, height: imageHeight } = commonSize("featureMapPicture", images, rows, cols);
 
   const used = features.subarray(0, images.length * patches * dim);
-  const components = principalComponents({ values: used, rows: images.length * patches, dim, count: 3 });
-  const colors = componentColors(components, images.length * patches);
+  const palette = fitColors({ values: used, rows: images.length * patches, dim });
+  const colors = colorsOf(palette, used);
 
   const pairs = Math.min(images.length, 4);
   const pairGap = 3;
@@ -289,7 +290,7 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
   const height = top + lines * (cellHeight + 2 * GAP) - 2 * GAP + MARGIN;
   const map = blankPicture(width, height, PAPER);
   drawText(map, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
-  drawText(map, sharesText(components), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
+  drawText(map, sharesText(palette.components.shares), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
 
   const left = Math.round((width - gridWidth) / 2);
   for (const [i, image] of images.entries()) {
@@ -307,24 +308,6 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
   placePicture(picture, map, 0, 0);
   placePicture(picture, scatter, 0, map.height - MARGIN / 2);
   return picture;
-}
-
-/** One colour a row: each component from its 1st to its 99th percentile, so that a few odd patches do not dim the rest. */
-function componentColors({ projected, count }: PrincipalComponents, rows: number): Color[] {
-  const channels = Array.from({ length: 3 }, (_, d) => {
-    if (d >= count) return new Float64Array(rows).fill(0.5);
-    const along = Float64Array.from({ length: rows }, (_, r) => projected[r * count + d]!);
-    const sorted = along.slice().sort();
-    const low = sorted[Math.floor(0.01 * (rows - 1))]!;
-    const high = sorted[Math.ceil(0.99 * (rows - 1))]!;
-    return along.map((value) => (high > low ? (value - low) / (high - low) : 0.5));
-  });
-  const byte = (value: number): number => Math.round(255 * Math.min(1, Math.max(0, value)));
-  return Array.from({ length: rows }, (_, r) => [
-    byte(channels[0]![r]!),
-    byte(channels[1]![r]!),
-    byte(channels[2]![r]!),
-  ]);
 }
 
 export interface ScatterOptions {
@@ -363,7 +346,7 @@ export function scatterPicture(options: ScatterOptions): Picture {
   const legendWidth = 170;
   const picture = blankPicture(width, 640, PAPER);
   drawText(picture, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
-  drawText(picture, sharesText(components), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
+  drawText(picture, sharesText(components.shares), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
   const frame: Box = {
     x: MARGIN,
     y: MARGIN + 52,
@@ -417,7 +400,7 @@ function drawFrame(picture: Picture, { x, y, width, height }: Box): void {
   for (let v = 0; v < height; v++) for (const u of [0, width - 1]) blendPixel(picture, x + u, y + v, LINE, 1);
 }
 
-function sharesText({ shares }: PrincipalComponents): string {
+function sharesText(shares: ArrayLike<number>): string {
   return `share of variance: ${Array.from(shares, (share) => `${(100 * share).toFixed(1)}%`).join(", ")}`;
 }
 

@@ -9,13 +9,17 @@ export interface PrincipalComponentsOptions {
   readonly count: number;
 }
 
-export interface PrincipalComponents {
+/** Directions to see rows along. */
+export interface Basis {
   /** Components found: the smaller of those asked for and dim. */
   readonly count: number;
   /** The average row, [dim]. */
   readonly mean: Float64Array;
   /** Unit directions, [count, dim], by falling variance; each one's largest entry is positive. */
   readonly directions: Float64Array;
+}
+
+export interface PrincipalComponents extends Basis {
   /** Share of the whole variance along each direction, 0 to 1, [count]. */
   readonly shares: Float64Array;
   /** The rows in these directions, less the mean: [rows, count]. */
@@ -46,6 +50,15 @@ export function principalComponents(options: PrincipalComponentsOptions): Princi
   const directions = vectors.slice(0, count * dim);
   for (let d = 0; d < count; d++) makeLargestPositive(directions.subarray(d * dim, (d + 1) * dim));
 
+  const projected = project({ count, mean, directions }, values);
+  const shares = variances.slice(0, count).map((variance) => (whole > 0 ? Math.max(0, variance) / whole : 0));
+  return { count, mean, directions, shares, projected };
+}
+
+/** Rows in the directions of a basis, less its mean: [rows, dim] -> [rows, count]. */
+export function project({ count, mean, directions }: Basis, values: Float32Array): Float64Array {
+  const dim = mean.length;
+  const rows = values.length / dim;
   const projected = new Float64Array(rows * count);
   for (let r = 0; r < rows; r++) {
     for (let d = 0; d < count; d++) {
@@ -54,8 +67,7 @@ export function principalComponents(options: PrincipalComponentsOptions): Princi
       projected[r * count + d] = sum;
     }
   }
-  const shares = variances.slice(0, count).map((variance) => (whole > 0 ? Math.max(0, variance) / whole : 0));
-  return { count, mean, directions, shares, projected };
+  return projected;
 }
 
 /** The average of rows: [rows, dim] -> [dim]. */
