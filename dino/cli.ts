@@ -9,6 +9,7 @@ import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
 import { addImport } from "./commands/import.js";
 import { addKnn } from "./commands/knn.js";
+import { addPca } from "./commands/pca.js";
 import { addReport } from "./commands/report.js";
 import { addRetrieve } from "./commands/retrieve.js";
 import { addSweep } from "./commands/sweep.js";
@@ -27,6 +28,7 @@ const commands = [
   addCopies,
   addAttend,
   addVideo,
+  addPca,
   addEmbed,
   addReport,
   addAnalyse,

@@ -19,6 +19,7 @@ import {
 } from "./drawing.js";
 import { colorsOf, fitColors } from "./feature-colors.js";
 import { dimColor, grey, overlayColor, patchIn, smoothIn } from "./map-colors.js";
+import { resize } from "./pixels.js";
 import { principalComponents } from "./principal-components.js";
 import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
 
@@ -307,6 +308,63 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
   const picture = blankPicture(map.width, map.height + scatter.height - MARGIN / 2, PAPER);
   placePicture(picture, map, 0, 0);
   placePicture(picture, scatter, 0, map.height - MARGIN / 2);
+  return picture;
+}
+
+/** An image and the colours of its patches. */
+export interface SheetItem {
+  /** No larger than a thumbnail. */
+  readonly image: Picture;
+  /** [rows * cols] */
+  readonly colors: readonly Color[];
+  readonly rows: number;
+  readonly cols: number;
+  readonly label: string;
+}
+
+export interface SheetOptions {
+  /** Images of any sizes. */
+  readonly items: readonly SheetItem[];
+  readonly title: string;
+  /** Of variance, of the components that the colours show. */
+  readonly shares: ArrayLike<number>;
+}
+
+/** Longest side of a picture on a contact sheet. */
+const THUMBNAIL = 150;
+const PAIRS_A_LINE = 3;
+
+/** The picture shrunk or enlarged to be shown on a contact sheet. */
+export function thumbnail({ width, height, rgb }: Picture): Picture {
+  const scale = THUMBNAIL / Math.max(width, height);
+  const [rows, cols] = [height, width].map((side) => Math.max(1, Math.round(scale * side))) as [number, number];
+  const { pixels } = resize({ rows: height, cols: width, pixels: rgb }, { rows, cols });
+  return { width: cols, height: rows, rgb: pixels };
+}
+
+/** Every image beside the colours of its patches, named, three pairs a line. */
+export function contactSheet({ items, title, shares }: SheetOptions): Picture {
+  const pairGap = 4;
+  const pairWidth = 2 * THUMBNAIL + pairGap;
+  const lineHeight = THUMBNAIL + 14 + 2 * GAP;
+  const top = MARGIN + 16 + 36;
+  const width = Math.max(LEAST_WIDTH, PAIRS_A_LINE * (pairWidth + 2 * GAP) - 2 * GAP + 2 * MARGIN);
+  const lines = Math.ceil(items.length / PAIRS_A_LINE);
+  const picture = blankPicture(width, top + lines * lineHeight + MARGIN - GAP, PAPER);
+  drawText(picture, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
+  drawText(picture, sharesText(shares), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
+  for (const [i, { image, colors, rows, cols, label }] of items.entries()) {
+    const x = MARGIN + (i % PAIRS_A_LINE) * (pairWidth + 2 * GAP);
+    const y = top + Math.floor(i / PAIRS_A_LINE) * lineHeight;
+    const dx = Math.floor((THUMBNAIL - image.width) / 2);
+    const dy = Math.floor((THUMBNAIL - image.height) / 2);
+    placePicture(picture, image, x + dx, y + dy);
+    const box: Box = { ...{ x: x + THUMBNAIL + pairGap + dx, y: y + dy }, width: image.width, height: image.height };
+    const patchOf = patchIn(box, rows, cols);
+    paintBox(picture, box, (u, v) => colors[patchOf(u, v)]!);
+    const name = clipText(label, pairWidth, 10);
+    drawText(picture, name, { x: x + pairWidth / 2, y: y + THUMBNAIL + 6, color: FAINT, size: 10, align: "center" });
+  }
   return picture;
 }
 

@@ -1,0 +1,53 @@
+/** `dino pca` */
+import type { Command } from "commander";
+import { openDevice } from "../../engine/node.js";
+import { loadModel } from "../features.js";
+import { drawPca } from "../pca.js";
+import { takeReports } from "../progress.js";
+import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
+import { print, printJson, reportFailures } from "./output.js";
+import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";
+
+interface PcaOptions extends CheckpointOptions, PictureSizeOptions {
+  readonly out: string;
+  readonly mask: boolean;
+  readonly json?: true;
+}
+
+export function addPca(dino: Command): void {
+  const command = dino.command("pca").argument("<image...>", "files to look at, and folders of them");
+  addPictureSizeOption(addCheckpointOptions(command, "features"))
+    .description("draw patch features as colours: like parts of all images alike, and the background black")
+    .requiredOption("--out <folder>", "where the pictures go, and a contact sheet of them")
+    .option("--no-mask", "colour the background too, with the components of all patches")
+    .option("--json", "print the result as JSON and nothing else")
+    .addHelpText(
+      "after",
+      "\nExample:\n" +
+        "  dino pca --checkpoint runs/photos/checkpoint.safetensors photos/horses --out runs/photos/pca --image-size 480",
+    )
+    .action(async (paths: readonly string[], options: PcaOptions) => {
+      using device = await openDevice();
+      using model = await loadModel(device, options.checkpoint, options.which);
+      using checking = takeReports("checking");
+      using looking = takeReports("features");
+      using drawing = takeReports("pictures");
+      const { images, sheet, shares, failures } = await drawPca({
+        ...{ model, paths, out: options.out, mask: options.mask, size: pictureSize(options, model) },
+        onChecked: checking.report,
+        onSeen: looking.report,
+        onDrawn: drawing.report,
+      });
+      if (options.json) {
+        printJson({ checkpoint: options.checkpoint, which: options.which, images, sheet, shares, failures });
+        return;
+      }
+      reportFailures(failures);
+      print(
+        ...images.map(({ picture, foreground }) =>
+          options.mask ? `${picture}   foreground ${(100 * foreground).toFixed(1)} %` : picture,
+        ),
+        `${sheet}   all of them`,
+      );
+    });
+}
