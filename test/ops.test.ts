@@ -755,7 +755,7 @@ describe("operations agree with their float64 references", () => {
       }
     }
 
-    for (const width of [32, 64]) {
+    for (const width of [32, 64] as const) {
       describe(`tensor cores played by subgroups of ${width}`, () => {
         for (const row of matrixRows)
           it(row.op, async () => checkOp(row, withTensorCoresPlayed(await testDevice(), width)));
