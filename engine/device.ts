@@ -130,7 +130,10 @@ export function subgroupMatrixConfigs(info: GPUAdapterInfo): readonly SubgroupMa
   return (info as { readonly subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] }).subgroupMatrixConfigs ?? [];
 }
 
-/** Of the shared tiles in `matmul-matrices.wgsl`, at 32 steps of k: two of 128 rows in f16 with their padding, results in f32. */
+/**
+ * Of the shared tiles in `matmul-matrices.wgsl`, at 32 steps of k: two of 128 rows in f16 with their padding, results in f32. More
+ * than those of `attention-matrices.wgsl`.
+ */
 const MATRIX_BYTES = 2 * 128 * (32 + 8) + 2 * 32 * (128 + 8) + 4 * 8 * 16 * 16;
 
 function hasTensorCores(info: GPUAdapterInfo, { features, limits }: GPUDevice): boolean {

@@ -712,6 +712,31 @@ const matrixRows: readonly OpRow[] = (
       ],
     },
     {
+      op: "attention, one token",
+      gpu: inHalves((x) => gpu.attention(x, 2)),
+      ref: reference.attention(2),
+      inputs: [[3, 1, 24]],
+    },
+    {
+      op: "attention, ViT on 224 px",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 197, 192]],
+    },
+    {
+      op: "attention, a key more than two tiles",
+      gpu: inHalves((x) => gpu.attention(x, 3)),
+      ref: reference.attention(3),
+      inputs: [[2, 65, 180]],
+    },
+    {
+      op: "attention, large scores",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 130, 96]],
+      draw: (rng, i) => 4 * halves(rng, i),
+    },
+    {
       op: "linear with weights in f32, k in parts",
       gpu: (x, w, b) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w, b), "f32"),
       ref: reference.linear,

@@ -713,6 +713,22 @@ describe("tensor cores", () => {
     expect(kernelsOf(having, 13)).to.deep.equal([tiled, tiled, `${tiled}-f32`]);
     expect(kernelsOf({ ...nothing, tensorCores: false }, 12)).to.deep.equal([tiled, tiled, `${tiled}-f32`]);
   });
+
+  it("take attention in f16 whose heads lie in quads, and its gradient", async () => {
+    using nothing = await openDevice({ prefer: "null" });
+    const kernelsOf = (tensorCores: boolean, headDim: number) => {
+      const { recording } = writeDown({ ...nothing, tensorCores }, () => {
+        const qkv = cast(fill([2, 5, 6 * headDim], 1), "f16");
+        gradients(attention(qkv, 2), cast(fill([2, 5, 2 * headDim], 1), "f16"), [qkv]);
+      });
+      return new Set(recording.dispatches.map(({ kernel }) => kernel.file).filter((file) => /^attention/.test(file)));
+    };
+    const [tiled, matrices] = ["attention-tiled", "attention-subgroup-matrix"];
+    const inTiles = [`${tiled}-f16`, "attention-delta-f16", `${tiled}-backward-f16`];
+    expect([...kernelsOf(true, 64)]).to.deep.equal([matrices, "attention-delta-f16", `${matrices}-backward`]);
+    expect([...kernelsOf(true, 62)]).to.deep.equal(inTiles);
+    expect([...kernelsOf(false, 64)]).to.deep.equal(inTiles);
+  });
 });
 
 describe("Params", () => {

@@ -33,6 +33,12 @@ const backwardInTiles = {
   f32: kernel("attention-tiled-backward", { ...backwards, constants: ["PART"] }),
   f16: kernel("attention-tiled-backward-f16", { ...backwards, constants: ["PART"] }),
 };
+/** In f16, on tensor cores. */
+const onTensorCores = kernel("attention-subgroup-matrix", { ...forwards, constants: ["ROWS"] });
+const backwardOnTensorCores = kernel("attention-subgroup-matrix-backward", {
+  ...backwards,
+  constants: ["PART", "ROWS"],
+});
 const probabilities = kernel("attention-probabilities", {
   reads: ["qkv", "lse"],
   writes: ["probabilities"],
@@ -43,8 +49,9 @@ const probabilities = kernel("attention-probabilities", {
 const MAX_HEAD_DIM = 128;
 
 /** Queries or keys that a workgroup takes. */
-const TOKENS_PER_GROUP = { vectors: 24, subgroups: 16, tiles: 64 };
-/** The largest head whose sums the tiled kernels, and the forward one in subgroups, hold in registers. */
+const TOKENS_PER_GROUP = { vectors: 24, subgroups: 16, tiles: 64, "tensor cores": 64 };
+const ROWS = TOKENS_PER_GROUP["tensor cores"];
+/** The largest head whose sums the tiled kernels, those for tensor cores, and the forward one in subgroups, hold in registers. */
 const MAX_TILED_HEAD_DIM = 64;
 
 /**
@@ -68,7 +75,8 @@ export function attention(qkv: Tensor, heads: number): Tensor {
       }
       deltas[precision]({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
       const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
-      if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
+      if (way === "tensor cores") for (const PART of [0, 1]) backwardOnTensorCores(tensors, { PART, ROWS }, groups);
+      else if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
       else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
     });
     return [dQkv];
@@ -101,7 +109,8 @@ function attend(qkv: Tensor, heads: number) {
   const { TOKENS, HEADS, HEAD_DIM } = sizes;
   const table = constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
   inOneOfTheWays("attention", { lse, precision, sizes }, (way, groups) => {
-    if (way === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
+    if (way === "tensor cores") onTensorCores({ qkv, sizes: table, out, lse }, { ROWS }, groups);
+    else if (way === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
     else if (way === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
     else forward({ qkv, out, lse }, sizes, groups);
   });
@@ -124,7 +133,7 @@ function inOneOfTheWays(
 ): void {
   const { device } = recording(step);
   const [batch, heads, tokens] = lse.shape as readonly [number, number, number];
-  const f32 = precision === "f32"; // in f16 there are no other kernels than the tiled ones
+  const f32 = precision === "f32";
   const fits = HEAD_DIM <= MAX_TILED_HEAD_DIM;
   const ifThere = (way: Way, there: boolean) =>
     there ? () => note(way, grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP[way]))) : undefined;
@@ -134,9 +143,20 @@ function inOneOfTheWays(
       vectors: ifThere("vectors", f32),
       subgroups: ifThere("subgroups", f32 && device.subgroupWidth === 8 && (fits || step === "attention backward")),
       tiles: ifThere("tiles", fits),
+      "tensor cores": ifThere("tensor cores", !f32 && takesTensorCores(device, HEAD_DIM)),
     },
-    !f32 || (device.kernels === "gpu" && fits) ? "tiles" : fits ? onCpu(device, tokens) : "vectors",
+    f32 ? singlesRule(device, tokens, fits) : takesTensorCores(device, HEAD_DIM) ? "tensor cores" : "tiles",
   );
+}
+
+/** Where the device has them; heads lie in whole quads of four, which is how their kernels read memory. */
+function takesTensorCores({ tensorCores }: Device, headDim: number): boolean {
+  return tensorCores && headDim % 4 === 0 && headDim <= MAX_TILED_HEAD_DIM;
+}
+
+function singlesRule(device: Device, tokens: number, fits: boolean): Way {
+  if (!fits) return "vectors";
+  return device.kernels === "gpu" ? "tiles" : onCpu(device, tokens);
 }
 
 /** Sequences that one workgroup takes whole are faster without sharing: 1.7 times at 17 tokens on lavapipe (`dino tune`). */
