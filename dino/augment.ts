@@ -189,6 +189,31 @@ export function applyCrop(
   return normalize(applyCropU8(image, parameters), normalizeTable(normalization));
 }
 
+/** How a linear classifier is shown the images it learns from. */
+export interface ProbeCropOptions extends Normalization {
+  readonly size: Size;
+  /** Area of the crop as a share of the image: [lowest, highest]. */
+  readonly scale: readonly [number, number];
+  readonly flipProbability: number;
+}
+
+/** torchvision's defaults, which eval_linear.py takes. */
+export const officialProbeCrop = { scale: [0.08, 1], ratio: [3 / 4, 4 / 3], flipProbability: 0.5 } as const;
+
+/**
+ * A random window, resized and perhaps mirrored, normalised: RandomResizedCrop, bilinear unlike the crops of DINO, and
+ * RandomHorizontalFlip of eval_linear.py; -> [3, size.rows, size.cols].
+ */
+export function probeCrop(
+  image: Image,
+  { size, scale, flipProbability, ...normalization }: ProbeCropOptions,
+  random: Rng,
+): Float32Array {
+  const crop = resizedCrop(image, drawBox(scale, officialProbeCrop.ratio, random, image), size, "bilinear");
+  if (random.uniform() < flipProbability) flip(crop);
+  return normalize(crop, normalizeTable(normalization));
+}
+
 /**
  * The one view used for evaluation: shorter side resized to `resize` pixels, middle `crop` cut out, normalised; -> [3, crop.rows, crop.cols].
  * The official eval_knn.py takes 256 and 224 x 224. Throws if the crop does not fit.

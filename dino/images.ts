@@ -276,15 +276,15 @@ function byCodeUnits(a: string, b: string): number {
 
 /**
  * Splits image numbers into a part to train on and a part held out, each image by a draw of its own: adding images to the
- * end of a set moves none of the others. `heldOut` is the expected share, 0 to 1.
+ * end of a set moves none of the others. `heldOut` is the expected share, 0 to 1. Splits for other purposes have other draws.
  */
 export function splitImages(
   count: number,
-  { heldOut, seed }: { readonly heldOut: number; readonly seed: number },
+  { heldOut, seed, purpose = "split" }: { readonly heldOut: number; readonly seed: number; readonly purpose?: string },
 ): { readonly train: Int32Array; readonly test: Int32Array } {
   if (!(heldOut >= 0 && heldOut <= 1)) throw new Error(`splitImages heldOut: expected 0 to 1, got ${heldOut}`);
   const all = Array.from({ length: count }, (_, index) => index);
-  const isTest = all.map((index) => rng({ seed, index, purpose: "split" }).uniform() < heldOut);
+  const isTest = all.map((index) => rng({ seed, index, purpose }).uniform() < heldOut);
   return {
     train: Int32Array.from(all.filter((index) => !isTest[index]!)),
     test: Int32Array.from(all.filter((index) => isTest[index]!)),

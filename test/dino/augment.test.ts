@@ -9,6 +9,8 @@ import {
   evalCrop,
   imageNet,
   officialAugmentation,
+  officialProbeCrop,
+  probeCrop,
   type AugmentOptions,
   type CropKind,
   type CropParameters,
@@ -19,6 +21,8 @@ import {
   copyImage,
   flip,
   gaussianBlur,
+  normalize,
+  normalizeTable,
   resize,
   resizedCrop,
   resizeShortSide,
@@ -264,6 +268,29 @@ describe("augment: applying", () => {
     expect(() => centerCrop(noise(10, 20), { rows: 12, cols: 12 })).to.throw(
       "centerCrop: expected an image of at least [12, 12], got [10, 20]",
     );
+  });
+
+  it("shows a linear classifier the whole of a square image, bilinear, mirrored or not, where nothing is left to chance", () => {
+    const image = noise(20, 20);
+    const size = { rows: 12, cols: 12 };
+    const whole = resize(image, size, "bilinear");
+    const mirrored = copyImage(whole);
+    flip(mirrored);
+    for (const [flipProbability, expected] of [[0, whole] as const, [1, mirrored] as const]) {
+      const shown = probeCrop(
+        image,
+        { ...imageNet, size, scale: [1, 1], flipProbability },
+        rng({ seed: 0, purpose: "t" }),
+      );
+      expect(shown).to.deep.equal(normalize(expected, normalizeTable(imageNet)));
+    }
+  });
+
+  it("shows a linear classifier other crops of one size for other draws", () => {
+    const options = { ...imageNet, ...officialProbeCrop, size: { rows: 8, cols: 6 } };
+    const shown = [1, 2].map((seed) => probeCrop(noise(30, 50), options, rng({ seed, purpose: "t" })));
+    expect(shown.map(({ length }) => length)).to.deep.equal([144, 144]);
+    expect(shown[0]).not.to.deep.equal(shown[1]);
   });
 
   it("refuses a box outside the image", () => {
