@@ -59,7 +59,7 @@ export async function keepFeatures(options: CacheOptions, extract: Extract): Pro
 }
 
 function whereOf({ source }: ImageSet): string {
-  return source.kind === "files" ? source.folder : "in memory";
+  return source.kind === "files" ? source.folder : "memory";
 }
 
 /** The rows of some images, without those that have none. */

@@ -26,20 +26,24 @@ export type Extract = (part: Part, title: string) => Promise<Extracted>;
 
 /** The features of both parts. Throws, before any is made, where checkParts does. */
 export async function labelledFeatures(parts: Parts, extract: Extract): Promise<LabelledParts> {
-  const { classes } = parts.train.images;
   const numbers = checkParts(parts);
   const train = await extract(parts.train, "train images");
   const test = await extract(parts.test, "test images");
   return {
-    train: { features: train.features, labels: labelsOf(parts.train, train.indices) },
-    test: { features: test.features, labels: labelsOf(parts.test, test.indices).map((label) => numbers[label]!) },
-    classes,
+    train: labelled(parts.train, train),
+    test: labelled(parts.test, test, numbers),
+    classes: parts.train.images.classes,
     failures: [...train.failures, ...test.failures],
   };
 }
 
-/** The classes of some images of a part. */
-export function labelsOf({ images }: Part, indices: ArrayLike<number>): Int32Array {
+/** Features of a part with their labels, or the numbers that stand for these elsewhere. */
+export function labelled(part: Part, { features, indices }: Extracted, numbers?: readonly number[]): Labelled {
+  const labels = labelsOf(part, indices);
+  return { features, labels: numbers ? labels.map((label) => numbers[label]!) : labels };
+}
+
+function labelsOf({ images }: Part, indices: ArrayLike<number>): Int32Array {
   return Int32Array.from(indices, (index) => images.labels![index]!);
 }
 

@@ -1,34 +1,35 @@
 /** `dino knn` */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/node.js";
-import { evaluateKnn, openParts, wholeOf } from "../evaluate.js";
-import { loadModel, type Model } from "../features.js";
-import { openImages } from "../images.js";
+import { compareNeighbors } from "../evaluate.js";
+import { clsDescriptor, loadModel } from "../features.js";
 import type { KnnResult } from "../knn.js";
+import { labelledFeatures, type LabelledParts, readLabelled } from "../labelled.js";
 import { takeReports } from "../progress.js";
-import { positive, share, UsageError, wholeNumber, wholeNumbers } from "./flags.js";
-import { addModelOptions, extractor, type ModelOptions } from "./model.js";
+import { positive, wholeNumber, wholeNumbers } from "./flags.js";
+import {
+  addLabelledOptions,
+  labelledExtractor,
+  type LabelledOptions,
+  openLabelledParts,
+  madeOf,
+  sourceOf,
+} from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
 
-interface KnnOptions extends ModelOptions {
-  readonly train?: string;
-  readonly test?: string;
-  readonly data?: string;
-  readonly split: number;
-  readonly seed: number;
+interface KnnOptions extends LabelledOptions {
   readonly k?: readonly number[];
   readonly temperature: number;
   readonly json?: true;
 }
 
 export function addKnn(dino: Command): void {
-  addModelOptions(dino.command("knn"))
+  addLabelledOptions(dino.command("knn"), {
+    learn: "find neighbours among",
+    batch: new Option("--batch <images>", "images at once").argParser(wholeNumber).default(64),
+    seed: "of the draw that splits --data",
+  })
     .description("classify images by the nearest neighbours of their features")
-    .option("--train <folder>", "images to find neighbours among, a subfolder a class")
-    .option("--test <folder>", "images to classify, a subfolder a class")
-    .option("--data <folder>", "one folder for both, or a built-in set; what the checkpoint was trained on if left out")
-    .option("--split <share>", "share of --data to classify among the rest", share, 0.2)
-    .option("--seed <number>", "of the draw that splits --data", wholeNumber, 0)
     .option("-k <neighbours...>", "how many neighbours vote; several numbers give several results", wholeNumbers)
     .option("--temperature <number>", "a neighbour of similarity s has exp(s / temperature) votes", positive, 0.07)
     .option("--json", "print the result as JSON and nothing else")
@@ -36,32 +37,19 @@ export function addKnn(dino: Command): void {
       "after",
       "\nExamples:\n" +
         "  dino knn --checkpoint runs/photos/checkpoint.safetensors --data photos --split 0.2\n" +
-        "  dino knn --checkpoint runs/photos/checkpoint.safetensors --train photos/train --test photos/val -k 20",
+        "  dino knn --checkpoint runs/photos/checkpoint.safetensors --train photos/train --test photos/val -k 20\n" +
+        "  dino knn --features train.npy --test-features val.npy",
     )
     .action(async (options: KnnOptions) => {
-      const { train, test, data, k: ks = [10, 20, 100, 200], temperature } = options;
-      if ((train === undefined) !== (test === undefined)) {
-        throw new UsageError("--train and --test belong together; for one folder take --data and --split");
-      }
-      if (train !== undefined && data !== undefined) {
-        throw new UsageError("--data and --train both name images; leave one out");
-      }
+      const source = sourceOf(options);
+      const { k: ks = [10, 20, 100, 200], temperature } = options;
       using device = await openDevice();
-      using model = await loadModel(device, options.checkpoint, options.which);
-      const parts =
-        train !== undefined && test !== undefined
-          ? { train: wholeOf(await openImages(train)), test: wholeOf(await openImages(test)) }
-          : await openParts(data ?? trainedOn(model), { heldOut: options.split, seed: options.seed });
+      const labelled = await features();
       using comparing = takeReports("comparing");
-      const report = await evaluateKnn({
-        ...{ parts, ks, temperature, device },
-        extract: extractor(model, options.batch),
-        onCompared: comparing.report,
-      });
+      const report = await compareNeighbors(labelled, { ks, temperature, device, onCompared: comparing.report });
       if (options.json) {
         printJson({
-          checkpoint: options.checkpoint,
-          which: options.which,
+          ...madeOf(source, options),
           trainImages: report.trainImages,
           testImages: report.testImages,
           classes: report.classes.length,
@@ -73,16 +61,20 @@ export function addKnn(dino: Command): void {
         return;
       }
       reportFailures(report.failures);
+      const of = source.kind === "files" ? "" : `, ${options.which}`;
       print(
-        `${report.testImages} images among ${report.trainImages}, ${report.classes.length} classes, ${options.which}`,
+        `${report.testImages} images among ${report.trainImages}, ${report.classes.length} classes${of}`,
         ...report.results.map(describeKnn),
       );
-    });
-}
 
-function trainedOn({ data }: Model): string {
-  if (data !== undefined) return data;
-  throw new UsageError("--data: expected a folder of images; an imported model does not tell what it was trained on");
+      async function features(): Promise<LabelledParts> {
+        if (source.kind === "files") return readLabelled(source.features, source.testFeatures);
+        using model = await loadModel(device, source.checkpoint, options.which);
+        const parts = await openLabelledParts(options, model);
+        const cls = { descriptor: clsDescriptor(model), words: "cls" };
+        return await labelledFeatures(parts, await labelledExtractor(model, cls, { ...options, ...source }));
+      }
+    });
 }
 
 function describeKnn({ k, neighbors, top1, top5 }: KnnResult): string {

@@ -1,7 +1,7 @@
 /** What the commands share that look at images with a checkpoint. */
 import { type Command, Option } from "commander";
 import type { Part } from "../evaluate.js";
-import { type Extracted, extractFeatures, type Model, viewOf, type Which } from "../features.js";
+import { type Descriptor, type Extracted, extractFeatures, type Model, viewOf, type Which } from "../features.js";
 import { takeReports } from "../progress.js";
 import { wholeNumber } from "./flags.js";
 
@@ -20,19 +20,33 @@ export function addModelOptions(command: Command): Command {
 }
 
 /** The flags that name a checkpoint and a network of it, whose `aspect` is to be seen. */
-export function addCheckpointOptions(command: Command, aspect: string): Command {
+export function addCheckpointOptions(
+  command: Command,
+  aspect: string,
+  { required = true }: { readonly required?: boolean } = {},
+): Command {
   return command
-    .requiredOption("--checkpoint <file>", "a checkpoint.safetensors of training, or a model of dino import")
+    .addOption(
+      new Option(
+        "--checkpoint <file>",
+        "a checkpoint.safetensors of training, or a model of dino import",
+      ).makeOptionMandatory(required),
+    )
     .addOption(
       new Option("--which <network>", `whose ${aspect} to take`).choices(["teacher", "student"]).default("teacher"),
     );
 }
 
-/** Features with progress on stderr. */
-export function extractor(model: Model, batch: number): (part: Part, title: string) => Promise<Extracted> {
+/** Features with progress on stderr; cls tokens where no descriptor says otherwise. */
+export function extractor(
+  model: Model,
+  batch: number,
+  descriptor?: Descriptor,
+): (part: Part, title: string) => Promise<Extracted> {
   return async ({ images, indices }, title) => {
     using progress = takeReports(title);
     const view = viewOf(model.config);
-    return await extractFeatures(model, images, { view, indices, batch, onProgress: progress.report });
+    const taken = descriptor && { descriptor };
+    return await extractFeatures(model, images, { view, indices, batch, ...taken, onProgress: progress.report });
   };
 }

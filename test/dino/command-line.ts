@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/checkpoint.js";
 import { type Config, networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
+import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
 
@@ -78,4 +79,17 @@ export async function writeTinyCheckpoint(path: string, settings: PartialConfig 
   const unlogged = { interval: none, epoch: none };
   await writeCheckpoint(path, { config, step: 0, unlogged, choices: {}, tensors: new Map(tensors) });
   return config;
+}
+
+/** Writes features as dino embed does: two numbers of each of 20 images, of two classes far apart. Returns the path. */
+export async function writeTwoClasses(path: string): Promise<string> {
+  const labels = Array.from({ length: 20 }, (_, i) => i % 2);
+  const values = Float32Array.from(labels.flatMap((label, i) => [label === 0 ? 1 : -1, i / 40]));
+  const files = labels.map((_, i) => `${i}.png`);
+  const list = { data: "photos", checkpoint: "none", which: "teacher", files, labels, classes: ["a", "b"] } as const;
+  await writeFeatures(path, {
+    features: { values, rows: 20, dim: 2 },
+    list: { ...list, classes: [...list.classes], failures: [] },
+  });
+  return path;
 }

@@ -1,0 +1,114 @@
+/** What the commands share that measure features by the classes of images: whose features, and of which images. */
+import type { Command, Option } from "commander";
+import { openParts, type Parts, wholeOf } from "../evaluate.js";
+import { keepFeatures } from "../feature-cache.js";
+import { type Descriptor, type Model, viewOf } from "../features.js";
+import { openImages } from "../images.js";
+import type { Extract } from "../labelled.js";
+import { share, UsageError, wholeNumber } from "./flags.js";
+import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
+import { printAside } from "./output.js";
+
+export interface LabelledOptions extends Omit<ModelOptions, "checkpoint"> {
+  readonly checkpoint?: string;
+  readonly train?: string;
+  readonly test?: string;
+  readonly data?: string;
+  readonly split: number;
+  readonly seed: number;
+  readonly features?: string;
+  readonly testFeatures?: string;
+  readonly cache?: string;
+}
+
+/** The flags that say whose features are measured; `learn` is what train images are for. */
+export function addLabelledOptions(
+  command: Command,
+  { learn, batch, seed }: { readonly learn: string; readonly batch: Option; readonly seed: string },
+): Command {
+  return addCheckpointOptions(command, "features", { required: false })
+    .addOption(batch)
+    .option("--train <folder>", `images to ${learn}, a subfolder a class`)
+    .option("--test <folder>", "images to classify, a subfolder a class")
+    .option("--data <folder>", "one folder for both, or a built-in set; what the checkpoint was trained on if left out")
+    .option("--split <share>", "share of --data to classify among the rest", share, 0.2)
+    .option("--seed <number>", seed, wholeNumber, 0)
+    .option("--features <file.npy>", `features to ${learn} that dino embed wrote, instead of a checkpoint and images`)
+    .option("--test-features <file.npy>", "features to classify, with --features")
+    .option("--cache <folder>", "keep features there, and take those of the same checkpoint and images from there");
+}
+
+/** What the features are out of: a checkpoint and images, or two files. */
+export type Source =
+  | { readonly kind: "checkpoint"; readonly checkpoint: string }
+  | { readonly kind: "files"; readonly features: string; readonly testFeatures: string };
+
+/** The source that the flags name. Throws where they contradict each other. */
+export function sourceOf(options: LabelledOptions): Source {
+  const { checkpoint, train, test, data, features, testFeatures, cache } = options;
+  if (features !== undefined && testFeatures !== undefined) {
+    const [other] = Object.entries({ checkpoint, train, test, data, cache }).find(([, value]) => value) ?? [];
+    if (other === undefined) return { kind: "files", features, testFeatures };
+    throw new UsageError(`--features are of certain images already; leave --${other} out`);
+  }
+  if (features !== undefined || testFeatures !== undefined) {
+    throw new UsageError("--features and --test-features belong together");
+  }
+  if (checkpoint === undefined) {
+    throw new UsageError(
+      "--checkpoint: expected a file of training or of dino import, or --features that dino embed wrote",
+    );
+  }
+  if ((train === undefined) !== (test === undefined)) {
+    throw new UsageError("--train and --test belong together; for one folder take --data and --split");
+  }
+  if (train !== undefined && data !== undefined) {
+    throw new UsageError("--data and --train both name images; leave one out");
+  }
+  return { kind: "checkpoint", checkpoint };
+}
+
+/** The source as results in JSON name it. */
+export function madeOf(source: Source, { which }: LabelledOptions): Readonly<Record<string, string>> {
+  if (source.kind === "checkpoint") return { checkpoint: source.checkpoint, which };
+  return { features: source.features, testFeatures: source.testFeatures };
+}
+
+/** The images that the flags name. */
+export async function openLabelledParts(
+  { train, test, data, split, seed }: LabelledOptions,
+  model: Model,
+): Promise<Parts> {
+  if (train !== undefined && test !== undefined) {
+    return { train: wholeOf(await openImages(train)), test: wholeOf(await openImages(test)) };
+  }
+  return openParts(data ?? trainedOn(model), { heldOut: split, seed });
+}
+
+function trainedOn({ data }: Model): string {
+  if (data !== undefined) return data;
+  throw new UsageError("--data: expected a folder of images; an imported model does not tell what it was trained on");
+}
+
+/** What is taken of an image, and words that tell it from anything else. */
+export interface NamedDescriptor {
+  readonly descriptor: Descriptor;
+  readonly words: string;
+}
+
+/** Features with progress on stderr, by way of the cache where there is one. */
+export async function labelledExtractor(
+  model: Model,
+  { descriptor, words }: NamedDescriptor,
+  { checkpoint, which, batch, cache }: ModelOptions & Pick<LabelledOptions, "cache">,
+): Promise<Extract> {
+  const extract = extractor(model, batch, descriptor);
+  if (cache === undefined) return extract;
+  return keepFeatures(
+    {
+      ...{ folder: cache, checkpoint, which, view: viewOf(model.config), descriptor: words },
+      onFound: (path, images) => printAside(`features of ${images} images are kept in ${path}`),
+    },
+    extract,
+  );
+}
