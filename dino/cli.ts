@@ -9,6 +9,7 @@ import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
 import { addImport } from "./commands/import.js";
 import { addKnn } from "./commands/knn.js";
+import { addLinear } from "./commands/linear.js";
 import { addPca } from "./commands/pca.js";
 import { addReport } from "./commands/report.js";
 import { addRetrieve } from "./commands/retrieve.js";
@@ -24,6 +25,7 @@ const commands = [
   addTrain,
   addImport,
   addKnn,
+  addLinear,
   addRetrieve,
   addCopies,
   addAttend,

@@ -12,14 +12,18 @@ export function wholeNumber(word: string): number {
   return value;
 }
 
+export function count(word: string): number {
+  const value = wholeNumber(word);
+  if (value === 0) throw new InvalidArgumentError("Expected 1 or more.");
+  return value;
+}
+
 export function wholeNumbersFromZero(word: string, before: readonly number[] | undefined): readonly number[] {
   return [...(before ?? []), ...word.split(",").map(wholeNumber)];
 }
 
 export function wholeNumbers(word: string, before: readonly number[] | undefined): readonly number[] {
-  const values = wholeNumbersFromZero(word, before);
-  if (values.includes(0)) throw new InvalidArgumentError("Expected 1 or more.");
-  return values;
+  return [...(before ?? []), ...word.split(",").map(count)];
 }
 
 export function share(word: string): number {
@@ -28,10 +32,28 @@ export function share(word: string): number {
   return value;
 }
 
+/** 0 to 1, both included. */
+export function probability(word: string): number {
+  const value = Number(word);
+  if (word.trim() === "" || !(value >= 0 && value <= 1)) throw new InvalidArgumentError("Expected 0 to 1.");
+  return value;
+}
+
+export function zeroOrMore(word: string): number {
+  const value = Number(word);
+  if (word.trim() === "" || !(value >= 0 && value < Infinity)) throw new InvalidArgumentError("Expected 0 or more.");
+  return value;
+}
+
 export function positive(word: string): number {
   const value = Number(word);
   if (!(value > 0 && value < Infinity)) throw new InvalidArgumentError("Expected a number above 0.");
   return value;
+}
+
+/** One number above 0 or several, apart by commas or as words of their own. */
+export function positives(word: string, before: readonly number[] | undefined): readonly number[] {
+  return [...(before ?? []), ...word.split(",").map(positive)];
 }
 
 /** What `read` throws is the fault of the command line. */
