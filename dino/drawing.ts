@@ -229,6 +229,14 @@ export function textWidth(text: string, size = 12): number {
   return Math.max(0, dots - LETTER_GAP) * (size / 7);
 }
 
+/** The text, or its beginning with dots, no wider than `width`. */
+export function clipText(text: string, width: number, size: number): string {
+  if (textWidth(text, size) <= width) return text;
+  let kept = text;
+  while (kept.length > 1 && textWidth(`${kept}..`, size) > width) kept = kept.slice(0, -1);
+  return `${kept}..`;
+}
+
 function advance(glyph: Glyph): number {
   return (glyph.columns === 0 ? SPACE_COLUMNS : glyph.columns) + LETTER_GAP;
 }

@@ -3,6 +3,7 @@ import {
   blankPicture,
   blendPixel,
   categoryColor,
+  clipText,
   drawText,
   fillBox,
   fillDisc,
@@ -484,12 +485,4 @@ function scaleFor(width: number, height: number, least: number): { readonly up: 
   if (side > MOST_CELL) return { up: 1, down: Math.ceil(side / MOST_CELL) };
   const wanted = Math.max(1, Math.ceil(least / width));
   return { up: Math.max(1, Math.min(wanted, Math.floor(MOST_CELL / side))), down: 1 };
-}
-
-/** The text, or its beginning with dots, no wider than `width`. */
-function clipText(text: string, width: number, size: number): string {
-  if (textWidth(text, size) <= width) return text;
-  let kept = text;
-  while (kept.length > 1 && textWidth(`${kept}..`, size) > width) kept = kept.slice(0, -1);
-  return `${kept}..`;
 }
