@@ -13,6 +13,7 @@ import { addLinear } from "./commands/linear.js";
 import { addPca } from "./commands/pca.js";
 import { addReport } from "./commands/report.js";
 import { addRetrieve } from "./commands/retrieve.js";
+import { addSearch } from "./commands/search.js";
 import { addSweep } from "./commands/sweep.js";
 import { addTrain } from "./commands/train.js";
 import { addTune } from "./commands/tune.js";
@@ -32,6 +33,7 @@ const commands = [
   addVideo,
   addPca,
   addEmbed,
+  addSearch,
   addReport,
   addAnalyse,
   addSweep,

@@ -56,6 +56,11 @@ export function positives(word: string, before: readonly number[] | undefined): 
   return [...(before ?? []), ...word.split(",").map(positive)];
 }
 
+export function pngFile(word: string): string {
+  if (!word.toLowerCase().endsWith(".png")) throw new InvalidArgumentError("Expected a file ending in .png.");
+  return word;
+}
+
 /** What `read` throws is the fault of the command line. */
 export function asUsage<T>(read: () => T): T {
   try {

@@ -1,4 +1,8 @@
 /** What commands print: results on stdout, what went wrong on stderr. */
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { writeFileAtomically } from "../checkpoint-file.js";
+import { encodePng, type Picture } from "../drawing.js";
 import type { DecodeFailure } from "../images.js";
 
 /** A message of any library on one line. */
@@ -26,4 +30,10 @@ export function printAside(...lines: readonly string[]): void {
 
 export function printJson(value: unknown): void {
   print(JSON.stringify(value, undefined, 2));
+}
+
+/** Writes a picture as a PNG file, into a folder that is made if it is missing. */
+export async function writePicture(path: string, picture: Picture): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFileAtomically(path, encodePng(picture));
 }

@@ -1,0 +1,111 @@
+/** The images of an index that are most like others, by their features. */
+import { basename, resolve } from "node:path";
+import type { Device } from "../../engine/index.js";
+import type { Picture } from "../drawing.js";
+import { type Extracted, similaritiesOn } from "../features.js";
+import { type ImageSet, isFailure, listedImages, measureImage } from "../images.js";
+import { blocksOf, type FeatureRows, largest, normalizeRows, type Similarities } from "../knn.js";
+import type { Image } from "../pixels.js";
+import { contactSheet, type SheetRow } from "./contact-sheet.js";
+import type { IndexedImages } from "./indexed-images.js";
+
+/** A row of an index, and how like it is. */
+export interface Neighbor {
+  readonly row: number;
+  /** The cosine between the features, -1 to 1. */
+  readonly similarity: number;
+}
+
+/** What was found for a file. */
+export interface Found {
+  readonly query: string;
+  /** The most similar first. */
+  readonly neighbors: readonly Neighbor[];
+}
+
+export interface SearchOptions {
+  /** Features of the images to search; they are normalised in place. */
+  readonly index: FeatureRows;
+  readonly files: readonly string[];
+  /** How many neighbours to find. */
+  readonly k: number;
+  /** Makes the features of images, as those of the index were made. */
+  readonly extract: (images: ImageSet) => Promise<Extracted>;
+  readonly device: Device;
+}
+
+/** Searches an index for files. Throws, naming it, for a file that is no image. */
+export async function searchIndex({ index, files, k, extract, device }: SearchOptions): Promise<readonly Found[]> {
+  const images = queryImages(files);
+  for (const [i, file] of files.entries()) {
+    const size = await measureImage(images, i);
+    if (isFailure(size)) throw new Error(`${file}: expected an image: ${size.reason}`);
+  }
+  const { features, failures } = await extract(images);
+  const [broken] = failures;
+  if (broken) throw new Error(`${broken.path}: expected an image: ${broken.reason}`);
+  normalizeRows(index);
+  using multiplied = similaritiesOn(device, index);
+  const neighbors = await nearest({
+    queries: normalizeRows(features),
+    index,
+    k,
+    similarities: multiplied.similarities,
+  });
+  return files.map((query, i) => ({ query, neighbors: neighbors[i]! }));
+}
+
+/** The `k` rows of an index most similar to each query, the most similar first and the earlier of equals. */
+export async function nearest(options: {
+  /** Rows of length one: see normalizeRows. */
+  readonly queries: FeatureRows;
+  readonly index: FeatureRows;
+  readonly k: number;
+  readonly similarities: Similarities;
+}): Promise<readonly (readonly Neighbor[])[]> {
+  const { queries, index, similarities } = options;
+  const k = Math.min(options.k, index.rows);
+  const found: Neighbor[][] = [];
+  for (const { block } of blocksOf(queries, index.rows)) {
+    const all = await similarities(block, index); // [block.rows, index.rows]
+    for (let r = 0; r < block.rows; r++) {
+      const own = all.subarray(r * index.rows, (r + 1) * index.rows);
+      found.push(Array.from(largest(own, k), (row) => ({ row, similarity: own[row]! })));
+    }
+  }
+  return found;
+}
+
+/** Most queries on a sheet. */
+const MOST_ROWS = 50;
+
+/** Each query, of the first fifty, beside its neighbours. */
+export async function searchSheet(found: readonly Found[], images: IndexedImages): Promise<Picture> {
+  const shown = found.slice(0, MOST_ROWS);
+  const queries = queryImages(shown.map(({ query }) => query));
+  const rows: SheetRow[] = [];
+  for (const [i, { query, neighbors }] of shown.entries()) {
+    const lead = { image: readable(await queries.decode(i)), name: basename(query), note: "query" };
+    const cells = await Promise.all(
+      neighbors.map(async ({ row, similarity }) => ({
+        image: readable(await images.decode(row)),
+        name: basename(images.path(row)),
+        note: similarity.toFixed(4),
+      })),
+    );
+    rows.push({ title: query, lead, cells });
+  }
+  const more = found.length > shown.length ? `, the first ${MOST_ROWS} of ${found.length} queries` : "";
+  return contactSheet(`Most similar by the cosine of their features${more}`, rows);
+}
+
+function queryImages(files: readonly string[]): ImageSet {
+  return listedImages(
+    "",
+    files.map((file) => resolve(file)),
+  );
+}
+
+function readable(decoded: Image | { readonly reason: string }): Image | undefined {
+  return "pixels" in decoded ? decoded : undefined;
+}
