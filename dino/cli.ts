@@ -14,6 +14,7 @@ import { addPca } from "./commands/pca.js";
 import { addReport } from "./commands/report.js";
 import { addRetrieve } from "./commands/retrieve.js";
 import { addSearch } from "./commands/search.js";
+import { addSegment } from "./commands/segment.js";
 import { addSweep } from "./commands/sweep.js";
 import { addTrain } from "./commands/train.js";
 import { addTune } from "./commands/tune.js";
@@ -32,6 +33,7 @@ const commands = [
   addAttend,
   addVideo,
   addPca,
+  addSegment,
   addEmbed,
   addSearch,
   addReport,

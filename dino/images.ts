@@ -264,7 +264,7 @@ async function listImages(folder: string, prefix: string, above: readonly string
   return paths;
 }
 
-function isImageName(name: string): boolean {
+export function isImageName(name: string): boolean {
   const lower = name.toLowerCase();
   return extensions.some((extension) => lower.endsWith(extension));
 }

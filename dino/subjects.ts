@@ -106,7 +106,7 @@ function fittedSize(image: Size, fit: Fit): Size {
   return { rows, cols };
 }
 
-async function readImage(file: string): Promise<Image> {
+export async function readImage(file: string): Promise<Image> {
   const decoded = await decodeFrom({ kind: "files", folder: "", shortSide: undefined }, 0, resolve(file));
   if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
   return decoded;

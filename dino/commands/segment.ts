@@ -1,0 +1,85 @@
+/** `dino segment` */
+import type { Command } from "commander";
+import { openDevice } from "../../engine/node.js";
+import { openDavis } from "../davis.js";
+import { loadModel } from "../features.js";
+import { usualPropagation } from "../label-propagation.js";
+import { takeReports } from "../progress.js";
+import { type Measures, segment } from "../segment.js";
+import { count, wholeNumber } from "./flags.js";
+import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
+import { print, printJson } from "./output.js";
+
+interface SegmentOptions extends CheckpointOptions {
+  readonly data: string;
+  readonly out: string;
+  readonly set: string;
+  readonly sequences?: readonly string[];
+  readonly imageSize: number;
+  readonly nLastFrames: number;
+  readonly topk: number;
+  readonly sizeMaskNeighborhood: number;
+  readonly json?: true;
+}
+
+export function addSegment(dino: Command): void {
+  const { lastFrames, topk, radius } = usualPropagation;
+  addCheckpointOptions(dino.command("segment"), "features")
+    .description("carry the masks of a video's first frame through it, and measure them as DAVIS 2017 does")
+    .requiredOption("--data <folder>", "the data set, with ImageSets, JPEGImages and Annotations in it")
+    .requiredOption("--out <folder>", "where the masks go, a folder a video, and results.json")
+    .option("--set <name>", "the list of videos: ImageSets/2017/NAME.txt", "val")
+    .option("--sequences <names...>", "some videos of the list; all if left out")
+    .option("--image-size <pixels>", "shorter side to resize frames to", count, 480)
+    .option("--n-last-frames <frames>", "frames just before to look at, beside the first", wholeNumber, lastFrames)
+    .option("--topk <patches>", "most similar patches whose labels are taken", count, topk)
+    .option(
+      "--size-mask-neighborhood <patches>",
+      "how far from its place a patch is looked for; 0 for everywhere",
+      wholeNumber,
+      radius,
+    )
+    .option("--json", "print the results as JSON and nothing else")
+    .addHelpText(
+      "after",
+      "\nExample:\n" +
+        "  dino segment --checkpoint runs/photos/checkpoint.safetensors --data DAVIS --out runs/photos/masks",
+    )
+    .action(async (options: SegmentOptions) => {
+      const { data, out, set, sequences: names } = options;
+      const sequences = await openDavis(data, { set, ...(names && { names }) });
+      using device = await openDevice();
+      using model = await loadModel(device, options.checkpoint, options.which);
+      using progress = takeReports("frames");
+      const found = await segment({
+        ...{ model, sequences, out, shortSide: options.imageSize, onProgress: progress.report },
+        propagation: {
+          lastFrames: options.nLastFrames,
+          topk: options.topk,
+          radius: options.sizeMaskNeighborhood,
+        },
+      });
+      if (options.json) {
+        printJson({ checkpoint: options.checkpoint, which: options.which, set, ...found });
+        return;
+      }
+      const width = Math.max(...found.sequences.map(({ sequence }) => sequence.length)) + 3;
+      for (const { sequence, frames, objects, measures } of found.sequences) {
+        print(describe(sequence, width, measures, `${frames} frames`));
+        for (const [o, own] of objects.entries()) print(describe(`  ${o + 1}`, width, own));
+      }
+      if (found.sequences.length > 1) print(describe("all objects", width, found.measures));
+      print(`${out}   the masks`, `${found.results}   these numbers`);
+    });
+}
+
+function describe(what: string, width: number, measures: Measures | undefined, more = ""): string {
+  const percent = (value: number): string => (100 * value).toFixed(1).padStart(5);
+  const name = what.padEnd(Math.max(width, "all objects".length));
+  const tail = more === "" ? "" : `   ${more}`;
+  if (measures === undefined) return `${name}   not measured: not all its frames are annotated${tail}`;
+  const { region, boundary, mean } = measures;
+  const three = ({ mean: average, recall, decay }: Measures["region"]): string =>
+    `mean ${percent(average)}  recall ${percent(recall)}  decay ${percent(decay)}`;
+  return `${name}   J&F ${percent(mean)}   J ${three(region)}   F ${three(boundary)}${tail}`;
+}
