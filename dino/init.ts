@@ -29,10 +29,14 @@ export async function startValues(
     isOfHead(name) && misfit !== undefined ? undefined : imported.tensors.get(name)?.values;
   const values = new Map(specs.map((spec) => [spec.name, taken(spec.name) ?? initialValue(network, spec, config)]));
   if (isResized) values.set(POSITIONS, await resampled(device, imported, to));
-  const positions = isResized ? `, positions from ${formatSize(from)} to ${formatSize(to)} pixels` : "";
-  say(
-    `--init ${config.init}: backbone taken${positions}; ${misfit === undefined ? "head taken" : `fresh head: ${misfit}`}`,
-  );
+  const hasRegisters = specs.every(({ name }) => isOfHead(name) || imported.tensors.has(name));
+  const told = [
+    "backbone taken",
+    ...(isResized ? [`positions from ${formatSize(from)} to ${formatSize(to)} pixels`] : []),
+    ...(hasRegisters ? [] : ["fresh registers"]),
+    misfit === undefined ? "head taken" : `fresh head: ${misfit}`,
+  ];
+  say(`--init ${config.init}: ${told.join(", ")}`);
   return values;
 }
 
@@ -49,9 +53,12 @@ function expectSameBackbone(theirs: Config, ours: Config): void {
 }
 
 function shapeFlags(config: Config): string[] {
-  const { patch, dim, depth, heads, mlpRatio } = vitConfig(config);
+  const { patch, dim, depth, heads, mlpRatio, registers } = vitConfig(config);
   const ratio = Math.round(dim * mlpRatio) / dim;
-  return [`--patch-size ${patch}`, `--dim ${dim}`, `--depth ${depth}`, `--heads ${heads}`, `--mlp-ratio ${ratio}`];
+  return [
+    ...[`--patch-size ${patch}`, `--dim ${dim}`, `--depth ${depth}`, `--heads ${heads}`, `--mlp-ratio ${ratio}`],
+    ...(registers > 0 ? [`--registers ${registers}`] : []), // a run may have them where the file has none
+  ];
 }
 
 /** Why the head of a file cannot be the run's; undefined where it can. */

@@ -7,9 +7,9 @@ import { writeModel } from "../checkpoint.js";
 import { formatSize, parseSetting, vitConfig } from "../config.js";
 import type { Which } from "../features.js";
 import { takeReports } from "../progress.js";
-import { listed } from "../weights/architecture.js";
 import { isOfHead } from "../weights/fit.js";
 import { type Imported, importNetwork } from "../weights/import.js";
+import { listed } from "../weights/words.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";
 

@@ -2,6 +2,7 @@
 import { formatSize, type PartialConfig } from "../config.js";
 import type { Size } from "../pixels.js";
 import type { NamedTensor } from "./names.js";
+import { listed } from "./words.js";
 
 /** What shapes do not tell. */
 export interface Told {
@@ -33,7 +34,8 @@ export function backboneSettings(tensors: Shapes, told: Told): PartialConfig {
   if (depth === 0) throw new Error(`expected blocks.0 of a ViT, got ${listed(sourcesOf(tensors))}`);
   const [hidden = 4 * dim] = shapeOf("blocks.0.mlp.fc1.weight") ?? [];
   const imageSize = imageSizeOf(shapeOf("pos_embed"), patchSize, told);
-  return { patchSize, imageSize, dim, depth, heads: headsOf(dim, told), mlpRatio: hidden / dim };
+  const [, registers = 0] = shapeOf("register_tokens") ?? [];
+  return { patchSize, imageSize, dim, depth, heads: headsOf(dim, told), mlpRatio: hidden / dim, registers };
 }
 
 function headsOf(dim: number, { heads }: Told): number {
@@ -84,13 +86,4 @@ function layerOf(name: string): number {
 
 function sourcesOf(tensors: Shapes): string[] {
   return [...tensors.values()].flatMap(({ from }) => from);
-}
-
-const MOST_NAMES = 6;
-
-/** Names for a message: the first few, and how many more there are. */
-export function listed(names: readonly string[]): string {
-  if (names.length === 0) return "none";
-  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : "";
-  return names.slice(0, MOST_NAMES).join(", ") + more;
 }

@@ -2,9 +2,9 @@
 import type { ParamSpec } from "../../engine/index.js";
 import type { NetworkConfig } from "../network.js";
 import { bufferSpecs, networkSpecs } from "../network.js";
-import { listed } from "./architecture.js";
 import type { NamedTensor, OfficialTensors } from "./names.js";
 import { elementsOf } from "./stored.js";
+import { listed } from "./words.js";
 
 /** A parameter, and the tensor that a file has for it. */
 export interface Parameter {

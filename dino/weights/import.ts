@@ -13,6 +13,7 @@ import { expectWhole, type Fit, fitTo, usable } from "./fit.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./stored.js";
+import { shown } from "./words.js";
 
 export interface ImportOptions {
   /** Of a file with two networks; the teacher if left out. */
@@ -66,9 +67,12 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
       ...(await readFit(fit, { file, config, options })),
     };
   } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+    throw new Error(`${path}: ${shown((error as Error).message, MOST_CHARACTERS)}`, { cause: error });
   }
 }
+
+/** Of an error's message, which may quote the file. */
+const MOST_CHARACTERS = 1000;
 
 const huggingFaceConfig = z.object({
   num_attention_heads: z.number().optional(),

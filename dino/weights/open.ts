@@ -8,6 +8,7 @@ import { isInstance } from "./pickle.js";
 import { legacyMagic, readTorchLegacy } from "./torch-legacy.js";
 import { readTorchZip } from "./torch-zip.js";
 import { elementBytes, type StoredTensor, toF32 } from "./stored.js";
+import { shown } from "./words.js";
 
 /** One network out of a file. */
 export interface FoundNetwork {
@@ -90,7 +91,7 @@ function tensorsOf(network: ReadonlyMap<unknown, unknown>): ReadonlyMap<string, 
   const tensors = new Map<string, StoredTensor>();
   for (const [name, value] of network) {
     if (typeof name === "string" && isTensor(value)) tensors.set(name, value);
-    else throw new Error(`expected tensors by name, got ${kindOf(value)} under ${JSON.stringify(String(name))}`);
+    else throw new Error(`expected tensors by name, got ${kindOf(value)} under "${shown(String(name))}"`);
   }
   return tensors;
 }

@@ -4,6 +4,8 @@
  * write the same; of Python's names those that the caller lists, each of them a plain function here.
  */
 
+import { shown } from "./words.js";
+
 /** What stands for calling a name of Python. */
 export type Call = (args: readonly unknown[]) => unknown;
 
@@ -205,7 +207,8 @@ export function readPickle(bytes: Uint8Array, { names, persistent }: PickleRules
         break;
       case OPCODE.GLOBAL: {
         const name = `${line()}.${line()}`;
-        const known = names.get(name) ?? fail(`it calls for ${shown(name)}, which nothing here needs; nothing was run`);
+        const known =
+          names.get(name) ?? fail(`it calls for "${shown(name)}", which nothing here needs; nothing was run`);
         stack.push({ name, call: known } satisfies Name);
         break;
       }
@@ -239,11 +242,6 @@ export function isInstance(value: unknown): value is Instance {
 /** Objects of a class, of which only the state is kept. */
 export function instancesOf(name: string): Call {
   return () => ({ instanceOf: name, state: undefined }) satisfies Instance;
-}
-
-/** A name out of a file, short enough for a message. */
-function shown(name: string): string {
-  return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}...` : name);
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });

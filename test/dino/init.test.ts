@@ -73,7 +73,7 @@ describe("init", () => {
     expect(
       differing(initialValues(networkConfig(settle()), { seed: 5, initStd: settle().initStd }), values),
     ).to.deep.equal([]);
-    expect(said).to.equal(`--init ${file}: backbone taken; head taken`);
+    expect(said).to.equal(`--init ${file}: backbone taken, head taken`);
   });
 
   it("draws a head that the file does not have so", async () => {
@@ -129,6 +129,20 @@ describe("init", () => {
   it("refuses another backbone with the flags that fit it", async () => {
     const message = await rejection(start(settle({ dim: 24, depth: 2, mlpRatio: 3 })));
     expect(message).to.include("these flags make them one: --dim 16 --depth 1 --mlp-ratio 4");
+  });
+
+  it("takes registers, draws them where the file has none, and refuses to lose any", async () => {
+    const grown = join(folder, "registers.safetensors");
+    await writeTinyCheckpoint(grown, { seed: 6, registers: 2 });
+    const name = "backbone.register_tokens";
+    const both = await start(settle({ init: grown, registers: 2 }));
+    const drawn = await start(settle({ registers: 2 }));
+    const fresh = (seed: number) =>
+      initialValues(networkConfig(settle({ registers: 2 })), { seed, initStd: 0.2 }).get(name);
+    expect(both.values.get(name)).to.deep.equal(fresh(6));
+    expect(drawn.values.get(name)).to.deep.equal(fresh(1));
+    expect(drawn.said).to.include("backbone taken, fresh registers, head taken");
+    expect(await rejection(start(settle({ init: grown })))).to.include("these flags make them one: --registers 2");
   });
 
   it("belongs to the beginning of a run: --resume refuses another file", () => {
