@@ -419,9 +419,12 @@ export function resolveConfig(flags: PartialConfig): Config {
   });
 }
 
+/** Settings of ours that came later and are off by default. */
+const later: ReadonlySet<SettingName> = new Set(["freezeBlocks", "init"]);
+
 /**
- * A configuration out of the text of a config.json, in which what DINOv2 added may be missing, as in those of earlier runs: it
- * is off then. Throws, naming the setting, where another one is missing, or one is unknown or wrong.
+ * A configuration out of the text of a config.json, in which what DINOv2 and later versions added may be missing, as in those of
+ * earlier runs: it is off then. Throws, naming the setting, where another one is missing, or one is unknown or wrong.
  */
 export function parseConfig(json: string): Config {
   let values: unknown;
@@ -433,7 +436,7 @@ export function parseConfig(json: string): Config {
   const shape = Object.fromEntries(
     settingNames.map((name): [string, z.ZodType] => {
       const { schema, source, default: initial }: Setting<unknown> = settings[name];
-      return [name, source === dinov2 ? schema.default(initial) : schema];
+      return [name, source === dinov2 || later.has(name) ? schema.default(initial) : schema];
     }),
   );
   const parsed = z.strictObject(shape).safeParse(values);

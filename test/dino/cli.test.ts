@@ -49,7 +49,7 @@ describe("dino on the command line", function () {
   }
 
   const misuses: readonly (readonly [string, readonly string[], string])[] = [
-    ["no command", [], "expected a command: train, knn"],
+    ["no command", [], "expected a command: train, "],
     ["an unknown command", ["trian"], "unknown command 'trian' (Did you mean train?)"],
     ["an unknown flag", ["train", "--bathc", "3"], "unknown option '--bathc' (Did you mean --batch?)"],
     ["an unknown preset", ["train", "--data", "x", "--preset", "digts"], "--preset: expected one of digits, "],
