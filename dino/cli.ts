@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { addAnalyse } from "./commands/analyse.js";
 import { addAttend } from "./commands/attend.js";
 import { addCopies } from "./commands/copies.js";
+import { addDedupe } from "./commands/dedupe.js";
 import { addDemo } from "./commands/demo.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
@@ -36,6 +37,7 @@ const commands = [
   addSegment,
   addEmbed,
   addSearch,
+  addDedupe,
   addReport,
   addAnalyse,
   addSweep,

@@ -41,9 +41,9 @@ const CELL = 150;
 const CAPTION = 46;
 const TITLE = 26;
 /** Images beside each other, the lead not counted. */
-const COLUMNS = 7;
+const COLUMNS = 8;
 
-/** The sheet: rows below each other, the images of each in lines of seven. */
+/** The sheet: rows below each other, the images of each in lines of eight. */
 export function contactSheet(title: string, rows: readonly SheetRow[]): Picture {
   const hasLead = rows.some(({ lead }) => lead !== undefined);
   const widest = Math.max(1, ...rows.map(({ cells }) => Math.min(COLUMNS, cells.length)));

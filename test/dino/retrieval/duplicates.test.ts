@@ -1,0 +1,184 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import sharp from "sharp";
+import { type FeatureRows, normalizeRows } from "../../../dino/knn.js";
+import { rng } from "../../../dino/random.js";
+import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
+import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";
+import { testDevice } from "../../device.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
+
+function randomRows(rows: number, dim: number): FeatureRows {
+  const random = rng({ seed: 4, purpose: "rows" });
+  return normalizeRows({ values: Float32Array.from({ length: rows * dim }, () => random.normal()), rows, dim });
+}
+
+describe("similar pairs", () => {
+  /** All pairs by the plain definition, in float64. */
+  const plain = ({ values, rows, dim }: FeatureRows, atLeast: number): Pair[] => {
+    const pairs: Pair[] = [];
+    for (let first = 0; first < rows; first++) {
+      for (let second = first + 1; second < rows; second++) {
+        let similarity = 0;
+        for (let c = 0; c < dim; c++) similarity += values[first * dim + c]! * values[second * dim + c]!;
+        if (similarity >= atLeast) pairs.push({ first, second, similarity });
+      }
+    }
+    return pairs;
+  };
+  const inOrder = (pairs: Pair[]): Pair[] => pairs.sort((a, b) => a.first - b.first || a.second - b.second);
+
+  for (const [rows, dim, atLeast] of [
+    [1, 3, 0.5],
+    [2, 3, 0.01],
+    [150, 5, 0.9],
+    [2300, 4, 0.998], // more than one tile
+  ] as const) {
+    it(`of ${rows} rows are those of the plain definition, each once`, async () => {
+      const features = randomRows(rows, dim);
+      features.values.copyWithin((rows - 1) * dim, 0, dim); // the last is the first again
+      const pairs: Pair[] = [];
+      const reports: number[][] = [];
+      await similarPairs({
+        ...{ device: await testDevice(), features, atLeast },
+        onPair: (pair) => void pairs.push(pair),
+        onProgress: (done, total) => void reports.push([done, total]),
+      });
+      const expected = plain(features, atLeast);
+      expect(inOrder(pairs)).to.deep.equal(expected);
+      if (rows > 1)
+        expect(expected).to.deep.include({ first: 0, second: rows - 1, similarity: expected[0]!.similarity });
+      const tiles = Math.ceil(rows / 2048);
+      expect(reports.at(-1)).to.deep.equal([(tiles * (tiles + 1)) / 2, (tiles * (tiles + 1)) / 2]);
+    });
+  }
+});
+
+describe("disjoint sets", () => {
+  it("know the smallest number of each set, whatever the order of joining", () => {
+    const pairs = fc.array(fc.tuple(fc.nat(19), fc.nat(19)), { maxLength: 30 });
+    fc.assert(
+      fc.property(pairs, (joined) => {
+        const sets = disjointSets(20);
+        let plain = Array.from({ length: 20 }, (_, i) => i);
+        for (const [a, b] of joined) {
+          sets.join(a, b);
+          const [x, y] = [plain[a]!, plain[b]!];
+          plain = plain.map((own) => (own === x || own === y ? Math.min(x, y) : own));
+        }
+        expect(plain.map((_, i) => sets.find(i))).to.deep.equal(plain);
+      }),
+    );
+  });
+});
+
+describe("duplicates", () => {
+  /** Features at angles of a circle, in degrees. */
+  const at = (...degrees: readonly number[]): FeatureRows => ({
+    values: Float32Array.from(degrees.flatMap((d) => [Math.cos((d * Math.PI) / 180), Math.sin((d * Math.PI) / 180)])),
+    rows: degrees.length,
+    dim: 2,
+  });
+  const cos = (degrees: number): number => Math.cos((degrees * Math.PI) / 180);
+
+  it("are linked by pairs, and those on either side of the threshold are kept", async () => {
+    // 90 and 95 are alike; 0, 10 and 21 are linked though 0 and 21 differ; nothing is like 50.
+    const features = at(90, 0, 50, 21, 95, 10);
+    const found = await findDuplicates({ device: await testDevice(), features, threshold: 0.98 });
+    expect(found.groups.map((group) => group.map(({ row }) => row))).to.deep.equal([
+      [1, 3, 5],
+      [0, 4],
+    ]);
+    const similarities = found.groups.flat().map(({ similarity }) => similarity);
+    for (const [i, degrees] of [10, 11, 10, 5, 5].entries()) expect(similarities[i]).to.be.closeTo(cos(degrees), 1e-6);
+    const pairs = (some: readonly Pair[]) => some.map(({ first, second }) => [first, second]);
+    expect(pairs(found.above)).to.deep.equal([
+      [3, 5], // 11 degrees
+      [1, 5], // 10
+      [0, 4], // 5
+    ]);
+    expect(pairs(found.below)).to.deep.equal([[1, 3]]); // 21 degrees; the others are further apart than the levels reach
+    expect(found.counts).to.deep.equal([
+      { atLeast: 0.999, pairs: 0 },
+      { atLeast: 0.995, pairs: 1 },
+      { atLeast: 0.99, pairs: 1 },
+      { atLeast: 0.98, pairs: 3 },
+      { atLeast: 0.97, pairs: 3 },
+      { atLeast: 0.96, pairs: 3 },
+      { atLeast: 0.95, pairs: 3 },
+      { atLeast: 0.94, pairs: 3 },
+      { atLeast: 0.93, pairs: 4 },
+    ]);
+  });
+
+  it("are none where nothing is alike, and of a high threshold only the very same", async () => {
+    const device = await testDevice();
+    const { groups } = await findDuplicates({ device, features: at(0, 40, 80), threshold: 0.96 });
+    expect(groups).to.deep.equal([]);
+    const { groups: same } = await findDuplicates({ device, features: at(0, 90, 0, 1), threshold: 0.9999 });
+    expect(same).to.deep.equal([
+      [
+        { row: 0, similarity: 1 },
+        { row: 2, similarity: 1 },
+      ],
+    ]);
+  });
+});
+
+describe("dino dedupe", function () {
+  this.timeout(120_000);
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "dedupe-"));
+    await writeTinyCheckpoint(join(folder, "checkpoint.safetensors"));
+    const photos = join(folder, "photos");
+    await drawFolder(photos, 3);
+    await copyFile(join(photos, "red", "1.png"), join(photos, "blue", "copy.png"));
+    await sharp(join(photos, "blue", "2.png"))
+      .webp({ quality: 95 })
+      .toFile(join(photos, "blue", "other.webp"));
+    await writeFile(join(photos, "red", "torn.png"), "torn");
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  it("reports and draws groups, of a folder and of kept features alike, and changes nothing", async () => {
+    const [checkpoint, photos, index] = ["checkpoint.safetensors", "photos", "index.npy"].map((name) =>
+      join(folder, name),
+    );
+    const sheet = join(folder, "sheet.png");
+    const words = ["dedupe", "--threshold", "0.9999", "--json"];
+    const fresh = await dino(...words, "--checkpoint", checkpoint!, "--data", photos!, "--out", sheet);
+    expect(fresh.code, fresh.stderr).to.equal(0);
+    const report = JSON.parse(fresh.stdout) as {
+      readonly groups: readonly (readonly { readonly path: string; readonly similarity: number }[])[];
+      readonly failures: readonly { readonly path: string }[];
+    };
+    expect(report).to.deep.include({ images: 8, threshold: 0.9999, sheet });
+    expect(report.failures.map(({ path }) => path)).to.deep.equal(["red/torn.png"]);
+    const copied = report.groups.find((group) => group.some(({ path }) => path.endsWith("copy.png")))!;
+    expect(copied.map(({ path }) => path)).to.include(join(photos!, "red", "1.png"));
+    expect((await sharp(sheet).metadata()).width).to.be.above(600);
+
+    await dino("embed", "--checkpoint", checkpoint!, "--data", photos!, "--out", index!);
+    const kept = await dino(...words, "--index", index!);
+    expect(JSON.parse(kept.stdout)).to.deep.equal({ ...report, sheet: null, failures: [] });
+    const text = await dino("dedupe", "--index", index!, "--threshold", "0.9999");
+    expect(text.stdout).to.match(
+      /^\d groups? of nearly the same among 8 images; keeping one of each group would spare \d\n/,
+    );
+    expect(text.stdout).to.include("0.9999        ").and.to.include("<- the threshold");
+  });
+
+  it("refuses half a source and a cosine that is none", async () => {
+    const half = await dino("dedupe", "--data", folder);
+    expect([half.code, half.stderr]).to.deep.equal([
+      2,
+      "dino: expected --index, or --data and --checkpoint together\n",
+    ]);
+    const wrong = await dino("dedupe", "--index", "x.npy", "--threshold", "1.5");
+    expect([wrong.code, wrong.stderr.includes("Expected a cosine above 0")]).to.deep.equal([2, true]);
+  });
+});
