@@ -45,9 +45,9 @@ export const settings = {
     alias: "data-path",
   }),
   out: text("runs/train", { unit: "folder", about: "where the run is kept", source: ours, alias: "output-dir" }),
-  preset: optional(choice(presetNames, "digits"), {
+  preset: recipe({
     unit: "name",
-    about: `a recipe: ${presetNames.join(", ")}`,
+    about: `a recipe: ${presetNames.join(", ")}; or auto, which goes by the images and the adapter; or none`,
     source: ours,
   }),
 
@@ -399,21 +399,24 @@ export function parseUseFp16(words: readonly string[]): Config["precision"] {
 /**
  * Defaults, below a preset, below flags; the built-in images bring the preset made for them. A flag also replaces what
  * the preset says in other words: `--epochs` its steps, `--arch` its dim, depth and heads, `--image-size` its eval-resize.
- * Throws for settings that contradict each other.
+ * What the preset `auto` says has been `chosen`. Throws for settings that contradict each other.
  */
-export function resolveConfig(flags: PartialConfig): Config {
+export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Config {
   const { epochs, steps, arch, imageSize, data } = flags;
   if (epochs !== undefined && steps !== undefined && steps !== null) {
     throw new Error(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
   }
   const made = data !== undefined && isBuiltin(data) ? builtinPresets[data] : null;
   const preset = flags.preset === undefined ? made : flags.preset;
+  if (preset === "auto" && chosen === undefined)
+    throw new Error("--preset auto goes by the images, which only dino train looks at first; name another preset here");
   return checkConfig({
     ...defaultConfig,
-    ...(preset !== null && presets[preset]),
+    ...(preset !== null && preset !== "auto" && presets[preset]),
     ...(epochs !== undefined && { steps: null }),
     ...(arch !== undefined && { dim: null, depth: null, heads: null }),
     ...(imageSize !== undefined && { evalResize: null }),
+    ...(preset === "auto" && chosen), // around the flags
     ...flags,
     preset,
   });
@@ -656,7 +659,8 @@ export function evalView(config: Config): { readonly resize: number; readonly cr
   return { resize: config.evalResize ?? Math.round((short * 256) / 224), crop: config.imageSize };
 }
 
-const architectures = {
+/** What the sizes of networks stand for. */
+export const architectures = {
   vit_tiny: { dim: 192, depth: 12, heads: 3 },
   vit_small: { dim: 384, depth: 12, heads: 6 },
   vit_base: { dim: 768, depth: 12, heads: 12 },
@@ -754,6 +758,14 @@ function triple(
   return { ...about, default: initial, schema, expected: `three numbers${words(limits)}`, words: 3, parse: toNumbers };
 }
 
+/** The name of a preset; `none` is null, which is also the default. */
+function recipe(about: About): Setting<(typeof presetNames)[number] | "auto" | null> {
+  const named = choice([...presetNames, "auto"], "auto");
+  const optionally = optional(named, about);
+  const expected = `${named.expected}, none`;
+  return { ...optionally, expected, parse: (given) => (given[0] === "none" ? null : named.parse(given)) };
+}
+
 /** A setting that may be left to others: null, `auto` on the command line, which is also its default. */
 function optional<T>(setting: Setting<T>, about: About): Setting<T | null> {
   return {
@@ -798,6 +810,21 @@ function toBoolean([word]: readonly string[]): unknown {
 /** Names are the same whether they are written with dashes or underscores. */
 function plain(name: string): string {
   return name.toLowerCase().replaceAll("_", "-");
+}
+
+/** Settings as a command line writes them. */
+export function formatSettings(values: PartialConfig): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${flagOf(name as SettingName)} ${formatValue(value)}`)
+    .join(" ");
+}
+
+/** The value of a setting as a command line writes it. */
+export function formatValue(value: Config[SettingName]): string {
+  if (value === null) return "auto";
+  if (typeof value !== "object") return `${value}`;
+  if ("rows" in value) return formatSize(value);
+  return value.map((entry) => Number(entry.toPrecision(4))).join(" ");
 }
 
 /** A size as a command line writes it. */

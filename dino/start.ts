@@ -4,16 +4,19 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { openDevice } from "../engine/node.js";
+import { type Choice, chooseSettings, settingsOf } from "./auto.js";
 import {
   changeableOnResume,
   type Config,
   defaultConfig,
   flagOf,
+  formatSettings,
   parseConfig,
   type PartialConfig,
   resolveConfig,
   type SettingName,
 } from "./config.js";
+import { gatherFacts } from "./facts.js";
 import { openParts, type Parts } from "./evaluate.js";
 import { startValues } from "./init.js";
 import { startProgress } from "./progress.js";
@@ -31,6 +34,8 @@ export interface Start {
 export interface Finished extends TrainSummary {
   readonly hasClasses: boolean;
   readonly data: string;
+  /** With the preset `auto`: what it chose, and why. */
+  readonly choices?: readonly Choice[];
 }
 
 /** Trains as a command line says. Throws where settings contradict each other, and for a folder that holds another run. */
@@ -42,12 +47,20 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   if (!resume && !overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
-  const config = resume ? continued(await readConfig(out), flags) : resolveConfig({ ...flags, out });
-  const { data, heldOut, seed } = config;
+  const say = (words: string) => void process.stderr.write(`${words}\n`);
+  const isAuto = !resume && flags.preset === "auto";
+  const settled = isAuto
+    ? undefined
+    : resume
+      ? continued(await readConfig(out), flags)
+      : resolveConfig({ ...flags, out });
+  const { data, heldOut, seed } = settled ?? { ...defaultConfig, ...flags };
   const parts = await openParts(data, { heldOut, seed });
   using device = await openDevice();
+  const choices = isAuto ? chooseSettings(await gatherFacts(parts.train, device), flags) : [];
+  for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
+  const config = settled ?? resolveConfig({ ...flags, out }, settingsOf(choices));
   checkPrecision(device, config);
-  const say = (words: string) => void process.stderr.write(`${words}\n`);
   const initial = resume && hasCheckpoint ? undefined : await startValues(device, config, say);
   await mkdir(out, { recursive: true });
   if (!resume) await removeRun(out);
@@ -55,7 +68,7 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   const begun = existsSync(join(out, "checkpoint.safetensors"));
   if (resume && !begun) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
   const summary = await trainWithProgress({ device, config, parts, given, initial, resume: resume && hasCheckpoint });
-  return { ...summary, data, hasClasses: parts.train.images.labels !== undefined };
+  return { ...summary, data, hasClasses: parts.train.images.labels !== undefined, ...(isAuto && { choices }) };
 }
 
 export interface Training extends Pick<TrainOptions, "visit" | "initial"> {

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import {
   flagOf,
-  formatSize,
+  formatValue,
   parseSetting,
   parseUseFp16,
   type PartialConfig,
@@ -36,6 +36,7 @@ export function addTrain(dino: Command): void {
     "after",
     "\nExamples:\n" +
       "  dino train --data photos --out runs/photos --preset vit-s16 --batch 32\n" +
+      "  dino train --data photos --out runs/photos --preset auto\n" +
       "  dino train --data builtin --out runs/digits --preset digits\n" +
       "  dino train --out runs/photos --resume",
   );
@@ -44,7 +45,7 @@ export function addTrain(dino: Command): void {
     if (options["resume"] !== true) {
       if (flags.data === undefined)
         throw new UsageError("--data: expected a folder of images, `builtin` or `builtin-wide`");
-      asUsage(() => resolveConfig(flags));
+      if (flags.preset !== "auto") asUsage(() => resolveConfig(flags));
     }
     const resume = options["resume"] === true;
     const overwrite = options["overwrite"] === true;
@@ -80,10 +81,7 @@ export function addSettings(command: Command): Command {
 
 function describeDefault(name: SettingName): string {
   const value = settings[name].default;
-  if (value === null) return "";
-  if (typeof value !== "object") return ` (default ${value})`;
-  if ("rows" in value) return ` (default ${formatSize(value)})`;
-  return ` (default ${value.map((entry) => Number(entry.toPrecision(4))).join(" ")})`;
+  return value === null ? "" : ` (default ${formatValue(value)})`;
 }
 
 /** What the command line sets, by the name of the setting. Throws for a value that makes no sense. */

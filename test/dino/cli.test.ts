@@ -257,6 +257,35 @@ describe("dino on the command line", function () {
       expect((await readLog(parts)).at(-1)).to.include({ step: 6 });
     });
 
+    it("chooses what is left open by the images, says why, and keeps to it", async () => {
+      const out = join(folder, "auto");
+      const given = [...tiny, "--use-bn-in-head", "false", "--steps", "2"];
+      const { code, stdout, stderr } = await dino(
+        "train",
+        "--data",
+        photos,
+        "--out",
+        out,
+        "--preset",
+        "auto",
+        ...given,
+        "--json",
+      );
+      expect(code, stderr).to.equal(0);
+      expect(stderr).to.include("--init-std 0.25: 1 / sqrt(16); 0.02 is made for 384 or more\n");
+      const { choices } = JSON.parse(stdout) as { readonly choices: readonly { readonly settings: object }[] };
+      expect(choices.map(({ settings }) => settings)).to.deep.include({ initStd: 0.25 });
+      const chosen = choices.reduce((all, { settings }) => ({ ...all, ...settings }), {});
+      const config = parseConfig(await readFile(join(out, "config.json"), "utf8"));
+      expect(config).to.deep.include({ ...chosen, preset: "auto", dim: 16, batch: 4 });
+      const more = await dino("train", "--resume", "--out", out, "--steps", "4", "--json");
+      expect(more.code, more.stderr).to.equal(0);
+      expect(more.stderr).to.not.include("--init-std");
+      const { steps, ...kept } = parseConfig(await readFile(join(out, "config.json"), "utf8"));
+      expect({ ...kept, steps: 2 }).to.deep.equal(config);
+      expect(steps).to.equal(4);
+    });
+
     it("resumes, longer, but with no other network", async () => {
       const other = await dino("train", "--resume", "--out", run, "--lr", "0.1");
       expect(other.stderr).to.include("--resume: the run has --lr 0.01, the command line 0.1");

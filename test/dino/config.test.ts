@@ -99,6 +99,9 @@ describe("config", () => {
     ["precision", ["F16"], "f16"],
     ["accumulate", ["4"], 4],
     ["recompute", [], true],
+    ["preset", ["auto"], "auto"],
+    ["preset", ["VIT_S16"], "vit-s16"],
+    ["preset", ["none"], null],
   ];
   for (const [name, words, value] of parsed) {
     it(`reads ${flagOf(name)} ${words.join(" ")}`, () => {
@@ -122,6 +125,7 @@ describe("config", () => {
     ["optimizer", ["adam"], "expected one of adamw, sgd, lars"],
     ["normLastLayer", ["maybe"], "expected true or false, got maybe"],
     ["preset", ["digit"], "expected one of digits, "],
+    ["preset", [], "vit-b8, auto, none, got the flag alone"],
   ];
   for (const [name, words, message] of refused) {
     it(`refuses ${flagOf(name)} ${words.join(" ")}`, () => {
