@@ -56,7 +56,7 @@ export async function attend(
   const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
   await mkdir(out, { recursive: true });
 
-  using inspector = openInspector(model, { attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
   const images: Attended[] = [];
   for (const [i, subject] of subjects.entries()) {
     const image = await readSubject(subject, fit);

@@ -1,9 +1,9 @@
 /** A few images looked at closely, and the pictures of what a backbone sees in them. */
 import { asPicture } from "./subjects.js";
-import { evalCrop } from "./augment.js";
 import type { Picture } from "./drawing.js";
-import { type Backbone, inspect, type Sight, type View } from "./features.js";
+import type { Backbone, View } from "./features.js";
 import { type ImageSet, isFailure } from "./images.js";
+import { clsAttentionOf, openInspector, patchesOf, type Seen } from "./inspector.js";
 import { attentionPicture, featureMapPicture, type ScatterOptions } from "./pictures.js";
 import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
 
@@ -12,7 +12,7 @@ export interface CloseUp {
   /** Of the image in its set. */
   readonly index: number;
   readonly image: Image;
-  readonly sight: Sight;
+  readonly sight: Seen<"patches" | "attention">;
   /** Written beside it in pictures. */
   readonly label?: string;
 }
@@ -30,16 +30,15 @@ export async function lookClosely(
   indices: readonly number[],
   view: View,
 ): Promise<readonly CloseUp[]> {
-  const seen: { readonly index: number; readonly image: Image; readonly shown: Float32Array }[] = [];
+  using inspector = openInspector(backbone, view, { patches: patchesOf, attention: clsAttentionOf });
+  const seen: CloseUp[] = [];
   for (const index of indices) {
-    const image = await images.decode(index);
-    if (isFailure(image)) continue;
-    const cut = centerCrop(resizeShortSide(image, view.resize), view.crop);
-    seen.push({ index, image: cut, shown: evalCrop(image, view) });
+    const decoded = await images.decode(index);
+    if (isFailure(decoded)) continue;
+    const image = centerCrop(resizeShortSide(decoded, view.resize), view.crop);
+    seen.push({ index, image, sight: await inspector.look(image) });
   }
-  const shown = seen.map((one) => one.shown);
-  const sights = await inspect(backbone, view.crop, shown);
-  return seen.map(({ index, image }, i) => ({ index, image, sight: sights[i]! }));
+  return seen;
 }
 
 /** The attention of every head in each of them. Throws for none. */

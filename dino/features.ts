@@ -1,4 +1,4 @@
-/** What a trained backbone makes of images: features for k-NN and search, patch features and attention for pictures. */
+/** What a trained backbone makes of images: features for k-NN and search. */
 import {
   concat,
   constant,
@@ -10,7 +10,6 @@ import {
   type Program,
   record,
   reshape,
-  slice,
   type Tensor,
 } from "../engine/index.js";
 import { evalCrop } from "./augment.js";
@@ -27,18 +26,7 @@ import {
   type Normalization,
   type Size,
 } from "./pixels.js";
-import { clsAttention } from "./visualize.js";
-import {
-  clsOf,
-  encode,
-  grid,
-  intermediateLayers,
-  lastAttention,
-  type Lookup,
-  vit,
-  vitSpecs,
-  type VitConfig,
-} from "./vit.js";
+import { clsOf, intermediateLayers, type Lookup, vit, vitSpecs, type VitConfig } from "./vit.js";
 
 /** A backbone on a device: its shape and its parameters. */
 export interface Backbone {
@@ -310,47 +298,6 @@ async function gather(batches: AsyncIterable<Extracted>, count: number): Promise
     indices: Int32Array.from(indices),
     failures,
   };
-}
-
-/** What the last block of a backbone sees in one image. */
-export interface Sight {
-  /** Whole patches of the image. */
-  readonly rows: number;
-  readonly cols: number;
-  /** [dim] */
-  readonly cls: Float32Array;
-  /** [rows * cols, dim] */
-  readonly patches: Float32Array;
-  /** What the cls token attends to: [heads, rows * cols]. */
-  readonly attention: Float32Array;
-}
-
-/** Looks closely at images of one size, one by one: each [3, size.rows, size.cols], normalised. */
-export async function inspect(
-  backbone: Backbone,
-  size: Size,
-  images: readonly Float32Array[],
-): Promise<readonly Sight[]> {
-  const { device, vit: shape, params } = backbone;
-  const { rows, cols } = grid(shape, size.rows, size.cols);
-  const { heads, registers = 0 } = shape;
-  const tokens = 1 + registers + rows * cols;
-  using pixels = input(device, [1, 3, size.rows, size.cols], { label: "image" });
-  using program = await record(device, () => {
-    const encoded = encode(shape, params, pixels); // [1, 1 + patches, dim]
-    const patches = slice(encoded, 1, 1, rows * cols); // [1, patches, dim]
-    return { cls: clsOf(encoded), patches, attention: lastAttention(shape, params, pixels, 1) };
-  });
-  const sights: Sight[] = [];
-  for (const image of images) {
-    pixels.write(image);
-    await program.run();
-    const cls = await program.read("cls");
-    const patches = await program.read("patches");
-    const attention = clsAttention(await program.read("attention"), heads, tokens, registers);
-    sights.push({ rows, cols, cls, patches, attention });
-  }
-  return sights;
 }
 
 /** Similarities computed on a device, for knnClassify. Dispose of it to free its memory. */

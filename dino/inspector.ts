@@ -1,7 +1,7 @@
 /** Looks closely at single images, one after the other: their patch features, what their cls token attends to. */
 import { input, type Program, record, reshape, slice, type Tensor } from "../engine/index.js";
-import type { Backbone, Model } from "./features.js";
-import { type Image, normalize, normalizeTable, type Size } from "./pixels.js";
+import type { Backbone } from "./features.js";
+import { type Image, type Normalization, normalize, normalizeTable, type Size } from "./pixels.js";
 import { encode, grid, lastAttention } from "./vit.js";
 
 /** Something to see in an image, recorded once for every size: pixels [1, 3, rows, cols], normalised, -> values. */
@@ -13,7 +13,7 @@ export type Seen<Names extends string> = Readonly<Record<Names, Float32Array>> &
   readonly cols: number;
 };
 
-/** A model ready to look. Dispose of it to free its memory. */
+/** A backbone ready to look. Dispose of it to free its memory. */
 export interface Inspector<Names extends string> extends Disposable {
   /** Looks at one image of any size that holds a patch; images of one size in a row are looked at without recording anew. */
   look(image: Image): Promise<Seen<Names>>;
@@ -26,19 +26,21 @@ export function patchesOf({ vit: shape, params }: Backbone, pixels: Tensor): Ten
   return reshape(slice(tokens, 1, tokens.shape[1]! - patches, patches), [patches, shape.dim]);
 }
 
-/** What the cls token attends to in the last block: -> [heads, patches]. */
+/** What the cls token attends to in the last block, of each head; its own share and that of registers left out: -> [heads, patches]. */
 export function clsAttentionOf({ vit: shape, params }: Backbone, pixels: Tensor): Tensor {
   const patches = patchCount(shape, pixels);
   const attention = lastAttention(shape, params, pixels, 1); // [1, heads, 1, tokens]
   return reshape(slice(attention, 3, attention.shape[3]! - patches, patches), [shape.heads, patches]);
 }
 
-/** Makes a model ready to look at images for some aspects. */
+/** Makes a backbone ready to look at images, normalised as it was trained with, for some aspects. */
 export function openInspector<const Names extends string>(
-  model: Model,
+  backbone: Backbone,
+  normalization: Normalization,
   aspects: Readonly<Record<Names, Aspect>>,
 ): Inspector<Names> {
-  const table = normalizeTable(model.config);
+  const { device, vit: shape } = backbone;
+  const table = normalizeTable(normalization);
   const names = Object.keys(aspects) as Names[];
   let current: Opened<Names> | undefined;
 
@@ -48,12 +50,12 @@ export function openInspector<const Names extends string>(
     current = undefined;
   };
   const open = async ({ rows, cols }: Size): Promise<Opened<Names>> => {
-    const patches = grid(model.vit, rows, cols); // throws before anything is allocated
-    const pixels = input(model.device, [1, 3, rows, cols], { label: "image" });
+    const patches = grid(shape, rows, cols); // throws before anything is allocated
+    const pixels = input(device, [1, 3, rows, cols], { label: "image" });
     try {
       const program = await record(
-        model.device,
-        () => Object.fromEntries(names.map((name) => [name, aspects[name](model, pixels)])) as Record<Names, Tensor>,
+        device,
+        () => Object.fromEntries(names.map((name) => [name, aspects[name](backbone, pixels)])) as Record<Names, Tensor>,
       );
       return { size: { rows, cols }, patches, pixels, program };
     } catch (error) {

@@ -113,7 +113,7 @@ const MOST_SAMPLED = 10_000;
 async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], features: Scratch): Promise<Sample> {
   const { model, size } = options;
   const { dim, patch, heads } = model.vit;
-  using inspector = openInspector(model, { patches: patchesOf, attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { patches: patchesOf, attention: clsAttentionOf });
   const counts = subjects.map(({ size: { rows, cols } }) => (rows / patch) * (cols / patch));
   const step = Math.ceil(counts.reduce((sum, count) => sum + count, 0) / MOST_SAMPLED);
   const taken: Float32Array[] = [];

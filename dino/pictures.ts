@@ -41,7 +41,7 @@ const MOST_COLUMNS = 8;
 export interface AttentionItem {
   /** As the network saw it: `rows` x `cols` whole patches. */
   readonly image: Picture;
-  /** What its cls token attends to, [heads, rows * cols]; see clsAttention. */
+  /** What its cls token attends to, [heads, rows * cols]; see clsAttentionOf. */
   readonly attention: Float32Array;
   /** Shown beside the image. */
   readonly label?: string;

@@ -65,7 +65,7 @@ export interface Segmentation {
  */
 export async function segment(options: SegmentOptions): Promise<Segmentation> {
   const { model, sequences } = options;
-  using inspector = openInspector(model, {
+  using inspector = openInspector(model, model.config, {
     features: (backbone, pixels) => l2Normalize(patchesOf(backbone, pixels)), // [patches, dim]
   });
   using propagators = keepPropagator(options);

@@ -111,7 +111,7 @@ function fitOf({ size, model }: VideoOptions): { readonly size: number | Size; r
 async function lookAtAll(options: VideoOptions, maps: Scratch): Promise<Size> {
   const { model, frames, head } = options;
   const { heads } = model.vit;
-  using inspector = openInspector(model, { attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
   let first: { readonly image: Size; readonly patches: Size } | undefined;
   for await (const frame of frames.read()) {
     const image = fitToPatches(frame, fitOf(options));

@@ -1,24 +1,5 @@
 /** Self-attention of the cls token, as the official visualisation script reads it. */
 
-/**
- * What the cls token attends to: attention of one image [heads, queries, tokens], the cls token's first, -> [heads, patches],
- * patches = tokens - 1 - registers. Throws unless the sizes fit.
- */
-export function clsAttention(attention: Float32Array, heads: number, tokens: number, registers = 0): Float32Array {
-  const perHead = attention.length / heads;
-  if (!(perHead >= tokens && perHead % tokens === 0)) {
-    throw new Error(`clsAttention: expected [${heads}, queries, ${tokens}], got ${attention.length} values`);
-  }
-  const before = 1 + registers; // tokens in front of the patches
-  const patches = tokens - before;
-  const row = new Float32Array(heads * patches);
-  for (let head = 0; head < heads; head++) {
-    const from = head * perHead + before;
-    row.set(attention.subarray(from, from + patches), head * patches);
-  }
-  return row;
-}
-
 /** The mean over heads: [heads, patches] -> [patches]. */
 export function meanOfHeads(attention: Float32Array, heads: number): Float32Array {
   const patches = attention.length / heads;
@@ -38,7 +19,7 @@ export function toUnitRange(values: Float32Array): Float32Array {
 }
 
 export interface MaskOptions {
-  /** The cls token's attention, [heads, patches]; see clsAttention. */
+  /** The cls token's attention, [heads, patches]; see clsAttentionOf. */
   readonly attention: Float32Array;
   readonly heads: number;
   /** Which share of each head's mass to keep, above 0 to 1: the script's `--threshold`. */

@@ -11,7 +11,6 @@ import {
   type BlocksOptions,
   extractFeatures,
   featureBatches,
-  inspect,
   pixelFeatures,
   similaritiesOn,
   type View,
@@ -165,24 +164,6 @@ describe("features", () => {
     };
     expect(await features([yellow])).to.deep.equal([...new Array<number>(8).fill(1), ...new Array<number>(4).fill(0)]);
     expect(await features([white])).to.deep.equal(new Array(4).fill(1)); // one channel says it all
-  });
-
-  it("inspects images of any size that holds a patch", async () => {
-    const [sight] = await inspect(backbone, { rows: 12, cols: 8 }, [new Float32Array(3 * 12 * 8).fill(0.5)]);
-    expect(sight).to.include({ rows: 3, cols: 2 });
-    expect(sight!.patches.length).to.equal(3 * 2 * 12);
-    expect(sight!.attention.length).to.equal(2 * 3 * 2);
-    for (const head of [0, 1]) {
-      const mass = sight!.attention.subarray(head * 6, (head + 1) * 6).reduce((sum, value) => sum + value, 0);
-      expect(mass).to.be.above(0).and.below(1); // the rest is what the cls token gives itself
-    }
-  });
-
-  it("sees in one image the same cls features as in a batch", async () => {
-    const image = noise(7, 9, 9);
-    const [sight] = await inspect(backbone, view.crop, [evalCrop(image, view)]);
-    const { features } = await extractFeatures(backbone, memoryImages({ images: [image] }), { view });
-    expectClose(sight!.cls, features.values);
   });
 });
 

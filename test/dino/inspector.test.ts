@@ -32,7 +32,7 @@ describe("inspector", () => {
   });
 
   it("sees of every image what the network makes of it, whatever size came before", async () => {
-    using inspector = openInspector(model, { patches: patchesOf, attention: clsAttentionOf });
+    using inspector = openInspector(model, model.config, { patches: patchesOf, attention: clsAttentionOf });
     for (const [seed, rows, cols] of [
       [1, 16, 16],
       [2, 16, 16],
@@ -60,7 +60,7 @@ describe("inspector", () => {
   });
 
   it("refuses an image without a whole patch, and goes on", async () => {
-    using inspector = openInspector(model, { patches: patchesOf });
+    using inspector = openInspector(model, model.config, { patches: patchesOf });
     expect(await rejection(inspector.look(noise(1, 7, 16)))).to.include("holds no whole patch of 8");
     expect((await inspector.look(noise(1, 8, 16))).patches.length).to.equal(2 * 16);
   });

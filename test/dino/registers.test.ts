@@ -1,9 +1,10 @@
 import { expect } from "chai";
 import { networkConfig, resolveConfig } from "../../dino/config.js";
-import { type Backbone, inspect } from "../../dino/features.js";
+import type { Backbone } from "../../dino/features.js";
+import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
 import { initialValues, networkSpecs } from "../../dino/network.js";
+import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
-import { clsAttention } from "../../dino/visualize.js";
 import {
   encode,
   initVitParam,
@@ -50,9 +51,11 @@ async function backboneOf(shape: VitConfig, values: ReadonlyMap<string, Float32A
 async function read(shape: VitConfig, values = startValues(shape)) {
   using backbone = await backboneOf(shape, values);
   const { device, params } = backbone;
-  const image = Float32Array.from({ length: 3 * size.rows * size.cols }, (_, i) => Math.sin(i));
+  const bytes = Uint8Array.from({ length: 3 * size.rows * size.cols }, (_, i) => 128 + 127 * Math.sin(i));
+  const image: Image = { ...size, pixels: bytes };
+  const normalization = { mean: [0.5, 0.5, 0.5], std: [0.4, 0.4, 0.4] } as const;
   using pixels = input(device, [1, 3, size.rows, size.cols]);
-  pixels.write(image);
+  pixels.write(normalize(image, normalizeTable(normalization)));
   const found = await evaluate(device, () => {
     const [first, last] = intermediateLayers(shape, params, pixels, 2);
     return {
@@ -63,8 +66,8 @@ async function read(shape: VitConfig, values = startValues(shape)) {
       ...{ first: first!, last: last! },
     };
   });
-  const [sight] = await inspect(backbone, size, [image]);
-  return { ...found, sight: sight! };
+  using inspector = openInspector(backbone, normalization, { patches: patchesOf, attention: clsAttentionOf });
+  return { ...found, sight: await inspector.look(image) };
 }
 
 function expectClose(found: Float32Array, expected: Float32Array, what: string): void {
@@ -105,7 +108,6 @@ describe("registers", () => {
     }
     expect(found.encoded).to.deep.equal(found.last);
     expect(found.encoded.subarray(0, DIM)).to.deep.equal(found.cls);
-    expect(found.sight.cls).to.deep.equal(found.cls);
     expect(found.sight.patches).to.deep.equal(found.encoded.subarray(DIM));
   });
 
@@ -123,9 +125,6 @@ describe("registers", () => {
         "patches",
       );
     }
-    const counted = Float32Array.from({ length: 2 * 5 }, (_, i) => i);
-    expect([...clsAttention(counted, 2, 5, 2)]).to.deep.equal([3, 4, 8, 9]);
-    expect([...clsAttention(counted, 2, 5)]).to.deep.equal([1, 2, 3, 4, 6, 7, 8, 9]);
   });
 
   it("have no order", async () => {
