@@ -28,7 +28,7 @@ export interface HeadConfig {
   readonly batchNorm: boolean;
   /** Keeps the lengths of the prototypes at 1. */
   readonly normLastLayer: boolean;
-  /** Of the MLP; the normalised layer that follows is f32, as the logits are. f32 if left out. */
+  /** Of what products take; the vectors that are normalised, and the logits, are f32. f32 if left out. */
   readonly precision?: Precision;
 }
 
@@ -116,5 +116,5 @@ export function head(config: HeadConfig, params: Lookup, x: Tensor, batchNorm?: 
   });
   const last = scope(params, "last_layer.");
   const unit = l2Normalize(cast(y, "f32")); // [rows, bottleneck]
-  return { x: unit, weight: weightNorm(last("weight_v"), last("weight_g")) }; // and [out, bottleneck]
+  return { x: unit, weight: weightNorm(last("weight_v"), last("weight_g")), precision }; // and [out, bottleneck]
 }

@@ -42,7 +42,7 @@ export interface Tensor {
 /** Of f32 and u32, and the least that a binding takes. */
 export const BYTES_PER_ELEMENT = 4;
 
-/** Elements from one place where a binding may start to the next: 256 bytes at most on every adapter. */
+/** Elements of four bytes from one place where a binding may start to the next: 256 bytes at most on every adapter. */
 export const ALIGNMENT = 256 / BYTES_PER_ELEMENT;
 
 /** Number of elements of a shape: the product of its axes, one for a scalar. */
@@ -62,10 +62,10 @@ export function precisionOf(what: string, { dtype }: Tensor): Precision {
   return dtype;
 }
 
-/** `count` entries of the first axis from `first` on, in the same memory; kernels bind them where they start at a multiple of `ALIGNMENT`. */
+/** `count` entries of the first axis from `first` on, in the same memory; kernels bind them where they start at a multiple of 256 bytes. */
 export function rowsOf(x: Tensor, first: number, count: number): Tensor {
-  const row = sizeOf(x.shape.slice(1));
-  return { ...x, shape: x.shape.with(0, count), offset: x.offset + first * row * BYTES_PER_ELEMENT };
+  const before = bytesOf({ shape: x.shape.with(0, first), dtype: x.dtype });
+  return { ...x, shape: x.shape.with(0, count), offset: x.offset + before };
 }
 
 /** A shape as the messages write it: `[2, 3, 4]`. */

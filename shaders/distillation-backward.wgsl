@@ -8,6 +8,7 @@
 //   dLoss              [] f32
 //
 // One workgroup per row; its LANES threads stride over the columns.
+// include distillation-gradient
 
 override ROWS: u32;
 override COLS: u32;
@@ -15,8 +16,6 @@ override BATCH: u32;
 override VIEWS: u32;
 override TEMPERATURE: f32;
 override WEIGHT: f32;
-const LANES = 64u;
-const LEAST = -87.0;  // exp of less is no normal f32
 
 @group(0) @binding(0) var<storage, read> student: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<f32>;
@@ -27,21 +26,7 @@ const LEAST = -87.0;  // exp of less is no normal f32
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
-  if (r >= ROWS) { return; }
-  let row = r * COLS;
-  let crop = r / BATCH;
-  let image = r % BATCH;
-  let others = f32(select(VIEWS, VIEWS - 1u, crop < VIEWS));
-  let largest = statistics[2u * r];
-  let total = statistics[2u * r + 1u];
-  let factor = dLoss[0] * WEIGHT / TEMPERATURE;
-
-  for (var c = lane; c < COLS; c += LANES) {
-    var q = 0.0;
-    for (var v = 0u; v < VIEWS; v++) {
-      if (v != crop) { q += targets[(v * BATCH + image) * COLS + c]; }
-    }
-    let p = exp(max((student[row + c] - largest) / TEMPERATURE, LEAST)) / total;
-    dStudent[row + c] = factor * (others * p - q);
-  }
+  if (r < ROWS) { differentiate(r, lane); }
 }
+
+fn store(i: u32, value: f32) { dStudent[i] = value; }

@@ -10,6 +10,7 @@ import {
   input,
   layoutOf,
   parameterGradients,
+  type Precision,
   record,
   type Sinkhorn,
   type Tensor,
@@ -41,33 +42,48 @@ function shapes({ crops, batch, prototypes, dim }: Sizes): Shape[] {
   ];
 }
 
-function lossOf(inputs: readonly Tensor[], chunkCols?: number, sinkhorn?: Sinkhorn): Distillation {
+interface Manner {
+  readonly chunkCols?: number;
+  readonly precision?: Precision;
+  readonly sinkhorn?: Sinkhorn | undefined;
+}
+
+function lossOf(inputs: readonly Tensor[], { chunkCols, precision = "f32", sinkhorn }: Manner = {}): Distillation {
   const [x, weight, teacherX, teacherWeight, center] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
-  return distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, sinkhorn ?? center, {
+  const [student, teacher] = [
+    { x, weight, precision },
+    { x: teacherX, weight: teacherWeight, precision },
+  ];
+  return distillation(student, teacher, sinkhorn ?? center, {
     ...{ views: VIEWS, studentTemperature: 0.1, teacherTemperature: fill([], 0.04) },
     ...(chunkCols && { chunkCols }),
   });
 }
 
 /** All that the distillation of products gives, with its gradients. */
-function distil(inputs: readonly Tensor[], chunkCols?: number, sinkhorn?: Sinkhorn) {
-  const { loss, teacherEntropy, meanTargets, teacherMean } = lossOf(inputs, chunkCols, sinkhorn);
+function distil(inputs: readonly Tensor[], manner?: Manner) {
+  const { loss, teacherEntropy, meanTargets, teacherMean } = lossOf(inputs, manner);
   const [dX, dWeight] = gradients(loss, fill([], 1), inputs.slice(0, 2));
   return { loss, teacherEntropy, meanTargets, teacherMean, dX: dX!, dWeight: dWeight! };
 }
 
 describe("the distillation of products", () => {
-  for (const kernels of ["cpu", "gpu"] as const) {
-    it(`is the same in chunks to rounding, kernels made for a ${kernels.toUpperCase()}`, async () => {
+  for (const [kernels, precision] of [
+    ["cpu", "f32"],
+    ["gpu", "f32"],
+    ["gpu", "f16"],
+  ] as const) {
+    it(`is the same in chunks to rounding, in ${precision}, kernels made for a ${kernels.toUpperCase()}`, async function () {
       const device = await testDevice({ kernels });
+      if (precision === "f16" && !device.features.has("shader-f16")) this.skip(); // SwiftShader has none
       const random = rng({ seed: 3, purpose: "distillation" });
       const inputs = shapes({ crops: 6, batch: 3, prototypes: 1000, dim: 24 }).map((shape) => {
         const x = input(device, shape);
         x.write(Float32Array.from({ length: sizeOf(shape) }, () => 0.5 * random.normal()));
         return x;
       });
-      const whole = await evaluate(device, () => distil(inputs));
-      const chunked = await evaluate(device, () => distil(inputs, 192));
+      const whole = await evaluate(device, () => distil(inputs, { precision }));
+      const chunked = await evaluate(device, () => distil(inputs, { precision, chunkCols: 384 }));
       for (const x of inputs) x[Symbol.dispose]();
       for (const name of Object.keys(whole) as (keyof typeof whole)[]) {
         const [expected, found] = [whole[name], chunked[name]];
@@ -92,9 +108,9 @@ describe("the distillation of products", () => {
     const rest = others.map((shape) => input(device, shape));
     rest.forEach((x) => x.write(numbers(sizeOf(x.shape))));
     const inputs = [params.get("x"), params.get("weight"), ...rest];
-    const apart = await evaluate(device, () => distil(inputs, 64));
+    const apart = await evaluate(device, () => distil(inputs, { chunkCols: 64 }));
     using together = await record(device, () => {
-      const { loss } = lossOf(inputs, 64);
+      const { loss } = lossOf(inputs, { chunkCols: 64 });
       return { flat: parameterGradients(loss, params).flat };
     });
     await together.run();
@@ -116,13 +132,13 @@ describe("the distillation of products", () => {
     after(() => noGpu[Symbol.dispose]());
 
     /** The plan for the official head on ten crops of each image. */
-    const planOf = (batch: number, chunkCols?: number, sinkhorn?: Sinkhorn): Plan => {
-      const { result, recording } = writeDown(noGpu, () => {
+    const planOf = (batch: number, manner?: Manner, device = noGpu): Plan => {
+      const { result, recording } = writeDown(device, () => {
         const inputs = shapes({ crops: 10, batch, prototypes: 65536, dim: 256 }).map((shape, i): Tensor => {
-          const storage: Resident = { kind: "resident", device: noGpu, buffer: {} as GPUBuffer, label: `input ${i}` };
+          const storage: Resident = { kind: "resident", device, buffer: {} as GPUBuffer, label: `input ${i}` };
           return { shape, dtype: "f32", storage, offset: 0 };
         });
-        return distil(inputs, chunkCols, sinkhorn);
+        return distil(inputs, manner);
       });
       for (const constant of recording.constants) constant[Symbol.dispose]();
       return plan(recording, result);
@@ -130,7 +146,7 @@ describe("the distillation of products", () => {
 
     for (const sinkhorn of [undefined, { iterations: 3 }]) {
       it(`binds weights and 16 MiB of logits at most${sinkhorn ? ", by Sinkhorn-Knopp too" : ""}`, () => {
-        const found = planOf(64, undefined, sinkhorn).dispatches.flatMap(({ kernel, tensors }) =>
+        const found = planOf(64, { sinkhorn }).dispatches.flatMap(({ kernel, tensors }) =>
           kernel.bindings.map(({ name }) => ({ where: `${kernel.file}: ${name}`, x: tensors[name]! })),
         );
         for (const { where, x } of found) {
@@ -141,17 +157,25 @@ describe("the distillation of products", () => {
 
     it("plans a fraction of the memory that whole logits take", () => {
       const weightGradient = 65536 * 256 * 4;
-      expect(planOf(32).bytes - weightGradient).to.be.below(planOf(32, 65536).bytes / 5);
+      expect(planOf(32).bytes - weightGradient).to.be.below(planOf(32, { chunkCols: 65536 }).bytes / 5);
       expect(planOf(64).bytes - weightGradient).to.be.below(40 * MIB); // 160 for the student's logits alone
-      expect(planOf(64, undefined, { iterations: 3 }).bytes - weightGradient).to.be.below(40 * MIB);
+      expect(planOf(64, { sinkhorn: { iterations: 3 } }).bytes - weightGradient).to.be.below(40 * MIB);
+    });
+
+    it("multiplies on tensor cores in f16, all but the teacher's mean", () => {
+      const { dispatches } = planOf(64, { precision: "f16", chunkCols: 32768 }, { ...noGpu, tensorCores: true });
+      const products = dispatches.map(({ kernel }) => kernel.file).filter((file) => /^matmul/.test(file));
+      expect(products).to.have.length(2 * (3 + 2 + 2) + 1);
+      expect(products.filter((file) => file !== "matmul-subgroup-matrix-f32")).to.deep.equal(["matmul-tiled"]);
     });
 
     it("makes nothing twice where one chunk is all", () => {
       const products = ({ dispatches }: Plan) => dispatches.filter(({ kernel }) => /^matmul/.test(kernel.file)).length;
-      expect(products(planOf(32, 65536))).to.equal(2 + 2 + 1); // logits, gradients, the teacher's mean
-      expect(products(planOf(32, 65536, { iterations: 3 }))).to.equal(2 + 2 + 1);
-      expect(products(planOf(32, 32768))).to.equal(2 * (3 + 2 + 2) + 1); // the teacher's logits thrice, the student's twice
-      expect(products(planOf(32, 32768, { iterations: 3 }))).to.equal(2 * (3 + 2 + 2 + 2) + 1); // two more looks at the teacher
+      const sinkhorn = { iterations: 3 };
+      expect(products(planOf(32, { chunkCols: 65536 }))).to.equal(2 + 2 + 1); // logits, gradients, the teacher's mean
+      expect(products(planOf(32, { chunkCols: 65536, sinkhorn }))).to.equal(2 + 2 + 1);
+      expect(products(planOf(32, { chunkCols: 32768 }))).to.equal(2 * (3 + 2 + 2) + 1); // the teacher's logits thrice, the student's twice
+      expect(products(planOf(32, { chunkCols: 32768, sinkhorn }))).to.equal(2 * (3 + 2 + 2 + 2) + 1); // two more looks at the teacher
     });
   });
 });

@@ -1,5 +1,6 @@
 import * as gpu from "../engine/index.js";
 import type { Tensor } from "../engine/index.js";
+import type { Rng } from "../dino/random.js";
 import { checkOp, type OpRow } from "./check-op.js";
 import { testDevice } from "./device.js";
 import { withTensorCoresPlayed } from "./tensor-cores.js";
@@ -9,7 +10,7 @@ import type { Values } from "./reference.js";
 const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
 
 /** Normal numbers that f16 holds exactly: multiples of 2^-8 below 8. */
-const halves: OpRow["draw"] = (rng) => Math.round(256 * rng.normal()) / 256;
+const halves = (rng: Rng) => Math.round(256 * rng.normal()) / 256;
 
 /** In f16, from f32 inputs to an f32 result. */
 const inHalves =
@@ -35,15 +36,18 @@ interface ProductSizes {
   readonly cols: number;
   readonly chunkCols?: number;
   readonly views?: number;
-  /** Of the factors; the logits are 2.4 times its square. */
+  /** Of the factors; the logits are sqrt(dim) times its square. */
   readonly spread?: number;
   /** Iterations of Sinkhorn-Knopp, instead of the given center. */
   readonly sinkhorn?: number;
+  /** Columns of the factors; 6 if left out. */
+  readonly dim?: number;
+  readonly precision?: gpu.Precision;
 }
 
-/** Something of the distillation of logits that are products of six columns. */
+/** Something of the distillation of logits that are products. */
 function ofProducts(
-  { crops, batch, cols, chunkCols, views = 2, spread = 0.7, sinkhorn }: ProductSizes,
+  { crops, batch, cols, chunkCols, views = 2, spread = 0.7, sinkhorn, dim = 6, precision = "f32" }: ProductSizes,
   pick: (found: gpu.Distillation) => Tensor,
   ref: (student: Values, teacher: Values, center: Values, temperature: Values) => Values,
 ): Omit<OpRow, "op"> {
@@ -51,12 +55,13 @@ function ofProducts(
     gpu: (x, weight, teacherX, teacherWeight, center, teacherTemperature) => {
       const options = { views, studentTemperature: 0.1, teacherTemperature, ...(chunkCols && { chunkCols }) };
       const centering = sinkhorn === undefined ? center : { iterations: sinkhorn };
-      return pick(gpu.distillation({ x, weight }, { x: teacherX, weight: teacherWeight }, centering, options));
+      const teacher = { x: teacherX, weight: teacherWeight, precision };
+      return pick(gpu.distillation({ x, weight, precision }, teacher, centering, options));
     },
     ref: (x, weight, teacherX, teacherWeight, center, temperature) =>
       ref(reference.linear(x, weight), reference.linear(teacherX, teacherWeight), center, temperature),
-    inputs: [[crops * batch, 6], [cols, 6], [views * batch, 6], [cols, 6], [cols], []],
-    draw: (rng, input) => (input === 5 ? 0.04 : spread * rng.normal()),
+    inputs: [[crops * batch, dim], [cols, dim], [views * batch, dim], [cols, dim], [cols], []],
+    draw: (rng, input) => (input === 5 ? 0.04 : spread * (precision === "f16" ? halves(rng) : rng.normal())),
   };
 }
 
@@ -670,6 +675,15 @@ const halfRows: readonly OpRow[] = (
       inputs: [[5, 192], [576, 192], [576]],
     },
     {
+      ...ofProducts(
+        { crops: 5, batch: 3, cols: 301, chunkCols: 128, dim: 7, spread: 0.5, precision: "f16" },
+        ({ loss }) => loss,
+        reference.distillation(0.1),
+      ),
+      op: "distillation of products",
+      fixed: [2, 3, 4, 5],
+    },
+    {
       op: "linear with weights in f32, ragged, without bias",
       gpu: (x, w) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w), "f32"),
       ref: reference.linear,
@@ -734,7 +748,16 @@ const matrixRows: readonly OpRow[] = (
       gpu: inHalves((x) => gpu.attention(x, 1)),
       ref: reference.attention(1),
       inputs: [[1, 130, 96]],
-      draw: (rng, i) => 4 * halves(rng, i),
+      draw: (rng) => 4 * halves(rng),
+    },
+    {
+      ...ofProducts(
+        { crops: 5, batch: 3, cols: 300, chunkCols: 128, dim: 8, spread: 0.5, precision: "f16" },
+        ({ loss }) => loss,
+        reference.distillation(0.1),
+      ),
+      op: "distillation of products",
+      fixed: [2, 3, 4, 5],
     },
     {
       op: "linear with weights in f32, k in parts",

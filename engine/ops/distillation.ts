@@ -9,9 +9,11 @@ import {
   logitsAxes,
   logitsOf,
   meanOf,
+  operandPrecision,
   perChunk,
   remade,
   sourcesOf,
+  withoutTape,
 } from "./logits.js";
 import { updateAverage } from "./moving-average.js";
 import { mean, meanLeading, sum } from "./sum.js";
@@ -27,11 +29,15 @@ const studentWhole = kernel("distillation-losses", {
   writes: ["losses", "statistics"],
   constants: ["ROWS", "CHUNKS", "BATCH", "VIEWS", "TEMPERATURE", "WEIGHT"],
 });
-const backward = kernel("distillation-backward", {
+const backwards = {
   reads: ["student", "targets", "statistics", "dLoss"],
   writes: ["dStudent"],
   constants: ["ROWS", "COLS", "BATCH", "VIEWS", "TEMPERATURE", "WEIGHT"],
-});
+} as const;
+const backward = {
+  f32: kernel("distillation-backward", backwards),
+  f16: kernel("distillation-backward-f16", backwards),
+};
 
 export interface DistillationOptions {
   /** Crops that the teacher saw: the first ones of the student; 2 where it is left out. */
@@ -39,7 +45,7 @@ export interface DistillationOptions {
   readonly studentTemperature: number;
   /** A scalar, so that it may change on every run. */
   readonly teacherTemperature: Tensor;
-  /** Columns that are made at a time of logits which are products, a multiple of 64; as many as fit where it is left out. */
+  /** Columns that are made at a time of logits which are products, a multiple of 64, in f16 of 128; as many as fit where it is left out. */
   readonly chunkCols?: number;
 }
 
@@ -63,6 +69,10 @@ export interface Distillation {
  * Logits that are products are made a chunk of columns at a time, and again where they are needed again, so that no more of
  * them is ever in memory: maxima and sums of each chunk are joined to those of whole rows (online softmax, Milakov &
  * Gimelshein 2018, https://arxiv.org/abs/1805.02867). Where one chunk is all, nothing is made twice.
+ *
+ * Products in f16 take the gradient of the logits in f16 too, scaled as dLoss is, as official mixed precision does. An element
+ * is at most dLoss / (studentTemperature * batch * (crops - 1)): with 65,536 prototypes, ten crops of 64 images and any loss
+ * scale from 2^8 to 2^20 rounding moves the gradients by 2e-4 to 3e-4; what overflows the loss scale takes back.
  */
 export function distillation(
   student: Logits,
@@ -83,9 +93,12 @@ export function distillation(
   if (teacherCols !== cols) throw new Error(`distillation teacher: expected ${cols} columns, got ${teacherCols}`);
   expectShape("distillation teacherTemperature", teacherTemperature, []);
 
+  const teacherMean = meanOf(teacher); // first, so that nothing but its factors in f16 need be kept of the teacher
   const chunks = chunksOf([student, teacher], chunkCols);
-  const { targetsOf, entropies } = sharpen(teacher, checked(centering, cols), teacherTemperature, chunks);
-  const studentOf = remade(chunks, (chunk) => logitsOf(student, chunk));
+  const centered = checked(centering, cols);
+  const { targetsOf, entropies } = sharpen(withoutTape(teacher), centered, teacherTemperature, chunks);
+  const students = withoutTape(student);
+  const studentOf = remade(chunks, (chunk) => logitsOf(students, chunk));
 
   const sizes = { ROWS: rows, BATCH: batch, VIEWS: views, TEMPERATURE: studentTemperature };
   const weight = { WEIGHT: 1 / (views * (crops - 1) * batch) };
@@ -101,15 +114,16 @@ export function distillation(
   studentWhole({ parts, losses, statistics }, { ...sizes, ...weight, CHUNKS: chunks.length }, elementGrid(rows));
 
   const loss = differentiable(stopGradient(sum(losses)), sourcesOf(student), (dLoss) =>
-    backwardOf(student, chunks, (chunk) => {
+    backwardOf(students, chunks, (chunk) => {
       const targets = targetsOf(chunk);
-      const dStudent = transient([rows, chunk.cols]);
+      const precision = operandPrecision(student);
+      const dStudent = transient([rows, chunk.cols], precision);
       const constants = { ...sizes, ...weight, COLS: chunk.cols };
-      backward({ student: studentOf(chunk), targets, statistics, dLoss, dStudent }, constants, grid(rows));
+      backward[precision]({ student: studentOf(chunk), targets, statistics, dLoss, dStudent }, constants, grid(rows));
       return dStudent;
     }),
   );
-  return { loss, teacherEntropy: mean(entropies), meanTargets, teacherMean: meanOf(teacher) };
+  return { loss, teacherEntropy: mean(entropies), meanTargets, teacherMean };
 }
 
 /** The same, a center as [cols]. Throws where it is none of so many columns, and for a number of iterations that is none. */

@@ -1,7 +1,18 @@
 import { put } from "../placement.js";
 import { stopGradient, transient } from "../recording.js";
-import { ALIGNMENT, axes, BYTES_PER_ELEMENT, formatShape, rowsOf, type Shape, sizeOf, type Tensor } from "../tensor.js";
+import {
+  ALIGNMENT,
+  axes,
+  BYTES_PER_ELEMENT,
+  formatShape,
+  type Precision,
+  rowsOf,
+  type Shape,
+  sizeOf,
+  type Tensor,
+} from "../tensor.js";
 import { add } from "./add.js";
+import { half } from "./cast.js";
 import { matmul } from "./matmul.js";
 import { meanLeading } from "./sum.js";
 
@@ -9,6 +20,8 @@ import { meanLeading } from "./sum.js";
 export interface Projection {
   readonly x: Tensor;
   readonly weight: Tensor;
+  /** Of what is multiplied, here and for the gradients; all sums are f32. f32 if left out. */
+  readonly precision?: Precision;
 }
 
 /** Logits [rows, cols], ready or still to be multiplied. */
@@ -23,6 +36,19 @@ export interface Chunk {
 /** What the logits were made of, to which gradients flow. */
 export function sourcesOf(logits: Logits): readonly Tensor[] {
   return "weight" in logits ? [logits.x, logits.weight] : [logits];
+}
+
+/** The same logits off the tape, their factors rounded as `precision` says, so that they are rounded once for all products. */
+export function withoutTape(logits: Logits): Logits {
+  if (!("weight" in logits)) return stopGradient(logits);
+  const { x, weight } = logits;
+  const factor = operandPrecision(logits) === "f16" ? half : stopGradient;
+  return { ...logits, x: factor(x), weight: factor(weight) };
+}
+
+/** Of the factors of products, which the gradient of the logits is one of. */
+export function operandPrecision(logits: Logits): Precision {
+  return ("weight" in logits && logits.precision) || "f32";
 }
 
 /** Rows and columns. Throws where there are no such axes, or where x and weight do not fit. */
@@ -47,24 +73,24 @@ const CHUNK_BYTES = 2 ** 24;
 export function chunksOf(logits: readonly [Logits, ...Logits[]], width?: number): readonly Chunk[] {
   const { rows, cols } = logitsAxes("logits", logits[0]);
   if (!logits.every((each) => "weight" in each)) return [{ first: 0, cols }];
-  const each = width ?? evenWidth(rows, cols);
-  if (each % ALIGNMENT !== 0)
-    throw new Error(`distillation: expected chunks of a multiple of ${ALIGNMENT} columns, got ${each}`);
+  const step = logits.some((each) => operandPrecision(each) === "f16") ? 2 * ALIGNMENT : ALIGNMENT;
+  const each = width ?? evenWidth(rows, cols, step);
+  if (each % step !== 0) throw new Error(`distillation: expected chunks of a multiple of ${step} columns, got ${each}`);
   return Array.from({ length: Math.ceil(cols / each) }, (_, i) => {
     return { first: i * each, cols: Math.min(each, cols - i * each) };
   });
 }
 
-function evenWidth(rows: number, cols: number): number {
-  const blocks = Math.ceil(cols / ALIGNMENT);
-  const most = Math.max(1, Math.floor(CHUNK_BYTES / (rows * ALIGNMENT * BYTES_PER_ELEMENT))); // blocks of a chunk
-  return Math.ceil(blocks / Math.ceil(blocks / most)) * ALIGNMENT;
+function evenWidth(rows: number, cols: number, step: number): number {
+  const blocks = Math.ceil(cols / step);
+  const most = Math.max(1, Math.floor(CHUNK_BYTES / (rows * step * BYTES_PER_ELEMENT))); // blocks of a chunk
+  return Math.ceil(blocks / Math.ceil(blocks / most)) * step;
 }
 
-/** Some columns of the logits: [rows, chunk's cols]; no gradient flows through them. Of ready logits there is one chunk only. */
+/** Some columns of logits without a tape: [rows, chunk's cols]. Of ready logits there is one chunk only. */
 export function logitsOf(logits: Logits, { first, cols }: Chunk): Tensor {
-  if (!("weight" in logits)) return stopGradient(logits);
-  return matmul(stopGradient(logits.x), rowsOf(logits.weight, first, cols), { b: true });
+  if (!("weight" in logits)) return logits;
+  return matmul(logits.x, rowsOf(logits.weight, first, cols), { b: true }, "f32");
 }
 
 /** The mean of all rows: [cols]. Of a product it is the mean of x times the weight, which needs no logits. */
@@ -76,7 +102,10 @@ export function meanOf(logits: Logits): Tensor {
   return { ...matmul(mean, stopGradient(logits.weight), { b: true }), shape: [cols] };
 }
 
-/** The gradients of `sourcesOf(logits)` out of the logits' own, which `dLogits` makes a chunk at a time. */
+/**
+ * The gradients of `sourcesOf(logits)` out of those of logits without a tape, which `dLogits` makes a chunk at a time, in the
+ * precision of the products' factors.
+ */
 export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (chunk: Chunk) => Tensor): Tensor[] {
   if (!("weight" in logits)) return chunks.map(dLogits);
   const { x, weight } = logits;
@@ -84,9 +113,9 @@ export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (c
   let dX: Tensor | undefined;
   for (const chunk of chunks) {
     const dChunk = dLogits(chunk); // [rows, chunk's cols]
-    const part = matmul(dChunk, rowsOf(weight, chunk.first, chunk.cols)); // [rows, dim]
+    const part = matmul(dChunk, rowsOf(weight, chunk.first, chunk.cols), {}, "f32"); // [rows, dim]
     dX = dX ? add(dX, part) : part;
-    put(matmul(dChunk, x, { a: true }), rowsOf(dWeight, chunk.first, chunk.cols));
+    put(matmul(dChunk, x, { a: true }, "f32"), rowsOf(dWeight, chunk.first, chunk.cols));
   }
   return [dX!, dWeight];
 }

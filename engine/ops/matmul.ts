@@ -34,11 +34,11 @@ export interface Transposed {
 
 /**
  * Matrix product: [M, K] x [K, N] -> [M, N], or with one leading batch axis on both, [batch, M, K] x [batch, K, N].
- * Operands may be stored transposed. Where one is f16 so is the other, rounded if it must be, and the result: sums are f32.
- * Throws where the inner axes or the batches differ.
+ * Operands may be stored transposed. Where one is f16 so is the other, rounded if it must be, and the result, unless `precision`
+ * says f32: sums are f32. Throws where the inner axes or the batches differ.
  */
-export function matmul(a: Tensor, b: Tensor, transposed: Transposed = {}): Tensor {
-  return multiply("matmul", a, b, { transposed });
+export function matmul(a: Tensor, b: Tensor, transposed: Transposed = {}, precision?: Precision): Tensor {
+  return multiply("matmul", a, b, { transposed, precision });
 }
 
 /**
@@ -62,7 +62,7 @@ interface Manner {
   readonly transposed: Transposed;
   readonly bias?: Tensor | undefined;
   /** Of the result; that of the operands where it is left out. */
-  readonly precision?: Precision;
+  readonly precision?: Precision | undefined;
 }
 
 function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precision }: Manner): Tensor {

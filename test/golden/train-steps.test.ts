@@ -183,7 +183,7 @@ describe("golden training steps", () => {
   it("a well-conditioned run in f16: every step stays near the official f32", async function () {
     if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
     const run = golden.json<TrainingRun>("train_steps");
-    // lavapipe measured 1.4e-3, 3.4e-3 and 9e-5 on one set of crops; rounding on others may fall several times worse
+    // lavapipe measured 1.8e-3, 4.0e-3 and 9e-5 on one set of crops; rounding on others may fall several times worse
     await replay(run, run.init.split(".")[0]!, { loss: 1e-2, gradient: 3e-2, center: 1e-3 }, { precision: "f16" });
   });
 });
