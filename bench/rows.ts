@@ -14,6 +14,7 @@ import {
   linear,
   type Logits,
   matmul,
+  type Precision,
   type Shape,
   sizeOf,
   softmax,
@@ -164,22 +165,20 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
         flops,
         check,
       } satisfies BenchRow;
-      return [
-        forward,
-        inHalves(/^attention/)(forward),
-        {
-          name: `attention backward, ${n} tokens`,
-          inputs: [qkv, [sequences, n, dim]],
-          build: (x, dy) => gradientsOf(attention(x, heads), dy, [x]),
-          kernels: /^attention.*-(backward|delta)/,
-          flops: 2.5 * flops, // five products, of which one is the forward's again
-          check: checkGradient,
-          tolerance: 1e-4,
-        },
-      ] satisfies BenchRow[];
+      const backward = {
+        name: `attention backward, ${n} tokens`,
+        inputs: [qkv, [sequences, n, dim]],
+        build: (x, dy) => gradientsOf(attention(x, heads), dy, [x]),
+        kernels: /^attention.*-(backward|delta)/,
+        flops: 2.5 * flops, // five products, of which one is the forward's again
+        check: checkGradient,
+        tolerance: 1e-4,
+      } satisfies BenchRow;
+      return [forward, inHalves(/^attention/)(forward), backward, inHalves(backward.kernels)(backward)];
     }),
     ...distilledCrossEntropy(Math.min(batch, 8)), // the reference takes seconds for more
-    ...prototypes(batch),
+    ...prototypes(batch, "f32"),
+    ...prototypes(batch, "f16"),
     ...spreading(CROPS.global * Math.max(batch, 2), dim), // one image has no neighbour
     { name: "adamw", make: adamwRow },
     { name: "ema", make: emaRow },
@@ -270,7 +269,7 @@ const BOTTLENECK = 256;
  * The last layer and the loss over all prototypes together, and with the gradients of bottleneck and weights, of which one
  * image's bottleneck is checked. Rows and weights are as long as the root of their width instead of 1, so the temperatures grow.
  */
-function prototypes(batch: number): BenchRow[] {
+function prototypes(batch: number, precision: Precision): BenchRow[] {
   const crops = CROPS.global + CROPS.local;
   const temperatures = { student: BOTTLENECK * TEMPERATURES.student, teacher: BOTTLENECK * TEMPERATURES.teacher };
   const few = Math.min(batch, 8); // the reference takes seconds for more
@@ -280,7 +279,11 @@ function prototypes(batch: number): BenchRow[] {
     [PROTOTYPES],
   ];
   const loss = (x: Tensor, weight: Tensor, teacherX: Tensor, teacherWeight: Tensor, center: Tensor) =>
-    distil({ x, weight }, { x: teacherX, weight: teacherWeight }, center, temperatures);
+    distil({ x, weight, precision }, { x: teacherX, weight: teacherWeight, precision }, center, temperatures);
+  const inHalf = precision === "f16";
+  const suffix = inHalf ? ", f16" : "";
+  const half = inHalf && ({ half: true } as const);
+  const lossScale = inHalf ? 65536 * BOTTLENECK : 1; // as of a step whose temperatures have not grown
   /** The loss of one image, which `x` may move. */
   const expected = ([, weight, teacherX, teacherWeight, center]: readonly Host[], images: number) => {
     const [w, teacherW] = [whole(weight!), whole(teacherWeight!)];
@@ -292,10 +295,12 @@ function prototypes(batch: number): BenchRow[] {
   const product = (rows: number) => 2 * rows * PROTOTYPES * BOTTLENECK;
   return [
     {
-      name: "prototypes and loss",
+      name: `prototypes and loss${suffix}`,
+      ...half,
       inputs: shapes(few),
       build: (x, weight, teacherX, teacherWeight, center) => [loss(x, weight, teacherX, teacherWeight, center)],
       flops: product((crops + CROPS.global) * few),
+      tolerance: inHalf ? 1e-3 : 1e-5,
       check: (inputs, result) => {
         const of = expected(inputs, few);
         return deviation(
@@ -305,17 +310,19 @@ function prototypes(batch: number): BenchRow[] {
       },
     },
     {
-      name: "prototypes and loss, gradients",
+      name: `prototypes and loss, gradients${suffix}`,
+      ...half,
       inputs: shapes(batch),
       build: (x, weight, teacherX, teacherWeight, center) =>
-        gradientsOf(loss(x, weight, teacherX, teacherWeight, center), fill([], 1), [x, weight]),
+        gradientsOf(loss(x, weight, teacherX, teacherWeight, center), fill([], lossScale), [x, weight]),
       flops: product((3 * crops + CROPS.global) * batch), // what is made again is not counted
       check: (inputs, result) => {
         const of = expected(inputs, batch);
         const rows = cropsOf(0, batch, crops);
-        return gradientDeviation(take(result, rows), take(inputs[0]!, rows), (moved) => of(moved, 0) / batch);
+        const scaled = (moved: Values) => (lossScale / batch) * of(moved, 0);
+        return gradientDeviation(take(result, rows), take(inputs[0]!, rows), scaled);
       },
-      tolerance: 1e-4,
+      tolerance: inHalf ? 1e-2 : 1e-4,
     },
   ];
 }

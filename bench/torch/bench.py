@@ -296,7 +296,7 @@ def main():
             with autocast():
                 return run()
 
-        halves = amp and row.startswith(("matmul", "attention"))  # autocast computes these in f16
+        halves = amp and row.startswith(("matmul", "attention", "prototypes"))  # autocast computes these in f16
         found = {"name": f"{row}, f16" if halves else row, **timed(run if row == "training step" else once, device, given.seconds)}
         if flops:
             found["gflopPerS"] = flops / found["medianMs"] / 1e6
