@@ -8,7 +8,7 @@ import { type Config, type PartialConfig, resolveConfig } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import type { Log } from "./log.js";
 import { trainWithProgress } from "./start.js";
-import { knnOf } from "./train.js";
+import { featuresOf, knnOf } from "./online-evaluation.js";
 import { runTrials } from "./trials.js";
 
 /** The corners of figure 7: teachers with and without centering, with and without sharpening. */
@@ -144,7 +144,8 @@ export async function analyseTeacher({ config, device, parts }: AnalysisOptions)
     visit: {
       times: VISITS,
       look: async ({ step, student, teacher }) => {
-        const accuracy = async (network: typeof student) => (await knnOf(network, { device, config, parts })).top1;
+        const here = { device, config, parts };
+        const accuracy = async (network: typeof student) => (await knnOf(await featuresOf(network, here), here)).top1;
         points.push({ step, teacher: await accuracy(teacher), student: await accuracy(student) });
       },
     },

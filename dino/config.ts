@@ -311,14 +311,24 @@ export const settings = {
   heldOut: number(
     0,
     { from: 0, below: 1 },
-    { unit: "share", about: "of the images that are kept from training, for k-NN", source: ours },
+    { unit: "share", about: "of the images that are kept from training, for evaluation", source: ours },
   ),
   knnEvery: whole(
     0,
     { from: 0 },
     { unit: "epochs", about: "between k-NN evaluations where there are labels; 0 for none", source: ours },
   ),
-  knnK: whole(20, { from: 1 }, { unit: "neighbours", about: "that vote in them", source: ours }),
+  linearEvery: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "epochs",
+      about: "between quick linear evaluations where there are labels; 0 for none",
+      source: ours,
+      later: true,
+    },
+  ),
+  knnK: whole(20, { from: 1 }, { unit: "neighbours", about: "that vote in k-NN evaluations", source: ours }),
   evalResize: optional(whole(256, { from: 1 }), {
     unit: "pixels",
     about: "shorter side before evaluation cuts out --image-size; 8/7 of it if left out",
@@ -370,6 +380,7 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "checkpointEvery",
   "saveckpFreq",
   "knnEvery",
+  "linearEvery",
   "knnK",
 ]);
 
@@ -423,7 +434,7 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
 }
 
 /** Settings of ours that came later and are off by default. */
-const later: ReadonlySet<SettingName> = new Set(["freezeBlocks", "init"]);
+const later: ReadonlySet<SettingName> = new Set(["freezeBlocks", "init", "linearEvery"]);
 
 /**
  * A configuration out of the text of a config.json, in which what DINOv2 and later versions added may be missing, as in those of
@@ -494,9 +505,13 @@ function checkConfig(config: Config): Config {
       `--eval-resize ${evalResize} is smaller than --image-size ${formatSize(imageSize)}, which is cut out of it`,
     );
   }
-  const { knnEvery, heldOut, data } = config;
-  if (knnEvery > 0 && heldOut === 0 && !isBuiltin(data)) {
-    throw new Error(`--knn-every ${knnEvery} needs images to classify; keep some from training with --held-out 0.1`);
+  const { heldOut, data } = config;
+  for (const name of ["knnEvery", "linearEvery"] as const) {
+    if (config[name] > 0 && heldOut === 0 && !isBuiltin(data)) {
+      throw new Error(
+        `${flagOf(name)} ${config[name]} needs images to classify; keep some from training with --held-out 0.1`,
+      );
+    }
   }
   return config;
 }

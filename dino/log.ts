@@ -1,6 +1,7 @@
 /** log.jsonl of a run: a line for every interval of steps, and one for every epoch. */
 import { appendFile, readFile } from "node:fs/promises";
 import { writeFileAtomically } from "./checkpoint-file.js";
+import type { KnnAccuracy, LinearAccuracy } from "./online-evaluation.js";
 
 /** Of an interval of steps. Lengths of time in milliseconds, entropies in nats. */
 export interface StepLine {
@@ -38,7 +39,8 @@ export interface EpochLine {
   /** Mean over the epoch. */
   readonly loss: number;
   /** Of the teacher's features on the images held out, in percent; where an evaluation was due. */
-  readonly knn?: { readonly k: number; readonly top1: number; readonly top5: number };
+  readonly knn?: KnnAccuracy;
+  readonly linear?: LinearAccuracy;
 }
 
 export type LogLine = StepLine | EpochLine;

@@ -88,7 +88,8 @@ export async function writeReport({ device, run, data, out, onProgress }: Report
 function summary(config: Config, log: Log, device: string): string {
   const { dim, depth, heads, patch, imageRows, imageCols } = vitConfig(config);
   const last = log.steps.at(-1);
-  const knn = log.epochs.flatMap((line) => (line.knn ? [line.knn] : [])).at(-1);
+  const { knn } = log.epochs.findLast((line) => line.knn) ?? {};
+  const { linear } = log.epochs.findLast((line) => line.linear) ?? {};
   const rows: (readonly [string, string])[] = [
     ["images", config.data],
     [
@@ -106,6 +107,7 @@ function summary(config: Config, log: Log, device: string): string {
     ]);
   }
   if (knn !== undefined) rows.push(["k-NN top-1", `${knn.top1.toFixed(2)} %, k ${knn.k}`]);
+  if (linear !== undefined) rows.push(["linear top-1", `${linear.top1.toFixed(2)} %, lr ${linear.lr}`]);
   rows.push(["page made on", device]);
   const warnings = warningsOf(config, log);
   return (
@@ -166,9 +168,14 @@ async function curves(config: Config, log: Log): Promise<string> {
       line("images/s", ({ imagesPerSecond }) => imagesPerSecond),
     ),
   ];
-  const measured = log.epochs.flatMap(({ step, knn }) => (knn ? [[step, knn.top1] as const] : []));
-  if (measured.length > 0) {
-    panels.unshift({ ...panel("k-NN top-1", "percent", { name: "k-NN", points: measured }), points: true });
+  const measured = (["knn", "linear"] as const).map((name) => ({
+    name: name === "knn" ? "k-NN" : name,
+    points: log.epochs.flatMap((line) => (line[name] ? [[line.step, line[name].top1] as const] : [])),
+  }));
+  const lines = measured.filter(({ points }) => points.length > 0);
+  if (lines.length > 0) {
+    const names = lines.map(({ name }) => name).join(" and ");
+    panels.unshift({ ...panel(`${names} top-1`, "percent", ...lines), points: true });
   }
   const charts = await Promise.all(panels.map((one) => chartSvg({ title: "", panels: [one] } satisfies Chart)));
   return `<div class="charts">${charts.map((svg) => figure(`data:image/svg+xml;base64,${base64(svg)}`, "curve")).join("")}</div>`;

@@ -19,6 +19,8 @@ import {
 import { gatherFacts } from "./facts.js";
 import { openParts, type Parts } from "./evaluate.js";
 import { startValues } from "./init.js";
+import { checkParts } from "./labelled.js";
+import type { EpochLine } from "./log.js";
 import { startProgress } from "./progress.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
 
@@ -56,6 +58,7 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
       : resolveConfig({ ...flags, out });
   const { data, heldOut, seed } = settled ?? { ...defaultConfig, ...flags };
   const parts = await openParts(data, { heldOut, seed });
+  checkEvaluations(config, parts);
   using device = await openDevice();
   const choices = isAuto ? chooseSettings(await gatherFacts(parts.train, device), flags) : [];
   for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
@@ -85,6 +88,10 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
   const { device, config, parts } = training;
   process.stderr.write(`${describeRun(config, parts)}, on ${device.name}\n`);
   let progress: ReturnType<typeof startProgress> | undefined;
+  const say = (words: string): void => {
+    if (progress === undefined) process.stderr.write(`${words}\n`);
+    else progress.say(words);
+  };
   try {
     return await train({
       ...training,
@@ -95,10 +102,8 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
           `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`,
         );
       },
-      onWarning: (words) => {
-        if (progress === undefined) process.stderr.write(`${words}\n`);
-        else progress.say(words);
-      },
+      onWarning: say,
+      onEvaluated: (line) => say(describeAccuracies(line)),
     });
   } finally {
     progress?.stop();
@@ -108,6 +113,23 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
 function describeRun({ steps, epochs, batch }: Config, { train: { indices } }: Parts): string {
   const length = steps === null ? `${epochs} epochs` : `${steps} steps`;
   return `training on ${indices.length} images for ${length} of batch ${batch}`;
+}
+
+function describeAccuracies({ step, knn, linear }: EpochLine): string {
+  const top1 = (name: string, accuracy: { readonly top1: number } | undefined) =>
+    accuracy ? [`${name} ${accuracy.top1.toFixed(1)} %`] : [];
+  return `step ${step}: ${[...top1("k-NN", knn), ...top1("linear", linear)].join(", ")} of the held-out images right`;
+}
+
+/** Throws, before anything is trained, where accuracies are asked for and the images have no classes to measure them by. */
+export function checkEvaluations({ knnEvery, linearEvery }: Config, parts: Parts): void {
+  if (knnEvery === 0 && linearEvery === 0) return;
+  try {
+    checkParts(parts);
+  } catch (error) {
+    const flag = knnEvery > 0 ? "--knn-every" : "--linear-every";
+    throw new Error(`${flag}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** Throws, before anything of an earlier run is lost, where the device cannot compute as the settings want. */

@@ -14,21 +14,20 @@ import {
   type SettingName,
   stepConfig,
 } from "./config.js";
-import { evaluateKnn, type Parts } from "./evaluate.js";
-import { extractFeatures, viewOf } from "./features.js";
+import type { Parts } from "./evaluate.js";
 import { createCropMaker, type CropMaker } from "./crop-maker.js";
-import { appendLine, cutLog, type LogLine, type StepLine } from "./log.js";
+import { appendLine, cutLog, type EpochLine, type LogLine, type StepLine } from "./log.js";
 import { startValues } from "./init.js";
 import { createNetwork, type Network, readNetwork, writeNetwork } from "./network.js";
+import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
 import { rng } from "./random.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
 import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
-import { scope } from "./vit.js";
 
 export interface TrainOptions {
   readonly device: Device;
   readonly config: Config;
-  /** Images to train on, and those held out for k-NN. */
+  /** Images to train on, and those held out for evaluation. */
   readonly parts: Parts;
   /** Settings that the user gave himself: what does not fit them is an error instead of being shortened. */
   readonly given: ReadonlySet<SettingName>;
@@ -38,6 +37,8 @@ export interface TrainOptions {
   readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
   readonly onProgress?: (progress: Progress) => void;
   readonly onWarning?: (words: string) => void;
+  /** Takes the accuracies of an epoch where they were due. */
+  readonly onEvaluated?: (line: EpochLine) => void;
   /** Looks at the networks before the first step, and so many times in even steps, the last time after the last step. */
   readonly visit?: { readonly times: number; readonly look: (networks: Networks) => Promise<void> };
 }
@@ -212,10 +213,12 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     const epochEnds = done % iterationsPerEpoch === 0;
     const epochsDone = epoch + 1;
     if (epochEnds || done === steps) {
-      const due =
-        config.knnEvery > 0 && (epochsDone % config.knnEvery === 0 || done === steps) && parts.test.indices.length > 0;
-      const knn = due ? await knnOf(teacher, { device, config, parts }) : undefined;
-      await log({ type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...(knn && { knn }) });
+      const line: EpochLine = {
+        ...{ type: "epoch", step: done, epoch, loss: mean(unlogged.epoch) },
+        ...(await accuracies(teacher, { device, config, parts, epochsDone, ends: done === steps })),
+      };
+      await log(line);
+      if (line.knn ?? line.linear) options.onEvaluated?.(line);
       unlogged = { ...unlogged, epoch: NO_LOSSES };
       interval.startMs = performance.now();
     }
@@ -365,21 +368,22 @@ async function nonFinite(
   );
 }
 
-/** k-NN accuracy of a network's features on the held-out images, in percent. */
-export async function knnOf(
-  { config: network, params }: Network,
-  { device, config, parts }: { readonly device: Device; readonly config: Config; readonly parts: Parts },
-): Promise<{ readonly k: number; readonly top1: number; readonly top5: number }> {
-  const backbone = { device, vit: network.vit, params: scope((name) => params.get(name), "backbone.") };
-  const view = viewOf(config);
-  const { results } = await evaluateKnn({
-    parts,
-    ks: [config.knnK],
-    device,
-    extract: ({ images, indices }) => extractFeatures(backbone, images, { view, indices }),
-  });
-  const { neighbors, top1, top5 } = results[0]!;
-  return { k: neighbors, top1, top5 };
+interface Due extends OnlineOptions {
+  readonly parts: Parts;
+  readonly epochsDone: number;
+  /** Whether this is the end of the run, where all is measured that ever is. */
+  readonly ends: boolean;
+}
+
+/** What is to be measured after so many epochs. */
+async function accuracies(network: Network, due: Due): Promise<Pick<EpochLine, "knn" | "linear">> {
+  const { config, epochsDone, ends } = due;
+  const isDue = (every: number) => every > 0 && (epochsDone % every === 0 || ends);
+  const [knn, linear] = [isDue(config.knnEvery), isDue(config.linearEvery)];
+  if (!knn && !linear) return {};
+  const features = await featuresOf(network, due);
+  const linearly = linear && { linear: await linearOf(features, due) }; // before k-NN normalises the features
+  return { ...(knn && { knn: await knnOf(features, due) }), ...linearly };
 }
 
 const NO_LOSSES: Losses = { sum: 0, count: 0 };

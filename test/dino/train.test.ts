@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { readCheckpoint } from "../../dino/checkpoint.js";
 import { openParts, type Parts } from "../../dino/evaluate.js";
-import { checkPrecision } from "../../dino/start.js";
+import { checkEvaluations, checkPrecision } from "../../dino/start.js";
 import { train } from "../../dino/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
 import { testDevice } from "../device.js";
@@ -187,7 +187,7 @@ describe("training", () => {
 
   it("logs every interval and every epoch", async () => {
     const out = await folder();
-    await run(out, { knnEvery: 1 });
+    await run(out, { knnEvery: 1, linearEvery: 2 });
     const lines = await log(out);
     const intervals = lines.filter(({ type }) => type === undefined);
     expect(intervals.map(({ step }) => step)).to.deep.equal([2, 4, 6, 8]);
@@ -205,7 +205,9 @@ describe("training", () => {
     }
     const epochs = lines.filter(({ type }) => type === "epoch");
     expect(epochs.map(({ step }) => step)).to.deep.equal([5, 8]); // 40 images make 5 steps of 8
-    expect(epochs[0]!["knn"]).to.include.keys("k", "top1", "top5");
+    for (const { knn } of epochs) expect(knn).to.have.all.keys("k", "top1", "top5");
+    expect(epochs.map((line) => "linear" in line)).to.deep.equal([false, true]);
+    expect(epochs[1]!["linear"]).to.have.all.keys("lr", "top1", "top5");
   });
 
   it("stops on a loss that is not finite, and names where it came from", async () => {
@@ -215,6 +217,20 @@ describe("training", () => {
     expect((error as Error).message).to.match(
       /train: loss is (NaN|-?Infinity) at step \d+; the first tensor that is not finite is .+Lower --lr/,
     );
+  });
+
+  it("refuses to measure images without classes, and without images held out", () => {
+    const bare = { ...parts.train, images: { ...parts.train.images, labels: undefined } };
+    const config = resolveConfig({ ...tiny, linearEvery: 1 });
+    expect(() => checkEvaluations(config, { ...parts, train: bare })).to.throw(
+      "--linear-every: the train images have no classes",
+    );
+    const none = { ...parts.test, indices: new Int32Array(0) };
+    expect(() => checkEvaluations({ ...config, knnEvery: 1 }, { ...parts, test: none })).to.throw(
+      "--knn-every: there are no test images",
+    );
+    checkEvaluations(config, parts);
+    checkEvaluations(resolveConfig(tiny), { train: bare, test: none });
   });
 
   it("refuses f16 on a device that has none, and says what to do", async () => {
