@@ -76,7 +76,7 @@ describe("subjects of pictures", () => {
 type Paths = Readonly<Record<"map" | "overlay" | "mask", string>>;
 
 describe("dino attend", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let checkpoint: string;
   before(async () => {

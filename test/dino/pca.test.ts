@@ -98,7 +98,7 @@ describe("contact sheet", () => {
 });
 
 describe("dino pca", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let checkpoint: string;
   before(async () => {

@@ -162,7 +162,7 @@ describe("frames of DAVIS", () => {
 });
 
 describe("dino segment", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let checkpoint: string;
   before(async () => {

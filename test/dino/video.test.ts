@@ -169,7 +169,7 @@ describe("attention of a video", () => {
 });
 
 describe("dino video", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let checkpoint: string;
   let frames: string;
