@@ -8,7 +8,7 @@ import type { DecodeFailure } from "./images.js";
 import { clsAttentionOf, openInspector, patchesOf } from "./inspector.js";
 import type { FeatureRows } from "./knn.js";
 import { patchIn } from "./map-colors.js";
-import { contactSheet, type SheetItem, thumbnail } from "./pictures.js";
+import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js";
 import type { Size } from "./pixels.js";
 import { type Basis, principalComponents, project } from "./principal-components.js";
 import { openScratch, type Scratch } from "./scratch.js";
@@ -71,7 +71,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   const palette = fitColors(kept.rows > 0 ? kept : sample.features);
 
   const images: Colored[] = [];
-  const sheet: SheetItem[] = [];
+  const sheet: FeaturePair[] = [];
   for (const [i, subject] of subjects.entries()) {
     const [rows, cols] = [subject.size.rows / patch, subject.size.cols / patch];
     const own = { values: await features.read(i), rows: rows * cols, dim };
@@ -91,7 +91,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   }
   const { shares } = palette.components;
   const path = join(out, "contact-sheet.png");
-  await writeFile(path, encodePng(contactSheet({ items: sheet, title: titleOf(palette), shares })));
+  await writeFile(path, encodePng(featurePairsPicture({ items: sheet, title: titleOf(palette), shares })));
   return { images, sheet: path, shares: [...shares], failures };
 }
 

@@ -313,7 +313,7 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
 }
 
 /** An image and the colours of its patches. */
-export interface SheetItem {
+export interface FeaturePair {
   /** No larger than a thumbnail. */
   readonly image: Picture;
   /** [rows * cols] */
@@ -323,9 +323,9 @@ export interface SheetItem {
   readonly label: string;
 }
 
-export interface SheetOptions {
+export interface FeaturePairsOptions {
   /** Images of any sizes. */
-  readonly items: readonly SheetItem[];
+  readonly items: readonly FeaturePair[];
   readonly title: string;
   /** Of variance, of the components that the colours show. */
   readonly shares: ArrayLike<number>;
@@ -344,7 +344,7 @@ export function thumbnail({ width, height, rgb }: Picture): Picture {
 }
 
 /** Every image beside the colours of its patches, named, three pairs a line. */
-export function contactSheet({ items, title, shares }: SheetOptions): Picture {
+export function featurePairsPicture({ items, title, shares }: FeaturePairsOptions): Picture {
   const pairGap = 4;
   const pairWidth = 2 * THUMBNAIL + pairGap;
   const lineHeight = THUMBNAIL + 14 + 2 * GAP;

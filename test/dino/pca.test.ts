@@ -7,7 +7,7 @@ import { blankPicture, pixel } from "../../dino/drawing.js";
 import { colorsOf, fitColors } from "../../dino/feature-colors.js";
 import type { FeatureRows } from "../../dino/knn.js";
 import { fitForeground } from "../../dino/pca.js";
-import { contactSheet, thumbnail } from "../../dino/pictures.js";
+import { featurePairsPicture, thumbnail } from "../../dino/pictures.js";
 import { rng } from "../../dino/random.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
 
@@ -79,7 +79,7 @@ describe("contact sheet", () => {
       [150, 150],
       [150, 150],
     ]);
-    const sheet = contactSheet({ items, title: "sheet", shares: [0.5] });
+    const sheet = featurePairsPicture({ items, title: "sheet", shares: [0.5] });
     expect(sheet.width).to.be.within(1000, 1100);
     const counts = { image: 0, red: 0, green: 0 };
     for (let y = 0; y < sheet.height; y++) {
