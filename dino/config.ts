@@ -325,7 +325,6 @@ export const settings = {
       unit: "epochs",
       about: "between quick linear evaluations where there are labels; 0 for none",
       source: ours,
-      later: true,
     },
   ),
   knnK: whole(20, { from: 1 }, { unit: "neighbours", about: "that vote in k-NN evaluations", source: ours }),

@@ -58,11 +58,11 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
       : resolveConfig({ ...flags, out });
   const { data, heldOut, seed } = settled ?? { ...defaultConfig, ...flags };
   const parts = await openParts(data, { heldOut, seed });
-  checkEvaluations(config, parts);
   using device = await openDevice();
   const choices = isAuto ? chooseSettings(await gatherFacts(parts.train, device), flags) : [];
   for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
   const config = settled ?? resolveConfig({ ...flags, out }, settingsOf(choices));
+  checkEvaluations(config, parts);
   checkPrecision(device, config);
   const initial = resume && hasCheckpoint ? undefined : await startValues(device, config, say);
   await mkdir(out, { recursive: true });
