@@ -119,7 +119,7 @@ function describe(
     pairs.map(({ first, second, similarity }) => `${number(similarity)}   ${first}   ${second}`);
   const spare = groups.reduce((sum, group) => sum + group.length - 1, 0);
   return [
-    `${groups.length} groups of nearly the same among ${count} images; keeping one of each group would spare ${spare}`,
+    `${groups.length} ${groups.length === 1 ? "group" : "groups"} of nearly the same among ${count} images; keeping one of each group would spare ${spare}`,
     ...groups.flatMap((group, i) => [
       "",
       `group ${i + 1}, ${group.length} images, each with its similarity to the nearest other`,

@@ -4,11 +4,14 @@ import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
+import { program } from "../../../dino/cli.js";
+import { writeFeatures } from "../../../dino/feature-files.js";
 import { type FeatureRows, normalizeRows } from "../../../dino/knn.js";
 import { rng } from "../../../dino/random.js";
 import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
 import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";
 import { testDevice } from "../../device.js";
+import { rejection } from "../../rejection.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
 
 function randomRows(rows: number, dim: number): FeatureRows {
@@ -76,12 +79,6 @@ describe("disjoint sets", () => {
 });
 
 describe("duplicates", () => {
-  /** Features at angles of a circle, in degrees. */
-  const at = (...degrees: readonly number[]): FeatureRows => ({
-    values: Float32Array.from(degrees.flatMap((d) => [Math.cos((d * Math.PI) / 180), Math.sin((d * Math.PI) / 180)])),
-    rows: degrees.length,
-    dim: 2,
-  });
   const cos = (degrees: number): number => Math.cos((degrees * Math.PI) / 180);
 
   it("are linked by pairs, and those on either side of the threshold are kept", async () => {
@@ -144,15 +141,15 @@ describe("dino dedupe", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("reports and draws groups, of a folder and of kept features alike, and changes nothing", async () => {
-    const [checkpoint, photos, index] = ["checkpoint.safetensors", "photos", "index.npy"].map((name) =>
+  it("reports and draws groups of a folder", async () => {
+    const [checkpoint, photos, sheet] = ["checkpoint.safetensors", "photos", "sheet.png"].map((name) =>
       join(folder, name),
     );
-    const sheet = join(folder, "sheet.png");
-    const words = ["dedupe", "--threshold", "0.9999", "--json"];
-    const fresh = await dino(...words, "--checkpoint", checkpoint!, "--data", photos!, "--out", sheet);
-    expect(fresh.code, fresh.stderr).to.equal(0);
-    const report = JSON.parse(fresh.stdout) as {
+    const { code, stdout, stderr } = await dino(
+      ...["dedupe", "--checkpoint", checkpoint!, "--data", photos!, "--threshold", "0.9999", "--out", sheet!, "--json"],
+    );
+    expect(code, stderr).to.equal(0);
+    const report = JSON.parse(stdout) as {
       readonly groups: readonly (readonly { readonly path: string; readonly similarity: number }[])[];
       readonly failures: readonly { readonly path: string }[];
     };
@@ -161,24 +158,39 @@ describe("dino dedupe", function () {
     const copied = report.groups.find((group) => group.some(({ path }) => path.endsWith("copy.png")))!;
     expect(copied.map(({ path }) => path)).to.include(join(photos!, "red", "1.png"));
     expect((await sharp(sheet).metadata()).width).to.be.above(600);
+  });
 
-    await dino("embed", "--checkpoint", checkpoint!, "--data", photos!, "--out", index!);
-    const kept = await dino(...words, "--index", index!);
-    expect(JSON.parse(kept.stdout)).to.deep.equal({ ...report, sheet: null, failures: [] });
-    const text = await dino("dedupe", "--index", index!, "--threshold", "0.9999");
-    expect(text.stdout).to.match(
-      /^\d groups? of nearly the same among 8 images; keeping one of each group would spare \d\n/,
-    );
-    expect(text.stdout).to.include("0.9999        ").and.to.include("<- the threshold");
+  it("reports the same of kept features, as text", async () => {
+    const index = join(folder, "index.npy");
+    const files = ["a.png", "b.png", "c.png", "d.png"];
+    const list = { data: "photos", checkpoint: "x", which: "teacher" as const, files, classes: [], failures: [] };
+    await writeFeatures(index, { features: at(0, 90, 5, 20), list });
+    const { code, stdout, stderr } = await dino("dedupe", "--index", index, "--threshold", "0.99");
+    expect(code, stderr).to.equal(0);
+    expect(stdout.split("\n").slice(0, 5)).to.deep.equal([
+      "1 group of nearly the same among 4 images; keeping one of each group would spare 1",
+      "",
+      "group 1, 2 images, each with its similarity to the nearest other",
+      `   0.9962   ${join("photos", "a.png")}`,
+      `   0.9962   ${join("photos", "c.png")}`,
+    ]);
+    expect(stdout).to.include("     0.99        1   <- the threshold\n");
+    expect(stdout).to.include(`closest below the threshold; lower it if these are the same\n   0.9659   `);
   });
 
   it("refuses half a source and a cosine that is none", async () => {
-    const half = await dino("dedupe", "--data", folder);
-    expect([half.code, half.stderr]).to.deep.equal([
-      2,
-      "dino: expected --index, or --data and --checkpoint together\n",
-    ]);
-    const wrong = await dino("dedupe", "--index", "x.npy", "--threshold", "1.5");
-    expect([wrong.code, wrong.stderr.includes("Expected a cosine above 0")]).to.deep.equal([2, true]);
+    const refusal = (...words: readonly string[]) =>
+      rejection(program().parseAsync(["dedupe", ...words], { from: "user" }));
+    expect(await refusal("--data", folder)).to.equal("expected --index, or --data and --checkpoint together");
+    expect(await refusal("--index", "x.npy", "--checkpoint", "y")).to.include("leave --checkpoint out");
+    expect(await refusal("--index", "x.npy", "--threshold", "1.5")).to.include("Expected a cosine above 0");
   });
 });
+
+/** Features at angles of a circle, in degrees. */
+function at(...degrees: readonly number[]): FeatureRows {
+  const values = Float32Array.from(
+    degrees.flatMap((d) => [Math.cos((d * Math.PI) / 180), Math.sin((d * Math.PI) / 180)]),
+  );
+  return { values, rows: degrees.length, dim: 2 };
+}
