@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import sharp, { type Sharp } from "sharp";
+import { program } from "../../../dino/cli.js";
 import { type ImageSet, memoryImages } from "../../../dino/images.js";
 import { rng } from "../../../dino/random.js";
 import { classBenchmark, retrieve, revisitedBenchmark } from "../../../dino/retrieval/retrieve.js";
@@ -166,8 +167,10 @@ describe("dino retrieve", function () {
     await mkdir(bad, { recursive: true });
     await writeFile(join(bad, "gnd_roxford5k.json"), JSON.stringify({ imlist: ["a"], qimlist: ["b"], gnd: [] }));
     expect(await rejection(openRevisited(join(folder, "bad"), "roxford5k"))).to.include("an entry of gnd for each");
-    const { code, stderr } = await run("--whole-queries");
-    expect([code, stderr]).to.deep.equal([2, "dino: --whole-queries is for --dataset; leave it out\n"]);
+    const words = ["retrieve", "--checkpoint", checkpoint, "--data", folder, "--whole-queries"];
+    expect(await rejection(program().parseAsync(words, { from: "user" }))).to.include(
+      "--whole-queries is for --dataset",
+    );
   });
 });
 

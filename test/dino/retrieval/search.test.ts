@@ -3,8 +3,10 @@ import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
+import { program } from "../../../dino/cli.js";
 import { dotProducts, type FeatureRows } from "../../../dino/knn.js";
 import { nearest } from "../../../dino/retrieval/search.js";
+import { rejection } from "../../rejection.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
 
 const rows = (...values: readonly (readonly number[])[]): FeatureRows => ({
@@ -51,6 +53,8 @@ describe("dino search", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
+  const refusal = (...words: readonly string[]) =>
+    rejection(program().parseAsync(["search", "--index", index, ...words], { from: "user" }));
   const photo = (name: string): string => join(folder, "photos", name);
 
   it("finds an image first for itself, with what made the index, and draws what it found", async () => {
@@ -84,9 +88,7 @@ describe("dino search", function () {
     await rename(join(folder, "made.safetensors"), join(folder, "moved.safetensors"));
     await rename(join(folder, "photos"), join(folder, "pictures"));
     const query = join(folder, "pictures", "red", "0.png");
-    const lost = await dino("search", "--index", index, query);
-    expect(lost.stderr).to.include("made.safetensors, which is not there; name it by --checkpoint");
-    expect(lost.code).to.equal(1);
+    expect(await refusal(query)).to.include("made.safetensors, which is not there; name it by --checkpoint");
     const { code, stdout, stderr } = await dino(
       ...["search", "--index", index, query, "--checkpoint", join(folder, "moved.safetensors")],
       ...["--data", join(folder, "pictures"), "--neighbors", "2"],
@@ -101,12 +103,10 @@ describe("dino search", function () {
     const torn = join(folder, "torn.png");
     await writeFile(torn, "torn");
     await writeTinyCheckpoint(join(folder, "other.safetensors"), { dim: 32 });
-    const checkpoint = ["--checkpoint", join(folder, "other.safetensors")];
-    const wrong = await dino("search", "--index", index, torn, ...checkpoint);
-    expect(wrong.stderr).to.match(/holds 16 numbers an image, but .*other\.safetensors makes 32/);
-    expect(wrong.code).to.equal(1);
-    const broken = await dino("search", "--index", index, torn, "--checkpoint", join(folder, "moved.safetensors"));
-    expect(broken.stderr).to.include(`${torn}: expected an image`);
-    expect(broken.code).to.equal(1);
+    const wrong = await refusal(torn, "--checkpoint", join(folder, "other.safetensors"));
+    expect(wrong).to.match(/holds 16 numbers an image, but .*other\.safetensors makes 32/);
+    const broken = await refusal(torn, "--checkpoint", join(folder, "moved.safetensors"));
+    expect(broken).to.include(`${torn}: expected an image`);
+    expect(await refusal(torn, "--out", "sheet.jpg")).to.include("Expected a file ending in .png");
   });
 });
