@@ -62,7 +62,7 @@ export function addLinear(dino: Command): void {
     )
     .option(
       "--no-augment",
-      "learn from one view of each image instead of new crops in every epoch: a hundredth of the time, some accuracy lost",
+      "learn from one view of each image instead of new crops in every epoch: much faster, for photographs somewhat worse",
     )
     .option("--crop-scale <share...>", `area of crops, lowest and highest (default ${low} ${high})`, positives)
     .option("--flip <probability>", `of mirroring a crop (default ${officialProbeCrop.flipProbability})`, probability)
@@ -84,8 +84,9 @@ export function addLinear(dino: Command): void {
     .addHelpText(
       "after",
       "\nThe same as eval_linear.py of the official code, with many learning rates in one pass. Picking one by the test images, as\n" +
-        "is done there, flatters the result; --validation gives an honest one. --cache keeps features of unaugmented images, which\n" +
-        "implies --no-augment: it costs some accuracy, and another run with other rates takes seconds.\n" +
+        "is done there, flatters the result; --validation gives an honest one. --cache implies --no-augment, which usually costs\n" +
+        "photographs some accuracy, and has another run with other rates done in seconds. What looks one way or fills little of its\n" +
+        "image, as digits do, loses by crops and flips: give --no-augment, or other --crop-scale and --flip 0.\n" +
         "\nExamples:\n" +
         "  dino linear --checkpoint runs/photos/checkpoint.safetensors --train photos/train --test photos/val --validation 0.1\n" +
         "  dino linear --checkpoint runs/photos/checkpoint.safetensors --data photos --cache runs/photos/features\n" +
