@@ -1,55 +1,36 @@
 /** The program `dino`: its commands, and how they fail. */
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
-import { addAnalyse } from "./commands/analyse.js";
-import { addAttend } from "./commands/attend.js";
-import { addCopies } from "./commands/copies.js";
-import { addDedupe } from "./commands/dedupe.js";
-import { addDemo } from "./commands/demo.js";
-import { addDoctor } from "./commands/doctor.js";
-import { addEmbed } from "./commands/embed.js";
-import { addImport } from "./commands/import.js";
-import { addKnn } from "./commands/knn.js";
-import { addLinear } from "./commands/linear.js";
-import { addPca } from "./commands/pca.js";
-import { addReport } from "./commands/report.js";
-import { addRetrieve } from "./commands/retrieve.js";
-import { addSearch } from "./commands/search.js";
-import { addSegment } from "./commands/segment.js";
-import { addSweep } from "./commands/sweep.js";
-import { addTrain } from "./commands/train.js";
-import { addTune } from "./commands/tune.js";
-import { addVideo } from "./commands/video.js";
 import { UsageError } from "./commands/flags.js";
 import { oneLine } from "./commands/output.js";
 
-/** In the order of the help. */
-const commands = [
-  addTrain,
-  addImport,
-  addKnn,
-  addLinear,
-  addRetrieve,
-  addCopies,
-  addAttend,
-  addVideo,
-  addPca,
-  addSegment,
-  addEmbed,
-  addSearch,
-  addDedupe,
-  addReport,
-  addAnalyse,
-  addSweep,
-  addDoctor,
-  addTune,
-  addDemo,
-];
+/** In the order of the help; each is loaded when it is wanted, since what some of them need takes a second to load. */
+const commands: Readonly<Record<string, () => Promise<(dino: Command) => void>>> = {
+  train: async () => (await import("./commands/train.js")).addTrain,
+  import: async () => (await import("./commands/import.js")).addImport,
+  knn: async () => (await import("./commands/knn.js")).addKnn,
+  linear: async () => (await import("./commands/linear.js")).addLinear,
+  retrieve: async () => (await import("./commands/retrieve.js")).addRetrieve,
+  copies: async () => (await import("./commands/copies.js")).addCopies,
+  attend: async () => (await import("./commands/attend.js")).addAttend,
+  video: async () => (await import("./commands/video.js")).addVideo,
+  pca: async () => (await import("./commands/pca.js")).addPca,
+  segment: async () => (await import("./commands/segment.js")).addSegment,
+  embed: async () => (await import("./commands/embed.js")).addEmbed,
+  search: async () => (await import("./commands/search.js")).addSearch,
+  dedupe: async () => (await import("./commands/dedupe.js")).addDedupe,
+  report: async () => (await import("./commands/report.js")).addReport,
+  analyse: async () => (await import("./commands/analyse.js")).addAnalyse,
+  sweep: async () => (await import("./commands/sweep.js")).addSweep,
+  doctor: async () => (await import("./commands/doctor.js")).addDoctor,
+  tune: async () => (await import("./commands/tune.js")).addTune,
+  demo: async () => (await import("./commands/demo.js")).addDemo,
+};
 
 /** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {
   try {
-    const dino = program();
+    const dino = await program(argv[0]);
     if (argv.length === 0) {
       const names = dino.commands.map((command) => command.name()).join(", ");
       throw new UsageError(`expected a command: ${names}; dino --help explains them`);
@@ -65,8 +46,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** The program, to be given words. */
-export function program(): Command {
+/** The program, to be given words: with the command that they begin with, or with all where they begin with none. */
+export async function program(first?: string): Promise<Command> {
   const { version } = createRequire(import.meta.url)(packageFile()) as { readonly version: string };
   const dino = new Command("dino")
     .description("Trains Vision Transformers on unlabelled images with DINO, and shows what they learnt.")
@@ -79,7 +60,8 @@ export function program(): Command {
       "after",
       "\nExample:\n  dino train --data photos --out runs/photos --preset vit-s16\n  dino help train",
     );
-  for (const add of commands) add(dino);
+  const wanted = first !== undefined && Object.hasOwn(commands, first) ? [first] : Object.keys(commands);
+  for (const load of wanted.map((name) => commands[name]!)) (await load())(dino);
   return dino;
 }
 

@@ -11,6 +11,8 @@ import { tunedPath, writeChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 import { dino, dinoIn, drawFolder, type Finished, tiny } from "./command-line.js";
 
+const everyCommand = (await program()).commands;
+
 describe("dino on the command line", function () {
   this.timeout(120_000);
   let folder: string;
@@ -34,7 +36,7 @@ describe("dino on the command line", function () {
       .and.match(/Examples?:\n {2}dino/);
   });
 
-  for (const command of program().commands) {
+  for (const command of everyCommand) {
     const name = command.name();
     it(`explains ${name}, with an example`, () => {
       let help = "";

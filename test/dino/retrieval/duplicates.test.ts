@@ -179,8 +179,8 @@ describe("dino dedupe", function () {
   });
 
   it("refuses half a source and a cosine that is none", async () => {
-    const refusal = (...words: readonly string[]) =>
-      rejection(program().parseAsync(["dedupe", ...words], { from: "user" }));
+    const refusal = async (...words: readonly string[]) =>
+      rejection((await program("dedupe")).parseAsync(["dedupe", ...words], { from: "user" }));
     expect(await refusal("--data", folder)).to.equal("expected --index, or --data and --checkpoint together");
     expect(await refusal("--index", "x.npy", "--checkpoint", "y")).to.include("leave --checkpoint out");
     expect(await refusal("--index", "x.npy", "--threshold", "1.5")).to.include("Expected a cosine above 0");

@@ -168,7 +168,7 @@ describe("dino retrieve", function () {
     await writeFile(join(bad, "gnd_roxford5k.json"), JSON.stringify({ imlist: ["a"], qimlist: ["b"], gnd: [] }));
     expect(await rejection(openRevisited(join(folder, "bad"), "roxford5k"))).to.include("an entry of gnd for each");
     const words = ["retrieve", "--checkpoint", checkpoint, "--data", folder, "--whole-queries"];
-    expect(await rejection(program().parseAsync(words, { from: "user" }))).to.include(
+    expect(await rejection((await program("retrieve")).parseAsync(words, { from: "user" }))).to.include(
       "--whole-queries is for --dataset",
     );
   });

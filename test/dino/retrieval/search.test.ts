@@ -53,8 +53,8 @@ describe("dino search", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  const refusal = (...words: readonly string[]) =>
-    rejection(program().parseAsync(["search", "--index", index, ...words], { from: "user" }));
+  const refusal = async (...words: readonly string[]) =>
+    rejection((await program("search")).parseAsync(["search", "--index", index, ...words], { from: "user" }));
   const photo = (name: string): string => join(folder, "photos", name);
 
   it("finds an image first for itself, with what made the index, and draws what it found", async () => {
