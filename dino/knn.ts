@@ -67,26 +67,18 @@ export async function knnClassify(options: KnnOptions): Promise<readonly KnnResu
     votes: new Float64Array(test.rows * classes),
   }));
 
-  for (const { from, block } of blocksOf(test, train.rows)) {
-    const blockSimilarities = await similarities(block, train); // [block.rows, train.rows]
-    if (blockSimilarities.length !== block.rows * train.rows) {
-      throw new Error(`knn: expected ${block.rows * train.rows} similarities, got ${blockSimilarities.length}`);
-    }
-    for (let r = 0; r < block.rows; r++) {
-      const row = from + r;
-      const similarity = blockSimilarities.subarray(r * train.rows, (r + 1) * train.rows);
-      const nearest = largest(similarity, most);
-      for (const result of results) {
-        const votes = result.votes.subarray(row * classes, (row + 1) * classes);
-        for (let n = 0; n < result.neighbors; n++) {
-          const neighbor = nearest[n]!;
-          votes[trainLabels[neighbor]!]! += Math.exp(similarity[neighbor]! / temperature);
-        }
-        const ranking = largest(votes, Math.min(5, result.k, classes));
-        result.predictions[row] = ranking[0]!;
-        if (ranking[0] === testLabels[row]) result.hits1++;
-        if (ranking.includes(testLabels[row]!)) result.hits5++;
+  for await (const { row, similarity } of compareRows(test, train, similarities)) {
+    const nearest = largest(similarity, most);
+    for (const result of results) {
+      const votes = result.votes.subarray(row * classes, (row + 1) * classes);
+      for (let n = 0; n < result.neighbors; n++) {
+        const neighbor = nearest[n]!;
+        votes[trainLabels[neighbor]!]! += Math.exp(similarity[neighbor]! / temperature);
       }
+      const ranking = largest(votes, Math.min(5, result.k, classes));
+      result.predictions[row] = ranking[0]!;
+      if (ranking[0] === testLabels[row]) result.hits1++;
+      if (ranking.includes(testLabels[row]!)) result.hits5++;
     }
   }
   return results.map(({ hits1, hits5, ...result }) => ({
@@ -96,14 +88,25 @@ export async function knnClassify(options: KnnOptions): Promise<readonly KnnResu
   }));
 }
 
-/** Features a few rows at a time, from the row `from` on, so that their similarities with `others` rows fit into 64 MiB. */
-export function* blocksOf(
+/**
+ * Each row with its similarities to all the others, [others.rows], for use until the next; computed for so many rows at a time
+ * that they fit into 64 MiB. Throws where `similarities` gives too few.
+ */
+export async function* compareRows(
   features: FeatureRows,
-  others: number,
-): Generator<{ readonly from: number; readonly block: FeatureRows }> {
-  const most = Math.max(1, Math.min(256, Math.floor(BLOCK_ELEMENTS / others)));
+  others: FeatureRows,
+  similarities: Similarities,
+): AsyncGenerator<{ readonly row: number; readonly similarity: Float32Array }> {
+  const most = Math.max(1, Math.min(256, Math.floor(BLOCK_ELEMENTS / others.rows)));
   for (let from = 0; from < features.rows; from += most) {
-    yield { from, block: rowsOf(features, from, Math.min(from + most, features.rows)) };
+    const block = rowsOf(features, from, Math.min(from + most, features.rows));
+    const all = await similarities(block, others); // [block.rows, others.rows]
+    if (all.length !== block.rows * others.rows) {
+      throw new Error(`knn: expected ${block.rows * others.rows} similarities, got ${all.length}`);
+    }
+    for (let r = 0; r < block.rows; r++) {
+      yield { row: from + r, similarity: all.subarray(r * others.rows, (r + 1) * others.rows) };
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import type { Model } from "./features.js";
 import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
 import type { DecodeFailure } from "./images.js";
 import { clsAttentionOf, openInspector, patchesOf } from "./inspector.js";
-import type { FeatureRows } from "./knn.js";
+import { type FeatureRows, takeRows } from "./knn.js";
 import { patchIn } from "./map-colors.js";
 import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js";
 import type { Size } from "./pixels.js";
@@ -155,13 +155,11 @@ export function fitForeground({ features, attention }: Sample): Foreground {
 }
 
 function rowsWhere(features: FeatureRows, isIn: (features: FeatureRows) => Uint8Array): FeatureRows {
-  const { values, dim } = features;
   const kept = isIn(features);
-  const rows = kept.reduce((sum, each) => sum + each, 0);
-  const out = new Float32Array(rows * dim);
-  let at = 0;
-  for (const [r, each] of kept.entries()) if (each === 1) out.set(values.subarray(r * dim, (r + 1) * dim), at++ * dim);
-  return { values: out, rows, dim };
+  return takeRows(
+    features,
+    Array.from(kept.keys()).filter((r) => kept[r] === 1),
+  );
 }
 
 interface Mosaic {

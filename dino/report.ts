@@ -21,9 +21,10 @@ import { encodePng, type Picture } from "./drawing.js";
 import { openParts, type Part } from "./evaluate.js";
 import { extractFeatures, loadModel, type Model, viewOf } from "./features.js";
 import { isFailure } from "./images.js";
-import { dotProducts, largest, normalizeRows } from "./knn.js";
+import { dotProducts, normalizeRows, rowsOf } from "./knn.js";
 import { type Log, readLog, type StepLine } from "./log.js";
 import { rng } from "./random.js";
+import { nearest } from "./retrieval/search.js";
 
 export interface ReportOptions {
   readonly device: Device;
@@ -238,17 +239,14 @@ async function neighboursOf(
   const view = viewOf(model.config);
   const extracted = await extractFeatures(model, images, { view, indices, ...(onProgress && { onProgress }) });
   const features = normalizeRows(extracted.features);
-  const { dim } = features;
-  const rows = Math.min(QUERIES, features.rows);
-  const block = { values: features.values.subarray(0, rows * dim), rows, dim };
-  const similarities = dotProducts(block, features);
+  const queries = rowsOf(features, 0, Math.min(QUERIES, features.rows));
+  const found = await nearest({ queries, index: features, k: NEIGHBOURS + 1, similarities: dotProducts });
   const lines: string[] = [];
-  for (let query = 0; query < rows; query++) {
-    const own = similarities.subarray(query * features.rows, (query + 1) * features.rows);
-    const nearest = largest(own, Math.min(NEIGHBOURS + 1, features.rows)).filter((row) => row !== query);
-    const cells = [query, ...nearest.slice(0, NEIGHBOURS)].map(async (row, place) => {
+  for (const [query, neighbours] of found.entries()) {
+    const others = neighbours.filter(({ row }) => row !== query).slice(0, NEIGHBOURS);
+    const cells = [{ row: query, similarity: undefined }, ...others].map(async ({ row, similarity }) => {
       const index = extracted.indices[row]!;
-      const caption = place === 0 ? "query" : own[row]!.toFixed(3);
+      const caption = similarity?.toFixed(3) ?? "query";
       return figure(await thumbnail(images, index), images.name(index), caption);
     });
     lines.push(`<div class="row">${(await Promise.all(cells)).join("")}</div>`);

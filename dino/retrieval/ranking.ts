@@ -1,5 +1,5 @@
 /** How good rankings are: average precision and precision at k, as the revisited Oxford and Paris benchmarks count them. */
-import { blocksOf, type FeatureRows, type Similarities } from "../knn.js";
+import { compareRows, type FeatureRows, type Similarities } from "../knn.js";
 
 /** What a query should find. An image that is neither relevant nor junk is wrong. */
 export interface Truth {
@@ -86,12 +86,8 @@ export interface RankingOptions {
 
 /** Ranks the whole database for every query. */
 export async function rankAll({ queries, database, similarities, onRanked }: RankingOptions): Promise<void> {
-  for (const { from, block } of blocksOf(queries, database.rows)) {
-    const found = await similarities(block, database); // [block.rows, database.rows]
-    for (let r = 0; r < block.rows; r++) {
-      const own = found.subarray(r * database.rows, (r + 1) * database.rows);
-      const order = Int32Array.from(own.keys()).sort((a, b) => own[b]! - own[a]! || a - b);
-      onRanked(from + r, order);
-    }
+  for await (const { row, similarity } of compareRows(queries, database, similarities)) {
+    const order = Int32Array.from(similarity.keys()).sort((a, b) => similarity[b]! - similarity[a]! || a - b);
+    onRanked(row, order);
   }
 }

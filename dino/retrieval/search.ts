@@ -4,7 +4,7 @@ import type { Device } from "../../engine/index.js";
 import type { Picture } from "../drawing.js";
 import { type Extracted, similaritiesOn } from "../features.js";
 import { type ImageSet, isFailure, listedImages, measureImage } from "../images.js";
-import { blocksOf, type FeatureRows, largest, normalizeRows, type Similarities } from "../knn.js";
+import { compareRows, type FeatureRows, largest, normalizeRows, type Similarities } from "../knn.js";
 import type { Image } from "../pixels.js";
 import { contactSheet, type SheetRow } from "./contact-sheet.js";
 import type { IndexedImages } from "./indexed-images.js";
@@ -66,12 +66,8 @@ export async function nearest(options: {
   const { queries, index, similarities } = options;
   const k = Math.min(options.k, index.rows);
   const found: Neighbor[][] = [];
-  for (const { block } of blocksOf(queries, index.rows)) {
-    const all = await similarities(block, index); // [block.rows, index.rows]
-    for (let r = 0; r < block.rows; r++) {
-      const own = all.subarray(r * index.rows, (r + 1) * index.rows);
-      found.push(Array.from(largest(own, k), (row) => ({ row, similarity: own[row]! })));
-    }
+  for await (const { similarity } of compareRows(queries, index, similarities)) {
+    found.push(Array.from(largest(similarity, k), (row) => ({ row, similarity: similarity[row]! })));
   }
   return found;
 }
