@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { wholeOf } from "./evaluate.js";
-import { featurePaths, type Features, readFeatures, writeFeatures } from "./feature-files.js";
+import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "./feature-files.js";
 import type { Extracted, View, Which } from "./features.js";
 import type { ImageSet } from "./images.js";
 import { takeRows } from "./knn.js";
@@ -32,7 +32,7 @@ export async function keepFeatures(options: CacheOptions, extract: Extract): Pro
   const { folder, checkpoint, which, view, descriptor, onFound } = options;
   const content = createHash("sha256");
   await pipeline(createReadStream(checkpoint), content);
-  const made = JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor });
+  const maker = JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor });
   const seen = new Set<string>();
 
   const read = async (path: string): Promise<Features> => {
@@ -41,17 +41,13 @@ export async function keepFeatures(options: CacheOptions, extract: Extract): Pro
     return kept;
   };
   const make = async (path: string, images: ImageSet, title: string): Promise<Features> => {
-    const { features, indices, failures } = await extract(wholeOf(images), title);
-    const list = {
-      ...{ data: whereOf(images), checkpoint, which, classes: [...images.classes], failures: [...failures] },
-      files: Array.from(indices, (index) => images.name(index)),
-      ...(images.labels && { labels: Array.from(indices, (index) => images.labels![index]!) }),
-    };
-    await writeFeatures(path, { features, list });
-    return { features, list };
+    const made = { data: whereOf(images), checkpoint, which };
+    const kept = listed(images, await extract(wholeOf(images), title), made);
+    await writeFeatures(path, kept);
+    return kept;
   };
   return async ({ images, indices }, title) => {
-    const path = join(folder, `${basename(resolve(whereOf(images)))}-${await fingerprint(made, images)}.npy`);
+    const path = join(folder, `${basename(resolve(whereOf(images)))}-${await fingerprint(maker, images)}.npy`);
     const kept = existsSync(featurePaths(path).json) ? await read(path) : await make(path, images, title);
     seen.add(path);
     return pick(kept, images, indices);

@@ -3,6 +3,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "./checkpoint-file.js";
+import type { Extracted } from "./features.js";
+import type { ImageSet } from "./images.js";
 import type { FeatureRows } from "./knn.js";
 import { encodeNpy, parseNpy } from "./npy.js";
 
@@ -28,6 +30,23 @@ export interface Features {
   /** Not normalised. */
   readonly features: FeatureRows;
   readonly list: FeatureList;
+}
+
+/** Features of a set of images with their list; `made` says of what and by what. */
+export function listed(
+  images: ImageSet,
+  { features, indices, failures }: Extracted,
+  made: Pick<FeatureList, "data" | "checkpoint" | "which">,
+): Features {
+  const labels = images.labels && Array.from(indices, (index) => images.labels![index]!);
+  const list = {
+    ...made,
+    files: Array.from(indices, (index) => images.name(index)),
+    classes: [...images.classes],
+    ...(labels && { labels }),
+    failures: [...failures],
+  };
+  return { features, list };
 }
 
 /** Where the files lie that stand for one path. Throws for a path that does not end in .npy. */

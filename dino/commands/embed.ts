@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/node.js";
 import { openWhole } from "../evaluate.js";
-import { featurePaths, writeFeatures } from "../feature-files.js";
+import { featurePaths, listed, writeFeatures } from "../feature-files.js";
 import { loadModel } from "../features.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
@@ -32,15 +32,10 @@ export function addEmbed(dino: Command): void {
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
       const part = await openWhole(options.data);
-      const { images } = part;
-      const { features, indices, failures } = await extractor(model, options.batch)(part, "images");
-
+      const extracted = await extractor(model, options.batch)(part, "images");
+      const { features, failures } = extracted;
       const { data, checkpoint, which } = options;
-      const files = Array.from(indices, (index) => images.name(index));
-      const labels = images.labels && Array.from(indices, (index) => images.labels![index]!);
-      const classes = [...images.classes];
-      const list = { data, checkpoint, which, files, classes, ...(labels && { labels }), failures: [...failures] };
-      await writeFeatures(options.out, { features, list });
+      await writeFeatures(options.out, listed(part.images, extracted, { data, checkpoint, which }));
 
       if (options.json) {
         printJson({
