@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { writeChart, type Series } from "./charts.js";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeJson } from "./checkpoint-file.js";
 import { type Config, type PartialConfig, resolveConfig } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import type { Log } from "./log.js";
@@ -171,8 +171,4 @@ export async function analyseTeacher({ config, device, parts }: AnalysisOptions)
 /** The recipe of an analysis: what the user set, on the demo's. */
 export function analysisConfig(flags: PartialConfig, out: string): Config {
   return resolveConfig({ preset: "digits", logEvery: 5, saveckpFreq: 0, ...flags, out });
-}
-
-async function writeJson(path: string, value: unknown): Promise<void> {
-  await writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`));
 }

@@ -64,7 +64,7 @@ export function svgToPng(svg: string): Uint8Array {
 export async function writeChart(stem: string, chart: Chart): Promise<{ readonly svg: string; readonly png: string }> {
   const svg = await chartSvg(chart);
   const paths = { svg: `${stem}.svg`, png: `${stem}.png` };
-  await writeFileAtomically(paths.svg, new TextEncoder().encode(svg));
+  await writeFileAtomically(paths.svg, svg);
   await writeFileAtomically(paths.png, svgToPng(svg));
   return paths;
 }

@@ -11,7 +11,7 @@ const LONGEST_WRITE_MS = 3600_000;
  * disk, then renamed. Removes what killed writes of the same path have left. Throws if the folder is missing or full;
  * `path` is then as before. One machine at a time may write a path.
  */
-export async function writeFileAtomically(path: string, bytes: Uint8Array): Promise<void> {
+export async function writeFileAtomically(path: string, content: Uint8Array | string): Promise<void> {
   const folder = dirname(path);
   const name = basename(path);
   await removeLeftovers(folder, name);
@@ -19,7 +19,7 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array): Prom
   try {
     const file = await open(temporary, "wx");
     try {
-      await file.writeFile(bytes);
+      await file.writeFile(content);
       await file.sync();
     } finally {
       await file.close();
@@ -30,6 +30,11 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array): Prom
     throw error;
   }
   await syncFolder(folder);
+}
+
+/** Writes a value as indented JSON, whole or not at all. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(value, undefined, 2)}\n`);
 }
 
 /** Removes temporary files of `name` whose writers are gone; one that is still written to is left alone. */

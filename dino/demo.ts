@@ -1,8 +1,8 @@
 /** `dino demo`: trains on the built-in images, and shows with numbers and pictures what was learnt. */
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openDevice } from "../engine/node.js";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
 import { encodePng } from "./drawing.js";
@@ -111,7 +111,7 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
     seconds,
     device: device.name,
   } satisfies DemoSummary;
-  await writeFile(join(out, "summary.json"), `${JSON.stringify(summary, undefined, 2)}\n`);
+  await writeJson(join(out, "summary.json"), summary);
   say(
     "",
     "k-NN accuracy on held-out images",

@@ -63,7 +63,7 @@ export async function writeFeatures(path: string, { features, list }: Features):
   const { values, rows, dim } = features;
   await writeFileAtomically(npy, encodeNpy({ values, shape: [rows, dim] }));
   await writeFile(txt, list.files.map((name) => `${name}\n`).join(""));
-  await writeFileAtomically(json, new TextEncoder().encode(`${JSON.stringify(list, undefined, 1)}\n`));
+  await writeFileAtomically(json, `${JSON.stringify(list, undefined, 1)}\n`);
 }
 
 /** Reads what writeFeatures wrote. Throws, naming the file, where one is missing or damaged or they do not fit each other. */

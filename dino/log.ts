@@ -74,7 +74,7 @@ export async function readLog(path: string): Promise<Log> {
 export async function cutLog(path: string, step: number): Promise<void> {
   const lines = step === 0 ? [] : await linesOf(path).catch(() => []);
   const kept = lines.filter((line) => (JSON.parse(line) as LogLine).step <= step);
-  await writeFileAtomically(path, new TextEncoder().encode(kept.map((line) => `${line}\n`).join("")));
+  await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(""));
 }
 
 async function linesOf(path: string): Promise<readonly string[]> {

@@ -79,11 +79,10 @@ export async function writeReport({ device, run, data, out, onProgress }: Report
     section("Settings", settingsTable(config)),
   ];
   const html = page(`DINO: ${run}`, sections);
-  const bytes = new TextEncoder().encode(html);
-  await writeFileAtomically(out, bytes);
+  await writeFileAtomically(out, html);
   const seen =
     "missing" in shown ? { images: 0, candidates: 0, missing: shown.missing } : { ...shown.counts, missing: undefined };
-  return { report: out, run, steps: log.steps.at(-1)?.step ?? 0, bytes: bytes.length, ...seen };
+  return { report: out, run, steps: log.steps.at(-1)?.step ?? 0, bytes: Buffer.byteLength(html), ...seen };
 }
 
 function summary(config: Config, log: Log, device: string): string {

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { l2Normalize } from "../engine/index.js";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeJson } from "./checkpoint-file.js";
 import type { Sequence } from "./davis.js";
 import type { Model } from "./features.js";
 import { type Inspector, openInspector, patchesOf } from "./inspector.js";
@@ -78,10 +78,7 @@ export async function segment(options: SegmentOptions): Promise<Segmentation> {
   }
   const measures = meanMeasures(segmented.flatMap(({ objects }) => objects));
   const results = join(options.out, "results.json");
-  await writeFileAtomically(
-    results,
-    Buffer.from(`${JSON.stringify({ measures, sequences: segmented }, undefined, 2)}\n`),
-  );
+  await writeJson(results, { measures, sequences: segmented });
   return { sequences: segmented, measures, results };
 }
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { type Panel, type Series, writeChart } from "./charts.js";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeJson } from "./checkpoint-file.js";
 import {
   type Config,
   flagOf,
@@ -123,10 +123,7 @@ export async function sweep(options: SweepOptions): Promise<Sweep> {
   const panels = axes.map((axis) => panelOf(axis, { axes, baseline, rows }));
   const paths = await writeChart(join(out, "sweep"), { title, panels });
   const found = { k, seeds, rows, ...paths };
-  await writeFileAtomically(
-    join(out, "sweep.json"),
-    new TextEncoder().encode(`${JSON.stringify(found, undefined, 2)}\n`),
-  );
+  await writeJson(join(out, "sweep.json"), found);
   return found;
 }
 

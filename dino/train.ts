@@ -122,7 +122,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     writeNetwork(student, values);
     writeNetwork(teacher, values);
   }
-  await writeFileAtomically(paths.config, new TextEncoder().encode(formatConfig(config)));
+  await writeFileAtomically(paths.config, formatConfig(config));
   await cutLog(paths.log, done);
   const log = (line: LogLine) => appendLine(paths.log, line);
   const save = async (path: string) =>
