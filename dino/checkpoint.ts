@@ -14,6 +14,7 @@ import {
 } from "../engine/index.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import { type Config, defaultConfig, formatConfig, parseConfig } from "./config.js";
+import { openFile, readSafetensorsHeader } from "./weights/file.js";
 
 /** Numbers and their shape, on the host. */
 export interface Values {
@@ -91,23 +92,36 @@ async function writeTensors(
 
 /** Reads a checkpoint. Throws, naming the file, where there is none or it is none, a model file included. */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  return read(path, ({ format, step, unlogged, choices = "{}", config }, tensors) => {
-    if (format === MODEL_FORMAT) {
-      throw new Error("this is a model without the state of a run; begin a run from it with --init");
-    }
-    if (format !== FORMAT || step === undefined || unlogged === undefined || config === undefined) {
-      throw new Error(
-        `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${format}"`}`,
-      );
-    }
-    return {
-      config: parseConfig(config),
-      step: Number(step),
-      unlogged: unloggedSchema.parse(JSON.parse(unlogged)),
-      choices: choicesSchema.parse(JSON.parse(choices)),
-      tensors,
-    };
-  });
+  return read(path, (metadata, tensors) => ({ ...runIn(metadata), tensors }));
+}
+
+/** How many steps the run of a checkpoint has done, out of the file's header alone. Throws as readCheckpoint does. */
+export async function stepsDone(path: string): Promise<number> {
+  try {
+    await using file = await openFile(path);
+    return runIn((await readSafetensorsHeader(file)).metadata).step;
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** What the notes of a checkpoint say of its run. Throws for those of other files. */
+function runIn(metadata: Readonly<Record<string, string>>): Omit<Checkpoint, "tensors"> {
+  const { format, step, unlogged, choices = "{}", config } = metadata;
+  if (format === MODEL_FORMAT) {
+    throw new Error("this is a model without the state of a run; begin a run from it with --init");
+  }
+  if (format !== FORMAT || step === undefined || unlogged === undefined || config === undefined) {
+    throw new Error(
+      `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${format}"`}`,
+    );
+  }
+  return {
+    config: parseConfig(config),
+    step: Number(step),
+    unlogged: unloggedSchema.parse(JSON.parse(unlogged)),
+    choices: choicesSchema.parse(JSON.parse(choices)),
+  };
 }
 
 /** Reads the networks of a checkpoint or of a model file. Throws, naming the file, where there is none or it is neither. */

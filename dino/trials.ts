@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
-import { readCheckpoint } from "./checkpoint.js";
+import { stepsDone } from "./checkpoint.js";
 import { type Config, fitWarmups, flagOf, parseConfig, type SettingName } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import { type Log, readLog } from "./log.js";
@@ -75,5 +75,5 @@ async function stateOf(trial: Trial, images: number): Promise<"missing" | "begun
       `${out} holds a run with ${flagOf(name)} ${has}, not ${wanted}; --overwrite replaces it, or name another --out`,
     );
   }
-  return (await readCheckpoint(checkpoint)).step === steps ? "finished" : "begun";
+  return (await stepsDone(checkpoint)) === steps ? "finished" : "begun";
 }

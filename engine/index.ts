@@ -37,6 +37,7 @@ export {
   safetensorsHeader,
   safetensorsHeaderBytes,
   safetensorsMetadata,
+  type SafeHeader,
   type SafeTensor,
 } from "./safetensors.js";
 

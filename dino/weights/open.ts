@@ -1,9 +1,8 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
-import { safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
 import { settingsIn } from "../checkpoint.js";
 import type { Config } from "../config.js";
 import type { Which } from "../features.js";
-import type { PlacedFile } from "./file.js";
+import { type PlacedFile, readSafetensorsHeader } from "./file.js";
 import { isInstance } from "./pickle.js";
 import { legacyMagic, readTorchLegacy } from "./torch-legacy.js";
 import { readTorchZip } from "./torch-zip.js";
@@ -50,8 +49,7 @@ function startsWith(bytes: Uint8Array, expected: ArrayLike<number>): boolean {
 async function readSafetensors(
   file: PlacedFile,
 ): Promise<{ readonly root: ReadonlyMap<string, unknown>; readonly config: Config | undefined }> {
-  const bytes = safetensorsHeaderBytes(await file.read(0, 8), file.size);
-  const { entries, metadata } = safetensorsHeader(await file.read(0, bytes), file.size);
+  const { bytes, entries, metadata } = await readSafetensorsHeader(file);
   const root = new Map<string, StoredTensor>();
   for (const { name, dtype, shape, begin } of entries) {
     const length = elementBytes[dtype] * shape.reduce((product, axis) => product * axis, 1);
