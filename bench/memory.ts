@@ -1,4 +1,4 @@
-import type { Device } from "../engine/device.js";
+import { onPaper } from "../engine/index.js";
 import { openDevice } from "../engine/node.js";
 import { createNetworks, type StepSize } from "./step.js";
 
@@ -18,28 +18,10 @@ const VIT_S16 = { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 } 
 /** Plans a step of any size without the memory for it: buffers and pipelines exist on paper alone. */
 export async function planStep(size: StepSize): Promise<StepMemory> {
   using nothing = await openDevice({ prefer: "null" });
-  let bytes = 0;
-  const paper = {
-    createBuffer({ size }: GPUBufferDescriptor) {
-      bytes += size;
-      return { size, destroy: () => undefined };
-    },
-    createBindGroup: () => ({}),
-    createBindGroupLayout: () => ({}),
-    createPipelineLayout: () => ({}),
-    createComputePipelineAsync: () => Promise.resolve({}),
-    createShaderModule: () => ({ getCompilationInfo: () => Promise.resolve({ messages: [] }) }),
-    pushErrorScope: () => undefined,
-    popErrorScope: () => Promise.resolve(null),
-    queue: { writeBuffer: () => undefined },
-  };
-  const roomy = { maxBufferSize: Infinity, maxStorageBufferBindingSize: Infinity };
-  const { minStorageBufferOffsetAlignment, maxStorageBuffersPerShaderStage } = nothing.limits;
-  const limits = { ...roomy, minStorageBufferOffsetAlignment, maxStorageBuffersPerShaderStage } as GPUSupportedLimits;
-  const device: Device = { ...nothing, limits, gpu: paper as unknown as GPUDevice };
+  const { device, bytes } = onPaper(nothing);
   using made = await createNetworks(device, size);
   const { bytes: plannedBytes, lowerBoundBytes: leastBytes, dispatches } = made.step.program;
-  return { residentBytes: bytes - plannedBytes, plannedBytes, leastBytes, dispatches };
+  return { residentBytes: bytes() - plannedBytes, plannedBytes, leastBytes, dispatches };
 }
 
 /** What a ViT-S/16 step of so many images would take of a card's memory, with and without what saves some: a line each. */

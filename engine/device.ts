@@ -31,6 +31,28 @@ export interface Device extends Disposable {
   readonly failure: () => Error | undefined;
   /** Remembers an error that cannot be thrown where it arises; only the first one counts. */
   readonly fail: (error: Error) => void;
+  /** The longest that a submitted program may take to be done, in milliseconds. */
+  readonly patienceMs: number;
+}
+
+/** The device is gone with all that was on it: the driver restarted, the card was unplugged. Another one may be opened. */
+export class DeviceLostError extends Error {}
+
+/** The device does not answer any more. What was asked of it may never end. */
+export class HungDeviceError extends Error {
+  constructor({ name, patienceMs }: Pick<Device, "name" | "patienceMs">) {
+    super(
+      `${name}: no answer for ${patienceMs / 1000} s, it seems to hang; work that takes longer needs a larger DINO_PATIENCE, in seconds`,
+    );
+  }
+}
+
+/** The device has no memory for a buffer, or none of that size. */
+export class OutOfMemoryError extends Error {}
+
+/** Whether an error, or what caused it, is of this class: errors of a device come as causes of those that calls throw. */
+export function isCausedBy(error: unknown, type: new (...words: never[]) => Error): boolean {
+  return error instanceof type || (error instanceof Error && isCausedBy(error.cause, type));
 }
 
 export interface DeviceOptions {
@@ -41,6 +63,8 @@ export interface DeviceOptions {
   readonly without?: readonly (typeof FEATURES)[number][];
   /** None if left out. */
   readonly choices?: Choices;
+  /** Ten minutes on a GPU and an hour on a CPU if left out, where a step of a large network takes as long. */
+  readonly patienceMs?: number;
 }
 
 /** The one width of an adapter's subgroups. */
@@ -70,7 +94,7 @@ const FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experi
  */
 export async function createDevice(
   adapter: GPUAdapter,
-  { shaders, kernels, without = [], choices = {} }: DeviceOptions,
+  { shaders, kernels, without = [], choices = {}, patienceMs }: DeviceOptions,
 ): Promise<Device> {
   const { info } = adapter;
   const kind = adapterKind(info);
@@ -93,7 +117,7 @@ export async function createDevice(
   });
   void gpu.lost.then(({ reason, message }) => {
     const why = [reason === "unknown" ? "" : ` (${reason})`, message && `: ${message.trim()}`].join("");
-    fail(new Error(`${name}: the device was lost${why}`));
+    fail(new DeviceLostError(`${name}: the device was lost${why}`));
   });
 
   return {
@@ -107,6 +131,7 @@ export async function createDevice(
     tensorCores: hasTensorCores(info, gpu),
     choices,
     shaders,
+    patienceMs: patienceMs ?? (kind === "gpu" ? 600_000 : 3_600_000),
     failure: () => failure,
     fail,
     [Symbol.dispose]() {

@@ -1,6 +1,6 @@
 /** What a program built on the engine may import; `node.ts` beside it opens a device under Node. */
 export { type Choices, withChoices } from "./choices.js";
-export type { Device } from "./device.js";
+export { type Device, DeviceLostError, HungDeviceError, isCausedBy, OutOfMemoryError } from "./device.js";
 export { gradients, type Gradients, parameterGradients } from "./gradients.js";
 export { lossScale, type LossScale } from "./loss-scale.js";
 export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";
@@ -16,6 +16,7 @@ export {
   type SgdOptions,
   type StepSettings,
 } from "./optimizer.js";
+export { onPaper, type Paper } from "./paper.js";
 export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
 export {
   byKernel,

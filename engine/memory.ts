@@ -1,4 +1,4 @@
-import { type Device, throwIfFailed } from "./device.js";
+import { type Device, OutOfMemoryError, throwIfFailed } from "./device.js";
 import {
   BYTES_PER_ELEMENT,
   bytesOf,
@@ -10,13 +10,16 @@ import {
   sizeOf,
   type Tensor,
 } from "./tensor.js";
+import { answerOf } from "./watchdog.js";
 
 /** A buffer that kernels can bind. Throws where `bytes` exceed the adapter's limit; what the driver refuses fails the device. */
 export function allocate(device: Device, bytes: number, label: string): GPUBuffer {
   throwIfFailed(device);
   const limit = device.limits.maxBufferSize;
   if (bytes > limit) {
-    throw new Error(`out of memory: ${label} needs ${bytes} bytes in one buffer; ${device.name} allows ${limit}`);
+    throw new OutOfMemoryError(
+      `out of memory: ${label} needs ${bytes} bytes in one buffer; ${device.name} allows ${limit}`,
+    );
   }
   device.gpu.pushErrorScope("out-of-memory");
   const buffer = device.gpu.createBuffer({
@@ -26,7 +29,8 @@ export function allocate(device: Device, bytes: number, label: string): GPUBuffe
   });
   device.gpu.popErrorScope().then(
     (error) => {
-      if (error) device.fail(new Error(`out of memory: ${label} asked for ${bytes} bytes: ${error.message}`));
+      if (error)
+        device.fail(new OutOfMemoryError(`out of memory: ${label} asked for ${bytes} bytes: ${error.message}`));
     },
     () => undefined, // the device is gone, which `throwIfFailed` reports
   );
@@ -136,7 +140,7 @@ export async function copyOut(
   encoder.copyBufferToBuffer(buffer, offset, staging, 0, staging.size);
   device.gpu.queue.submit([encoder.finish()]);
   try {
-    await staging.mapAsync(GPUMapMode.READ);
+    await answerOf(device, staging.mapAsync(GPUMapMode.READ));
   } catch (error) {
     throwIfFailed(device);
     throw error;

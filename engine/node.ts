@@ -10,14 +10,23 @@ export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js"
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for
  * another one, the other options say what to make of it. Kernels are those that `dino tune` found the fastest there, unless
- * `choices` say otherwise. Dispose of it to free its memory; a process that forgets still ends.
+ * `choices` say otherwise; the variable `DINO_PATIENCE` says how many seconds it may be silent. Dispose of it to free its memory; a process that forgets still ends.
  */
 export async function openDevice(
   options: { readonly prefer?: Preference } & Omit<DeviceOptions, "shaders"> = {},
 ): Promise<Device> {
   const { adapter, name } = await chooseAdapter(options);
   const choices = options.choices ?? readChoices(tunedPath(name));
-  return createDevice(adapter, { shaders: readShader, ...options, choices });
+  const patienceMs = options.patienceMs ?? patienceOf(process.env.DINO_PATIENCE);
+  return createDevice(adapter, { shaders: readShader, ...options, choices, ...(patienceMs && { patienceMs }) });
+}
+
+/** Reads `DINO_PATIENCE`, seconds, as milliseconds; throws for a value that is no number above 0. */
+function patienceOf(variable: string | undefined): number | undefined {
+  if (variable === undefined || variable === "") return undefined;
+  const seconds = Number(variable);
+  if (seconds > 0 && seconds <= 2_000_000) return 1000 * seconds; // timers count to 2^31 ms
+  throw new Error(`DINO_PATIENCE=${variable}: expected seconds above 0, at most 2000000`);
 }
 
 const SHADERS = new URL("../shaders/", import.meta.url);

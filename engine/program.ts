@@ -4,6 +4,7 @@ import { allocate, copyOut, type Input } from "./memory.js";
 import { offsetInOwner, owner, plan, type Plan } from "./plan.js";
 import { type Decision, type Dispatch, refuseNesting, writeDown } from "./recording.js";
 import { bytesOf, formatShape, type Resident, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
+import { answerOf } from "./watchdog.js";
 
 /** A recorded function that can be run again and again. */
 export interface Program<Names extends string = string> {
@@ -144,7 +145,8 @@ async function compile(
   dispatches: readonly Dispatch[],
   bufferOf: ReadonlyMap<Transient, GPUBuffer>,
 ): Promise<Row[]> {
-  const settled = await Promise.allSettled(dispatches.map((d) => pipelineOf(device, d.kernel, d.constants)));
+  const compiling = dispatches.map((d) => pipelineOf(device, d.kernel, d.constants));
+  const settled = await answerOf(device, Promise.allSettled(compiling));
   throwIfFailed(device);
   return settled.map((pipeline, i) => {
     if (pipeline.status === "rejected") throw pipeline.reason;
@@ -213,7 +215,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     pass.end();
     device.gpu.queue.submit([encoder.finish()]);
     queued.push(device.gpu.queue.onSubmittedWorkDone());
-    if (queued.length > MAX_QUEUED_RUNS) await queued.shift();
+    if (queued.length > MAX_QUEUED_RUNS) await answerOf(device, queued.shift()!);
     throwIfFailed(device);
   };
 
@@ -373,7 +375,7 @@ async function timeOnHost(device: Device, rows: readonly Row[]): Promise<Interva
     encode(pass, row);
     pass.end();
     device.gpu.queue.submit([encoder.finish()]);
-    await device.gpu.queue.onSubmittedWorkDone();
+    await answerOf(device, device.gpu.queue.onSubmittedWorkDone());
     times.push({ beginMs, endMs: performance.now() });
   }
   throwIfFailed(device);
