@@ -1,5 +1,4 @@
-/** The paper's analyses of training, repeated: the two ways to collapse (figure 7), and the teacher ahead of its student (figure 6). */
-import { mkdir } from "node:fs/promises";
+/** The paper's analyses of training, repeated: the two ways to collapse (figure 7), and the teacher beside its student (figure 6). */
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { writeChart, type Series } from "./charts.js";
@@ -7,6 +6,7 @@ import { writeJson } from "./checkpoint-file.js";
 import { type Config, type PartialConfig, resolveConfig } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import type { Log } from "./log.js";
+import { checkpointsIn } from "./run-folder.js";
 import { trainWithProgress } from "./start.js";
 import { featuresOf, knnOf } from "./online-evaluation.js";
 import { runTrials } from "./trials.js";
@@ -133,12 +133,14 @@ export interface TeacherAnalysis {
 /** Times over a run that its networks are evaluated. */
 const VISITS = 8;
 
-/** Trains once and draws the accuracy of teacher and student over time; writes teacher.json, .svg and .png. */
-export async function analyseTeacher({ config, device, parts }: AnalysisOptions): Promise<TeacherAnalysis> {
+/** Trains once and draws the accuracy of teacher and student over time; writes teacher.json, .svg and .png. Throws where it did before. */
+export async function analyseTeacher({ config, device, parts, overwrite }: AnalysisOptions): Promise<TeacherAnalysis> {
   const { out, knnK: k } = config;
   const run = { ...config, out: join(out, "run") };
+  if (!overwrite && (await checkpointsIn(run.out)).length > 0) {
+    throw new Error(`${run.out} already holds a run; --overwrite replaces it, or name another --out`);
+  }
   const points: TeacherPoint[] = [];
-  await mkdir(run.out, { recursive: true });
   await trainWithProgress({
     ...{ device, config: run, parts, given: new Set(), resume: false },
     visit: {
@@ -155,7 +157,7 @@ export async function analyseTeacher({ config, device, parts }: AnalysisOptions)
     points: points.map((point) => [point.step, point[name]] as const),
   });
   const paths = await writeChart(join(out, "teacher"), {
-    title: "The teacher is ahead of its student",
+    title: "The teacher beside its student",
     panels: [
       {
         ...{ title: `k-NN top-1 on held-out images, k ${k}`, x: "step", y: "percent", points: true },

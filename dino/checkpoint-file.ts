@@ -1,6 +1,6 @@
 /** Files that are there whole or not at all, whenever the process or the machine stops. */
 import { randomBytes } from "node:crypto";
-import { open, readdir, rename, rm, stat } from "node:fs/promises";
+import { link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** No write takes longer; what lies about for longer was left by a killed one. */
@@ -9,9 +9,13 @@ const LONGEST_WRITE_MS = 3600_000;
 /**
  * Writes a file so that `path` holds the old bytes or the new ones, never a part: into a new file beside it, synced to
  * disk, then renamed. Removes what killed writes of the same path have left. Throws if the folder is missing or full;
- * `path` is then as before. One machine at a time may write a path.
+ * `path` is then as before. One machine at a time may write a path. What was there stays under the name `keep`.
  */
-export async function writeFileAtomically(path: string, content: Uint8Array | string): Promise<void> {
+export async function writeFileAtomically(
+  path: string,
+  content: Uint8Array | string,
+  { keep }: { readonly keep?: string } = {},
+): Promise<void> {
   const folder = dirname(path);
   const name = basename(path);
   await removeLeftovers(folder, name);
@@ -24,12 +28,22 @@ export async function writeFileAtomically(path: string, content: Uint8Array | st
     } finally {
       await file.close();
     }
+    if (keep !== undefined) await keepUnder(keep, path);
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
   }
   await syncFolder(folder);
+}
+
+/** Gives a file, if it is there, a second name, which another file may have had. */
+async function keepUnder(name: string, path: string): Promise<void> {
+  await rm(name, { force: true });
+  await link(path, name).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    return rename(path, name); // on file systems where a file has one name
+  });
 }
 
 /** Writes a value as indented JSON, whole or not at all. */

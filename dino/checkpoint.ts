@@ -2,6 +2,7 @@
  * Checkpoints: safetensors with the official parameter names for the teacher, and all that resuming needs beside it. Model
  * files: the same without what resuming needs.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import {
@@ -60,8 +61,12 @@ const lossesSchema = z.object({ sum: z.number(), count: z.number() });
 const choicesSchema = z.record(z.string(), z.string());
 const unloggedSchema = z.object({ interval: lossesSchema, epoch: lossesSchema });
 
-/** Writes a checkpoint whole or not at all. */
-export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
+/** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
+export async function writeCheckpoint(
+  path: string,
+  checkpoint: Checkpoint,
+  options: { readonly keep?: string } = {},
+): Promise<void> {
   const { config, step, unlogged, choices, tensors } = checkpoint;
   const metadata = {
     format: FORMAT,
@@ -70,7 +75,7 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
     choices: JSON.stringify(choices),
     config: formatConfig(config),
   };
-  await writeTensors(path, tensors, metadata);
+  await writeTensors(path, tensors, metadata, options);
 }
 
 /** Writes a network that no run can go on from, whole or not at all. */
@@ -82,17 +87,60 @@ async function writeTensors(
   path: string,
   tensors: ReadonlyMap<string, Values>,
   metadata: Readonly<Record<string, string>>,
+  options: { readonly keep?: string } = {},
 ): Promise<void> {
   const entries = [...tensors].map(([name, { shape, values }]): [string, SafeTensor] => [
     name,
     { dtype: "F32", shape, data: values },
   ]);
-  await writeFileAtomically(path, encodeSafetensors(entries, metadata));
+  const bytes = encodeSafetensors(entries, { ...metadata, checksum: NO_CHECKSUM });
+  bytes.set(Buffer.from(checksumOf(bytes, NO_CHECKSUM)), placeOf(bytes, NO_CHECKSUM));
+  await writeFileAtomically(path, bytes, options);
+}
+
+const NO_CHECKSUM = `sha256:${"0".repeat(64)}`;
+
+/** Of all bytes of a file, with zeros in the place of the checksum that it holds. */
+function checksumOf(bytes: Uint8Array, held: string): string {
+  const at = placeOf(bytes, held);
+  const hash = createHash("sha256").update(bytes.subarray(0, at)).update(NO_CHECKSUM);
+  return `sha256:${hash.update(bytes.subarray(at + held.length)).digest("hex")}`;
+}
+
+function placeOf(bytes: Uint8Array, checksum: string): number {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).indexOf(checksum);
+}
+
+/** Throws where a file is not what was written. Files of before there were checksums pass. */
+function verify(bytes: Uint8Array, { checksum }: Readonly<Record<string, string>>): void {
+  if (checksum === undefined || checksum === checksumOf(bytes, checksum)) return;
+  throw new Error("its checksum is not that of its bytes: the file is damaged");
 }
 
 /** Reads a checkpoint. Throws, naming the file, where there is none or it is none, a model file included. */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return read(path, (metadata, tensors) => ({ ...runIn(metadata), tensors }));
+}
+
+/** A file that is no checkpoint any more, and why. */
+export interface Damaged {
+  readonly path: string;
+  readonly message: string;
+}
+
+/** The first of some checkpoints that is whole, and what is wrong with those before it. Throws where none is. */
+export async function readFirstWhole(
+  paths: readonly string[],
+): Promise<{ readonly checkpoint: Checkpoint; readonly path: string; readonly damaged: readonly Damaged[] }> {
+  const damaged: Damaged[] = [];
+  for (const path of paths) {
+    try {
+      return { checkpoint: await readCheckpoint(path), path, damaged };
+    } catch (error) {
+      damaged.push({ path, message: (error as Error).message });
+    }
+  }
+  throw new Error(damaged.map(({ message }) => message).join("; "));
 }
 
 /** How many steps the run of a checkpoint has done, out of the file's header alone. Throws as readCheckpoint does. */
@@ -155,12 +203,14 @@ async function read<T>(
     throw new Error(`${path}: ${missing ? "there is no such checkpoint" : (error as Error).message}`, { cause: error });
   }
   try {
+    const metadata = safetensorsMetadata(bytes);
+    verify(bytes, metadata);
     const tensors = new Map<string, Values>();
     for (const [name, tensor] of parseSafetensors(bytes)) {
       if (tensor.dtype !== "F32") throw new Error(`${name} is ${tensor.dtype}, expected F32`);
       tensors.set(name, { shape: tensor.shape, values: tensor.data });
     }
-    return interpret(safetensorsMetadata(bytes), tensors);
+    return interpret(metadata, tensors);
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }

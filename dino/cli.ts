@@ -1,8 +1,10 @@
 /** The program `dino`: its commands, and how they fail. */
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
+import { HungDeviceError, isCausedBy } from "../engine/index.js";
 import { UsageError } from "./commands/flags.js";
 import { oneLine } from "./commands/output.js";
+import { Interrupted } from "./interrupt.js";
 
 /** In the order of the help; each is loaded when it is wanted, since what some of them need takes a second to load. */
 const commands: Readonly<Record<string, () => Promise<(dino: Command) => void>>> = {
@@ -39,10 +41,11 @@ export async function main(argv: readonly string[]): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return; // help or version, already printed
     const isUsage = error instanceof CommanderError || error instanceof UsageError;
-    process.exitCode = isUsage ? 2 : 1;
+    process.exitCode = isUsage ? 2 : error instanceof Interrupted ? error.exitCode : 1;
     const message = error instanceof Error ? error.message : String(error);
     process.stderr.write(`dino: ${oneLine(message)}\n`);
     if (process.env["DEBUG"] && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
+    if (isCausedBy(error, HungDeviceError)) process.exit(); // what it was asked for may never end
   }
 }
 

@@ -367,6 +367,11 @@ export const settingNames = Object.keys(settings) as readonly SettingName[];
 /** The settings of the defaults alone. */
 export const defaultConfig = Object.fromEntries(settingNames.map((name) => [name, settings[name].default])) as Config;
 
+/** The first setting in which two runs differ, but for those that may. */
+export function differenceBetween(a: Config, b: Config, free: ReadonlySet<SettingName>): SettingName | undefined {
+  return settingNames.find((name) => !free.has(name) && JSON.stringify(a[name]) !== JSON.stringify(b[name]));
+}
+
 /** What may differ between a run and its continuation: its length, and what changes no number. */
 export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "epochs",

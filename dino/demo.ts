@@ -1,5 +1,5 @@
 /** `dino demo`: trains on the built-in images, and shows with numbers and pictures what was learnt. */
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openDevice } from "../engine/node.js";
 import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
@@ -11,7 +11,7 @@ import { type Backbone, type Extracted, extractFeatures, loadModel, pixelFeature
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
 import type { builtinPresets } from "./presets.js";
 import { formatTime, takeReports } from "./progress.js";
-import { removeRun, trainWithProgress } from "./start.js";
+import { trainWithProgress } from "./start.js";
 import { scope } from "./vit.js";
 
 /** The recipes for built-in images. */
@@ -44,7 +44,7 @@ const QUICK = { steps: 20, train: 512, test: 128 } as const;
 /** Runs the demo; everything it makes is in `out`. Throws if that folder holds anything but a former run. */
 export async function demo({ out, preset, steps, quick, say }: DemoOptions): Promise<DemoSummary> {
   const began = performance.now();
-  await clear(out);
+  await expectOurs(out);
   const length = steps ?? (quick ? QUICK.steps : undefined);
   const config = resolveConfig({ preset, out, ...(length !== undefined && { steps: length }) });
   const view = viewOf(config);
@@ -153,16 +153,14 @@ function withProgress(name: string, extract: Extract): (part: Part, title: strin
   };
 }
 
-/** Makes the folder, without what a former run left there. */
-async function clear(out: string): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const left = await readdir(out);
+/** Throws for a folder that holds what no run has left there. */
+async function expectOurs(out: string): Promise<void> {
+  const left = (await readdir(out).catch(() => [])).filter((name) => !name.startsWith("."));
   if (left.length > 0 && !left.includes("config.json")) {
     throw new Error(
       `--out ${out}: expected an empty folder or a former run, got ${left.length} other files; name another`,
     );
   }
-  await removeRun(out);
 }
 
 function first({ images, indices }: Part, count: number): Part {

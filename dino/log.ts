@@ -55,7 +55,7 @@ export async function appendLine(path: string, line: LogLine): Promise<void> {
   await appendFile(path, `${JSON.stringify(line)}\n`);
 }
 
-/** Reads a log. Throws, naming the line, where it is damaged. */
+/** Reads a log, but for a last line that is still being written. Throws, naming the line, where it is damaged. */
 export async function readLog(path: string): Promise<Log> {
   const lines = (await linesOf(path)).map((text, i): LogLine => {
     try {
@@ -70,13 +70,30 @@ export async function readLog(path: string): Promise<Log> {
   };
 }
 
-/** Drops the lines after `step`, which a resumed run writes again; a missing log becomes an empty one. */
+/**
+ * Drops the lines after `step`, which a resumed run writes again, and what a stopped machine left of others; a missing log
+ * becomes an empty one.
+ */
 export async function cutLog(path: string, step: number): Promise<void> {
   const lines = step === 0 ? [] : await linesOf(path).catch(() => []);
-  const kept = lines.filter((line) => (JSON.parse(line) as LogLine).step <= step);
+  const kept = lines.filter((line) => stepOf(line) <= step);
   await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(""));
 }
 
+/** The step of a line; Infinity where it is none. */
+function stepOf(line: string): number {
+  try {
+    return (JSON.parse(line) as LogLine).step;
+  } catch {
+    return Infinity;
+  }
+}
+
+/** The lines that are whole. */
 async function linesOf(path: string): Promise<readonly string[]> {
-  return (await readFile(path, "utf8")).split("\n").filter((line) => line !== "");
+  const text = await readFile(path, "utf8");
+  return text
+    .split("\n")
+    .slice(0, -1)
+    .filter((line) => line !== "");
 }

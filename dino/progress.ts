@@ -49,8 +49,6 @@ export function startProgress(options: ProgressOptions): Progress {
       barsize: 24,
       barCompleteChar: "\u2588",
       barIncompleteChar: "\u2591",
-      hideCursor: true,
-      gracefulExit: true,
       linewrap: false,
     });
     bar.start(total, start, { text: count() });

@@ -1,8 +1,7 @@
 /** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
-import type { Device } from "../engine/index.js";
+import { readFile } from "node:fs/promises";
+import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../engine/index.js";
 import { openDevice } from "../engine/node.js";
 import { type Choice, chooseSettings, settingsOf } from "./auto.js";
 import {
@@ -19,9 +18,12 @@ import {
 import { gatherFacts } from "./facts.js";
 import { openParts, type Parts } from "./evaluate.js";
 import { startValues } from "./init.js";
+import { heedSignals, Interrupted } from "./interrupt.js";
 import { checkParts } from "./labelled.js";
 import type { EpochLine } from "./log.js";
+import { adviseOnMemory } from "./memory-advice.js";
 import { startProgress } from "./progress.js";
+import { checkpointsIn, filesOf } from "./run-folder.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
 
 export interface Start {
@@ -43,8 +45,8 @@ export interface Finished extends TrainSummary {
 /** Trains as a command line says. Throws where settings contradict each other, and for a folder that holds another run. */
 export async function startTraining({ flags, resume, overwrite }: Start): Promise<Finished> {
   const out = flags.out ?? defaultConfig.out;
-  const hasCheckpoint = existsSync(join(out, "checkpoint.safetensors"));
-  if (resume && !existsSync(join(out, "config.json")))
+  const hasCheckpoint = (await checkpointsIn(out)).length > 0;
+  if (resume && !existsSync(filesOf(out).config))
     throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
   if (!resume && !overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
@@ -65,11 +67,8 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   checkEvaluations(config, parts);
   checkPrecision(device, config);
   const initial = resume && hasCheckpoint ? undefined : await startValues(device, config, say);
-  await mkdir(out, { recursive: true });
-  if (!resume) await removeRun(out);
   const given = new Set(Object.keys(flags) as SettingName[]);
-  const begun = existsSync(join(out, "checkpoint.safetensors"));
-  if (resume && !begun) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
+  if (resume && !hasCheckpoint) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
   const summary = await trainWithProgress({ device, config, parts, given, initial, resume: resume && hasCheckpoint });
   return { ...summary, data, hasClasses: parts.train.images.labels !== undefined, ...(isAuto && { choices }) };
 }
@@ -81,33 +80,85 @@ export interface Training extends Pick<TrainOptions, "visit" | "initial"> {
   /** What the user set himself. */
   readonly given: ReadonlySet<SettingName>;
   readonly resume: boolean;
+  /** How a run that was stopped goes on, for people; by `dino train --resume` if left out. */
+  readonly goesOn?: string;
+  /** Opens a device in the place of one that was lost; the best there is if left out. */
+  readonly reopen?: () => Promise<Device>;
 }
 
-/** Trains, with loss, rate and time left on stderr. */
+/**
+ * Trains, with loss, rate and time left on stderr. A device that is lost is opened anew, and the run goes on from its last
+ * checkpoint. The first Ctrl-C, SIGTERM or SIGHUP ends the run after the step under way: throws Interrupted then, saying how it
+ * goes on.
+ */
 export async function trainWithProgress(training: Training): Promise<TrainSummary> {
-  const { device, config, parts } = training;
+  const { config, parts, goesOn = `npx dino train --out ${config.out} --resume` } = training;
+  let { device, resume } = training;
   process.stderr.write(`${describeRun(config, parts)}, on ${device.name}\n`);
   let progress: ReturnType<typeof startProgress> | undefined;
   const say = (words: string): void => {
     if (progress === undefined) process.stderr.write(`${words}\n`);
     else progress.say(words);
   };
+  using interruption = heedSignals((signal) => {
+    say(`${signal}: ending after this step, with a checkpoint; once more ends at once`);
+  });
+  const losses = { inARow: 0, atStep: -1 };
+  let reached = 0;
   try {
-    return await train({
-      ...training,
-      onProgress: ({ step, steps, loss, lr, imagesPerSecond }) => {
-        progress ??= startProgress({ title: "training", total: steps, start: step - 1, unit: "steps" });
-        progress.update(
-          step,
-          `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`,
+    for (;;) {
+      try {
+        const summary = await train({
+          ...{ ...training, device, resume },
+          stop: interruption.asked,
+          onProgress: ({ step, steps, loss, lr, imagesPerSecond }) => {
+            reached = step;
+            progress ??= startProgress({ title: "training", total: steps, start: step - 1, unit: "steps" });
+            progress.update(
+              step,
+              `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`,
+            );
+          },
+          onWarning: say,
+          onEvaluated: (line) => say(describeAccuracies(line)),
+        });
+        if (summary.done === summary.steps) return summary;
+        const { done, steps, checkpoint } = summary;
+        const words = `stopped after step ${done} of ${steps}, which ${checkpoint} holds; ${goesOn} goes on`;
+        throw new Interrupted(interruption.asked.reason as NodeJS.Signals, words);
+      } catch (error) {
+        if (isCausedBy(error, OutOfMemoryError)) {
+          throw new Error(`${(error as Error).message}; ${await adviseOnMemory(device, config)}`, { cause: error });
+        }
+        if (!isCausedBy(error, DeviceLostError) || training.visit) throw error;
+        losses.inARow = reached > losses.atStep ? 1 : losses.inARow + 1;
+        losses.atStep = reached;
+        if (losses.inARow > MOST_LOSSES) throw error;
+        resume = (await checkpointsIn(config.out)).length > 0;
+        say(
+          `${(error as Error).message}; going on from ${resume ? "the last checkpoint" : "the first step"} on a new one`,
         );
-      },
-      onWarning: say,
-      onEvaluated: (line) => say(describeAccuracies(line)),
-    });
+        device = await anotherDevice(training);
+      }
+    }
   } finally {
     progress?.stop();
+    if (device !== training.device) device[Symbol.dispose]();
   }
+}
+
+/** A device that is lost so many times in a row at the same step is given up. */
+const MOST_LOSSES = 3;
+
+/** A device on the adapter that the lost one was on. Throws where only another adapter is left, which would round otherwise. */
+async function anotherDevice({ device: lost, reopen = openDevice }: Training): Promise<Device> {
+  const device = await reopen();
+  if (device.name === lost.name) return device;
+  device[Symbol.dispose]();
+  throw new Error(
+    `${lost.name}: the device was lost, and in its place there is only ${device.name}, which rounds otherwise; ` +
+      "the last checkpoint is intact: go on with --resume once the adapter is back",
+  );
 }
 
 function describeRun({ steps, epochs, batch }: Config, { train: { indices } }: Parts): string {
@@ -141,7 +192,7 @@ export function checkPrecision({ features, name }: Device, { precision }: Config
 }
 
 async function readConfig(out: string): Promise<Config> {
-  const path = join(out, "config.json");
+  const path = filesOf(out).config;
   try {
     return parseConfig(await readFile(path, "utf8"));
   } catch (error) {
@@ -160,10 +211,4 @@ export function continued(config: Config, flags: PartialConfig): Config {
   }
   const length = flags.epochs === undefined ? {} : { steps: null };
   return { ...config, ...length, ...flags };
-}
-
-/** Removes what a run has left, and nothing else. */
-export async function removeRun(out: string): Promise<void> {
-  const ours = /^(log\.jsonl|config\.json|checkpoint\d*\.safetensors)$/;
-  for (const name of await readdir(out)) if (ours.test(name)) await rm(join(out, name));
 }

@@ -1,14 +1,18 @@
 /** The training loop: batches in, steps on the GPU, log lines and checkpoints out. */
+import { rename, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { type Device, download, type LossScale, sizeOf, upload, withChoices } from "../engine/index.js";
 import { type Batches, openBatches } from "./batches.js";
-import { type Checkpoint, type Losses, readCheckpoint, under, type Values, writeCheckpoint } from "./checkpoint.js";
+import { type Checkpoint, type Losses, readFirstWhole, under, type Values, writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import { collapseWatch } from "./collapse.js";
 import {
   augmentOptions,
+  changeableOnResume,
   type Config,
+  differenceBetween,
   fitWarmups,
+  flagOf,
   formatConfig,
   networkConfig,
   type SettingName,
@@ -21,6 +25,7 @@ import { startValues } from "./init.js";
 import { createNetwork, type Network, readNetwork, writeNetwork } from "./network.js";
 import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
 import { rng } from "./random.js";
+import { checkpointsIn, filesOf, removeRun, takeFolder } from "./run-folder.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
 import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
 
@@ -31,8 +36,10 @@ export interface TrainOptions {
   readonly parts: Parts;
   /** Settings that the user gave himself: what does not fit them is an error instead of being shortened. */
   readonly given: ReadonlySet<SettingName>;
-  /** Goes on from the checkpoint in the folder of the run. */
+  /** Goes on from the last whole checkpoint in the folder of the run, whose files are removed otherwise. */
   readonly resume: boolean;
+  /** Ends the run, once aborted, after the step under way, with a checkpoint to go on from. */
+  readonly stop?: AbortSignal | undefined;
   /** What student and teacher start from; startValues of `config` if left out. */
   readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
   readonly onProgress?: (progress: Progress) => void;
@@ -72,7 +79,10 @@ export interface Progress {
 
 export interface TrainSummary {
   readonly checkpoint: string;
+  /** Of the whole run. */
   readonly steps: number;
+  /** Steps done: fewer than `steps` where it was stopped. */
+  readonly done: number;
   /** Loss of the last step; undefined where the run was complete already. */
   readonly loss: number | undefined;
   readonly warnings: readonly string[];
@@ -95,14 +105,10 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { iterationsPerEpoch, steps } = lengthOf(options.config, indices.length);
   const { config, notes } = fitWarmups(options.config, { iterationsPerEpoch, given });
   notes.forEach(warn);
-  const paths = {
-    config: join(config.out, "config.json"),
-    log: join(config.out, "log.jsonl"),
-    checkpoint: join(config.out, "checkpoint.safetensors"),
-  };
   const schedule = schedules(config, { steps, iterationsPerEpoch });
+  await using paths = await takeFolder(config.out);
 
-  const checkpoint = resume ? await readCheckpoint(paths.checkpoint) : undefined;
+  const checkpoint = resume ? await lastCheckpoint(config, warn) : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const network = networkConfig(config);
   using student = createNetwork(device, network, "student");
@@ -122,17 +128,33 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     writeNetwork(student, values);
     writeNetwork(teacher, values);
   }
+  if (!resume) await removeRun(config.out);
+  await expectRoom(config.out, { student, teacher, step });
   await writeFileAtomically(paths.config, formatConfig(config));
   await cutLog(paths.log, done);
-  const log = (line: LogLine) => appendLine(paths.log, line);
-  const save = async (path: string) =>
-    writeCheckpoint(path, {
-      config,
-      step: done,
-      unlogged,
-      choices: device.choices,
-      tensors: await stateOf({ student, teacher, step }),
+  let saved = checkpoint?.step;
+  /** What fails as it writes to the folder of the run leaves its last checkpoint whole: says so. */
+  const written = (writing: Promise<void>): Promise<void> =>
+    writing.catch((error: unknown) => {
+      const whole = saved === undefined ? "there is no checkpoint yet" : `the checkpoint of step ${saved} is whole`;
+      throw new Error(
+        `${config.out}: expected to write there, but ${(error as Error).message}; ${whole}: see to the disk, then go on with --resume`,
+        { cause: error },
+      );
     });
+  const log = (line: LogLine) => written(appendLine(paths.log, line));
+  const state = async (): Promise<Checkpoint> => ({
+    config,
+    step: done,
+    unlogged,
+    choices: device.choices,
+    tensors: await stateOf({ student, teacher, step }),
+  });
+  const save = async () => {
+    if (saved === done) return;
+    await written(writeCheckpoint(paths.checkpoint, await state(), { keep: paths.previous }));
+    saved = done;
+  };
 
   const cropsOnDevice = config.cropsOn === "gpu" || (config.cropsOn === "auto" && device.kernels === "gpu");
   await using batches = openBatches({
@@ -153,7 +175,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   let loss: number | undefined;
   await visit?.look({ step: done, student, teacher });
 
-  while (done < steps) {
+  while (done < steps && !options.stop?.aborted) {
     const epoch = Math.floor(done / iterationsPerEpoch);
     const batch = await batches.next();
     for (const [index, { path, reason }] of images.failures) {
@@ -176,7 +198,14 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     loss = await step.program.readScalar("loss");
     if (Number.isFinite(loss))
       unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
-    else if (!(await wasSkipped(step, student))) throw await nonFinite(step, { loss, step: done });
+    else if (!(await wasSkipped(step, student))) {
+      const dump = join(config.out, `not-finite-${done}.safetensors`);
+      const { tensors, ...rest } = await state();
+      await written(
+        writeCheckpoint(dump, { ...rest, tensors: new Map([...tensors, ...(await batchOf(step, knobs))]) }),
+      );
+      throw await nonFinite(step, { loss, step: done, dump });
+    }
     done++;
     if (visit && Math.floor((done * visit.times) / steps) > Math.floor(((done - 1) * visit.times) / steps)) {
       await visit.look({ step: done, student, teacher });
@@ -223,12 +252,69 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       interval.startMs = performance.now();
     }
     const everyStep = config.checkpointEvery > 0;
-    if (done === steps || (everyStep ? done % config.checkpointEvery === 0 : epochEnds)) await save(paths.checkpoint);
+    if (done === steps || (everyStep ? done % config.checkpointEvery === 0 : epochEnds)) await save();
     if (epochEnds && config.saveckpFreq > 0 && epochsDone % config.saveckpFreq === 0) {
-      await save(join(config.out, `checkpoint${String(epochsDone).padStart(4, "0")}.safetensors`));
+      const numbered = join(config.out, `checkpoint${String(epochsDone).padStart(4, "0")}.safetensors`);
+      await written(writeCheckpoint(numbered, await state()));
     }
   }
-  return { checkpoint: paths.checkpoint, steps, loss, warnings };
+  await save(); // where it was stopped
+  return { checkpoint: paths.checkpoint, steps, done, loss, warnings };
+}
+
+/** The last checkpoint of a run that is whole. Throws where none is, and for one of a run with other settings. */
+async function lastCheckpoint(config: Config, warn: (words: string) => void): Promise<Checkpoint> {
+  const { checkpoint, path, damaged } = await readFirstWhole(await checkpointsIn(config.out));
+  for (const { path: broken, message } of damaged) {
+    await rename(broken, `${broken}.damaged`); // else it would be kept in the place of the one that is whole
+    warn(`${message}; going on from step ${checkpoint.step}, which ${path} holds, and keeping it as ${broken}.damaged`);
+  }
+  const name = differenceBetween(config, checkpoint.config, mayDiffer);
+  if (name === undefined) return checkpoint;
+  const [wanted, has] = [config, checkpoint.config].map((settings) => JSON.stringify(settings[name]));
+  throw new Error(
+    `${path} is of a run with ${flagOf(name)} ${has}, but ${filesOf(config.out).config} says ${wanted}: it belongs to another run; ` +
+      "put this run's own checkpoint back, or begin from its weights with --init in another --out",
+  );
+}
+
+/** Besides what may change when a run goes on: what its length decides, and what only chose other settings. */
+const mayDiffer: ReadonlySet<SettingName> = new Set([
+  ...changeableOnResume,
+  ...(["preset", "warmupEpochs", "warmupTeacherTempEpochs"] as const),
+]);
+
+/** Throws where the folder has no room for the checkpoints of a run: the last, the one before, the one being written. */
+async function expectRoom(out: string, { student, teacher, step }: State): Promise<void> {
+  const held = [
+    ...[student, teacher].flatMap(({ params, buffers }) => [params, buffers]),
+    ...Object.values(step.optimizer.state),
+  ];
+  const bytes = held.reduce((sum, params) => sum + 4 * (params?.layout.size ?? 0), 0);
+  const there = (await checkpointsIn(out)).length;
+  const needed = bytes * Math.max(1, 3 - there);
+  const { bavail, bsize } = await statfs(out);
+  if (bavail * bsize >= needed) return;
+  const mebibytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
+  throw new Error(
+    `--out ${out}: expected room for checkpoints of ${mebibytes(bytes)}, ${mebibytes(needed)} in all, but ${mebibytes(bavail * bsize)} are free; ` +
+      "free some, or name another --out",
+  );
+}
+
+/** What a step was given: its crops and all that changes from step to step. */
+async function batchOf(
+  { globals, locals }: TrainingStep,
+  knobs: Readonly<Record<Knob, number>>,
+): Promise<Map<string, Values>> {
+  const batch = new Map<string, Values>();
+  for (const [name, crops] of Object.entries({ globals, locals })) {
+    if (crops) batch.set(`batch.${name}`, { shape: crops.shape, values: await download(crops) });
+  }
+  for (const [name, value] of Object.entries(knobs)) {
+    batch.set(`knobs.${name}`, { shape: [], values: Float32Array.of(value) });
+  }
+  return batch;
 }
 
 /** Crops made on the device, right where the step reads them. */
@@ -357,14 +443,15 @@ async function wasSkipped({ program, lossScale }: TrainingStep, { buffers }: Net
 
 async function nonFinite(
   { program }: TrainingStep,
-  at: { readonly loss: number; readonly step: number },
+  at: { readonly loss: number; readonly step: number; readonly dump: string },
 ): Promise<Error> {
   const finding = await program.check();
   const culprit = finding
     ? `the first tensor that is not finite is ${finding.where} [${finding.shape.join(", ")}]`
     : "it does not recur";
   return new Error(
-    `train: loss is ${at.loss} at step ${at.step}; ${culprit}. Lower --lr or --clip-grad; the last checkpoint is intact`,
+    `train: loss is ${at.loss} at step ${at.step}; ${culprit}. Lower --lr or --clip-grad; the last checkpoint is intact, ` +
+      `and ${at.dump} holds the batch of this step and what it left`,
   );
 }
 

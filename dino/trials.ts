@@ -1,13 +1,13 @@
 /** Trainings that differ in some settings, side by side in one folder, each a run like any other. */
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { stepsDone } from "./checkpoint.js";
-import { type Config, fitWarmups, flagOf, parseConfig, type SettingName } from "./config.js";
+import { type Config, differenceBetween, fitWarmups, flagOf, parseConfig, type SettingName } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import { type Log, readLog } from "./log.js";
-import { removeRun, trainWithProgress } from "./start.js";
+import { trainWithProgress } from "./start.js";
 import { lengthOf } from "./train.js";
 
 /** A training to be made. */
@@ -48,9 +48,14 @@ export async function runTrials({ device, parts, trials, overwrite, say }: Trial
     const checkpoint = join(config.out, "checkpoint.safetensors");
     say(`${i + 1} of ${trials.length}   ${name}${state === "finished" ? "   (there already)" : ""}`);
     if (state !== "finished") {
-      await mkdir(config.out, { recursive: true });
-      if (state === "missing") await removeRun(config.out);
-      await trainWithProgress({ device, config, parts, given: new Set(), resume: state === "begun" });
+      await trainWithProgress({
+        device,
+        config,
+        parts,
+        given: new Set(),
+        resume: state === "begun",
+        goesOn: "the same command",
+      });
     }
     tried.push({ ...trial, checkpoint, log: await readLog(join(config.out, "log.jsonl")) });
   }
@@ -68,9 +73,9 @@ async function stateOf(trial: Trial, images: number): Promise<"missing" | "begun
   const there = parseConfig(await readFile(path, "utf8"));
   const { iterationsPerEpoch, steps } = lengthOf(trial.config, images);
   const { config } = fitWarmups(trial.config, { iterationsPerEpoch, given: new Set() });
-  for (const name of Object.keys(config) as SettingName[]) {
+  const name = differenceBetween(config, there, free);
+  if (name !== undefined) {
     const [wanted, has] = [JSON.stringify(config[name]), JSON.stringify(there[name])];
-    if (free.has(name) || wanted === has) continue;
     throw new Error(
       `${out} holds a run with ${flagOf(name)} ${has}, not ${wanted}; --overwrite replaces it, or name another --out`,
     );

@@ -310,7 +310,15 @@ describe("dino on the command line", function () {
     expect(code, stderr).to.equal(0);
     expect(stderr).to.include("npx dino train");
     expect(await readdir(out)).to.have.members([
-      ...["config.json", "checkpoint.safetensors", "log.jsonl", "summary.json", "attention.png", "features.png"],
+      ...[
+        "config.json",
+        "checkpoint.safetensors",
+        "log.jsonl",
+        "summary.json",
+        "attention.png",
+        "features.png",
+        ".lock",
+      ],
     ]);
     const summary = JSON.parse(await readFile(join(out, "summary.json"), "utf8")) as Record<string, unknown>;
     expect(JSON.parse(stdout)).to.deep.equal(summary);

@@ -1,0 +1,37 @@
+/** Ctrl-C and its kind, for work that ends in order instead of being cut off. */
+import { constants } from "node:os";
+
+/** Work that a signal ended, in order; `exitCode` is what shells expect of a process that the signal ended. */
+export class Interrupted extends Error {
+  readonly exitCode: number;
+
+  constructor(signal: NodeJS.Signals, message: string) {
+    super(`${signal}: ${message}`);
+    this.exitCode = 128 + constants.signals[signal];
+  }
+}
+
+/** Signals that ask for an end while this is not disposed of. */
+export interface Interruption extends Disposable {
+  /** Aborted by the first of them, with its name for a reason. */
+  readonly asked: AbortSignal;
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Takes the first signal as a wish to end, and tells `onFirst` of it; the second ends the process at once. */
+export function heedSignals(onFirst: (signal: NodeJS.Signals) => void): Interruption {
+  const controller = new AbortController();
+  const ignore = (): void => SIGNALS.forEach((name) => process.removeListener(name, heed));
+  const heed = (signal: NodeJS.Signals): void => {
+    if (controller.signal.aborted) {
+      ignore();
+      process.kill(process.pid, signal);
+      return;
+    }
+    controller.abort(signal);
+    onFirst(signal);
+  };
+  SIGNALS.forEach((name) => process.on(name, heed));
+  return { asked: controller.signal, [Symbol.dispose]: ignore };
+}

@@ -1,0 +1,89 @@
+/** The folder of a run: the names of its files, and the lock that keeps a second run out of it. */
+import { constants } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+
+/** The files of a run that are there once. */
+export interface RunFiles {
+  readonly config: string;
+  readonly log: string;
+  readonly checkpoint: string;
+  /** What `checkpoint` was before, for when that is found damaged. */
+  readonly previous: string;
+}
+
+export function filesOf(out: string): RunFiles {
+  return {
+    config: join(out, "config.json"),
+    log: join(out, "log.jsonl"),
+    checkpoint: join(out, "checkpoint.safetensors"),
+    previous: join(out, "checkpoint-previous.safetensors"),
+  };
+}
+
+/** The checkpoints of a folder, the one that was written last first; [] where there is no folder. */
+export async function checkpointsIn(out: string): Promise<readonly string[]> {
+  const names = await readdir(out).catch(() => []);
+  const numbered = names.filter((name) => /^checkpoint\d+\.safetensors$/.test(name)).sort();
+  const { checkpoint, previous } = filesOf(out);
+  const latest = [checkpoint, previous].filter((path) => names.some((name) => join(out, name) === path));
+  return [...latest, ...numbered.reverse().map((name) => join(out, name))];
+}
+
+/** Removes what a run has left, and nothing else. */
+export async function removeRun(out: string): Promise<void> {
+  const ours = /^(log\.jsonl|config\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
+  for (const name of await readdir(out)) if (ours.test(name)) await rm(join(out, name));
+}
+
+/**
+ * Makes the folder where it is missing, and keeps other processes from running in it until the lock is disposed of or this
+ * process ends, however it ends. Throws where another one holds it, saying which, and where the folder cannot be written to.
+ */
+export async function takeFolder(out: string): Promise<RunFiles & AsyncDisposable> {
+  const path = join(out, ".lock");
+  let file: FileHandle;
+  try {
+    await mkdir(out, { recursive: true });
+    file = await open(
+      path,
+      process.platform === "win32" ? WINDOWS_EXCLUSIVE | constants.O_RDWR | constants.O_CREAT : "a+",
+    );
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "EBUSY") throw taken(out, "", error);
+    throw new Error(`--out ${out}: expected a folder to write to, but ${message}; name another one`, { cause: error });
+  }
+  try {
+    if (process.platform !== "win32" && !(await lockPosix(file.fd))) {
+      throw taken(out, (await file.readFile("utf8")).trim(), undefined);
+    }
+    await file.truncate();
+    await file.write(`process ${process.pid} on ${hostname()}`);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+  return { ...filesOf(out), [Symbol.asyncDispose]: () => file.close() };
+}
+
+function taken(out: string, holder: string, cause: unknown): Error {
+  const who = holder === "" ? "another process" : holder;
+  return new Error(`--out ${out}: ${who} is training there; wait for it, stop it, or name another --out`, { cause });
+}
+
+/** What libuv calls UV_FS_O_EXLOCK there: nobody else opens the file while it is open. */
+const WINDOWS_EXCLUSIVE = 0x10000000;
+/** LOCK_EX | LOCK_NB of flock(2), which every system has with these numbers. */
+const EXCLUSIVE_AT_ONCE = 2 | 4;
+
+/** Whether an open file could be locked: the system lets go of it with the last process that has it open. */
+async function lockPosix(fd: number): Promise<boolean> {
+  const { default: koffi } = await import("koffi");
+  const flock = koffi.load(null).func("int flock(int fd, int operation)") as (fd: number, operation: number) => number;
+  if (flock(fd, EXCLUSIVE_AT_ONCE) === 0) return true;
+  const { EWOULDBLOCK, EAGAIN } = koffi.os.errno;
+  // Other errors are of file systems that have no locks: better a run without one than none.
+  return ![EWOULDBLOCK, EAGAIN].includes(koffi.errno());
+}
