@@ -7,6 +7,7 @@ import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { Measured } from "./run.js";
 import type { Scaled } from "./scaling.js";
+import type { Soak } from "./soak.js";
 import type { StepSize } from "./step.js";
 
 /** What is kept of a device: each comparison's latest result, with where it came from. */
@@ -17,6 +18,7 @@ export interface Kept {
   readonly "torch-tf32"?: TorchComparison;
   readonly "torch-amp"?: TorchComparison;
   readonly peers?: Origin & PeerComparison;
+  readonly soak?: Origin & Soak;
   readonly scaling?: Origin & { readonly base: StepSize; readonly axes: readonly Scaled[] };
 }
 

@@ -20,6 +20,7 @@ import { workloads } from "./peers/workloads.js";
 import { quantile } from "./quantile.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { axes, scaleAlong, SCALES, type Scaled, scalingTable } from "./scaling.js";
+import { formatSample, soak, soakTable } from "./soak.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
 
 /** What one line of the bench found. */
@@ -214,6 +215,7 @@ interface Flags {
   readonly recompute: boolean;
   readonly plan: boolean;
   readonly scaling: boolean;
+  readonly soak?: number;
   readonly profile: boolean;
   readonly trace?: string;
   readonly against?: "torch" | "peers";
@@ -245,6 +247,7 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     .option("--recompute", "compute blocks again in the step, for less memory", false)
     .option("--plan", "time nothing: print the memory of a ViT-S/16 step, with --recompute and --accumulate", false)
     .option("--scaling", "time nothing but steps of growing batch, image, number of prototypes and depth", false)
+    .option("--soak <minutes>", "train for so long, and say whether memory and time of a step stay the same", positive)
     .parse(argv, { from: "user" })
     .opts<Flags>();
   const { accumulate, recompute } = flags;
@@ -258,6 +261,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   }
   if (flags.scaling) {
     await benchScaling(flags, print);
+    return;
+  }
+  if (flags.soak !== undefined) {
+    await benchSoak(flags, flags.soak, print);
     return;
   }
   using device = await openDevice();
@@ -343,6 +350,19 @@ async function benchScaling(flags: Flags, print: (line: string) => void): Promis
   const result = { device: device.name, scaling: { ...origin(), base: scale.base, axes: scaled } };
   print(flags.json ? JSON.stringify(result, null, 2) : `${scalingTable(scaled)}\n${device.name}, commit ${commit()}`);
   if (!isWhole(flags)) return;
+  const path = await keep(result);
+  if (!flags.json) print(`kept in ${path}`);
+}
+
+/** A training that goes on and on. */
+async function benchSoak(flags: Flags, minutes: number, print: (line: string) => void): Promise<void> {
+  using device = await openDevice();
+  const found = await soak(device, minutes, (sample) => {
+    if (!flags.json) print(formatSample(sample));
+  });
+  const result = { device: device.name, soak: { ...origin(), ...found } };
+  print(flags.json ? JSON.stringify(result, null, 2) : `${soakTable(found)}\n${device.name}, commit ${commit()}`);
+  if (flags.quick || minutes < 60) return;
   const path = await keep(result);
   if (!flags.json) print(`kept in ${path}`);
 }
