@@ -19,8 +19,6 @@ export interface Panel {
   readonly series: readonly Series[];
   /** Horizontal lines to compare with. */
   readonly marks?: readonly { readonly y: number; readonly label: string }[];
-  /** Powers of ten along x; even steps if left out. */
-  readonly logX?: boolean;
   /** Draws a point at every value, for those that are few. */
   readonly points?: boolean;
 }
@@ -87,14 +85,13 @@ function specOf({ title, panels, columns = 3 }: Chart): TopLevelSpec {
   };
 }
 
-function panelSpec({ title, x, y, series, marks = [], logX = false, points = false }: Panel, names: readonly string[]) {
+function panelSpec({ title, x, y, series, marks = [], points = false }: Panel, names: readonly string[]) {
   const values = series.flatMap(({ name, points: all }) =>
     all.map(([at, value]) => ({ name, x: at, y: Number.isFinite(value) ? value : null })),
   );
-  const scale = logX ? { type: "log" as const } : { zero: false };
   const places = values.some(({ x: at }) => typeof at === "string")
     ? { type: "ordinal" as const, sort: null, axis: { labelAngle: 0 } }
-    : { type: "quantitative" as const, scale };
+    : { type: "quantitative" as const, scale: { zero: false } };
   const lines = {
     data: { values },
     mark: { type: "line" as const, point: points, strokeWidth: 2, clip: true },

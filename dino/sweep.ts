@@ -163,7 +163,7 @@ function trialOf(
   return { name, config: resolveConfig({ ...flags, ...steady, ...varied, seed, out: join(out, name) }) };
 }
 
-/** Top-1 along one axis: a line for each combination of the others' values. */
+/** Top-1 along one axis, whose values have a place each, as far apart as they may lie: a line for each combination of the others' values. */
 function panelOf(
   { setting, words }: Axis,
   {
@@ -175,22 +175,20 @@ function panelOf(
   const flag = flagOf(setting).slice(2);
   const others = axes.map((axis) => flagOf(axis.setting).slice(2)).filter((other) => other !== flag);
   const numeric = words.every((word) => Number.isFinite(Number(word)));
-  const lines = new Map<string, [number | string, number][]>();
+  const lines = new Map<string, [string, number][]>();
   for (const { values, meanTop1 } of rows) {
     const rest = others.flatMap((other) => (other in values ? [`${other} ${values[other]!}`] : []));
     const own =
       values[flag] ?? (rest.length === 0 ? words.find((word) => isBaseline(baseline, setting, word)) : undefined);
     if (own === undefined) continue;
     const name = rest.length === 0 ? "one setting at a time" : rest.join(", ");
-    lines.set(name, [...(lines.get(name) ?? []), [numeric ? Number(own) : own, meanTop1]]);
+    lines.set(name, [...(lines.get(name) ?? []), [own, meanTop1]]);
   }
   const series: Series[] = [...lines].map(([name, points]) => ({
     name,
     points: numeric ? points.sort(([a], [b]) => Number(a) - Number(b)) : points,
   }));
-  const numbers = words.map(Number);
-  const logX = numeric && Math.min(...numbers) > 0 && Math.max(...numbers) >= 10 * Math.min(...numbers);
-  return { title: flag, x: flag, y: "percent", series, points: true, logX };
+  return { title: flag, x: flag, y: "percent", series, points: true };
 }
 
 function mean(values: readonly number[]): number {
