@@ -2,11 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web/webgpu";
+import { encodeOnnx, type OnnxNode } from "../../dino/export/onnx.js";
 import type { Shape } from "../../engine/index.js";
 import type { Host } from "../rows.js";
 import { untilIdle } from "./gpu.js";
 import { swapMiddle } from "./layouts.js";
-import { type OnnxNode, onnxModel } from "./onnx.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
 
@@ -25,7 +25,7 @@ export async function init(): Promise<Identity> {
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
   // The device comes with the first session and goes with the last, so this one stays.
-  await ort.InferenceSession.create(onnxModel({ op: "Softmax" }, { x: [1, 1] }, [1, 1]), OPTIONS);
+  await ort.InferenceSession.create(oneNode({ op: "Softmax" }, { x: [1, 1] }, [1, 1]), OPTIONS);
   device = await ort.env.webgpu.device;
   return { version: ort.env.versions.web ?? "" };
 }
@@ -71,13 +71,25 @@ export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"a
   };
 }
 
+type Operation = Omit<OnnxNode, "inputs" | "outputs">;
+
+/** A model that takes `inputs` through one node to `out`. */
+function oneNode(node: Operation, inputs: Readonly<Record<string, Shape>>, out: Shape): Uint8Array {
+  return encodeOnnx({
+    nodes: [{ ...node, inputs: Object.keys(inputs), outputs: ["out"] }],
+    tensors: [],
+    inputs: Object.entries(inputs).map(([name, shape]) => ({ name, shape })),
+    outputs: [{ name: "out", shape: out }],
+  });
+}
+
 async function forward(
-  node: OnnxNode,
+  node: Operation,
   inputs: Readonly<Record<string, Host>>,
   out: Shape,
 ): Promise<Job<{ readonly out: Float32Array }>> {
   const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
-  const session = await ort.InferenceSession.create(onnxModel(node, shapes, out), OPTIONS);
+  const session = await ort.InferenceSession.create(oneNode(node, shapes, out), OPTIONS);
   const uploaded = Object.entries(inputs).map(([name, x]) => ({ name, x, buffer: upload(x) }));
   const feeds = Object.fromEntries(
     uploaded.map(({ name, x, buffer }) => {

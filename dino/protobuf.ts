@@ -1,0 +1,84 @@
+/**
+ * Messages of protocol buffers, of which ONNX models and TensorBoard's events are made: each field its number and its kind in one
+ * varint, then its value (https://protobuf.dev/programming-guides/encoding). Numbers are little-endian, as on every WebGPU host.
+ */
+
+/** Encoded fields, one after another; `parts` may be views of large arrays, which are copied but once, in `joined`. */
+export interface Encoded {
+  readonly bytes: number;
+  readonly parts: readonly Uint8Array[];
+}
+
+const VARINT = 0;
+const EIGHT_BYTES = 1;
+const LENGTH_DELIMITED = 2;
+const FOUR_BYTES = 5;
+
+/** An integer of 64 bits, a bool or an enum. */
+export function integer(field: number, value: number): Encoded {
+  return encoded(varint(tag(field, VARINT)), varint(value));
+}
+
+export function float(field: number, value: number): Encoded {
+  return encoded(varint(tag(field, FOUR_BYTES)), bytesOf(Float32Array.of(value)));
+}
+
+export function double(field: number, value: number): Encoded {
+  return encoded(varint(tag(field, EIGHT_BYTES)), bytesOf(Float64Array.of(value)));
+}
+
+export function text(field: number, value: string): Encoded {
+  return bytes(field, new TextEncoder().encode(value));
+}
+
+export function bytes(field: number, value: Uint8Array): Encoded {
+  return encoded(varint(tag(field, LENGTH_DELIMITED)), varint(value.length), value);
+}
+
+/** A field that is a message of fields itself. */
+export function message(field: number, ...fields: readonly Encoded[]): Encoded {
+  const inner = sequence(fields);
+  return sequence([encoded(varint(tag(field, LENGTH_DELIMITED)), varint(inner.bytes)), inner]);
+}
+
+/** Fields one after another: a whole message, or the values of a repeated field. */
+export function sequence(fields: readonly Encoded[]): Encoded {
+  return {
+    bytes: fields.reduce((sum, field) => sum + field.bytes, 0),
+    parts: fields.flatMap(({ parts }) => parts),
+  };
+}
+
+export function joined({ bytes, parts }: Encoded): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** The memory of an array, as bytes. */
+export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function tag(field: number, kind: number): number {
+  return 8 * field + kind;
+}
+
+function encoded(...parts: readonly Uint8Array[]): Encoded {
+  return { bytes: parts.reduce((sum, { length }) => sum + length, 0), parts };
+}
+
+/** Seven bits a byte, the lowest first; negative numbers as 64 bits of two's complement. */
+function varint(value: number): Uint8Array {
+  const digits: number[] = [];
+  let rest = BigInt.asUintN(64, BigInt(value));
+  do {
+    digits.push(Number(rest & 127n) | (rest > 127n ? 128 : 0));
+    rest >>= 7n;
+  } while (rest > 0n);
+  return Uint8Array.from(digits);
+}
