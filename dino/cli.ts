@@ -10,6 +10,7 @@ import { Interrupted } from "./interrupt.js";
 const commands: Readonly<Record<string, () => Promise<(dino: Command) => void>>> = {
   train: async () => (await import("./commands/train.js")).addTrain,
   import: async () => (await import("./commands/import.js")).addImport,
+  export: async () => (await import("./commands/export.js")).addExport,
   knn: async () => (await import("./commands/knn.js")).addKnn,
   linear: async () => (await import("./commands/linear.js")).addLinear,
   retrieve: async () => (await import("./commands/retrieve.js")).addRetrieve,

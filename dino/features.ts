@@ -13,7 +13,7 @@ import {
   type Tensor,
 } from "../engine/index.js";
 import { evalCrop } from "./augment.js";
-import { readModel } from "./checkpoint.js";
+import { readModel, type Values } from "./checkpoint.js";
 import { type Config, evalView, vitConfig } from "./config.js";
 import { type DecodeFailure, type ImageSet, isFailure } from "./images.js";
 import type { FeatureRows, Similarities } from "./knn.js";
@@ -56,26 +56,51 @@ export function viewOf(config: Config): View {
   return { ...evalView(config), mean: config.mean, std: config.std };
 }
 
-/** Loads the backbone of a checkpoint or model file. Throws if it is neither, or if parameters do not fit the settings. */
-export async function loadModel(device: Device, path: string, which: Which = "teacher"): Promise<Model> {
+/** One network out of a checkpoint or model file, on the host. */
+export interface ReadNetwork {
+  readonly config: Config;
+  readonly vit: VitConfig;
+  /** Parameters of the backbone, under their official names without prefix and in the official order. */
+  readonly backbone: ReadonlyMap<string, Values>;
+  /** What there is of a head, under official names without prefix. */
+  readonly head: ReadonlyMap<string, Values>;
+  /** As of a `ModelFile`. */
+  readonly isTrained: boolean;
+}
+
+/** Reads a network of a checkpoint or model file. Throws if it is neither, or if parameters do not fit the settings. */
+export async function readNetworkOf(path: string, which: Which): Promise<ReadNetwork> {
   const { config, tensors, isTrained } = await readModel(path);
-  const shape = vitConfig(config);
-  const specs = vitSpecs(shape);
-  const prefix = which === "teacher" ? "backbone." : "student.backbone.";
-  const values = new Map<string, Float32Array>();
-  for (const { name } of specs) {
-    const tensor = tensors.get(prefix + name);
+  const vit = vitConfig(config);
+  const owner = which === "teacher" ? "" : "student.";
+  const backbone = new Map<string, Values>();
+  for (const { name, shape } of vitSpecs(vit)) {
+    const whole = `${owner}backbone.${name}`;
+    const tensor = tensors.get(whole);
     if (tensor === undefined) {
       const way = which === "student" && !isTrained ? "; a model has one network: leave --which out" : "";
-      throw new Error(`${path}: expected the parameter ${prefix}${name}, which is missing${way}`);
+      throw new Error(`${path}: expected the parameter ${whole}, which is missing${way}`);
     }
-    values.set(name, tensor.values);
+    if (String(tensor.shape) !== String(shape))
+      throw new Error(`${path}: expected ${whole} [${shape.join(", ")}], got [${tensor.shape.join(", ")}]`);
+    backbone.set(name, tensor);
   }
-  const params = createParams(device, layoutOf(specs), which);
-  params.write(values);
+  const prefix = `${owner}head.`;
+  const head = [...tensors].filter(([name]) => name.startsWith(prefix));
+  return {
+    ...{ config, vit, backbone, isTrained },
+    head: new Map(head.map(([name, values]) => [name.slice(prefix.length), values])),
+  };
+}
+
+/** Puts the backbone of a checkpoint or model file on a device. Throws as readNetworkOf does. */
+export async function loadModel(device: Device, path: string, which: Which = "teacher"): Promise<Model> {
+  const { config, vit, backbone, isTrained } = await readNetworkOf(path, which);
+  const params = createParams(device, layoutOf(vitSpecs(vit)), which);
+  params.write(new Map([...backbone].map(([name, { values }]) => [name, values])));
   return {
     device,
-    vit: shape,
+    vit,
     params: (name) => params.get(name),
     config,
     data: isTrained ? config.data : undefined,

@@ -1,5 +1,5 @@
 /** `dino import` */
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
 import { sizeOf } from "../../engine/index.js";
@@ -11,7 +11,7 @@ import { isOfHead } from "../weights/fit.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { listed } from "../weights/words.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
-import { print, printJson } from "./output.js";
+import { areSame, print, printJson } from "./output.js";
 
 interface ImportFlags {
   readonly out: string;
@@ -76,11 +76,6 @@ export function addImport(dino: Command): void {
           `next          npx dino knn --checkpoint ${out} --data FOLDER`,
         );
     });
-}
-
-async function areSame(a: string, b: string): Promise<boolean> {
-  const [first, second] = await Promise.all([a, b].map((path) => stat(path).catch(() => undefined)));
-  return first !== undefined && second !== undefined && first.dev === second.dev && first.ino === second.ino;
 }
 
 function summary({ format, naming, which, config, tensors, ignored, fresh }: Imported) {

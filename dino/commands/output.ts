@@ -1,5 +1,5 @@
 /** What commands print: results on stdout, what went wrong on stderr. */
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { writeFileAtomically } from "../checkpoint-file.js";
 import { encodePng, type Picture } from "../drawing.js";
@@ -36,4 +36,10 @@ export function printJson(value: unknown): void {
 export async function writePicture(path: string, picture: Picture): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomically(path, encodePng(picture));
+}
+
+/** Whether two paths lead to one file that is there. */
+export async function areSame(a: string, b: string): Promise<boolean> {
+  const [first, second] = await Promise.all([a, b].map((path) => stat(path).catch(() => undefined)));
+  return first !== undefined && second !== undefined && first.dev === second.dev && first.ino === second.ino;
 }

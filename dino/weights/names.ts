@@ -1,4 +1,5 @@
-/** Names that ViTs have in the files of several projects, as the official ones. */
+/** Names that ViTs have in the files of several projects, as the official ones, and back. */
+import type { Values } from "../checkpoint.js";
 import type { StoredTensor } from "./stored.js";
 
 /** A tensor and the names that it has in the file: three for queries, keys and values that are joined. */
@@ -39,6 +40,9 @@ function wholeName(name: string): string | undefined {
   return /^(backbone|head)\./.test(name) ? name : undefined;
 }
 
+/** What Hugging Face keeps apart, in the order that `qkv` has them. */
+const ATTENTION_PARTS = ["query", "key", "value"];
+
 const huggingFaceNames: ReadonlyMap<string, string> = new Map([
   ["embeddings.cls_token", "cls_token"],
   ["embeddings.position_embeddings", "pos_embed"],
@@ -46,11 +50,11 @@ const huggingFaceNames: ReadonlyMap<string, string> = new Map([
   ["layernorm", "norm"],
 ]);
 
-/** Of a block: up to transformers 4, and from 5 on. */
+/** Of a block: up to transformers 4, whose names 5 reads too, and from 5 on. */
 const huggingFaceBlockNames: ReadonlyMap<string, string> = new Map([
   ["layernorm_before", "norm1"],
   ["layernorm_after", "norm2"],
-  ...["query", "key", "value"].map((part) => [`attention.attention.${part}`, `attn.${part}`] as const),
+  ...ATTENTION_PARTS.map((part) => [`attention.attention.${part}`, `attn.${part}`] as const),
   ["attention.output.dense", "attn.proj"],
   ["intermediate.dense", "mlp.fc1"],
   ["output.dense", "mlp.fc2"],
@@ -71,12 +75,37 @@ function huggingFaceName(name: string): string | undefined {
   return block === undefined ? `backbone.${found}${kind}` : `backbone.blocks.${block}.${found}${kind}`;
 }
 
+/** A backbone under the names of Hugging Face's ViTModel, up to transformers 4. Throws for parameters that it has not. */
+export function huggingFaceTensors(backbone: ReadonlyMap<string, Values>): Map<string, Values> {
+  const apart = [...backbone].flatMap(([name, tensor]): (readonly [string, Values])[] =>
+    name.includes(".attn.qkv.")
+      ? thirds(tensor).map((part, i) => [name.replace("qkv", ATTENTION_PARTS[i]!), part])
+      : [[name, tensor]],
+  );
+  return new Map(apart.map(([name, tensor]) => [nameForHuggingFace(name), tensor]));
+}
+
+function nameForHuggingFace(name: string): string {
+  const [, stem = name, kind = ""] = /^(.*)(\.weight|\.bias)$/.exec(name) ?? [];
+  const [, block, rest = stem] = /^blocks\.(\d+)\.(.*)$/.exec(stem) ?? [];
+  const names = block === undefined ? huggingFaceNames : huggingFaceBlockNames;
+  const found = [...names].find(([, own]) => own === rest)?.[0];
+  if (found === undefined) throw new Error(`Hugging Face's ViTModel has no ${name}`);
+  return (block === undefined ? found : `encoder.layer.${block}.${found}`) + kind;
+}
+
+/** A tensor in three along its first axis. */
+function thirds({ shape: [rows, ...rest], values }: Values): readonly Values[] {
+  const third = values.length / 3;
+  return [0, 1, 2].map((i) => ({ shape: [rows! / 3, ...rest], values: values.subarray(i * third, (i + 1) * third) }));
+}
+
 /** Queries, keys and values, which Hugging Face keeps apart, as the one `qkv` that they are in the official code. */
 function joinAttention(official: Map<string, NamedTensor>): void {
   for (const [name] of [...official]) {
     const [, before, kind] = /^(.*\.attn\.)query(\.weight|\.bias)$/.exec(name) ?? [];
     if (before === undefined || kind === undefined) continue;
-    const names = ["query", "key", "value"].map((part) => before + part + kind);
+    const names = ATTENTION_PARTS.map((part) => before + part + kind);
     const parts = names.flatMap((part) => official.get(part) ?? []);
     const [first] = parts;
     if (!first || parts.length < 3 || parts.some(({ tensor }) => String(tensor.shape) !== String(first.tensor.shape)))

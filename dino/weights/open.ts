@@ -1,6 +1,7 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
 import { settingsIn } from "../checkpoint.js";
 import type { Config } from "../config.js";
+import { settingsInNotes } from "../export/notes.js";
 import type { Which } from "../features.js";
 import { type PlacedFile, readSafetensorsHeader } from "./file.js";
 import { isInstance } from "./pickle.js";
@@ -55,7 +56,7 @@ async function readSafetensors(
     const length = elementBytes[dtype] * shape.reduce((product, axis) => product * axis, 1);
     root.set(name, { dtype, shape, read: async () => toF32(await file.read(bytes + begin, length), dtype) });
   }
-  const config = settingsIn(metadata);
+  const config = settingsIn(metadata) ?? settingsInNotes(metadata);
   const student = [...root].flatMap(([name, tensor]) =>
     name.startsWith("student.") ? [[name.slice("student.".length), tensor] as const] : [],
   );

@@ -1,0 +1,103 @@
+/** `dino export` */
+import { mkdir, readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { type Command, Option } from "commander";
+import { writeFileAtomically } from "../checkpoint-file.js";
+import { exportFiles, type Format, formats } from "../export/formats.js";
+import { type ReadNetwork, readNetworkOf } from "../features.js";
+import { takeReports } from "../progress.js";
+import { UsageError } from "./flags.js";
+import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
+import { areSame, print, printJson } from "./output.js";
+
+interface ExportFlags extends CheckpointOptions {
+  readonly out: string;
+  readonly format: Format;
+  readonly head?: true;
+  readonly overwrite?: true;
+  readonly json?: true;
+}
+
+export function addExport(dino: Command): void {
+  addCheckpointOptions(dino.command("export"), "weights")
+    .description(
+      "write a network as other programs read it: ONNX, safetensors, or a folder for Hugging Face's libraries",
+    )
+    .requiredOption("--out <path>", "where it goes: a file, or with --format hf a folder")
+    .addOption(
+      new Option(
+        "--format <name>",
+        "onnx: normalised images of any size in, features and patch tokens out; safetensors: the backbone's weights under " +
+          "official names, which timm shares; hf: a folder with both for transformers and transformers.js",
+      )
+        .choices(formats)
+        .makeOptionMandatory(),
+    )
+    .option("--head", "with --format safetensors: the head too, and `backbone.` and `head.` in front of the names")
+    .option("--overwrite", "replace what --out holds")
+    .option("--json", "print what was written as JSON and nothing else")
+    .addHelpText(
+      "after",
+      "\nHow images are to be resized, cut and normalised is in every file's notes, and with hf in preprocessor_config.json.\n\n" +
+        "Examples:\n" +
+        "  dino export --checkpoint runs/photos/checkpoint.safetensors --format onnx --out photos.onnx\n" +
+        "  dino export --checkpoint runs/photos/checkpoint.safetensors --format hf --out photos-vit",
+    )
+    .action(async (options: ExportFlags) => {
+      const { checkpoint, which, format, out, head } = options;
+      if (head && format !== "safetensors") throw new UsageError(`--head: --format ${format} has no place for a head`);
+      await expectFree(options);
+      const network = await readNetworkOf(checkpoint, which);
+      using reports = takeReports("tensors");
+      const written: { readonly path: string; readonly bytes: number }[] = [];
+      for (const { name, encode } of exportFiles(network, format, { head, onProgress: reports.report })) {
+        const path = name === undefined ? out : join(out, name);
+        if (await areSame(path, checkpoint))
+          throw new UsageError(`--out ${out}: ${path} is the --checkpoint; give another name`);
+        const content = encode();
+        await mkdir(dirname(path), { recursive: true });
+        await writeFileAtomically(path, content);
+        written.push({ path, bytes: Buffer.byteLength(content) });
+      }
+      if (options.json) printJson({ checkpoint, which, format, ...summary(network), files: written });
+      else print(...written.map(({ path, bytes }) => `${path}   ${bytes} bytes`), ...describe(network, format));
+    });
+}
+
+/** Throws where --out holds something, unless it may be replaced, and where it is no file or folder as the format wants one. */
+async function expectFree({ out, format, overwrite }: ExportFlags): Promise<void> {
+  const found = await stat(out).catch(() => undefined);
+  if (!found) return;
+  const wantsFolder = format === "hf";
+  if (found.isDirectory() !== wantsFolder) {
+    const [wanted, got] = wantsFolder ? ["folder", "file"] : ["file", "folder"];
+    throw new UsageError(
+      `--out ${out}: --format ${format} writes a ${wanted}, and this is a ${got}; give another name`,
+    );
+  }
+  const isEmpty = wantsFolder && (await readdir(out)).length === 0;
+  if (!isEmpty && !overwrite) {
+    const what = wantsFolder ? "already holds files" : "is already there";
+    throw new Error(`--out ${out}: ${what}; --overwrite replaces what is written anew, or give another name`);
+  }
+}
+
+function summary({ vit, backbone }: ReadNetwork) {
+  const { imageRows, imageCols, patch, dim, depth, heads, mlpRatio, registers = 0 } = vit;
+  const parameters = [...backbone.values()].reduce((sum, { values }) => sum + values.length, 0);
+  return { backbone: { imageRows, imageCols, patch, dim, depth, heads, mlpRatio, registers }, parameters };
+}
+
+/** How the files are used. */
+function describe({ vit: { dim } }: ReadNetwork, format: Format): readonly string[] {
+  switch (format) {
+    case "onnx":
+      return [`images [batch, 3, rows, cols] -> features [batch, ${dim}], patch_tokens [batch, patches, ${dim}]`];
+    case "safetensors":
+      return [];
+    case "hf":
+      return [`transformers.js: pixel_values [batch, 3, rows, cols] -> last_hidden_state [batch, 1 + patches, ${dim}]`];
+    default:
+      return format satisfies never;
+  }
+}
