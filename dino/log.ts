@@ -36,8 +36,10 @@ export interface EpochLine {
   readonly type: "epoch";
   readonly step: number;
   readonly epoch: number;
-  /** Mean over the epoch. */
+  /** Means over the epoch, or what of it the run had. */
   readonly loss: number;
+  readonly lr: number;
+  readonly weightDecay: number;
   /** Of the teacher's features on the images held out, in percent; where an evaluation was due. */
   readonly knn?: KnnAccuracy;
   readonly linear?: LinearAccuracy;

@@ -8,6 +8,8 @@ import { join } from "node:path";
 export interface RunFiles {
   readonly config: string;
   readonly log: string;
+  /** The log in the official code's form. */
+  readonly officialLog: string;
   readonly checkpoint: string;
   /** What `checkpoint` was before, for when that is found damaged. */
   readonly previous: string;
@@ -17,6 +19,7 @@ export function filesOf(out: string): RunFiles {
   return {
     config: join(out, "config.json"),
     log: join(out, "log.jsonl"),
+    officialLog: join(out, "log.txt"),
     checkpoint: join(out, "checkpoint.safetensors"),
     previous: join(out, "checkpoint-previous.safetensors"),
   };
@@ -33,7 +36,7 @@ export async function checkpointsIn(out: string): Promise<readonly string[]> {
 
 /** Removes what a run has left, and nothing else. */
 export async function removeRun(out: string): Promise<void> {
-  const ours = /^(log\.jsonl|config\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
+  const ours = /^(log\.(jsonl|txt)|config\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
   for (const name of await readdir(out)) if (ours.test(name)) await rm(join(out, name));
 }
 

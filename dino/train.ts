@@ -20,12 +20,13 @@ import {
 } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import { createCropMaker, type CropMaker } from "./crop-maker.js";
-import { appendLine, cutLog, type EpochLine, type LogLine, type StepLine } from "./log.js";
+import type { EpochLine, LogLine, StepLine } from "./log.js";
 import { startValues } from "./init.js";
 import { createNetwork, type Network, readNetwork, writeNetwork } from "./network.js";
 import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
 import { rng } from "./random.js";
 import { checkpointsIn, filesOf, removeRun, takeFolder } from "./run-folder.js";
+import { openLog } from "./run-log.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
 import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
 
@@ -90,7 +91,7 @@ export interface TrainSummary {
 
 /**
  * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
- * log.jsonl, checkpoint.safetensors and numbered checkpoints. The same seed on the same adapter gives the same bytes, also
+ * log.jsonl and log.txt, checkpoint.safetensors and numbered ones. The same seed on the same adapter gives the same bytes, also
  * when a run is resumed. Throws on a non-finite loss, naming the first bad kernel; in f16 only where a smaller scale of the
  * loss does not help.
  */
@@ -131,7 +132,6 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   if (!resume) await removeRun(config.out);
   await expectRoom(config.out, { student, teacher, step });
   await writeFileAtomically(paths.config, formatConfig(config));
-  await cutLog(paths.log, done);
   let saved = checkpoint?.step;
   /** What fails as it writes to the folder of the run leaves its last checkpoint whole: says so. */
   const written = (writing: Promise<void>): Promise<void> =>
@@ -142,7 +142,8 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
         { cause: error },
       );
     });
-  const log = (line: LogLine) => written(appendLine(paths.log, line));
+  const append = await openLog(config, done);
+  const log = (line: LogLine) => written(append(line));
   const state = async (): Promise<Checkpoint> => ({
     config,
     step: done,
@@ -244,11 +245,12 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     if (epochEnds || done === steps) {
       const line: EpochLine = {
         ...{ type: "epoch", step: done, epoch, loss: mean(unlogged.epoch) },
+        ...meansOver(schedule, { from: epoch * iterationsPerEpoch, to: done }),
         ...(await accuracies(teacher, { device, config, parts, epochsDone, ends: done === steps })),
       };
       await log(line);
       if (line.knn ?? line.linear) options.onEvaluated?.(line);
-      unlogged = { ...unlogged, epoch: NO_LOSSES };
+      if (epochEnds) unlogged = { ...unlogged, epoch: NO_LOSSES };
       interval.startMs = performance.now();
     }
     const everyStep = config.checkpointEvery > 0;
@@ -363,6 +365,16 @@ function schedules(
       frozen: epoch < config.freezeLastLayer ? 1 : 0,
     };
   };
+}
+
+/** Of the learning rate and the weight decay over some steps. */
+function meansOver(
+  schedule: ReturnType<typeof schedules>,
+  { from, to }: { readonly from: number; readonly to: number },
+): Pick<EpochLine, "lr" | "weightDecay"> {
+  const knobs = Array.from({ length: to - from }, (_, i) => schedule(from + i));
+  const meanOf = (name: Knob) => knobs.reduce((sum, each) => sum + each[name], 0) / knobs.length;
+  return { lr: meanOf("lr"), weightDecay: meanOf("weightDecay") };
 }
 
 interface State {

@@ -303,22 +303,16 @@ describe("dino on the command line", function () {
   it("runs the demo over a former one", async () => {
     const out = join(folder, "demo");
     await mkdir(out);
-    for (const name of ["config.json", "checkpoint.safetensors", "checkpoint0020.safetensors", "log.jsonl"]) {
+    const former = ["config.json", "checkpoint.safetensors", "checkpoint0020.safetensors", "log.jsonl", "log.txt"];
+    for (const name of former) {
       await writeFile(join(out, name), "from before");
     }
     const { code, stdout, stderr } = await dino("demo", "--quick", "--steps", "2", "--out", out, "--json");
     expect(code, stderr).to.equal(0);
     expect(stderr).to.include("npx dino train");
     expect(await readdir(out)).to.have.members([
-      ...[
-        "config.json",
-        "checkpoint.safetensors",
-        "log.jsonl",
-        "summary.json",
-        "attention.png",
-        "features.png",
-        ".lock",
-      ],
+      ...["config.json", "checkpoint.safetensors", "log.jsonl", "log.txt"],
+      ...["summary.json", "attention.png", "features.png", ".lock"],
     ]);
     const summary = JSON.parse(await readFile(join(out, "summary.json"), "utf8")) as Record<string, unknown>;
     expect(JSON.parse(stdout)).to.deep.equal(summary);
