@@ -334,6 +334,7 @@ export const settings = {
     source: ours,
   }),
   logEvery: whole(10, { from: 1 }, { unit: "steps", about: "between lines of log.jsonl", source: ours }),
+  tensorboard: flag(false, { unit: "true|false", about: "log event files for TensorBoard too", source: ours }),
   checkpointEvery: whole(
     0,
     { from: 0 },
@@ -381,6 +382,7 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "threads",
   "recompute",
   "logEvery",
+  "tensorboard",
   "checkpointEvery",
   "saveckpFreq",
   "knnEvery",
@@ -438,7 +440,7 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
 }
 
 /** Settings of ours that came later and are off by default. */
-const later: ReadonlySet<SettingName> = new Set(["freezeBlocks", "init", "linearEvery"]);
+const later: ReadonlySet<SettingName> = new Set(["freezeBlocks", "init", "linearEvery", "tensorboard"]);
 
 /**
  * A configuration out of the text of a config.json, in which what DINOv2 and later versions added may be missing, as in those of

@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { removeEvents } from "./tensorboard.js";
 
 /** The files of a run that are there once. */
 export interface RunFiles {
@@ -38,6 +39,7 @@ export async function checkpointsIn(out: string): Promise<readonly string[]> {
 export async function removeRun(out: string): Promise<void> {
   const ours = /^(log\.(jsonl|txt)|config\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
   for (const name of await readdir(out)) if (ours.test(name)) await rm(join(out, name));
+  await removeEvents(out);
 }
 
 /**

@@ -304,7 +304,7 @@ describe("dino on the command line", function () {
     const out = join(folder, "demo");
     await mkdir(out);
     const former = ["config.json", "checkpoint.safetensors", "checkpoint0020.safetensors", "log.jsonl", "log.txt"];
-    for (const name of former) {
+    for (const name of [...former, "events.out.tfevents.1700000000.dino"]) {
       await writeFile(join(out, name), "from before");
     }
     const { code, stdout, stderr } = await dino("demo", "--quick", "--steps", "2", "--out", out, "--json");
