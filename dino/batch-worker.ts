@@ -1,13 +1,13 @@
 /** The thread side of batches: decodes images and makes their crops. It keeps nothing between tasks. */
 import { parentPort, workerData } from "node:worker_threads";
 import { applyCropU8, drawCrops, type AugmentOptions } from "./augment.js";
-import { decodeFrom, isFailure, type DecodeFailure, type ImageSource } from "./images.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import { type Image, normalize, normalizeTable, packPixels, resize } from "./pixels.js";
+import { type DecodeFailure, type Decoding, decodePlace, type ImagePlace, isFailure } from "./sources/place.js";
 
 /** What a worker is started with. */
 export interface WorkerSetup {
-  readonly source: ImageSource;
+  readonly decoding: Decoding;
   readonly augment: AugmentOptions;
   readonly seed: number;
   /** Leaves making the crops to a device: pictures of so many pixels at most are sent instead. */
@@ -27,9 +27,8 @@ export type WorkerTask =
 
 /** One image of a task. */
 export interface WorkerItem {
-  readonly index: number;
-  readonly name: string;
-  /** The image number that the crops are drawn for: that of the image this one stands in for. */
+  readonly place: ImagePlace;
+  /** What the crops are drawn for: the number of the image, or of the one that it stands in for. */
   readonly key: number;
 }
 
@@ -45,7 +44,7 @@ export interface WorkerCrops {
 }
 
 const port = parentPort!;
-const { source, augment, seed, pixelsPerPicture } = workerData as WorkerSetup;
+const { decoding, augment, seed, pixelsPerPicture } = workerData as WorkerSetup;
 const table = normalizeTable(augment);
 const { globalSize, localSize, localCrops } = augment;
 const valuesPerImage = 3 * (2 * globalSize.rows * globalSize.cols + localCrops * localSize.rows * localSize.cols);
@@ -63,9 +62,9 @@ async function makeCrops({ id, epoch, items }: WorkerTask & { readonly kind: "cr
   const pixels = new Uint32Array(items.length * (pixelsPerPicture ?? 0));
   const pictures: (CroppedPicture | undefined)[] = items.map(() => undefined);
   const failures: { item: number; failure: DecodeFailure }[] = [];
-  for (const [item, { index, name, key }] of items.entries()) {
+  for (const [item, { place, key }] of items.entries()) {
     if (closed) return;
-    const image = await decodeFrom(source, index, name);
+    const image = await decodePlace(place, decoding);
     if (isFailure(image)) {
       failures.push({ item, failure: image });
       continue;

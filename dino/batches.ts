@@ -7,18 +7,21 @@ import { checkAugmentOptions, type AugmentOptions } from "./augment.js";
 import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
 import { cropPlace, imagesPerPart } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
-import type { ImageSet, ImageSource } from "./images.js";
-import { rng } from "./random.js";
+import type { ImageSet } from "./images.js";
+import { epochOrders, type Order } from "./order.js";
+import type { Decoding } from "./sources/place.js";
 
 export interface BatchOptions {
   readonly images: ImageSet;
-  /** The images to train on; all of them if left out. */
+  /** The images to train on, in ascending order; all of them if left out. */
   readonly indices?: ArrayLike<number>;
   /** Images in a batch. What is left of an epoch beyond whole batches is dropped, other images each time. */
   readonly batch: number;
   /** Equal parts that the crops of a batch lie in: 1 if left out. */
   readonly parts?: number;
   readonly seed: number;
+  /** Images of large files that are shuffled at a time, see epochOrders: 0, for all, if left out. */
+  readonly shuffleBuffer?: number;
   readonly augment: AugmentOptions;
   /** Worker threads, at most one for each core, which is also the default. */
   readonly threads?: number;
@@ -46,6 +49,8 @@ export interface Batch {
   readonly indices: Int32Array<ArrayBuffer>;
   /** How long `next` had to wait for it. */
   readonly waitedMs: number;
+  /** Batches that were ready when this one was asked for, itself included. */
+  readonly ready: number;
 }
 
 /** An endless row of batches, epoch after epoch, that depends on neither threads nor timing. */
@@ -74,13 +79,14 @@ export function openBatches(options: BatchOptions): Batches {
     batch,
     parts = 1,
     seed,
+    shuffleBuffer = 0,
     augment,
     threads = Infinity,
     prefetch = 2,
     onDevice = false,
     start = { epoch: 0, iteration: 0 },
   } = options;
-  const indices = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
+  const indices = options.indices ? new Int32Array(options.indices) : new Int32Array(images.count).map((_, i) => i);
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
   imagesPerPart(batch, parts); // which throws
@@ -95,6 +101,8 @@ export function openBatches(options: BatchOptions): Batches {
   if (strange !== undefined) {
     throw new Error(`batches indices: expected images from 0 to ${images.count - 1}, got ${strange}`);
   }
+  if (indices.some((index, i) => i > 0 && index <= indices[i - 1]!))
+    throw new Error("batches indices: expected images in ascending order, each once");
   const iterationsPerEpoch = Math.floor(indices.length / batch);
   checkWhole("start.epoch", start.epoch, 0);
   checkWhole("start.iteration", start.iteration, 0, iterationsPerEpoch - 1);
@@ -106,9 +114,9 @@ export function openBatches(options: BatchOptions): Batches {
 
   const workers = Math.min(Math.floor(threads), availableParallelism());
   const imagesPerTask = Math.max(1, Math.min(8, Math.ceil(batch / (2 * workers))));
-  const pixelsPerPicture = onDevice ? largestPicture(images.source) : 0;
+  const pixelsPerPicture = onDevice ? Math.min(images.largest ?? PIXELS_PER_FILE, PIXELS_PER_FILE) : 0;
   const pool = startPool(workers, {
-    source: onDevice ? shrinking(images.source) : images.source,
+    decoding: onDevice ? shrinking(images.decoding) : images.decoding,
     ...{ augment, seed },
     ...(onDevice && { pixelsPerPicture }),
   });
@@ -125,12 +133,12 @@ export function openBatches(options: BatchOptions): Batches {
   async function fill(slot: Slot, positions: readonly number[], places: readonly number[]): Promise<void> {
     const tried = places.map(nextGood);
     const items = tried.map((place, i) => {
-      const index = indices[place]!;
-      return { index, name: images.name(index), key: slot.drawn[positions[i]!]! };
+      return { place: images.place(indices[place]!), key: slot.drawn[positions[i]!]! };
     });
     const { crops, pixels, pictures, failures } = await pool.run(slot.epoch, items);
     const failed = new Map(failures.map(({ item, failure }) => [item, failure]));
-    for (const [item, { index }] of items.entries()) {
+    for (const [item, place] of tried.entries()) {
+      const index = indices[place]!;
       const failure = failed.get(item);
       if (failure !== undefined) {
         images.fail(index, failure);
@@ -164,7 +172,8 @@ export function openBatches(options: BatchOptions): Batches {
     }
   }
 
-  let order: { readonly epoch: number; readonly places: Int32Array } | undefined;
+  const orderOf = epochOrders({ images, indices, seed, shuffleBuffer });
+  let order: (Order & { readonly epoch: number }) | undefined;
   let upcoming = start.epoch * iterationsPerEpoch + start.iteration;
 
   /** Sets out to make the batch after the last one that was begun. */
@@ -172,15 +181,15 @@ export function openBatches(options: BatchOptions): Batches {
     slot.epoch = Math.floor(upcoming / iterationsPerEpoch);
     slot.iteration = upcoming % iterationsPerEpoch;
     upcoming++;
-    if (order?.epoch !== slot.epoch) {
-      const shuffled = rng({ seed, epoch: slot.epoch, purpose: "order" }).permutation(indices.length);
-      order = { epoch: slot.epoch, places: shuffled };
+    if (order?.epoch !== slot.epoch) order = { epoch: slot.epoch, ...orderOf(slot.epoch) };
+    const first = slot.iteration * batch;
+    const places = order.places.subarray(first, first + batch);
+    for (const [i, place] of places.entries()) {
+      slot.drawn[i] = indices[place]! + (order.repeats?.[first + i] ?? 0) * images.count;
     }
-    const places = order.places.subarray(slot.iteration * batch, (slot.iteration + 1) * batch);
-    slot.drawn.set(places.map((place) => indices[place]!));
     const tasks: Promise<void>[] = [];
-    for (let first = 0; first < batch; first += imagesPerTask) {
-      const positions = Array.from({ length: Math.min(imagesPerTask, batch - first) }, (_, i) => first + i);
+    for (let from = 0; from < batch; from += imagesPerTask) {
+      const positions = Array.from({ length: Math.min(imagesPerTask, batch - from) }, (_, i) => from + i);
       tasks.push(
         fill(
           slot,
@@ -189,7 +198,8 @@ export function openBatches(options: BatchOptions): Batches {
         ),
       );
     }
-    slot.filled = Promise.all(tasks);
+    slot.isReady = false;
+    slot.filled = Promise.all(tasks).then(() => void (slot.isReady = true));
     slot.filled.catch(() => undefined); // whoever asks for this batch is told
     ahead.push(slot);
   }
@@ -200,7 +210,8 @@ export function openBatches(options: BatchOptions): Batches {
       epoch: 0,
       iteration: 0,
       filled: Promise.resolve(),
-      drawn: new Int32Array(batch),
+      isReady: false,
+      drawn: new Uint32Array(batch),
       indices: new Int32Array(batch),
       globals: new Float32Array(onDevice ? 0 : 2 * batch * globalValues),
       locals: new Float32Array(onDevice ? 0 : localCrops * batch * localValues),
@@ -217,6 +228,7 @@ export function openBatches(options: BatchOptions): Batches {
     if (broken !== undefined) throw broken;
     isWaiting = true;
     const asked = performance.now();
+    const ready = ahead.filter(({ isReady }) => isReady).length;
     try {
       if (inUse !== undefined) begin(inUse);
       inUse = ahead.shift()!;
@@ -228,7 +240,8 @@ export function openBatches(options: BatchOptions): Batches {
       isWaiting = false;
     }
     const { epoch, iteration, globals, locals, pixels, pictures, indices } = inUse;
-    return { epoch, iteration, globals, locals, pixels, pictures, indices, waitedMs: performance.now() - asked };
+    const waitedMs = performance.now() - asked;
+    return { epoch, iteration, globals, locals, pixels, pictures, indices, waitedMs, ready };
   }
 
   const close = (): Promise<void> => {
@@ -242,9 +255,13 @@ export function openBatches(options: BatchOptions): Batches {
 interface Slot {
   epoch: number;
   iteration: number;
-  filled: Promise<unknown>;
-  /** The images of the shuffled order, [batch]; their crops are drawn for them even if others stand in. */
-  readonly drawn: Int32Array;
+  filled: Promise<void>;
+  isReady: boolean;
+  /**
+   * What crops are drawn for, [batch]: the images of the shuffled order, even if others stand in, and beyond their number the
+   * same again for each time that an image came before in the epoch.
+   */
+  readonly drawn: Uint32Array;
   readonly indices: Int32Array<ArrayBuffer>;
   readonly globals: Float32Array<ArrayBuffer>;
   readonly locals: Float32Array<ArrayBuffer>;
@@ -256,17 +273,8 @@ interface Slot {
 const SHORT_SIDE = 384;
 const PIXELS_PER_FILE = 2 ** 18;
 
-function largestPicture(source: ImageSource): number {
-  if (source.kind === "files") return PIXELS_PER_FILE;
-  const { layout } = source;
-  let most = 1;
-  for (let i = 0; i < layout.length; i += 3) most = Math.max(most, layout[i]! * layout[i + 1]!);
-  return Math.min(most, PIXELS_PER_FILE);
-}
-
-function shrinking(source: ImageSource): ImageSource {
-  if (source.kind !== "files") return source;
-  return { ...source, shortSide: Math.min(source.shortSide ?? Infinity, SHORT_SIDE) };
+function shrinking(decoding: Decoding): Decoding {
+  return { ...decoding, shortSide: Math.min(decoding.shortSide ?? Infinity, SHORT_SIDE) };
 }
 
 interface Pool {

@@ -41,21 +41,18 @@ export async function keepFeatures(options: CacheOptions, extract: Extract): Pro
     return kept;
   };
   const make = async (path: string, images: ImageSet, title: string): Promise<Features> => {
-    const made = { data: whereOf(images), checkpoint, which };
+    const made = { data: images.title, checkpoint, which };
     const kept = listed(images, await extract(wholeOf(images), title), made);
     await writeFeatures(path, kept);
     return kept;
   };
-  return async ({ images, indices }, title) => {
-    const path = join(folder, `${basename(resolve(whereOf(images)))}-${await fingerprint(maker, images)}.npy`);
-    const kept = existsSync(featurePaths(path).json) ? await read(path) : await make(path, images, title);
+  return async ({ images, indices }, words) => {
+    const title = basename(resolve(images.title)).replaceAll(/[^\w.-]+/g, "-");
+    const path = join(folder, `${title}-${await fingerprint(maker, images)}.npy`);
+    const kept = existsSync(featurePaths(path).json) ? await read(path) : await make(path, images, words);
     seen.add(path);
     return pick(kept, images, indices);
   };
-}
-
-function whereOf({ source }: ImageSet): string {
-  return source.kind === "files" ? source.folder : "memory";
 }
 
 /** The rows of some images, without those that have none. */
@@ -71,17 +68,31 @@ const AT_ONCE = 256;
 
 /** Sixteen digits that stand for how features were made, and for every image of a set. */
 async function fingerprint(made: string, images: ImageSet): Promise<string> {
-  const { source, count } = images;
+  const { count } = images;
   const hash = createHash("sha256").update(made);
+  const changes = lastChanges();
   for (let first = 0; first < count; first += AT_ONCE) {
-    const names = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, i) => images.name(first + i));
-    const lines = names.map(async (name) => {
-      if (source.kind === "memory") return name;
-      const { size, mtimeMs } = await stat(join(source.folder, name));
-      return `${name} ${size} ${mtimeMs}`;
-    });
+    const places = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, i) => images.place(first + i));
+    const lines = places.map(async ({ name, bytes }) =>
+      bytes.kind === "memory" ? name : `${name} ${await changes(bytes.path)}`,
+    );
     hash.update(`${(await Promise.all(lines)).join("\n")}\n`);
+    for (const { bytes, raw } of places) {
+      if (bytes.kind !== "memory") continue;
+      const { memory, start, size } = bytes;
+      hash.update(JSON.stringify(raw ?? null)).update(memory.subarray(start, start + size));
+    }
   }
-  if (source.kind === "memory") hash.update(new Uint8Array(source.layout.buffer)).update(source.pixels);
   return hash.digest("hex").slice(0, 16);
+}
+
+/** Sizes of files and times of their last change; one that holds many images is asked but once for those that follow it. */
+function lastChanges(): (path: string) => Promise<string> {
+  let latest: { readonly path: string; readonly change: Promise<string> } | undefined;
+  return (path) => {
+    if (latest?.path !== path) {
+      latest = { path, change: stat(path).then(({ size, mtimeMs }) => `${size} ${mtimeMs}`) };
+    }
+    return latest.change;
+  };
 }

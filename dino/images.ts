@@ -1,12 +1,25 @@
 /** Sets of images: a folder of files, or pictures already in memory, behind one interface. */
-import { readdir, realpath, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import sharp from "sharp";
+import { imageNames, listImages } from "./sources/folder-list.js";
+import { nameAt, type PackedNames, packNames } from "./sources/names.js";
+import {
+  type DecodeFailure,
+  type Decoding,
+  decodePlace,
+  type ImagePlace,
+  isFailure,
+  measurePlace,
+} from "./sources/place.js";
 import type { Image, Size } from "./pixels.js";
 import { rng } from "./random.js";
 
+export { type DecodeFailure, isFailure } from "./sources/place.js";
+
 /** A set of images, counted from 0. */
 export interface ImageSet {
+  /** The folder, files or whatever the images are of. */
+  readonly title: string;
   readonly count: number;
   /** Names of the classes, sorted; none for a set without labels. */
   readonly classes: readonly string[];
@@ -14,58 +27,44 @@ export interface ImageSet {
   readonly labels: Int32Array | undefined;
   /** What could not be decoded so far, by image. */
   readonly failures: ReadonlyMap<number, DecodeFailure>;
-  /** Where the pixels come from, as plain data that may be sent to another thread. */
-  readonly source: ImageSource;
+  readonly decoding: Decoding;
+  /** Pixels of the largest image, where that is known without a look at each. */
+  readonly largest: number | undefined;
+  /** The first image of every file that holds many, in order; undefined where each has a file of its own. */
+  readonly shards: readonly number[] | undefined;
+  /** What the set is mixed of; undefined where it is of one kind, or where all images count the same. */
+  readonly mixture: readonly MixturePart[] | undefined;
   /** The image's path within its folder, "/" between the parts on every system, or whatever else tells it from the others. */
   name(index: number): string;
+  /** Where the image lies, as plain data that may be sent to another thread. */
+  place(index: number): ImagePlace;
   /** The image, or why there is none. Throws once not one image of the set could be decoded. */
   decode(index: number): Promise<Image | DecodeFailure>;
   /** Notes a failure that was met elsewhere, on a worker thread; `decode` notes its own. Throws as `decode` does. */
   fail(index: number, failure: DecodeFailure): void;
 }
 
-/** A file that is no image, and what the decoder said about it. */
-export interface DecodeFailure {
-  readonly path: string;
-  readonly reason: string;
+/** Images of a mixture that belong together, up to those of the next part. */
+export interface MixturePart {
+  readonly first: number;
+  /** Their share in what is trained on, in proportion to those of the others. */
+  readonly weight: number;
 }
 
-/** Files that are decoded when they are asked for, or pixels shared between threads. */
-export type ImageSource =
-  | {
-      /** Each image's name is its path within the folder. */
-      readonly kind: "files";
-      readonly folder: string;
-      readonly shortSide: number | undefined;
-      /** What is missing of a file that is cut off becomes gray, instead of a failure. */
-      readonly torn?: "shown";
-    }
-  | {
-      readonly kind: "memory";
-      /** [rows, cols, 3] of every image, one after the other. */
-      readonly pixels: Uint8Array<SharedArrayBuffer>;
-      /** [count, 3]: rows, cols and first byte of every image. */
-      readonly layout: Float64Array<SharedArrayBuffer>;
-    };
-
-// Every file is read once an epoch, so a cache only costs memory; many files are decoded at once, so one thread each.
-sharp.cache(false);
-sharp.concurrency(1);
-
-const extensions = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"];
+export interface OpenOptions extends Decoding {
+  /** Told now and then how many images have been found so far. */
+  readonly onFound?: (images: number) => void;
+}
 
 /**
  * The images of a folder, its subfolders included, sorted by path. What starts with a dot is passed over. If every image
- * lies in a subfolder and there are at least two of these, their names are the classes.
- *
- * Decoding gives RGB: alpha is dropped, as PIL's convert("RGB") does in the official code; of an animation the first
- * frame; and, unlike the official code, a picture is turned upright as its EXIF orientation says. With `shortSide`, larger
- * pictures are shrunk while they are decoded, so that their shorter side has that many pixels.
+ * lies in a subfolder and there are at least two of these, their names are the classes. They are decoded as decodePlace says.
  *
  * Throws if the folder is missing or holds no image.
  */
-export async function openImages(folder: string, options: { readonly shortSide?: number } = {}): Promise<ImageSet> {
-  const { shortSide } = options;
+export async function openImages(folder: string, options: OpenOptions = {}): Promise<ImageSet> {
+  const { onFound, ...decoding } = options;
+  const { shortSide } = decoding;
   if (shortSide !== undefined && !(Number.isInteger(shortSide) && shortSide > 0)) {
     throw new Error(`images ${folder}: expected shortSide to be a whole number of pixels, got ${shortSide}`);
   }
@@ -73,22 +72,54 @@ export async function openImages(folder: string, options: { readonly shortSide?:
   if (!found?.isDirectory()) {
     throw new Error(`images ${folder}: expected a folder of images, got ${found ? "a file" : "nothing of that name"}`);
   }
-  const paths = (await listImages(folder, "", [])).sort(byCodeUnits);
-  if (paths.length === 0) {
+  const names = await listImages(folder, onFound);
+  if (names.ends.length === 0) {
     throw new Error(
-      `images ${folder}: expected at least one file ending in ${extensions.join(", ")}, here or in a subfolder, got none`,
+      `images ${folder}: expected at least one file ending in ${imageNames}, here or in a subfolder, got none`,
     );
   }
-  const owners = paths.map((path) => (path.includes("/") ? path.slice(0, path.indexOf("/")) : undefined));
-  const classes = [...new Set(owners)].filter((owner) => owner !== undefined).sort(byCodeUnits);
-  const labelled = classes.length >= 2 && !owners.includes(undefined);
-  const numbers = new Map(classes.map((name, number) => [name, number]));
+  return imagesOfFolder(folder, names, decoding);
+}
+
+/** The images of a folder at certain paths within it, sorted, with the classes that openImages finds. */
+export function imagesOfFolder(folder: string, names: PackedNames, decoding: Decoding): ImageSet {
+  return folderImages(folder, names, { decoding, ...labelsBySubfolder(names) });
+}
+
+/** The classes of images by their topmost folders: none unless every image is in one, and there are at least two. */
+function labelsBySubfolder(names: PackedNames): Pick<SetContents, "classes" | "labels"> {
+  const found: string[] = []; // images of one folder follow each other
+  const numbers = new Int32Array(names.ends.length);
+  for (let index = 0; index < numbers.length; index++) {
+    const name = nameAt(names, index);
+    const slash = name.indexOf("/");
+    if (slash < 0) return {};
+    const owner = name.slice(0, slash);
+    if (owner !== found.at(-1)) found.push(owner);
+    numbers[index] = found.length - 1;
+  }
+  return found.length < 2 ? {} : sortClasses(found, numbers);
+}
+
+/** Classes in the order of their names, the same on every system and in every language, and the labels that go with it. */
+export function sortClasses(
+  names: readonly string[],
+  labels: Int32Array,
+): { readonly classes: readonly string[]; readonly labels: Int32Array } {
+  const classes = [...names].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  const places = new Map(classes.map((name, place) => [name, place]));
+  const placeOf = names.map((name) => places.get(name)!);
+  return { classes, labels: labels.map((label) => placeOf[label]!) };
+}
+
+function folderImages(folder: string, names: PackedNames, contents: Partial<SetContents> = {}): ImageSet {
+  const name = (index: number) => nameAt(names, index);
   return imageSet({
     title: folder,
-    source: { kind: "files", folder, shortSide },
-    classes: labelled ? classes : [],
-    labels: labelled ? Int32Array.from(owners, (owner) => numbers.get(owner!)!) : undefined,
-    names: paths,
+    count: names.ends.length,
+    name,
+    place: (index) => ({ name: name(index), bytes: { kind: "file", path: join(folder, name(index)) } }),
+    ...contents,
   });
 }
 
@@ -103,21 +134,12 @@ export function listedImages(
   { torn }: { readonly torn?: "shown" } = {},
 ): ImageSet {
   if (paths.length === 0) throw new Error(`images ${folder}: expected a list of images, which is empty`);
-  const source = { kind: "files", folder, shortSide: undefined, ...(torn && { torn }) } as const;
-  return imageSet({ title: folder, source, classes: [], labels: undefined, names: paths });
+  return folderImages(folder, packNames(paths), { decoding: { ...(torn && { torn }) } });
 }
 
-/** The size of an image as `decode` gives it, out of the header of its file; or why there is none. */
+/** The size of an image as `decode` gives it, unless it shrinks it; or why there is none. Its pixels are not decoded. */
 export async function measureImage(images: ImageSet, index: number): Promise<Size | DecodeFailure> {
-  const { source } = images;
-  const path = images.name(index);
-  if (source.kind === "memory") return { rows: source.layout[index * 3]!, cols: source.layout[index * 3 + 1]! };
-  try {
-    const { width, height } = (await sharp(join(source.folder, path)).metadata()).autoOrient;
-    return { rows: height, cols: width };
-  } catch (error) {
-    return { path, reason: error instanceof Error ? error.message : String(error) };
-  }
+  return measurePlace(images.place(index));
 }
 
 /**
@@ -145,8 +167,8 @@ export function memoryImages(contents: {
   }
 
   const bytes = images.reduce((sum, { pixels }) => sum + pixels.length, 0);
-  const pixels = new Uint8Array(new SharedArrayBuffer(bytes));
-  const layout = new Float64Array(new SharedArrayBuffer(images.length * 3 * 8));
+  const memory = new Uint8Array(new SharedArrayBuffer(bytes));
+  const starts: number[] = [];
   let start = 0;
   for (const [index, image] of images.entries()) {
     if (image.pixels.length !== image.rows * image.cols * 3 || image.pixels.length === 0) {
@@ -154,31 +176,42 @@ export function memoryImages(contents: {
         `memoryImages ${names[index]!}: expected pixels [${image.rows}, ${image.cols}, 3], got ${image.pixels.length} bytes`,
       );
     }
-    pixels.set(image.pixels, start);
-    layout.set([image.rows, image.cols, start], index * 3);
+    memory.set(image.pixels, start);
+    starts.push(start);
     start += image.pixels.length;
   }
+  const sizes = images.map(({ rows, cols }) => ({ rows, cols }));
   return imageSet({
-    title: "in memory",
-    source: { kind: "memory", pixels, layout },
-    classes: labels === undefined ? [] : classes,
-    labels: labels === undefined ? undefined : Int32Array.from(labels),
-    names,
+    title: "memory",
+    count: images.length,
+    ...(labels !== undefined && { classes, labels: Int32Array.from(labels) }),
+    largest: sizes.reduce((most, { rows, cols }) => Math.max(most, rows * cols), 1),
+    name: (index) => names[index]!,
+    place: (index) => {
+      const size = sizes[index]!;
+      const placed = { kind: "memory", memory, start: starts[index]!, size: size.rows * size.cols * 3 } as const;
+      return { name: names[index]!, bytes: placed, raw: { ...size, layout: "rgb" } };
+    },
   });
 }
 
-function imageSet(contents: {
-  readonly title: string;
-  readonly source: ImageSource;
-  readonly classes: readonly string[];
-  readonly labels: Int32Array | undefined;
-  readonly names: readonly string[];
-}): ImageSet {
-  const { title, source, classes, labels, names } = contents;
-  const count = names.length;
+/** What a set is made of; what is left out it has none of. */
+export interface SetContents extends Pick<ImageSet, "title" | "count" | "name" | "place"> {
+  readonly classes?: readonly string[];
+  readonly labels?: Int32Array | undefined;
+  readonly decoding?: Decoding;
+  readonly largest?: number | undefined;
+  readonly shards?: readonly number[] | undefined;
+  readonly mixture?: readonly MixturePart[] | undefined;
+}
+
+/** A set of images that are named and placed by functions, which are asked for images of the set alone. */
+export function imageSet(contents: SetContents): ImageSet {
+  const { title, count, classes = [], decoding = {} } = contents;
   const failures = new Map<number, DecodeFailure>();
   const check = (index: number): void => {
-    if (!(index in names)) throw new Error(`images ${title}: expected an image from 0 to ${count - 1}, got ${index}`);
+    if (!(Number.isInteger(index) && index >= 0 && index < count))
+      throw new Error(`images ${title}: expected an image from 0 to ${count - 1}, got ${index}`);
   };
   const fail = (index: number, failure: DecodeFailure): void => {
     failures.set(index, failure);
@@ -189,89 +222,26 @@ function imageSet(contents: {
       );
     }
   };
+  const place = (index: number): ImagePlace => {
+    check(index);
+    return contents.place(index);
+  };
   return {
-    count,
-    classes,
-    labels,
-    failures,
-    source,
-    fail,
+    ...{ title, count, classes, failures, decoding, fail, place },
+    labels: contents.labels,
+    largest: contents.largest,
+    shards: contents.shards,
+    mixture: contents.mixture,
     name: (index) => {
       check(index);
-      return names[index]!;
+      return contents.name(index);
     },
     decode: async (index) => {
-      check(index);
-      const decoded = await decodeFrom(source, index, names[index]!);
+      const decoded = await decodePlace(place(index), decoding);
       if (isFailure(decoded)) fail(index, decoded);
       return decoded;
     },
   };
-}
-
-/** Did an image fail to decode? */
-export function isFailure(decoded: Size | DecodeFailure): decoded is DecodeFailure {
-  return "reason" in decoded;
-}
-
-/** Decodes one image on whatever thread this is called; neither index nor name is checked. */
-export async function decodeFrom(source: ImageSource, index: number, name: string): Promise<Image | DecodeFailure> {
-  if (source.kind === "files") return decodeFile(source, name);
-  const rows = source.layout[index * 3]!;
-  const cols = source.layout[index * 3 + 1]!;
-  const start = source.layout[index * 3 + 2]!;
-  return { rows, cols, pixels: source.pixels.subarray(start, start + rows * cols * 3) };
-}
-
-async function decodeFile(
-  { folder, shortSide, torn }: ImageSource & { readonly kind: "files" },
-  path: string,
-): Promise<Image | DecodeFailure> {
-  try {
-    const failOn = torn === "shown" ? "none" : "error";
-    const upright = sharp(join(folder, path), { failOn }).autoOrient();
-    const shrunk =
-      shortSide === undefined
-        ? upright
-        : upright.resize({ width: shortSide, height: shortSide, fit: "outside", withoutEnlargement: true });
-    const { data, info } = await shrunk
-      .removeAlpha()
-      .toColourspace("srgb")
-      .raw({ depth: "uchar" })
-      .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) return { path, reason: `expected 3 channels, got ${info.channels}` };
-    return { rows: info.height, cols: info.width, pixels: new Uint8Array(data.buffer, data.byteOffset, data.length) };
-  } catch (error) {
-    return { path, reason: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-/** The images below `folder`, as paths that start with `prefix`; follows links, but never into a folder it is already in. */
-async function listImages(folder: string, prefix: string, above: readonly string[]): Promise<string[]> {
-  const here = await realpath(folder);
-  if (above.includes(here)) return [];
-  const paths: string[] = [];
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.name.startsWith(".")) continue;
-    const path = join(folder, entry.name);
-    const target = entry.isSymbolicLink() ? await stat(path).catch(() => undefined) : entry;
-    if (target?.isDirectory()) {
-      for (const below of await listImages(path, `${prefix}${entry.name}/`, [...above, here])) paths.push(below);
-    } else if (target?.isFile() && isImageName(entry.name)) {
-      paths.push(prefix + entry.name);
-    }
-  }
-  return paths;
-}
-
-export function isImageName(name: string): boolean {
-  const lower = name.toLowerCase();
-  return extensions.some((extension) => lower.endsWith(extension));
-}
-
-/** The same order on every system and in every language. */
-function byCodeUnits(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /**
@@ -283,10 +253,15 @@ export function splitImages(
   { heldOut, seed, purpose = "split" }: { readonly heldOut: number; readonly seed: number; readonly purpose?: string },
 ): { readonly train: Int32Array; readonly test: Int32Array } {
   if (!(heldOut >= 0 && heldOut <= 1)) throw new Error(`splitImages heldOut: expected 0 to 1, got ${heldOut}`);
-  const all = Array.from({ length: count }, (_, index) => index);
-  const isTest = all.map((index) => rng({ seed, index, purpose }).uniform() < heldOut);
-  return {
-    train: Int32Array.from(all.filter((index) => !isTest[index]!)),
-    test: Int32Array.from(all.filter((index) => isTest[index]!)),
-  };
+  const isTest = new Uint8Array(count);
+  let held = 0;
+  for (let index = 0; heldOut > 0 && index < count; index++) {
+    if (rng({ seed, index, purpose }).uniform() < heldOut) held += isTest[index] = 1;
+  }
+  const parts = { train: new Int32Array(count - held), test: new Int32Array(held) };
+  for (let index = 0, trains = 0, tests = 0; index < count; index++) {
+    if (isTest[index]) parts.test[tests++] = index;
+    else parts.train[trains++] = index;
+  }
+  return parts;
 }

@@ -15,6 +15,9 @@ export interface Image extends Size {
   readonly pixels: Uint8Array;
 }
 
+/** The most pixels of a picture to decode: twice what PIL warns of, where it begins to refuse. They would take 512 MiB. */
+export const MAX_PIXELS = 178_956_970;
+
 /** A window of an image, in pixels from its upper left corner. */
 export interface Box {
   readonly top: number;

@@ -2,8 +2,9 @@
 import { stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
 import type { Picture } from "./drawing.js";
-import { type DecodeFailure, decodeFrom, isFailure, openImages } from "./images.js";
+import { type DecodeFailure, isFailure, openImages } from "./images.js";
 import { centerCrop, type Image, resize, shortSideSize, type Size } from "./pixels.js";
+import { decodePlace } from "./sources/place.js";
 
 /** How an image is fitted to whole patches. */
 export interface Fit {
@@ -107,7 +108,7 @@ function fittedSize(image: Size, fit: Fit): Size {
 }
 
 export async function readImage(file: string): Promise<Image> {
-  const decoded = await decodeFrom({ kind: "files", folder: "", shortSide: undefined }, 0, resolve(file));
+  const decoded = await decodePlace({ name: file, bytes: { kind: "file", path: resolve(file) } });
   if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
   return decoded;
 }

@@ -5,6 +5,7 @@ import { readChoices, tunedPath } from "./tuned.js";
 
 export { type AdapterChoice, chooseAdapter, type Preference } from "./adapter.js";
 export { type AdapterKind, type KernelSet, subgroupMatrixConfigs } from "./device.js";
+export { cacheFolder } from "./swiftshader.js";
 export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js";
 
 /**

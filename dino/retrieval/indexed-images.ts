@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { builtinImages, isBuiltin } from "../builtin.js";
 import type { FeatureList } from "../feature-files.js";
-import { type DecodeFailure, decodeFrom } from "../images.js";
+import type { DecodeFailure } from "../images.js";
 import type { Image } from "../pixels.js";
+import { decodePlace } from "../sources/place.js";
 
 /** The images that the rows of an index belong to. */
 export interface IndexedImages {
@@ -12,24 +13,24 @@ export interface IndexedImages {
   decode(row: number): Promise<Image | DecodeFailure>;
 }
 
-/** Shorter side that larger images are shrunk to. */
-const SHORT_SIDE = 320;
-
+/** Larger images are shrunk. */
+const DECODING = { shortSide: 320, torn: "shown" } as const;
 /** Finds the images of an index in the folder that its list names, or in another one that holds the same paths. */
-export function indexedImages({ data, files }: Pick<FeatureList, "data" | "files">, folder = data): IndexedImages {
-  if (isBuiltin(folder)) {
-    const { test } = builtinImages(folder);
+export function indexedImages({ data, files }: Pick<FeatureList, "data" | "files">, from = data): IndexedImages {
+  if (isBuiltin(from)) {
+    const { test } = builtinImages(from);
     const numbers = new Map(Array.from({ length: test.count }, (_, index) => [test.name(index), index]));
     return {
       path: (row) => files[row]!,
       decode: async (row) => {
         const index = numbers.get(files[row]!);
-        return index === undefined ? { path: files[row]!, reason: `is not in ${folder}` } : test.decode(index);
+        return index === undefined ? { path: files[row]!, reason: `is not in ${from}` } : test.decode(index);
       },
     };
   }
+  const path = (row: number) => join(from, files[row]!);
   return {
-    path: (row) => join(folder, files[row]!),
-    decode: (row) => decodeFrom({ kind: "files", folder, shortSide: SHORT_SIDE, torn: "shown" }, row, files[row]!),
+    path,
+    decode: (row) => decodePlace({ name: files[row]!, bytes: { kind: "file", path: path(row) } }, DECODING),
   };
 }

@@ -27,9 +27,9 @@ const memory = memoryImages({ images: Array.from({ length: 23 }, (_, index) => n
 const basics = { images: memory, batch: 5, seed: 11, augment, threads: 1 } satisfies BatchOptions;
 
 /** The first batches, copied out of the memory they share; without how long each took. */
-async function take(count: number, options: BatchOptions): Promise<Omit<Batch, "waitedMs">[]> {
+async function take(count: number, options: BatchOptions): Promise<Omit<Batch, "waitedMs" | "ready">[]> {
   await using batches = openBatches(options);
-  const taken: Omit<Batch, "waitedMs">[] = [];
+  const taken: Omit<Batch, "waitedMs" | "ready">[] = [];
   for (let i = 0; i < count; i++) {
     const { epoch, iteration, globals, locals, pixels, pictures, indices } = await batches.next();
     taken.push({
@@ -173,11 +173,8 @@ describe("batches", () => {
   });
 
   it("passes on what went wrong in a worker", async () => {
-    const layout = new Float64Array(new SharedArrayBuffer(23 * 3 * 8));
-    const images: ImageSet = {
-      ...memory,
-      source: { kind: "memory", pixels: new Uint8Array(new SharedArrayBuffer(0)), layout },
-    };
+    const empty = { rows: 0, cols: 0, layout: "rgb" } as const;
+    const images: ImageSet = { ...memory, place: (index) => ({ ...memory.place(index), raw: empty }) };
     await using batches = openBatches({ ...basics, images });
     expect(await rejection(batches.next())).to.match(
       /batches: a worker failed: resizedCrop: expected a box within \[0, 0\]/,

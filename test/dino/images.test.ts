@@ -35,6 +35,16 @@ const pixel = ({ cols, pixels }: Image, row: number, col: number): number[] => {
 const near = (actual: readonly number[], expected: readonly number[], by: number): void =>
   actual.forEach((value, channel) => expect(value).to.be.closeTo(expected[channel]!, by));
 
+/** The checksum of a part of a PNG file. */
+function crc32(bytes: Uint8Array): number {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
+
 describe("images", () => {
   let folder: string;
   beforeEach(async () => {
@@ -75,17 +85,42 @@ describe("images", () => {
   });
 
   it("makes RGB of gray, palette, CMYK and 16-bit files, and drops alpha without blending", async () => {
+    const alpha = Buffer.alloc(8 * 12 * 2, 0);
+    for (let i = 0; i < 8 * 12; i++) alpha[2 * i] = 77; // transparent gray
+    await put(
+      "f.png",
+      sharp(alpha, { raw: { width: 12, height: 8, channels: 2 } })
+        .toColourspace("b-w")
+        .png()
+        .toBuffer(),
+    );
+    const deep = Uint16Array.from({ length: 8 * 12 }, () => 0xab00);
+    const gray16 = sharp(deep, { raw: { width: 12, height: 8, channels: 1 } }).toColourspace("grey16");
+    await put("g.png", gray16.png().toBuffer());
     await put("a.png", picture().grayscale().png().toBuffer());
     await put("b.png", picture().png({ palette: true }).toBuffer());
     await put("c.jpg", picture().toColourspace("cmyk").jpeg().toBuffer());
     await put("d.png", picture().toColourspace("rgb16").png().toBuffer());
     await put("e.png", picture().ensureAlpha(0).png().toBuffer());
     const set = await openImages(folder);
-    const all = await Promise.all(Array.from({ length: 5 }, (_, index) => image(set, index)));
+    expect((await sharp(join(folder, "c.jpg")).metadata()).space).to.equal("cmyk");
+    expect((await sharp(join(folder, "d.png")).metadata()).depth).to.equal("ushort");
+    expect(await sharp(join(folder, "f.png")).metadata()).to.include({ channels: 2, hasAlpha: true });
+    expect(await sharp(join(folder, "g.png")).metadata()).to.include({ channels: 1, depth: "ushort" });
+    const all = await Promise.all(Array.from({ length: 7 }, (_, index) => image(set, index)));
     for (const each of all) expect(each.pixels.length).to.equal(288);
     expect(new Set(pixel(all[0]!, 0, 0)).size).to.equal(1);
     near(pixel(all[1]!, 0, 0), [200, 0, 0], 0);
+    for (const [row, most] of [
+      [0, 0],
+      [7, 1],
+    ] as const) {
+      const through = pixel(all[2]!, row, 0); // the inks of a press, which have no such colours
+      expect(through.indexOf(Math.max(...through))).to.equal(most);
+    }
     near(pixel(all[3]!, 7, 0), [0, 200, 0], 1);
+    near(pixel(all[5]!, 3, 3), [77, 77, 77], 0);
+    near(pixel(all[6]!, 3, 3), [0xab, 0xab, 0xab], 0);
     near(pixel(all[4]!, 7, 0), [0, 200, 0], 0);
   });
 
@@ -98,12 +133,77 @@ describe("images", () => {
     near(pixel(first, 0, 0), [255, 255, 255], 1);
   });
 
-  it("turns a picture upright as EXIF says", async () => {
-    await put("a.jpg", picture().jpeg({ quality: 95 }).withMetadata({ orientation: 6 }).toBuffer());
-    const turned = await image(await openImages(folder), 0);
-    expect([turned.rows, turned.cols]).to.deep.equal([12, 8]);
-    near(pixel(turned, 5, 7), [200, 0, 0], 12);
-    near(pixel(turned, 5, 0), [0, 200, 0], 12);
+  /** Red above left, green above right, blue below left, white below right: 12 wide, 8 high. */
+  const corners = (): Sharp => {
+    const colours = [
+      [200, 0, 0],
+      [0, 200, 0],
+      [0, 0, 200],
+      [200, 200, 200],
+    ] as const;
+    const pixels = Buffer.from(
+      Array.from({ length: 96 }, (_, i) => colours[(i < 48 ? 0 : 2) + (i % 12 < 6 ? 0 : 1)]!).flat(),
+    );
+    return sharp(pixels, { raw: { width: 12, height: 8, channels: 3 } });
+  };
+
+  for (const [orientation, upright] of [
+    [1, "rgbw"],
+    [2, "grwb"],
+    [3, "wbgr"],
+    [4, "bwrg"],
+    [5, "rbgw"],
+    [6, "brwg"],
+    [7, "wgbr"],
+    [8, "gwrb"],
+  ] as const) {
+    it(`turns a picture upright as EXIF orientation ${orientation} says`, async () => {
+      const file = corners().jpeg({ quality: 95, chromaSubsampling: "4:4:4" }).withMetadata({ orientation });
+      await put("a.jpg", file.toBuffer());
+      const turned = await image(await openImages(folder), 0);
+      expect([turned.rows, turned.cols]).to.deep.equal(orientation < 5 ? [8, 12] : [12, 8]);
+      const [top, bottom, left, right] = [1, turned.rows - 2, 1, turned.cols - 2];
+      const seen = [pixel(turned, top, left), pixel(turned, top, right), pixel(turned, bottom, left)];
+      const name = ([r, g, b]: readonly number[]) =>
+        r! > 100 ? (g! > 100 ? "w" : "r") : g! > 100 ? "g" : b! > 100 ? "b" : "?";
+      expect([...seen, pixel(turned, bottom, right)].map(name).join("")).to.equal(upright);
+    });
+  }
+
+  it("refuses a picture by its size before it is decoded, however small its file", async () => {
+    const header = Buffer.alloc(25);
+    header.write("IHDR");
+    header.writeUInt32BE(60000, 4);
+    header.writeUInt32BE(60000, 8);
+    header.set([8, 2], 12);
+    const checksum = Buffer.alloc(4);
+    const content = header.subarray(0, 17);
+    checksum.writeUInt32BE(crc32(content));
+    const size = Buffer.from([0, 0, 0, 13]);
+    const png = Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), size, content, checksum]);
+    await put("bomb.png", Buffer.concat([png, Buffer.from([0, 0, 0, 0]), Buffer.from("IDAT")]));
+    await put("good.png", picture().png().toBuffer());
+    const set = await openImages(folder);
+    const before = process.memoryUsage().rss;
+    const refused = await set.decode(0);
+    if (!isFailure(refused)) throw new Error("expected a failure");
+    expect(refused.path).to.equal("bomb.png");
+    expect(refused.reason).to.include("exceeds pixel limit; --max-pixels sets the limit");
+    expect(process.memoryUsage().rss - before).to.be.below(100e6);
+    const strict = await openImages(folder, { maxPixels: 95 });
+    expect(isFailure(await strict.decode(1))).to.equal(true);
+    expect(isFailure(await (await openImages(folder, { maxPixels: 96 })).decode(1))).to.equal(false);
+  });
+
+  it("fails an image that has gone since it was listed", async () => {
+    await put("a.png", picture().png().toBuffer());
+    await put("b.png", picture().png().toBuffer());
+    const set = await openImages(folder);
+    await rm(join(folder, "b.png"));
+    expect(await set.decode(1))
+      .to.include({ path: "b.png" })
+      .and.have.property("reason")
+      .that.includes("missing");
   });
 
   it("shrinks the short side while decoding, but enlarges nothing", async () => {
