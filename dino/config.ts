@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Sinkhorn } from "../engine/index.js";
 import type { AugmentOptions } from "./augment.js";
-import type { Size } from "./pixels.js";
+import { MAX_PIXELS, type Size } from "./pixels.js";
 import { isBuiltin } from "./builtin.js";
 import { builtinPresets, presetNames, presets } from "./presets.js";
 
@@ -39,8 +39,10 @@ const ours = "ours";
 /** All settings, in the order of the help. */
 export const settings = {
   data: text("builtin", {
-    unit: "folder",
-    about: "images to train on, or a built-in set: `builtin`, `builtin-wide`",
+    unit: "images",
+    about:
+      "images to train on: a folder, WebDataset shards, Parquet, IDX or CIFAR files, mixtures of them (see below), or a built-in " +
+      "set: `builtin`, `builtin-wide`",
     source: ours,
     alias: "data-path",
   }),
@@ -178,6 +180,21 @@ export const settings = {
     128,
     { from: 0, to: 256 },
     { unit: "0 to 256", about: "values from here on are inverted", source: fixed },
+  ),
+  maxPixels: whole(
+    MAX_PIXELS,
+    { from: 1 },
+    { unit: "pixels", about: "of a picture; larger ones are skipped before they are decoded", source: ours },
+  ),
+  shuffleBuffer: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "images",
+      about:
+        "that are shuffled at a time where files hold many, file after file in random order, for slow disks; 0 shuffles all",
+      source: ours,
+    },
   ),
   cropsOn: choice(["auto", "cpu", "gpu"], "auto", {
     unit: "where",
@@ -440,7 +457,14 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
 }
 
 /** Settings of ours that came later and are off by default. */
-const later: ReadonlySet<SettingName> = new Set(["freezeBlocks", "init", "linearEvery", "tensorboard"]);
+const later: ReadonlySet<SettingName> = new Set([
+  "freezeBlocks",
+  "init",
+  "linearEvery",
+  "maxPixels",
+  "shuffleBuffer",
+  "tensorboard",
+]);
 
 /**
  * A configuration out of the text of a config.json, in which what DINOv2 and later versions added may be missing, as in those of

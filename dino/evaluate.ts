@@ -2,9 +2,12 @@
 import type { Device } from "../engine/index.js";
 import { builtinImages, isBuiltin } from "./builtin.js";
 import { similaritiesOn } from "./features.js";
-import { type DecodeFailure, type ImageSet, openImages, splitImages } from "./images.js";
+import { type DecodeFailure, type ImageSet, splitImages } from "./images.js";
 import { dotProducts, knnClassify, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
 import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
+import { reportCount } from "./progress.js";
+import { openData } from "./sources/open.js";
+import type { Decoding } from "./sources/place.js";
 
 /** Some images of a set. */
 export interface Part {
@@ -20,30 +23,31 @@ export interface Parts {
 }
 
 /**
- * A folder of images, split by `heldOut` and `seed`, or a built-in set, which has a split of its own.
- * Throws where openImages does.
+ * Images as openData finds them, split by `heldOut` and `seed`, or a built-in set, which has a split of its own. What takes a
+ * while is told on stderr. Throws where openData does.
  */
 export async function openParts(
-  folder: string,
-  split: { readonly heldOut: number; readonly seed: number },
+  data: string,
+  { heldOut, seed, maxPixels }: { readonly heldOut: number; readonly seed: number } & Pick<Decoding, "maxPixels">,
 ): Promise<Parts> {
-  if (isBuiltin(folder)) {
-    const { train, test } = builtinImages(folder);
+  if (isBuiltin(data)) {
+    const { train, test } = builtinImages(data);
     return { train: wholeOf(train), test: wholeOf(test) };
   }
-  const images = await openImages(folder);
-  const { train, test } = splitImages(images.count, split);
+  const images = await openData(data, { maxPixels, onFound: reportCount(`${data}: images found`) });
+  const { train, test } = splitImages(images.count, { heldOut, seed });
   return { train: { images, indices: train }, test: { images, indices: test } };
 }
 
-/** All images of a folder, or the held-out ones of a built-in set. Throws where openImages does. */
-export async function openWhole(folder: string): Promise<Part> {
-  return wholeOf(isBuiltin(folder) ? builtinImages(folder).test : await openImages(folder));
+/** All images that openData finds, or the held-out ones of a built-in set. Throws where openData does. */
+export async function openWhole(data: string): Promise<Part> {
+  const onFound = reportCount(`${data}: images found`);
+  return wholeOf(isBuiltin(data) ? builtinImages(data).test : await openData(data, { onFound }));
 }
 
 /** All images of a set. */
 export function wholeOf(images: ImageSet): Part {
-  return { images, indices: Int32Array.from({ length: images.count }, (_, index) => index) };
+  return { images, indices: new Int32Array(images.count).map((_, index) => index) };
 }
 
 export interface KnnSettings {

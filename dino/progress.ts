@@ -102,6 +102,16 @@ export function takeReports(title: string): Reports {
   };
 }
 
+/** Tells on stderr how many there are so far of what nobody knows the number of, in a line every few seconds. */
+export function reportCount(title: string, stream: NodeJS.WritableStream = process.stderr): (count: number) => void {
+  let nextMs = performance.now() + FIRST_LINE_MS;
+  return (count) => {
+    if (performance.now() < nextMs) return;
+    nextMs = performance.now() + LINE_EVERY_MS;
+    stream.write(`${title}: ${count}\n`);
+  };
+}
+
 /** Milliseconds as 5 s, 1 min 20 s or 2 h 5 min. */
 export function formatTime(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));

@@ -58,8 +58,8 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
     : resume
       ? continued(await readConfig(out), flags)
       : resolveConfig({ ...flags, out });
-  const { data, heldOut, seed } = settled ?? { ...defaultConfig, ...flags };
-  const parts = await openParts(data, { heldOut, seed });
+  const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
+  const parts = await openParts(data, { heldOut, seed, maxPixels });
   using device = await openDevice();
   const choices = isAuto ? chooseSettings(await gatherFacts(parts.train, device), flags) : [];
   for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);

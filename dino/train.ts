@@ -163,7 +163,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     indices,
     batch: config.batch,
     parts: config.accumulate,
-    seed: config.seed,
+    ...{ seed: config.seed, shuffleBuffer: config.shuffleBuffer },
     augment: augmentOptions(config),
     onDevice: cropsOnDevice,
     ...(config.threads !== null && { threads: config.threads }),

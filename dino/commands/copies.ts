@@ -3,7 +3,8 @@ import type { Command } from "commander";
 import { openDevice } from "../../engine/node.js";
 import { extractFeatures, loadModel } from "../features.js";
 import { type Image, normalize, normalizeTable, resize } from "../pixels.js";
-import { type ImageSet, openImages } from "../images.js";
+import type { ImageSet } from "../images.js";
+import { openData } from "../sources/open.js";
 import { takeReports } from "../progress.js";
 import { copyDescriptor, type CopyReport, traceCopies } from "../retrieval/copies.js";
 import { openCopydays } from "../retrieval/copydays.js";
@@ -24,7 +25,7 @@ export function addCopies(dino: Command): void {
   addModelOptions(dino.command("copies"))
     .description("measure how well altered copies of images are traced to their originals, as on Copydays")
     .requiredOption("--data <folder>", "holds original, and beside it strong, jpegqual/N or crops/N, as Copydays does")
-    .option("--distractors <folder>", "other images among which the originals are to be found")
+    .option("--distractors <images>", "other images among which the originals are to be found")
     .option("--whitening <folder>", "still other images, to learn which directions of the features vary by themselves")
     .option("--imsize <pixels>", "side of the square that images are squeezed to", wholeNumber, 320)
     .option("--json", "print the result as JSON and nothing else")
@@ -88,7 +89,7 @@ export function addCopies(dino: Command): void {
 }
 
 async function openIf(folder: string | undefined): Promise<ImageSet | undefined> {
-  return folder === undefined ? undefined : openImages(folder);
+  return folder === undefined ? undefined : openData(folder);
 }
 
 function describe({ results, originals, distractors, whitening }: CopyReport): string[] {

@@ -30,7 +30,7 @@ export function addDedupe(dino: Command): void {
     .command("dedupe")
     .description("report images that are nearly the same; nothing is changed or deleted")
     .option("--index <file.npy>", "features that dino embed wrote, with the list beside them")
-    .option("--data <folder>", "images to look at with --checkpoint; with --index, where its images lie now")
+    .option("--data <images>", "images to look at with --checkpoint; with --index, where its images lie now")
     .option("--checkpoint <file>", "a checkpoint.safetensors of training, or a model of dino import")
     .addOption(
       new Option("--which <network>", "whose features to take").choices(["teacher", "student"]).default("teacher"),
@@ -86,13 +86,13 @@ interface Opened {
 async function openFeatures(device: Device, { index, data, checkpoint, which, batch }: DedupeFlags): Promise<Opened> {
   if (index !== undefined) {
     const { features, list } = await readFeatures(index);
-    return { features, images: indexedImages(list, data), failures: [] };
+    return { features, images: await indexedImages(list, data), failures: [] };
   }
   using model = await loadModel(device, checkpoint!, which);
   const part = await openWhole(data!);
   const { features, indices, failures } = await extractor(model, batch)(part, "images");
   const files = Array.from(indices, (i) => part.images.name(i));
-  return { features, images: indexedImages({ data: data!, files }), failures };
+  return { features, images: await indexedImages({ data: data!, files }), failures };
 }
 
 /** The report with paths instead of rows. */

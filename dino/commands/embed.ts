@@ -18,7 +18,7 @@ export function addEmbed(dino: Command): void {
   addModelOptions(dino.command("embed"))
     .description("write the features of images as a NumPy file, with the list of images beside it")
     .requiredOption(
-      "--data <folder>",
+      "--data <images>",
       "images, or `builtin` or `builtin-wide` for the held-out images of a built-in set",
     )
     .requiredOption("--out <file.npy>", "where the features go; the lists go beside it, as .txt and .json")

@@ -1,9 +1,8 @@
 /** What the commands share that measure features by the classes of images: whose features, and of which images. */
 import type { Command, Option } from "commander";
-import { openParts, type Parts, wholeOf } from "../evaluate.js";
+import { openParts, openWhole, type Parts } from "../evaluate.js";
 import { keepFeatures } from "../feature-cache.js";
 import { type Descriptor, type Model, viewOf } from "../features.js";
-import { openImages } from "../images.js";
 import type { Extract } from "../labelled.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
@@ -28,9 +27,9 @@ export function addLabelledOptions(
 ): Command {
   return addCheckpointOptions(command, "features", { required: false })
     .addOption(batch)
-    .option("--train <folder>", `images to ${learn}, a subfolder a class`)
-    .option("--test <folder>", "images to classify, a subfolder a class")
-    .option("--data <folder>", "one folder for both, or a built-in set; what the checkpoint was trained on if left out")
+    .option("--train <images>", `images to ${learn}: a subfolder a class, or files with labels`)
+    .option("--test <images>", "images to classify")
+    .option("--data <images>", "images for both, or a built-in set; what the checkpoint was trained on if left out")
     .option("--split <share>", "share of --data to classify among the rest", share, 0.2)
     .option("--seed <number>", seed, wholeNumber, 0)
     .option("--features <file.npy>", `features to ${learn} that dino embed wrote, instead of a checkpoint and images`)
@@ -80,7 +79,7 @@ export async function openLabelledParts(
   model: Model,
 ): Promise<Parts> {
   if (train !== undefined && test !== undefined) {
-    return { train: wholeOf(await openImages(train)), test: wholeOf(await openImages(test)) };
+    return { train: await openWhole(train), test: await openWhole(test) };
   }
   return openParts(data ?? trainedOn(model), { heldOut: split, seed });
 }

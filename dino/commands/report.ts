@@ -19,7 +19,7 @@ export function addReport(dino: Command): void {
       "make a page about a run: curves, attention, patch features, nearest neighbours; one file, opens offline",
     )
     .argument("<run>", "the folder that dino train wrote")
-    .option("--data <folder>", "images to show; those that the run was trained on, held out ones first, if left out")
+    .option("--data <images>", "images to show; those that the run was trained on, held out ones first, if left out")
     .option("--out <file.html>", "where the page goes; report.html in the run's folder if left out")
     .option("--json", "print what was written as JSON and nothing else")
     .addHelpText("after", "\nExample:\n  dino report runs/photos")

@@ -30,7 +30,7 @@ export function addSearch(dino: Command): void {
     .requiredOption("--index <file.npy>", "features that dino embed wrote, with the list beside them")
     .option("-k, --neighbors <images>", "how many to find for each", wholeNumber, 10)
     .option("--out <file.png>", "draw each image beside what was found for it", pngFile)
-    .option("--data <folder>", "where the images of the index lie now, if not where they lay for dino embed")
+    .option("--data <images>", "where the images of the index lie now, if not where they lay for dino embed")
     .option("--checkpoint <file>", "what made the index, if it lies elsewhere now")
     .addOption(
       new Option("--which <network>", "that made the index, if not the one its list names").choices([
@@ -60,7 +60,7 @@ export function addSearch(dino: Command): void {
         ...{ index: features, files, k: options.neighbors, device },
         extract: (images) => extract(wholeOf(images), "queries"),
       });
-      const images = indexedImages(list, options.data);
+      const images = await indexedImages(list, options.data);
       if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images));
       const named = found.map(({ query, neighbors }) => ({
         query,

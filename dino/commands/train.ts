@@ -11,6 +11,7 @@ import {
   settingNames,
   settings,
 } from "../config.js";
+import { LISTS_VARIABLE } from "../sources/kept.js";
 import { startTraining } from "../start.js";
 import { asUsage, UsageError } from "./flags.js";
 import { print, printJson } from "./output.js";
@@ -38,13 +39,19 @@ export function addTrain(dino: Command): void {
       "  dino train --data photos --out runs/photos --preset vit-s16 --batch 32\n" +
       "  dino train --data photos --out runs/photos --preset auto\n" +
       "  dino train --data builtin --out runs/digits --preset digits\n" +
-      "  dino train --out runs/photos --resume",
+      "  dino train --data 'shards/*.tar' --out runs/shards --preset vit-s16\n" +
+      "  dino train --data photos:0.7,shards:0.3 --out runs/mixed --preset vit-s16\n" +
+      "  dino train --out runs/photos --resume\n\n" +
+      "--data names a folder of images; files that hold many images, or a folder of such files of one kind: WebDataset shards (.tar),\n" +
+      "Parquet with a column of images, IDX (the form of MNIST, also .gz), CIFAR-10 or CIFAR-100 (.bin); several files by a pattern in\n" +
+      "quotes; or several of these with commas between them. Behind a colon stands the share of an epoch that a part is to have. The\n" +
+      `list of a large folder is kept until the folder changes; ${LISTS_VARIABLE}=new lists it again.`,
   );
   command.action(async (options: Readonly<Record<string, unknown>>) => {
     const flags = asUsage(() => readFlags(options));
     if (options["resume"] !== true) {
       if (flags.data === undefined)
-        throw new UsageError("--data: expected a folder of images, `builtin` or `builtin-wide`");
+        throw new UsageError("--data: expected a folder of images, files that hold many, `builtin` or `builtin-wide`");
       if (flags.preset !== "auto") asUsage(() => resolveConfig(flags));
     }
     const resume = options["resume"] === true;

@@ -1,8 +1,10 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { builtinImages, isBuiltin } from "../builtin.js";
 import type { FeatureList } from "../feature-files.js";
-import type { DecodeFailure } from "../images.js";
+import type { DecodeFailure, ImageSet } from "../images.js";
 import type { Image } from "../pixels.js";
+import { openData } from "../sources/open.js";
 import { decodePlace } from "../sources/place.js";
 
 /** The images that the rows of an index belong to. */
@@ -15,22 +17,35 @@ export interface IndexedImages {
 
 /** Larger images are shrunk. */
 const DECODING = { shortSide: 320, torn: "shown" } as const;
-/** Finds the images of an index in the folder that its list names, or in another one that holds the same paths. */
-export function indexedImages({ data, files }: Pick<FeatureList, "data" | "files">, from = data): IndexedImages {
-  if (isBuiltin(from)) {
-    const { test } = builtinImages(from);
-    const numbers = new Map(Array.from({ length: test.count }, (_, index) => [test.name(index), index]));
+/** Images that are looked for in a folder, to see whether they are files of it. */
+const LOOKED_FOR = 100;
+
+/** Finds the images of an index in what its list names, or in another folder or set that has the same names. */
+export async function indexedImages(
+  { data, files }: Pick<FeatureList, "data" | "files">,
+  from = data,
+): Promise<IndexedImages> {
+  const images = await setOf(files, from);
+  if (images === undefined) {
+    const path = (row: number) => join(from, files[row]!);
     return {
-      path: (row) => files[row]!,
-      decode: async (row) => {
-        const index = numbers.get(files[row]!);
-        return index === undefined ? { path: files[row]!, reason: `is not in ${from}` } : test.decode(index);
-      },
+      path,
+      decode: (row) => decodePlace({ name: files[row]!, bytes: { kind: "file", path: path(row) } }, DECODING),
     };
   }
-  const path = (row: number) => join(from, files[row]!);
+  const numbers = new Map(Array.from({ length: images.count }, (_, index) => [images.name(index), index]));
   return {
-    path,
-    decode: (row) => decodePlace({ name: files[row]!, bytes: { kind: "file", path: path(row) } }, DECODING),
+    path: (row) => files[row]!,
+    decode: async (row) => {
+      const index = numbers.get(files[row]!);
+      return index === undefined ? { path: files[row]!, reason: `is not in ${from}` } : images.decode(index);
+    },
   };
+}
+
+/** The set that the files are in; undefined where they are in a folder as they are called, or nowhere. */
+async function setOf(files: readonly string[], from: string): Promise<ImageSet | undefined> {
+  if (isBuiltin(from)) return builtinImages(from).test;
+  if (files.slice(0, LOOKED_FOR).some((file) => existsSync(join(from, file)))) return undefined;
+  return openData(from, DECODING).catch(() => undefined);
 }

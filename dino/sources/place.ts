@@ -1,6 +1,7 @@
 /** Where an image lies, as plain data for any thread, and how it becomes pixels there. */
 import sharp, { type Sharp } from "sharp";
 import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
+import { type PagePlace, readPageValue } from "./parquet-page.js";
 import { readRange } from "./ranges.js";
 
 /** An image that cannot be had, and why. */
@@ -26,7 +27,8 @@ export type PlacedBytes =
       readonly memory: Uint8Array<SharedArrayBuffer>;
       readonly start: number;
       readonly size: number;
-    };
+    }
+  | PagePlace;
 
 /** Pixels: [rows, cols, 3], [rows, cols] gray, or [3, rows, cols] in planes. */
 export interface RawForm extends Size {
@@ -40,7 +42,7 @@ export interface Decoding {
   /** What is missing of a file that is cut off becomes gray, instead of a failure. */
   readonly torn?: "shown";
   /** Pictures of more pixels fail before they are decoded; MAX_PIXELS if left out. */
-  readonly maxPixels?: number;
+  readonly maxPixels?: number | undefined;
 }
 
 /** The bytes of a file of one image; more is no image that anybody trains on. */
@@ -105,6 +107,8 @@ async function bytesOf({ bytes }: ImagePlace): Promise<Uint8Array> {
     case "range":
       if (bytes.size > MAX_BYTES) throw new Error(`expected at most ${MAX_BYTES} bytes, got ${bytes.size}`);
       return readRange(bytes.path, bytes.start, bytes.size);
+    case "page":
+      return readPageValue(bytes);
     default:
       return bytes satisfies never;
   }
