@@ -28,7 +28,10 @@ export interface StepLine {
   /** Of the next step; in f16 only. */
   readonly lossScale?: number;
   readonly imagesPerSecond: number;
+  /** Waiting for batches, in all. */
   readonly dataWaitMs: number;
+  /** Batches that were ready when the next one was asked for: the mean over the interval. Runs of earlier versions lack it. */
+  readonly batchesReady?: number;
 }
 
 /** Of an epoch. */

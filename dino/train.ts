@@ -20,6 +20,7 @@ import {
 } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import { createCropMaker, type CropMaker } from "./crop-maker.js";
+import { dataWatch } from "./data-watch.js";
 import type { EpochLine, LogLine, StepLine } from "./log.js";
 import { startValues } from "./init.js";
 import { createNetwork, type Network, readNetwork, writeNetwork } from "./network.js";
@@ -171,8 +172,10 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   });
   using maker = cropsOnDevice ? await openCropMaker(device, { step, config, batches }) : undefined;
   const watch = collapseWatch(config.outDim, config.centering);
+  const watchData = dataWatch(images.shards !== undefined && config.shuffleBuffer === 0);
   const corrupt = new Set<number>();
-  let interval = { steps: 0, startMs: performance.now(), waitedMs: 0 };
+  const nothingYet = () => ({ steps: 0, startMs: performance.now(), waitedMs: 0, ready: 0 });
+  let interval = nothingYet();
   let loss: number | undefined;
   await visit?.look({ step: done, student, teacher });
 
@@ -213,6 +216,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     }
     interval.steps++;
     interval.waitedMs += batch.waitedMs;
+    interval.ready += batch.ready;
     const seconds = (performance.now() - interval.startMs) / 1000;
     const imagesPerSecond = (interval.steps * config.batch) / seconds;
     onProgress({ step: done, steps, epoch, loss, lr: knobs.lr, imagesPerSecond });
@@ -233,12 +237,12 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
         ...(step.lossScale && { lossScale: await expectLossScale(step.lossScale, done) }),
         imagesPerSecond,
         dataWaitMs: interval.waitedMs,
+        batchesReady: interval.ready / interval.steps,
       };
       await log(line);
-      const warning = watch(line);
-      if (warning !== undefined) warn(warning);
+      for (const warning of [watch(line), watchData(interval)]) if (warning !== undefined) warn(warning);
       unlogged = { ...unlogged, interval: NO_LOSSES };
-      interval = { steps: 0, startMs: performance.now(), waitedMs: 0 };
+      interval = nothingYet();
     }
     const epochEnds = done % iterationsPerEpoch === 0;
     const epochsDone = epoch + 1;
