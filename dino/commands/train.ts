@@ -65,10 +65,15 @@ export function addTrain(dino: Command): void {
     print(
       `checkpoint  ${checkpoint}`,
       hasClasses
-        ? `next        npx dino knn --checkpoint ${checkpoint}`
-        : `next        npx dino embed --checkpoint ${checkpoint} --data ${data} --out features.npy`,
+        ? `next        npx dino knn --checkpoint ${quoted(checkpoint)}`
+        : `next        npx dino embed --checkpoint ${quoted(checkpoint)} --data ${quoted(data)} --out features.npy`,
     );
   });
+}
+
+/** A word as a shell takes it: patterns and spaces between quotes. */
+function quoted(word: string): string {
+  return /^[\w./:,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** A flag for every setting of a training. */
