@@ -24,7 +24,7 @@ import { isFailure } from "./images.js";
 import { dotProducts, normalizeRows, rowsOf } from "./knn.js";
 import { type Log, readLog, type StepLine } from "./log.js";
 import { rng } from "./random.js";
-import { nearest } from "./retrieval/search.js";
+import { nearest } from "./retrieval/nearest.js";
 
 export interface ReportOptions {
   readonly device: Device;

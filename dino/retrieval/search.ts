@@ -4,17 +4,11 @@ import type { Device } from "../../engine/index.js";
 import type { Picture } from "../drawing.js";
 import { type Extracted, similaritiesOn } from "../features.js";
 import { type ImageSet, isFailure, listedImages, measureImage } from "../images.js";
-import { compareRows, type FeatureRows, largest, normalizeRows, type Similarities } from "../knn.js";
+import { type FeatureRows, normalizeRows } from "../knn.js";
 import type { Image } from "../pixels.js";
 import { contactSheet, type SheetRow } from "./contact-sheet.js";
 import type { IndexedImages } from "./indexed-images.js";
-
-/** A row of an index, and how like it is. */
-export interface Neighbor {
-  readonly row: number;
-  /** The cosine between the features, -1 to 1. */
-  readonly similarity: number;
-}
+import { nearest, type Neighbor } from "./nearest.js";
 
 /** What was found for a file. */
 export interface Found {
@@ -53,23 +47,6 @@ export async function searchIndex({ index, files, k, extract, device }: SearchOp
     similarities: multiplied.similarities,
   });
   return files.map((query, i) => ({ query, neighbors: neighbors[i]! }));
-}
-
-/** The `k` rows of an index most similar to each query, the most similar first and the earlier of equals. */
-export async function nearest(options: {
-  /** Rows of length one: see normalizeRows. */
-  readonly queries: FeatureRows;
-  readonly index: FeatureRows;
-  readonly k: number;
-  readonly similarities: Similarities;
-}): Promise<readonly (readonly Neighbor[])[]> {
-  const { queries, index, similarities } = options;
-  const k = Math.min(options.k, index.rows);
-  const found: Neighbor[][] = [];
-  for await (const { similarity } of compareRows(queries, index, similarities)) {
-    found.push(Array.from(largest(similarity, k), (row) => ({ row, similarity: similarity[row]! })));
-  }
-  return found;
 }
 
 /** Most queries on a sheet. */

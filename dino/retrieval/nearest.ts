@@ -1,0 +1,26 @@
+/** The rows of features that are most like others, by the cosine between them. */
+import { compareRows, type FeatureRows, largest, type Similarities } from "../knn.js";
+
+/** A row of an index, and how like it is. */
+export interface Neighbor {
+  readonly row: number;
+  /** The cosine between the features, -1 to 1. */
+  readonly similarity: number;
+}
+
+/** The `k` rows of an index most similar to each query, the most similar first and the earlier of equals. */
+export async function nearest(options: {
+  /** Rows of length one: see normalizeRows. */
+  readonly queries: FeatureRows;
+  readonly index: FeatureRows;
+  readonly k: number;
+  readonly similarities: Similarities;
+}): Promise<readonly (readonly Neighbor[])[]> {
+  const { queries, index, similarities } = options;
+  const k = Math.min(options.k, index.rows);
+  const found: Neighbor[][] = [];
+  for await (const { similarity } of compareRows(queries, index, similarities)) {
+    found.push(Array.from(largest(similarity, k), (row) => ({ row, similarity: similarity[row]! })));
+  }
+  return found;
+}
