@@ -6,6 +6,12 @@ import { MAX_PIXELS, type Size } from "./pixels.js";
 import { isBuiltin } from "./builtin.js";
 import { builtinPresets, presetNames, presets } from "./presets.js";
 
+declare global {
+  // Types of zod speak of it; merged with those of Node or a browser where a program has them.
+  // eslint-disable-next-line @typescript-eslint/no-empty-object-type
+  interface URL {}
+}
+
 /** Where a setting and its default come from. */
 export type Source = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
 

@@ -32,7 +32,14 @@ export interface Start {
   readonly resume: boolean;
   /** Replaces the run that is there. */
   readonly overwrite: boolean;
+  /** What to train on, which stays open; the best adapter of this machine if left out. */
+  readonly device?: Device | undefined;
+  /** Who is told how it goes, instead of the terminal. */
+  readonly listener?: Listener | undefined;
 }
+
+/** Who is told how a training goes. */
+export type Listener = Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluated">;
 
 /** A run that has ended, and whether its images have classes to measure it by. */
 export interface Finished extends TrainSummary {
@@ -43,7 +50,7 @@ export interface Finished extends TrainSummary {
 }
 
 /** Trains as a command line says. Throws where settings contradict each other, and for a folder that holds another run. */
-export async function startTraining({ flags, resume, overwrite }: Start): Promise<Finished> {
+export async function startTraining({ flags, resume, overwrite, device: lent, listener }: Start): Promise<Finished> {
   const out = flags.out ?? defaultConfig.out;
   const hasCheckpoint = (await checkpointsIn(out)).length > 0;
   if (resume && !existsSync(filesOf(out).config))
@@ -51,7 +58,7 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   if (!resume && !overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
-  const say = (words: string) => void process.stderr.write(`${words}\n`);
+  const say = listener ? (listener.onWarning ?? (() => undefined)) : sayAside;
   const isAuto = !resume && flags.preset === "auto";
   const settled = isAuto
     ? undefined
@@ -60,7 +67,8 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
       : resolveConfig({ ...flags, out });
   const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
   const parts = await openParts(data, { heldOut, seed, maxPixels });
-  using device = await openDevice();
+  using own = lent ? undefined : await openDevice();
+  const device = lent ?? own!;
   const choices = isAuto ? chooseSettings(await gatherFacts(parts.train, device), flags) : [];
   for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
   const config = settled ?? resolveConfig({ ...flags, out }, settingsOf(choices));
@@ -69,8 +77,13 @@ export async function startTraining({ flags, resume, overwrite }: Start): Promis
   const initial = resume && hasCheckpoint ? undefined : await startValues(device, config, say);
   const given = new Set(Object.keys(flags) as SettingName[]);
   if (resume && !hasCheckpoint) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
-  const summary = await trainWithProgress({ device, config, parts, given, initial, resume: resume && hasCheckpoint });
+  const training = { device, config, parts, given, initial, resume: resume && hasCheckpoint };
+  const summary = await (listener ? train({ ...training, ...listener }) : trainWithProgress(training));
   return { ...summary, data, hasClasses: parts.train.images.labels !== undefined, ...(isAuto && { choices }) };
+}
+
+function sayAside(words: string): void {
+  process.stderr.write(`${words}\n`);
 }
 
 export interface Training extends Pick<TrainOptions, "visit" | "initial"> {
@@ -97,7 +110,7 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
   process.stderr.write(`${describeRun(config, parts)}, on ${device.name}\n`);
   let progress: ReturnType<typeof startProgress> | undefined;
   const say = (words: string): void => {
-    if (progress === undefined) process.stderr.write(`${words}\n`);
+    if (progress === undefined) sayAside(words);
     else progress.say(words);
   };
   using interruption = heedSignals((signal) => {

@@ -21,7 +21,8 @@ export interface AdapterChoice {
 
 /** What the choice depends on, looked up beforehand so that the decision itself needs no driver. */
 export interface Surroundings {
-  readonly platform: NodeJS.Platform;
+  /** As Node calls it, such as "linux". */
+  readonly platform: string;
   readonly prefer: Preference | undefined;
   /** The user's own `VK_DRIVER_FILES` (or `VK_ICD_FILENAMES`, its name before Vulkan 1.3.207). */
   readonly userDrivers: string | undefined;

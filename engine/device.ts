@@ -1,4 +1,19 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Choices } from "./choices.js";
+
+/* eslint-disable @typescript-eslint/no-empty-object-type -- what these are is told by whoever has types of WebGPU */
+declare global {
+  // Merged with TypeScript's own types of WebGPU or those of @webgpu/types; a program that has neither needs no more than the names.
+  interface GPU {}
+  interface GPUAdapter {}
+  interface GPUAdapterInfo {}
+  interface GPUBindGroupLayout {}
+  interface GPUBuffer {}
+  interface GPUComputePipeline {}
+  interface GPUDevice {}
+  interface GPUSupportedLimits {}
+}
+/* eslint-enable @typescript-eslint/no-empty-object-type */
 
 /** What stands behind an adapter; "software" is a driver on the CPU that has no other name here. */
 export type AdapterKind = "gpu" | "lavapipe" | "swiftshader" | "software" | "null";

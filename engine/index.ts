@@ -1,6 +1,14 @@
-/** What a program built on the engine may import; `node.ts` beside it opens a device under Node. */
+/** What a program built on the engine may import; `node.ts` beside it opens a device under Node, `createDevice` one in a browser. */
 export { type Choices, withChoices } from "./choices.js";
-export { type Device, DeviceLostError, HungDeviceError, isCausedBy, OutOfMemoryError } from "./device.js";
+export {
+  createDevice,
+  type Device,
+  DeviceLostError,
+  type DeviceOptions,
+  HungDeviceError,
+  isCausedBy,
+  OutOfMemoryError,
+} from "./device.js";
 export { gradients, type Gradients, parameterGradients } from "./gradients.js";
 export { lossScale, type LossScale } from "./loss-scale.js";
 export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";

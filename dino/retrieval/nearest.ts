@@ -1,5 +1,5 @@
 /** The rows of features that are most like others, by the cosine between them. */
-import { compareRows, type FeatureRows, largest, type Similarities } from "../knn.js";
+import { compareRows, dotProducts, type FeatureRows, largest, type Similarities } from "../knn.js";
 
 /** A row of an index, and how like it is. */
 export interface Neighbor {
@@ -12,11 +12,13 @@ export interface Neighbor {
 export async function nearest(options: {
   /** Rows of length one: see normalizeRows. */
   readonly queries: FeatureRows;
+  /** Likewise. */
   readonly index: FeatureRows;
   readonly k: number;
-  readonly similarities: Similarities;
+  /** Who computes similarities; `dotProducts` if left out. */
+  readonly similarities?: Similarities;
 }): Promise<readonly (readonly Neighbor[])[]> {
-  const { queries, index, similarities } = options;
+  const { queries, index, similarities = dotProducts } = options;
   const k = Math.min(options.k, index.rows);
   const found: Neighbor[][] = [];
   for await (const { similarity } of compareRows(queries, index, similarities)) {
