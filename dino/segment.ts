@@ -126,9 +126,7 @@ async function segmentSequence(
   const isMeasured = masks.length === frames.length;
 
   const look = async (i: number): Promise<Readonly<Record<"features", Float32Array>> & Size> => {
-    const frame = await readImage(frames[i]!).catch((error: unknown) => {
-      throw new Error(`${frames[i]!}: ${(error as Error).message}`, { cause: error });
-    });
+    const frame = await readImage(frames[i]!);
     checkSize(frames[i]!, frame, first);
     return inspector.look(shrink(frame, shortSide, patch));
   };

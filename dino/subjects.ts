@@ -50,7 +50,7 @@ export async function openSubjects(
     const sizes = await Promise.all(
       some.map(async ({ file }) => {
         try {
-          return fittedSize(await readImage(file), fit);
+          return fittedSize(await decode(file), fit);
         } catch (error) {
           return { path: file, reason: (error as Error).message };
         }
@@ -74,7 +74,7 @@ export async function openSubjects(
 /** A subject as the network sees it. Throws, naming it, if it can no longer be read. */
 export async function readSubject({ file }: Subject, fit: Fit): Promise<Image> {
   try {
-    return fitToPatches(await readImage(file), fit);
+    return fitToPatches(await decode(file), fit);
   } catch (error) {
     throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
@@ -107,7 +107,16 @@ function fittedSize(image: Size, fit: Fit): Size {
   return { rows, cols };
 }
 
+/** Decodes a file. Throws, naming it, where it is no image. */
 export async function readImage(file: string): Promise<Image> {
+  try {
+    return await decode(file);
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function decode(file: string): Promise<Image> {
   const decoded = await decodePlace({ name: file, bytes: { kind: "file", path: resolve(file) } });
   if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
   return decoded;
