@@ -376,6 +376,7 @@ export const settings = {
   }),
 } as const satisfies Record<string, Setting<unknown>>;
 
+/** The name of a setting: a flag of `dino train` in camelCase. */
 export type SettingName = keyof typeof settings;
 
 /** Every setting of a run. */

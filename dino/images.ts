@@ -51,6 +51,7 @@ export interface MixturePart {
   readonly weight: number;
 }
 
+/** How to open a set of images. */
 export interface OpenOptions extends Decoding {
   /** Told now and then how many images have been found so far. */
   readonly onFound?: (images: number) => void;

@@ -1,11 +1,23 @@
-/** What a program may import that trains networks and looks at images with them, under Node; the engine is `dino-webgpu/engine`. */
+/**
+ * What a program may import that trains networks and looks at images with them, under Node.
+ * @module dino-webgpu
+ */
+export type { Choice } from "./auto.js";
 export type { Device } from "../engine/index.js";
 export { openDevice } from "../engine/node.js";
-export type { Config, PartialConfig } from "./config.js";
+export type { Config, PartialConfig, SettingName } from "./config.js";
 export type { KnnReport } from "./evaluate.js";
 export type { Model, Which } from "./features.js";
-export { type DecodeFailure, type ImageSet, listedImages, memoryImages, openImages } from "./images.js";
-export { dotProducts, type FeatureRows, type KnnResult, normalizeRows } from "./knn.js";
+export {
+  type DecodeFailure,
+  type ImageSet,
+  listedImages,
+  memoryImages,
+  type MixturePart,
+  openImages,
+  type OpenOptions,
+} from "./images.js";
+export { dotProducts, type FeatureRows, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
 export {
   type AttentionMaps,
   attentionMaps,
@@ -20,6 +32,12 @@ export {
   train,
   type TrainingOptions,
 } from "./library.js";
+export type { EpochLine } from "./log.js";
+export type { KnnAccuracy, LinearAccuracy } from "./online-evaluation.js";
 export type { Image, Size } from "./pixels.js";
 export { nearest, type Neighbor } from "./retrieval/nearest.js";
+export type { Finished } from "./start.js";
 export { readImage } from "./subjects.js";
+export type { Progress } from "./train.js";
+export type { Lookup, VitConfig } from "./vit.js";
+export type { Decoding, ImagePlace } from "./sources/place.js";

@@ -26,6 +26,7 @@ export interface KnnOptions {
   readonly similarities?: Similarities;
 }
 
+/** What so many neighbours make of the test rows. */
 export interface KnnResult {
   /** Neighbours asked for. */
   readonly k: number;

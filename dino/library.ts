@@ -11,6 +11,7 @@ import type { Image, Size } from "./pixels.js";
 import { type Finished, type Listener, startTraining } from "./start.js";
 import { fitToPatches, readImage } from "./subjects.js";
 
+/** Where to load a model, and which. */
 export interface LoadOptions {
   /** Where to load it, which stays open; if left out, the best adapter of this machine, closed with the model. */
   readonly device?: Device;
@@ -43,6 +44,7 @@ export async function loadModel(path: string, { device, which }: LoadOptions = {
 /** Images: a folder with its subfolders, the name of a built-in set, a set that is open, or decoded images. */
 export type Images = string | ImageSet | readonly Image[];
 
+/** How to look at many images. */
 export interface LookOptions {
   /** Images of one run on the device: 64 if left out. */
   readonly batch?: number;
@@ -70,6 +72,7 @@ export async function embed(model: Model, images: Images, options: LookOptions =
   return { features, names: Array.from(indices, (index) => set.name(index)), failures };
 }
 
+/** What `knn` measures. */
 export interface KnnMeasure extends LookOptions {
   /** Images whose classes are known. */
   readonly train: Images;
@@ -130,6 +133,7 @@ export async function* attentionMaps(
   }
 }
 
+/** How to train, beside the settings of the run, and who is told. */
 export interface TrainingOptions extends Listener {
   /** Goes on with the run in the folder `out`. */
   readonly resume?: boolean;

@@ -14,6 +14,7 @@ export interface OnlineOptions {
   readonly config: Config;
 }
 
+/** Of the number of neighbours that a run asks for. */
 export interface KnnAccuracy {
   readonly k: number;
   readonly top1: number;

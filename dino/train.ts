@@ -44,7 +44,9 @@ export interface TrainOptions {
   readonly stop?: AbortSignal | undefined;
   /** What student and teacher start from; startValues of `config` if left out. */
   readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
+  /** Told after every step. */
   readonly onProgress?: (progress: Progress) => void;
+  /** Told what goes wrong, or otherwise than was asked for, without ending the run. */
   readonly onWarning?: (words: string) => void;
   /** Takes the accuracies of an epoch where they were due. */
   readonly onEvaluated?: (line: EpochLine) => void;
@@ -68,6 +70,7 @@ export function lengthOf(
   return { iterationsPerEpoch, steps: config.steps ?? config.epochs * iterationsPerEpoch };
 }
 
+/** How far a training is. */
 export interface Progress {
   /** Steps done. */
   readonly step: number;

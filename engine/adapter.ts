@@ -9,6 +9,7 @@ import { type Archive, findArchive, unpackSwiftShader } from "./swiftshader.js";
 export type Preference = (typeof PREFERENCES)[number];
 const PREFERENCES = ["gpu", "lavapipe", "swiftshader", "null"] as const;
 
+/** An adapter, and how it came to be chosen. */
 export interface AdapterChoice {
   readonly gpu: GPU;
   readonly adapter: GPUAdapter;

@@ -70,7 +70,9 @@ export function isCausedBy(error: unknown, type: new (...words: never[]) => Erro
   return error instanceof type || (error instanceof Error && isCausedBy(error.cause, type));
 }
 
+/** What to make of an adapter. */
 export interface DeviceOptions {
+  /** Text of `shaders/NAME.wgsl`; a browser fetches them beforehand from `dino-webgpu/shaders`. */
   readonly shaders: (name: string) => string;
   /** Instead of what suits the adapter: every set is right on every adapter, the other one is only slower. */
   readonly kernels?: KernelSet;

@@ -1,15 +1,21 @@
-/** What a program built on the engine may import; `node.ts` beside it opens a device under Node, `createDevice` one in a browser. */
+/**
+ * Tensors, differentiation and execution: what a program built on the engine may import. `engine/node` opens a device under Node,
+ * `createDevice` one in a browser.
+ * @module dino-webgpu/engine
+ */
 export { type Choices, withChoices } from "./choices.js";
 export {
+  type AdapterKind,
   createDevice,
   type Device,
   DeviceLostError,
   type DeviceOptions,
   HungDeviceError,
   isCausedBy,
+  type KernelSet,
   OutOfMemoryError,
 } from "./device.js";
-export { gradients, type Gradients, parameterGradients } from "./gradients.js";
+export { type GradientOptions, gradients, type Gradients, parameterGradients } from "./gradients.js";
 export { lossScale, type LossScale } from "./loss-scale.js";
 export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";
 export {
@@ -25,7 +31,7 @@ export {
   type StepSettings,
 } from "./optimizer.js";
 export { onPaper, type Paper } from "./paper.js";
-export { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "./params.js";
+export { createParams, type Layout, type LayoutEntry, layoutOf, type Params, type ParamSpec } from "./params.js";
 export {
   byKernel,
   chromeTrace,
@@ -37,15 +43,25 @@ export {
   type Span,
 } from "./program.js";
 export { recompute } from "./recompute.js";
-export { elementGrid, grid, type Grid, kernel } from "./kernel.js";
-export { constant, differentiable, reshape, stopGradient, transient } from "./recording.js";
-export { type Precision, type Shape, sizeOf, type Tensor } from "./tensor.js";
+export { type Declaration, elementGrid, grid, type Grid, kernel } from "./kernel.js";
+export {
+  type Backward,
+  constant,
+  type Decision,
+  differentiable,
+  reshape,
+  stopGradient,
+  transient,
+} from "./recording.js";
+export { type DType, type HostDType, type Precision, type Shape, sizeOf, type Storage, type Tensor } from "./tensor.js";
 export {
   encodeSafetensors,
   parseSafetensors,
   safetensorsHeader,
   safetensorsHeaderBytes,
   safetensorsMetadata,
+  type SafeDtype,
+  type SafeEntry,
   type SafeHeader,
   type SafeTensor,
 } from "./safetensors.js";
@@ -63,10 +79,10 @@ export { gelu } from "./ops/gelu.js";
 export { koleo } from "./ops/koleo.js";
 export { gem, type GemOptions } from "./ops/gem.js";
 export { largest } from "./ops/largest.js";
-export { layernorm } from "./ops/layernorm.js";
+export { layernorm, type LayernormOptions } from "./ops/layernorm.js";
 export type { Logits, Projection } from "./ops/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";
-export { linear, matmul } from "./ops/matmul.js";
+export { linear, matmul, type Transposed } from "./ops/matmul.js";
 export { mul, scale } from "./ops/mul.js";
 export { l2Normalize, scaleRows, weightNorm } from "./ops/normalize.js";
 export { patches } from "./ops/patches.js";

@@ -22,7 +22,8 @@ export interface Kernel {
   readonly constants: readonly string[];
 }
 
-interface Declaration<Names extends string, Constants extends string> {
+/** The bindings and constants of a WGSL file, by their names there. */
+export interface Declaration<Names extends string, Constants extends string> {
   /** Bindings that are only read. */
   readonly reads: readonly Names[];
   /** Bindings that are written in full before anybody reads them. */

@@ -15,14 +15,13 @@ const settling = kernel("loss-scale", {
  * What the loss is multiplied by so that gradients in f16 do not vanish; the GPU settles it from step to step, as
  * torch.cuda.amp.GradScaler does (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
  */
-export interface LossScale {
-  /** []: the gradient to begin with, instead of 1. */
+export interface LossScale extends Disposable {
+  /** The gradient to begin with, instead of 1: []. */
   readonly scale: Tensor;
-  /** [2]: the scale, and the good steps since it last changed; what resuming needs. */
+  /** The scale, and the good steps since it last changed: [2]; what resuming needs. */
   readonly state: Input;
   /** Good steps after which it doubles. */
   readonly growEvery: number;
-  [Symbol.dispose](): void;
 }
 
 /** A loss scale at its start. */

@@ -38,9 +38,9 @@ export function allocate(device: Device, bytes: number, label: string): GPUBuffe
 }
 
 /** A tensor that the host fills: write it as often as wanted, each `run()` sees the latest. */
-export interface Input extends Tensor {
+export interface Input extends Tensor, Disposable {
+  /** Row-major, as many as the shape holds; throws for another number of them. */
   write(values: ArrayLike<number>): void;
-  [Symbol.dispose](): void;
 }
 
 /** A resident tensor, zero until it is written. */
@@ -62,10 +62,11 @@ export function input(
 }
 
 /** Named scalars in one buffer, written together: learning rates, momenta, temperatures. */
-export type Scalars<Names extends string> = Readonly<Record<Names, Tensor>> & {
-  write(values: Readonly<Record<Names, number>>): void;
-  [Symbol.dispose](): void;
-};
+export type Scalars<Names extends string> = Readonly<Record<Names, Tensor>> &
+  Disposable & {
+    /** All of them at once. */
+    write(values: Readonly<Record<Names, number>>): void;
+  };
 
 /** One resident scalar `[]` a name; each may change on every run. */
 export function scalars<const Names extends string>(device: Device, ...names: readonly Names[]): Scalars<Names> {

@@ -1,10 +1,14 @@
+/**
+ * Opens devices under Node, by way of Dawn.
+ * @module dino-webgpu/engine/node
+ */
 import { readFileSync, readdirSync } from "node:fs";
 import { chooseAdapter, type Preference } from "./adapter.js";
 import { createDevice, type Device, type DeviceOptions } from "./device.js";
 import { readChoices, tunedPath } from "./tuned.js";
 
 export { type AdapterChoice, chooseAdapter, type Preference } from "./adapter.js";
-export { type AdapterKind, type KernelSet, subgroupMatrixConfigs } from "./device.js";
+export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "./device.js";
 export { cacheFolder } from "./swiftshader.js";
 export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js";
 

@@ -45,16 +45,16 @@ const momentumUpdate = kernel("momentum", {
 const averaging = kernel("ema", { reads: ["student", "momentum"], writes: [], updates: ["teacher"], constants: [] });
 
 /** Changes all trainable tensors of one `Params` in place; owns what it remembers between runs. */
-export interface Optimizer {
+export interface Optimizer extends Disposable {
   /** The trained tensors, in the order of `norms`. */
   readonly names: readonly string[];
   /** What resuming needs besides the parameters, under torch's names: "exp_avg", "exp_avg_sq", "step", "momentum_buffer", "mu". */
   readonly state: Readonly<Record<string, Params>>;
   /** Notes one update in the running recording; norms [names] are the lengths of the gradients before clipping. */
   step(gradients: Gradients, settings: StepSettings): { readonly norms: Tensor };
-  [Symbol.dispose](): void;
 }
 
+/** What the schedules of a training give an optimizer. */
 export interface StepSettings {
   /** Scalars, so that they may change on every run. */
   readonly lr: Tensor;
@@ -67,6 +67,7 @@ export interface StepSettings {
   readonly lossScale?: LossScale | undefined;
 }
 
+/** What all optimizers have in common. */
 export interface OptimizerOptions {
   /** Does weight decay apply to it? To all but vectors and names that end in `.bias` where it is left out. */
   readonly decays?: (parameter: ParamSpec) => boolean;
@@ -76,6 +77,7 @@ export interface OptimizerOptions {
   readonly bindingBytes?: number;
 }
 
+/** Of `adamw`. */
 export interface AdamWOptions extends OptimizerOptions {
   readonly beta1?: number;
   readonly beta2?: number;
@@ -121,6 +123,7 @@ export function adamw(params: Params, options: AdamWOptions = {}): Optimizer {
   });
 }
 
+/** Of `sgd`. */
 export interface SgdOptions extends OptimizerOptions {
   readonly momentum?: number;
 }
@@ -130,6 +133,7 @@ export function sgd(params: Params, options: SgdOptions = {}): Optimizer {
   return withMomentum(params, options, { memory: "momentum_buffer", momentum: options.momentum ?? 0.9 });
 }
 
+/** Of `lars`. */
 export interface LarsOptions extends SgdOptions {
   /** Length of a step relative to the length of the tensor, before lr. */
   readonly eta?: number;

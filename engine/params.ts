@@ -19,6 +19,7 @@ export interface ParamSpec {
   readonly trainable: boolean;
 }
 
+/** Where one parameter lies. */
 export interface LayoutEntry extends ParamSpec {
   /** First element in the flat buffer. */
   readonly offset: number;
@@ -33,7 +34,7 @@ export interface Layout {
 }
 
 /** One flat resident buffer; parameters are named views of it. */
-export interface Params {
+export interface Params extends Disposable {
   readonly device: Device;
   readonly layout: Layout;
   /** The whole buffer `[layout.size]`; may be larger than one binding holds. */
@@ -45,7 +46,6 @@ export interface Params {
   write(values: ReadonlyMap<string, ArrayLike<number>>): void;
   /** Every parameter's numbers, in layout order. */
   read(): Promise<Map<string, Float32Array>>;
-  [Symbol.dispose](): void;
 }
 
 /** Lays parameters out one after another. Throws on a repeated name. */

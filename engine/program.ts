@@ -7,7 +7,7 @@ import { bytesOf, formatShape, type Resident, sizeOf, type Storage, type Tensor,
 import { answerOf } from "./watchdog.js";
 
 /** A recorded function that can be run again and again. */
-export interface Program<Names extends string = string> {
+export interface Program<Names extends string = string> extends Disposable {
   /** Submits every dispatch once; resolves when at most two runs are queued, throws if the device failed. */
   run(): Promise<void>;
   /** The numbers of a returned tensor after the latest run. */
@@ -29,9 +29,9 @@ export interface Program<Names extends string = string> {
   readonly lowerBoundBytes: number;
   /** How it was decided where there was more than one way. */
   readonly decisions: readonly Decision[];
-  [Symbol.dispose](): void;
 }
 
+/** What a kernel took, all its dispatches together. */
 export interface KernelTime {
   readonly kernel: string;
   readonly calls: number;
@@ -52,6 +52,7 @@ export interface Span {
   readonly ms: number;
 }
 
+/** The first number of a run that is infinite or none. */
 export interface NonFinite {
   /** Kernel and binding that hold the number, or the name of the input that came so. */
   readonly where: string;

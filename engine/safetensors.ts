@@ -20,6 +20,7 @@ interface ArrayOf {
   readonly F64: Float64Array;
 }
 
+/** Element types of the format. */
 export type SafeDtype = keyof ArrayOf;
 
 /** One tensor of a file: row-major `data` of as many elements as `shape` multiplies to; shape [] is one number. */
@@ -63,6 +64,7 @@ export interface SafeEntry {
   readonly end: number;
 }
 
+/** What a file says before its numbers. */
 export interface SafeHeader {
   /** Bytes before the numbers begin. */
   readonly bytes: number;

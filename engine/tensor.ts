@@ -6,6 +6,7 @@ export type Shape = readonly number[];
 /** What a float is; f16 exists on the GPU alone, where `cast` makes it. */
 export type Precision = "f32" | "f16";
 
+/** What an element is. */
 export type DType = Precision | "u32";
 
 /** What the host writes. */
@@ -29,6 +30,7 @@ export interface Transient {
   inside?: { readonly storage: Transient; readonly offset: number };
 }
 
+/** Memory of a tensor: somebody's own, or a recording's. */
 export type Storage = Resident | Transient;
 
 /** Numbers on the GPU: a shape over a piece of storage, `offset` bytes from its start. */

@@ -32,6 +32,7 @@ export interface RunningStatistics {
   readonly runningVariance: Tensor;
 }
 
+/** Of `batchNorm`. */
 export interface BatchNormOptions {
   readonly epsilon?: number;
   /** Weight of the newest batch in the running statistics. */

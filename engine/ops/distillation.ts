@@ -39,6 +39,7 @@ const backward = {
   f16: kernel("distillation-backward-f16", backwards),
 };
 
+/** Of `distillation`. */
 export interface DistillationOptions {
   /** Crops that the teacher saw: the first ones of the student; 2 where it is left out. */
   readonly views?: number;
@@ -49,6 +50,7 @@ export interface DistillationOptions {
   readonly chunkCols?: number;
 }
 
+/** The loss of DINO, and what it tells of the teacher's targets. */
 export interface Distillation {
   /** Mean cross-entropy over all pairs of a view and a different crop: []. Gradients flow to the student alone. */
   readonly loss: Tensor;

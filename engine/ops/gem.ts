@@ -6,6 +6,7 @@ const constants = ["TOKENS", "COLS", "POWER", "EPSILON"] as const;
 const forward = kernel("gem", { reads: ["x"], writes: ["y"], constants });
 const backward = kernel("gem-backward", { reads: ["x", "y", "dy"], writes: ["dx"], constants });
 
+/** Of `gem`. */
 export interface GemOptions {
   /** 1 is the mean, and the more, the nearer to the maximum; above 0. */
   readonly power: number;

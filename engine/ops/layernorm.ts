@@ -31,6 +31,7 @@ const parametersBackward = {
   f16: kernel("layernorm-parameters-backward-f16", parametersBackwards),
 };
 
+/** Of `layernorm`. */
 export interface LayernormOptions {
   readonly epsilon?: number;
   /** Of the result; all else is f32. */

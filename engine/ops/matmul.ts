@@ -25,6 +25,7 @@ const onTensorCores = {
   f16: kernel("matmul-subgroup-matrix", matrices),
 };
 
+/** Which factors of a product are stored the other way round. */
 export interface Transposed {
   /** a is stored [..., K, M]. */
   readonly a?: boolean;
