@@ -2,6 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { isImageName } from "./sources/folder-list.js";
+import { shown } from "./weights/words.js";
 
 /** One video. */
 export interface Sequence {
@@ -28,6 +29,8 @@ export async function openDavis(root: string, { set, names }: DavisOptions): Pro
     .map((line) => line.trim())
     .filter((line) => line !== "");
   if (listed.length === 0) misfit(root, set, `${list} names no sequence`);
+  const path = listed.find((name) => /[/\\]|^\.\.?$/.test(name));
+  if (path !== undefined) misfit(root, set, `${list} has ${shown(path)}, which is a path and no name`);
   const strange = names?.find((name) => !listed.includes(name));
   if (strange !== undefined) {
     throw new Error(`${root}: expected sequences of ${list}, got ${strange}; it has ${listed.join(", ")}`);

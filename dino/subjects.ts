@@ -58,7 +58,7 @@ export async function openSubjects(
     );
     for (const [i, size] of sizes.entries()) {
       const { file, stem, isNamed } = some[i]!;
-      if (!("reason" in size)) subjects.push({ file, name: unique(stem), size });
+      if (!("reason" in size)) subjects.push({ file, name: unique(shortened(stem)), size });
       else if (isNamed) throw new Error(`${file}: ${size.reason}`);
       else failures.push(size);
     }
@@ -151,6 +151,18 @@ async function findFiles(paths: readonly string[]): Promise<readonly Found[]> {
 
 function withoutExtension(path: string): string {
   return path.slice(0, path.length - extname(path).length);
+}
+
+/** Bytes of a name that leave room for what is put behind it; file systems take 255. */
+const MOST_BYTES = 200;
+
+/** The end of a name that is too long for a file. */
+function shortened(name: string): string {
+  return Buffer.byteLength(name) <= MOST_BYTES
+    ? name
+    : Array.from(name)
+        .slice(-MOST_BYTES / 4)
+        .join("");
 }
 
 /** Gives names out, none of them twice, on systems too that do not tell "a" from "A". */

@@ -144,7 +144,9 @@ function isBaseline(baseline: Config, setting: SettingName, word: string): boole
 
 function nameOf(combination: Combination): string {
   if (combination.length === 0) return "baseline";
-  return combination.map(({ setting, word }) => `${flagOf(setting).slice(2)}-${word}`).join("_");
+  return combination
+    .map(({ setting, word }) => `${flagOf(setting).slice(2)}-${word.replaceAll(/[/\\]/g, "-")}`)
+    .join("_");
 }
 
 /** A warm-up of the teacher's temperature starts where it ends, unless it is varied itself. */

@@ -5,17 +5,19 @@ import { writeFileAtomically } from "../checkpoint-file.js";
 import { encodePng, type Picture } from "../drawing.js";
 import type { DecodeFailure } from "../images.js";
 
-/** A message of any library on one line. */
+/** A message of any library on one line, and nothing in it that a terminal obeys: files and their names may hold anything. */
 export function oneLine(message: string): string {
   return message
     .replace(/^error: /, "")
     .trim()
-    .replace(/\s*\n\s*/g, " ");
+    .replace(/\s*\n\s*/g, " ")
+    .replaceAll(/\p{Cc}/gu, "?");
 }
 
 /** Names what could not be decoded, on stderr. */
 export function reportFailures(failures: readonly DecodeFailure[]): void {
-  for (const { path, reason } of failures.slice(0, 10)) process.stderr.write(`skipped ${path}: ${oneLine(reason)}\n`);
+  for (const { path, reason } of failures.slice(0, 10))
+    process.stderr.write(`skipped ${oneLine(path)}: ${oneLine(reason)}\n`);
   if (failures.length > 10) process.stderr.write(`skipped ${failures.length - 10} more\n`);
 }
 
