@@ -16,6 +16,7 @@ import {
 import { writeFileAtomically } from "./checkpoint-file.js";
 import { type Config, defaultConfig, formatConfig, parseConfig } from "./config.js";
 import { openFile, readSafetensorsHeader } from "./weights/file.js";
+import { shown } from "./weights/words.js";
 
 /** Numbers and their shape, on the host. */
 export interface Values {
@@ -161,9 +162,10 @@ function runIn(metadata: Readonly<Record<string, string>>): Omit<Checkpoint, "te
   }
   if (format !== FORMAT || step === undefined || unlogged === undefined || config === undefined) {
     throw new Error(
-      `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${format}"`}`,
+      `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${shown(format)}"`}`,
     );
   }
+  if (!/^\d{1,15}$/.test(step)) throw new Error(`expected a number of steps, got "${shown(step)}"`);
   return {
     config: parseConfig(config),
     step: Number(step),

@@ -5,6 +5,7 @@ import type { AugmentOptions } from "./augment.js";
 import { MAX_PIXELS, type Size } from "./pixels.js";
 import { isBuiltin } from "./builtin.js";
 import { builtinPresets, presetNames, presets } from "./presets.js";
+import { shown } from "./weights/words.js";
 
 declare global {
   // Types of zod speak of it; merged with those of Node or a browser where a program has them.
@@ -72,7 +73,7 @@ export const settings = {
     about: "width of the ViT, instead of that of --arch",
     source: vit,
   }),
-  depth: optional(whole(12, { from: 1 }), {
+  depth: optional(whole(12, { from: 1, to: 1000 }), {
     unit: "blocks",
     about: "blocks of the ViT, instead of those of --arch",
     source: vit,
@@ -124,7 +125,7 @@ export const settings = {
     { from: 1 },
     { unit: "features", about: "width before the head's last layer", source: vit },
   ),
-  headLayers: whole(3, { from: 1 }, { unit: "layers", about: "layers of the head's MLP", source: vit }),
+  headLayers: whole(3, { from: 1, to: 1000 }, { unit: "layers", about: "layers of the head's MLP", source: vit }),
   useBnInHead: flag(false, { unit: "true|false", about: "batch normalisation in the head", source: main }),
   normLastLayer: flag(true, {
     unit: "true|false",
@@ -494,7 +495,7 @@ export function parseConfig(json: string): Config {
   if (parsed.success) return checkConfig(parsed.data as unknown as Config);
   const [issue] = parsed.error.issues;
   if (issue?.code === "unrecognized_keys") {
-    throw new Error(`config: no setting is called ${issue.keys.join(", ")}; was it written by another version?`);
+    throw new Error(`config: no setting is called ${shown(issue.keys.join(", "))}; was it written by another version?`);
   }
   const name = issue?.path[0] as SettingName | undefined;
   if (name === undefined) throw new Error("config: expected an object of settings");
@@ -503,7 +504,7 @@ export function parseConfig(json: string): Config {
   throw new Error(
     value === undefined
       ? `config: the setting ${name} is missing; expected ${expected}`
-      : `config ${name}: expected ${expected}, got ${JSON.stringify(value)}`,
+      : `config ${name}: expected ${expected}, got ${shown(JSON.stringify(value))}`,
   );
 }
 

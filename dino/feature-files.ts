@@ -7,6 +7,7 @@ import type { Extracted } from "./features.js";
 import type { ImageSet } from "./images.js";
 import type { FeatureRows } from "./knn.js";
 import { encodeNpy, parseNpy } from "./npy.js";
+import { shown } from "./weights/words.js";
 
 const listSchema = z.object({
   /** The folder that the paths in `files` are within, or the name of a built-in set. */
@@ -71,7 +72,7 @@ export async function readFeatures(path: string): Promise<Features> {
   const { npy, json } = featurePaths(path);
   const { values, shape } = parse(npy, parseNpy, await read(npy));
   const [rows, dim] = shape;
-  if (dim === undefined || rows === undefined || values instanceof Int32Array) {
+  if (!dim || rows === undefined || values instanceof Int32Array) {
     throw new Error(`${npy}: expected features, [images, dim] float32, got [${shape.join(", ")}]`);
   }
   const list = parse(json, (bytes) => listSchema.parse(JSON.parse(bytes.toString("utf8"))), await read(json));
@@ -84,6 +85,9 @@ export async function readFeatures(path: string): Promise<Features> {
   if (strange !== undefined) throw new Error(`${json}: label ${strange} is none of the ${classes.length} classes`);
   return { features: { values, rows, dim }, list };
 }
+
+/** Of a message about a list, which may be wrong in a million places. */
+const MOST_CHARACTERS = 1000;
 
 async function read(path: string): Promise<Buffer> {
   try {
@@ -100,6 +104,6 @@ function parse<T>(path: string, as: (bytes: Buffer) => T, bytes: Buffer): T {
     return as(bytes);
   } catch (error) {
     const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`${path}: ${message}`, { cause: error });
+    throw new Error(`${path}: ${shown(message, MOST_CHARACTERS)}`, { cause: error });
   }
 }

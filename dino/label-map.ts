@@ -24,6 +24,10 @@ const VOID = 255;
  */
 export async function readLabelMap(path: string): Promise<ColoredLabelMap> {
   const file = await readFile(path).catch(() => fail(path, "got nothing of that name"));
+  const claimed = claimedPixels(file);
+  if (claimed > MOST_PIXELS_A_BYTE * file.length) {
+    return fail(path, `got ${claimed} pixels, more than its ${file.length} bytes can hold`);
+  }
   let png: ReturnType<typeof decode>;
   try {
     png = decode(file);
@@ -38,6 +42,19 @@ export async function readLabelMap(path: string): Promise<ColoredLabelMap> {
   for (const [i, label] of labels.entries()) if (label === VOID) labels[i] = 0;
   const colors = palette?.map(([red, green, blue]): Color => [red!, green!, blue!]);
   return { rows: height, cols: width, labels, palette: colors ?? usualPalette() };
+}
+
+/** Of one bit each, at the most that deflate can make of a byte: 1032. */
+const MOST_PIXELS_A_BYTE = 8 * 1032;
+
+/** The most pixels that a header of a PNG file speaks of; fast-png makes room for them before it looks for them. */
+function claimedPixels(file: Buffer): number {
+  let most = 0;
+  for (let at = 8; at + 16 <= file.length; at += 12 + file.readUInt32BE(at)) {
+    if (file.toString("latin1", at + 4, at + 8) !== "IHDR") continue;
+    most = Math.max(most, file.readUInt32BE(at + 8) * file.readUInt32BE(at + 12));
+  }
+  return most;
 }
 
 function fail(path: string, what: string): never {

@@ -1,7 +1,9 @@
 /** log.jsonl of a run: a line for every interval of steps, and one for every epoch. */
 import { appendFile, readFile } from "node:fs/promises";
+import { z } from "zod";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import type { KnnAccuracy, LinearAccuracy } from "./online-evaluation.js";
+import { shown } from "./weights/words.js";
 
 /** Of an interval of steps. Lengths of time in milliseconds, entropies in nats. */
 export interface StepLine {
@@ -60,13 +62,30 @@ export async function appendLine(path: string, line: LogLine): Promise<void> {
   await appendFile(path, `${JSON.stringify(line)}\n`);
 }
 
+/** JSON has no word for a number that is not finite, and the log has null there. */
+const number = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? NaN);
+const place = { step: z.int().nonnegative(), epoch: z.int().nonnegative(), loss: number };
+/** What a line must have; all else of a step is numbers, some of which runs of earlier versions lack. */
+const lineSchema = z.union([
+  z.looseObject({
+    ...{ type: z.literal("epoch"), ...place },
+    knn: z.looseObject({ k: number, top1: number, top5: number }).optional(),
+    linear: z.looseObject({ lr: number, top1: number, top5: number }).optional(),
+  }),
+  z.object({ ...place, type: z.undefined().optional(), teacherEntropy: number }).catchall(number),
+]);
+
 /** Reads a log, but for a last line that is still being written. Throws, naming the line, where it is damaged. */
 export async function readLog(path: string): Promise<Log> {
   const lines = (await linesOf(path)).map((text, i): LogLine => {
     try {
-      return JSON.parse(text) as LogLine;
+      return lineSchema.parse(JSON.parse(text)) as unknown as LogLine;
     } catch (error) {
-      throw new Error(`${path}:${i + 1}: expected a line of JSON: ${(error as Error).message}`, { cause: error });
+      const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+      throw new Error(`${path}:${i + 1}: expected a line of a log: ${shown(message)}`, { cause: error });
     }
   });
   return {

@@ -1,6 +1,5 @@
 /** A page about a run: curves of its training, attention, patch features and nearest neighbours, in one HTML file that opens offline. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import type { Device } from "../engine/index.js";
@@ -8,15 +7,7 @@ import { type Chart, chartSvg, type Panel } from "./charts.js";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { collapseWatch } from "./collapse.js";
-import {
-  type Config,
-  defaultConfig,
-  flagOf,
-  parseConfig,
-  type SettingName,
-  settingNames,
-  vitConfig,
-} from "./config.js";
+import { type Config, defaultConfig, flagOf, type SettingName, settingNames, vitConfig } from "./config.js";
 import { encodePng, type Picture } from "./drawing.js";
 import { openParts, type Part } from "./evaluate.js";
 import { extractFeatures, loadModel, type Model, viewOf } from "./features.js";
@@ -25,6 +16,7 @@ import { dotProducts, normalizeRows, rowsOf } from "./knn.js";
 import { type Log, readLog, type StepLine } from "./log.js";
 import { rng } from "./random.js";
 import { nearest } from "./retrieval/nearest.js";
+import { readConfig } from "./start.js";
 
 export interface ReportOptions {
   readonly device: Device;
@@ -66,7 +58,7 @@ export async function writeReport({ device, run, data, out, onProgress }: Report
   if (!existsSync(configPath) || !existsSync(logPath)) {
     throw new Error(`${run}: expected the folder of a run, with config.json and log.jsonl, as dino train leaves it`);
   }
-  const config = parseConfig(await readFile(configPath, "utf8"));
+  const config = await readConfig(run);
   const log = await readLog(logPath);
   const checkpoint = join(run, "checkpoint.safetensors");
   const shown = await showImages({ device, checkpoint, config, data: data ?? config.data, onProgress });

@@ -204,7 +204,8 @@ export function checkPrecision({ features, name }: Device, { precision }: Config
     );
 }
 
-async function readConfig(out: string): Promise<Config> {
+/** The settings of the run in a folder. Throws, naming the file, where there are none. */
+export async function readConfig(out: string): Promise<Config> {
   const path = filesOf(out).config;
   try {
     return parseConfig(await readFile(path, "utf8"));

@@ -1,13 +1,12 @@
 /** Trainings that differ in some settings, side by side in one folder, each a run like any other. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { stepsDone } from "./checkpoint.js";
-import { type Config, differenceBetween, fitWarmups, flagOf, parseConfig, type SettingName } from "./config.js";
+import { type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import { type Log, readLog } from "./log.js";
-import { trainWithProgress } from "./start.js";
+import { readConfig, trainWithProgress } from "./start.js";
 import { lengthOf } from "./train.js";
 
 /** A training to be made. */
@@ -70,7 +69,7 @@ async function stateOf(trial: Trial, images: number): Promise<"missing" | "begun
   const path = join(out, "config.json");
   const checkpoint = join(out, "checkpoint.safetensors");
   if (!existsSync(path) || !existsSync(checkpoint)) return "missing";
-  const there = parseConfig(await readFile(path, "utf8"));
+  const there = await readConfig(out);
   const { iterationsPerEpoch, steps } = lengthOf(trial.config, images);
   const { config } = fitWarmups(trial.config, { iterationsPerEpoch, given: new Set() });
   const name = differenceBetween(config, there, free);

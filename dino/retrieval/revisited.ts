@@ -9,6 +9,7 @@ import { z } from "zod";
 import { type ImageSet, listedImages } from "../images.js";
 import { type Box, roundHalfEven } from "../pixels.js";
 import { readPickle } from "../weights/pickle.js";
+import { shown } from "../weights/words.js";
 import type { Truth } from "./ranking.js";
 
 export const revisitedNames = ["roxford5k", "rparis6k"] as const;
@@ -84,16 +85,25 @@ async function readGroundTruth(stem: string): Promise<GroundTruth> {
     return groundTruthSchema.parse(path.endsWith(".pkl") ? unpickle(bytes) : JSON.parse(bytes.toString("utf8")));
   } catch (error) {
     const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`${path}: ${message}`, { cause: error });
+    throw new Error(`${path}: ${shown(message, MOST_CHARACTERS)}`, { cause: error });
   }
 }
 
-/** Dictionaries of lists and numbers, which need none of Python's names. */
+/** Of a message about a ground truth, which may be wrong in a million places. */
+const MOST_CHARACTERS = 1000;
+
+/** Dictionaries of lists and numbers, which need none of Python's names. Throws where lists are shared so that they outgrow the file. */
 function unpickle(bytes: Uint8Array): unknown {
   const fields = (value: unknown): unknown => (value instanceof Map ? Object.fromEntries(value) : value);
   const truth = fields(readPickle(bytes, { names: new Map() }).value) as { readonly gnd?: unknown } | null;
-  const gnd = truth?.gnd;
-  return { ...truth, gnd: Array.isArray(gnd) ? gnd.map(fields) : gnd };
+  const found: unknown = truth?.gnd;
+  const gnd = Array.isArray(found) ? found.map((entry: unknown) => fields(entry)) : found;
+  const lists = Array.isArray(gnd)
+    ? gnd.flatMap((entry) => Object.values((entry ?? {}) as Record<string, unknown>))
+    : [];
+  if (lists.reduce((sum: number, list) => sum + (Array.isArray(list) ? list.length : 0), 0) > bytes.length)
+    throw new Error("the lists are shared so that they have more numbers than the file has bytes");
+  return { ...truth, gnd };
 }
 
 /** The pixels of a query that show its building, as PIL's crop rounds them. */
