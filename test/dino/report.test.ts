@@ -65,7 +65,7 @@ describe("dino report", function () {
     await writeFile(join(damaged, "config.json"), await readFile(join(run, "config.json")));
     await writeFile(join(damaged, "log.jsonl"), '{"step":1}\n{"step":');
     expect(await rejection(writeReport({ device, run: damaged, out }))).to.include(
-      "log.jsonl:2: expected a line of JSON",
+      "log.jsonl:2: expected a line of a log",
     );
   });
 });
