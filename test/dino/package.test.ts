@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { drawFolder, writeTinyCheckpoint } from "./dino/command-line.js";
+import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
 
 interface PackageFile {
   readonly license: string;
@@ -20,7 +20,7 @@ interface Locked {
   readonly hasInstallScript?: boolean;
 }
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
 const read = (name: string) => readFile(join(root, name), "utf8");
 const packageFile = async () => JSON.parse(await read("package.json")) as PackageFile;
