@@ -38,8 +38,8 @@ export interface Start {
   readonly listener?: Listener | undefined;
 }
 
-/** Who is told how a training goes. */
-export type Listener = Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluated">;
+/** Who is told how a training goes, and may end it. */
+export type Listener = Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluated" | "stop">;
 
 /** A run that has ended, and whether its images have classes to measure it by. */
 export interface Finished extends TrainSummary {

@@ -31,6 +31,12 @@ import { openLog } from "./run-log.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
 import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
 
+declare global {
+  // Merged with the type that Node or a browser has of it.
+  // eslint-disable-next-line @typescript-eslint/no-empty-object-type
+  interface AbortSignal {}
+}
+
 export interface TrainOptions {
   readonly device: Device;
   readonly config: Config;
