@@ -4,8 +4,10 @@
  * https://parquet.apache.org/docs/file-format/data-pages/encodings/
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
-import type { CompressionCodec } from "hyparquet";
 import { readRange } from "./ranges.js";
+
+/** How pages are packed, as hyparquet has it, whose types need those of a browser. */
+export type CompressionCodec = "UNCOMPRESSED" | "SNAPPY" | "GZIP" | "LZO" | "BROTLI" | "LZ4" | "ZSTD" | "LZ4_RAW";
 
 /** A page of a column, as its header says. */
 export interface Page {
