@@ -63,7 +63,8 @@ describe("dino report", function () {
     const damaged = join(folder, "damaged");
     await mkdir(damaged);
     await writeFile(join(damaged, "config.json"), await readFile(join(run, "config.json")));
-    await writeFile(join(damaged, "log.jsonl"), '{"step":1}\n{"step":');
+    const [line] = (await readFile(join(run, "log.jsonl"), "utf8")).split("\n");
+    await writeFile(join(damaged, "log.jsonl"), `${line!}\n{"step":\n`);
     expect(await rejection(writeReport({ device, run: damaged, out }))).to.include(
       "log.jsonl:2: expected a line of a log",
     );
