@@ -359,6 +359,16 @@ export const settings = {
   }),
   logEvery: whole(10, { from: 1 }, { unit: "steps", about: "between lines of log.jsonl", source: ours }),
   tensorboard: flag(false, { unit: "true|false", about: "log event files for TensorBoard too", source: ours }),
+  picturesEvery: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "epochs",
+      about:
+        "between pictures of what the teacher sees in a few held-out images; 0 for none; with them, the kernels of a step are timed",
+      source: ours,
+    },
+  ),
   checkpointEvery: whole(
     0,
     { from: 0 },
@@ -408,6 +418,7 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "recompute",
   "logEvery",
   "tensorboard",
+  "picturesEvery",
   "checkpointEvery",
   "saveckpFreq",
   "knnEvery",
@@ -472,6 +483,7 @@ const later: ReadonlySet<SettingName> = new Set([
   "maxPixels",
   "shuffleBuffer",
   "tensorboard",
+  "picturesEvery",
 ]);
 
 /**

@@ -6,7 +6,7 @@ import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
 import { encodePng } from "./drawing.js";
-import { evaluateKnn, openParts, type Part } from "./evaluate.js";
+import { evaluateKnn, oneOfEach, openParts, type Part } from "./evaluate.js";
 import { type Backbone, type Extracted, extractFeatures, loadModel, pixelFeatures, viewOf } from "./features.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
 import type { builtinPresets } from "./presets.js";
@@ -165,12 +165,6 @@ async function expectOurs(out: string): Promise<void> {
 
 function first({ images, indices }: Part, count: number): Part {
   return { images, indices: indices.slice(0, count) };
-}
-
-/** The first image of each class. */
-function oneOfEach({ images, indices }: Part): readonly number[] {
-  const found = images.classes.map((_, label) => indices.find((index) => images.labels![index] === label));
-  return found.filter((index) => index !== undefined);
 }
 
 /** Images that the picture of attention shows. */

@@ -50,6 +50,14 @@ export function wholeOf(images: ImageSet): Part {
   return { images, indices: new Int32Array(images.count).map((_, index) => index) };
 }
 
+/** The first image of each class that has one. Throws for images without labels. */
+export function oneOfEach({ images, indices }: Part): readonly number[] {
+  const { labels } = images;
+  if (labels === undefined) throw new Error("one image of each class: expected images with classes");
+  const found = images.classes.map((_, label) => indices.find((index) => labels[index] === label));
+  return found.filter((index) => index !== undefined);
+}
+
 export interface KnnSettings {
   readonly ks: readonly number[];
   readonly temperature?: number;

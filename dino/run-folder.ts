@@ -1,8 +1,9 @@
 /** The folder of a run: the names of its files, and the lock that keeps a second run out of it. */
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rm, rmdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { pictureOf } from "./picture-names.js";
 import { removeEvents } from "./tensorboard.js";
 
 /** The files of a run that are there once. */
@@ -14,6 +15,10 @@ export interface RunFiles {
   readonly checkpoint: string;
   /** What `checkpoint` was before, for when that is found damaged. */
   readonly previous: string;
+  /** Folder of pictures drawn on the way, with --pictures-every. */
+  readonly pictures: string;
+  /** How long the kernels of a step took, with --pictures-every. */
+  readonly profile: string;
 }
 
 export function filesOf(out: string): RunFiles {
@@ -23,7 +28,19 @@ export function filesOf(out: string): RunFiles {
     officialLog: join(out, "log.txt"),
     checkpoint: join(out, "checkpoint.safetensors"),
     previous: join(out, "checkpoint-previous.safetensors"),
+    pictures: join(out, "pictures"),
+    profile: join(out, "profile.json"),
   };
+}
+
+/** Removes the pictures of steps after `step`, and the folder where nothing is left in it. */
+export async function cutPictures(out: string, step: number): Promise<void> {
+  const { pictures } = filesOf(out);
+  const names = await readdir(pictures).catch(() => undefined);
+  if (names === undefined) return;
+  const late = names.filter((name) => (pictureOf(name)?.step ?? -1) > step);
+  for (const name of late) await rm(join(pictures, name));
+  if (late.length === names.length) await rmdir(pictures);
 }
 
 /** The checkpoints of a folder, the one that was written last first; [] where there is no folder. */
@@ -37,9 +54,11 @@ export async function checkpointsIn(out: string): Promise<readonly string[]> {
 
 /** Removes what a run has left, and nothing else. */
 export async function removeRun(out: string): Promise<void> {
-  const ours = /^(log\.(jsonl|txt)|config\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
+  const ours =
+    /^(log\.(jsonl|txt)|(config|profile)\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
   for (const name of await readdir(out)) if (ours.test(name)) await rm(join(out, name));
   await removeEvents(out);
+  await cutPictures(out, -1);
 }
 
 /**

@@ -26,9 +26,11 @@ import { startValues } from "./init.js";
 import { createNetwork, type Network, readNetwork, writeNetwork } from "./network.js";
 import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
 import { rng } from "./random.js";
-import { checkpointsIn, filesOf, removeRun, takeFolder } from "./run-folder.js";
+import { checkpointsIn, cutPictures, filesOf, removeRun, takeFolder } from "./run-folder.js";
 import { openLog } from "./run-log.js";
+import { drawRunPictures } from "./run-pictures.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
+import { runProfiled } from "./step-profile.js";
 import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
 
 declare global {
@@ -101,7 +103,7 @@ export interface TrainSummary {
 
 /**
  * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
- * log.jsonl and log.txt, checkpoint.safetensors and numbered ones. The same seed on the same adapter gives the same bytes, also
+ * log.jsonl and log.txt, checkpoint.safetensors and numbered ones, pictures and profile.json where they are asked for. The same seed on the same adapter gives the same bytes, also
  * when a run is resumed. Throws on a non-finite loss, naming the first bad kernel; in f16 only where a smaller scale of the
  * loss does not help.
  */
@@ -186,7 +188,13 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const nothingYet = () => ({ steps: 0, startMs: performance.now(), waitedMs: 0, ready: 0 });
   let interval = nothingYet();
   let loss: number | undefined;
+  await cutPictures(config.out, done);
+  const write = (path: string, content: Uint8Array | string) => written(writeFileAtomically(path, content));
+  const draw = () => drawRunPictures(teacher, done, { device, config, parts, write });
+  const draws = config.picturesEvery > 0;
+  const profiledStep = done + PROFILED_STEP;
   await visit?.look({ step: done, student, teacher });
+  if (draws && done === 0) await draw();
 
   while (done < steps && !options.stop?.aborted) {
     const epoch = Math.floor(done / iterationsPerEpoch);
@@ -207,7 +215,8 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       const random = rng({ seed: config.seed, epoch, index: done % iterationsPerEpoch, purpose: `drop path ${use}` });
       drop.write(Float32Array.from({ length: sizeOf(drop.shape) }, () => random.uniform()));
     });
-    await step.program.run();
+    if (draws && done + 1 === profiledStep) await write(paths.profile, await runProfiled(step, device, profiledStep));
+    else await step.program.run();
     loss = await step.program.readScalar("loss");
     if (Number.isFinite(loss))
       unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
@@ -256,13 +265,15 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     const epochEnds = done % iterationsPerEpoch === 0;
     const epochsDone = epoch + 1;
     if (epochEnds || done === steps) {
+      const due = { epochsDone, ends: done === steps };
       const line: EpochLine = {
         ...{ type: "epoch", step: done, epoch, loss: mean(unlogged.epoch) },
         ...meansOver(schedule, { from: epoch * iterationsPerEpoch, to: done }),
-        ...(await accuracies(teacher, { device, config, parts, epochsDone, ends: done === steps })),
+        ...(await accuracies(teacher, { device, config, parts, ...due })),
       };
       await log(line);
       if (line.knn ?? line.linear) options.onEvaluated?.(line);
+      if (isDue(config.picturesEvery, due)) await draw();
       if (epochEnds) unlogged = { ...unlogged, epoch: NO_LOSSES };
       interval.startMs = performance.now();
     }
@@ -480,18 +491,29 @@ async function nonFinite(
   );
 }
 
-interface Due extends OnlineOptions {
-  readonly parts: Parts;
+/** The step of those that a process takes whose kernels are timed: by then all are compiled and warm. */
+const PROFILED_STEP = 10;
+
+/** The end of an epoch. */
+interface Moment {
   readonly epochsDone: number;
   /** Whether this is the end of the run, where all is measured that ever is. */
   readonly ends: boolean;
 }
 
+/** Whether it is time for what comes every so many epochs; 0 for never. */
+function isDue(every: number, { epochsDone, ends }: Moment): boolean {
+  return every > 0 && (epochsDone % every === 0 || ends);
+}
+
+interface Due extends OnlineOptions, Moment {
+  readonly parts: Parts;
+}
+
 /** What is to be measured after so many epochs. */
 async function accuracies(network: Network, due: Due): Promise<Pick<EpochLine, "knn" | "linear">> {
-  const { config, epochsDone, ends } = due;
-  const isDue = (every: number) => every > 0 && (epochsDone % every === 0 || ends);
-  const [knn, linear] = [isDue(config.knnEvery), isDue(config.linearEvery)];
+  const { config } = due;
+  const [knn, linear] = [isDue(config.knnEvery, due), isDue(config.linearEvery, due)];
   if (!knn && !linear) return {};
   const features = await featuresOf(network, due);
   const linearly = linear && { linear: await linearOf(features, due) }; // before k-NN normalises the features

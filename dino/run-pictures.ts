@@ -1,0 +1,52 @@
+/** Pictures that a run leaves on its way: what its teacher sees in a few images, the same ones each time. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Device } from "../engine/index.js";
+import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
+import type { Config } from "./config.js";
+import { encodePng } from "./drawing.js";
+import { oneOfEach, type Part, type Parts } from "./evaluate.js";
+import { viewOf } from "./features.js";
+import type { Network } from "./network.js";
+import { pictureName } from "./picture-names.js";
+import { filesOf } from "./run-folder.js";
+import { scope } from "./vit.js";
+
+export interface RunPicturesOptions {
+  readonly device: Device;
+  readonly config: Config;
+  readonly parts: Parts;
+  readonly write: (path: string, content: Uint8Array) => Promise<void>;
+}
+
+/** Images that the pictures show at most. */
+const MOST = 6;
+
+/**
+ * Draws what a network sees after so many steps, into the folder of its run: the attention of every head, and the patch
+ * features. Draws nothing where not one of the images can be decoded.
+ */
+export async function drawRunPictures(
+  { config: network, params }: Network,
+  step: number,
+  { device, config, parts, write }: RunPicturesOptions,
+): Promise<void> {
+  const backbone = { device, vit: network.vit, params: scope((name) => params.get(name), "backbone.") };
+  const view = viewOf(config);
+  const shown = parts.test.indices.length > 0 ? parts.test : parts.train;
+  const { images } = shown;
+  const seen = await lookClosely(backbone, images, chosenOf(shown), closer(view, view.crop.rows < 128 ? 3 : 1));
+  if (seen.length === 0) return;
+  const { heads, dim } = network.vit;
+  const labelled = seen.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
+  const title = `What the cls token of the last block attends to after ${step} steps`;
+  const { pictures } = filesOf(config.out);
+  await mkdir(pictures, { recursive: true });
+  await write(join(pictures, pictureName(step, "attention")), encodePng(attentionOf(labelled, { heads, title })));
+  await write(join(pictures, pictureName(step, "features")), encodePng(featureMapOf(seen, { dim })));
+}
+
+/** One of each class, or the first ones where there are no classes. */
+function chosenOf(part: Part): readonly number[] {
+  return (part.images.labels ? oneOfEach(part) : Array.from(part.indices)).slice(0, MOST);
+}
