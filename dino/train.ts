@@ -186,7 +186,6 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const watchData = dataWatch(images.shards !== undefined && config.shuffleBuffer === 0);
   const corrupt = new Set<number>();
   const nothingYet = () => ({ steps: 0, startMs: performance.now(), waitedMs: 0, ready: 0 });
-  let interval = nothingYet();
   let loss: number | undefined;
   await cutPictures(config.out, done);
   const write = (path: string, content: Uint8Array | string) => written(writeFileAtomically(path, content));
@@ -195,6 +194,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const profiledStep = done + PROFILED_STEP;
   await visit?.look({ step: done, student, teacher });
   if (draws && done === 0) await draw();
+  let interval = nothingYet();
 
   while (done < steps && !options.stop?.aborted) {
     const epoch = Math.floor(done / iterationsPerEpoch);
@@ -265,6 +265,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     const epochEnds = done % iterationsPerEpoch === 0;
     const epochsDone = epoch + 1;
     if (epochEnds || done === steps) {
+      const beganMs = performance.now();
       const due = { epochsDone, ends: done === steps };
       const line: EpochLine = {
         ...{ type: "epoch", step: done, epoch, loss: mean(unlogged.epoch) },
@@ -275,7 +276,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       if (line.knn ?? line.linear) options.onEvaluated?.(line);
       if (isDue(config.picturesEvery, due)) await draw();
       if (epochEnds) unlogged = { ...unlogged, epoch: NO_LOSSES };
-      interval.startMs = performance.now();
+      interval.startMs += performance.now() - beganMs; // which were no training
     }
     const everyStep = config.checkpointEvery > 0;
     if (done === steps || (everyStep ? done % config.checkpointEvery === 0 : epochEnds)) await save();
