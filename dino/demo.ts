@@ -7,12 +7,11 @@ import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
 import { encodePng } from "./drawing.js";
 import { evaluateKnn, oneOfEach, openParts, type Part } from "./evaluate.js";
-import { type Backbone, type Extracted, extractFeatures, loadModel, pixelFeatures, viewOf } from "./features.js";
-import { createNetwork, initialValues, writeNetwork } from "./network.js";
+import { type Extracted, extractFeatures, loadModel, pixelFeatures, viewOf } from "./features.js";
+import { backboneOf, createNetwork, initialValues, writeNetwork } from "./network.js";
 import type { builtinPresets } from "./presets.js";
 import { formatTime, takeReports } from "./progress.js";
 import { trainWithProgress } from "./start.js";
-import { scope } from "./vit.js";
 
 /** The recipes for built-in images. */
 export type DemoPreset = (typeof builtinPresets)[keyof typeof builtinPresets];
@@ -133,11 +132,7 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
     const shape = networkConfig(config);
     using network = createNetwork(device, shape, "untrained");
     writeNetwork(network, initialValues(shape, config));
-    const backbone: Backbone = {
-      device,
-      vit: shape.vit,
-      params: scope((name) => network.params.get(name), "backbone."),
-    };
+    const backbone = backboneOf(network);
     return await accuracy("untrained", (part, onProgress) =>
       extractFeatures(backbone, part.images, { ...part, view, onProgress }),
     );

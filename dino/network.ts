@@ -10,6 +10,7 @@ import {
   type Projection,
   type Tensor,
 } from "../engine/index.js";
+import type { Backbone } from "./features.js";
 import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
 import { rng } from "./random.js";
 import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
@@ -41,6 +42,11 @@ export function networkSpecs({ vit, head }: NetworkConfig): ParamSpec[] {
 /** Running statistics under their official names. */
 export function bufferSpecs({ head }: NetworkConfig): ParamSpec[] {
   return prefixed("head.", headBufferSpecs(head));
+}
+
+/** The backbone of a network, without its head; it shares the network's memory. */
+export function backboneOf({ config, params }: Network): Backbone {
+  return { device: params.device, vit: config.vit, params: scope(params.get, "backbone.") };
 }
 
 /** A network with all parameters zero; `label` ("student", "teacher") names it in messages. */

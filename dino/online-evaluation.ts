@@ -6,8 +6,7 @@ import { extractFeatures, viewOf } from "./features.js";
 import { labelledFeatures, type LabelledParts } from "./labelled.js";
 import { keptBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
-import type { Network } from "./network.js";
-import { scope } from "./vit.js";
+import { backboneOf, type Network } from "./network.js";
 
 export interface OnlineOptions {
   readonly device: Device;
@@ -33,10 +32,10 @@ const QUICK = { batch: 128, epochs: 20, measureEvery: 20, lrs: [0.003, 0.01, 0.0
 
 /** The cls tokens of the images trained on and of those held out. Throws where labelledFeatures does. */
 export function featuresOf(
-  { config: network, params }: Network,
-  { device, config, parts }: OnlineOptions & { readonly parts: Parts },
+  network: Network,
+  { config, parts }: OnlineOptions & { readonly parts: Parts },
 ): Promise<LabelledParts> {
-  const backbone = { device, vit: network.vit, params: scope((name) => params.get(name), "backbone.") };
+  const backbone = backboneOf(network);
   const view = viewOf(config);
   return labelledFeatures(parts, ({ images, indices }) => extractFeatures(backbone, images, { view, indices }));
 }

@@ -1,19 +1,16 @@
 /** Pictures that a run leaves on its way: what its teacher sees in a few images, the same ones each time. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Device } from "../engine/index.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import type { Config } from "./config.js";
 import { encodePng } from "./drawing.js";
 import { oneOfEach, type Part, type Parts } from "./evaluate.js";
 import { viewOf } from "./features.js";
-import type { Network } from "./network.js";
+import { backboneOf, type Network } from "./network.js";
 import { pictureName } from "./picture-names.js";
 import { filesOf } from "./run-folder.js";
-import { scope } from "./vit.js";
 
 export interface RunPicturesOptions {
-  readonly device: Device;
   readonly config: Config;
   readonly parts: Parts;
   readonly write: (path: string, content: Uint8Array) => Promise<void>;
@@ -27,17 +24,17 @@ const MOST = 6;
  * features. Draws nothing where not one of the images can be decoded.
  */
 export async function drawRunPictures(
-  { config: network, params }: Network,
+  network: Network,
   step: number,
-  { device, config, parts, write }: RunPicturesOptions,
+  { config, parts, write }: RunPicturesOptions,
 ): Promise<void> {
-  const backbone = { device, vit: network.vit, params: scope((name) => params.get(name), "backbone.") };
+  const backbone = backboneOf(network);
   const view = viewOf(config);
   const shown = parts.test.indices.length > 0 ? parts.test : parts.train;
   const { images } = shown;
   const seen = await lookClosely(backbone, images, chosenOf(shown), closer(view, view.crop.rows < 128 ? 3 : 1));
   if (seen.length === 0) return;
-  const { heads, dim } = network.vit;
+  const { heads, dim } = backbone.vit;
   const labelled = seen.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
   const title = `What the cls token of the last block attends to after ${step} steps`;
   const { pictures } = filesOf(config.out);

@@ -103,9 +103,9 @@ export interface TrainSummary {
 
 /**
  * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
- * log.jsonl and log.txt, checkpoint.safetensors and numbered ones, pictures and profile.json where they are asked for. The same seed on the same adapter gives the same bytes, also
- * when a run is resumed. Throws on a non-finite loss, naming the first bad kernel; in f16 only where a smaller scale of the
- * loss does not help.
+ * log.jsonl and log.txt, checkpoint.safetensors and numbered ones, pictures and profile.json where they are asked for. The
+ * same seed on the same adapter gives the same bytes, also when a run is resumed. Throws on a non-finite loss, naming the
+ * first bad kernel; in f16 only where a smaller scale of the loss does not help.
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { parts, given, resume, visit, onProgress = () => undefined } = options;
@@ -189,7 +189,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   let loss: number | undefined;
   await cutPictures(config.out, done);
   const write = (path: string, content: Uint8Array | string) => written(writeFileAtomically(path, content));
-  const draw = () => drawRunPictures(teacher, done, { device, config, parts, write });
+  const draw = () => drawRunPictures(teacher, done, { config, parts, write });
   const draws = config.picturesEvery > 0;
   const profiledStep = done + PROFILED_STEP;
   await visit?.look({ step: done, student, teacher });
