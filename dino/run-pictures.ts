@@ -16,8 +16,9 @@ export interface RunPicturesOptions {
   readonly write: (path: string, content: Uint8Array) => Promise<void>;
 }
 
-/** Images that the pictures show at most. */
+/** Images that the pictures show at most; of attention fewer, with three rows each. */
 const MOST = 6;
+const MOST_ATTENDED = 3;
 
 /**
  * Draws what a network sees after so many steps, into the folder of its run: the attention of every head, and the patch
@@ -39,7 +40,8 @@ export async function drawRunPictures(
   const title = `What the cls token of the last block attends to after ${step} steps`;
   const { pictures } = filesOf(config.out);
   await mkdir(pictures, { recursive: true });
-  await write(join(pictures, pictureName(step, "attention")), encodePng(attentionOf(labelled, { heads, title })));
+  const attention = attentionOf(labelled.slice(0, MOST_ATTENDED), { heads, title });
+  await write(join(pictures, pictureName(step, "attention")), encodePng(attention));
   await write(join(pictures, pictureName(step, "features")), encodePng(featureMapOf(seen, { dim })));
 }
 
