@@ -25,6 +25,7 @@ const commands: Readonly<Record<string, () => Promise<(dino: Command) => void>>>
   report: async () => (await import("./commands/report.js")).addReport,
   analyse: async () => (await import("./commands/analyse.js")).addAnalyse,
   sweep: async () => (await import("./commands/sweep.js")).addSweep,
+  serve: async () => (await import("./commands/serve.js")).addServe,
   doctor: async () => (await import("./commands/doctor.js")).addDoctor,
   tune: async () => (await import("./commands/tune.js")).addTune,
   demo: async () => (await import("./commands/demo.js")).addDemo,

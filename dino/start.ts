@@ -15,6 +15,7 @@ import {
   resolveConfig,
   type SettingName,
 } from "./config.js";
+import type { Dashboard } from "./dashboard/server.js";
 import { gatherFacts } from "./facts.js";
 import { openParts, type Parts } from "./evaluate.js";
 import { startValues } from "./init.js";
@@ -36,6 +37,8 @@ export interface Start {
   readonly device?: Device | undefined;
   /** Who is told how it goes, instead of the terminal. */
   readonly listener?: Listener | undefined;
+  /** The port to show the run at while it trains, as `dino serve` does; not at all if left out. */
+  readonly dashboard?: number | undefined;
 }
 
 /** Who is told how a training goes, and may end it. */
@@ -50,7 +53,9 @@ export interface Finished extends TrainSummary {
 }
 
 /** Trains as a command line says. Throws where settings contradict each other, and for a folder that holds another run. */
-export async function startTraining({ flags, resume, overwrite, device: lent, listener }: Start): Promise<Finished> {
+export async function startTraining(start: Start): Promise<Finished> {
+  const { resume, overwrite, device: lent, listener, dashboard } = start;
+  const flags = dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const out = flags.out ?? defaultConfig.out;
   const hasCheckpoint = (await checkpointsIn(out)).length > 0;
   if (resume && !existsSync(filesOf(out).config))
@@ -75,15 +80,33 @@ export async function startTraining({ flags, resume, overwrite, device: lent, li
   checkEvaluations(config, parts);
   checkPrecision(device, config);
   const initial = resume && hasCheckpoint ? undefined : await startValues(device, config, say);
-  const given = new Set(Object.keys(flags) as SettingName[]);
   if (resume && !hasCheckpoint) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
+  const given = new Set(Object.keys(start.flags) as SettingName[]);
   const training = { device, config, parts, given, initial, resume: resume && hasCheckpoint };
+  await using shown = dashboard === undefined ? undefined : await showRun(out, dashboard, say);
+  if (shown) say(`dashboard at ${shown.address}`);
   const summary = await (listener ? train({ ...training, ...listener }) : trainWithProgress(training));
   return { ...summary, data, hasClasses: parts.train.images.labels !== undefined, ...(isAuto && { choices }) };
 }
 
 function sayAside(words: string): void {
   process.stderr.write(`${words}\n`);
+}
+
+/** Serves the dashboard of a run; where that cannot be, says why, and the run goes on without. */
+async function showRun(out: string, port: number, say: (words: string) => void): Promise<Dashboard | undefined> {
+  const { openDashboard, PortTakenError } = await import("./dashboard/server.js");
+  const open = (at: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: at, say });
+  try {
+    return await open(port).catch((error: unknown) => {
+      if (!(error instanceof PortTakenError)) throw error;
+      say(`--dashboard: port ${port} is taken; taking another`);
+      return open(0);
+    });
+  } catch (error) {
+    say(`${(error as Error).message}; training without`);
+    return undefined;
+  }
 }
 
 export interface Training extends Pick<TrainOptions, "visit" | "initial"> {

@@ -18,6 +18,16 @@ export function count(word: string): number {
   return value;
 }
 
+/** D, I, N and O on the keys of a telephone. */
+export const DEFAULT_PORT = 3466;
+
+/** 0 for any that is free. */
+export function port(word: string): number {
+  const value = wholeNumber(word);
+  if (value > 65535) throw new InvalidArgumentError("Expected 0 to 65535.");
+  return value;
+}
+
 export function wholeNumbersFromZero(word: string, before: readonly number[] | undefined): readonly number[] {
   return [...(before ?? []), ...word.split(",").map(wholeNumber)];
 }

@@ -13,7 +13,7 @@ import {
 } from "../config.js";
 import { LISTS_VARIABLE } from "../sources/kept.js";
 import { startTraining } from "../start.js";
-import { asUsage, UsageError } from "./flags.js";
+import { asUsage, DEFAULT_PORT, port, UsageError } from "./flags.js";
 import { print, printJson } from "./output.js";
 
 const groups = {
@@ -30,6 +30,12 @@ export function addTrain(dino: Command): void {
     .description("train a network on a folder of images, or continue a run")
     .addOption(new Option("--resume", "continue the run in --out, exactly where it stopped").helpGroup(groups.ours))
     .addOption(new Option("--overwrite", "replace the run that --out holds").helpGroup(groups.ours))
+    .addOption(
+      new Option("--dashboard [port]", "show the run in a browser while it trains, with pictures of every epoch")
+        .argParser(port)
+        .preset(String(DEFAULT_PORT))
+        .helpGroup(groups.ours),
+    )
     .addOption(new Option("--json", "print the result as JSON and nothing else").helpGroup(groups.ours))
     .addHelpOption(new Option("-h, --help", "show this").helpGroup(groups.ours));
   addSettings(command);
@@ -41,7 +47,7 @@ export function addTrain(dino: Command): void {
       "  dino train --data builtin --out runs/digits --preset digits\n" +
       "  dino train --data 'shards/*.tar' --out runs/shards --preset vit-s16\n" +
       "  dino train --data photos:0.7,shards:0.3 --out runs/mixed --preset vit-s16\n" +
-      "  dino train --out runs/photos --resume\n\n" +
+      "  dino train --out runs/photos --resume --dashboard\n\n" +
       "--data names a folder of images; files that hold many images, or a folder of such files of one kind: WebDataset shards (.tar),\n" +
       "Parquet with a column of images, IDX (the form of MNIST, also .gz), CIFAR-10 or CIFAR-100 (.bin); several files by a pattern in\n" +
       "quotes; or several of these with commas between them. Behind a colon stands the share of an epoch that a part is to have. The\n" +
@@ -56,7 +62,8 @@ export function addTrain(dino: Command): void {
     }
     const resume = options["resume"] === true;
     const overwrite = options["overwrite"] === true;
-    const finished = await startTraining({ flags, resume, overwrite });
+    const dashboard = options["dashboard"] as number | undefined;
+    const finished = await startTraining({ flags, resume, overwrite, dashboard });
     if (options["json"] === true) {
       printJson(finished);
       return;

@@ -1,0 +1,35 @@
+/** The page as it was built: every file of it, by its address. */
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Whether this is a checkout, with the sources of the page, and not the published package. */
+const isCheckout = import.meta.url.endsWith(".ts");
+const built = fileURLToPath(new URL(isCheckout ? "../../dist/web/" : "../../web/", import.meta.url));
+const config = fileURLToPath(new URL("../web/vite.config.ts", import.meta.url));
+
+/** The files of the page by their addresses, "/" the page itself; builds it first in a checkout where it is missing. */
+export async function openPage(say: (words: string) => void): Promise<ReadonlyMap<string, string>> {
+  const entry = join(built, "dashboard.html");
+  if (!existsSync(entry)) {
+    if (!isCheckout) throw new Error(`the dashboard: expected its page at ${entry}; install the package again`);
+    say("building the dashboard's page, once");
+    await build();
+  }
+  const found = await readdir(built, { recursive: true, withFileTypes: true });
+  const files = found.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+  const address = (path: string) => `/${path.slice(built.length).split(sep).join("/")}`;
+  return new Map([["/", entry], ...files.map((path) => [address(path), path] as const)]);
+}
+
+async function build(): Promise<void> {
+  try {
+    const vite = await import("vite");
+    await vite.build({ configFile: config, logLevel: "error" });
+  } catch (error) {
+    throw new Error(`the dashboard: its page could not be built: ${(error as Error).message}; try npm run build:web`, {
+      cause: error,
+    });
+  }
+}

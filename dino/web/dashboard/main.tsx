@@ -1,0 +1,87 @@
+/** The dashboard: runs as they train, and afterwards. */
+import { render } from "preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import "uplot/dist/uPlot.min.css";
+import { Configuration } from "./configuration.js";
+import { COLORS, Curves } from "./curves.js";
+import { follow, getJson, type Run } from "./feed.js";
+import { Kernels } from "./kernels.js";
+import { Pictures } from "./pictures.js";
+import { Runs } from "./runs.js";
+import "./style.css";
+
+/** Between two questions to the server, while somebody looks and while nobody does. */
+const SEEN_MS = 2000;
+const UNSEEN_MS = 20_000;
+
+function Dashboard() {
+  const { runs, trouble } = useRuns();
+  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
+  const toggle = (name: string): void =>
+    setHidden((before) => new Set(before.has(name) ? [...before].filter((one) => one !== name) : [...before, name]));
+  const shown = useMemo(
+    () => (runs ?? []).map((run, i) => ({ run, color: i % COLORS })).filter(({ run }) => !hidden.has(run.state.name)),
+    [runs, hidden],
+  );
+  const visible = shown.map(({ run }) => run);
+  return (
+    <>
+      <header>
+        <h1>DINO runs</h1>
+        <p role="status" class={trouble === undefined ? "quiet" : "trouble"}>
+          {trouble ?? (runs === undefined ? "Reading the runs" : countOf(runs))}
+        </p>
+      </header>
+      <main>
+        {runs !== undefined && (
+          <>
+            <Runs {...{ runs, hidden, toggle }} />
+            <Curves shown={shown} />
+            <Pictures runs={visible} />
+            <Configuration runs={visible} />
+            <Kernels runs={visible} />
+          </>
+        )}
+      </main>
+    </>
+  );
+}
+
+function countOf(runs: readonly Run[]): string {
+  return runs.length === 1 ? "1 run" : `${runs.length} runs`;
+}
+
+/** The runs, kept up with; undefined until they are there. */
+function useRuns(): { readonly runs: readonly Run[] | undefined; readonly trouble: string | undefined } {
+  const [runs, setRuns] = useState<readonly Run[]>();
+  const [trouble, setTrouble] = useState<string>();
+  useEffect(() => {
+    let known: readonly Run[] = [];
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let isAsking = false;
+    const ask = async () => {
+      if (isAsking) return;
+      isAsking = true;
+      clearTimeout(timer);
+      try {
+        known = await follow(known, getJson);
+        setRuns(known);
+        setTrouble(undefined);
+      } catch (error) {
+        setTrouble(`The server does not answer; asking again (${(error as Error).message})`);
+      }
+      isAsking = false;
+      timer = setTimeout(() => void ask(), document.hidden ? UNSEEN_MS : SEEN_MS);
+    };
+    const look = () => void (document.hidden || ask());
+    document.addEventListener("visibilitychange", look);
+    void ask();
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", look);
+    };
+  }, []);
+  return { runs, trouble };
+}
+
+render(<Dashboard />, document.body);

@@ -1,0 +1,78 @@
+/** The curves of the dashboard: which there are, and their points. */
+import uPlot from "uplot";
+import type { EpochLine, StepLine } from "../../log.js";
+import type { Run } from "./feed.js";
+
+/** A curve of each run. */
+export type Quantity = { readonly name: string } & (
+  | { readonly line: "step"; readonly of: (line: StepLine) => number | null }
+  | { readonly line: "epoch"; readonly of: (line: EpochLine) => number | undefined }
+);
+
+export interface Panel {
+  readonly title: string;
+  readonly unit: string;
+  /** A logarithmic axis. */
+  readonly logarithmic?: boolean;
+  /** Told apart by dashes. */
+  readonly quantities: readonly Quantity[];
+  /** What to say where no run has a point. */
+  readonly otherwise?: string;
+}
+
+const ofStep = (name: string, of: (line: StepLine) => number | null): Quantity => ({ name, line: "step", of });
+const ofEpoch = (name: string, of: (line: EpochLine) => number | undefined): Quantity => ({ name, line: "epoch", of });
+
+export const panels: readonly Panel[] = [
+  { title: "Loss", unit: "nats", quantities: [ofStep("loss", (line) => line.loss)] },
+  {
+    title: "Entropy and KL divergence",
+    unit: "nats",
+    quantities: [
+      ofStep("entropy of the targets", (line) => line.teacherEntropy),
+      ofStep("KL divergence", (line) => line.klDivergence),
+      ofStep("entropy of their mean", (line) => line.meanTargetEntropy),
+    ],
+  },
+  {
+    title: "Accuracy on held-out images",
+    unit: "%",
+    quantities: [ofEpoch("k-NN", (line) => line.knn?.top1), ofEpoch("linear", (line) => line.linear?.top1)],
+    otherwise: "Not measured; see --knn-every.",
+  },
+  {
+    title: "Gradient norm",
+    unit: "before clipping",
+    logarithmic: true,
+    quantities: [ofStep("gradient norm", (line) => line.gradientNorm)],
+  },
+  { title: "Learning rate", unit: "", quantities: [ofStep("rate", (line) => line.lr)] },
+  { title: "Teacher momentum", unit: "0 to 1", quantities: [ofStep("momentum", (line) => line.momentum)] },
+  { title: "Teacher temperature", unit: "", quantities: [ofStep("temperature", (line) => line.teacherTemperature)] },
+  { title: "Images per second", unit: "1/s", quantities: [ofStep("images/s", (line) => line.imagesPerSecond)] },
+  { title: "Waited for images", unit: "ms a line", quantities: [ofStep("waited", (line) => line.dataWaitMs)] },
+];
+
+/** The curves of a panel over the steps that any of them has: those of the first run, then of the next; in between undefined. */
+export function curvesOf({ quantities }: Panel, runs: readonly Run[]): uPlot.AlignedData {
+  if (runs.length === 0) return [[]];
+  const tables = runs.flatMap(({ steps, epochs }) =>
+    quantities.map((quantity): uPlot.AlignedData => {
+      const points: (readonly [number, number | null | undefined])[] =
+        quantity.line === "step"
+          ? steps.map((line) => [line.step, quantity.of(line)])
+          : epochs.map((line) => [line.step, quantity.of(line)]);
+      const drawn = points.filter(([, value]) => value !== undefined);
+      return [drawn.map(([step]) => step), drawn.map(([, value]) => value)];
+    }),
+  );
+  return uPlot.join(tables);
+}
+
+/** A number in few letters. */
+export function formatNumber(value: number): string {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size < 1e-3 || size >= 1e6) return Number(value.toPrecision(3)).toExponential();
+  return size >= 1000 ? value.toFixed(0) : `${Number(value.toPrecision(4))}`;
+}

@@ -1,0 +1,40 @@
+/** How far a run is, in numbers and words. */
+import { collapseWatch } from "../../collapse.js";
+import type { Run } from "./feed.js";
+
+/** Steps of the whole run; undefined before it is known how many an epoch has. */
+export function lengthOf({ config: { steps, epochs }, epochs: lines }: Run): number | undefined {
+  if (typeof steps === "number") return steps;
+  const [first] = lines;
+  return first && epochs !== undefined ? (first.step / (first.epoch + 1)) * epochs : undefined;
+}
+
+export type Stage = "training" | "finished" | "stopped" | "beginning";
+
+/** A run that has logged nothing for so long, and for as long as so many lines take, counts as stopped. */
+const SILENT_MS = 60_000;
+const SILENT_LINES = 10;
+
+/** Whether a run is under way, as far as its log tells. */
+export function stageOf(run: Run): Stage {
+  const { steps, state, config } = run;
+  const last = steps.at(-1);
+  if (last && last.step >= (lengthOf(run) ?? Infinity)) return "finished";
+  const lineMs = last ? (1000 * (config.batch ?? 0) * (config.logEvery ?? 0)) / last.imagesPerSecond : 0;
+  if (state.log.ageMs > Math.max(SILENT_MS, SILENT_LINES * lineMs)) return "stopped";
+  return last ? "training" : "beginning";
+}
+
+/** The signs of collapse in a run's log, in words. */
+export function warningsOf({ config: { outDim, centering }, steps }: Run): readonly string[] {
+  if (outDim === undefined) return [];
+  const watch = collapseWatch(outDim, centering);
+  return steps.map((line) => watch(line)).filter((words) => words !== undefined);
+}
+
+/** Milliseconds as 5 s, 3 min, 2 h or 4 days. */
+export function formatAge(ms: number): string {
+  if (ms < 60_000) return `${Math.round(ms / 1000)} s`;
+  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min`;
+  return ms < 2 * 86_400_000 ? `${Math.floor(ms / 3_600_000)} h` : `${Math.floor(ms / 86_400_000)} days`;
+}

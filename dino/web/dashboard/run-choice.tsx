@@ -1,0 +1,23 @@
+/** Which run a section is about, where there are several. */
+import type { Run } from "./feed.js";
+
+interface RunChoiceProps {
+  readonly id: string;
+  readonly runs: readonly Run[];
+  readonly run: Run;
+  readonly choose: (name: string) => void;
+}
+
+export function RunChoice({ id, runs, run, choose }: RunChoiceProps) {
+  if (runs.length < 2) return null;
+  return (
+    <>
+      <label for={id}>Run</label>
+      <select id={id} value={run.state.name} onChange={({ currentTarget: { value } }) => choose(value)}>
+        {runs.map(({ state: { name } }) => (
+          <option key={name}>{name}</option>
+        ))}
+      </select>
+    </>
+  );
+}
