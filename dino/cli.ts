@@ -6,29 +6,43 @@ import { UsageError } from "./commands/flags.js";
 import { oneLine } from "./commands/output.js";
 import { Interrupted } from "./interrupt.js";
 
+type Load = () => Promise<(dino: Command) => void>;
+
 /** In the order of the help; each is loaded when it is wanted, since what some of them need takes a second to load. */
-const commands: Readonly<Record<string, () => Promise<(dino: Command) => void>>> = {
-  train: async () => (await import("./commands/train.js")).addTrain,
-  import: async () => (await import("./commands/import.js")).addImport,
-  export: async () => (await import("./commands/export.js")).addExport,
-  knn: async () => (await import("./commands/knn.js")).addKnn,
-  linear: async () => (await import("./commands/linear.js")).addLinear,
-  retrieve: async () => (await import("./commands/retrieve.js")).addRetrieve,
-  copies: async () => (await import("./commands/copies.js")).addCopies,
-  attend: async () => (await import("./commands/attend.js")).addAttend,
-  video: async () => (await import("./commands/video.js")).addVideo,
-  pca: async () => (await import("./commands/pca.js")).addPca,
-  segment: async () => (await import("./commands/segment.js")).addSegment,
-  embed: async () => (await import("./commands/embed.js")).addEmbed,
-  search: async () => (await import("./commands/search.js")).addSearch,
-  dedupe: async () => (await import("./commands/dedupe.js")).addDedupe,
-  report: async () => (await import("./commands/report.js")).addReport,
-  analyse: async () => (await import("./commands/analyse.js")).addAnalyse,
-  sweep: async () => (await import("./commands/sweep.js")).addSweep,
-  serve: async () => (await import("./commands/serve.js")).addServe,
-  doctor: async () => (await import("./commands/doctor.js")).addDoctor,
-  tune: async () => (await import("./commands/tune.js")).addTune,
-  demo: async () => (await import("./commands/demo.js")).addDemo,
+const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
+  "Training:": {
+    train: async () => (await import("./commands/train.js")).addTrain,
+    sweep: async () => (await import("./commands/sweep.js")).addSweep,
+    analyse: async () => (await import("./commands/analyse.js")).addAnalyse,
+    demo: async () => (await import("./commands/demo.js")).addDemo,
+  },
+  "Weights:": {
+    import: async () => (await import("./commands/import.js")).addImport,
+    export: async () => (await import("./commands/export.js")).addExport,
+  },
+  "How good features are:": {
+    knn: async () => (await import("./commands/knn.js")).addKnn,
+    linear: async () => (await import("./commands/linear.js")).addLinear,
+    segment: async () => (await import("./commands/segment.js")).addSegment,
+    retrieve: async () => (await import("./commands/retrieve.js")).addRetrieve,
+    copies: async () => (await import("./commands/copies.js")).addCopies,
+  },
+  "Pictures and pages:": {
+    attend: async () => (await import("./commands/attend.js")).addAttend,
+    video: async () => (await import("./commands/video.js")).addVideo,
+    pca: async () => (await import("./commands/pca.js")).addPca,
+    report: async () => (await import("./commands/report.js")).addReport,
+    serve: async () => (await import("./commands/serve.js")).addServe,
+  },
+  "Your images:": {
+    embed: async () => (await import("./commands/embed.js")).addEmbed,
+    search: async () => (await import("./commands/search.js")).addSearch,
+    dedupe: async () => (await import("./commands/dedupe.js")).addDedupe,
+  },
+  "This machine:": {
+    doctor: async () => (await import("./commands/doctor.js")).addDoctor,
+    tune: async () => (await import("./commands/tune.js")).addTune,
+  },
 };
 
 /** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
@@ -65,8 +79,11 @@ export async function program(first?: string): Promise<Command> {
       "after",
       "\nExample:\n  dino train --data photos --out runs/photos --preset vit-s16\n  dino help train",
     );
-  const wanted = first !== undefined && Object.hasOwn(commands, first) ? [first] : Object.keys(commands);
-  for (const load of wanted.map((name) => commands[name]!)) (await load())(dino);
+  const known = Object.values(groups).some((commands) => first !== undefined && Object.hasOwn(commands, first));
+  for (const [group, commands] of Object.entries(groups)) {
+    dino.commandsGroup(group);
+    for (const [name, load] of Object.entries(commands)) if (!known || name === first) (await load())(dino);
+  }
   return dino;
 }
 

@@ -111,7 +111,7 @@ function summary(config: Config, log: Log, device: string): string {
 }
 
 function warningsOf(config: Config, log: Log): readonly string[] {
-  const watch = collapseWatch(config.outDim);
+  const watch = collapseWatch(config.outDim, config.centering);
   return log.steps.map((line) => watch(line)).filter((words) => words !== undefined);
 }
 
