@@ -277,7 +277,7 @@ describe("dashboard", () => {
       let stderr = "";
       const address = await new Promise<string>((resolve, reject) => {
         const look = (chunk: Buffer): void => {
-          const found = /http:\S+/.exec(chunk.toString());
+          const found = /http:[^\s"]+/.exec(chunk.toString());
           if (found) resolve(found[0]);
         };
         child.stdout.on("data", look);
@@ -293,7 +293,7 @@ describe("dashboard", () => {
     const ended = (child: ChildProcess) => new Promise<number | null>((resolve) => child.once("exit", resolve));
 
     it("dino serve serves until it is stopped", async () => {
-      const { child, address } = await start("serve", join(inside, "runs"), "--port", "0");
+      const { child, address } = await start("serve", join(inside, "runs"), "--port", "0", "--json");
       const runs = (await (await fetch(`${address}api/runs`)).json()) as RunList;
       expect(runs.map(({ name }) => name)).to.include("one");
       child.kill("SIGINT");
