@@ -1,12 +1,14 @@
 /** The pages for browsers, built into dist/web. */
+import { builtinModules } from "node:module";
 import { join } from "node:path";
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
 
 const root = import.meta.dirname;
 
 export default defineConfig({
   root,
   base: "./",
+  plugins: [refuseNode()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     outDir: join(root, "..", "..", "dist", "web"),
@@ -14,3 +16,15 @@ export default defineConfig({
     rolldownOptions: { input: [join(root, "dashboard.html")] },
   },
 });
+
+/** Stops a build where something in it needs Node, which would fail only once the page runs. */
+function refuseNode(): Plugin {
+  return {
+    name: "refuse-node",
+    enforce: "pre",
+    resolveId(id, importer) {
+      if (!id.startsWith("node:") && !builtinModules.includes(id)) return;
+      throw new Error(`${importer} imports ${id}, which no browser has; import what is free of Node instead`);
+    },
+  };
+}

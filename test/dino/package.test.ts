@@ -155,6 +155,14 @@ describe("package", function () {
     expect(await node("readme-1.js")).to.match(/^Float32Array\(6\) \[\s*0\.0900/);
   });
 
+  it("has the shaders in what browsers import, whatever bundles it", async () => {
+    await put(
+      "browser.js",
+      'import { shaderText } from "dino-webgpu/engine/browser"; console.log(shaderText("softmax"));',
+    );
+    expect(await node("browser.js")).to.equal(`${await read("shaders/softmax.wgsl")}\n`);
+  });
+
   it("has the program dino, which needs no sources", async () => {
     const dino = join(home, "node_modules/dino-webgpu/dino/dino.js");
     expect(await node(dino, "--version")).to.match(/^\d+\.\d+\.\d+\n$/);
