@@ -3,7 +3,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import { applyCropU8, drawCrops, type AugmentOptions } from "./augment.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import { type Image, normalize, normalizeTable, packPixels, resize } from "./pixels.js";
-import { type DecodeFailure, type Decoding, decodePlace, type ImagePlace, isFailure } from "./sources/place.js";
+import { type DecodeFailure, type Decoding, type ImagePlace, isFailure } from "./sources/image-place.js";
+import { decodePlace } from "./sources/place.js";
 
 /** What a worker is started with. */
 export interface WorkerSetup {

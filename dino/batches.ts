@@ -9,7 +9,7 @@ import { cropPlace, imagesPerPart } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { ImageSet } from "./images.js";
 import { epochOrders, type Order } from "./order.js";
-import type { Decoding } from "./sources/place.js";
+import type { Decoding } from "./sources/image-place.js";
 
 export interface BatchOptions {
   readonly images: ImageSet;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Sinkhorn } from "../engine/index.js";
 import type { AugmentOptions } from "./augment.js";
 import { MAX_PIXELS, type Size } from "./pixels.js";
-import { isBuiltin } from "./builtin.js";
+import { isBuiltin } from "./builtin-digits.js";
 import { builtinPresets, presetNames, presets } from "./presets.js";
 import { shown } from "./weights/words.js";
 

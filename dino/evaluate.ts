@@ -7,7 +7,7 @@ import { dotProducts, knnClassify, type KnnResult, normalizeRows, type Similarit
 import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
 import { reportCount } from "./progress.js";
 import { openData } from "./sources/open.js";
-import type { Decoding } from "./sources/place.js";
+import type { Decoding } from "./sources/image-place.js";
 
 /** Some images of a set. */
 export interface Part {

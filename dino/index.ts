@@ -40,4 +40,4 @@ export type { Finished } from "./start.js";
 export { readImage } from "./subjects.js";
 export type { Progress } from "./train.js";
 export type { Lookup, VitConfig } from "./vit.js";
-export type { Decoding, ImagePlace } from "./sources/place.js";
+export type { Decoding, ImagePlace } from "./sources/image-place.js";

@@ -1,5 +1,5 @@
 /** Settings that belong together: whole recipes, by name. */
-import type { BuiltinName } from "./builtin.js";
+import type { BuiltinName } from "./builtin-digits.js";
 import type { PartialConfig } from "./config.js";
 
 export const presetNames = [

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { imageSet, type ImageSet } from "../images.js";
 import { labelled } from "./join.js";
 import { openFile } from "./ranges.js";
-import type { Decoding } from "./place.js";
+import type { Decoding } from "./image-place.js";
 
 const SIDE = 32;
 const PIXELS = 3 * SIDE * SIDE;

@@ -4,7 +4,7 @@ import { createGunzip } from "node:zlib";
 import { imageSet, type ImageSet } from "../images.js";
 import { labelled } from "./join.js";
 import { openFile, readRange } from "./ranges.js";
-import type { Decoding } from "./place.js";
+import type { Decoding } from "./image-place.js";
 
 /** What the names of such files end in. */
 export function isIdxName(name: string): boolean {

@@ -1,6 +1,6 @@
 /** Sets of images one after the other as one set. */
 import { imageSet, type ImageSet, type SetContents, sortClasses } from "../images.js";
-import type { Decoding } from "./place.js";
+import type { Decoding } from "./image-place.js";
 
 /** Sets to join. */
 export interface JoinOptions {

@@ -8,7 +8,7 @@ import { imageNames, isImageName, listFiles, listImages } from "./folder-list.js
 import { isIdxName, openIdx } from "./idx.js";
 import { joinSets } from "./join.js";
 import { nameAt, packNames } from "./names.js";
-import type { Decoding } from "./place.js";
+import type { Decoding } from "./image-place.js";
 
 /** The kinds of files that hold many images; what brings a package with it is loaded when it is wanted. */
 const kinds = [

@@ -8,7 +8,7 @@ import { indexOf } from "./kept.js";
 import { type ColumnForm, type Page, readPage, type Value } from "./parquet-page.js";
 import { type OpenFile, openFile } from "./ranges.js";
 import { thriftSize } from "./thrift.js";
-import type { Decoding } from "./place.js";
+import type { Decoding } from "./image-place.js";
 
 /** What is known of a file. */
 interface ParquetIndex {

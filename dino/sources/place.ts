@@ -1,49 +1,9 @@
-/** Where an image lies, as plain data for any thread, and how it becomes pixels there. */
+/** How an image becomes pixels, wherever it lies, on any thread. */
 import sharp, { type Sharp } from "sharp";
 import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
-import { type PagePlace, readPageValue } from "./parquet-page.js";
+import { type DecodeFailure, type Decoding, type ImagePlace, type RawForm } from "./image-place.js";
+import { readPageValue } from "./parquet-page.js";
 import { readRange } from "./ranges.js";
-
-/** An image that cannot be had, and why. */
-export interface DecodeFailure {
-  readonly path: string;
-  readonly reason: string;
-}
-
-/** Where an image lies and what its bytes are. */
-export interface ImagePlace {
-  /** What failures call it. */
-  readonly name: string;
-  readonly bytes: PlacedBytes;
-  /** Pixels as they are; left out for a file of any format that says itself what it is. */
-  readonly raw?: RawForm;
-}
-
-export type PlacedBytes =
-  | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "range"; readonly path: string; readonly start: number; readonly size: number }
-  | {
-      readonly kind: "memory";
-      readonly memory: Uint8Array<SharedArrayBuffer>;
-      readonly start: number;
-      readonly size: number;
-    }
-  | PagePlace;
-
-/** Pixels: [rows, cols, 3], [rows, cols] gray, or [3, rows, cols] in planes. */
-export interface RawForm extends Size {
-  readonly layout: "rgb" | "gray" | "planes";
-}
-
-/** How files become images. */
-export interface Decoding {
-  /** Larger pictures are shrunk while they are decoded, so that their shorter side has that many pixels. */
-  readonly shortSide?: number | undefined;
-  /** What is missing of a file that is cut off becomes gray, instead of a failure. */
-  readonly torn?: "shown";
-  /** Pictures of more pixels fail before they are decoded; MAX_PIXELS if left out. */
-  readonly maxPixels?: number | undefined;
-}
 
 /** The bytes of a file of one image; more is no image that anybody trains on. */
 const MAX_BYTES = 2 ** 29;
@@ -53,11 +13,6 @@ sharp.cache(false);
 sharp.concurrency(1);
 // An SVG may ask for other files.
 sharp.block({ operation: ["VipsForeignLoadSvg"] });
-
-/** Did an image fail to decode? */
-export function isFailure(decoded: Size | DecodeFailure): decoded is DecodeFailure {
-  return "reason" in decoded;
-}
 
 /**
  * Decodes an image on whatever thread this is called. The result is RGB: alpha is dropped, as PIL's convert("RGB") does in the

@@ -6,7 +6,7 @@ import { indexOf } from "./kept.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 import { type OpenFile, openFile } from "./ranges.js";
 import { labelled } from "./join.js";
-import type { Decoding } from "./place.js";
+import type { Decoding } from "./image-place.js";
 
 /** What is known of a shard. */
 interface TarIndex {
