@@ -13,9 +13,9 @@ import {
   type Tensor,
 } from "../engine/index.js";
 import { evalCrop } from "./augment.js";
-import { readModel, type Values } from "./checkpoint.js";
+import type { ModelFile, Values } from "./checkpoint-bytes.js";
 import { type Config, evalView, vitConfig } from "./config.js";
-import { type DecodeFailure, type ImageSet, isFailure } from "./images.js";
+import type { ImageSet } from "./image-set.js";
 import type { FeatureRows, Similarities } from "./knn.js";
 import {
   centerCrop,
@@ -26,6 +26,7 @@ import {
   type Normalization,
   type Size,
 } from "./pixels.js";
+import { type DecodeFailure, isFailure } from "./sources/image-place.js";
 import { clsOf, intermediateLayers, type Lookup, vit, vitSpecs, type VitConfig } from "./vit.js";
 
 /** A backbone on a device: its shape and its parameters. */
@@ -68,9 +69,11 @@ export interface ReadNetwork {
   readonly isTrained: boolean;
 }
 
-/** Reads a network of a checkpoint or model file. Throws if it is neither, or if parameters do not fit the settings. */
-export async function readNetworkOf(path: string, which: Which): Promise<ReadNetwork> {
-  const { config, tensors, isTrained } = await readModel(path);
+/** A network of a checkpoint or model file. Throws, naming the file, if parameters do not fit the settings. */
+export function networkIn(
+  { config, tensors, isTrained }: ModelFile,
+  { path, which }: { readonly path: string; readonly which: Which },
+): ReadNetwork {
   const vit = vitConfig(config);
   const owner = which === "teacher" ? "" : "student.";
   const backbone = new Map<string, Values>();
@@ -93,10 +96,10 @@ export async function readNetworkOf(path: string, which: Which): Promise<ReadNet
   };
 }
 
-/** Puts the backbone of a checkpoint or model file on a device. Throws as readNetworkOf does. */
-export async function loadModel(device: Device, path: string, which: Which = "teacher"): Promise<Model> {
-  const { config, vit, backbone, isTrained } = await readNetworkOf(path, which);
-  const params = createParams(device, layoutOf(vitSpecs(vit)), which);
+/** Puts the backbone of a network on a device, for as long as the model is not disposed of. */
+export function placeModel(device: Device, network: ReadNetwork, label: string): Model {
+  const { config, vit, backbone, isTrained } = network;
+  const params = createParams(device, layoutOf(vitSpecs(vit)), label);
   params.write(new Map([...backbone].map(([name, { values }]) => [name, values])));
   return {
     device,

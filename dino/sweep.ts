@@ -13,7 +13,8 @@ import {
   settingNames,
 } from "./config.js";
 import { evaluateKnn, type Parts } from "./evaluate.js";
-import { extractFeatures, loadModel, viewOf } from "./features.js";
+import { extractFeatures, viewOf } from "./features.js";
+import { loadModel } from "./model.js";
 import { runTrials, type Trial } from "./trials.js";
 
 /** A setting and the values it is to take. */

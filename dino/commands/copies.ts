@@ -1,7 +1,8 @@
 /** `dino copies` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/node.js";
-import { extractFeatures, loadModel } from "../features.js";
+import { extractFeatures } from "../features.js";
+import { loadModel } from "../model.js";
 import { type Image, normalize, normalizeTable, resize } from "../pixels.js";
 import type { ImageSet } from "../images.js";
 import { openData } from "../sources/open.js";

@@ -2,7 +2,8 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/node.js";
 import { compareNeighbors } from "../evaluate.js";
-import { clsDescriptor, loadModel } from "../features.js";
+import { clsDescriptor } from "../features.js";
+import { loadModel } from "../model.js";
 import type { KnnResult } from "../knn.js";
 import { labelledFeatures, type LabelledParts, readLabelled } from "../labelled.js";
 import { takeReports } from "../progress.js";

@@ -1,7 +1,7 @@
 /** `dino pca` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/node.js";
-import { loadModel } from "../features.js";
+import { loadModel } from "../model.js";
 import { drawPca } from "../pca.js";
 import { takeReports } from "../progress.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";

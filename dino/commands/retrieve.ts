@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/node.js";
 import { openWhole } from "../evaluate.js";
-import { loadModel } from "../features.js";
+import { loadModel } from "../model.js";
 import { takeReports } from "../progress.js";
 import {
   type Benchmark,

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/node.js";
 import { openDavis } from "../davis.js";
-import { loadModel } from "../features.js";
+import { loadModel } from "../model.js";
 import { usualPropagation } from "../label-propagation.js";
 import { takeReports } from "../progress.js";
 import { type Measures, segment } from "../segment.js";

@@ -3,7 +3,7 @@ import { realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/node.js";
-import { loadModel } from "../features.js";
+import { loadModel } from "../model.js";
 import { openFrames } from "../frames.js";
 import { takeReports } from "../progress.js";
 import { attendVideo, shows, type Show } from "../video.js";

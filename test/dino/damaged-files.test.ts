@@ -9,7 +9,7 @@ import { oneLine } from "../../dino/commands/output.js";
 import { formatConfig } from "../../dino/config.js";
 import { openDavis } from "../../dino/davis.js";
 import { readFeatures } from "../../dino/feature-files.js";
-import { loadModel } from "../../dino/features.js";
+import { loadModel } from "../../dino/model.js";
 import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/label-map.js";
 import { readLog } from "../../dino/log.js";
 import { openRevisited } from "../../dino/retrieval/revisited.js";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readCheckpoint, readModel, writeModel } from "../../dino/checkpoint.js";
 import { vitConfig } from "../../dino/config.js";
-import { loadModel } from "../../dino/features.js";
+import { loadModel } from "../../dino/model.js";
 import { vit, vitSpecs } from "../../dino/vit.js";
 import { importNetwork, type ImportOptions } from "../../dino/weights/import.js";
 import { encodeSafetensors, evaluate, input, parseSafetensors, type SafeTensor } from "../../engine/index.js";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Config, networkConfig, type PartialConfig, resolveConfig, vitConfig } from "../../dino/config.js";
 import { wholeOf } from "../../dino/evaluate.js";
-import { loadModel } from "../../dino/features.js";
+import { loadModel } from "../../dino/model.js";
 import { memoryImages } from "../../dino/images.js";
 import { startValues } from "../../dino/init.js";
 import { initialValues, type Network } from "../../dino/network.js";

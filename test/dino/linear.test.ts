@@ -5,14 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { officialProbeCrop } from "../../dino/augment.js";
 import { wholeOf } from "../../dino/evaluate.js";
-import {
-  blocksDescriptor,
-  clsDescriptor,
-  extractFeatures,
-  loadModel,
-  type Model,
-  viewOf,
-} from "../../dino/features.js";
+import { blocksDescriptor, clsDescriptor, extractFeatures, type Model, viewOf } from "../../dino/features.js";
+import { loadModel } from "../../dino/model.js";
 import { memoryImages, openImages } from "../../dino/images.js";
 import { takeRows } from "../../dino/knn.js";
 import { type Extract, type Labelled, labelledFeatures } from "../../dino/labelled.js";
