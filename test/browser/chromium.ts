@@ -19,10 +19,12 @@ export async function bundle(
   { keep = "used" }: { readonly keep?: "used" | "all" } = {},
 ): Promise<Bundle> {
   const { build } = await import("vite"); // Mocha requires what is imported above, which Vite does not bear
+  const { default: settings } = await import("../../dino/web/vite.config.js");
   const built = await build({
-    configFile: fromHere("../../dino/web/vite.config.ts"),
+    ...settings,
+    configFile: false,
     logLevel: "error",
-    plugins: [browserInsteadOfNode],
+    plugins: [browserInsteadOfNode, ...(settings.plugins ?? [])],
     build: {
       write: false,
       rolldownOptions: {
