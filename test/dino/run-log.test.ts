@@ -75,7 +75,7 @@ function linesOf(steps: number, every: number): readonly LogLine[] {
   return Array.from({ length: steps }, (_, i) => i + 1).flatMap((step): LogLine[] => {
     const epoch = Math.floor((step - 1) / 5);
     const means = { loss: 5 / step, lr: step / 1000, weightDecay: 0.04 + step / 100 };
-    const line = { step, epoch, ...means, gradientNorm: step === 3 ? Infinity : step } as StepLine;
+    const line = { step, epoch, ...means, teacherEntropy: 1, gradientNorm: step === 3 ? Infinity : step } as StepLine;
     const ends = step % 5 === 0 || step === steps;
     const knn = { k: 20, top1: step, top5: 2 * step };
     return [
@@ -132,7 +132,7 @@ describe("the logs of a run", () => {
     for (const { wallTime } of events) expect(1000 * wallTime).to.be.within(beganMs, Date.now());
     expect(events.map(({ step }) => step)).to.deep.equal([3, 5, 6, 9, 10, 12, 12]);
     expect(events[0]!.values).to.deep.equal({
-      ...{ "train/epoch": 0, "train/loss": Math.fround(5 / 3) },
+      ...{ "train/epoch": 0, "train/loss": Math.fround(5 / 3), "train/teacherEntropy": 1 },
       ...{ "train/lr": Math.fround(0.003), "train/weightDecay": Math.fround(0.07) },
     });
     expect(events[4]!.values).to.deep.equal({ "epoch/loss": 0.5, "knn/top1": 10, "knn/top5": 20 });
