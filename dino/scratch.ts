@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { readFrom } from "./read-from.js";
 
 /** Arrays in the order they came. Dispose of it to free the disk. */
 export interface Scratch extends AsyncDisposable {
@@ -37,11 +38,7 @@ export async function openScratch(folder: string): Promise<Scratch> {
       }
       const values = new Float32Array((end - start) / 4);
       const bytes = new Uint8Array(values.buffer);
-      for (let read = 0; read < bytes.length;) {
-        const { bytesRead } = await file.read(bytes, read, bytes.length - read, start + read);
-        if (bytesRead === 0) throw new Error("scratch: the file ends too early");
-        read += bytesRead;
-      }
+      if ((await readFrom(file, bytes, start)) < bytes.length) throw new Error("scratch: the file ends too early");
       return values;
     },
     [Symbol.asyncDispose]: () => file.close(),

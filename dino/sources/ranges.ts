@@ -1,5 +1,6 @@
 /** Parts of files. */
 import { type FileHandle, open } from "node:fs/promises";
+import { readFrom } from "../read-from.js";
 
 /** Some bytes of a file. Throws where it is gone or ends before them. */
 export async function readRange(path: string, start: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -28,11 +29,7 @@ export async function openFile(path: string): Promise<OpenFile> {
         throw new Error(`${path}: expected ${size} bytes from byte ${start} on, but the file has ${whole}`);
       }
       const bytes = new Uint8Array(size);
-      for (let read = 0; read < size;) {
-        const { bytesRead } = await handle.read(bytes, read, size - read, start + read);
-        if (bytesRead === 0) throw new Error(`${path}: ended while it was read`);
-        read += bytesRead;
-      }
+      if ((await readFrom(handle, bytes, start)) < size) throw new Error(`${path}: ended while it was read`);
       return bytes;
     },
     [Symbol.asyncDispose]: () => handle.close(),

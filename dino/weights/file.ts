@@ -1,6 +1,7 @@
 /** A file that is read in places, since those with weights may be larger than memory. */
 import { type FileHandle, open } from "node:fs/promises";
 import { type SafeHeader, safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
+import { readFrom } from "../read-from.js";
 
 export interface PlacedFile {
   readonly handle: FileHandle;
@@ -34,11 +35,8 @@ export async function openFile(path: string): Promise<PlacedFile> {
         throw new Error(`expected ${length} bytes from ${position} on, but the file ends at ${size}; it is cut off`);
       }
       const bytes = new Uint8Array(length);
-      for (let done = 0; done < length;) {
-        const { bytesRead } = await handle.read(bytes, done, length - done, position + done);
-        if (bytesRead === 0) throw new Error("the file became shorter while it was read");
-        done += bytesRead;
-      }
+      if ((await readFrom(handle, bytes, position)) < length)
+        throw new Error("the file became shorter while it was read");
       return bytes;
     },
     [Symbol.asyncDispose]: () => handle.close(),
