@@ -1,5 +1,6 @@
 /** In which order images are trained on: a function of seed and epoch alone, so that a run can begin anywhere in it. */
 import type { ImageSet, MixturePart } from "./images.js";
+import { lowerBound } from "./lower-bound.js";
 import { rng } from "./random.js";
 
 export interface OrderOptions {
@@ -54,11 +55,7 @@ export function epochOrders({ images, indices, seed, shuffleBuffer }: OrderOptio
     const turns = new Uint8Array(indices.length);
     let from = 0;
     for (const [part, { share }] of parts.entries()) turns.fill(part, from, (from += share));
-    const random = rng({ seed, epoch, purpose: "turns" });
-    for (let i = turns.length - 1; i > 0; i--) {
-      const j = random.integer(i + 1);
-      [turns[i], turns[j]] = [turns[j]!, turns[i]!];
-    }
+    rng({ seed, epoch, purpose: "turns" }).shuffle(turns);
     const draws = parts.map((part) => {
       const begin = epoch * part.share; // images of this part drawn before
       let drawn = begin;
@@ -111,15 +108,4 @@ function divide({ mixture, count }: OrderOptions["images"], indices: Int32Array)
 function runsOf(indices: Int32Array, shards: readonly number[]): readonly number[] {
   const starts = shards.map((first) => lowerBound(indices, first));
   return [0, ...starts.filter((start, i) => start > 0 && start < indices.length && start !== starts[i - 1])];
-}
-
-/** The first place of a number, or of one above it, among ascending numbers. */
-function lowerBound(numbers: Int32Array, number: number): number {
-  let [low, high] = [0, numbers.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (numbers[middle]! < number) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -27,6 +27,8 @@ export interface Rng {
   integer(n: number): number;
   /** Standard normal, mean 0 and variance 1. */
   normal(): number;
+  /** Puts numbers in a random order, in place; returns them. */
+  shuffle<T extends Int32Array | Uint8Array>(values: T): T;
   /** The numbers 0 to n - 1 in random order. */
   permutation(n: number): Int32Array<ArrayBuffer>;
 }
@@ -58,6 +60,15 @@ export function rng({ seed, epoch = 0, index = 0, purpose }: RandomKey): Rng {
     while (drawn >= end) drawn = bits();
     return drawn % n;
   };
+  const shuffle = <T extends Int32Array | Uint8Array>(values: T): T => {
+    for (let i = values.length - 1; i > 0; i--) {
+      const j = integer(i + 1);
+      const kept = values[i]!;
+      values[i] = values[j]!;
+      values[j] = kept;
+    }
+    return values;
+  };
 
   return {
     bits,
@@ -75,16 +86,8 @@ export function rng({ seed, epoch = 0, index = 0, purpose }: RandomKey): Rng {
       spareNormal = radius * Math.sin(angle);
       return radius * Math.cos(angle);
     },
-    permutation: (n) => {
-      const order = Int32Array.from({ length: n }, (_, i) => i);
-      for (let i = n - 1; i > 0; i--) {
-        const j = integer(i + 1);
-        const kept = order[i]!;
-        order[i] = order[j]!;
-        order[j] = kept;
-      }
-      return order;
-    },
+    shuffle,
+    permutation: (n) => shuffle(Int32Array.from({ length: n }, (_, i) => i)),
   };
 }
 

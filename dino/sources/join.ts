@@ -1,5 +1,6 @@
 /** Sets of images one after the other as one set. */
 import { imageSet, type ImageSet, type SetContents, sortClasses } from "../images.js";
+import { lowerBound } from "../lower-bound.js";
 import type { Decoding } from "./image-place.js";
 
 /** Sets to join. */
@@ -25,13 +26,8 @@ export function joinSets({ title, sets, prefixes, weights, decoding }: JoinOptio
     count += set.count;
   }
   const find = (index: number) => {
-    let [low, high] = [0, sets.length - 1];
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if (firsts[middle]! <= index) low = middle;
-      else high = middle - 1;
-    }
-    return { set: sets[low]!, prefix: prefixes[low]!, within: index - firsts[low]! };
+    const i = lowerBound(firsts, index + 1) - 1; // the last that begins at the image or before it
+    return { set: sets[i]!, prefix: prefixes[i]!, within: index - firsts[i]! };
   };
   const shifted = (numbers: readonly number[], set: number) => numbers.map((number) => number + firsts[set]!);
   const runs = (set: ImageSet) => Array.from({ length: Math.ceil(set.count / RUN) }, (_, run) => run * RUN);

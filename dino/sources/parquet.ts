@@ -3,6 +3,7 @@ import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema,
 import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
 import { imageSet, type ImageSet } from "../images.js";
+import { lowerBound } from "../lower-bound.js";
 import { labelled } from "./join.js";
 import { indexOf } from "./kept.js";
 import { type ColumnForm, type Page, readPage, type Value } from "./parquet-page.js";
@@ -37,15 +38,7 @@ const LABEL_NAMES = ["label", "labels", "cls", "class", "fine_label"];
  */
 export async function openParquet(path: string, decoding: Decoding = {}): Promise<ImageSet> {
   const { column, pages, count, classes, labels } = await indexOf(path, "parquet", () => indexParquet(path));
-  const pageOf = (row: number): PlacedPage => {
-    let [low, high] = [0, pages.length - 1];
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if (pages[middle]!.first <= row) low = middle;
-      else high = middle - 1;
-    }
-    return pages[low]!;
-  };
+  const firsts = Float64Array.from(pages, ({ first }) => first);
   return imageSet({
     title: path,
     decoding,
@@ -54,7 +47,7 @@ export async function openParquet(path: string, decoding: Decoding = {}): Promis
     ...labelled(classes, labels),
     name: (row) => `${row}`,
     place: (row) => {
-      const { page, dictionary, first } = pageOf(row);
+      const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
       return { name: `${path}/${row}`, bytes: { kind: "page", path, column, page, dictionary, row: row - first } };
     },
   });
