@@ -97,14 +97,15 @@ async function encodeTensors(
   metadata: Readonly<Record<string, string>>,
   sha256: Sha256,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const entries = [...tensors].map(([name, { shape, values }]): [string, SafeTensor] => [
-    name,
-    { dtype: "F32", shape, data: values },
-  ]);
-  const bytes = encodeSafetensors(entries, { ...metadata, checksum: NO_CHECKSUM });
+  const bytes = encodeSafetensors(asSafetensors(tensors), { ...metadata, checksum: NO_CHECKSUM });
   const checksum = new TextEncoder().encode(await checksumOf(bytes, NO_CHECKSUM, sha256));
   bytes.set(checksum, placeOf(bytes, NO_CHECKSUM));
   return bytes;
+}
+
+/** Tensors as encodeSafetensors takes them. */
+export function asSafetensors(tensors: ReadonlyMap<string, Values>): readonly (readonly [string, SafeTensor])[] {
+  return [...tensors].map(([name, { shape, values }]) => [name, { dtype: "F32", shape, data: values }]);
 }
 
 const NO_CHECKSUM = `sha256:${"0".repeat(64)}`;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Device, download, type LossScale, sizeOf, upload, withChoices } from "../engine/index.js";
 import { type Batches, openBatches } from "./batches.js";
 import { type Checkpoint, type Losses, readFirstWhole, under, type Values, writeCheckpoint } from "./checkpoint.js";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { collapseWatch } from "./collapse.js";
 import {
   augmentOptions,
@@ -188,7 +188,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const nothingYet = () => ({ steps: 0, startMs: performance.now(), waitedMs: 0, ready: 0 });
   let loss: number | undefined;
   await cutPictures(config.out, done);
-  const write = (path: string, content: Uint8Array | string) => written(writeFileAtomically(path, content));
+  const write = (path: string, content: Uint8Array) => written(writeFileAtomically(path, content));
   const draw = () => drawRunPictures(teacher, done, { config, parts, write });
   const draws = config.picturesEvery > 0;
   const profiledStep = done + PROFILED_STEP;
@@ -215,7 +215,8 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       const random = rng({ seed: config.seed, epoch, index: done % iterationsPerEpoch, purpose: `drop path ${use}` });
       drop.write(Float32Array.from({ length: sizeOf(drop.shape) }, () => random.uniform()));
     });
-    if (draws && done + 1 === profiledStep) await write(paths.profile, await runProfiled(step, device, profiledStep));
+    if (draws && done + 1 === profiledStep)
+      await written(writeJson(paths.profile, await runProfiled(step, device, profiledStep)));
     else await step.program.run();
     loss = await step.program.readScalar("loss");
     if (Number.isFinite(loss))

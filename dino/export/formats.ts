@@ -1,6 +1,6 @@
 /** A network as files that other programs read. */
-import { encodeSafetensors, type SafeTensor } from "../../engine/index.js";
-import type { Values } from "../checkpoint.js";
+import { encodeSafetensors } from "../../engine/index.js";
+import { asSafetensors, type Values } from "../checkpoint-bytes.js";
 import type { ReadNetwork } from "../features.js";
 import { huggingFaceTensors } from "../weights/names.js";
 import { modelSettings, processorSettings } from "./hugging-face.js";
@@ -57,11 +57,7 @@ function onnx({ config, vit, backbone: params }: ReadNetwork, naming: GraphOptio
 
 /** Says that they are PyTorch's, without which Hugging Face's library in Python refuses them. */
 function safetensors({ config }: ReadNetwork, tensors: ReadonlyMap<string, Values>): Uint8Array {
-  const entries = [...tensors].map(([name, { shape, values }]): [string, SafeTensor] => [
-    name,
-    { dtype: "F32", shape, data: values },
-  ]);
-  return encodeSafetensors(entries, { format: "pt", ...notesOf(config) });
+  return encodeSafetensors(asSafetensors(tensors), { format: "pt", ...notesOf(config) });
 }
 
 function withHead({ backbone, head }: ReadNetwork): ReadonlyMap<string, Values> {
