@@ -23,8 +23,11 @@ export interface Dashboard extends AsyncDisposable {
 /** Begins to serve. Throws where the port is taken or not for this user, and where there is no page. */
 export async function openDashboard({ roots, host, port, say }: DashboardOptions): Promise<Dashboard> {
   const page = await openPage(say);
+  let known: Runs = new Map();
+  const look = async () => (known = await findRuns(roots));
+  const folderOf = async (name: string) => known.get(name) ?? (await look()).get(name);
   const server = createServer((request, response) => {
-    void answer(request, { roots, host, page })
+    void answer(request, { host, page, look, folderOf })
       .catch((error: unknown): Answer => ({ status: 500, text: `${(error as Error).message}\n` }))
       .then(({ status = 200, type = "text/plain; charset=utf-8", text, lasts = false }) => {
         response.writeHead(status, { ...HEADERS, "content-type": type, "cache-control": lasts ? LASTS : "no-store" });
@@ -90,8 +93,12 @@ const TYPES: Readonly<Record<string, string>> = {
   ".png": "image/png",
 };
 
-interface Served extends Pick<DashboardOptions, "roots" | "host"> {
+interface Served extends Pick<DashboardOptions, "host"> {
   readonly page: ReadonlyMap<string, string>;
+  /** The runs there are now. */
+  readonly look: () => Promise<Runs>;
+  /** The folder of a run; all folders are looked through only where it was not there at the last look. */
+  readonly folderOf: (name: string) => Promise<string | undefined>;
 }
 
 async function answer({ method, url = "/", headers }: IncomingMessage, served: Served): Promise<Answer> {
@@ -105,9 +112,8 @@ async function answer({ method, url = "/", headers }: IncomingMessage, served: S
   }
   const [empty, api, runs, name, ...rest] = pathname.split("/").map(decoded);
   if (empty !== "" || api !== "api" || runs !== "runs") return NOTHING;
-  const found = await findRuns(served.roots);
-  if (name === undefined) return json(await listOf(found));
-  const folder = found.get(name);
+  if (name === undefined) return json(await listOf(await served.look()));
+  const folder = await served.folderOf(name);
   if (folder === undefined) return NOTHING;
   const what = rest.join("/");
   if (what === "log") {
