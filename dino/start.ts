@@ -174,6 +174,7 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
         say(
           `${(error as Error).message}; going on from ${resume ? "the last checkpoint" : "the first step"} on a new one`,
         );
+        if (device !== training.device) device[Symbol.dispose]();
         device = await anotherDevice(training);
       }
     }
