@@ -15,7 +15,8 @@ export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js"
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for
  * another one, the other options say what to make of it. Kernels are those that `dino tune` found the fastest there, unless
- * `choices` say otherwise; the variable `DINO_PATIENCE` says how many seconds it may be silent. Dispose of it to free its memory; a process that forgets still ends.
+ * `choices` say otherwise; the variable `DINO_PATIENCE` says how many seconds it may be silent. Dispose of it to free its
+ * memory; a process that forgets still ends.
  */
 export async function openDevice(
   options: { readonly prefer?: Preference } & Omit<DeviceOptions, "shaders"> = {},
