@@ -11,7 +11,7 @@ const config = fileURLToPath(new URL("../web/vite.config.ts", import.meta.url));
 
 /** The files of the page by their addresses, "/" the page itself; builds it first in a checkout where it is missing. */
 export async function openPage(say: (words: string) => void): Promise<ReadonlyMap<string, string>> {
-  const entry = join(built, "dashboard.html");
+  const entry = join(built, "index.html");
   if (!existsSync(entry)) {
     if (!isCheckout) throw new Error(`the dashboard: expected its page at ${entry}; install the package again`);
     say("building the dashboard's page, once");

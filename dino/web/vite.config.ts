@@ -13,7 +13,7 @@ export default defineConfig({
   build: {
     outDir: join(root, "..", "..", "dist", "web"),
     emptyOutDir: true,
-    rolldownOptions: { input: [join(root, "dashboard.html")] },
+    rolldownOptions: { input: [join(root, "index.html")] },
   },
 });
 

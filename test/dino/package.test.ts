@@ -82,7 +82,7 @@ describe("package", function () {
       "README.md",
       "dist/engine/index.d.ts",
       "dist/shaders/softmax.wgsl",
-      "dist/web/dashboard.html",
+      "dist/web/index.html",
     ]);
     const strange = within.filter(
       (name) =>

@@ -8,6 +8,7 @@ import { follow, getJson, type Run } from "./feed.js";
 import { Kernels } from "./kernels.js";
 import { Pictures } from "./pictures.js";
 import { Runs } from "./runs.js";
+import { Page } from "../shell/page.js";
 import "./style.css";
 
 /** Between two questions to the server, while somebody looks and while nobody does. */
@@ -25,25 +26,22 @@ function Dashboard() {
   );
   const visible = shown.map(({ run }) => run);
   return (
-    <>
-      <header>
-        <h1>DINO runs</h1>
-        <p role="status" class={trouble === undefined ? "quiet" : "trouble"}>
-          {trouble ?? (runs === undefined ? "Reading the runs" : countOf(runs))}
-        </p>
-      </header>
-      <main>
-        {runs !== undefined && (
-          <>
-            <Runs {...{ runs, hidden, toggle }} />
-            <Curves shown={shown} />
-            <Pictures runs={visible} />
-            <Configuration runs={visible} />
-            <Kernels runs={visible} />
-          </>
-        )}
-      </main>
-    </>
+    <Page
+      name="Runs"
+      title="DINO runs"
+      status={trouble ?? (runs === undefined ? "Reading the runs" : countOf(runs))}
+      isTrouble={trouble !== undefined}
+    >
+      {runs !== undefined && (
+        <>
+          <Runs {...{ runs, hidden, toggle }} />
+          <Curves shown={shown} />
+          <Pictures runs={visible} />
+          <Configuration runs={visible} />
+          <Kernels runs={visible} />
+        </>
+      )}
+    </Page>
   );
 }
 

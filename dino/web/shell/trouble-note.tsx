@@ -1,0 +1,21 @@
+/** Shows what went wrong, with a button where a new device may help. */
+import type { Trouble } from "./trouble.js";
+
+interface TroubleNoteProps {
+  readonly trouble: Trouble;
+  /** Tries once more on a new device. */
+  readonly goOn?: () => void;
+}
+
+export function TroubleNote({ trouble: { words, wayOn, isOfDevice }, goOn }: TroubleNoteProps) {
+  return (
+    <div class="warning" role="alert">
+      <p>{[words, wayOn].filter((sentence) => sentence !== "").join(". ")}</p>
+      {isOfDevice && goOn && (
+        <button type="button" onClick={goOn}>
+          Go on
+        </button>
+      )}
+    </div>
+  );
+}
