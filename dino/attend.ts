@@ -2,14 +2,15 @@
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomically } from "./checkpoint-file.js";
-import { type Color, encodePng, heatColor, mix, paintPicture, type Picture } from "./drawing.js";
+import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./drawing.js";
 import type { Model } from "./features.js";
 import type { DecodeFailure } from "./images.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
 import { attentionPicture } from "./pictures.js";
 import type { Size } from "./pixels.js";
-import { asPicture, openSubjects, readSubject } from "./subjects.js";
+import { openSubjects, readSubject } from "./subjects.js";
 import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./visualize.js";
+import { encodePng } from "./png.js";
 
 export interface AttendOptions {
   readonly model: Model;

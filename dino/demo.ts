@@ -5,7 +5,7 @@ import { openDevice } from "../engine/node.js";
 import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
-import { encodePng } from "./drawing.js";
+
 import { evaluateKnn, oneOfEach, openParts, type Part } from "./evaluate.js";
 import { type Extracted, extractFeatures, pixelFeatures, viewOf } from "./features.js";
 import { loadModel } from "./model.js";
@@ -13,6 +13,7 @@ import { backboneOf, createNetwork, initialValues, writeNetwork } from "./networ
 import type { builtinPresets } from "./presets.js";
 import { formatTime, takeReports } from "./progress.js";
 import { trainWithProgress } from "./start.js";
+import { encodePng } from "./png.js";
 
 /** The recipes for built-in images. */
 export type DemoPreset = (typeof builtinPresets)[keyof typeof builtinPresets];

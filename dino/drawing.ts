@@ -1,5 +1,5 @@
-/** Pictures in memory: boxes, images, discs, lines, text, and PNG files of them. */
-import { PNG } from "pngjs";
+/** Pictures in memory: boxes, images, discs, lines, text. */
+import type { Image } from "./pixels.js";
 
 /** Eight bits a channel: `rgb` is row-major [height, width, 3]. */
 export interface Picture {
@@ -37,11 +37,9 @@ export function blankPicture(width: number, height: number, color: Color): Pictu
   return { width, height, rgb };
 }
 
-/** The picture as a PNG file. */
-export function encodePng({ width, height, rgb }: Picture): Uint8Array {
-  const png = new PNG({ width, height });
-  png.data = Buffer.from(rgb.buffer, rgb.byteOffset, rgb.byteLength);
-  return PNG.sync.write(png, { inputColorType: 2, inputHasAlpha: false, colorType: 2 });
+/** An image as something to draw on. */
+export function asPicture({ rows, cols, pixels }: Image): Picture {
+  return { width: cols, height: rows, rgb: pixels };
 }
 
 /** Lays `color` over a pixel; `alpha` 0 leaves it, 1 replaces it. Pixels outside are ignored. */

@@ -10,7 +10,8 @@ import { clsAttentionOf, openInspector } from "./inspector.js";
 import type { FeatureRows } from "./knn.js";
 import type { Image, Size } from "./pixels.js";
 import { type Finished, type Listener, startTraining } from "./start.js";
-import { fitToPatches, readImage } from "./subjects.js";
+import { readImage } from "./subjects.js";
+import { fitToPatches } from "./fit.js";
 
 /** Where to load a model, and which. */
 export interface LoadOptions {

@@ -1,7 +1,7 @@
 /** Patch features of images as colours, by principal components that all images share, without their background. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { blankPicture, type Color, encodePng, paintBox, type Picture } from "./drawing.js";
+import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./drawing.js";
 import type { Model } from "./features.js";
 import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
 import type { DecodeFailure } from "./images.js";
@@ -12,8 +12,9 @@ import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js"
 import type { Size } from "./pixels.js";
 import { type Basis, principalComponents, project } from "./principal-components.js";
 import { openScratch, type Scratch } from "./scratch.js";
-import { asPicture, openSubjects, readSubject, type Subject } from "./subjects.js";
+import { openSubjects, readSubject, type Subject } from "./subjects.js";
 import { meanOfHeads } from "./visualize.js";
+import { encodePng } from "./png.js";
 
 export interface PcaOptions {
   readonly model: Model;

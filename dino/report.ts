@@ -8,7 +8,7 @@ import { writeFileAtomically } from "./checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { collapseWatch } from "./collapse.js";
 import { type Config, defaultConfig, flagOf, type SettingName, settingNames, vitConfig } from "./config.js";
-import { encodePng, type Picture } from "./drawing.js";
+import { type Picture } from "./drawing.js";
 import { openParts, type Part } from "./evaluate.js";
 import { extractFeatures, type Model, viewOf } from "./features.js";
 import { loadModel } from "./model.js";
@@ -18,6 +18,7 @@ import { type Log, readLog, type StepLine } from "./log.js";
 import { rng } from "./random.js";
 import { nearest } from "./retrieval/nearest.js";
 import { readConfig } from "./start.js";
+import { encodePng } from "./png.js";
 
 export interface ReportOptions {
   readonly device: Device;

@@ -3,12 +3,13 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import type { Config } from "./config.js";
-import { encodePng } from "./drawing.js";
+
 import { oneOfEach, type Part, type Parts } from "./evaluate.js";
 import { viewOf } from "./features.js";
 import { backboneOf, type Network } from "./network.js";
 import { pictureName } from "./picture-names.js";
 import { filesOf } from "./run-folder.js";
+import { encodePng } from "./png.js";
 
 export interface RunPicturesOptions {
   readonly config: Config;

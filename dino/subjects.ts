@@ -1,18 +1,10 @@
 /** Images to make pictures of, named by files and folders, and as the network sees them: one at a time in memory. */
 import { stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
-import type { Picture } from "./drawing.js";
+import { type Fit, fittedSize, fitToPatches } from "./fit.js";
 import { type DecodeFailure, isFailure, openImages } from "./images.js";
-import { centerCrop, type Image, resize, shortSideSize, type Size } from "./pixels.js";
+import type { Image, Size } from "./pixels.js";
 import { decodePlace } from "./sources/place.js";
-
-/** How an image is fitted to whole patches. */
-export interface Fit {
-  /** Shorter side to resize an image to, or its whole size. */
-  readonly size: number | Size;
-  /** Side of a patch: what makes no whole one is cut off evenly on both sides. */
-  readonly patch: number;
-}
 
 /** One image to make pictures of. */
 export interface Subject {
@@ -78,33 +70,6 @@ export async function readSubject({ file }: Subject, fit: Fit): Promise<Image> {
   } catch (error) {
     throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
-}
-
-/** The image as the network sees it: resized, then its middle cut to whole patches. Throws if not one patch fits. */
-export function fitToPatches(image: Image, fit: Fit): Image {
-  const whole = fittedSize(image, fit);
-  return centerCrop(resize(image, shownSize(image, fit)), whole);
-}
-
-/** An image as something to draw on. */
-export function asPicture({ rows, cols, pixels }: Image): Picture {
-  return { width: cols, height: rows, rgb: pixels };
-}
-
-function shownSize(image: Size, { size }: Fit): Size {
-  return typeof size === "number" ? shortSideSize(image, size) : size;
-}
-
-/** The size that fitToPatches gives. */
-function fittedSize(image: Size, fit: Fit): Size {
-  const { patch } = fit;
-  const shown = shownSize(image, fit);
-  const rows = Math.floor(shown.rows / patch) * patch;
-  const cols = Math.floor(shown.cols / patch) * patch;
-  if (rows === 0 || cols === 0) {
-    throw new Error(`an image of ${shown.cols} x ${shown.rows} holds no patch of ${patch}; make it larger`);
-  }
-  return { rows, cols };
 }
 
 /** Decodes a file. Throws, naming it, where it is no image. */

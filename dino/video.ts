@@ -5,12 +5,12 @@ import { writeAnimation } from "./animation.js";
 import {
   blankPicture,
   type Color,
-  encodePng,
   heatColor,
   paintBox,
   pixel,
   placePicture,
   type Picture,
+  asPicture,
 } from "./drawing.js";
 import type { Model } from "./features.js";
 import { encodeVideo, hasFfmpeg } from "./ffmpeg.js";
@@ -19,8 +19,10 @@ import { clsAttentionOf, openInspector } from "./inspector.js";
 import { dimColor, overlayColor, patchIn, smoothIn } from "./map-colors.js";
 import type { Image, Size } from "./pixels.js";
 import { openScratch, type Scratch } from "./scratch.js";
-import { asPicture, fitToPatches } from "./subjects.js";
+
 import { attentionMask, meanOfHeads } from "./visualize.js";
+import { encodePng } from "./png.js";
+import { fitToPatches } from "./fit.js";
 
 /** What a picture shows: the map, the frame under it, or the frame and beside it the same under the map. */
 export const shows = ["map", "overlay", "side-by-side"] as const;

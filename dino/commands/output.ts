@@ -2,8 +2,9 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { writeFileAtomically } from "../checkpoint-file.js";
-import { encodePng, type Picture } from "../drawing.js";
+import { type Picture } from "../drawing.js";
 import type { DecodeFailure } from "../images.js";
+import { encodePng } from "../png.js";
 
 /** A message of any library on one line, and nothing in it that a terminal obeys: files and their names may hold anything. */
 export function oneLine(message: string): string {

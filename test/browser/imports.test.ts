@@ -48,7 +48,7 @@ describe("what a page runs", () => {
     expect([...others.keys()]).to.deep.equal(["zod"]);
     for (const name of ["vit", "augment", "features", "inspector", "network", "step", "checkpoint-bytes", "config"])
       expect(modules).to.include(`dino/${name}.ts`);
-    const alone = reach("dino/knn.ts", "dino/principal-components.ts", "dino/schedule.ts", "dino/visualize.ts");
+    const alone = reach("dino/knn.ts", "dino/schedule.ts", "dino/npy.ts", "dino/fit.ts", "dino/pictures.ts");
     expect([...alone.others.keys()]).to.deep.equal([]);
   });
 

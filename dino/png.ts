@@ -1,0 +1,10 @@
+/** Pictures as PNG files. */
+import { PNG } from "pngjs";
+import type { Picture } from "./drawing.js";
+
+/** The picture as a PNG file. */
+export function encodePng({ width, height, rgb }: Picture): Uint8Array {
+  const png = new PNG({ width, height });
+  png.data = Buffer.from(rgb.buffer, rgb.byteOffset, rgb.byteLength);
+  return PNG.sync.write(png, { inputColorType: 2, inputHasAlpha: false, colorType: 2 });
+}
