@@ -1,8 +1,12 @@
 /** What the dashboard's server tells its page: types alone, for Node and for browsers. */
 import type { PictureKind } from "../picture-names.js";
 
-/** `GET /api/runs`: the runs there are. */
-export type RunList = readonly RunState[];
+/** `GET /api/runs.json`: the runs there are. */
+export interface RunList {
+  /** Whether there may be other runs, or more of them, if asked again. */
+  readonly isLive: boolean;
+  readonly runs: readonly RunState[];
+}
 
 /** Files of a run; where one changes, so does its version. */
 export interface RunState {
@@ -32,11 +36,37 @@ export interface PictureSeries {
   readonly height: number;
 }
 
-/** `GET /api/runs/NAME/log?from=BYTE&version=VERSION`: whole lines from that byte of that version on, or from the beginning of another. */
+/** `GET /api/runs/NAME/log.json?from=BYTE&version=VERSION`: whole lines from that byte of that version on, or from the beginning of another. */
 export interface LogPart {
   readonly version: string;
   readonly from: number;
   /** Where to go on. */
   readonly to: number;
   readonly lines: string;
+}
+
+/** `GET /api/models.json`: the networks that the viewer can look with. */
+export type ModelList = readonly ModelState[];
+
+/** A network; its file is `api/models/NAME/model.safetensors`. */
+export interface ModelState {
+  /** What the model is called, and known by in addresses: that of its run, or of its file. */
+  readonly name: string;
+  /** Another one where the file changed. */
+  readonly version: string;
+  /** Of features that `dino embed` wrote: `features.npy`, `index.json` and `images/ROW.webp` beside the model. */
+  readonly index?: {
+    readonly version: string;
+    /** Whether the model was trained on since, so that its features are others now. */
+    readonly isOutdated: boolean;
+  };
+}
+
+/** `GET /api/models/NAME/index.json`: what the rows of the features are of. */
+export interface IndexedNames {
+  /** Names of the images. */
+  readonly files: readonly string[];
+  readonly classes: readonly string[];
+  /** The class of each, an index of `classes`. */
+  readonly labels?: readonly number[] | undefined;
 }

@@ -22,10 +22,17 @@ export async function findRuns(roots: readonly string[]): Promise<Runs> {
       if (known.has(real)) continue;
       known.add(real);
       const name = relative(resolve(root), folder).split(sep).join("/") || basename(folder);
-      runs.set(runs.has(name) ? folder : name, folder);
+      runs.set(unlike(runs, name), folder);
     }
   }
   return runs;
+}
+
+/** A name that nothing has yet. */
+export function unlike(names: ReadonlyMap<string, unknown>, name: string): string {
+  let other = name;
+  for (let n = 2; names.has(other); n++) other = `${name} (${n})`;
+  return other;
 }
 
 async function foldersOfRuns(folder: string, deepest: number): Promise<readonly string[]> {
@@ -57,7 +64,7 @@ export async function describeRun(name: string, folder: string): Promise<RunStat
 }
 
 /** Of a file that is written whole. */
-function versionOf({ ino, mtimeMs }: Pick<Stats, "ino" | "mtimeMs">): string {
+export function versionOf({ ino, mtimeMs }: Pick<Stats, "ino" | "mtimeMs">): string {
   return `${ino}-${mtimeMs}`;
 }
 
@@ -86,20 +93,24 @@ async function sizeOfPng(folder: string, name: string): Promise<{ width: number;
   return bytesRead < 24 ? undefined : { width: buffer.readUInt32BE(16), height: buffer.readUInt32BE(20) };
 }
 
-/** Bytes of a log that are read at once. */
+/** Bytes of a log that are sent at once. */
 const PART_BYTES = 4 << 20;
 
-/** The whole lines of a log from a byte on; from its beginning where that is not of this version, or lies behind its end. */
+/**
+ * The whole lines of a log from a byte on, as many as fit into `most` bytes; from its beginning where that is not of this version,
+ * or lies behind its end.
+ */
 export async function readLogPart(
   folder: string,
   asked: { readonly from: number; readonly version: string },
+  most = PART_BYTES,
 ): Promise<LogPart | undefined> {
   await using file = await openWithin(folder, basename(filesOf(folder).log));
   if (!file) return undefined;
   const found = await file.handle.stat();
   const version = versionOfLog(found);
   const from = asked.version === version && asked.from <= found.size ? asked.from : 0;
-  const bytes = Buffer.alloc(Math.min(PART_BYTES, found.size - from));
+  const bytes = Buffer.alloc(Math.min(most, found.size - from));
   const { bytesRead } = await file.handle.read(bytes, 0, bytes.length, from);
   const whole = bytes.subarray(0, bytesRead).lastIndexOf("\n") + 1;
   return { version, from, to: from + whole, lines: bytes.toString("utf8", 0, whole) };

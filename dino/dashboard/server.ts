@@ -1,38 +1,28 @@
 /** The dashboard's server: its page, and what runs have written, to read only. */
-import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { extname } from "node:path";
-import type { RunList } from "./api.js";
-import { openPage } from "./page.js";
-import { describeRun, findRuns, readLogPart, readRunFile, type Runs } from "./runs.js";
+import { type Content, openSite, type Site, type SiteOptions } from "./site.js";
 
-export interface DashboardOptions {
-  /** Folders of runs, and folders that hold such. */
-  readonly roots: readonly string[];
+export interface DashboardOptions extends SiteOptions {
   readonly host: string;
   /** 0 for any that is free. */
   readonly port: number;
-  readonly say: (words: string) => void;
 }
 
 export interface Dashboard extends AsyncDisposable {
   readonly address: string;
 }
 
-/** Begins to serve. Throws where the port is taken or not for this user, and where there is no page. */
-export async function openDashboard({ roots, host, port, say }: DashboardOptions): Promise<Dashboard> {
-  const page = await openPage(say);
-  let known: Runs = new Map();
-  const look = async () => (known = await findRuns(roots));
-  const folderOf = async (name: string) => known.get(name) ?? (await look()).get(name);
+/** Begins to serve. Throws where the port is taken or not for this user, and where openSite does. */
+export async function openDashboard({ host, port, ...options }: DashboardOptions): Promise<Dashboard> {
+  const site = await openSite(options);
   const server = createServer((request, response) => {
-    void answer(request, { host, page, look, folderOf })
-      .catch((error: unknown): Answer => ({ status: 500, text: `${(error as Error).message}\n` }))
-      .then(({ status = 200, type = "text/plain; charset=utf-8", text, lasts = false }) => {
+    void answer(request, host, site).then(
+      ({ status = 200, type = "text/plain; charset=utf-8", bytes, lasts = false }) => {
         response.writeHead(status, { ...HEADERS, "content-type": type, "cache-control": lasts ? LASTS : "no-store" });
-        response.end(request.method === "HEAD" ? undefined : text);
-      });
+        response.end(request.method === "HEAD" ? undefined : bytes);
+      },
+    );
   });
   await listen(server, { host, port });
   const at = server.address() as AddressInfo;
@@ -77,72 +67,32 @@ const LASTS = "max-age=31536000, immutable";
 interface Answer {
   readonly status?: number;
   readonly type?: string;
-  readonly text: string | Uint8Array;
-  /** What is at this address never changes. */
+  readonly bytes: Content["bytes"];
   readonly lasts?: boolean;
 }
 
-const NOTHING: Answer = { status: 404, text: "nothing of that name\n" };
+const NOTHING: Answer = { status: 404, bytes: "nothing of that name\n" };
 
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript; charset=utf-8",
-  ".css": "text/css; charset=utf-8",
-  ".json": "application/json; charset=utf-8",
-  ".svg": "image/svg+xml",
-  ".png": "image/png",
-};
-
-interface Served extends Pick<DashboardOptions, "host"> {
-  readonly page: ReadonlyMap<string, string>;
-  /** The runs there are now. */
-  readonly look: () => Promise<Runs>;
-  /** The folder of a run; all folders are looked through only where it was not there at the last look. */
-  readonly folderOf: (name: string) => Promise<string | undefined>;
-}
-
-async function answer({ method, url = "/", headers }: IncomingMessage, served: Served): Promise<Answer> {
-  if (method !== "GET" && method !== "HEAD") return { status: 405, text: "there is only GET\n" };
-  if (!isMeant(headers.host, served.host)) return { status: 403, text: `not served under the name ${headers.host}\n` };
+async function answer({ method, url = "/", headers }: IncomingMessage, host: string, site: Site): Promise<Answer> {
+  if (method !== "GET" && method !== "HEAD") return { status: 405, bytes: "there is only GET\n" };
+  if (!isMeant(headers.host, host)) return { status: 403, bytes: `not served under the name ${headers.host}\n` };
   const { pathname, searchParams } = new URL(url, "http://dino");
-  const file = served.page.get(pathname);
-  if (file !== undefined) {
-    const type = TYPES[extname(file)] ?? "application/octet-stream";
-    return { type, text: await readFile(file), lasts: pathname.startsWith("/assets/") };
-  }
-  const [empty, api, runs, name, ...rest] = pathname.split("/").map(decoded);
-  if (empty !== "" || api !== "api" || runs !== "runs") return NOTHING;
-  if (name === undefined) return json(await listOf(await served.look()));
-  const folder = await served.folderOf(name);
-  if (folder === undefined) return NOTHING;
-  const what = rest.join("/");
-  if (what === "log") {
-    const from = Number(searchParams.get("from") ?? 0);
-    if (!Number.isSafeInteger(from) || from < 0) return { status: 400, text: "from: expected a number of bytes\n" };
-    const part = await readLogPart(folder, { from, version: searchParams.get("version") ?? "" });
-    return part ? json(part) : NOTHING;
-  }
-  const content = await readRunFile(folder, what);
-  return content ? { type: TYPES[extname(what)]!, text: content } : NOTHING;
-}
-
-function json(value: unknown): Answer {
-  return { type: TYPES[".json"]!, text: JSON.stringify(value) };
-}
-
-/** What a part of an address stands for; undefined where that is no text. */
-function decoded(part: string): string | undefined {
+  const address = decoded(pathname);
   try {
-    return decodeURIComponent(part);
+    return (address === undefined ? undefined : await site.at(address, searchParams)) ?? NOTHING;
+  } catch (error) {
+    const status = error instanceof RangeError ? 400 : 500;
+    return { status, bytes: `${(error as Error).message}\n` };
+  }
+}
+
+/** What an address stands for; undefined where that is no text. */
+function decoded(address: string): string | undefined {
+  try {
+    return decodeURIComponent(address);
   } catch {
     return undefined;
   }
-}
-
-/** Without those that are removed while they are looked at. */
-async function listOf(runs: Runs): Promise<RunList> {
-  const all = await Promise.all([...runs].map(([name, folder]) => describeRun(name, folder).catch(() => undefined)));
-  return all.filter((run) => run !== undefined);
 }
 
 /**

@@ -16,7 +16,7 @@ import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { cutLog, type LogLine, type StepLine } from "../../dino/log.js";
 import { pictureName } from "../../dino/picture-names.js";
 import { filesOf } from "../../dino/run-folder.js";
-import { follow, type Run } from "../../dino/web/dashboard/feed.js";
+import { follow, type Get, type Run } from "../../dino/web/dashboard/feed.js";
 import { curvesOf, panels } from "../../dino/web/dashboard/panels.js";
 import { lengthOf, stageOf, warningsOf } from "../../dino/web/dashboard/progress.js";
 import { rejection } from "../rejection.js";
@@ -31,6 +31,9 @@ function lineOf(step: number, changes: Partial<StepLine> = {}): StepLine {
     ...{ imagesPerSecond: 100, dataWaitMs: 1, batchesReady: 1, ...changes },
   };
 }
+
+/** The runs as the page knows them, see follow. */
+const runsOf = async (known: readonly Run[], get: Get): Promise<readonly Run[]> => (await follow(known, get)).runs;
 
 const textOf = (lines: readonly LogLine[]): string => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
 
@@ -104,7 +107,8 @@ describe("dashboard", () => {
     });
 
     it("lists the runs, those of sweeps too, with their pictures, and the size of those", async () => {
-      const runs = (await get("api/runs")) as RunList;
+      const { runs, isLive } = (await get("api/runs.json")) as RunList;
+      expect(isLive).to.equal(true);
       expect(runs.map(({ name }) => name)).to.deep.equal(["one", "sweep/a_seed-0"]);
       expect(runs[0]!.pictures).to.deep.equal([{ kind: "attention", steps: [0, 20], width: 7, height: 5 }]);
       expect(runs[1]).to.deep.include({ pictures: [] }).and.not.have.property("profile");
@@ -146,7 +150,7 @@ describe("dashboard", () => {
         "/../package.json",
         "/%2e%2e/package.json",
         "/assets/../../../package.json",
-        "/api/runs/none/log",
+        "/api/runs/none/log.json",
       ]) {
         expect((await ask(path)).status, path).to.equal(404);
       }
@@ -162,20 +166,21 @@ describe("dashboard", () => {
     });
 
     it("is to read only, and answers to the names of this machine only", async () => {
-      for (const method of ["POST", "PUT", "DELETE"]) expect((await ask("/api/runs", { method })).status).to.equal(405);
-      expect(await ask("/api/runs", { method: "HEAD" })).to.deep.equal({ status: 200, body: "" });
+      for (const method of ["POST", "PUT", "DELETE"])
+        expect((await ask("/api/runs.json", { method })).status).to.equal(405);
+      expect(await ask("/api/runs.json", { method: "HEAD" })).to.deep.equal({ status: 200, body: "" });
       for (const host of ["127.0.0.1:80", "localhost", "[::1]:80"]) {
-        expect((await ask("/api/runs", { host })).status, host).to.equal(200);
+        expect((await ask("/api/runs.json", { host })).status, host).to.equal(200);
       }
       for (const host of ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80"]) {
-        expect((await ask("/api/runs", { host })).status, host).to.equal(403);
+        expect((await ask("/api/runs.json", { host })).status, host).to.equal(403);
       }
     });
 
     it("gives whole lines of the log from a byte on, and all of it where it was cut back", async () => {
       const out = await writeRun("runs/growing", [lineOf(10), lineOf(20)]);
       const part = async (from: number, version: string) =>
-        (await get(`api/runs/growing/log?from=${from}&version=${version}`)) as LogPart;
+        (await get(`api/runs/growing/log.json?from=${from}&version=${version}`)) as LogPart;
       const first = await part(0, "");
       expect(first.lines).to.equal(textOf([lineOf(10), lineOf(20)]));
       await appendFile(filesOf(out).log, textOf([lineOf(30)]) + '{"step":4');
@@ -190,7 +195,7 @@ describe("dashboard", () => {
         lines: textOf([lineOf(10), lineOf(20, { loss: 1 }), lineOf(30), lineOf(40)]),
       });
       for (const from of ["-1", "x", "1.5"]) {
-        expect((await ask(`/api/runs/growing/log?from=${from}`)).status).to.equal(400);
+        expect((await ask(`/api/runs/growing/log.json?from=${from}`)).status).to.equal(400);
       }
       await rm(out, { recursive: true });
     });
@@ -205,7 +210,7 @@ describe("dashboard", () => {
       const [one, other] = [join(inside, "runs", "one"), join(inside, "elsewhere", "one")];
       await cp(one, other, { recursive: true });
       const runs = await findRuns([one, join(inside, "runs"), other]);
-      expect([...runs.keys()]).to.deep.equal(["one", "sweep/a_seed-0", other]);
+      expect([...runs.keys()]).to.deep.equal(["one", "sweep/a_seed-0", "one (2)"]);
     });
   });
 
@@ -217,28 +222,28 @@ describe("dashboard", () => {
         return get(address);
       };
       const out = await writeRun("runs/followed", [lineOf(10)]);
-      let runs = await follow([], counting);
+      let runs = await runsOf([], counting);
       expect(named(runs, "followed").steps).to.deep.equal([lineOf(10)]);
       expect(named(runs, "one").profile).to.include({ device: "a GPU" });
       asked.length = 0;
-      runs = await follow(runs, counting);
-      expect(asked).to.deep.equal(["api/runs"]);
+      runs = await runsOf(runs, counting);
+      expect(asked).to.deep.equal(["api/runs.json"]);
       await appendFile(filesOf(out).log, textOf([lineOf(15)]));
       const epoch = { type: "epoch", step: 20, epoch: 1, loss: 3, lr: 0, weightDecay: 0 } as const;
       await appendFile(filesOf(out).log, textOf([epoch]));
-      runs = await follow(runs, counting);
+      runs = await runsOf(runs, counting);
       expect(named(runs, "followed")).to.deep.include({ steps: [lineOf(10), lineOf(15)], epochs: [epoch] });
       await cutLog(filesOf(out).log, 10);
-      runs = await follow(runs, counting);
+      runs = await runsOf(runs, counting);
       expect(named(runs, "followed")).to.deep.include({ steps: [lineOf(10)], epochs: [] });
       await rename(out, join(inside, "moved"));
-      expect(named(await follow(runs, counting), "followed")).to.equal(undefined);
+      expect(named(await runsOf(runs, counting), "followed")).to.equal(undefined);
     });
 
     it("says how far a run is, and when it has collapsed", async () => {
       const uniform = Array.from({ length: 8 }, (_, i) => lineOf(10 * (i + 1), { teacherEntropy: Math.log(32) }));
       const out = await writeRun("runs/collapsed", uniform, { epochs: 3, steps: null });
-      let run = named(await follow([], get), "collapsed");
+      let run = named(await runsOf([], get), "collapsed");
       expect([lengthOf(run), stageOf(run)]).to.deep.equal([undefined, "training"]);
       expect(warningsOf(run)).to.have.length(1);
       expect(warningsOf(run)[0]).to.match(/^collapse at step 70: the teacher's targets are uniform/);
@@ -246,17 +251,17 @@ describe("dashboard", () => {
         filesOf(out).log,
         textOf([{ ...{ type: "epoch", step: 80, epoch: 0, loss: 3, lr: 0, weightDecay: 0 } }]),
       );
-      run = named(await follow([run], get), "collapsed");
+      run = named(await runsOf([run], get), "collapsed");
       expect(lengthOf(run)).to.equal(240);
       const old = { ...run, state: { ...run.state, log: { ...run.state.log, ageMs: 3_600_000 } } };
       expect(stageOf(old)).to.equal("stopped");
       expect(stageOf({ ...run, steps: [lineOf(240)] })).to.equal("finished");
-      expect(warningsOf(named(await follow([], get), "one"))).to.deep.equal([]);
+      expect(warningsOf(named(await runsOf([], get), "one"))).to.deep.equal([]);
       await rm(out, { recursive: true });
     });
 
     it("lays the curves of runs over each other, each at the steps that it has", async () => {
-      const runs = await follow([], get);
+      const runs = await runsOf([], get);
       const loss = panels.find(({ title }) => title === "Loss")!;
       const [one, other] = [named(runs, "one"), { ...named(runs, "one"), steps: [lineOf(15, { loss: 1 })] }];
       expect(curvesOf(loss, [one, other])).to.deep.equal([
@@ -294,7 +299,7 @@ describe("dashboard", () => {
 
     it("dino serve serves until it is stopped", async () => {
       const { child, address } = await start("serve", join(inside, "runs"), "--port", "0", "--json");
-      const runs = (await (await fetch(`${address}api/runs`)).json()) as RunList;
+      const { runs } = (await (await fetch(`${address}api/runs.json`)).json()) as RunList;
       expect(runs.map(({ name }) => name)).to.include("one");
       child.kill("SIGINT");
       expect(await ended(child)).to.equal(0);
@@ -326,10 +331,10 @@ describe("dashboard", () => {
       const flags = ["--data", data, "--out", out, ...tiny, "--steps", "300", "--dashboard", String(port)];
       const { child, address, stderr } = await start("train", ...flags);
       expect(stderr()).to.include(`--dashboard: port ${port} is taken; taking another\n`);
-      let runs: RunList = [];
+      let runs: RunList["runs"] = [];
       while (!runs[0]?.pictures.length) {
         await setTimeout(300);
-        runs = (await (await fetch(`${address}api/runs`)).json()) as RunList;
+        ({ runs } = (await (await fetch(`${address}api/runs.json`)).json()) as RunList);
       }
       expect(runs[0]).to.include({ name: "trained" });
       child.kill("SIGINT");

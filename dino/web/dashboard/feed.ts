@@ -27,17 +27,20 @@ export async function getJson(address: string): Promise<unknown> {
 
 /** Where a file of a run is found, and found anew where its version changes. */
 export function addressOf({ name }: RunState, file: string, version?: string): string {
-  const address = `api/runs/${encodeURIComponent(name)}/${file}`;
+  const address = ["api", "runs", ...name.split("/").map(encodeURIComponent), file].join("/");
   return version === undefined ? address : `${address}?version=${version}`;
 }
 
-/** The runs as they are now, given what was known of them. */
-export async function follow(known: readonly Run[], get: Get): Promise<readonly Run[]> {
-  const states = (await get("api/runs")) as RunList;
+/** The runs as they are now, given what was known of them, and whether they may change. */
+export async function follow(
+  known: readonly Run[],
+  get: Get,
+): Promise<{ readonly runs: readonly Run[]; readonly isLive: boolean }> {
+  const { runs: states, isLive } = (await get("api/runs.json")) as RunList;
   const formerly = new Map(known.map((run) => [run.state.name, run]));
   const runs: Run[] = [];
   for (const state of states) runs.push(await followRun(formerly.get(state.name) ?? nothingOf(state), state, get));
-  return runs;
+  return { runs, isLive };
 }
 
 function nothingOf(state: RunState): Run {
@@ -64,7 +67,7 @@ async function readOn(run: Run, get: Get): Promise<Run> {
   const [steps, epochs] = [[...run.steps], [...run.epochs]];
   let { read } = run;
   for (;;) {
-    const part = (await get(addressOf(run.state, `log?from=${read.to}&version=${read.version}`))) as LogPart;
+    const part = (await get(addressOf(run.state, `log.json?from=${read.to}&version=${read.version}`))) as LogPart;
     if (part.from === 0) steps.length = epochs.length = 0;
     for (const line of linesOf(part.lines)) {
       if ("type" in line) epochs.push(line);

@@ -56,22 +56,22 @@ function useRuns(): { readonly runs: readonly Run[] | undefined; readonly troubl
   useEffect(() => {
     let known: readonly Run[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let isAsking = false;
+    let [isAsking, isLive] = [false, true];
     const ask = async () => {
       if (isAsking) return;
       isAsking = true;
       clearTimeout(timer);
       try {
-        known = await follow(known, getJson);
+        ({ runs: known, isLive } = await follow(known, getJson));
         setRuns(known);
         setTrouble(undefined);
       } catch (error) {
         setTrouble(`The server does not answer; asking again (${(error as Error).message})`);
       }
       isAsking = false;
-      timer = setTimeout(() => void ask(), document.hidden ? UNSEEN_MS : SEEN_MS);
+      if (isLive) timer = setTimeout(() => void ask(), document.hidden ? UNSEEN_MS : SEEN_MS);
     };
-    const look = () => void (document.hidden || ask());
+    const look = () => void (document.hidden || !isLive || ask());
     document.addEventListener("visibilitychange", look);
     void ask();
     return () => {

@@ -1,0 +1,129 @@
+/** The networks of runs and files, and the features that `dino embed` wrote of images, as the viewer takes them. */
+import { existsSync } from "node:fs";
+import { readFile, realpath, stat } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
+import sharp from "sharp";
+import { encodeModel } from "../checkpoint-bytes.js";
+import { type FeatureList, featurePaths, readFeatures } from "../feature-files.js";
+import { isFailure } from "../images.js";
+import { readNetworkOf } from "../model.js";
+import { type Image, resize, sizeWithin } from "../pixels.js";
+import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
+import { filesOf } from "../run-folder.js";
+import type { IndexedNames, ModelState } from "./api.js";
+import { type Runs, unlike, versionOf } from "./runs.js";
+
+/** A network on disk, and where features of it lie. */
+export interface ServedModel {
+  /** A checkpoint or model file. */
+  readonly path: string;
+  /** A file that `dino embed` wrote. */
+  readonly index?: string;
+}
+
+/** What is to be shown besides the models of the runs. */
+export interface ModelOptions {
+  /** Checkpoints and model files. */
+  readonly models: readonly string[];
+  /** Files of features, each of which names the model that made it. */
+  readonly indexes: readonly string[];
+}
+
+/** Finds models by their names: those of the runs, and others. */
+export type ModelFinder = (runs: Runs) => Promise<ReadonlyMap<string, ServedModel>>;
+
+/** The name that the features have in the folder of a run, where they are found without being asked for. */
+export function featuresOf(run: string): string {
+  return join(run, "features.npy");
+}
+
+/** Throws, naming the file, for a model that is none, and for features whose model is not there or that a student made. */
+export async function openModels({ models, indexes }: ModelOptions): Promise<ModelFinder> {
+  const indexOf = new Map<string, string>();
+  for (const index of indexes) {
+    const { checkpoint, which } = (await readFeatures(index)).list;
+    if (!existsSync(checkpoint))
+      throw new Error(`--index ${index}: it was made with ${checkpoint}, which is not there`);
+    if (which !== "teacher")
+      throw new Error(`--index ${index}: a student made it, and the viewer shows the teacher; embed with that`);
+    indexOf.set(await realpath(checkpoint), index);
+  }
+  for (const model of models) await readNetworkOf(model, "teacher");
+  return async (runs) => {
+    const found = new Map<string, ServedModel>();
+    const known = new Set<string>();
+    const add = async (name: string, path: string, own?: string) => {
+      const real = await realpath(path);
+      if (known.has(real)) return;
+      known.add(real);
+      const index = indexOf.get(real) ?? own;
+      found.set(unlike(found, name), { path, ...(index !== undefined && { index }) });
+    };
+    for (const [name, folder] of runs) {
+      const { checkpoint } = filesOf(folder);
+      const features = featuresOf(folder);
+      if (existsSync(checkpoint)) await add(name, checkpoint, existsSync(features) ? features : undefined);
+    }
+    for (const path of [...models, ...indexOf.keys()]) await add(basename(path, extname(path)), path);
+    return found;
+  };
+}
+
+/** What there is of a model. Throws where its file is gone. */
+export async function describeModel(name: string, { path, index }: ServedModel): Promise<ModelState> {
+  const file = await stat(path);
+  const features = index === undefined ? undefined : await stat(index).catch(() => undefined);
+  return {
+    name,
+    version: versionOf(file),
+    ...(features && { index: { version: versionOf(features), isOutdated: features.mtimeMs < file.mtimeMs } }),
+  };
+}
+
+/** A model file of the backbone alone. */
+export async function modelBytes({ path }: ServedModel): Promise<Uint8Array> {
+  const { config, backbone } = await readNetworkOf(path, "teacher");
+  return encodeModel({ config, tensors: new Map([...backbone].map(([name, values]) => [`backbone.${name}`, values])) });
+}
+
+/** The images of an index, opened. */
+export interface ServedIndex {
+  readonly names: IndexedNames;
+  /** The file of features as it is. */
+  readonly features: () => Promise<Uint8Array>;
+  /** A picture of the image of a row in WebP, no larger than it has to be; undefined where it cannot be had. */
+  readonly picture: (row: number) => Promise<Uint8Array | undefined>;
+}
+
+/** Opens an index. Throws where readFeatures does. */
+export async function openIndex(path: string): Promise<ServedIndex> {
+  const { list } = await readFeatures(path);
+  const images = await indexedImages(list);
+  return {
+    names: namesOf(list),
+    features: () => readFile(featurePaths(path).npy),
+    picture: (row) => pictureOf(images, row, list),
+  };
+}
+
+function namesOf({ files, classes, labels }: FeatureList): IndexedNames {
+  return { files, classes, labels };
+}
+
+/** Side of the square that pictures are shrunk into. */
+const SIDE = 224;
+/** Smaller ones are kept to the bit. */
+const SMALL = 64;
+
+async function pictureOf(images: IndexedImages, row: number, { files }: FeatureList): Promise<Uint8Array | undefined> {
+  if (!(Number.isSafeInteger(row) && row >= 0 && row < files.length)) return undefined;
+  const image = await images.decode(row);
+  return isFailure(image) ? undefined : encodeWebp(image);
+}
+
+async function encodeWebp(image: Image): Promise<Uint8Array> {
+  const { rows, cols, pixels } =
+    Math.max(image.rows, image.cols) > SIDE ? resize(image, sizeWithin(image, SIDE)) : image;
+  const picture = sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } });
+  return picture.webp({ quality: 82, lossless: Math.max(rows, cols) <= SMALL }).toBuffer();
+}
