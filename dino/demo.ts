@@ -7,6 +7,7 @@ import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
 
 import { evaluateKnn, oneOfEach, openParts, type Part } from "./evaluate.js";
+import { indexOfRun, listed, writeFeatures } from "./feature-files.js";
 import { type Extracted, extractFeatures, pixelFeatures, viewOf } from "./features.js";
 import { loadModel } from "./model.js";
 import { backboneOf, createNetwork, initialValues, writeNetwork } from "./network.js";
@@ -36,6 +37,8 @@ export interface DemoSummary {
   readonly attention: string;
   readonly features: string;
   readonly checkpoint: string;
+  /** Features of the held-out images, as dino embed writes them. */
+  readonly index: string;
   readonly seconds: number;
   readonly device: string;
 }
@@ -84,6 +87,8 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
   });
   say(`trained     k-NN ${percent(trained)}, comparing features after training`);
 
+  const index = indexOfRun(out);
+  await writeFeatures(index, listed(test.images, features!, { data: config.data, checkpoint, which: "teacher" }));
   const chosen = oneOfEach(test);
   const shown = await lookClosely(model, test.images, chosen, closer(view, 3));
   const ofClass = (index: number) => test.images.classes[test.images.labels![index]!]!;
@@ -109,6 +114,7 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
     attention,
     features: featureMap,
     checkpoint,
+    index,
     seconds,
     device: device.name,
   } satisfies DemoSummary;
@@ -123,9 +129,12 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
     `attention   ${attention}`,
     `features    ${featureMap}`,
     `checkpoint  ${checkpoint}`,
+    `index       ${index}`,
     `took        ${formatTime(1000 * seconds)}`,
     "",
-    "Next, on images of your own:",
+    "Look at it in a browser:",
+    `  npx dino serve ${out} --open`,
+    "On images of your own:",
     "  npx dino train --data FOLDER --out runs/mine --preset small-images",
   );
   return summary;

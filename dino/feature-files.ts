@@ -1,6 +1,6 @@
 /** Features on disk: a NumPy file of a row an image, and beside it the list of images as text and as JSON. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "./checkpoint-file.js";
 import type { Extracted } from "./features.js";
@@ -55,6 +55,11 @@ export function featurePaths(path: string): { readonly npy: string; readonly txt
   if (!path.endsWith(".npy")) throw new Error(`features: expected a file ending in .npy, got ${path}`);
   const stem = path.slice(0, -".npy".length);
   return { npy: path, txt: `${stem}.txt`, json: `${stem}.json` };
+}
+
+/** Where features of images lie in the folder of a run, so that its viewer finds them. */
+export function indexOfRun(out: string): string {
+  return join(out, "features.npy");
 }
 
 /** Writes the three files, the one in JSON last, into a folder that is made if it is missing. Throws where featurePaths does. */

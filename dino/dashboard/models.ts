@@ -1,10 +1,10 @@
 /** The networks of runs and files, and the features that `dino embed` wrote of images, as the viewer takes them. */
 import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
+import { basename, extname } from "node:path";
 import sharp from "sharp";
 import { encodeModel } from "../checkpoint-bytes.js";
-import { type FeatureList, featurePaths, readFeatures } from "../feature-files.js";
+import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../feature-files.js";
 import { isFailure } from "../images.js";
 import { readNetworkOf } from "../model.js";
 import { type Image, resize, sizeWithin } from "../pixels.js";
@@ -32,11 +32,6 @@ export interface ModelOptions {
 /** Finds models by their names: those of the runs, and others. */
 export type ModelFinder = (runs: Runs) => Promise<ReadonlyMap<string, ServedModel>>;
 
-/** The name that the features have in the folder of a run, where they are found without being asked for. */
-export function featuresOf(run: string): string {
-  return join(run, "features.npy");
-}
-
 /** Throws, naming the file, for a model that is none, and for features whose model is not there or that a student made. */
 export async function openModels({ models, indexes }: ModelOptions): Promise<ModelFinder> {
   const indexOf = new Map<string, string>();
@@ -61,7 +56,7 @@ export async function openModels({ models, indexes }: ModelOptions): Promise<Mod
     };
     for (const [name, folder] of runs) {
       const { checkpoint } = filesOf(folder);
-      const features = featuresOf(folder);
+      const features = indexOfRun(folder);
       if (existsSync(checkpoint)) await add(name, checkpoint, existsSync(features) ? features : undefined);
     }
     for (const path of [...models, ...indexOf.keys()]) await add(basename(path, extname(path)), path);
