@@ -1,9 +1,9 @@
 /** The training loop: batches in, steps on the GPU, log lines and checkpoints out. */
 import { rename, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { type Device, download, type LossScale, sizeOf, upload, withChoices } from "../engine/index.js";
+import { type Device, download, type LossScale, sizeOf, withChoices } from "../engine/index.js";
 import { type Batches, openBatches } from "./batches.js";
-import { type Checkpoint, type Losses, readFirstWhole, under, type Values, writeCheckpoint } from "./checkpoint.js";
+import { type Checkpoint, type Losses, readFirstWhole, writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { collapseWatch } from "./collapse.js";
 import {
@@ -23,15 +23,16 @@ import { createCropMaker, type CropMaker } from "./crop-maker.js";
 import { dataWatch } from "./data-watch.js";
 import type { EpochLine, LogLine, StepLine } from "./log.js";
 import { startValues } from "./init.js";
-import { createNetwork, type Network, readNetwork, writeNetwork } from "./network.js";
+import { lengthOf, meansOver, schedules } from "./knobs.js";
+import { createNetwork, type Network, writeNetwork } from "./network.js";
 import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
 import { rng } from "./random.js";
 import { checkpointsIn, cutPictures, filesOf, removeRun, takeFolder } from "./run-folder.js";
 import { openLog } from "./run-log.js";
 import { drawRunPictures } from "./run-pictures.js";
-import { cosineSchedule, teacherTemperatureSchedule } from "./schedule.js";
 import { runProfiled } from "./step-profile.js";
-import { createStep, GLOBAL_CROPS, type Knob, type TrainingStep } from "./step.js";
+import { createStep, GLOBAL_CROPS, type TrainingStep } from "./step.js";
+import { batchOf, restore, stateOf, type TrainingState } from "./training-state.js";
 
 declare global {
   // Merged with the type that Node or a browser has of it.
@@ -67,15 +68,6 @@ export interface Networks {
   readonly step: number;
   readonly student: Network;
   readonly teacher: Network;
-}
-
-/** How many steps an epoch and the whole run take on so many images. */
-export function lengthOf(
-  config: Config,
-  images: number,
-): { readonly iterationsPerEpoch: number; readonly steps: number } {
-  const iterationsPerEpoch = Math.max(1, Math.floor(images / config.batch));
-  return { iterationsPerEpoch, steps: config.steps ?? config.epochs * iterationsPerEpoch };
 }
 
 /** How far a training is. */
@@ -313,7 +305,7 @@ const mayDiffer: ReadonlySet<SettingName> = new Set([
 ]);
 
 /** Throws where the folder has no room for the checkpoints of a run: the last, the one before, the one being written. */
-async function expectRoom(out: string, { student, teacher, step }: State): Promise<void> {
+async function expectRoom(out: string, { student, teacher, step }: TrainingState): Promise<void> {
   const held = [
     ...[student, teacher].flatMap(({ params, buffers }) => [params, buffers]),
     ...Object.values(step.optimizer.state),
@@ -330,21 +322,6 @@ async function expectRoom(out: string, { student, teacher, step }: State): Promi
   );
 }
 
-/** What a step was given: its crops and all that changes from step to step. */
-async function batchOf(
-  { globals, locals }: TrainingStep,
-  knobs: Readonly<Record<Knob, number>>,
-): Promise<Map<string, Values>> {
-  const batch = new Map<string, Values>();
-  for (const [name, crops] of Object.entries({ globals, locals })) {
-    if (crops) batch.set(`batch.${name}`, { shape: crops.shape, values: await download(crops) });
-  }
-  for (const [name, value] of Object.entries(knobs)) {
-    batch.set(`knobs.${name}`, { shape: [], values: Float32Array.of(value) });
-  }
-  return batch;
-}
-
 /** Crops made on the device, right where the step reads them. */
 function openCropMaker(
   device: Device,
@@ -359,90 +336,6 @@ function openCropMaker(
     groups: [{ crops: GLOBAL_CROPS, out: step.globals }, ...locals],
     ...{ mean, std },
   });
-}
-
-/** Everything that changes from step to step, as the official schedules have it; the rate is scaled by batch / 256. */
-function schedules(
-  config: Config,
-  { steps, iterationsPerEpoch }: { readonly steps: number; readonly iterationsPerEpoch: number },
-): (step: number) => Record<Knob, number> {
-  const overSteps = { epochs: steps, iterationsPerEpoch: 1 };
-  const lr = cosineSchedule({
-    ...overSteps,
-    base: (config.lr * config.batch) / 256,
-    final: config.minLr,
-    warmupEpochs: Math.round(config.warmupEpochs * iterationsPerEpoch),
-  });
-  const weightDecay = cosineSchedule({ ...overSteps, base: config.weightDecay, final: config.weightDecayEnd });
-  const momentum = cosineSchedule({ ...overSteps, base: config.momentumTeacher, final: config.momentumTeacherEnd });
-  const temperature = teacherTemperatureSchedule({
-    warmupTemperature: config.warmupTeacherTemp,
-    temperature: config.teacherTemp,
-    warmupEpochs: config.warmupTeacherTempEpochs,
-    epochs: Math.ceil(steps / iterationsPerEpoch),
-  });
-  return (step) => {
-    const epoch = Math.floor(step / iterationsPerEpoch);
-    return {
-      lr: lr(step),
-      weightDecay: weightDecay(step),
-      momentum: momentum(step),
-      teacherTemperature: temperature(epoch),
-      frozen: epoch < config.freezeLastLayer ? 1 : 0,
-    };
-  };
-}
-
-/** Of the learning rate and the weight decay over some steps. */
-function meansOver(
-  schedule: ReturnType<typeof schedules>,
-  { from, to }: { readonly from: number; readonly to: number },
-): Pick<EpochLine, "lr" | "weightDecay"> {
-  const knobs = Array.from({ length: to - from }, (_, i) => schedule(from + i));
-  const meanOf = (name: Knob) => knobs.reduce((sum, each) => sum + each[name], 0) / knobs.length;
-  return { lr: meanOf("lr"), weightDecay: meanOf("weightDecay") };
-}
-
-interface State {
-  readonly student: Network;
-  readonly teacher: Network;
-  readonly step: TrainingStep;
-}
-
-/** All that a checkpoint holds, by name. */
-async function stateOf({ student, teacher, step }: State): Promise<Map<string, Values>> {
-  const tensors = new Map<string, Values>();
-  const put = (
-    prefix: string,
-    values: ReadonlyMap<string, Float32Array>,
-    shapes: ReadonlyMap<string, readonly number[]>,
-  ) => {
-    for (const [name, numbers] of values) tensors.set(prefix + name, { shape: shapes.get(name)!, values: numbers });
-  };
-  const shapesOf = (...layouts: (Network["params"] | undefined)[]) =>
-    new Map(layouts.flatMap((params) => params?.layout.entries.map(({ name, shape }) => [name, shape] as const) ?? []));
-  put("", await readNetwork(teacher), shapesOf(teacher.params, teacher.buffers));
-  put("student.", await readNetwork(student), shapesOf(student.params, student.buffers));
-  for (const [kind, params] of Object.entries(step.optimizer.state)) {
-    put(`optimizer.${kind}.`, await params.read(), shapesOf(params));
-  }
-  tensors.set("center", { shape: step.center.shape, values: await download(step.center) });
-  if (step.lossScale)
-    tensors.set("loss_scale", { shape: step.lossScale.state.shape, values: await download(step.lossScale.state) });
-  return tensors;
-}
-
-/** Puts a checkpoint back where `stateOf` took it from. Throws where names or sizes differ. */
-function restore({ student, teacher, step }: State, checkpoint: Checkpoint): void {
-  const { tensors } = checkpoint;
-  const weights = (prefix: string) =>
-    new Map([...under(prefix, checkpoint)].filter(([name]) => /^(backbone|head)\./.test(name)));
-  writeNetwork(teacher, weights(""));
-  writeNetwork(student, weights("student."));
-  for (const [kind, params] of Object.entries(step.optimizer.state))
-    params.write(under(`optimizer.${kind}.`, checkpoint));
-  upload(step.center, tensors.get("center")!.values);
-  if (step.lossScale) upload(step.lossScale.state, tensors.get("loss_scale")!.values);
 }
 
 async function observe({ program }: TrainingStep) {

@@ -7,7 +7,7 @@ import { type Config, differenceBetween, fitWarmups, flagOf, type SettingName } 
 import type { Parts } from "./evaluate.js";
 import { type Log, readLog } from "./log.js";
 import { readConfig, trainWithProgress } from "./start.js";
-import { lengthOf } from "./train.js";
+import { lengthOf } from "./knobs.js";
 
 /** A training to be made. */
 export interface Trial {

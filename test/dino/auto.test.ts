@@ -18,7 +18,7 @@ import {
 import { wholeOf } from "../../dino/evaluate.js";
 import { gatherFacts } from "../../dino/facts.js";
 import { memoryImages, openImages } from "../../dino/images.js";
-import { lengthOf } from "../../dino/train.js";
+import { lengthOf } from "../../dino/knobs.js";
 import { rejection } from "../rejection.js";
 
 const GIB = 2 ** 30;
