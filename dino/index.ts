@@ -38,6 +38,6 @@ export type { Image, Size } from "./pixels.js";
 export { nearest, type Neighbor } from "./retrieval/nearest.js";
 export type { Finished } from "./start.js";
 export { readImage } from "./subjects.js";
-export type { Progress } from "./train.js";
+export type { Progress } from "./trainer.js";
 export type { Lookup, VitConfig } from "./vit.js";
 export type { Decoding, ImagePlace } from "./sources/image-place.js";
