@@ -2,10 +2,10 @@
 import { input, type Program, record, reshape, slice, type Tensor } from "../engine/index.js";
 import type { Backbone } from "./features.js";
 import { type Image, type Normalization, normalize, normalizeTable, type Size } from "./pixels.js";
-import { encode, grid, lastAttention } from "./vit.js";
+import { grid, look, type Sight } from "./vit.js";
 
-/** Something to see in an image, recorded once for every size: pixels [1, 3, rows, cols], normalised, -> values. */
-export type Aspect = (backbone: Backbone, pixels: Tensor) => Tensor;
+/** Something to see in one image, recorded once for every size. */
+export type Aspect = (backbone: Backbone, sight: Sight) => Tensor;
 
 /** What was seen in one image: the values of every aspect, and the image's whole patches. */
 export type Seen<Names extends string> = Readonly<Record<Names, Float32Array>> & {
@@ -20,17 +20,16 @@ export interface Inspector<Names extends string> extends Disposable {
 }
 
 /** Features of the patches after the final norm: -> [patches, dim]. */
-export function patchesOf({ vit: shape, params }: Backbone, pixels: Tensor): Tensor {
-  const patches = patchCount(shape, pixels);
-  const tokens = encode(shape, params, pixels); // [1, tokens, dim]
-  return reshape(slice(tokens, 1, tokens.shape[1]! - patches, patches), [patches, shape.dim]);
+export function patchesOf({ vit: { dim } }: Backbone, { tokens }: Sight): Tensor {
+  const patches = tokens.shape[1]! - 1;
+  return reshape(slice(tokens, 1, 1, patches), [patches, dim]);
 }
 
 /** What the cls token attends to in the last block, of each head; its own share and that of registers left out: -> [heads, patches]. */
-export function clsAttentionOf({ vit: shape, params }: Backbone, pixels: Tensor): Tensor {
-  const patches = patchCount(shape, pixels);
-  const attention = lastAttention(shape, params, pixels, 1); // [1, heads, 1, tokens]
-  return reshape(slice(attention, 3, attention.shape[3]! - patches, patches), [shape.heads, patches]);
+export function clsAttentionOf({ vit: { heads } }: Backbone, { tokens, attention }: Sight): Tensor {
+  const patches = tokens.shape[1]! - 1;
+  const ofCls = attention(1); // [1, heads, 1, 1 + registers + patches]
+  return reshape(slice(ofCls, 3, ofCls.shape[3]! - patches, patches), [heads, patches]);
 }
 
 /** Makes a backbone ready to look at images, normalised as it was trained with, for some aspects. */
@@ -53,10 +52,10 @@ export function openInspector<const Names extends string>(
     const patches = grid(shape, rows, cols); // throws before anything is allocated
     const pixels = input(device, [1, 3, rows, cols], { label: "image" });
     try {
-      const program = await record(
-        device,
-        () => Object.fromEntries(names.map((name) => [name, aspects[name](backbone, pixels)])) as Record<Names, Tensor>,
-      );
+      const program = await record(device, () => {
+        const sight = look(shape, backbone.params, pixels);
+        return Object.fromEntries(names.map((name) => [name, aspects[name](backbone, sight)])) as Record<Names, Tensor>;
+      });
       return { size: { rows, cols }, patches, pixels, program };
     } catch (error) {
       pixels[Symbol.dispose]();
@@ -88,9 +87,4 @@ interface Opened<Names extends string> {
   readonly patches: Size;
   readonly pixels: ReturnType<typeof input>;
   readonly program: Program<Names>;
-}
-
-function patchCount(shape: Backbone["vit"], pixels: Tensor): number {
-  const { rows, cols } = grid(shape, pixels.shape[2]!, pixels.shape[3]!);
-  return rows * cols;
 }

@@ -66,7 +66,7 @@ export interface Segmentation {
 export async function segment(options: SegmentOptions): Promise<Segmentation> {
   const { model, sequences } = options;
   using inspector = openInspector(model, model.config, {
-    features: (backbone, pixels) => l2Normalize(patchesOf(backbone, pixels)), // [patches, dim]
+    features: (backbone, sight) => l2Normalize(patchesOf(backbone, sight)), // [patches, dim]
   });
   using propagators = keepPropagator(options);
   const total = sequences.reduce((sum, { frames }) => sum + frames.length, 0);

@@ -170,16 +170,33 @@ function withoutRegisters({ registers = 0 }: VitConfig, tokens: Tensor): Tensor 
   return concat([slice(tokens, 1, 0, 1), slice(tokens, 1, first, tokens.shape[1]! - first)], 1);
 }
 
-/**
- * Attention of the last block, to look at: images -> [batch, heads, queries, 1 + registers + patches] of the first `queries`
- * tokens, the CLS token being the very first; of all if left out. Rows sum to one, what goes to registers included.
- */
-export function lastAttention(config: VitConfig, params: Lookup, images: Tensor, queries?: number): Tensor {
+/** What there is to see of images; what nobody returns from a recording is not computed. */
+export interface Sight {
+  /** As `encode` gives them: [batch, 1 + patches, dim]. */
+  readonly tokens: Tensor;
+  /**
+   * Attention of the last block: [batch, heads, queries, 1 + registers + patches] of the first `queries` tokens, the CLS token
+   * being the very first; of all if left out. Rows sum to one, what goes to registers included.
+   */
+  readonly attention: (queries?: number) => Tensor;
+}
+
+/** Looks at images, and into the last block on the way. */
+export function look(config: VitConfig, params: Lookup, images: Tensor): Sight {
   let x = prepareTokens(config, params, images);
   for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x);
   const last = scope(params, `blocks.${config.depth - 1}.`);
   const y = norm(scope(last, "norm1."), x);
-  return attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads, queries);
+  return {
+    tokens: withoutRegisters(config, norm(scope(params, "norm."), block(config, last, x))),
+    attention: (queries) =>
+      attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads, queries),
+  };
+}
+
+/** Attention of the last block: see Sight. */
+export function lastAttention(config: VitConfig, params: Lookup, images: Tensor, queries?: number): Tensor {
+  return look(config, params, images).attention(queries);
 }
 
 /** Outputs of the last `n` blocks, each after the final norm, the earliest first: images -> n times [batch, 1 + patches, dim]. */
