@@ -19,7 +19,12 @@ export async function openDashboard({ host, port, ...options }: DashboardOptions
   const server = createServer((request, response) => {
     void answer(request, host, site).then(
       ({ status = 200, type = "text/plain; charset=utf-8", bytes, lasts = false }) => {
-        response.writeHead(status, { ...HEADERS, "content-type": type, "cache-control": lasts ? LASTS : "no-store" });
+        response.writeHead(status, {
+          ...HEADERS,
+          "content-type": type,
+          "content-length": Buffer.byteLength(bytes),
+          "cache-control": lasts ? LASTS : "no-store",
+        });
         response.end(request.method === "HEAD" ? undefined : bytes);
       },
     );

@@ -10,10 +10,11 @@ export default defineConfig({
   base: "./",
   plugins: [refuseNode()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  worker: { format: "es", plugins: () => [refuseNode()] },
   build: {
     outDir: join(root, "..", "..", "dist", "web"),
     emptyOutDir: true,
-    rolldownOptions: { input: [join(root, "index.html")] },
+    rolldownOptions: { input: ["index.html", "viewer.html"].map((page) => join(root, page)) },
   },
 });
 

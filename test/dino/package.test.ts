@@ -83,6 +83,7 @@ describe("package", function () {
       "dist/engine/index.d.ts",
       "dist/shaders/softmax.wgsl",
       "dist/web/index.html",
+      "dist/web/viewer.html",
     ]);
     const strange = within.filter(
       (name) =>

@@ -1,0 +1,31 @@
+/** The visitor's camera. */
+
+/** Opens it, the one on the back of a phone. Throws, saying what to do, where there is none or it is refused. */
+export async function openCamera(): Promise<HTMLVideoElement> {
+  // Pages that are not secure have no media devices at all, whatever the types say.
+  const devices = navigator.mediaDevices as MediaDevices | undefined;
+  if (!devices)
+    throw new Error("Browsers offer cameras to secure pages only; open this page over https, or from localhost");
+  const stream = await devices.getUserMedia({ video: { facingMode: "environment" } }).catch((error: unknown) => {
+    throw new Error(reasonOf(error as DOMException), { cause: error });
+  });
+  const video = document.createElement("video");
+  video.muted = true;
+  video.playsInline = true;
+  video.srcObject = stream;
+  await video.play();
+  return video;
+}
+
+function reasonOf({ name, message }: DOMException): string {
+  switch (name) {
+    case "NotAllowedError":
+      return "The camera was refused; allow it beside the browser's address bar, then try again";
+    case "NotFoundError":
+      return "No camera was found; connect one, or open an image";
+    case "NotReadableError":
+      return "The camera is taken; close the program that uses it, then try again";
+    default:
+      return `The camera does not open: ${message}`;
+  }
+}

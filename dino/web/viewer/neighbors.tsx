@@ -1,0 +1,38 @@
+/** The images of the index that are most like the one looked at. */
+import type { Neighbor } from "../../retrieval/nearest.js";
+import type { Index } from "./catalog.js";
+
+interface NeighborsProps {
+  readonly index: Index;
+  readonly neighbors: readonly Neighbor[];
+  readonly isOutdated: boolean;
+  readonly lookAt: (address: string, name: string) => void;
+}
+
+export function Neighbors({ index: { names, picture }, neighbors, isOutdated, lookAt }: NeighborsProps) {
+  const { files, classes, labels } = names;
+  return (
+    <section aria-labelledby="neighbors">
+      <h2 id="neighbors">Most like it, of {files.length} images</h2>
+      {isOutdated && (
+        <p class="warning">
+          The model was trained on after this index was made, so that likenesses are off; dino embed makes it anew.
+        </p>
+      )}
+      <ul class="neighbors">
+        {neighbors.map(({ row, similarity }) => {
+          const name = files[row]!;
+          const label = classes[labels?.[row] ?? -1];
+          return (
+            <li key={row}>
+              <button type="button" title={`Look at ${name}`} onClick={() => lookAt(picture(row), name)}>
+                <img src={picture(row)} alt={name} loading="lazy" />
+                <span>{[label, similarity.toFixed(3)].filter((part) => part !== undefined).join(", ")}</span>
+              </button>
+            </li>
+          );
+        })}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,39 @@
+/** Pictures of all kinds as the engine takes them: red, green and blue, eight bits each. */
+import type { Image } from "../../pixels.js";
+import type { Painting } from "./maps.js";
+
+/** A picture file. Throws, naming it, where the browser cannot read it. */
+export async function readPicture(file: Blob, name: string): Promise<Image> {
+  const bitmap = await createImageBitmap(file).catch(() => undefined);
+  if (bitmap === undefined) {
+    throw new Error(`${name}: expected a picture that this browser reads, as JPEG, PNG, WebP or AVIF`);
+  }
+  const image = pixelsOf(bitmap, bitmap.width, bitmap.height);
+  bitmap.close();
+  return image;
+}
+
+/** What a film or camera shows now, its shorter side shrunk to so many pixels. */
+export function frameOf(video: HTMLVideoElement, shortSide: number): Image {
+  const { videoWidth, videoHeight } = video;
+  const scale = Math.min(1, shortSide / Math.min(videoWidth, videoHeight));
+  return pixelsOf(video, Math.round(scale * videoWidth), Math.round(scale * videoHeight));
+}
+
+function pixelsOf(source: CanvasImageSource, cols: number, rows: number): Image {
+  const context = new OffscreenCanvas(cols, rows).getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(source, 0, 0, cols, rows);
+  const { data } = context.getImageData(0, 0, cols, rows);
+  const pixels = new Uint8Array(rows * cols * 3);
+  for (let i = 0, at = 0; at < pixels.length; i += 4) {
+    for (let channel = 0; channel < 3; channel++) pixels[at++] = data[i + channel]!;
+  }
+  return { rows, cols, pixels };
+}
+
+/** Shows a painting, a pixel each. */
+export function paint(canvas: HTMLCanvasElement, { rows, cols, rgba }: Painting): void {
+  if (canvas.width !== cols) canvas.width = cols;
+  if (canvas.height !== rows) canvas.height = rows;
+  canvas.getContext("2d")!.putImageData(new ImageData(rgba, cols, rows), 0, 0);
+}
