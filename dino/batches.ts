@@ -1,15 +1,10 @@
-/** Training batches: images decoded and augmented on worker threads, ahead of their use. */
-import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
-import { Worker } from "node:worker_threads";
+/** Training batches: images augmented ahead of their use, by whatever makes the crops. */
 import { checkAugmentOptions, type AugmentOptions } from "./augment.js";
-import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
 import { cropPlace, imagesPerPart } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
-import type { ImageSet } from "./images.js";
+import type { CropSettings, MadeCrops } from "./image-crops.js";
+import type { ImageSet } from "./image-set.js";
 import { epochOrders, type Order } from "./order.js";
-import type { Decoding } from "./sources/image-place.js";
 
 export interface BatchOptions {
   readonly images: ImageSet;
@@ -23,8 +18,6 @@ export interface BatchOptions {
   /** Images of large files that are shuffled at a time, see epochOrders: 0, for all, if left out. */
   readonly shuffleBuffer?: number;
   readonly augment: AugmentOptions;
-  /** Worker threads, at most one for each core, which is also the default. */
-  readonly threads?: number;
   /** Batches made ahead of the one in use: 2 if left out. */
   readonly prefetch?: number;
   /** Leaves making the crops to a device: batches hold pictures instead. */
@@ -53,27 +46,42 @@ export interface Batch {
   readonly ready: number;
 }
 
+/** What decodes images and makes their crops, or prepares them for a device that does. */
+export interface Cropper {
+  /** Images that it likes to be given at a time. */
+  readonly imagesPerTask: number;
+  crop(epoch: number, items: readonly CropItem[]): Promise<MadeCrops>;
+  close(): Promise<void>;
+}
+
+/** An image of a task. */
+export interface CropItem {
+  readonly index: number;
+  /** What the crops are drawn for: the number of the image, or of the one that it stands in for. */
+  readonly key: number;
+}
+
 /** An endless row of batches, epoch after epoch, that depends on neither threads nor timing. */
 export interface Batches {
   readonly iterationsPerEpoch: number;
   /** The most pixels of a picture where a device makes the crops; else 0. */
   readonly pixelsPerPicture: number;
   /**
-   * The next batch. Its arrays are used again after the following call. Throws if a worker failed, if no image can be
+   * The next batch. Its arrays are used again after the following call. Throws if the cropper failed, if no image can be
    * decoded, after `close`, and if the last call has not been answered yet.
    */
   next(): Promise<Batch>;
-  /** Ends the workers. */
+  /** Ends the cropper. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * Starts the workers and the first batches. In every epoch the images are shuffled anew; an image that cannot be decoded
+ * Opens a cropper and begins the first batches. In every epoch the images are shuffled anew; an image that cannot be decoded
  * is noted in `images.failures`, and the next one of `indices` that can be stands in for it.
  * Throws if there are fewer images than a batch holds, and for options that make no sense.
  */
-export function openBatches(options: BatchOptions): Batches {
+export function openBatches(options: BatchOptions, openCropper: (settings: CropSettings) => Cropper): Batches {
   const {
     images,
     batch,
@@ -81,7 +89,6 @@ export function openBatches(options: BatchOptions): Batches {
     seed,
     shuffleBuffer = 0,
     augment,
-    threads = Infinity,
     prefetch = 2,
     onDevice = false,
     start = { epoch: 0, iteration: 0 },
@@ -91,7 +98,6 @@ export function openBatches(options: BatchOptions): Batches {
   checkWhole("batch", batch, 1);
   imagesPerPart(batch, parts); // which throws
   checkWhole("prefetch", prefetch, 1);
-  if (!(threads >= 1)) throw new Error(`batches threads: expected 1 or more, got ${threads}`);
   if (indices.length < batch) {
     throw new Error(
       `batches: expected at least one batch of ${batch} images, got ${indices.length}; make the batch smaller`,
@@ -112,14 +118,8 @@ export function openBatches(options: BatchOptions): Batches {
   const localValues = 3 * localSize.rows * localSize.cols;
   const valuesPerImage = 2 * globalValues + localCrops * localValues;
 
-  const workers = Math.min(Math.floor(threads), availableParallelism());
-  const imagesPerTask = Math.max(1, Math.min(8, Math.ceil(batch / (2 * workers))));
   const pixelsPerPicture = onDevice ? Math.min(images.largest ?? PIXELS_PER_FILE, PIXELS_PER_FILE) : 0;
-  const pool = startPool(workers, {
-    decoding: onDevice ? shrinking(images.decoding) : images.decoding,
-    ...{ augment, seed },
-    ...(onDevice && { pixelsPerPicture }),
-  });
+  const cropper = openCropper({ augment, seed, ...(onDevice && { pixelsPerPicture }) });
 
   /** The first image from `place` on in the list, round its end, that is not known to be broken. */
   const nextGood = (place: number): number => {
@@ -132,10 +132,8 @@ export function openBatches(options: BatchOptions): Batches {
 
   async function fill(slot: Slot, positions: readonly number[], places: readonly number[]): Promise<void> {
     const tried = places.map(nextGood);
-    const items = tried.map((place, i) => {
-      return { place: images.place(indices[place]!), key: slot.drawn[positions[i]!]! };
-    });
-    const { crops, pixels, pictures, failures } = await pool.run(slot.epoch, items);
+    const items = tried.map((place, i) => ({ index: indices[place]!, key: slot.drawn[positions[i]!]! }));
+    const { crops, pixels, pictures, failures } = await cropper.crop(slot.epoch, items);
     const failed = new Map(failures.map(({ item, failure }) => [item, failure]));
     for (const [item, place] of tried.entries()) {
       const index = indices[place]!;
@@ -188,8 +186,8 @@ export function openBatches(options: BatchOptions): Batches {
       slot.drawn[i] = indices[place]! + (order.repeats?.[first + i] ?? 0) * images.count;
     }
     const tasks: Promise<void>[] = [];
-    for (let from = 0; from < batch; from += imagesPerTask) {
-      const positions = Array.from({ length: Math.min(imagesPerTask, batch - from) }, (_, i) => from + i);
+    for (let from = 0; from < batch; from += cropper.imagesPerTask) {
+      const positions = Array.from({ length: Math.min(cropper.imagesPerTask, batch - from) }, (_, i) => from + i);
       tasks.push(
         fill(
           slot,
@@ -246,7 +244,7 @@ export function openBatches(options: BatchOptions): Batches {
 
   const close = (): Promise<void> => {
     broken ??= new Error("batches: closed");
-    return pool.close();
+    return cropper.close();
   };
   return { iterationsPerEpoch, pixelsPerPicture, next, close, [Symbol.asyncDispose]: close };
 }
@@ -269,102 +267,8 @@ interface Slot {
   readonly pictures: CroppedPicture[];
 }
 
-/** Files are shrunk to this shorter side before a device cuts crops out of them: pictures of up to 16:9 then fit in a slot. */
-const SHORT_SIDE = 384;
+/** Pixels of a picture that a device cuts crops out of, at most. */
 const PIXELS_PER_FILE = 2 ** 18;
-
-function shrinking(decoding: Decoding): Decoding {
-  return { ...decoding, shortSide: Math.min(decoding.shortSide ?? Infinity, SHORT_SIDE) };
-}
-
-interface Pool {
-  run(epoch: number, items: readonly WorkerItem[]): Promise<WorkerCrops>;
-  close(): Promise<void>;
-}
-
-/** Workers that share one queue. Once one of them fails, or after `close`, every task is rejected. */
-function startPool(count: number, setup: WorkerSetup): Pool {
-  interface Task {
-    readonly message: WorkerTask & { readonly kind: "crops" };
-    readonly resolve: (crops: WorkerCrops) => void;
-    readonly reject: (error: Error) => void;
-  }
-  interface Thread {
-    readonly worker: Worker;
-    readonly tasks: Map<number, Task>;
-    readonly exited: Promise<void>;
-  }
-  const queue: Task[] = [];
-  let sent = 0;
-  let ended: Error | undefined;
-
-  const end = (error: Error): void => {
-    ended ??= error;
-    for (const { tasks } of threads) queue.push(...tasks.values());
-    for (const { reject } of queue.splice(0)) reject(ended);
-  };
-  /** Two tasks for each worker: one makes crops while the other's next image is decoded. */
-  const send = (): void => {
-    for (let load = 0; load < 2; load++) {
-      for (const { worker, tasks } of threads) {
-        const task = tasks.size <= load ? queue.shift() : undefined;
-        if (task === undefined) continue;
-        tasks.set(task.message.id, task);
-        worker.postMessage(task.message);
-      }
-    }
-  };
-  const threads = Array.from({ length: count }, (): Thread => {
-    const worker = startWorker(setup);
-    const tasks = new Map<number, Task>();
-    worker.on("message", (answer: WorkerCrops) => {
-      const task = tasks.get(answer.id);
-      tasks.delete(answer.id);
-      send();
-      task?.resolve(answer);
-    });
-    worker.on("error", (error) => {
-      const { message } = error instanceof Error ? error : { message: String(error) };
-      end(new Error(`batches: a worker failed: ${message}`, { cause: error }));
-    });
-    const exited = new Promise<void>((resolve) => {
-      worker.once("exit", (code) => {
-        end(new Error(`batches: a worker ended by itself, with code ${code}`));
-        resolve();
-      });
-    });
-    return { worker, tasks, exited };
-  });
-
-  return {
-    run: (epoch, items) =>
-      new Promise((resolve, reject) => {
-        if (ended !== undefined) {
-          reject(ended);
-          return;
-        }
-        queue.push({ message: { kind: "crops", id: sent++, epoch, items }, resolve, reject });
-        send();
-      }),
-    close: async () => {
-      end(new Error("batches: closed"));
-      for (const { worker } of threads) worker.postMessage({ kind: "close" } satisfies WorkerTask);
-      await Promise.all(threads.map(({ exited }) => exited));
-    },
-  };
-}
-
-/** A worker of the compiled package, or of the sources, where the worker has to ask tsx for its types to be stripped. */
-function startWorker(setup: WorkerSetup): Worker {
-  if (!import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL("./batch-worker.js", import.meta.url), { workerData: setup });
-  }
-  // Node 20 does not apply `--import tsx` to the file that a worker is started with.
-  const tsx = createRequire(import.meta.url).resolve("tsx/cjs/api");
-  const file = fileURLToPath(new URL("./batch-worker.ts", import.meta.url));
-  const code = `require(${JSON.stringify(tsx)}).register(); require(${JSON.stringify(file)});`;
-  return new Worker(code, { eval: true, execArgv: [], workerData: setup });
-}
 
 function checkWhole(name: string, value: number, lowest: number, highest = 2 ** 31 - 1): void {
   if (!Number.isInteger(value) || value < lowest || value > highest) {

@@ -1,5 +1,5 @@
 /** In which order images are trained on: a function of seed and epoch alone, so that a run can begin anywhere in it. */
-import type { ImageSet, MixturePart } from "./images.js";
+import type { ImageSet, MixturePart } from "./image-set.js";
 import { lowerBound } from "./lower-bound.js";
 import { rng } from "./random.js";
 

@@ -1,7 +1,6 @@
 /** A run in a folder: steps of a trainer, and what is logged, measured, drawn and kept on the way. */
 import { rename, statfs } from "node:fs/promises";
 import type { Device } from "../engine/index.js";
-import { openBatches } from "./batches.js";
 import { type Checkpoint, readFirstWhole } from "./checkpoint.js";
 import { changeableOnResume, type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "./config.js";
 import type { Parts } from "./evaluate.js";
@@ -12,6 +11,7 @@ import type { Network } from "./network.js";
 import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
 import { checkpointsIn, filesOf, removeRun, takeFolder } from "./run-folder.js";
 import { openRunOutput } from "./run-output.js";
+import { openThreadedBatches } from "./threaded-batches.js";
 import { NotFiniteError, openTrainer, type Progress } from "./trainer.js";
 import type { TrainingState } from "./training-state.js";
 
@@ -82,7 +82,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   await using paths = await takeFolder(config.out);
   const checkpoint = resume ? await lastCheckpoint(config, { steps, warn }) : undefined;
   await using trainer = await openTrainer({
-    ...{ config, ...parts.train, openBatches, device: options.device },
+    ...{ config, ...parts.train, device: options.device },
+    openBatches: (batches) =>
+      openThreadedBatches({ ...batches, ...(config.threads !== null && { threads: config.threads }) }),
     begin: checkpoint
       ? { checkpoint }
       : { values: options.initial ?? (await startValues(options.device, config, warn)) },

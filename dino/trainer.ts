@@ -107,7 +107,6 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     ...{ seed: config.seed, shuffleBuffer: config.shuffleBuffer },
     augment: augmentOptions(config),
     onDevice: cropsOnDevice,
-    ...(config.threads !== null && { threads: config.threads }),
     start: { epoch: Math.floor(done / iterationsPerEpoch), iteration: done % iterationsPerEpoch },
   });
   const opened = await openOnDevice(device, { config, begin, batches: cropsOnDevice ? batches : undefined }).catch(

@@ -4,10 +4,12 @@ import { join } from "node:path";
 import { expect } from "chai";
 import sharp from "sharp";
 import { applyCrop, drawCrops, officialAugmentation, type AugmentOptions } from "../../dino/augment.js";
-import { openBatches, type Batch, type Batches, type BatchOptions } from "../../dino/batches.js";
+import type { Batch, Batches } from "../../dino/batches.js";
+import { openBatchesHere } from "../../dino/batches-here.js";
 import { isFailure, memoryImages, openImages, type ImageSet } from "../../dino/images.js";
 import { type Image, packPixels } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
+import { openThreadedBatches, type ThreadedBatchOptions } from "../../dino/threaded-batches.js";
 
 const augment: AugmentOptions = {
   ...officialAugmentation,
@@ -24,20 +26,24 @@ function noise(index: number): Image {
 }
 
 const memory = memoryImages({ images: Array.from({ length: 23 }, (_, index) => noise(index)) });
-const basics = { images: memory, batch: 5, seed: 11, augment, threads: 1 } satisfies BatchOptions;
+const basics = { images: memory, batch: 5, seed: 11, augment, threads: 1 } satisfies ThreadedBatchOptions;
 
 /** The first batches, copied out of the memory they share; without how long each took. */
-async function take(count: number, options: BatchOptions): Promise<Omit<Batch, "waitedMs" | "ready">[]> {
-  await using batches = openBatches(options);
-  const taken: Omit<Batch, "waitedMs" | "ready">[] = [];
+async function take(count: number, options: ThreadedBatchOptions): Promise<Omit<Batch, "waitedMs" | "ready">[]> {
+  return taken(count, openThreadedBatches(options));
+}
+
+async function taken(count: number, opened: Batches): Promise<Omit<Batch, "waitedMs" | "ready">[]> {
+  await using batches = opened;
+  const copies: Omit<Batch, "waitedMs" | "ready">[] = [];
   for (let i = 0; i < count; i++) {
     const { epoch, iteration, globals, locals, pixels, pictures, indices } = await batches.next();
-    taken.push({
+    copies.push({
       ...{ epoch, iteration, globals: globals.slice(), locals: locals.slice() },
       ...{ pixels: pixels.slice(), pictures: [...pictures], indices: indices.slice() },
     });
   }
-  return taken;
+  return copies;
 }
 
 async function rejection(promise: Promise<unknown>): Promise<string> {
@@ -53,6 +59,13 @@ describe("batches", () => {
     expect(await take(9, { ...basics, threads: 3 })).to.deep.equal(one);
     expect(await take(9, { ...basics, threads: 2, prefetch: 5 })).to.deep.equal(one);
     expect(await take(1, { ...basics, seed: 12 })).to.not.deep.equal(one.slice(0, 1));
+  });
+
+  it("gives the same bytes where no threads are", async () => {
+    for (const options of [basics, { ...basics, onDevice: true }]) {
+      const threaded = await take(9, options);
+      expect(await taken(9, openBatchesHere(options))).to.deep.equal(threaded);
+    }
   });
 
   it("holds pictures, and what to make of them, where a device makes the crops", async () => {
@@ -138,7 +151,7 @@ describe("batches", () => {
   });
 
   it("refuses what cannot make a batch", () => {
-    const refused: readonly [Partial<BatchOptions>, string][] = [
+    const refused: readonly [Partial<ThreadedBatchOptions>, string][] = [
       [{ batch: 24 }, "expected at least one batch of 24 images, got 23"],
       [{ batch: 0 }, "batches batch: expected a whole number from 1"],
       [{ parts: 2 }, "crops: a batch of 5 images has no 2 equal parts; take a number that divides it"],
@@ -150,11 +163,11 @@ describe("batches", () => {
       [{ augment: { ...augment, hue: 2 } }, "augment hue"],
     ];
     for (const [wrong, message] of refused)
-      expect(() => openBatches({ ...basics, ...wrong }), message).to.throw(message);
+      expect(() => openThreadedBatches({ ...basics, ...wrong }), message).to.throw(message);
   });
 
   it("reports how long it waited, and answers one call at a time", async () => {
-    await using batches = openBatches(basics);
+    await using batches = openThreadedBatches(basics);
     const first = batches.next();
     expect(await rejection(batches.next())).to.equal(
       "batches: next was called before the last call was answered; await each one",
@@ -163,7 +176,7 @@ describe("batches", () => {
   });
 
   it("ends its workers on close, and answers nothing any more", async () => {
-    const batches = openBatches(basics);
+    const batches = openThreadedBatches(basics);
     await batches.next();
     const waiting = drain(batches);
     await batches.close();
@@ -175,7 +188,7 @@ describe("batches", () => {
   it("passes on what went wrong in a worker", async () => {
     const empty = { rows: 0, cols: 0, layout: "rgb" } as const;
     const images: ImageSet = { ...memory, place: (index) => ({ ...memory.place(index), raw: empty }) };
-    await using batches = openBatches({ ...basics, images });
+    await using batches = openThreadedBatches({ ...basics, images });
     expect(await rejection(batches.next())).to.match(
       /batches: a worker failed: resizedCrop: expected a box within \[0, 0\]/,
     );
@@ -240,9 +253,9 @@ describe("batches of files", () => {
 
   it("throws if not one image can be decoded", async () => {
     await corrupt(...Array.from({ length: 12 }, (_, index) => String(index).padStart(2, "0")));
-    await using all = openBatches({ ...basics, images: await openImages(folder) });
+    await using all = openThreadedBatches({ ...basics, images: await openImages(folder) });
     expect(await rejection(all.next())).to.match(/not one of 12 could be decoded/);
-    await using some = openBatches({ ...basics, images: await openImages(folder), indices: [1, 2, 3, 4, 5] });
+    await using some = openThreadedBatches({ ...basics, images: await openImages(folder), indices: [1, 2, 3, 4, 5] });
     expect(await rejection(some.next())).to.match(/not one of the 5 to train on could be decoded/);
   });
 });

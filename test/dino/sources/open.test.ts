@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import { officialAugmentation } from "../../../dino/augment.js";
-import { type BatchOptions, openBatches } from "../../../dino/batches.js";
+import { openThreadedBatches, type ThreadedBatchOptions } from "../../../dino/threaded-batches.js";
 import { openParts } from "../../../dino/evaluate.js";
 import { isFailure } from "../../../dino/images.js";
 import { openData, partsOf } from "../../../dino/sources/open.js";
@@ -42,8 +42,8 @@ const basics = {
   },
 } as const;
 
-async function take(count: number, options: BatchOptions) {
-  await using batches = openBatches(options);
+async function take(count: number, options: ThreadedBatchOptions) {
+  await using batches = openThreadedBatches(options);
   const taken: { readonly indices: number[]; readonly globals: Float32Array; readonly locals: Float32Array }[] = [];
   for (let i = 0; i < count; i++) {
     const { indices, globals, locals } = await batches.next();
