@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../dino/config.js";
-import { openParts } from "../dino/evaluate.js";
+import { openParts } from "../dino/open-parts.js";
 import { train } from "../dino/train.js";
 import type { Device } from "../engine/index.js";
 import { figure } from "./format.js";

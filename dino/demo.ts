@@ -6,7 +6,8 @@ import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
 
-import { evaluateKnn, oneOfEach, openParts, type Part } from "./evaluate.js";
+import { evaluateKnn, oneOfEach, type Part } from "./evaluate.js";
+import { openParts } from "./open-parts.js";
 import { indexOfRun, listed, writeFeatures } from "./feature-files.js";
 import { type Extracted, extractFeatures, pixelFeatures, viewOf } from "./features.js";
 import { loadModel } from "./model.js";

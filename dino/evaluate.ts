@@ -1,13 +1,10 @@
 /** Labelled images to measure features with, and the k-NN accuracy of whatever makes features. */
 import type { Device } from "../engine/index.js";
-import { builtinImages, isBuiltin } from "./builtin.js";
 import { similaritiesOn } from "./features.js";
-import { type DecodeFailure, type ImageSet, splitImages } from "./images.js";
+import type { ImageSet } from "./image-set.js";
 import { dotProducts, knnClassify, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
 import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
-import { reportCount } from "./progress.js";
-import { openData } from "./sources/open.js";
-import type { Decoding } from "./sources/image-place.js";
+import type { DecodeFailure } from "./sources/image-place.js";
 
 /** Some images of a set. */
 export interface Part {
@@ -20,29 +17,6 @@ export interface Parts {
   readonly train: Part;
   /** Empty if nothing is held out. */
   readonly test: Part;
-}
-
-/**
- * Images as openData finds them, split by `heldOut` and `seed`, or a built-in set, which has a split of its own. What takes a
- * while is told on stderr. Throws where openData does.
- */
-export async function openParts(
-  data: string,
-  { heldOut, seed, maxPixels }: { readonly heldOut: number; readonly seed: number } & Pick<Decoding, "maxPixels">,
-): Promise<Parts> {
-  if (isBuiltin(data)) {
-    const { train, test } = builtinImages(data);
-    return { train: wholeOf(train), test: wholeOf(test) };
-  }
-  const images = await openData(data, { maxPixels, onFound: reportCount(`${data}: images found`) });
-  const { train, test } = splitImages(images.count, { heldOut, seed });
-  return { train: { images, indices: train }, test: { images, indices: test } };
-}
-
-/** All images that openData finds, or the held-out ones of a built-in set. Throws where openData does. */
-export async function openWhole(data: string): Promise<Part> {
-  const onFound = reportCount(`${data}: images found`);
-  return wholeOf(isBuiltin(data) ? builtinImages(data).test : await openData(data, { onFound }));
 }
 
 /** All images of a set. */

@@ -1,8 +1,7 @@
 /** Features of images whose classes are known: what k-NN and linear classifiers learn from, and are measured on. */
 import type { Part, Parts } from "./evaluate.js";
-import { readFeatures } from "./feature-files.js";
 import type { Extracted } from "./features.js";
-import type { DecodeFailure } from "./images.js";
+import type { DecodeFailure } from "./sources/image-place.js";
 import type { FeatureRows } from "./knn.js";
 
 export interface Labelled {
@@ -63,34 +62,8 @@ export function checkParts({ train, test }: Parts): readonly number[] {
   return numbersOf(test.images.classes, train.images.classes);
 }
 
-/** The features of two files, both with labels. Throws where one cannot be read, or where they do not fit each other. */
-export async function readLabelled(trainPath: string, testPath: string): Promise<LabelledParts> {
-  const [train, test] = [await readWithLabels(trainPath), await readWithLabels(testPath)];
-  if (train.features.dim !== test.features.dim) {
-    throw new Error(
-      `${testPath}: expected features of ${train.features.dim} numbers, as in ${trainPath}, got ${test.features.dim}`,
-    );
-  }
-  const numbers = numbersOf(test.list.classes, train.list.classes);
-  return {
-    train: { features: train.features, labels: train.labels },
-    test: { features: test.features, labels: test.labels.map((label) => numbers[label]!) },
-    classes: train.list.classes,
-    failures: [...train.list.failures, ...test.list.failures],
-  };
-}
-
-async function readWithLabels(path: string) {
-  const { features, list } = await readFeatures(path);
-  if (list.labels === undefined) {
-    throw new Error(`${path}: expected features of images with classes; those of ${list.data} have none`);
-  }
-  if (features.rows === 0) throw new Error(`${path}: expected features of at least one image, got none`);
-  return { features, list, labels: Int32Array.from(list.labels) };
-}
-
 /** The number of each of the `names` among the `classes`. Throws for one that is not among them. */
-function numbersOf(names: readonly string[], classes: readonly string[]): readonly number[] {
+export function numbersOf(names: readonly string[], classes: readonly string[]): readonly number[] {
   return names.map((name) => {
     const number = classes.indexOf(name);
     if (number >= 0) return number;

@@ -2,7 +2,8 @@
 import type { Device } from "../engine/index.js";
 import { openDevice } from "../engine/node.js";
 import type { PartialConfig } from "./config.js";
-import { evaluateKnn, type KnnReport, openWhole, wholeOf } from "./evaluate.js";
+import { evaluateKnn, type KnnReport, wholeOf } from "./evaluate.js";
+import { openWhole } from "./open-parts.js";
 import { extractFeatures, type Model, viewOf, type Which } from "./features.js";
 import { loadModel as loadOnto } from "./model.js";
 import { type DecodeFailure, type ImageSet, memoryImages } from "./images.js";

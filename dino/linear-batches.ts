@@ -2,10 +2,11 @@
 import { probeCrop, type ProbeCropOptions } from "./augment.js";
 import type { Part, Parts } from "./evaluate.js";
 import { type Backbone, type Descriptor, type ExtractOptions, featureBatches } from "./features.js";
-import { type DecodeFailure, splitImages } from "./images.js";
+import { splitImages } from "./image-set.js";
 import { takeRows } from "./knn.js";
 import { checkParts, type Extract, labelled, type Labelled, type LabelledParts } from "./labelled.js";
 import { rng } from "./random.js";
+import type { DecodeFailure } from "./sources/image-place.js";
 
 /** The batches of an epoch, in the order they are learnt from; each is for use until the next. */
 export type LearningBatches = (epoch: number) => AsyncIterable<Labelled> | Iterable<Labelled>;

@@ -17,7 +17,8 @@ import {
 } from "./config.js";
 import type { Dashboard } from "./dashboard/server.js";
 import { gatherFacts } from "./facts.js";
-import { openParts, type Parts } from "./evaluate.js";
+import type { Parts } from "./evaluate.js";
+import { openParts } from "./open-parts.js";
 import { startValues } from "./init.js";
 import { heedSignals, Interrupted } from "./interrupt.js";
 import { checkParts } from "./labelled.js";

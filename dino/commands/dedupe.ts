@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
-import { openWhole } from "../evaluate.js";
+import { openWhole } from "../open-parts.js";
 import { readFeatures } from "../feature-files.js";
 import type { Which } from "../features.js";
 import { loadModel } from "../model.js";

@@ -5,7 +5,8 @@ import { compareNeighbors } from "../evaluate.js";
 import { clsDescriptor } from "../features.js";
 import { loadModel } from "../model.js";
 import type { KnnResult } from "../knn.js";
-import { labelledFeatures, type LabelledParts, readLabelled } from "../labelled.js";
+import { labelledFeatures, type LabelledParts } from "../labelled.js";
+import { readLabelled } from "../labelled-files.js";
 import { takeReports } from "../progress.js";
 import { positive, wholeNumber, wholeNumbers } from "./flags.js";
 import {

@@ -1,6 +1,7 @@
 /** What the commands share that measure features by the classes of images: whose features, and of which images. */
 import type { Command, Option } from "commander";
-import { openParts, openWhole, type Parts } from "../evaluate.js";
+import type { Parts } from "../evaluate.js";
+import { openParts, openWhole } from "../open-parts.js";
 import { keepFeatures } from "../feature-cache.js";
 import { type Descriptor, type Model, viewOf } from "../features.js";
 import type { Extract } from "../labelled.js";

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { evalCrop } from "../../dino/augment.js";
-import { evaluateKnn, openParts, wholeOf } from "../../dino/evaluate.js";
+import { evaluateKnn, wholeOf } from "../../dino/evaluate.js";
+import { openParts } from "../../dino/open-parts.js";
 import {
   type Backbone,
   blocksDescriptor,

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../../dino/config.js";
-import { openParts } from "../../dino/evaluate.js";
+import { openParts } from "../../dino/open-parts.js";
 import { type EpochLine, type LogLine, readLog, type StepLine } from "../../dino/log.js";
 import { removeRun } from "../../dino/run-folder.js";
 import { openLog } from "../../dino/run-log.js";

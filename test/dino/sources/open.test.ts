@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { officialAugmentation } from "../../../dino/augment.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../dino/threaded-batches.js";
-import { openParts } from "../../../dino/evaluate.js";
+import { openParts } from "../../../dino/open-parts.js";
 import { isFailure } from "../../../dino/images.js";
 import { openData, partsOf } from "../../../dino/sources/open.js";
 import { rejection } from "../../rejection.js";
