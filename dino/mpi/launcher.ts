@@ -1,0 +1,32 @@
+/** What the program that started this process says of it: mpirun and srun tell each process of a world its place. */
+
+/** The place of a process in a world of several. */
+export interface Launch {
+  /** For messages. */
+  readonly launcher: "mpirun of Open MPI" | "mpirun of MPICH" | "srun";
+  readonly rank: number;
+  readonly size: number;
+  /** Among the processes of the same machine. */
+  readonly localRank: number;
+}
+
+/** Of each launcher: the variables it sets for size, rank and local rank. */
+const LAUNCHERS = [
+  {
+    launcher: "mpirun of Open MPI",
+    names: ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"],
+  },
+  // sbatch, which starts one process, sets SLURM_NTASKS too; only a step of srun has a number of tasks of its own
+  { launcher: "srun", names: ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"] },
+  { launcher: "mpirun of MPICH", names: ["PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"] },
+] as const satisfies readonly { readonly launcher: Launch["launcher"]; readonly names: readonly string[] }[];
+
+/** The place of this process by its environment; undefined where it was started alone. */
+export function launchOf(env: Readonly<Record<string, string | undefined>>): Launch | undefined {
+  for (const { launcher, names } of LAUNCHERS) {
+    const [size, rank, localRank] = names.map((name) => Number(env[name] ?? NaN));
+    if (!(size! > 1) || Number.isNaN(rank)) continue;
+    return { launcher, rank: rank!, size: size!, localRank: Number.isNaN(localRank) ? rank! : localRank! };
+  }
+  return undefined;
+}
