@@ -1,0 +1,47 @@
+/** A finished run with all that the pages show: lines, pictures, a checkpoint and an index of its images. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { formatConfig, type PartialConfig } from "../../dino/config.js";
+import { encodePng } from "../../dino/png.js";
+import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
+import { extractFeatures, viewOf } from "../../dino/features.js";
+import { openImages } from "../../dino/images.js";
+import type { LogLine, StepLine } from "../../dino/log.js";
+import { loadModel } from "../../dino/model.js";
+import { pictureName } from "../../dino/picture-names.js";
+import { filesOf } from "../../dino/run-folder.js";
+import { testDevice } from "../device.js";
+import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
+
+/** A line of a log, alike but for what is named. */
+export function lineOf(step: number, changes: Partial<StepLine> = {}): StepLine {
+  return {
+    ...{ step, epoch: 0, loss: 3, teacherEntropy: 1, klDivergence: 2, meanTargetEntropy: 3, studentSpread: 0.5 },
+    ...{ teacherSpread: 0.5, gradientNorm: 1, lr: 0.1, weightDecay: 0, momentum: 0.9, teacherTemperature: 0.04 },
+    ...{ imagesPerSecond: 100, dataWaitMs: 1, batchesReady: 1, ...changes },
+  };
+}
+
+export const textOf = (lines: readonly LogLine[]): string => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+
+/** Writes it into a folder, of a network of `tinySettings` unless the settings say otherwise, and the six images beside it. */
+export async function writeShownRun(out: string, settings: PartialConfig = {}): Promise<void> {
+  const { config: configFile, log, profile, checkpoint, pictures } = filesOf(out);
+  await mkdir(pictures, { recursive: true });
+  const data = `${out}-photos`;
+  await drawFolder(data, 3);
+  const config = await writeTinyCheckpoint(checkpoint, { data, steps: 20, out, ...settings });
+  await writeFile(configFile, formatConfig(config));
+  const epoch = { type: "epoch", step: 20, epoch: 0, loss: 2.9, lr: 0.1, weightDecay: 0 } as const;
+  await writeFile(log, textOf([lineOf(10), lineOf(20, { loss: 2.8 }), epoch]));
+  const kernels = [{ kernel: "matmul", calls: 3, ms: 2, share: 1 }];
+  await writeFile(profile, JSON.stringify({ step: 10, device: "a GPU", kernels }));
+  for (const kind of ["attention", "features"] as const) {
+    const grey = { width: 60, height: 30, rgb: new Uint8Array(60 * 30 * 3).fill(99) };
+    for (const step of [0, 20]) await writeFile(join(pictures, pictureName(step, kind)), encodePng(grey));
+  }
+  const images = await openImages(data);
+  using model = await loadModel(await testDevice(), checkpoint);
+  const extracted = await extractFeatures(model, images, { view: viewOf(model.config) });
+  await writeFeatures(indexOfRun(out), listed(images, extracted, { data, checkpoint, which: "teacher" }));
+}
