@@ -84,15 +84,23 @@ export async function openPage(
   return { page, [Symbol.asyncDispose]: () => browser.close() };
 }
 
-const flags = [
-  "--no-sandbox", // which root needs
-  "--enable-unsafe-webgpu", // which takes SwiftShader where there is no graphics card
-  ...["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"],
-  "--disable-sync",
-];
+export interface BrowserOptions {
+  /** Whether it takes SwiftShader for WebGPU where there is no graphics card: it does if left out. */
+  readonly hasWebGpu?: boolean;
+  /** Whether it has a camera, of moving pictures of its own. */
+  readonly hasCamera?: boolean;
+}
 
-async function startChromium(): Promise<Browser> {
-  return chromium.launch({ executablePath: findChromium(), args: flags });
+/** Starts Chromium without a window. Throws where there is none. */
+export async function startChromium({ hasWebGpu = true, hasCamera = false }: BrowserOptions = {}): Promise<Browser> {
+  const args = [
+    "--no-sandbox", // which root needs
+    ...["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"],
+    "--disable-sync",
+    ...(hasWebGpu ? ["--enable-unsafe-webgpu"] : []),
+    ...(hasCamera ? ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] : []),
+  ];
+  return chromium.launch({ executablePath: findChromium(), args });
 }
 
 /** The program that the variable `CHROMIUM` names, or the first of its kind in PATH. Throws where there is none. */

@@ -1,0 +1,244 @@
+import axe from "axe-core";
+import { expect } from "chai";
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Browser, Page, Worker } from "playwright-core";
+import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
+import { openSite } from "../../dino/dashboard/site.js";
+import { writeSite } from "../../dino/dashboard/static.js";
+import { filesOf } from "../../dino/run-folder.js";
+import { writeShownRun } from "../dino/shown-run.js";
+import { startChromium } from "./chromium.js";
+import { serveFiles } from "./file-server.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A phone and a screen. */
+const LOOKS = [
+  [390, "light"],
+  [1280, "dark"],
+] as const;
+
+/** Pictures of all pages are left here, to be looked at. */
+const SCREENSHOTS = join(root, "test", "browser", "screenshots");
+
+describe("pages in Chromium", () => {
+  let inside: string;
+  let dashboard: Dashboard;
+  let browser: Browser;
+  let page: Page;
+  /** What the page complained of since it was opened. */
+  let complaints: string[];
+
+  before(async () => {
+    execFileSync("npm", ["run", "build:web"], { cwd: root, stdio: "ignore" });
+    await mkdir(SCREENSHOTS, { recursive: true });
+    inside = await mkdtemp(join(tmpdir(), "dino-pages-"));
+    await writeShownRun(join(inside, "runs", "one"));
+    await writeShownRun(join(inside, "runs", "two"), { lr: 0.01 });
+    dashboard = await openDashboard({
+      ...{ roots: [join(inside, "runs")], say: () => undefined },
+      ...{ host: "127.0.0.1", port: 0 },
+    });
+    browser = await startChromium({ hasCamera: true });
+  });
+  after(async () => {
+    await browser.close();
+    await dashboard[Symbol.asyncDispose]();
+    await rm(inside, { recursive: true });
+  });
+
+  afterEach(async () => {
+    await page.close();
+    expect(complaints).to.deep.equal([]);
+  });
+
+  async function open(
+    path: string,
+    options: { readonly width?: number; readonly colorScheme?: "light" | "dark"; readonly at?: string } = {},
+  ): Promise<void> {
+    const { width = 1280, colorScheme = "light", at = dashboard.address } = options;
+    page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme, permissions: ["camera"] });
+    complaints = [];
+    page.on("pageerror", ({ message }) => complaints.push(message));
+    page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+    page.on("request", (request) => {
+      const url = request.url();
+      if (!url.startsWith(at) && !/^(data|blob):/.test(url)) complaints.push(`asked for ${url}`);
+    });
+    await page.goto(at + path);
+  }
+
+  const status = (text: string | RegExp) => page.getByRole("status").filter({ hasText: text }).waitFor();
+  const seen = () => status(/^Seen in \d+ ms$/);
+  const said = () => page.getByText(/^Attention in the last block from/).innerText();
+  const alert = () => page.getByRole("alert").innerText();
+
+  /** What axe finds wrong with the page as it is: https://github.com/dequelabs/axe-core */
+  async function violations(): Promise<readonly string[]> {
+    await page.evaluate(axe.source);
+    const { violations } = await page.evaluate(() => (globalThis as unknown as { readonly axe: typeof axe }).axe.run());
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  }
+
+  for (const [width, colorScheme] of LOOKS) {
+    it(`have room and no barrier at ${width} pixels, ${colorScheme}`, async () => {
+      for (const [path, ready] of [
+        ["", () => status("2 runs")],
+        ["viewer.html", seen],
+      ] as const) {
+        await open(path, { width, colorScheme });
+        await ready();
+        expect(await violations()).to.deep.equal([]);
+        const overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+        expect(overflow, `${path}: pixels beyond the width`).to.equal(0);
+        const name = `${path.replace(".html", "") || "runs"}-${width}-${colorScheme}.png`;
+        await page.screenshot({ path: join(SCREENSHOTS, name), fullPage: true });
+        if (path !== "viewer.html") await page.close();
+      }
+    });
+  }
+
+  it("the runs: curves are read with the keyboard, runs are left out, pictures go back in time", async () => {
+    await open("");
+    await status("2 runs");
+    const curve = page.getByRole("img", { name: /^Loss: / });
+    await curve.focus();
+    await page.keyboard.press("ArrowRight");
+    await curve.getByText("step 10").waitFor();
+    await page.keyboard.press("ArrowRight");
+    await curve.getByText("step 20").waitFor();
+    expect(await curve.getAttribute("aria-label")).to.include("two 2.8 at step 20");
+    await page.getByRole("checkbox", { name: "two" }).uncheck();
+    await page.getByRole("img", { name: /^Loss: loss 2.8 at step 20$/ }).waitFor();
+    await page.getByRole("slider", { name: "Step" }).fill("0");
+    await page.getByRole("img", { name: "Attention of each head after 0 steps" }).waitFor();
+    await page.getByRole("link", { name: "Viewer" }).click();
+    await seen();
+  });
+
+  it("the viewer follows the pointer and the keys, and looks at what is clicked", async () => {
+    await open("viewer.html");
+    await seen();
+    expect(await said()).to.include("from the whole image");
+    const map = page.getByRole("application");
+    await map.hover({ position: { x: 1, y: 1 } });
+    expect(await said()).to.include("row 1, column 1");
+    await page.mouse.move(0, 0);
+    expect(await said()).to.include("from the whole image");
+    await map.focus();
+    for (const key of ["ArrowLeft", "ArrowDown", "ArrowDown", "ArrowRight"]) await page.keyboard.press(key);
+    expect(await said()).to.match(/row (\d+), column (\d+)/);
+    await page.keyboard.press("Escape");
+    expect(await said()).to.include("from the whole image");
+
+    const first = page.getByRole("listitem").first();
+    expect(await first.innerText()).to.equal("blue, 1.000");
+    const asked = page.waitForRequest(/images\/\d+\.webp/);
+    await page.getByRole("listitem").filter({ hasText: "red" }).first().click();
+    await asked;
+    await page.getByRole("listitem").first().filter({ hasText: "red, 1.000" }).waitFor();
+    await page.getByLabel("Shorter side").selectOption("64");
+    await seen();
+    await page.getByLabel("Model", { exact: true }).selectOption("two");
+    await page.getByText(/^two: 0.0\d million parameters/).waitFor();
+    await seen();
+  });
+
+  it("the viewer opens images and models of the visitor, and says what is none", async () => {
+    await open("viewer.html");
+    await seen();
+    const file = page.getByLabel("Open an image or a model");
+    await file.setInputFiles(join(inside, "runs", "one-photos", "red", "1.png"));
+    await page.getByRole("listitem").first().filter({ hasText: "red, 1.000" }).waitFor();
+    await writeFile(join(inside, "notes.txt"), "no picture");
+    await file.setInputFiles(join(inside, "notes.txt"));
+    expect(await alert()).to.equal("notes.txt: expected a picture that this browser reads, as JPEG, PNG, WebP or AVIF");
+    await file.setInputFiles(filesOf(join(inside, "runs", "two")).checkpoint);
+    await page.getByText(/^checkpoint.safetensors: 0.0\d million parameters/).waitFor();
+    await seen();
+    expect(await page.getByRole("listitem").count(), "no index goes with it").to.equal(0);
+    await writeFile(join(inside, "broken.safetensors"), "no model");
+    await file.setInputFiles(join(inside, "broken.safetensors"));
+    expect(await alert()).to.match(/safetensors/);
+  });
+
+  it("the viewer watches the camera, not while nobody watches the page", async () => {
+    await open("viewer.html");
+    await seen();
+    await page.getByRole("button", { name: "Use the camera" }).click();
+    await page.getByRole("button", { name: "Stop the camera" }).waitFor();
+    const picture = () => page.evaluate("document.querySelector('canvas').toDataURL()");
+    const changes = async () => {
+      for (const before = await picture(); (await picture()) === before;) await page.waitForTimeout(50);
+    };
+    const hide = (isHidden: boolean) =>
+      page.evaluate(`
+        Object.defineProperty(document, "hidden", { configurable: true, value: ${isHidden} });
+        document.dispatchEvent(new Event("visibilitychange"));
+      `);
+    await changes();
+    await changes();
+    await hide(true);
+    await status("The camera waits while this page is hidden");
+    await page.waitForTimeout(500); // for the one that was under way
+    const last = await picture();
+    await page.waitForTimeout(500);
+    expect(await picture()).to.equal(last);
+    await hide(false);
+    await changes();
+    await page.getByRole("button", { name: "Stop the camera" }).click();
+    await page.getByRole("button", { name: "Use the camera" }).waitFor();
+  });
+
+  it("the viewer goes on after the device was lost", async () => {
+    await open("viewer.html");
+    await seen();
+    const [thread] = page.workers() as [Worker];
+    await thread.evaluate(`
+      const original = GPUDevice.prototype.createCommandEncoder;
+      GPUDevice.prototype.createCommandEncoder = function (...words) {
+        this.destroy(); // as a driver that was reset
+        GPUDevice.prototype.createCommandEncoder = original;
+        return original.apply(this, words);
+      };
+    `);
+    await page.getByLabel("Shorter side").selectOption("48");
+    expect(await alert()).to.match(/the device was lost.* Going on opens the device anew/s);
+    await page.getByRole("button", { name: "Go on" }).click();
+    await seen();
+    expect(await page.getByRole("alert").count()).to.equal(0);
+  });
+
+  it("are the same as files on any web host", async () => {
+    const folder = join(inside, "site");
+    const site = await openSite({ roots: [join(inside, "runs")], say: () => undefined });
+    await writeSite(site, { folder, overwrite: false });
+    await using host = await serveFiles(folder, "/some/where/");
+    await open("index.html", { at: host.address });
+    await status("2 runs");
+    await page
+      .getByRole("img", { name: /two 2.8 at step 20/ })
+      .first()
+      .waitFor();
+    await page.getByRole("link", { name: "Viewer" }).click();
+    await seen();
+    await page.getByRole("listitem").first().filter({ hasText: "1.000" }).waitFor();
+  });
+
+  it("say what to do without WebGPU, and show the runs all the same", async () => {
+    const without = await startChromium({ hasWebGpu: false });
+    try {
+      page = await without.newPage();
+      await page.goto(`${dashboard.address}viewer.html`);
+      expect(await alert()).to.match(/^WebGPU: this browser (has none|offers no adapter).*; /);
+      await page.getByRole("link", { name: "Runs" }).click();
+      await status("2 runs");
+    } finally {
+      await without.close();
+    }
+  });
+});
