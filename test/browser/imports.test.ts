@@ -44,9 +44,13 @@ describe("what a page runs", () => {
   });
 
   it("loads, looks and trains without Node, and with no package but zod", () => {
-    const { modules, others } = reach("test/browser/look-and-train.ts", "dino/web/digits.ts", "dino/crop-maker.ts");
+    const { modules, others } = reach(
+      "test/browser/look-and-train.ts",
+      "dino/web/digits.ts",
+      "dino/online-evaluation.ts",
+    );
     expect([...others.keys()]).to.deep.equal(["zod"]);
-    for (const name of ["vit", "augment", "features", "inspector", "network", "step", "checkpoint-bytes", "config"])
+    for (const name of ["vit", "augment", "features", "inspector", "trainer", "step", "checkpoint-bytes", "config"])
       expect(modules).to.include(`dino/${name}.ts`);
     const alone = reach("dino/knn.ts", "dino/schedule.ts", "dino/npy.ts", "dino/fit.ts", "dino/pictures.ts");
     expect([...alone.others.keys()]).to.deep.equal([]);
