@@ -1,10 +1,13 @@
 /** What a run under way leaves in its folder: settings, logs, checkpoints, pictures. */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Checkpoint, writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { type Config, formatConfig } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import type { LogLine } from "./log.js";
+import { pictureKinds, pictureName } from "./picture-names.js";
+import { encodePng } from "./png.js";
 import { cutPictures, filesOf } from "./run-folder.js";
 import { openLog } from "./run-log.js";
 import { drawRunPictures } from "./run-pictures.js";
@@ -66,9 +69,14 @@ export async function openRunOutput(
       await written(writeCheckpoint(path, state));
       return path;
     },
-    draw: () => {
-      const write = (path: string, content: Uint8Array) => written(writeFileAtomically(path, content));
-      return drawRunPictures(trainer.teacher, trainer.done, { config, parts, write });
+    async draw() {
+      const { teacher, done } = trainer;
+      const drawn = await drawRunPictures(teacher, done, { config, parts });
+      if (drawn === undefined) return;
+      await mkdir(paths.pictures, { recursive: true });
+      for (const kind of pictureKinds) {
+        await written(writeFileAtomically(join(paths.pictures, pictureName(done, kind)), encodePng(drawn[kind])));
+      }
     },
     writeProfile: (profile) => written(writeJson(paths.profile, profile)),
   };
