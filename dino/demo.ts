@@ -6,7 +6,7 @@ import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
 
-import { evaluateKnn, oneOfEach, type Part } from "./evaluate.js";
+import { evaluateKnn, firstOf, oneOfEach, type Part } from "./evaluate.js";
 import { openParts } from "./open-parts.js";
 import { indexOfRun, listed, writeFeatures } from "./feature-files.js";
 import { type Extracted, extractFeatures, pixelFeatures, viewOf } from "./features.js";
@@ -56,7 +56,7 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
   using device = await openDevice();
   say(`device      ${device.name}`);
   const all = await openParts(config.data, { heldOut: 0, seed: 0 });
-  const parts = quick ? { train: first(all.train, QUICK.train), test: first(all.test, QUICK.test) } : all;
+  const parts = quick ? { train: firstOf(all.train, QUICK.train), test: firstOf(all.test, QUICK.test) } : all;
   const { train, test } = parts;
   say(
     `images      ${train.indices.length} to train on, ${test.indices.length} held out, ${train.images.classes.length} classes`,
@@ -168,10 +168,6 @@ async function expectOurs(out: string): Promise<void> {
       `--out ${out}: expected an empty folder or a former run, got ${left.length} other files; name another`,
     );
   }
-}
-
-function first({ images, indices }: Part, count: number): Part {
-  return { images, indices: indices.slice(0, count) };
 }
 
 /** Images that the picture of attention shows. */

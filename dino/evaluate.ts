@@ -24,6 +24,11 @@ export function wholeOf(images: ImageSet): Part {
   return { images, indices: new Int32Array(images.count).map((_, index) => index) };
 }
 
+/** The first images of a part, so many at most. */
+export function firstOf({ images, indices }: Part, count: number): Part {
+  return { images, indices: indices.slice(0, count) };
+}
+
 /** The first image of each class that has one. Throws for images without labels. */
 export function oneOfEach({ images, indices }: Part): readonly number[] {
   const { labels } = images;
