@@ -2,11 +2,11 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import type { Run } from "./feed.js";
-import { curvesOf, formatNumber, type Panel, panels } from "./panels.js";
+import { type Curved, curvesOf, formatNumber, type Panel } from "./panels.js";
 
 /** A run, and the number of its colour. */
 export interface Shown {
-  readonly run: Run;
+  readonly run: Curved & { readonly state: Pick<Run["state"], "name"> };
   readonly color: number;
 }
 
@@ -16,7 +16,12 @@ const HEIGHT = 190;
 const LOGARITHMIC = 3 as unknown as uPlot.Scale.Distr;
 const DASHES = [[], [6, 4], [2, 3]] as const;
 
-export function Curves({ shown }: { readonly shown: readonly Shown[] }) {
+interface CurvesProps {
+  readonly panels: readonly Panel[];
+  readonly shown: readonly Shown[];
+}
+
+export function Curves({ panels, shown }: CurvesProps) {
   const isDark = useDark();
   return (
     <section aria-labelledby="curves">

@@ -6,6 +6,7 @@ import { Configuration } from "./configuration.js";
 import { COLORS, Curves } from "./curves.js";
 import { follow, getJson, type Run } from "./feed.js";
 import { Kernels } from "./kernels.js";
+import { panels } from "./panels.js";
 import { Pictures } from "./pictures.js";
 import { Runs } from "./runs.js";
 import { Page } from "../shell/page.js";
@@ -35,7 +36,7 @@ function Dashboard() {
       {runs !== undefined && (
         <>
           <Runs {...{ runs, hidden, toggle }} />
-          <Curves shown={shown} />
+          <Curves panels={panels} shown={shown} />
           <Pictures runs={visible} />
           <Configuration runs={visible} />
           <Kernels runs={visible} />

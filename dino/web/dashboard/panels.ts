@@ -3,6 +3,9 @@ import uPlot from "uplot";
 import type { EpochLine, StepLine } from "../../log.js";
 import type { Run } from "./feed.js";
 
+/** What of a run curves are drawn of. */
+export type Curved = Pick<Run, "steps" | "epochs">;
+
 /** A curve of each run. */
 export type Quantity = { readonly name: string } & (
   | { readonly line: "step"; readonly of: (line: StepLine) => number | null }
@@ -54,7 +57,7 @@ export const panels: readonly Panel[] = [
 ];
 
 /** The curves of a panel over the steps that any of them has: those of the first run, then of the next; in between undefined. */
-export function curvesOf({ quantities }: Panel, runs: readonly Run[]): uPlot.AlignedData {
+export function curvesOf({ quantities }: Panel, runs: readonly Curved[]): uPlot.AlignedData {
   if (runs.length === 0) return [[]];
   const tables = runs.flatMap(({ steps, epochs }) =>
     quantities.map((quantity): uPlot.AlignedData => {

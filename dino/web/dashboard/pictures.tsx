@@ -4,7 +4,7 @@ import { pictureName } from "../../picture-names.js";
 import { addressOf, type Run } from "./feed.js";
 import { RunChoice } from "./run-choice.js";
 
-const WORDS = { attention: "Attention of each head", features: "Patch features as colours" } as const;
+export const WORDS = { attention: "Attention of each head", features: "Patch features as colours" } as const;
 
 export function Pictures({ runs }: { readonly runs: readonly Run[] }) {
   const drawn = runs.filter(({ state }) => state.pictures.length > 0);
