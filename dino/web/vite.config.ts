@@ -13,11 +13,11 @@ export default defineConfig({
   base: "./",
   plugins: [refuseNode(), packDigits()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
-  worker: { format: "es", plugins: () => [refuseNode()] },
+  worker: { format: "es", plugins: () => [refuseNode(), packDigits()] },
   build: {
     outDir: join(root, "..", "..", "dist", "web"),
     emptyOutDir: true,
-    rolldownOptions: { input: ["index.html", "viewer.html"].map((page) => join(root, page)) },
+    rolldownOptions: { input: ["index.html", "viewer.html", "train.html"].map((page) => join(root, page)) },
   },
 });
 

@@ -6,6 +6,7 @@ import "./style.css";
 const PAGES = [
   { address: "./", name: "Runs" },
   { address: "./viewer.html", name: "Viewer" },
+  { address: "./train.html", name: "Train" },
 ] as const;
 
 interface PageProps {

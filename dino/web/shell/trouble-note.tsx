@@ -19,3 +19,9 @@ export function TroubleNote({ trouble: { words, wayOn, isOfDevice }, goOn }: Tro
     </div>
   );
 }
+
+/** What was thrown, for a note: what a thread throws is one already. */
+export function asTrouble(error: unknown): Trouble {
+  if (typeof error === "object" && error !== null && "isOfDevice" in error) return error as Trouble;
+  return { words: error instanceof Error ? error.message : String(error), wayOn: "", isOfDevice: false };
+}

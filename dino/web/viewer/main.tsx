@@ -5,7 +5,7 @@ import type { ModelList } from "../../dashboard/api.js";
 import type { Image } from "../../pixels.js";
 import { Page, useHidden } from "../shell/page.js";
 import type { Trouble } from "../shell/trouble.js";
-import { TroubleNote } from "../shell/trouble-note.js";
+import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
 import { openCamera } from "./camera.js";
 import { fetchIndex, fetchModel, fetchModels, type Index, type OnProgress } from "./catalog.js";
 import type { ModelFacts, Sight } from "./looking.js";
@@ -321,12 +321,6 @@ function countOf(models: number): string {
 
 function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(1);
-}
-
-/** What the thread throws is in words already. */
-function asTrouble(error: unknown): Trouble {
-  if (typeof error === "object" && error !== null && "isOfDevice" in error) return error as Trouble;
-  return { words: error instanceof Error ? error.message : String(error), wayOn: "", isOfDevice: false };
 }
 
 function stop(camera: HTMLVideoElement | undefined): void {

@@ -1,0 +1,139 @@
+/** A training on the built-in digits, with what is measured and drawn on the way: the same in a page's worker and in Node. */
+import type { Device } from "../../../engine/index.js";
+import { openBatchesHere } from "../../batches-here.js";
+import type { BuiltinImages } from "../../builtin-digits.js";
+import type { Checkpoint } from "../../checkpoint-bytes.js";
+import { type Config, fitWarmups, networkConfig } from "../../config.js";
+import type { Picture } from "../../drawing.js";
+import { evaluateKnn, firstOf, type Part, wholeOf } from "../../evaluate.js";
+import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures, viewOf } from "../../features.js";
+import { lengthOf } from "../../knobs.js";
+import type { StepLine } from "../../log.js";
+import { backboneOf, initialValues } from "../../network.js";
+import type { PictureKind } from "../../picture-names.js";
+import { drawRunPictures } from "../../run-pictures.js";
+import { openTrainer, type Progress } from "../../trainer.js";
+
+export interface CourseOptions {
+  readonly device: Device;
+  readonly config: Config;
+  readonly images: BuiltinImages;
+  /** The state to go on from; the first step if left out. */
+  readonly from?: Checkpoint | undefined;
+  /** Ends the course in order. */
+  readonly stop: AbortSignal;
+  readonly tell: (event: CourseEvent) => void;
+  /** Takes states to go on from, now and then and where the course ends. */
+  readonly keep: (state: Checkpoint) => void;
+}
+
+/** What a course tells on its way; plain data, which a worker can send. */
+export type CourseEvent =
+  /** The next step is the one after `step`. */
+  | { readonly kind: "begins"; readonly step: number }
+  /** What is done besides training; undefined when that is over. */
+  | { readonly kind: "aside"; readonly words: string | undefined }
+  | { readonly kind: "progress"; readonly progress: Progress }
+  | { readonly kind: "line"; readonly line: StepLine }
+  | { readonly kind: "drawn"; readonly drawn: Drawn }
+  | { readonly kind: "measured"; readonly measured: Measured }
+  | { readonly kind: "warning"; readonly words: string };
+
+export type Ended = "stopped" | "finished";
+
+/** What the teacher sees in a few digits. */
+export type Drawn = { readonly step: number } & Readonly<Record<PictureKind, Picture>>;
+
+/** How many of the held-out digits have the class of their neighbours. */
+export interface Measured {
+  readonly of: "pixels" | "untrained" | "trained";
+  /** In percent. */
+  readonly top1: number;
+  readonly trainImages: number;
+  readonly testImages: number;
+}
+
+/** Pictures and states in a course. */
+const LOOKS = 8;
+/** Digits to measure on where a device is slow; all of them where it is fast. */
+const FEW = { train: 1500, test: 500 } as const;
+/** Neighbours that vote, as in the demo. */
+const NEIGHBORS = 20;
+
+/** Trains to the last step, or until it is told to stop: measures, trains and draws, and measures again. */
+export async function takeCourse(options: CourseOptions): Promise<Ended> {
+  const { stop } = options;
+  try {
+    await train(options);
+    return "finished";
+  } catch (error) {
+    if (stop.aborted && error === stop.reason) return "stopped";
+    throw error;
+  }
+}
+
+async function train(options: CourseOptions): Promise<void> {
+  const { device, images, from, stop, tell, keep } = options;
+  const parts = { train: wholeOf(images.train), test: wholeOf(images.test) };
+  const isFast = device.kernels === "gpu";
+  const measured = isFast ? parts : { train: firstOf(parts.train, FEW.train), test: firstOf(parts.test, FEW.test) };
+  const { iterationsPerEpoch } = lengthOf(options.config, parts.train.indices.length);
+  const { config } = fitWarmups(options.config, { iterationsPerEpoch, given: new Set() });
+  const view = viewOf(config);
+
+  const aside = (words?: string) => tell({ kind: "aside", words });
+  aside("Making the kernels ready");
+  await using trainer = await openTrainer({
+    ...{ ...parts.train, config, device, openBatches: openBatchesHere },
+    begin: from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) },
+    onWarning: (words) => tell({ kind: "warning", words }),
+  });
+  const { teacher, steps } = trainer;
+  tell({ kind: "begins", step: trainer.done });
+
+  const measure = async (of: Measured["of"], extract: Extract): Promise<void> => {
+    let seen = 0;
+    const count = measured.train.indices.length + measured.test.indices.length;
+    const { results, trainImages, testImages } = await evaluateKnn({
+      ...{ parts: measured, ks: [NEIGHBORS], device },
+      extract: async (part) => {
+        const before = seen;
+        const onProgress = (done: number): void => {
+          stop.throwIfAborted();
+          aside(`Measuring ${WORDS[of]}: ${(seen = before + done)} of ${count} digits`);
+        };
+        return extract(part, { view, indices: part.indices, onProgress });
+      },
+    });
+    tell({ kind: "measured", measured: { of, top1: results[0]!.top1, trainImages, testImages } });
+  };
+  const measureTeacher = (of: Measured["of"]): Promise<void> =>
+    measure(of, ({ images }, options) => extractFeatures(backboneOf(teacher), images, options));
+  const look = async (): Promise<void> => {
+    keep(await trainer.state());
+    const pictures = await drawRunPictures(teacher, trainer.done, { config, parts });
+    if (pictures) tell({ kind: "drawn", drawn: { step: trainer.done, ...pictures } });
+  };
+
+  if (trainer.done === 0) {
+    await measure("pixels", ({ images }, options) => pixelFeatures(images, options));
+    await measureTeacher("untrained");
+    await trainer.aside(look);
+  }
+  aside();
+  const lookEvery = Math.max(1, Math.round(steps / LOOKS));
+  while (trainer.done < steps) {
+    if (stop.aborted) keep(await trainer.state());
+    stop.throwIfAborted();
+    const { line, ...progress } = await trainer.takeStep();
+    tell({ kind: "progress", progress });
+    if (line) tell({ kind: "line", line });
+    if (trainer.done % lookEvery === 0 || trainer.done === steps) await trainer.aside(look);
+  }
+  await measureTeacher("trained");
+  aside();
+}
+
+type Extract = (part: Part, options: ExtractOptions) => Promise<Extracted>;
+
+const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;

@@ -1,0 +1,54 @@
+/** What the teacher sees in a few digits, from the first step on. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Picture } from "../../drawing.js";
+import { pictureKinds } from "../../picture-names.js";
+import { WORDS } from "../dashboard/pictures.js";
+import { opaque } from "../viewer/maps.js";
+import { paint } from "../viewer/pictures.js";
+import type { Drawn } from "./course.js";
+
+export function DrawnPictures({ drawn }: { readonly drawn: readonly Drawn[] }) {
+  /** undefined for the latest one. */
+  const [held, hold] = useState<number>();
+  const latest = drawn.length - 1;
+  const at = Math.min(held ?? latest, latest);
+  const shown = drawn[at];
+  if (shown === undefined) return null;
+  return (
+    <section aria-labelledby="pictures">
+      <h2 id="pictures">What it sees</h2>
+      <div class="controls">
+        <label for="picture">After step</label>
+        <input
+          id="picture"
+          type="range"
+          min={0}
+          max={latest}
+          value={at}
+          aria-valuetext={`step ${shown.step}`}
+          onInput={({ currentTarget: { value } }) => hold(Number(value) === latest ? undefined : Number(value))}
+        />
+        <output for="picture">{shown.step}</output>
+      </div>
+      <div class="pictures">
+        {pictureKinds.map((kind) => (
+          <figure key={kind}>
+            <figcaption>
+              <h3>{WORDS[kind]}</h3>
+            </figcaption>
+            <PictureCanvas picture={shown[kind]} label={`${WORDS[kind]} after ${shown.step} steps`} />
+          </figure>
+        ))}
+      </div>
+    </section>
+  );
+}
+
+function PictureCanvas({ picture, label }: { readonly picture: Picture; readonly label: string }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const { rgb, width, height } = picture;
+    paint(canvas.current!, opaque(rgb, { rows: height, cols: width }));
+  }, [picture]);
+  return <canvas ref={canvas} role="img" aria-label={label} />;
+}

@@ -1,0 +1,44 @@
+/** How well neighbours tell the held-out digits apart, before and after. */
+import type { Measured } from "./course.js";
+
+const NAMES = { pixels: "Raw pixels", untrained: "Before training", trained: "After training" } as const;
+
+export function Results({ measured }: { readonly measured: readonly Measured[] }) {
+  const [first] = measured;
+  const [before, after] = (["untrained", "trained"] as const).map((of) => measured.find((one) => one.of === of)?.top1);
+  return (
+    <section aria-labelledby="results">
+      <h2 id="results">What it learnt</h2>
+      {first === undefined ? (
+        <p class="quiet">Not measured yet.</p>
+      ) : (
+        <>
+          <p class="quiet">
+            Of {first.testImages} digits held out, those whose 20 nearest among {first.trainImages} others have their
+            class: k-NN, as the demo measures it.
+          </p>
+          <table>
+            <tbody>
+              {(Object.keys(NAMES) as Measured["of"][]).map((of) => (
+                <tr key={of}>
+                  <th scope="row">{NAMES[of]}</th>
+                  <td>{percent(measured.find((one) => one.of === of)?.top1)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          {before !== undefined && after !== undefined && (
+            <p>
+              {after >= before ? "+" : "-"}
+              {Math.abs(after - before).toFixed(1)} points over the untrained network.
+            </p>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
+
+function percent(value: number | undefined): string {
+  return value === undefined ? "-" : `${value.toFixed(1)} %`;
+}

@@ -1,0 +1,31 @@
+/** The settings of a training in the page: those that it asks for, and the rest. */
+import { type Config, resolveConfig, settings } from "../../config.js";
+
+/** What the page asks for, and what it calls it. */
+export const FIELDS = { steps: "Steps", batch: "Images a step", seed: "Seed" } as const;
+
+export type Field = keyof typeof FIELDS;
+
+/** What is written in the fields. */
+export type Fields = Readonly<Record<Field, string>>;
+
+/** A shorter run of the demo's recipe. */
+export const START: Fields = { steps: "200", batch: "32", seed: "0" };
+
+/** The configuration that the fields stand for, or what is wrong with each that makes none. */
+export function configOf(
+  fields: Fields,
+): { readonly config: Config } | { readonly errors: Readonly<Partial<Record<Field, string>>> } {
+  const values = new Map<Field, number>();
+  const errors: Partial<Record<Field, string>> = {};
+  for (const name of Object.keys(FIELDS) as Field[]) {
+    const { parse, schema, expected } = settings[name];
+    const text = fields[name].trim();
+    const parsed = schema.safeParse(text === "" ? undefined : parse([text]));
+    if (typeof parsed.data === "number") values.set(name, parsed.data);
+    else errors[name] = `${FIELDS[name]}: expected ${expected}, got ${text || "nothing"}`;
+  }
+  if (Object.keys(errors).length > 0) return { errors };
+  const given = Object.fromEntries(values) as Readonly<Record<Field, number>>;
+  return { config: resolveConfig({ data: "builtin", preset: "digits", logEvery: 5, ...given }) };
+}

@@ -1,0 +1,75 @@
+/** The thread that trains, so that the page stays smooth. What it throws is a Trouble. */
+import { expose, transfer } from "comlink";
+import { openDevice } from "../../../engine/browser.js";
+import type { Device } from "../../../engine/index.js";
+import type { BuiltinImages } from "../../builtin-digits.js";
+import { type Checkpoint, encodeCheckpoint } from "../../checkpoint-bytes.js";
+import type { Config } from "../../config.js";
+import { fetchBuiltin } from "../digits.js";
+import { troubleOf } from "../shell/trouble.js";
+import { type CourseEvent, type Ended, takeCourse } from "./course.js";
+
+type Tell = (event: CourseEvent) => void;
+
+let device: Device | undefined;
+let images: BuiltinImages | undefined;
+/** What is trained, and its last state; undefined before the first. */
+let course: { readonly config: Config; readonly state: Checkpoint | undefined } | undefined;
+let stopping = new AbortController();
+
+/** The device; a new one where the last is lost. */
+async function useDevice(): Promise<Device> {
+  if (device?.failure()) {
+    device[Symbol.dispose]();
+    device = undefined;
+  }
+  return (device ??= await openDevice());
+}
+
+async function run(tell: Tell): Promise<Ended> {
+  const { config, state } = course!;
+  stopping = new AbortController();
+  tell({ kind: "aside", words: "Opening the device" });
+  const device = await useDevice();
+  tell({ kind: "aside", words: "Fetching the digits" });
+  images ??= await fetchBuiltin("builtin");
+  const keep = (state: Checkpoint) => void (course = { config, state });
+  return takeCourse({ device, config, images, from: state, stop: stopping.signal, tell, keep });
+}
+
+const offered = {
+  /** Opens the device; returns its name. */
+  open: (): Promise<string> => inWords(async () => (await useDevice()).name),
+  /** Trains from the first step on. */
+  begin: (config: Config, tell: Tell): Promise<Ended> => {
+    course = { config, state: undefined };
+    return inWords(() => run(tell));
+  },
+  /** Goes on from the last state, on a new device where the last one is gone. */
+  goOn: (tell: Tell): Promise<Ended> => inWords(() => run(tell)),
+  /** Ends the training after the step under way. */
+  stop: (): void => stopping.abort(),
+  /** The last state as the file that Node writes, and its step; undefined where there is none. */
+  checkpoint: (): Promise<{ readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined> =>
+    inWords(async () => {
+      const state = course?.state;
+      if (state === undefined) return undefined;
+      const bytes = await encodeCheckpoint(state);
+      return transfer({ step: state.step, bytes }, [bytes.buffer]);
+    }),
+};
+
+/** What the page may ask of the thread. */
+export type TrainingThread = typeof offered;
+
+/** Does something, and tells in words what goes wrong. */
+async function inWords<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    // eslint-disable-next-line @typescript-eslint/only-throw-error -- errors lose their class on the way to the page
+    throw troubleOf(error);
+  }
+}
+
+expose(offered);
