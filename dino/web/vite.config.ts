@@ -33,6 +33,13 @@ function refuseNode(): Plugin {
   };
 }
 
+/** The digits of files, packed once for all the threads that fetch them. */
+const packed = new Map<string, Promise<Buffer>>();
+
+async function pack(path: string): Promise<Buffer> {
+  return gzipSync(parseDigits(basename(path, ".json"), await readFile(path, "utf8")));
+}
+
 /** Makes the digits of the package `mnist` files of a twelfth their size: bytes, packed by gzip. */
 function packDigits(): Plugin {
   return {
@@ -40,8 +47,8 @@ function packDigits(): Plugin {
     async load(id) {
       const [path, query] = id.split("?");
       if (query !== "packed-digits") return;
-      const name = basename(path!, ".json");
-      const source = gzipSync(parseDigits(name, await readFile(path!, "utf8")), { level: 9 });
+      if (!packed.has(path!)) packed.set(path!, pack(path!));
+      const [name, source] = [basename(path!, ".json"), await packed.get(path!)!];
       const file = this.emitFile({ type: "asset", name: `digits-${name}.bin`, source });
       return { code: `export default import.meta.ROLLUP_FILE_URL_${file};`, moduleType: "js" };
     },

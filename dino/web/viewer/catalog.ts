@@ -1,20 +1,81 @@
 /** The models that the page can look with, and the images that their indexes are of. */
 import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js";
+import { oneOfEach, wholeOf } from "../../evaluate.js";
+import type { Image } from "../../pixels.js";
+import { isFailure } from "../../sources/image-place.js";
+import { fetchBuiltin } from "../digits.js";
+import { type KeptModel, keptModel } from "../kept-model.js";
 
 /** Where a file of a model is found, and found anew where its version changes. */
-export function addressOf({ name }: ModelState, file: string, version: string): string {
+function addressOf({ name }: ModelState, file: string, version: string): string {
   const path = ["api", "models", ...name.split("/").map(encodeURIComponent), file].join("/");
   return `${path}?version=${encodeURIComponent(version)}`;
 }
 
-/** Throws where the server does not answer. */
-export async function fetchModels(): Promise<ModelList> {
-  return (await (await answerOf("api/models.json")).json()) as ModelList;
+/** A model that the visitor can choose. */
+export interface Choice {
+  readonly name: string;
+  /** Whether it was trained on after its index was made. */
+  readonly isOutdated: boolean;
+  /** Throws where what it takes does not come. */
+  readonly fetch: (told: Told) => Promise<Fetched>;
 }
 
-/** The file of a model. Throws where it does not come. */
-export function fetchModel(model: ModelState, onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> {
-  return fetchBytes(addressOf(model, "model.safetensors", model.version), onProgress);
+/** All that a model comes with. */
+export interface Fetched {
+  /** A checkpoint or model file. */
+  readonly file: Uint8Array<ArrayBuffer>;
+  readonly index: Index | undefined;
+  /** Images that it was not trained on, where it has no index of such. */
+  readonly examples: readonly Example[];
+}
+
+export interface Example {
+  readonly name: string;
+  readonly image: Image;
+}
+
+/** Told of what is being fetched, its bytes that have come, and how many there are where that is known. */
+export type Told = (what: string, bytes: number, total: number | undefined) => void;
+
+/** What the server has, and the model that the visitor trained in this browser. Throws where the server does not answer. */
+export async function findChoices(): Promise<readonly Choice[]> {
+  const served = (await (await answerOf("api/models.json")).json()) as ModelList;
+  const kept = await keptModel();
+  return [...served.map(servedChoice), ...(kept ? [keptChoice(kept)] : [])];
+}
+
+function servedChoice(model: ModelState): Choice {
+  return {
+    name: model.name,
+    isOutdated: model.index?.isOutdated ?? false,
+    fetch: async (told) => ({
+      file: await fetchBytes(addressOf(model, "model.safetensors", model.version), (...bytes) =>
+        told(model.name, ...bytes),
+      ),
+      index: await fetchIndex(model, (...bytes) => told("its index", ...bytes)),
+      examples: [],
+    }),
+  };
+}
+
+function keptChoice({ title, bytes }: KeptModel): Choice {
+  return {
+    name: title,
+    isOutdated: false,
+    fetch: async () => ({ file: bytes, index: undefined, examples: await heldOutDigits() }),
+  };
+}
+
+/** One of each class. */
+async function heldOutDigits(): Promise<readonly Example[]> {
+  const { test } = await fetchBuiltin("builtin");
+  const examples: Example[] = [];
+  for (const index of oneOfEach(wholeOf(test))) {
+    const image = await test.decode(index);
+    if (!isFailure(image)) examples.push({ name: test.name(index), image });
+  }
+  return examples;
 }
 
 /** What goes with a model's index; undefined where it has none. */
@@ -25,8 +86,7 @@ export interface Index {
   readonly picture: (row: number) => string;
 }
 
-/** Throws where it does not come. */
-export async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<Index | undefined> {
+async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<Index | undefined> {
   if (model.index === undefined) return undefined;
   const { version } = model.index;
   const at = (file: string) => addressOf(model, file, version);
@@ -37,8 +97,7 @@ export async function fetchIndex(model: ModelState, onProgress: OnProgress): Pro
   };
 }
 
-/** Told of bytes that have come, and how many there are where that is known. */
-export type OnProgress = (bytes: number, total: number | undefined) => void;
+type OnProgress = (bytes: number, total: number | undefined) => void;
 
 async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> {
   const response = await answerOf(address);

@@ -1,13 +1,13 @@
 /** The viewer: what a network sees in an image, computed on the visitor's own device. */
 import { render } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import type { ModelList } from "../../dashboard/api.js";
 import type { Image } from "../../pixels.js";
 import { Page, useHidden } from "../shell/page.js";
 import type { Trouble } from "../shell/trouble.js";
 import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
 import { openCamera } from "./camera.js";
-import { fetchIndex, fetchModel, fetchModels, type Index, type OnProgress } from "./catalog.js";
+import { type Choice, type Fetched, findChoices } from "./catalog.js";
+import { Examples } from "./examples.js";
 import type { ModelFacts, Sight } from "./looking.js";
 import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
 import { Neighbors } from "./neighbors.js";
@@ -21,15 +21,18 @@ const LEAST_CLEAR = 96;
 /** What names of files that hold models end in. */
 const MODEL_FILE = ".safetensors";
 
+/** Of a model that comes with nothing. */
+const ALONE = { index: undefined, examples: [] } as const;
+
 const thread = startViewerThread();
 
 function Viewer() {
-  const [models, setModels] = useState<ModelList>();
+  const [models, setModels] = useState<readonly Choice[]>();
   const [chosen, choose] = useState<string>();
   const [opened, setOpened] = useState<{
     readonly name: string;
     readonly facts: ModelFacts;
-    readonly index: Index | undefined;
+    readonly with: Omit<Fetched, "file">;
   }>();
   const [size, setSize] = useState<number>();
   const [shown, show] = useState<{ readonly image: Image; readonly name: string }>();
@@ -54,8 +57,8 @@ function Viewer() {
     setWorking(undefined);
   }, []);
 
-  const setFacts = (name: string, facts: ModelFacts, index?: Index): void => {
-    setOpened({ name, facts, index });
+  const setFacts = (name: string, facts: ModelFacts, together: Omit<Fetched, "file"> = ALONE): void => {
+    setOpened({ name, facts, with: together });
     setSize((before) =>
       before !== undefined && facts.sizes.includes(before)
         ? before
@@ -84,9 +87,10 @@ function Viewer() {
 
   useEffect(() => {
     void attempt("Asking for models", async () => {
-      const found = await fetchModels();
+      const found = await findChoices();
       setModels(found);
-      choose((found.find(({ index }) => index) ?? found[0])?.name);
+      const comesFromTraining = new URL(document.referrer || location.href).pathname.endsWith("/train.html");
+      choose((comesFromTraining ? found.at(-1) : found[0])?.name);
     });
   }, [attempt]);
 
@@ -94,16 +98,15 @@ function Viewer() {
     const model = models?.find(({ name }) => name === chosen);
     if (!model) return;
     void attempt(`Fetching ${model.name}`, async () => {
-      const told =
-        (what: string): OnProgress =>
-        (bytes, total) =>
-          setWorking(`Fetching ${what}: ${megabytes(bytes)}${total === undefined ? "" : ` of ${megabytes(total)}`} MB`);
-      const file = await fetchModel(model, told(model.name));
-      const index = await fetchIndex(model, told("its index"));
+      const { file, ...together } = await model.fetch((what, bytes, total) => {
+        setWorking(`Fetching ${what}: ${megabytes(bytes)}${total === undefined ? "" : ` of ${megabytes(total)}`} MB`);
+      });
       setWorking("Opening the device");
-      setFacts(model.name, await thread.open(file, index?.features), index);
-      const [first] = index?.names.files ?? [];
-      if (first !== undefined) void lookAt(index!.picture(0), first);
+      const { index, examples } = together;
+      setFacts(model.name, await thread.open(file, index?.features), together);
+      const [example] = examples;
+      if (example) show(example);
+      else if (index) void lookAt(index.picture(0), index.names.files[0]!);
     });
   }, [models, chosen, attempt, lookAt]);
 
@@ -148,7 +151,7 @@ function Viewer() {
 
   const again = () =>
     void attempt("Opening the device anew", async () => {
-      setFacts(opened?.name ?? "", await thread.reopen(), opened?.index);
+      setFacts(opened?.name ?? "", await thread.reopen(), opened?.with);
     });
   const drop = (event: DragEvent) => {
     event.preventDefault();
@@ -228,14 +231,15 @@ function Viewer() {
         )}
         {opened && !sight && !working && <p>Drop or paste an image here, open one, or use the camera.</p>}
         {sight && <Maps {...{ sight, focus: at, choose: setFocus }} />}
-        {sight && opened?.index && !isLive && (
+        {sight && opened?.with.index && !isLive && (
           <Neighbors
-            index={opened.index}
+            index={opened.with.index}
             neighbors={sight.neighbors}
-            isOutdated={models?.find(({ name }) => name === opened.name)?.index?.isOutdated ?? false}
+            isOutdated={models?.find(({ name }) => name === opened.name)?.isOutdated ?? false}
             lookAt={(address, name) => void lookAt(address, name)}
           />
         )}
+        {opened && opened.with.examples.length > 0 && <Examples examples={opened.with.examples} show={show} />}
       </div>
       {opened && <Facts {...opened} />}
     </Page>
@@ -302,7 +306,7 @@ function Facts({ name, facts }: { readonly name: string; readonly facts: ModelFa
 
 interface Standing {
   readonly working: string | undefined;
-  readonly models: ModelList | undefined;
+  readonly models: readonly Choice[] | undefined;
   readonly opened: object | undefined;
   readonly sight: Sight | undefined;
   readonly isHidden: boolean;
