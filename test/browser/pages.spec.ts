@@ -5,7 +5,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Browser, Page, Worker } from "playwright-core";
+import { gzipSync } from "node:zlib";
+import type { Browser, Page, Response, Worker } from "playwright-core";
 import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { openSite } from "../../dino/dashboard/site.js";
 import { writeSite } from "../../dino/dashboard/static.js";
@@ -58,9 +59,14 @@ describe("pages in Chromium", () => {
 
   async function open(
     path: string,
-    options: { readonly width?: number; readonly colorScheme?: "light" | "dark"; readonly at?: string } = {},
+    options: {
+      readonly width?: number;
+      readonly colorScheme?: "light" | "dark";
+      readonly at?: string;
+      readonly onResponse?: (response: Response) => void;
+    } = {},
   ): Promise<void> {
-    const { width = 1280, colorScheme = "light", at = dashboard.address } = options;
+    const { width = 1280, colorScheme = "light", at = dashboard.address, onResponse } = options;
     page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme, permissions: ["camera"] });
     complaints = [];
     page.on("pageerror", ({ message }) => complaints.push(message));
@@ -69,6 +75,7 @@ describe("pages in Chromium", () => {
       const url = request.url();
       if (!url.startsWith(at) && !/^(data|blob):/.test(url)) complaints.push(`asked for ${url}`);
     });
+    if (onResponse) page.on("response", onResponse);
     await page.goto(at + path);
   }
 
@@ -101,6 +108,29 @@ describe("pages in Chromium", () => {
       }
     });
   }
+
+  it("are small: so many bytes of code come with each", async () => {
+    const sizes: Record<string, number> = {};
+    for (const [path, ready] of [
+      ["", () => status("2 runs")],
+      ["viewer.html", seen],
+    ] as const) {
+      const texts: Promise<Buffer>[] = [];
+      await open(path, {
+        onResponse: (response) => {
+          if (/\/(|[^/]+\.(html|js|css))$/.test(new URL(response.url()).pathname)) texts.push(response.body());
+        },
+      });
+      await ready();
+      const bytes = await Promise.all(texts);
+      const sum = (of: (text: Buffer) => number) => Math.round(bytes.reduce((sum, text) => sum + of(text), 0) / 1000);
+      sizes[path] = sum((text) => text.length);
+      console.log(`      ${path || "the runs"}: ${sizes[path]} kB, ${sum((text) => gzipSync(text).length)} packed`);
+      if (path !== "viewer.html") await page.close();
+    }
+    expect(sizes[""]).to.be.below(120);
+    expect(sizes["viewer.html"]).to.be.below(600);
+  });
 
   it("the runs: curves are read with the keyboard, runs are left out, pictures go back in time", async () => {
     await open("");
