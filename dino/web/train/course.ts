@@ -5,7 +5,7 @@ import type { BuiltinImages } from "../../builtin-digits.js";
 import type { Checkpoint } from "../../checkpoint-bytes.js";
 import { type Config, fitWarmups, networkConfig } from "../../config.js";
 import type { Picture } from "../../drawing.js";
-import { evaluateKnn, firstOf, type Part, wholeOf } from "../../evaluate.js";
+import { evaluateKnn, firstOf, type Part, type Parts, wholeOf } from "../../evaluate.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures, viewOf } from "../../features.js";
 import { lengthOf } from "../../knobs.js";
 import type { StepLine } from "../../log.js";
@@ -23,6 +23,8 @@ export interface CourseOptions {
   /** Ends the course in order. */
   readonly stop: AbortSignal;
   readonly tell: (event: CourseEvent) => void;
+  /** Makes a file of a picture. */
+  readonly encode: (picture: Picture) => Promise<Blob>;
   /** Takes states to go on from, now and then and where the course ends. */
   readonly keep: (state: Checkpoint) => void;
 }
@@ -42,7 +44,10 @@ export type CourseEvent =
 export type Ended = "stopped" | "finished";
 
 /** What the teacher sees in a few digits. */
-export type Drawn = { readonly step: number } & Readonly<Record<PictureKind, Picture>>;
+export interface Drawn {
+  readonly step: number;
+  readonly pictures: Readonly<Record<PictureKind, Blob>>;
+}
 
 /** How many of the held-out digits have the class of their neighbours. */
 export interface Measured {
@@ -53,10 +58,11 @@ export interface Measured {
   readonly testImages: number;
 }
 
-/** Pictures and states in a course. */
-const LOOKS = 8;
-/** Digits to measure on where a device is slow; all of them where it is fast. */
-const FEW = { train: 1500, test: 500 } as const;
+/** What is done beside the training, by what a device can do: on a slow one it would take longer than the training. */
+const BESIDE = {
+  gpu: { looks: 8, train: Infinity, test: Infinity },
+  cpu: { looks: 4, train: 1000, test: 250 },
+} as const;
 /** Neighbours that vote, as in the demo. */
 const NEIGHBORS = 20;
 
@@ -73,16 +79,17 @@ export async function takeCourse(options: CourseOptions): Promise<Ended> {
 }
 
 async function train(options: CourseOptions): Promise<void> {
-  const { device, images, from, stop, tell, keep } = options;
+  const { device, images, from, stop, tell, encode, keep } = options;
   const parts = { train: wholeOf(images.train), test: wholeOf(images.test) };
-  const isFast = device.kernels === "gpu";
-  const measured = isFast ? parts : { train: firstOf(parts.train, FEW.train), test: firstOf(parts.test, FEW.test) };
   const { iterationsPerEpoch } = lengthOf(options.config, parts.train.indices.length);
   const { config } = fitWarmups(options.config, { iterationsPerEpoch, given: new Set() });
-  const view = viewOf(config);
+  const beside = BESIDE[device.kernels];
+  const measure = measuring(options, {
+    train: firstOf(parts.train, beside.train),
+    test: firstOf(parts.test, beside.test),
+  });
 
-  const aside = (words?: string) => tell({ kind: "aside", words });
-  aside("Making the kernels ready");
+  tell({ kind: "aside", words: "Making the kernels ready" });
   await using trainer = await openTrainer({
     ...{ ...parts.train, config, device, openBatches: openBatchesHere },
     begin: from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) },
@@ -90,29 +97,14 @@ async function train(options: CourseOptions): Promise<void> {
   });
   const { teacher, steps } = trainer;
   tell({ kind: "begins", step: trainer.done });
-
-  const measure = async (of: Measured["of"], extract: Extract): Promise<void> => {
-    let seen = 0;
-    const count = measured.train.indices.length + measured.test.indices.length;
-    const { results, trainImages, testImages } = await evaluateKnn({
-      ...{ parts: measured, ks: [NEIGHBORS], device },
-      extract: async (part) => {
-        const before = seen;
-        const onProgress = (done: number): void => {
-          stop.throwIfAborted();
-          aside(`Measuring ${WORDS[of]}: ${(seen = before + done)} of ${count} digits`);
-        };
-        return extract(part, { view, indices: part.indices, onProgress });
-      },
-    });
-    tell({ kind: "measured", measured: { of, top1: results[0]!.top1, trainImages, testImages } });
-  };
-  const measureTeacher = (of: Measured["of"]): Promise<void> =>
+  const measureTeacher = (of: Measured["of"]) =>
     measure(of, ({ images }, options) => extractFeatures(backboneOf(teacher), images, options));
   const look = async (): Promise<void> => {
     keep(await trainer.state());
-    const pictures = await drawRunPictures(teacher, trainer.done, { config, parts });
-    if (pictures) tell({ kind: "drawn", drawn: { step: trainer.done, ...pictures } });
+    const drawn = await drawRunPictures(teacher, trainer.done, { config, parts });
+    if (drawn === undefined) return;
+    const pictures = { attention: await encode(drawn.attention), features: await encode(drawn.features) };
+    tell({ kind: "drawn", drawn: { step: trainer.done, pictures } });
   };
 
   if (trainer.done === 0) {
@@ -120,8 +112,8 @@ async function train(options: CourseOptions): Promise<void> {
     await measureTeacher("untrained");
     await trainer.aside(look);
   }
-  aside();
-  const lookEvery = Math.max(1, Math.round(steps / LOOKS));
+  tell({ kind: "aside", words: undefined });
+  const lookEvery = Math.max(1, Math.round(steps / beside.looks));
   while (trainer.done < steps) {
     if (stop.aborted) keep(await trainer.state());
     stop.throwIfAborted();
@@ -131,9 +123,35 @@ async function train(options: CourseOptions): Promise<void> {
     if (trainer.done % lookEvery === 0 || trainer.done === steps) await trainer.aside(look);
   }
   await measureTeacher("trained");
-  aside();
+  tell({ kind: "aside", words: undefined });
 }
 
 type Extract = (part: Part, options: ExtractOptions) => Promise<Extracted>;
 
 const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;
+
+/** Measures features of some digits by their neighbours, and tells how far it is and what it found. Heeds the stop. */
+function measuring(
+  { device, config, stop, tell }: CourseOptions,
+  parts: Parts,
+): (of: Measured["of"], extract: Extract) => Promise<void> {
+  const view = viewOf(config);
+  const count = parts.train.indices.length + parts.test.indices.length;
+  return async (of, extract) => {
+    let before = 0;
+    const { results, trainImages, testImages } = await evaluateKnn({
+      ...{ parts, ks: [NEIGHBORS], device },
+      extract: async (part) => {
+        const { indices } = part;
+        const onProgress = (done: number): void => {
+          stop.throwIfAborted();
+          tell({ kind: "aside", words: `Measuring ${WORDS[of]}: ${before + done} of ${count} digits` });
+        };
+        const extracted = await extract(part, { view, indices, onProgress });
+        before += indices.length;
+        return extracted;
+      },
+    });
+    tell({ kind: "measured", measured: { of, top1: results[0]!.top1, trainImages, testImages } });
+  };
+}

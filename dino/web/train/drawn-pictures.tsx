@@ -1,10 +1,7 @@
 /** What the teacher sees in a few digits, from the first step on. */
-import { useEffect, useRef, useState } from "preact/hooks";
-import type { Picture } from "../../drawing.js";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { pictureKinds } from "../../picture-names.js";
 import { WORDS } from "../dashboard/pictures.js";
-import { opaque } from "../viewer/maps.js";
-import { paint } from "../viewer/pictures.js";
 import type { Drawn } from "./course.js";
 
 export function DrawnPictures({ drawn }: { readonly drawn: readonly Drawn[] }) {
@@ -36,7 +33,7 @@ export function DrawnPictures({ drawn }: { readonly drawn: readonly Drawn[] }) {
             <figcaption>
               <h3>{WORDS[kind]}</h3>
             </figcaption>
-            <PictureCanvas picture={shown[kind]} label={`${WORDS[kind]} after ${shown.step} steps`} />
+            <PictureFile file={shown.pictures[kind]} words={`${WORDS[kind]} after ${shown.step} steps`} />
           </figure>
         ))}
       </div>
@@ -44,11 +41,8 @@ export function DrawnPictures({ drawn }: { readonly drawn: readonly Drawn[] }) {
   );
 }
 
-function PictureCanvas({ picture, label }: { readonly picture: Picture; readonly label: string }) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
-    const { rgb, width, height } = picture;
-    paint(canvas.current!, opaque(rgb, { rows: height, cols: width }));
-  }, [picture]);
-  return <canvas ref={canvas} role="img" aria-label={label} />;
+function PictureFile({ file, words }: { readonly file: Blob; readonly words: string }) {
+  const address = useMemo(() => URL.createObjectURL(file), [file]);
+  useEffect(() => () => URL.revokeObjectURL(address), [address]);
+  return <img src={address} alt={words} />;
 }

@@ -23,7 +23,7 @@ export function configOf(
     const text = fields[name].trim();
     const parsed = schema.safeParse(text === "" ? undefined : parse([text]));
     if (typeof parsed.data === "number") values.set(name, parsed.data);
-    else errors[name] = `${FIELDS[name]}: expected ${expected}, got ${text || "nothing"}`;
+    else errors[name] = `${FIELDS[name]}: expected ${expected.replace(", or auto", "")}, got ${text || "nothing"}`;
   }
   if (Object.keys(errors).length > 0) return { errors };
   const given = Object.fromEntries(values) as Readonly<Record<Field, number>>;

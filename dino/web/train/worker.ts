@@ -5,8 +5,10 @@ import type { Device } from "../../../engine/index.js";
 import type { BuiltinImages } from "../../builtin-digits.js";
 import { type Checkpoint, encodeCheckpoint } from "../../checkpoint-bytes.js";
 import type { Config } from "../../config.js";
+import type { Picture } from "../../drawing.js";
 import { fetchBuiltin } from "../digits.js";
 import { troubleOf } from "../shell/trouble.js";
+import { opaque } from "../viewer/maps.js";
 import { type CourseEvent, type Ended, takeCourse } from "./course.js";
 
 type Tell = (event: CourseEvent) => void;
@@ -34,7 +36,15 @@ async function run(tell: Tell): Promise<Ended> {
   tell({ kind: "aside", words: "Fetching the digits" });
   images ??= await fetchBuiltin("builtin");
   const keep = (state: Checkpoint) => void (course = { config, state });
-  return takeCourse({ device, config, images, from: state, stop: stopping.signal, tell, keep });
+  return takeCourse({ device, config, images, from: state, stop: stopping.signal, tell, encode, keep });
+}
+
+/** A picture as a PNG file, which the page shows without a pause. */
+function encode({ rgb, width, height }: Picture): Promise<Blob> {
+  const canvas = new OffscreenCanvas(width, height);
+  const { rgba } = opaque(rgb, { rows: height, cols: width });
+  canvas.getContext("2d")!.putImageData(new ImageData(rgba, width, height), 0, 0);
+  return canvas.convertToBlob();
 }
 
 const offered = {
