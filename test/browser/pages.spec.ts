@@ -1,6 +1,4 @@
-import axe from "axe-core";
 import { expect } from "chai";
-import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +12,7 @@ import { filesOf } from "../../dino/run-folder.js";
 import { writeShownRun } from "../dino/shown-run.js";
 import { startChromium } from "./chromium.js";
 import { serveFiles } from "./file-server.js";
+import { buildPages, violations } from "./pages.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -35,7 +34,7 @@ describe("pages in Chromium", () => {
   let complaints: string[];
 
   before(async () => {
-    execFileSync("npm", ["run", "build:web"], { cwd: root, stdio: "ignore" });
+    buildPages();
     await mkdir(SCREENSHOTS, { recursive: true });
     inside = await mkdtemp(join(tmpdir(), "dino-pages-"));
     await writeShownRun(join(inside, "runs", "one"));
@@ -84,22 +83,16 @@ describe("pages in Chromium", () => {
   const said = () => page.getByText(/^Attention in the last block from/).innerText();
   const alert = () => page.getByRole("alert").innerText();
 
-  /** What axe finds wrong with the page as it is: https://github.com/dequelabs/axe-core */
-  async function violations(): Promise<readonly string[]> {
-    await page.evaluate(axe.source);
-    const { violations } = await page.evaluate(() => (globalThis as unknown as { readonly axe: typeof axe }).axe.run());
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-  }
-
   for (const [width, colorScheme] of LOOKS) {
     it(`have room and no barrier at ${width} pixels, ${colorScheme}`, async () => {
       for (const [path, ready] of [
         ["", () => status("2 runs")],
+        ["train.html", () => page.getByRole("button", { name: "Train", disabled: false }).waitFor()],
         ["viewer.html", seen],
       ] as const) {
         await open(path, { width, colorScheme });
         await ready();
-        expect(await violations()).to.deep.equal([]);
+        expect(await violations(page)).to.deep.equal([]);
         const overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
         expect(overflow, `${path}: pixels beyond the width`).to.equal(0);
         const name = `${path.replace(".html", "") || "runs"}-${width}-${colorScheme}.png`;
