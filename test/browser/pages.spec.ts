@@ -256,8 +256,10 @@ describe("pages in Chromium", () => {
     const without = await startChromium({ hasWebGpu: false });
     try {
       page = await without.newPage();
-      await page.goto(`${dashboard.address}viewer.html`);
-      expect(await alert()).to.match(/^WebGPU: this browser (has none|offers no adapter).*; /);
+      for (const path of ["train.html", "viewer.html"]) {
+        await page.goto(dashboard.address + path);
+        expect(await alert()).to.match(/^WebGPU: this browser (has none|offers no adapter).*; /);
+      }
       await page.getByRole("link", { name: "Runs" }).click();
       await status("2 runs");
     } finally {

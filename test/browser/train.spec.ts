@@ -47,6 +47,11 @@ describe("training in Chromium", () => {
 
   const button = (name: string) => page.getByRole("button", { name, exact: true });
   const status = (text: RegExp) => page.getByRole("status").filter({ hasText: text }).waitFor();
+  const setHidden = (isHidden: boolean) =>
+    page.evaluate(`
+      Object.defineProperty(document, "hidden", { configurable: true, value: ${isHidden} });
+      document.dispatchEvent(new Event("visibilitychange"));
+    `);
   const fill = async (fields: Readonly<Record<string, string>>) => {
     for (const [name, text] of Object.entries(fields)) await page.locator(`[name=${name}]`).fill(text);
   };
@@ -61,6 +66,9 @@ describe("training in Chromium", () => {
     await fill(FIELDS);
     await button("Train").click();
     await status(/^Training: step [2-9] of 12/);
+    await setHidden(true);
+    await page.getByText("The training goes on while this page is hidden").waitFor();
+    await setHidden(false);
     await button("Stop").click();
     await status(/^Stopped: step \d+ of 12/);
     const [thread] = page.workers() as [Worker];
@@ -88,8 +96,9 @@ describe("training in Chromium", () => {
     const inNode = await trainInNode();
     expectAlike(inPage, inNode);
 
+    await page.route("**/api/models.json", (route) => route.fulfill({ json: [] }));
     await button("Look with it in the viewer").click();
-    await page.waitForURL(/viewer\.html/);
+    await page.getByText(/^digits trained here, step 12: 0.16 million parameters/).waitFor();
   });
 
   it("says what is wrong with settings", async () => {

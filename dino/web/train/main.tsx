@@ -87,7 +87,8 @@ function Train() {
     <Page name="Train" title={TITLE} status={statusOf(phase, seen)}>
       <p class="note">
         A small Vision Transformer learns to tell 8,000 handwritten digits apart without being told what they are, here
-        in this page{deviceName === undefined ? "" : `, on ${deviceName}`}. Nothing leaves this page.
+        in this page{deviceName === undefined ? "" : `, on ${deviceName}`}. Nothing leaves this page. It takes seconds
+        on a graphics card, and minutes without one.
       </p>
       <form
         onSubmit={(event) => {
