@@ -187,6 +187,9 @@ describe("pages in Chromium", () => {
     await writeFile(join(inside, "broken.safetensors"), "no model");
     await file.setInputFiles(join(inside, "broken.safetensors"));
     expect(await alert()).to.match(/safetensors/);
+    await file.setInputFiles(join(inside, "runs", "one-photos", "blue", "0.png"));
+    await seen(); // with the model before
+    expect(await page.getByRole("alert").count()).to.equal(0);
   });
 
   it("the viewer watches the camera, not while nobody watches the page", async () => {

@@ -26,3 +26,13 @@ export function troubleOf(error: unknown): Trouble {
   }
   return { words, wayOn: "", isOfDevice: false };
 }
+
+/** Does a thread's work, and throws in words what goes wrong: errors lose their class on the way to the page. */
+export async function inWords<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    // eslint-disable-next-line @typescript-eslint/only-throw-error -- a Trouble, as plain data
+    throw troubleOf(error);
+  }
+}

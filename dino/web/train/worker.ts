@@ -7,7 +7,7 @@ import { type Checkpoint, encodeCheckpoint } from "../../checkpoint-bytes.js";
 import type { Config } from "../../config.js";
 import type { Picture } from "../../drawing.js";
 import { fetchBuiltin } from "../digits.js";
-import { troubleOf } from "../shell/trouble.js";
+import { inWords } from "../shell/trouble.js";
 import { opaque } from "../viewer/maps.js";
 import { type CourseEvent, type Ended, takeCourse } from "./course.js";
 
@@ -71,15 +71,5 @@ const offered = {
 
 /** What the page may ask of the thread. */
 export type TrainingThread = typeof offered;
-
-/** Does something, and tells in words what goes wrong. */
-async function inWords<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- errors lose their class on the way to the page
-    throw troubleOf(error);
-  }
-}
 
 expose(offered);

@@ -3,39 +3,48 @@ import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/browser.js";
 import type { Device } from "../../../engine/index.js";
 import type { Image } from "../../pixels.js";
-import { troubleOf } from "../shell/trouble.js";
+import { inWords } from "../shell/trouble.js";
 import { type LookOptions, type ModelFacts, openViewer, type Sight, type Viewer } from "./looking.js";
 
 let device: Device | undefined;
-let viewer: Viewer | undefined;
-/** What the viewer was opened with, to open it once more. */
-let model: Uint8Array<ArrayBuffer> | undefined;
-let index: Uint8Array | undefined;
+/** The model that is looked with, and what it was opened with, to open it once more. */
+let current: (Files & { readonly viewer: Viewer }) | undefined;
 
-async function reopen(): Promise<ModelFacts> {
-  viewer?.[Symbol.dispose]();
-  viewer = undefined;
+interface Files {
+  /** A checkpoint or model file. */
+  readonly file: Uint8Array<ArrayBuffer>;
+  /** Of the images of its index. */
+  readonly features: Uint8Array | undefined;
+}
+
+/** Opens files in the place of the current ones, which stay where that fails; on a new device where the last one is gone. */
+async function open({ file, features }: Files): Promise<ModelFacts> {
   if (device?.failure()) {
     device[Symbol.dispose]();
     device = undefined;
   }
   device ??= await openDevice();
-  viewer = await openViewer(device, model!);
-  if (index) viewer.setIndex(index);
+  const viewer = await openViewer(device, file);
+  try {
+    if (features) viewer.setIndex(features);
+  } catch (error) {
+    viewer[Symbol.dispose]();
+    throw error;
+  }
+  current?.viewer[Symbol.dispose]();
+  current = { file, features, viewer };
   return viewer.facts;
 }
 
 const offered = {
   /** Opens a checkpoint or model file, and the features of images that go with it. */
-  open: (file: Uint8Array<ArrayBuffer>, features: Uint8Array | undefined): Promise<ModelFacts> => {
-    [model, index] = [file, features];
-    return inWords(reopen);
-  },
+  open: (file: Uint8Array<ArrayBuffer>, features: Uint8Array | undefined): Promise<ModelFacts> =>
+    inTurn(() => open({ file, features })),
   /** Opens the same once more, on a new device where the last one is gone. */
-  reopen: (): Promise<ModelFacts> => inWords(reopen),
+  reopen: (): Promise<ModelFacts> => inTurn(() => open(current!)),
   look: (image: Image, options: LookOptions): Promise<Sight> =>
-    inWords(async () => {
-      const sight = await viewer!.look(image, options);
+    inTurn(async () => {
+      const sight = await current!.viewer.look(image, options);
       return transfer(sight, [sight.attention.buffer as ArrayBuffer]);
     }),
 };
@@ -46,16 +55,10 @@ export type ViewerThread = typeof offered;
 /** Resolves when the work asked for so far is done: a device looks at one image at a time. */
 let last: Promise<unknown> = Promise.resolve();
 
-/** Does something in its turn, and tells in words what goes wrong. */
-async function inWords<T>(work: () => Promise<T>): Promise<T> {
-  const result = last.then(work);
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const result = last.then(() => inWords(work));
   last = result.catch(() => undefined);
-  try {
-    return await result;
-  } catch (error) {
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- errors lose their class on the way to the page
-    throw troubleOf(error);
-  }
+  return result;
 }
 
 expose(offered);
