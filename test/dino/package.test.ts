@@ -83,11 +83,12 @@ describe("package", function () {
       "dist/engine/index.d.ts",
       "dist/shaders/softmax.wgsl",
       "dist/web/index.html",
+      "dist/web/train.html",
       "dist/web/viewer.html",
     ]);
     const strange = within.filter(
       (name) =>
-        !/^(LICENSE|README\.md|package\.json|dino\/dino\.js|dist\/((dino|engine)\/.*\.(js|d\.ts)|shaders\/.*\.wgsl|web\/.*\.(html|css|js)))$/.test(
+        !/^(LICENSE|README\.md|package\.json|dino\/dino\.js|dist\/((dino|engine)\/.*\.(js|d\.ts)|shaders\/.*\.wgsl|web\/.*\.(html|css|js)|web\/assets\/digits-\d-[\w-]+\.bin))$/.test(
           name,
         ),
     );
