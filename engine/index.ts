@@ -42,6 +42,7 @@ export {
   record,
   type Span,
 } from "./program.js";
+export { onHost } from "./crossing.js";
 export { recompute } from "./recompute.js";
 export { type Declaration, elementGrid, grid, type Grid, kernel } from "./kernel.js";
 export {
@@ -49,6 +50,7 @@ export {
   constant,
   type Decision,
   differentiable,
+  type HostWork,
   reshape,
   stopGradient,
   transient,

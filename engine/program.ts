@@ -4,11 +4,15 @@ import { allocate, copyOut, type Input } from "./memory.js";
 import { offsetInOwner, owner, plan, type Plan } from "./plan.js";
 import { type Decision, type Dispatch, refuseNesting, writeDown } from "./recording.js";
 import { bytesOf, formatShape, type Resident, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
+import { goThrough, type Stage, stagesOf } from "./stages.js";
 import { answerOf } from "./watchdog.js";
 
 /** A recorded function that can be run again and again. */
 export interface Program<Names extends string = string> extends Disposable {
-  /** Submits every dispatch once; resolves when at most two runs are queued, throws if the device failed. */
+  /**
+   * Submits every dispatch once; resolves when at most two runs are queued, throws if the device failed. Where the host has
+   * work in the middle, that is done by then; throws what it threw, and where the run before has not ended.
+   */
   run(): Promise<void>;
   /** The numbers of a returned tensor after the latest run. */
   read(name: Names): Promise<Float32Array>;
@@ -22,6 +26,8 @@ export interface Program<Names extends string = string> extends Disposable {
   check(): Promise<NonFinite | undefined>;
   /** The program as text: each dispatch with its shapes and buffer, then the totals. */
   print(): string;
+  /** How long the device has had nothing to do since the program was recorded but wait for the host's work, in milliseconds. */
+  readonly waitedMs: () => number;
   readonly dispatches: number;
   /** Bytes of the pooled buffers. */
   readonly bytes: number;
@@ -98,10 +104,21 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
     const bufferOf = new Map<Transient, GPUBuffer>(
       planned.lifetimes.map(({ storage, buffer }) => [storage, buffers[buffer]!]),
     );
-    const rows = await compile(device, planned.dispatches, bufferOf);
+    const kernels = planned.dispatches.filter(({ work }) => !work);
+    const rows = await compile(device, kernels, bufferOf);
     throwIfFailed(device);
     const { constants, decisions } = recording;
-    const made = { planned, rows, outputs: result, buffers, bufferOf, constants, decisions: [...decisions.values()] };
+    const stages = stagesOf(device, planned.dispatches, rows, (x) => place(x, bufferOf));
+    const made = {
+      planned,
+      rows,
+      stages,
+      outputs: result,
+      buffers,
+      bufferOf,
+      constants,
+      decisions: [...decisions.values()],
+    };
     return program(device, made);
   } catch (error) {
     for (const buffer of buffers) buffer.destroy();
@@ -186,6 +203,7 @@ function place(
 interface Parts {
   readonly planned: Plan;
   readonly rows: readonly Row[];
+  readonly stages: readonly Stage<Row>[];
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly buffers: readonly GPUBuffer[];
   readonly bufferOf: ReadonlyMap<Transient, GPUBuffer>;
@@ -194,7 +212,8 @@ interface Parts {
 }
 
 function program<Names extends string>(device: Device, parts: Parts): Program<Names> {
-  const { planned, rows, outputs, buffers, bufferOf, constants } = parts;
+  const { planned, rows, stages, outputs, buffers, bufferOf, constants } = parts;
+  const crossings = stages.flatMap((stage) => (stage.kind === "coming" ? [stage.crossing] : []));
   const queued: Promise<unknown>[] = [];
   const idleStaging = new Map<string, GPUBuffer>();
   let disposed = false;
@@ -204,20 +223,40 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     throwIfFailed(device);
   };
 
-  const run = async () => {
+  let waitedMs = 0;
+  let isUnderWay = false;
+
+  /** Goes through the stages; two runs at a time would mix what their host has. */
+  const pass = async (launch: (rows: readonly Row[]) => void | Promise<void>): Promise<void> => {
     use();
-    const encoder = device.gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    let pipeline: GPUComputePipeline | undefined;
-    for (const row of rows) {
-      encode(pass, row, pipeline);
-      ({ pipeline } = row);
-    }
-    pass.end();
-    device.gpu.queue.submit([encoder.finish()]);
+    if (isUnderWay) throw new Error("program: run again before the last run has ended; await each one");
+    isUnderWay = crossings.length > 0;
+    await goThrough(stages, launch, (ms) => (waitedMs += ms));
+    isUnderWay = false;
+  };
+
+  const run = async () => {
+    await pass((rows) => {
+      const encoder = device.gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      let pipeline: GPUComputePipeline | undefined;
+      for (const row of rows) {
+        encode(pass, row, pipeline);
+        ({ pipeline } = row);
+      }
+      pass.end();
+      device.gpu.queue.submit([encoder.finish()]);
+    });
     queued.push(device.gpu.queue.onSubmittedWorkDone());
     if (queued.length > MAX_QUEUED_RUNS) await answerOf(device, queued.shift()!);
     throwIfFailed(device);
+  };
+
+  const timed = async () => {
+    const spans: Span[] = [];
+    await pass(async (rows) => void spans.push(...(await timeline(device, rows))));
+    const beganMs = spans[0]?.startMs ?? 0;
+    return spans.map((span) => ({ ...span, startMs: span.startMs - beganMs }));
   };
 
   const output = (name: Names): Tensor => {
@@ -258,19 +297,14 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
       if (sizeOf(shape) !== 1) throw new Error(`readScalar ${name}: expected [], got ${formatShape(shape)}`);
       return (await read(name))[0]!;
     },
-    async profile() {
-      use();
-      return byKernel(await timeline(device, rows));
-    },
-    async timeline() {
-      use();
-      return timeline(device, rows);
-    },
+    profile: async () => byKernel(await timed()),
+    timeline: timed,
     async check() {
       use();
       return check(device, rows, bufferOf);
     },
     print: () => print(planned),
+    waitedMs: () => waitedMs,
     dispatches: rows.length,
     bytes: planned.bytes,
     lowerBoundBytes: planned.lowerBoundBytes,
@@ -278,6 +312,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     [Symbol.dispose]() {
       disposed = true;
       for (const buffer of [...buffers, ...idleStaging.values()]) buffer.destroy();
+      for (const crossing of crossings) crossing[Symbol.dispose]();
       for (const constant of constants) constant[Symbol.dispose]();
     },
   };
@@ -304,7 +339,7 @@ async function timeline(device: Device, rows: readonly Row[]): Promise<Span[]> {
     const { kernel, tensors, decision } = rows[i]!.dispatch;
     const written = kernel.bindings.find(({ access }) => access !== "read")!;
     const { shape } = tensors[written.name]!;
-    return { kernel: kernel.file, shape, decision, startMs: beginMs - times[0]!.beginMs, ms: endMs - beginMs };
+    return { kernel: kernel.file, shape, decision, startMs: beginMs, ms: endMs - beginMs };
   });
 }
 

@@ -21,7 +21,12 @@ export interface Dispatch {
   readonly grid: Grid;
   /** What was decided when it was noted, in the words of `choose`. */
   readonly decision: string | undefined;
+  /** What the host does instead of a kernel. */
+  readonly work?: HostWork;
 }
+
+/** Reads what came from the device, and fills in what goes back to it; both are the device's only for the while. */
+export type HostWork = (from: ArrayBuffer, to: ArrayBuffer) => Promise<void>;
 
 /** A choice between several ways to do one thing. */
 export interface Decision {
