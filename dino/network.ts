@@ -1,5 +1,6 @@
 import {
   batchNorm,
+  type BatchNormOptions,
   concat,
   createParams,
   type Device,
@@ -104,6 +105,11 @@ export async function readNetwork({ params, buffers }: Network): Promise<Map<str
   return new Map([...(await params.read()), ...((await buffers?.read()) ?? [])]);
 }
 
+export interface ForwardOptions extends BlockOptions {
+  /** Of the head's batch norms. */
+  readonly batchNorm?: Pick<BatchNormOptions, "across" | "updateLater">;
+}
+
 /** What a network makes of a batch of crops: backbone features [rows, dim] and logits of the prototypes [rows, out], not yet multiplied. */
 export interface NetworkOutput {
   readonly features: Tensor;
@@ -115,7 +121,7 @@ export interface NetworkOutput {
  * [crops * batch, channels, rows, cols] of one size, go through the backbone one group at a time, their features through
  * the head together; rows in the order given, [all crops * batch, ...].
  */
-export function forward(network: Network, groups: readonly Tensor[], options?: BlockOptions): NetworkOutput {
+export function forward(network: Network, groups: readonly Tensor[], options: ForwardOptions = {}): NetworkOutput {
   const { config, params } = network;
   const { precision = "f32" } = config;
   const backbone = scope(params.get, "backbone.");
@@ -123,15 +129,27 @@ export function forward(network: Network, groups: readonly Tensor[], options?: B
   const perGroup = groups.map((images) => vit(vitConfig, backbone, images, options)); // [crops * batch, dim] each
   const features = perGroup.length === 1 ? perGroup[0]! : concat(perGroup, 0);
   const headConfig = { ...config.head, precision };
-  return { features, logits: head(headConfig, scope(params.get, "head."), features, trainingBatchNorm(network)) };
+  return {
+    features,
+    logits: head(headConfig, scope(params.get, "head."), features, trainingBatchNorm(network, options)),
+  };
 }
 
 /** Batch statistics, as both student and teacher use them in training; the running ones are kept up to date on the way. */
-function trainingBatchNorm({ params, buffers }: Network): BatchNorm | undefined {
+function trainingBatchNorm(
+  { params, buffers }: Network,
+  { batchNorm: options }: ForwardOptions,
+): BatchNorm | undefined {
   if (!buffers) return undefined;
   return (name, x) =>
-    batchNorm(x, params.get(`head.${name}.weight`), params.get(`head.${name}.bias`), {
-      runningMean: buffers.get(`head.${name}.running_mean`),
-      runningVariance: buffers.get(`head.${name}.running_var`),
-    });
+    batchNorm(
+      x,
+      params.get(`head.${name}.weight`),
+      params.get(`head.${name}.bias`),
+      {
+        runningMean: buffers.get(`head.${name}.running_mean`),
+        runningVariance: buffers.get(`head.${name}.running_var`),
+      },
+      options,
+    );
 }

@@ -31,7 +31,8 @@ import {
   updateCenter,
 } from "../engine/index.js";
 import { imagesPerPart } from "./crop-layout.js";
-import { forward, type Network } from "./network.js";
+import { forward, type ForwardOptions, type Network } from "./network.js";
+import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./peers.js";
 import type { Size } from "./pixels.js";
 import type { DropSource } from "./vit.js";
 
@@ -50,7 +51,7 @@ export type StepOutput =
 export interface StepOptions {
   readonly student: Network;
   readonly teacher: Network;
-  /** Images of a step. */
+  /** Images of a step, on this device. */
   readonly batch: number;
   readonly globalSize: Size;
   readonly localSize: Size;
@@ -69,6 +70,11 @@ export interface StepOptions {
   readonly accumulate?: number;
   /** Computes what lies inside the student's blocks twice, which takes less memory and changes no number. */
   readonly recompute?: boolean;
+  /**
+   * Devices that have as many images of the step each: gradients, center and all that is taken over the batch are those of the
+   * images of all, as if one device had them, and each changes its networks alike.
+   */
+  readonly peers?: Peers | undefined;
 }
 
 /** One training step on the GPU with all that it reads and changes. */
@@ -97,7 +103,7 @@ export const GLOBAL_CROPS = 2;
  * loss, gradients, update of the student, then of the teacher and the center.
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
-  const { student, teacher, batch, globalSize, localSize, localCrops, accumulate = 1 } = options;
+  const { student, teacher, batch, globalSize, localSize, localCrops, accumulate = 1, peers } = options;
   imagesPerPart(batch, accumulate); // which throws
   const prototypes = student.config.head.out;
   const owned: { [Symbol.dispose](): void }[] = [];
@@ -123,16 +129,29 @@ export async function createStep(device: Device, options: StepOptions): Promise<
   const program = own(
     await record(device, () => {
       const { teacherTemperature } = knobs;
-      const centering = options.sinkhorn ?? center;
+      const { sinkhorn } = options;
+      const gather = peers && { gather: (x: Tensor) => gatherOver(peers, x) };
+      const centering = sinkhorn ? { ...sinkhorn, ...gather } : center;
+      const updates: (() => void)[] = [];
+      const batchNorm = {
+        ...(peers && { across: { devices: peers.size, sum: (x: Tensor) => sumOver(peers, x) } }),
+        updateLater: (update: () => void) => void updates.push(update),
+      };
       let gradients: Gradients | undefined;
       const parts = Array.from({ length: accumulate }, (_, part) => {
         const groups = (locals ? [globals, locals] : [globals]).map((crops) => partOf(crops, part, accumulate));
-        const distilled = distill(groups, { ...options, centering, teacherTemperature, drop });
+        const distilled = distill(groups, { ...options, centering, teacherTemperature, drop, batchNorm });
         const scaled = scaling && { scale: scaling.scale };
         gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
         return distilled;
       });
-      const whole = (name: keyof Distilled) => parts.map((part) => part[name]!).reduce((sum, x) => add(sum, x));
+      const total = (name: Mean) => parts.map((part) => part[name]!).reduce((sum, x) => add(sum, x));
+      const own = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
+        Mean,
+        Tensor
+      >;
+      const whole = peers ? sumsOver(peers, own) : own;
+      if (peers) sumGradients(peers, gradients!);
       const { norms } = optimizer.step(gradients!, {
         lr: knobs.lr,
         weightDecay: knobs.weightDecay,
@@ -141,15 +160,16 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         lossScale: scaling,
       });
       ema(teacher.params, student.params, knobs.momentum);
-      if (!options.sinkhorn) updateCenter(center, whole("teacherMean"), options.centerMomentum);
+      if (!sinkhorn) updateCenter(center, whole.teacherMean, options.centerMomentum);
+      for (const update of updates) update();
       return {
-        loss: whole("loss"),
-        teacherEntropy: whole("teacherEntropy"),
-        meanTargets: whole("meanTargets"),
-        studentCoherence: coherence(whole("studentDirection")),
-        teacherCoherence: coherence(whole("teacherDirection")),
+        loss: whole.loss,
+        teacherEntropy: whole.teacherEntropy,
+        meanTargets: whole.meanTargets,
+        studentCoherence: coherence(whole.studentDirection),
+        teacherCoherence: coherence(whole.teacherDirection),
         norms,
-        ...(options.koleoWeight && { koleo: whole("koleo") }),
+        ...(options.koleoWeight && { koleo: whole.koleo }),
       };
     }),
   );
@@ -182,7 +202,7 @@ function partOf(crops: Tensor, part: number, parts: number): Tensor {
   return parts === 1 ? crops : slice(crops, 0, part * rows, rows);
 }
 
-/** A part's shares of what is a mean over the whole batch: those of all parts add up to it. */
+/** A part's shares of what is a mean over the whole batch: those of all parts, on all devices, add up to it. */
 interface Distilled {
   /** What is made small: the cross-entropy `loss`, and the weight times the KoLeo loss of each view, as DINOv2 adds them up. */
   readonly objective: Tensor;
@@ -197,13 +217,22 @@ interface Distilled {
   readonly teacherDirection: Tensor;
 }
 
+type Mean = Exclude<keyof Distilled, "objective">;
+
+/** Those of a step with these options. */
+function meansOf({ koleoWeight, sinkhorn }: StepOptions): readonly Mean[] {
+  const always = ["loss", "teacherEntropy", "meanTargets", "studentDirection", "teacherDirection"] as const;
+  return [...always, ...(sinkhorn ? [] : ["teacherMean" as const]), ...(koleoWeight ? ["koleo" as const] : [])];
+}
+
 type DistillOptions = Pick<
   StepOptions,
-  "student" | "teacher" | "studentTemperature" | "koleoWeight" | "accumulate" | "recompute"
+  "student" | "teacher" | "studentTemperature" | "koleoWeight" | "accumulate" | "recompute" | "peers"
 > & {
   readonly centering: Centering;
   readonly teacherTemperature: Tensor;
   readonly drop: DropSource;
+  readonly batchNorm: NonNullable<ForwardOptions["batchNorm"]>;
 };
 
 /**
@@ -212,17 +241,18 @@ type DistillOptions = Pick<
  */
 function distill(groups: readonly Tensor[], options: DistillOptions): Distilled {
   const { student, teacher, centering, studentTemperature, teacherTemperature, drop } = options;
-  const { koleoWeight = 0, accumulate = 1, recompute = false } = options;
-  const seen = forward(teacher, groups.slice(0, 1));
-  const { features, logits } = forward(student, groups, { drop, recompute }); // [crops * images, ...]
+  const { koleoWeight = 0, accumulate = 1, recompute = false, peers, batchNorm } = options;
+  const seen = forward(teacher, groups.slice(0, 1), { batchNorm });
+  const { features, logits } = forward(student, groups, { drop, recompute, batchNorm }); // [crops * images, ...]
   const found = distillation(logits, seen.logits, centering, { studentTemperature, teacherTemperature });
-  const share = (x: Tensor) => (accumulate === 1 ? x : scale(x, 1 / accumulate));
+  const parts = accumulate * (peers?.size ?? 1);
+  const share = (x: Tensor, of = parts) => (of === 1 ? x : scale(x, 1 / of));
   const loss = share(found.loss);
-  const koleo = koleoWeight > 0 ? share(koleoOf(features, seen.features.shape[0]!)) : undefined;
+  const koleo = koleoWeight > 0 ? koleoOf(features, seen.features.shape[0]!, peers) : undefined;
   return {
-    objective: koleo ? add(loss, scale(koleo, GLOBAL_CROPS * koleoWeight)) : loss,
+    objective: koleo ? add(loss, scale(share(koleo, accumulate), GLOBAL_CROPS * koleoWeight)) : loss,
     loss,
-    ...(koleo && { koleo }),
+    ...(koleo && { koleo: share(koleo) }),
     teacherEntropy: share(found.teacherEntropy),
     meanTargets: share(found.meanTargets),
     teacherMean: share(found.teacherMean),
@@ -231,9 +261,20 @@ function distill(groups: readonly Tensor[], options: DistillOptions): Distilled 
   };
 }
 
-/** The KoLeo loss of the first rows, the global crops, each among those of its view: features [crops * images, dim] -> []. */
-function koleoOf(features: Tensor, globalCrops: number): Tensor {
-  return koleo(l2Normalize(slice(features, 0, 0, globalCrops)), GLOBAL_CROPS);
+/**
+ * The KoLeo loss of the first rows, the global crops, each among those of its view: features [crops * images, dim] -> []. With
+ * peers it is that of the rows of all, which each of them computes.
+ */
+function koleoOf(features: Tensor, globalCrops: number, peers: Peers | undefined): Tensor {
+  if (!peers) return koleo(l2Normalize(slice(features, 0, 0, globalCrops)), GLOBAL_CROPS);
+  const images = globalCrops / GLOBAL_CROPS;
+  const views = Array.from({ length: GLOBAL_CROPS }, (_, view) =>
+    koleo(rowsOver(peers, l2Normalize(slice(features, 0, view * images, images)))),
+  );
+  return scale(
+    views.reduce((sum, x) => add(sum, x)),
+    1 / GLOBAL_CROPS,
+  );
 }
 
 /** Mean of the unit vectors along the rows, of which no gradient is taken: [rows, dim] -> [dim]. */

@@ -61,6 +61,11 @@ export function parameterGradients(
   const { layout, tensors } = params;
   if (earlier && earlier.layout !== layout)
     throw new Error("parameterGradients: the earlier ones are of other parameters");
+  const flat = earlier?.flat ?? transient([layout.size]);
+  if (!earlier) {
+    if (flat.storage.kind === "transient") flat.storage.label = "gradients"; // its kernels write parts of it
+    for (const entry of layout.entries) if (!entry.trainable) fill(entry.shape, 0, partOf(flat, entry));
+  }
   const trainable = layout.entries.filter((entry) => entry.trainable);
   const found = gradients(
     loss,
@@ -75,15 +80,12 @@ export function parameterGradients(
     trainable.forEach((entry, i) => updateAverage(partOf(earlier.flat, entry), found[i]!, { keep: 1, add: 1 }));
     return earlier;
   }
-  const flat = transient([layout.size]);
-  if (flat.storage.kind === "transient") flat.storage.label = "gradients"; // its kernels write parts of it
   const owners = found.map((x) => owner(x!.storage));
   trainable.forEach((entry, i) => {
     const part = partOf(flat, entry);
     const alone = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
     (alone ? put : copy)(found[i]!, part);
   });
-  for (const entry of layout.entries) if (!entry.trainable) fill(entry.shape, 0, partOf(flat, entry));
   return { layout, flat };
 }
 

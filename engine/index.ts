@@ -55,7 +55,16 @@ export {
   stopGradient,
   transient,
 } from "./recording.js";
-export { type DType, type HostDType, type Precision, type Shape, sizeOf, type Storage, type Tensor } from "./tensor.js";
+export {
+  type DType,
+  type HostDType,
+  type Precision,
+  rowsOf,
+  type Shape,
+  sizeOf,
+  type Storage,
+  type Tensor,
+} from "./tensor.js";
 export {
   encodeSafetensors,
   parseSafetensors,
@@ -70,7 +79,13 @@ export {
 
 export { add } from "./ops/add.js";
 export { attention, attentionProbabilities } from "./ops/attention.js";
-export { batchNorm, type BatchNormOptions, batchNormRunning, type RunningStatistics } from "./ops/batchnorm.js";
+export {
+  type Across,
+  batchNorm,
+  type BatchNormOptions,
+  batchNormRunning,
+  type RunningStatistics,
+} from "./ops/batchnorm.js";
 export { cast } from "./ops/cast.js";
 export { concat, slice } from "./ops/concat.js";
 export { crossEntropy, labelRank } from "./ops/cross-entropy.js";

@@ -37,6 +37,17 @@ export interface BatchNormOptions {
   readonly epsilon?: number;
   /** Weight of the newest batch in the running statistics. */
   readonly momentum?: number;
+  /** Takes the batch together with those of other devices, as torch.nn.SyncBatchNorm does; it stands alone if left out. */
+  readonly across?: Across;
+  /** Is given what updates the running statistics, to be called later in the recording; they are updated at once if left out. */
+  readonly updateLater?: (update: () => void) => void;
+}
+
+/** Devices that have as many rows each. */
+export interface Across {
+  readonly devices: number;
+  /** The sum of each column over all of them: [cols] -> [cols]. */
+  readonly sum: (x: Tensor) => Tensor;
 }
 
 /**
@@ -49,18 +60,21 @@ export function batchNorm(
   gain: Tensor,
   bias: Tensor,
   { runningMean, runningVariance }: RunningStatistics,
-  { epsilon = 1e-5, momentum = 0.1 }: BatchNormOptions = {},
+  { epsilon = 1e-5, momentum = 0.1, across = ALONE, updateLater = (update) => update() }: BatchNormOptions = {},
 ): Tensor {
-  const { rows, cols } = axes("batchNorm x", x, "rows", "cols");
+  const { rows: own, cols } = axes("batchNorm x", x, "rows", "cols");
+  const rows = own * across.devices;
   if (rows < 2) throw new Error("batchNorm: one row has no variance; use a larger batch or the running statistics");
-  const mean = scale(sumLeading(stopGradient(x), [cols]), 1 / rows);
-  const parts = rowParts(rows, cols);
+  const mean = scale(across.sum(sumLeading(stopGradient(x), [cols])), 1 / rows);
+  const parts = rowParts(own, cols);
   const squares = transient([parts, cols]);
-  deviations({ x, mean, out: squares }, { ROWS: rows, COLS: cols, PARTS: parts }, columnGrid(parts, cols));
-  const variance = scale(sumLeading(squares, [cols]), 1 / rows);
-  updateAverage(runningMean, mean, { keep: 1 - momentum, add: momentum });
-  updateAverage(runningVariance, variance, { keep: 1 - momentum, add: (momentum * rows) / (rows - 1) });
-  return normalize(x, gain, bias, { mean, variance, epsilon, share: 1 / rows });
+  deviations({ x, mean, out: squares }, { ROWS: own, COLS: cols, PARTS: parts }, columnGrid(parts, cols));
+  const variance = scale(across.sum(sumLeading(squares, [cols])), 1 / rows);
+  updateLater(() => {
+    updateAverage(runningMean, mean, { keep: 1 - momentum, add: momentum });
+    updateAverage(runningVariance, variance, { keep: 1 - momentum, add: (momentum * rows) / (rows - 1) });
+  });
+  return normalize(x, gain, bias, { mean, variance, epsilon, share: 1 / rows, across });
 }
 
 /** As `batchNorm`, but with the running statistics instead of those of the batch, and without changing them. */
@@ -71,7 +85,7 @@ export function batchNormRunning(
   { runningMean, runningVariance }: RunningStatistics,
   { epsilon = 1e-5 }: Pick<BatchNormOptions, "epsilon"> = {},
 ): Tensor {
-  return normalize(x, gain, bias, { mean: runningMean, variance: runningVariance, epsilon, share: 0 });
+  return normalize(x, gain, bias, { mean: runningMean, variance: runningVariance, epsilon, share: 0, across: ALONE });
 }
 
 interface Statistics {
@@ -80,9 +94,17 @@ interface Statistics {
   readonly epsilon: number;
   /** What a row contributes to them. */
   readonly share: number;
+  readonly across: Across;
 }
 
-function normalize(x: Tensor, gain: Tensor, bias: Tensor, { mean, variance, epsilon, share }: Statistics): Tensor {
+const ALONE: Across = { devices: 1, sum: (x) => x };
+
+function normalize(
+  x: Tensor,
+  gain: Tensor,
+  bias: Tensor,
+  { mean, variance, epsilon, share, across }: Statistics,
+): Tensor {
   const { rows, cols } = axes("batchNorm x", x, "rows", "cols");
   for (const [name, column] of Object.entries({ gain, bias, mean, variance }))
     expectShape(`batchNorm ${name}`, column, [cols]);
@@ -99,7 +121,8 @@ function normalize(x: Tensor, gain: Tensor, bias: Tensor, { mean, variance, epsi
     );
     const [dGain, dBias] = [sumLeading(gains, [cols]), sumLeading(biases, [cols])];
     const dx = transient(x.shape);
-    const tensors = { x, gain, mean, variance, dy, dGain, dBias, dx };
+    const sums = { dGain: across.sum(dGain), dBias: across.sum(dBias) };
+    const tensors = { x, gain, mean, variance, dy, ...sums, dx };
     backward(tensors, { COLS: cols, EPSILON: epsilon, SHARE: share }, elements);
     return [dx, dGain, dBias];
   });

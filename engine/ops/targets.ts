@@ -29,6 +29,8 @@ const balancing = kernel("sinkhorn-center", {
 /** Finds the center out of the rows themselves, so that all columns of the targets have about the same sum. */
 export interface Sinkhorn {
   readonly iterations: number;
+  /** The same columns of other devices, on which further rows are: [cols] -> [devices, cols]. Alone if left out. */
+  readonly gather?: (x: Tensor) => Tensor;
 }
 
 /** What the rows of the teacher are centered by: a given center [cols], or one found. */
@@ -79,13 +81,18 @@ export function sharpen(
   };
 
   /** An iteration of Sinkhorn-Knopp: the columns, of rows that are normalised as `statistics` says, then the rows again. */
-  const balance = (statistics: Tensor): Centered => {
+  const balance = (statistics: Tensor, gather: Sinkhorn["gather"]): Centered => {
     const center = transient([cols]);
     const normalised = normalise((chunk, x) => {
       const part = columnsOf(center, chunk);
+      const own = gather ? transient([chunk.cols]) : part;
+      balancing({ x, temperature, statistics, center: own }, { ROWS: rows, COLS: chunk.cols }, elementGrid(chunk.cols));
+      if (!gather) return part;
+      const all = gather(own); // the logarithms of sums are summed up as those of rows are
+      const devices = all.shape[0]!;
       balancing(
-        { x, temperature, statistics, center: part },
-        { ROWS: rows, COLS: chunk.cols },
+        { x: all, temperature, statistics: asTheyAre(devices), center: part },
+        { ROWS: devices, COLS: chunk.cols },
         elementGrid(chunk.cols),
       );
       return part;
@@ -93,15 +100,14 @@ export function sharpen(
     return { center, ...normalised };
   };
 
-  const sinkhorn = (iterations: number): Centered => {
-    let found = balance(repeat(constant([2], [0, 1]), [rows, 2])); // the rows of exp(teacher / temperature) as they are
-    for (let i = 1; i < iterations; i++) found = balance(found.statistics);
+  const sinkhorn = ({ iterations, gather }: Sinkhorn): Centered => {
+    let found = balance(asTheyAre(rows), gather);
+    for (let i = 1; i < iterations; i++) found = balance(found.statistics, gather);
     return found;
   };
   const centeredBy = (center: Tensor): Centered => ({ center, ...normalise((chunk) => columnsOf(center, chunk)) });
 
-  const { center, statistics, entropies } =
-    "iterations" in centering ? sinkhorn(centering.iterations) : centeredBy(centering);
+  const { center, statistics, entropies } = "iterations" in centering ? sinkhorn(centering) : centeredBy(centering);
   const targetsOf = remade(chunks, (chunk) => {
     const x = teacherOf(chunk);
     const targets = transient([rows, chunk.cols]);
@@ -110,6 +116,11 @@ export function sharpen(
     return targets;
   });
   return { targetsOf, entropies };
+}
+
+/** Statistics of rows that nothing is to be normalised by: [rows, 2]. */
+function asTheyAre(rows: number): Tensor {
+  return repeat(constant([2], [0, 1]), [rows, 2]);
 }
 
 /** A chunk of what there is one of for each column: [cols] -> [chunk's cols]. */

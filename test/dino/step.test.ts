@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { type Config, networkConfig, resolveConfig, stepConfig } from "../../dino/config.js";
+import { type Sharer, shareOf, shareOfRows } from "../../dino/batch-share.js";
 import { cropPlace } from "../../dino/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
@@ -20,12 +21,21 @@ import {
 } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
 import { testDevice } from "../device.js";
+import { inProcess } from "../in-process.js";
 import { rejection } from "../rejection.js";
 
 const small: Config = resolveConfig({
   ...{ preset: "digits", dim: 16, depth: 2, heads: 2, outDim: 32, hiddenDim: 24, bottleneckDim: 12, batch: 4 },
   ...{ localCropsNumber: 2, localSize: { rows: 16, cols: 16 }, dropPathRate: 0.5, useBnInHead: false },
 });
+
+/** What is shared, and among how many. */
+interface Shared extends Partial<StepOptions> {
+  readonly config?: Config;
+  readonly size: number;
+  /** Of the numbers of a tensor, that they are compared relative to. */
+  readonly least?: number;
+}
 
 /** What may be made while a step is recorded, and no more once it runs. */
 const CREATORS = [
@@ -116,9 +126,17 @@ describe("the training step", () => {
     expect(Math.max(...shapes.map(sizeOf))).to.equal((rows * 65536) / 2);
   });
 
-  /** All that three steps on noise change and report. What an image and its crops are does not depend on the parts. */
-  async function trained({ step, student, teacher }: Awaited<ReturnType<typeof makeStep>>, parts = 1) {
-    const images = small.batch;
+  /**
+   * All that three steps on noise change and report. What an image and its crops are depends neither on the parts nor on who
+   * takes the image.
+   */
+  async function trained(
+    { step, student, teacher }: Awaited<ReturnType<typeof makeStep>>,
+    parts = 1,
+    sharer: Sharer = { rank: 0, size: 1 },
+  ) {
+    const taken = shareOf(small.batch, parts, sharer);
+    const images = taken.length;
     const each = images / parts;
     const uses = step.drops.length / parts;
     for (let i = 0; i < 3; i++) {
@@ -128,9 +146,9 @@ describe("the training step", () => {
         const all = new Float32Array(sizeOf(x.shape));
         const size = all.length / x.shape[0]!;
         for (let crop = 0; crop < crops; crop++) {
-          for (let image = 0; image < images; image++) {
+          for (const [place, image] of taken.entries()) {
             const random = noise(`crop ${crop} of ${crops}`, image);
-            const start = size * cropPlace({ crops, images, parts }, crop, image);
+            const start = size * cropPlace({ crops, images, parts }, crop, place);
             for (let n = 0; n < size; n++) all[start + n] = random.normal();
           }
         }
@@ -139,7 +157,7 @@ describe("the training step", () => {
       step.drops.forEach((drop, n) => {
         const first = each * Math.floor(n / uses);
         const draw = (row: number) =>
-          noise(`use ${n % uses} in crop ${Math.floor(row / each)}`, first + (row % each)).uniform();
+          noise(`use ${n % uses} in crop ${Math.floor(row / each)}`, taken[first + (row % each)]!).uniform();
         drop.write(Float32Array.from({ length: sizeOf(drop.shape) }, (_, row) => draw(row)));
       });
       await run(step);
@@ -163,6 +181,20 @@ describe("the training step", () => {
     }
   });
 
+  function expectSame(
+    found: ReadonlyMap<string, Float32Array>,
+    expected: ReadonlyMap<string, Float32Array>,
+    { tolerance, least = 1e-6 }: { readonly tolerance: number; readonly least?: number },
+  ): void {
+    expect([...found.keys()]).to.deep.equal([...expected.keys()]);
+    for (const [name, values] of expected) {
+      const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), least);
+      values.forEach((value, i) => {
+        expect(Math.abs(found.get(name)![i]! - value) / largest, `${name} at ${i}`).to.be.below(tolerance);
+      });
+    }
+  }
+
   it("gives the same to rounding where a batch goes through in parts, and needs less memory", async () => {
     const optimizer = "sgd"; // AdamW makes steps of one size even of gradients that are rounding alone
     using whole = await makeStep({ optimizer });
@@ -172,18 +204,52 @@ describe("the training step", () => {
       [4, 0.45],
     ] as const) {
       using inParts = await makeStep({ optimizer, accumulate: parts });
-      const found = await trained(inParts, parts);
-      expect([...found.keys()]).to.deep.equal([...expected.keys()]);
-      for (const [name, values] of expected) {
-        const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
-        values.forEach((value, i) => {
-          expect(Math.abs(found.get(name)![i]! - value) / largest, `${name} at ${i}`).to.be.below(1e-5);
-        });
-      }
+      expectSame(await trained(inParts, parts), expected, { tolerance: 1e-5 });
       for (const bytes of ["bytes", "lowerBoundBytes"] as const) {
         expect(inParts.step.program[bytes], bytes).to.be.below(less * whole.step.program[bytes]);
       }
     }
+  });
+
+  describe("shared among devices", () => {
+    const batchNorm: Config = { ...small, useBnInHead: true };
+    for (const [what, { config = small, accumulate = 1, size, least, ...changes }] of [
+      ["drop path", { size: 4 }],
+      // biases before a batch norm change no loss: rounding alone is what gradients they get
+      ["batch norm in the head, of each part of the batch", { config: batchNorm, accumulate: 2, size: 2, least: 0.01 }],
+      ["Sinkhorn-Knopp, in each part of the batch", { sinkhorn: { iterations: 3 }, accumulate: 2, size: 2 }],
+      ["KoLeo", { koleoWeight: 0.3, size: 2 }],
+    ] as readonly (readonly [string, Shared])[]) {
+      it(`gives each what one alone gives: ${what}`, async () => {
+        const on = { device: await testDevice(), config };
+        const options = { optimizer: "sgd", accumulate, ...changes } as const;
+        using whole = await makeStep(options, on);
+        const expected = await trained(whole, accumulate);
+        const all = await Promise.all(
+          inProcess(size).map(async (peers) => {
+            using made = await makeStep({ ...options, batch: small.batch / size, peers }, on);
+            return await trained(made, accumulate, peers);
+          }),
+        );
+        for (const found of all) {
+          expectSame(found, expected, { tolerance: 2e-5, ...(least && { least }) });
+          expect(found).to.deep.equal(all[0]);
+        }
+      });
+    }
+
+    it("refuses shares that are not equal", () => {
+      expect(() => shareOf(12, 2, { rank: 0, size: 4 })).to.throw(
+        "--batch 12: expected a multiple of 8, so that 4 ranks have equal shares of each of the 2 parts of --accumulate; " +
+          "it is the number of images of a step on all ranks together",
+      );
+    });
+
+    it("gives each device the numbers of its rows", () => {
+      const rows = Float32Array.from({ length: 8 }, (_, i) => i); // 2 crops of 4 images
+      expect([...shareOfRows(rows, 2, { rank: 1, size: 2 })]).to.deep.equal([2, 3, 6, 7]);
+      expect(shareOf(8, 2, { rank: 1, size: 2 })).to.deep.equal([2, 3, 6, 7]);
+    });
   });
 
   describe("with --koleo", () => {
