@@ -1,6 +1,7 @@
 /** Training batches: images augmented ahead of their use, by whatever makes the crops. */
 import { checkAugmentOptions, type AugmentOptions } from "./augment.js";
-import { cropPlace, imagesPerPart } from "./crop-layout.js";
+import { type Sharer, shareOf } from "./batch-share.js";
+import { cropPlace } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { CropSettings, MadeCrops } from "./image-crops.js";
 import type { ImageSet } from "./image-set.js";
@@ -22,11 +23,13 @@ export interface BatchOptions {
   readonly prefetch?: number;
   /** Leaves making the crops to a device: batches hold pictures instead. */
   readonly onDevice?: boolean;
+  /** Makes this share of every batch alone, as `shareOf` has it: all of it if left out. */
+  readonly share?: Sharer | undefined;
   /** Where to begin, to resume a run: the first batch if left out. */
   readonly start?: { readonly epoch: number; readonly iteration: number };
 }
 
-/** The crops of `batch` images, each where `cropPlace` says. */
+/** The crops of `batch` images, or of a share of them, each where `cropPlace` says. */
 export interface Batch {
   readonly epoch: number;
   /** Within the epoch, from 0. */
@@ -91,12 +94,14 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     augment,
     prefetch = 2,
     onDevice = false,
+    share = { rank: 0, size: 1 },
     start = { epoch: 0, iteration: 0 },
   } = options;
   const indices = options.indices ? new Int32Array(options.indices) : new Int32Array(images.count).map((_, i) => i);
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
-  imagesPerPart(batch, parts); // which throws
+  const taken = shareOf(batch, parts, share); // which throws
+  const count = taken.length;
   checkWhole("prefetch", prefetch, 1);
   if (indices.length < batch) {
     throw new Error(
@@ -152,11 +157,11 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
       }
       let from = item * valuesPerImage;
       for (let crop = 0; crop < 2; crop++, from += globalValues) {
-        const place = cropPlace({ crops: 2, images: batch, parts }, crop, position);
+        const place = cropPlace({ crops: 2, images: count, parts }, crop, position);
         slot.globals.set(crops.subarray(from, from + globalValues), place * globalValues);
       }
       for (let crop = 0; crop < localCrops; crop++, from += localValues) {
-        const place = cropPlace({ crops: localCrops, images: batch, parts }, crop, position);
+        const place = cropPlace({ crops: localCrops, images: count, parts }, crop, position);
         slot.locals.set(crops.subarray(from, from + localValues), place * localValues);
       }
     }
@@ -181,13 +186,14 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     upcoming++;
     if (order?.epoch !== slot.epoch) order = { epoch: slot.epoch, ...orderOf(slot.epoch) };
     const first = slot.iteration * batch;
-    const places = order.places.subarray(first, first + batch);
+    const { places: inOrder, repeats } = order;
+    const places = taken.map((image) => inOrder[first + image]!);
     for (const [i, place] of places.entries()) {
-      slot.drawn[i] = indices[place]! + (order.repeats?.[first + i] ?? 0) * images.count;
+      slot.drawn[i] = indices[place]! + (repeats?.[first + taken[i]!] ?? 0) * images.count;
     }
     const tasks: Promise<void>[] = [];
-    for (let from = 0; from < batch; from += cropper.imagesPerTask) {
-      const positions = Array.from({ length: Math.min(cropper.imagesPerTask, batch - from) }, (_, i) => from + i);
+    for (let from = 0; from < count; from += cropper.imagesPerTask) {
+      const positions = Array.from({ length: Math.min(cropper.imagesPerTask, count - from) }, (_, i) => from + i);
       tasks.push(
         fill(
           slot,
@@ -209,11 +215,11 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
       iteration: 0,
       filled: Promise.resolve(),
       isReady: false,
-      drawn: new Uint32Array(batch),
-      indices: new Int32Array(batch),
-      globals: new Float32Array(onDevice ? 0 : 2 * batch * globalValues),
-      locals: new Float32Array(onDevice ? 0 : localCrops * batch * localValues),
-      pixels: new Uint32Array(batch * pixelsPerPicture),
+      drawn: new Uint32Array(count),
+      indices: new Int32Array(count),
+      globals: new Float32Array(onDevice ? 0 : 2 * count * globalValues),
+      locals: new Float32Array(onDevice ? 0 : localCrops * count * localValues),
+      pixels: new Uint32Array(count * pixelsPerPicture),
       pictures: [],
     });
   }

@@ -34,6 +34,8 @@ export interface StepLine {
   readonly dataWaitMs: number;
   /** Batches that were ready when the next one was asked for: the mean over the interval. Runs of earlier versions lack it. */
   readonly batchesReady?: number;
+  /** In which the device had nothing to do but wait for the exchange with the other ranks, in all; with several ranks only. */
+  readonly peersWaitMs?: number;
 }
 
 /** Of an epoch. */

@@ -14,14 +14,14 @@ export interface ThreadedBatchOptions extends BatchOptions {
 
 /** Starts the workers and the first batches. Throws where openBatches does. */
 export function openThreadedBatches({ threads = Infinity, ...options }: ThreadedBatchOptions): Batches {
-  const { images, batch, onDevice = false } = options;
+  const { images, batch, share = { size: 1 }, onDevice = false } = options;
   if (!(threads >= 1)) throw new Error(`batches threads: expected 1 or more, got ${threads}`);
   return openBatches(options, (settings) => {
     const workers = Math.min(Math.floor(threads), availableParallelism());
     const decoding = onDevice ? shrinking(images.decoding) : images.decoding;
     const pool = startPool(workers, { decoding, ...settings });
     return {
-      imagesPerTask: Math.max(1, Math.min(8, Math.ceil(batch / (2 * workers)))),
+      imagesPerTask: Math.max(1, Math.min(8, Math.ceil(batch / share.size / (2 * workers)))),
       crop: (epoch, items) =>
         pool.run(
           epoch,

@@ -1,5 +1,6 @@
 /** A training under way, wherever it runs: batches in, steps on the GPU, lines for a log and states to go on from out. */
 import { type Device, download, type LossScale, sizeOf, withChoices } from "../engine/index.js";
+import { type Sharer, shareOfRows } from "./batch-share.js";
 import type { Batch, Batches, BatchOptions } from "./batches.js";
 import type { Checkpoint, Losses } from "./checkpoint-bytes.js";
 import { collapseWatch } from "./collapse.js";
@@ -10,6 +11,7 @@ import type { ImageSet } from "./image-set.js";
 import { lengthOf, meansOver, schedules } from "./knobs.js";
 import type { EpochLine, StepLine } from "./log.js";
 import { createNetwork, type Network, writeNetwork } from "./network.js";
+import type { Peers } from "./peers.js";
 import { type RandomKey, rng } from "./random.js";
 import { runProfiled, type StepProfile } from "./step-profile.js";
 import { createStep, GLOBAL_CROPS, type StepOutput, type TrainingStep } from "./step.js";
@@ -23,6 +25,8 @@ export interface TrainerOptions {
   /** The images to train on, in ascending order. */
   readonly indices: Int32Array;
   readonly begin: Beginning;
+  /** Devices that have a share of every batch each; this one has all of it if left out. */
+  readonly peers?: Peers | undefined;
   readonly openBatches: (options: BatchOptions) => Batches;
   /** Told what goes wrong without ending the training. */
   readonly onWarning: (words: string) => void;
@@ -89,7 +93,8 @@ export class NotFiniteError extends Error {
  * gives the same bytes, also where a training goes on from a state. Throws where state or images do not fit the settings.
  */
 export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { config, images, indices, begin, onWarning: warn } = options;
+  const { config, images, indices, begin, peers, onWarning: warn } = options;
+  const share = peers ?? { rank: 0, size: 1 };
   const checkpoint = "checkpoint" in begin ? begin.checkpoint : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const length = lengthOf(config, indices.length);
@@ -107,20 +112,27 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     ...{ seed: config.seed, shuffleBuffer: config.shuffleBuffer },
     augment: augmentOptions(config),
     onDevice: cropsOnDevice,
+    share,
     start: { epoch: Math.floor(done / iterationsPerEpoch), iteration: done % iterationsPerEpoch },
   });
-  const opened = await openOnDevice(device, { config, begin, batches: cropsOnDevice ? batches : undefined }).catch(
-    async (error: unknown) => {
-      await batches.close();
-      throw error;
-    },
-  );
+  const opened = await openOnDevice(device, {
+    config,
+    begin,
+    peers,
+    batches: cropsOnDevice ? batches : undefined,
+  }).catch(async (error: unknown) => {
+    await batches.close();
+    throw error;
+  });
   const { student, teacher, step } = opened;
 
   const skipped = new Set<number>();
   const watch = collapseWatch(config.outDim, config.centering);
   const watchData = dataWatch(images.shards !== undefined && config.shuffleBuffer === 0);
-  const nothingYet = () => ({ steps: 0, startMs: performance.now(), waitedMs: 0, ready: 0 });
+  const nothingYet = () => ({
+    ...{ steps: 0, startMs: performance.now(), waitedMs: 0, ready: 0 },
+    peersMs: step.program.waitedMs(),
+  });
   let interval = nothingYet();
 
   async function state(): Promise<Checkpoint> {
@@ -135,7 +147,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     const knobs = schedule(done);
     await writeCrops(opened, batch);
     step.knobs.write(knobs);
-    writeDrops(step, { seed: config.seed, epoch: batch.epoch, index: batch.iteration });
+    writeDrops(step, config, share, { seed: config.seed, epoch: batch.epoch, index: batch.iteration });
     const profile = profiles ? await runProfiled(step, device, done + 1) : undefined;
     if (!profile) await step.program.run();
     const loss = await step.program.readScalar("loss");
@@ -165,6 +177,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
         imagesPerSecond,
         dataWaitMs: interval.waitedMs,
         batchesReady: interval.ready / interval.steps,
+        ...(peers && { peersWaitMs: step.program.waitedMs() - interval.peersMs }),
       };
       for (const warning of [watch(line), watchData(interval)]) if (warning !== undefined) warn(warning);
       unlogged = { ...unlogged, interval: NO_LOSSES };
@@ -206,7 +219,12 @@ interface OnDevice extends TrainingState, Disposable {
 /** All that a training has on a device; `batches` are those that it makes crops of. */
 async function openOnDevice(
   device: Device,
-  { config, begin, batches }: Pick<TrainerOptions, "config" | "begin"> & { readonly batches: Batches | undefined },
+  {
+    config,
+    begin,
+    peers,
+    batches,
+  }: Pick<TrainerOptions, "config" | "begin" | "peers"> & { readonly batches: Batches | undefined },
 ): Promise<OnDevice> {
   const owned: Disposable[] = [];
   const own = <T extends Disposable>(x: T): T => {
@@ -220,10 +238,11 @@ async function openOnDevice(
     const network = networkConfig(config);
     const student = own(createNetwork(device, network, "student"));
     const teacher = own(createNetwork(device, network, "teacher"));
-    const step = own(await createStep(device, { student, teacher, ...stepConfig(config) }));
+    const batch = config.batch / (peers?.size ?? 1);
+    const step = own(await createStep(device, { student, teacher, ...stepConfig(config), batch, peers }));
     if ("checkpoint" in begin) restore({ student, teacher, step }, begin.checkpoint);
     else for (const network of [student, teacher]) writeNetwork(network, begin.values);
-    const maker = batches && own(await openCropMaker(device, { step, config, batches }));
+    const maker = batches && own(await openCropMaker(device, { step, config, batch, batches }));
     return { student, teacher, step, maker, [Symbol.dispose]: dispose };
   } catch (error) {
     dispose();
@@ -234,12 +253,23 @@ async function openOnDevice(
 /** Crops made on the device, right where the step reads them. */
 function openCropMaker(
   device: Device,
-  { step, config, batches }: { readonly step: TrainingStep; readonly config: Config; readonly batches: Batches },
+  {
+    step,
+    config,
+    batch,
+    batches,
+  }: {
+    readonly step: TrainingStep;
+    readonly config: Config;
+    /** Images on this device. */
+    readonly batch: number;
+    readonly batches: Batches;
+  },
 ): Promise<CropMaker> {
   const { mean, std } = config;
   const locals = step.locals ? [{ crops: config.localCropsNumber, out: step.locals }] : [];
   return createCropMaker(device, {
-    pictures: config.batch,
+    pictures: batch,
     parts: config.accumulate,
     pixelsPerPicture: batches.pixelsPerPicture,
     groups: [{ crops: GLOBAL_CROPS, out: step.globals }, ...locals],
@@ -258,11 +288,18 @@ async function writeCrops({ step, maker }: OnDevice, batch: Batch): Promise<void
   step.locals?.write(batch.locals);
 }
 
-/** Draws what drop path drops in a step. */
-function writeDrops({ drops }: TrainingStep, key: Omit<RandomKey, "purpose">): void {
+/** Draws what drop path drops in a step, for the whole batch, of which this device has a share. */
+function writeDrops(
+  { drops }: TrainingStep,
+  { batch, accumulate }: Config,
+  share: Sharer,
+  key: Omit<RandomKey, "purpose">,
+): void {
+  const images = batch / accumulate / share.size;
   drops.forEach((drop, use) => {
     const random = rng({ ...key, purpose: `drop path ${use}` });
-    drop.write(Float32Array.from({ length: sizeOf(drop.shape) }, () => random.uniform()));
+    const all = Float32Array.from({ length: sizeOf(drop.shape) * share.size }, () => random.uniform());
+    drop.write(shareOfRows(all, images, share));
   });
 }
 

@@ -68,6 +68,24 @@ describe("batches", () => {
     }
   });
 
+  it("gives each of several devices its share of the same batches", async () => {
+    const options = { ...basics, batch: 8, parts: 2 };
+    const whole = await take(3, options);
+    for (const onDevice of [false, true]) {
+      const shares = await Promise.all(
+        [0, 1].map((rank) => take(3, { ...options, onDevice, share: { rank, size: 2 } })),
+      );
+      for (const [i, { indices, globals }] of whole.entries()) {
+        const [first, second] = shares.map((batches) => batches[i]!);
+        expect([...first!.indices, ...second!.indices]).to.deep.equal([0, 1, 4, 5, 2, 3, 6, 7].map((n) => indices[n]));
+        if (onDevice) continue;
+        const crop = globals.length / 16;
+        const ofImage = (values: Float32Array, place: number) => values.subarray(place * crop, (place + 1) * crop);
+        expect(ofImage(second!.globals, 6)).to.deep.equal(ofImage(globals, 14)); // crop 1 of image 6, in the second part
+      }
+    }
+  });
+
   it("holds pictures, and what to make of them, where a device makes the crops", async () => {
     const options = { ...basics, onDevice: true };
     const [batch] = await take(1, options);
