@@ -2,9 +2,8 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { HungDeviceError, isCausedBy } from "../engine/index.js";
+import { sayFailure } from "./commands/failure.js";
 import { UsageError } from "./commands/flags.js";
-import { oneLine } from "./commands/output.js";
-import { Interrupted } from "./interrupt.js";
 
 type Load = () => Promise<(dino: Command) => void>;
 
@@ -56,11 +55,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     await dino.parseAsync(argv, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return; // help or version, already printed
-    const isUsage = error instanceof CommanderError || error instanceof UsageError;
-    process.exitCode = isUsage ? 2 : error instanceof Interrupted ? error.exitCode : 1;
-    const message = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`dino: ${oneLine(message)}\n`);
-    if (process.env["DEBUG"] && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
+    process.exitCode = sayFailure(error);
     if (isCausedBy(error, HungDeviceError)) process.exit(); // what it was asked for may never end
   }
 }

@@ -374,6 +374,15 @@ export const settings = {
     { from: 0 },
     { unit: "steps", about: "between checkpoints; 0 for one an epoch", source: ours },
   ),
+  verifyRanks: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "steps",
+      about: "between comparisons of what all ranks of an MPI run have, to the byte; 0 for none",
+      source: ours,
+    },
+  ),
   saveckpFreq: whole(
     20,
     { from: 0 },
@@ -417,6 +426,7 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "threads",
   "recompute",
   "logEvery",
+  "verifyRanks",
   "tensorboard",
   "picturesEvery",
   "checkpointEvery",

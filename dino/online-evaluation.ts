@@ -2,10 +2,12 @@
 import type { Device } from "../engine/index.js";
 import type { Config } from "./config.js";
 import { compareNeighbors, type Parts } from "./evaluate.js";
-import { extractFeatures, viewOf } from "./features.js";
+import { type Extracted, extractFeatures, viewOf } from "./features.js";
 import { labelledFeatures, type LabelledParts } from "./labelled.js";
 import { keptBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
+import { gatherFeatures, runOf } from "./mpi/sharing.js";
+import type { World } from "./mpi/world.js";
 import { backboneOf, type Network } from "./network.js";
 
 export interface OnlineOptions {
@@ -30,15 +32,29 @@ export interface LinearAccuracy {
 /** A linear evaluation that takes seconds: fewer epochs than `dino linear` has, on the features that k-NN compares. */
 const QUICK = { batch: 128, epochs: 20, measureEvery: 20, lrs: [0.003, 0.01, 0.03, 0.1, 0.3, 1] };
 
-/** The cls tokens of the images trained on and of those held out. Throws where labelledFeatures does. */
+/**
+ * The cls tokens of the images trained on and of those held out; of several ranks each looks at its share, and the first has
+ * those of all. Throws where labelledFeatures does.
+ */
 export function featuresOf(
   network: Network,
-  { config, parts }: OnlineOptions & { readonly parts: Parts },
+  { config, parts, world }: OnlineOptions & { readonly parts: Parts; readonly world: World },
 ): Promise<LabelledParts> {
   const backbone = backboneOf(network);
   const view = viewOf(config);
-  return labelledFeatures(parts, ({ images, indices }) => extractFeatures(backbone, images, { view, indices }));
+  return labelledFeatures(parts, async ({ images, indices: all }) => {
+    if (world.size === 1) return extractFeatures(backbone, images, { view, indices: all });
+    const indices = runOf(all, world);
+    const own = indices.length > 0 ? await extractFeatures(backbone, images, { view, indices }) : NOTHING;
+    return gatherFeatures(world, own);
+  });
 }
+
+const NOTHING: Extracted = {
+  features: { values: new Float32Array(0), rows: 0, dim: 0 },
+  indices: new Int32Array(0),
+  failures: [],
+};
 
 /** k-NN accuracy; normalises the features in place. */
 export async function knnOf(labelled: LabelledParts, { device, config }: OnlineOptions): Promise<KnnAccuracy> {

@@ -34,6 +34,15 @@ export interface RunOutputOptions {
   readonly saved: number | undefined;
 }
 
+/** Of a rank that leaves the folder to another. */
+export function noOutput(): RunOutput {
+  const nothing = () => Promise.resolve();
+  return {
+    ...{ log: nothing, save: nothing, saveNumbered: nothing, draw: nothing, writeProfile: nothing },
+    dump: () => Promise.resolve(""),
+  };
+}
+
 /** Cuts what the folder of a run holds back to the steps that its trainer has done, and writes the settings. */
 export async function openRunOutput(
   trainer: Trainer,

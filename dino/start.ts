@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../engine/index.js";
 import { openDevice } from "../engine/node.js";
+import { shareOf } from "./batch-share.js";
 import { type Choice, chooseSettings, settingsOf } from "./auto.js";
 import {
   changeableOnResume,
@@ -24,6 +25,8 @@ import { heedSignals, Interrupted } from "./interrupt.js";
 import { checkParts } from "./labelled.js";
 import type { EpochLine } from "./log.js";
 import { adviseOnMemory } from "./memory-advice.js";
+import { fromFirst, toFirst } from "./mpi/sharing.js";
+import { alone, type World } from "./mpi/world.js";
 import { startProgress } from "./progress.js";
 import { checkpointsIn, filesOf } from "./run-folder.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
@@ -38,6 +41,8 @@ export interface Start {
   readonly device?: Device | undefined;
   /** Who is told how it goes, instead of the terminal. */
   readonly listener?: Listener | undefined;
+  /** The ranks that train together, each of which starts with the same flags: this process if left out. */
+  readonly world?: World | undefined;
   /** The port to show the run at while it trains, as `dino serve` does; not at all if left out. */
   readonly dashboard?: number | undefined;
 }
@@ -55,38 +60,47 @@ export interface Finished extends TrainSummary {
 
 /** Trains as a command line says. Throws where settings contradict each other, and for a folder that holds another run. */
 export async function startTraining(start: Start): Promise<Finished> {
-  const { resume, overwrite, device: lent, listener, dashboard } = start;
-  const flags = dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
+  const { resume, overwrite, device: lent, listener, world = alone() } = start;
+  const dashboard = world.rank === 0 ? start.dashboard : undefined;
+  const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const out = flags.out ?? defaultConfig.out;
-  const hasCheckpoint = (await checkpointsIn(out)).length > 0;
-  if (resume && !existsSync(filesOf(out).config))
-    throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
-  if (!resume && !overwrite && hasCheckpoint) {
-    throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
-  }
-  const say = listener ? (listener.onWarning ?? (() => undefined)) : sayAside;
   const isAuto = !resume && flags.preset === "auto";
-  const settled = isAuto
-    ? undefined
-    : resume
-      ? continued(await readConfig(out), flags)
-      : resolveConfig({ ...flags, out });
+  const { settled, hasCheckpoint } = await fromFirst(world, async () => {
+    const hasCheckpoint = (await checkpointsIn(out)).length > 0;
+    if (resume && !existsSync(filesOf(out).config))
+      throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
+    if (!resume && !overwrite && hasCheckpoint) {
+      throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
+    }
+    const continues = async () => continued(await readConfig(out), flags);
+    return { settled: isAuto ? null : resume ? await continues() : resolveConfig({ ...flags, out }), hasCheckpoint };
+  });
+  const say = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? sayAside : () => undefined;
   const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
   const parts = await openParts(data, { heldOut, seed, maxPixels });
   using own = lent ? undefined : await openDevice();
   const device = lent ?? own!;
-  const choices = isAuto ? chooseSettings(await gatherFacts(parts.train, device), flags) : [];
+  await expectAlike(world, { device, parts, say });
+  const { config, choices } = await fromFirst(world, async () => {
+    const choices = isAuto ? chooseSettings(await gatherFacts(parts.train, device), flags) : [];
+    return { config: settled ?? resolveConfig({ ...flags, out }, settingsOf(choices)), choices };
+  });
   for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
-  const config = settled ?? resolveConfig({ ...flags, out }, settingsOf(choices));
+  shareOf(config.batch, config.accumulate, world); // which throws
   checkEvaluations(config, parts);
   checkPrecision(device, config);
-  const initial = resume && hasCheckpoint ? undefined : await startValues(device, config, say);
+  const begins = world.rank === 0 && !(resume && hasCheckpoint);
+  const initial = begins ? await startValues(device, config, say) : undefined;
   if (resume && !hasCheckpoint) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
   const given = new Set(Object.keys(start.flags) as SettingName[]);
-  const training = { device, config, parts, given, initial, resume: resume && hasCheckpoint };
+  const training = { device, config, parts, given, initial, resume: resume && hasCheckpoint, world };
   await using shown = dashboard === undefined ? undefined : await showRun(out, dashboard, say);
   if (shown) say(`dashboard at ${shown.address}`);
-  const summary = await (listener ? train({ ...training, ...listener }) : trainWithProgress(training));
+  const summary = await (listener
+    ? train({ ...training, ...listener })
+    : world.rank === 0
+      ? trainWithProgress(training)
+      : trainSilently(training));
   return { ...summary, data, hasClasses: parts.train.images.labels !== undefined, ...(isAuto && { choices }) };
 }
 
@@ -110,7 +124,7 @@ async function showRun(out: string, port: number, say: (words: string) => void):
   }
 }
 
-export interface Training extends Pick<TrainOptions, "visit" | "initial"> {
+export interface Training extends Pick<TrainOptions, "visit" | "initial" | "world"> {
   readonly device: Device;
   readonly config: Config;
   readonly parts: Parts;
@@ -130,8 +144,10 @@ export interface Training extends Pick<TrainOptions, "visit" | "initial"> {
  */
 export async function trainWithProgress(training: Training): Promise<TrainSummary> {
   const { config, parts, goesOn = `npx dino train --out ${config.out} --resume` } = training;
+  const several = training.world !== undefined && training.world.size > 1; // who all go on together, or none
   let { device, resume } = training;
-  process.stderr.write(`${describeRun(config, parts)}, on ${device.name}\n`);
+  const among = several ? `, ${training.world.size} ranks with ${training.world.library}` : "";
+  process.stderr.write(`${describeRun(config, parts)}, on ${device.name}${among}\n`);
   let progress: ReturnType<typeof startProgress> | undefined;
   const say = (words: string): void => {
     if (progress === undefined) sayAside(words);
@@ -162,12 +178,13 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
         if (summary.done === summary.steps) return summary;
         const { done, steps, checkpoint } = summary;
         const words = `stopped after step ${done} of ${steps}, which ${checkpoint} holds; ${goesOn} goes on`;
-        throw new Interrupted(interruption.asked.reason as NodeJS.Signals, words);
+        const signal = interruption.asked.aborted ? (interruption.asked.reason as NodeJS.Signals) : "SIGTERM"; // of another rank
+        throw new Interrupted(signal, words);
       } catch (error) {
         if (isCausedBy(error, OutOfMemoryError)) {
           throw new Error(`${(error as Error).message}; ${await adviseOnMemory(device, config)}`, { cause: error });
         }
-        if (!isCausedBy(error, DeviceLostError) || training.visit) throw error;
+        if (!isCausedBy(error, DeviceLostError) || training.visit || several) throw error;
         losses.inARow = reached > losses.atStep ? 1 : losses.inARow + 1;
         losses.atStep = reached;
         if (losses.inARow > MOST_LOSSES) throw error;
@@ -182,6 +199,43 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
   } finally {
     progress?.stop();
     if (device !== training.device) device[Symbol.dispose]();
+  }
+}
+
+/** Trains as one of several ranks that leave it to the first to say how it goes. Throws Interrupted where that one does. */
+async function trainSilently(training: Training): Promise<TrainSummary> {
+  using interruption = heedSignals(() => undefined);
+  const summary = await train({ ...training, stop: interruption.asked });
+  if (summary.done === summary.steps) return summary;
+  const signal = interruption.asked.aborted ? (interruption.asked.reason as NodeJS.Signals) : "SIGTERM";
+  throw new Interrupted(signal, `stopped after step ${summary.done} of ${summary.steps}`);
+}
+
+/**
+ * Throws at rank 0 where ranks do not have the same images. Where their devices are not the same, says that what each of them
+ * rounds in its own way parts them, little by little.
+ */
+async function expectAlike(
+  world: World,
+  { device, parts, say }: Pick<Training, "device" | "parts"> & { readonly say: (words: string) => void },
+): Promise<void> {
+  if (world.size === 1) return;
+  const { train, test } = parts;
+  const counts = [train.images.count, train.indices.length, test.indices.length].join(", ");
+  const ranks = await toFirst(world, { counts, device: device.name });
+  const others = (name: "counts" | "device") => ranks.findIndex((rank) => rank[name] !== ranks[0]![name]);
+  const [counted, computed] = [others("counts"), others("device")];
+  if (counted >= 0) {
+    throw new Error(
+      `--data: rank ${counted} has other images than rank 0 (in all, to train on, held out: ${ranks[counted]!.counts} instead of ` +
+        `${counts}); give all ranks the same`,
+    );
+  }
+  if (computed >= 0) {
+    say(
+      `rank ${computed} computes on ${ranks[computed]!.device}, rank 0 on ${device.name}: where they round otherwise, what they train ` +
+        "parts little by little; --verify-ranks 100 watches that",
+    );
   }
 }
 

@@ -1,16 +1,21 @@
 /** A run in a folder: steps of a trainer, and what is logged, measured, drawn and kept on the way. */
 import { rename, statfs } from "node:fs/promises";
+import { availableParallelism, cpus } from "node:os";
 import type { Device } from "../engine/index.js";
 import { type Checkpoint, readFirstWhole } from "./checkpoint.js";
 import { changeableOnResume, type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "./config.js";
 import type { Parts } from "./evaluate.js";
 import { startValues } from "./init.js";
 import { lengthOf } from "./knobs.js";
+import { heedful } from "./mpi/heedful.js";
+import { openReporter } from "./mpi/reports.js";
+import { shareBeginning, toFirst, verifyStates } from "./mpi/sharing.js";
+import { alone, type World } from "./mpi/world.js";
 import type { EpochLine } from "./log.js";
 import type { Network } from "./network.js";
 import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
 import { checkpointsIn, filesOf, removeRun, takeFolder } from "./run-folder.js";
-import { openRunOutput } from "./run-output.js";
+import { noOutput, openRunOutput, type RunOutput } from "./run-output.js";
 import { openThreadedBatches } from "./threaded-batches.js";
 import { NotFiniteError, openTrainer, type Progress } from "./trainer.js";
 import type { TrainingState } from "./training-state.js";
@@ -32,6 +37,8 @@ export interface TrainOptions {
   readonly resume: boolean;
   /** Ends the run, once aborted, after the step under way, with a checkpoint to go on from. */
   readonly stop?: AbortSignal | undefined;
+  /** The ranks that train together, of which the first alone writes to the folder of the run: this process if left out. */
+  readonly world?: World | undefined;
   /** What student and teacher start from; startValues of `config` if left out. */
   readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
   /** Told after every step. */
@@ -79,21 +86,37 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { iterationsPerEpoch, steps } = lengthOf(options.config, indices.length);
   const { config, notes } = fitWarmups(options.config, { iterationsPerEpoch, given: options.given });
   notes.forEach(warn);
-  await using paths = await takeFolder(config.out);
-  const checkpoint = resume ? await lastCheckpoint(config, { steps, warn }) : undefined;
+  let output: RunOutput = noOutput();
+  const world = heedful(options.world ?? alone(), {
+    stop,
+    keep: async () => {
+      warn(`${String(stop!.reason)}: the other ranks do not answer; keeping a checkpoint`);
+      await output.save();
+    },
+  });
+  const isFirst = world.rank === 0;
+  await using folder = isFirst ? await takeFolder(config.out) : undefined;
+  const reporter = openReporter(world);
+  const begin = await shareBeginning(world, async () => {
+    if (resume) return { checkpoint: await lastCheckpoint(config, { steps, warn }) };
+    return { values: options.initial ?? (await startValues(options.device, config, warn)) };
+  });
   await using trainer = await openTrainer({
-    ...{ config, ...parts.train, device: options.device },
-    openBatches: (batches) =>
-      openThreadedBatches({ ...batches, ...(config.threads !== null && { threads: config.threads }) }),
-    begin: checkpoint
-      ? { checkpoint }
-      : { values: options.initial ?? (await startValues(options.device, config, warn)) },
-    onWarning: warn,
+    ...{ config, ...parts.train, device: options.device, begin },
+    openBatches: (batches) => openThreadedBatches({ ...batches, ...threadsOf(config, world) }),
+    ...(world.size > 1 && { peers: world }),
+    onWarning: (words) => {
+      reporter.warn(words);
+      if (isFirst) warn(words);
+    },
   });
   const { device, student, teacher } = trainer;
-  if (!resume) await removeRun(config.out);
-  await expectRoom(config.out, trainer);
-  const output = await openRunOutput(trainer, { config, parts, saved: checkpoint?.step });
+  if (isFirst) {
+    if (!resume) await removeRun(config.out);
+    await expectRoom(config.out, trainer);
+    const saved = "checkpoint" in begin ? begin.checkpoint.step : undefined;
+    output = await openRunOutput(trainer, { config, parts, saved });
+  }
 
   const look = () => visit?.look({ step: trainer.done, student, teacher });
   const draws = config.picturesEvery > 0;
@@ -103,9 +126,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     if (draws && trainer.done === 0) await output.draw();
   });
   let loss: number | undefined;
-  while (trainer.done < steps && !stop?.aborted) {
+  while (trainer.done < steps && !(await isAsked())) {
     const profiles = draws && trainer.done + 1 === profiledStep;
-    const taken = await trainer.takeStep({ profiles }).catch(dumpNotFinite);
+    const taken = await reporter.measure(() => trainer.takeStep({ profiles })).catch(dumpNotFinite);
     const { step: done, line, epochLine, profile } = taken;
     ({ loss } = taken);
     const ends = done === steps;
@@ -116,6 +139,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     onProgress?.(taken);
     if (profile) await output.writeProfile(profile);
     if (line) await output.log(line);
+    if (line) (await reporter.report()).forEach(warn);
+    if (config.verifyRanks > 0 && done % config.verifyRanks === 0 && world.size > 1)
+      await verifyStates(world, await trainer.state());
     if (epochLine) await trainer.aside(() => endEpoch(epochLine, { epochsDone, ends }));
     const saves = config.checkpointEvery > 0 ? done % config.checkpointEvery === 0 : epochEnds;
     if (saves || ends) await output.save();
@@ -123,21 +149,43 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       await output.saveNumbered(epochsDone);
   }
   await output.save(); // where it was stopped
-  return { checkpoint: paths.checkpoint, steps, done: trainer.done, loss, warnings };
+  return { checkpoint: (folder ?? filesOf(config.out)).checkpoint, steps, done: trainer.done, loss, warnings };
+
+  /** Whether an end is asked of any rank; all of them then end after the same step. */
+  async function isAsked(): Promise<boolean> {
+    const asked = stop?.aborted ?? false;
+    if (world.size === 1) return asked;
+    const all = new Float32Array(1);
+    await world.sum(Float32Array.of(asked ? 1 : 0), all);
+    return all[0]! > 0;
+  }
 
   /** Measures and draws what is due at the end of an epoch or of the run. */
   async function endEpoch(means: EpochLine, moment: Moment): Promise<void> {
-    const line = { ...means, ...(await accuracies(teacher, { device, config, parts, ...moment })) };
+    const line = { ...means, ...(await accuracies(teacher, { device, config, parts, world, ...moment })) };
     await output.log(line);
     if (line.knn ?? line.linear) options.onEvaluated?.(line);
     if (isDue(config.picturesEvery, moment)) await output.draw();
   }
 
-  /** Keeps what a step came to from which no run goes on. */
+  /** Keeps what a step came to from which no run goes on; all ranks come to it alike, though one may be the cause. */
   async function dumpNotFinite(error: unknown): Promise<never> {
     if (!(error instanceof NotFiniteError)) throw error;
+    const { message } = await told(error);
     const path = await output.dump(error.dump);
-    throw new Error(`${error.message}, and ${path} holds the batch of this step and what it left`, { cause: error });
+    throw new Error(`${message}, and ${path} holds the batch of this step and what it left`, { cause: error });
+  }
+
+  /** Of the errors that all ranks have come to, the one that names a cause; at rank 0, for which the others wait. */
+  async function told(own: NotFiniteError): Promise<{ readonly message: string }> {
+    if (world.size === 1) return own;
+    const said = await toFirst(world, { message: own.message, isNamed: own.isNamed });
+    if (!isFirst) await world.broadcast(undefined); // until rank 0 ends all
+    const rank = Math.max(
+      0,
+      said.findIndex(({ isNamed }) => isNamed),
+    );
+    return { message: `${said[rank]!.message} on rank ${rank}` };
   }
 }
 
@@ -163,6 +211,14 @@ async function lastCheckpoint(
     `${path} is of a run with ${flagOf(name)} ${has}, but ${filesOf(config.out).config} says ${wanted}: it belongs to another run; ` +
       "put this run's own checkpoint back, or begin from its weights with --init in another --out",
   );
+}
+
+/** The threads that make crops, where it is not one for each core: as the settings say, or this rank's share of its machine. */
+function threadsOf({ threads }: Config, { localSize }: World): { readonly threads?: number } {
+  if (threads !== null) return { threads };
+  const cores = availableParallelism();
+  if (localSize === 1 || cores < cpus().length) return {}; // alone, or bound by the launcher to cores of its own
+  return { threads: Math.max(1, Math.floor(cores / localSize)) };
 }
 
 /** Besides what may change when a run goes on: what its length decides, and what only chose other settings. */
@@ -206,14 +262,16 @@ function isDue(every: number, { epochsDone, ends }: Moment): boolean {
 
 interface Due extends OnlineOptions, Moment {
   readonly parts: Parts;
+  readonly world: World;
 }
 
-/** What is to be measured after so many epochs. */
+/** What is to be measured after so many epochs; of several ranks the first measures. */
 async function accuracies(network: Network, due: Due): Promise<Pick<EpochLine, "knn" | "linear">> {
   const { config } = due;
   const [knn, linear] = [isDue(config.knnEvery, due), isDue(config.linearEvery, due)];
   if (!knn && !linear) return {};
   const features = await featuresOf(network, due);
+  if (due.world.rank > 0) return {};
   const linearly = linear && { linear: await linearOf(features, due) }; // before k-NN normalises the features
   return { ...(knn && { knn: await knnOf(features, due) }), ...linearly };
 }

@@ -1,5 +1,5 @@
 /** A training under way, wherever it runs: batches in, steps on the GPU, lines for a log and states to go on from out. */
-import { type Device, download, type LossScale, sizeOf, withChoices } from "../engine/index.js";
+import { type Device, download, type LossScale, type NonFinite, sizeOf, withChoices } from "../engine/index.js";
 import { type Sharer, shareOfRows } from "./batch-share.js";
 import type { Batch, Batches, BatchOptions } from "./batches.js";
 import type { Checkpoint, Losses } from "./checkpoint-bytes.js";
@@ -83,6 +83,8 @@ export class NotFiniteError extends Error {
     message: string,
     /** What the step left, and the batch and the knobs that it was given. */
     readonly dump: Checkpoint,
+    /** Whether the message names the tensor that it began with. */
+    readonly isNamed: boolean,
   ) {
     super(message);
   }
@@ -156,7 +158,8 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     else if (!(await wasSkipped(step, student))) {
       const { tensors, ...rest } = await state();
       const dump = { ...rest, tensors: new Map([...tensors, ...(await batchOf(step, knobs))]) };
-      throw new NotFiniteError(await describeNotFinite(step, { loss, step: done }), dump);
+      const finding = await step.program.check();
+      throw new NotFiniteError(describeNotFinite(finding, { loss, step: done }), dump, finding !== undefined);
     }
     done++;
     interval.steps++;
@@ -344,11 +347,10 @@ async function wasSkipped({ program, lossScale }: TrainingStep, { buffers }: Net
   return scale >= LEAST_LOSS_SCALE && Number.isFinite(await program.readScalar("teacherEntropy"));
 }
 
-async function describeNotFinite(
-  { program }: TrainingStep,
+function describeNotFinite(
+  finding: NonFinite | undefined,
   at: { readonly loss: number; readonly step: number },
-): Promise<string> {
-  const finding = await program.check();
+): string {
   const culprit = finding
     ? `the first tensor that is not finite is ${finding.where} [${finding.shape.join(", ")}]`
     : "it does not recur";

@@ -13,6 +13,7 @@ import {
 } from "../config.js";
 import { LISTS_VARIABLE } from "../sources/kept.js";
 import { startTraining } from "../start.js";
+import { amongRanks } from "./failure.js";
 import { asUsage, DEFAULT_PORT, port, UsageError } from "./flags.js";
 import { print, printJson } from "./output.js";
 
@@ -63,7 +64,10 @@ export function addTrain(dino: Command): void {
     const resume = options["resume"] === true;
     const overwrite = options["overwrite"] === true;
     const dashboard = options["dashboard"] as number | undefined;
-    const finished = await startTraining({ flags, resume, overwrite, dashboard });
+    const { rank, ...finished } = await amongRanks(async (world) => {
+      return { rank: world.rank, ...(await startTraining({ flags, resume, overwrite, dashboard, world })) };
+    });
+    if (rank > 0) return;
     if (options["json"] === true) {
       printJson(finished);
       return;

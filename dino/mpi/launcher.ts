@@ -6,27 +6,30 @@ export interface Launch {
   readonly launcher: "mpirun of Open MPI" | "mpirun of MPICH" | "srun";
   readonly rank: number;
   readonly size: number;
-  /** Among the processes of the same machine. */
+  /** Among the processes of the same machine, of which there are `localSize`. */
   readonly localRank: number;
+  readonly localSize: number;
 }
 
-/** Of each launcher: the variables it sets for size, rank and local rank. */
+/** Of each launcher: the variables it sets for size, rank, local rank and local size. */
 const LAUNCHERS = [
   {
     launcher: "mpirun of Open MPI",
-    names: ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"],
+    names: ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"],
   },
   // sbatch, which starts one process, sets SLURM_NTASKS too; only a step of srun has a number of tasks of its own
-  { launcher: "srun", names: ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"] },
-  { launcher: "mpirun of MPICH", names: ["PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"] },
+  { launcher: "srun", names: ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"] },
+  { launcher: "mpirun of MPICH", names: ["PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"] },
 ] as const satisfies readonly { readonly launcher: Launch["launcher"]; readonly names: readonly string[] }[];
 
 /** The place of this process by its environment; undefined where it was started alone. */
 export function launchOf(env: Readonly<Record<string, string | undefined>>): Launch | undefined {
   for (const { launcher, names } of LAUNCHERS) {
-    const [size, rank, localRank] = names.map((name) => Number(env[name] ?? NaN));
+    const [size, rank, localRank, localSize] = names.map((name) => parseInt(env[name] ?? "", 10)); // one is "2(x3)"
     if (!(size! > 1) || Number.isNaN(rank)) continue;
-    return { launcher, rank: rank!, size: size!, localRank: Number.isNaN(localRank) ? rank! : localRank! };
+    const known = (value: number | undefined, instead: number): number => (Number.isNaN(value) ? instead : value!);
+    const localRanks = { localRank: known(localRank, rank!), localSize: known(localSize, 1) };
+    return { launcher, rank: rank!, size: size!, ...localRanks };
   }
   return undefined;
 }

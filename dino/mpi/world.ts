@@ -1,6 +1,6 @@
 /** The processes that train together, one on each GPU: a world of one where this process was started alone. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { launchOf } from "./launcher.js";
+import { type Launch, launchOf } from "./launcher.js";
 import { type Library, type Memory, openLibrary } from "./library.js";
 
 /**
@@ -10,8 +10,9 @@ import { type Library, type Memory, openLibrary } from "./library.js";
 export interface World extends AsyncDisposable {
   readonly rank: number;
   readonly size: number;
-  /** Among the ranks of this machine. */
+  /** Among the ranks of this machine, of which there are `localSize`. */
   readonly localRank: number;
+  readonly localSize: number;
   /** The MPI library, as it calls itself; undefined in a world of one. */
   readonly library: string | undefined;
   /** to = the sum over all ranks of `from`, f32, the same at every rank. */
@@ -31,7 +32,7 @@ export interface World extends AsyncDisposable {
 /** The world of this process. Throws where a launcher started several and no MPI library of it is found. */
 export async function openWorld(): Promise<World> {
   const launch = launchOf(process.env);
-  return launch ? together(await openLibrary(launch), launch.localRank) : alone();
+  return launch ? together(await openLibrary(launch), launch) : alone();
 }
 
 /** A world of one, which needs no MPI. */
@@ -41,7 +42,7 @@ export function alone(): World {
     return Promise.resolve();
   };
   return {
-    ...{ rank: 0, size: 1, localRank: 0, library: undefined },
+    ...{ rank: 0, size: 1, localRank: 0, localSize: 1, library: undefined },
     ...{ sum: copy, allGather: copy, allToAll: copy },
     gather: (bytes) => Promise.resolve([bytes]),
     broadcast: (bytes) => Promise.resolve(bytes!),
@@ -50,11 +51,11 @@ export function alone(): World {
   };
 }
 
-function together(library: Library, localRank: number): World {
+function together(library: Library, { localRank, localSize }: Launch): World {
   const { rank, size } = library;
   const length = new Float64Array(1);
   return {
-    ...{ rank, size, localRank, library: library.name },
+    ...{ rank, size, localRank, localSize, library: library.name },
     sum: (from, to) => library.sum(from, to),
     allGather: (from, to) => library.allGather(from, to),
     allToAll: (from, to) => library.allToAll(from, to),
