@@ -19,10 +19,17 @@ export interface Interruption extends Disposable {
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Takes the first signal as a wish to end, and tells `onFirst` of it; the second ends the process at once. */
-export function heedSignals(onFirst: (signal: NodeJS.Signals) => void): Interruption {
+/**
+ * Takes the first signal as a wish to end, and tells `onFirst` of it; the second ends the process at once. One of several ranks
+ * heeds SIGUSR1 too, which Slurm can be told to send some time before it ends a job.
+ */
+export function heedSignals(
+  onFirst: (signal: NodeJS.Signals) => void,
+  { isRank = false }: { readonly isRank?: boolean } = {},
+): Interruption {
   const controller = new AbortController();
-  const ignore = (): void => SIGNALS.forEach((name) => process.removeListener(name, heed));
+  const heeded = [...SIGNALS, ...(isRank ? ["SIGUSR1" as const] : [])];
+  const ignore = (): void => heeded.forEach((name) => process.removeListener(name, heed));
   const heed = (signal: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
       ignore();
@@ -32,6 +39,6 @@ export function heedSignals(onFirst: (signal: NodeJS.Signals) => void): Interrup
     controller.abort(signal);
     onFirst(signal);
   };
-  SIGNALS.forEach((name) => process.on(name, heed));
+  heeded.forEach((name) => process.on(name, heed));
   return { asked: controller.signal, [Symbol.dispose]: ignore };
 }

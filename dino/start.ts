@@ -153,9 +153,10 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
     if (progress === undefined) sayAside(words);
     else progress.say(words);
   };
-  using interruption = heedSignals((signal) => {
-    say(`${signal}: ending after this step, with a checkpoint; once more ends at once`);
-  });
+  using interruption = heedSignals(
+    (signal) => say(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
+    { isRank: several },
+  );
   const losses = { inARow: 0, atStep: -1 };
   let reached = 0;
   try {
@@ -204,7 +205,7 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
 
 /** Trains as one of several ranks that leave it to the first to say how it goes. Throws Interrupted where that one does. */
 async function trainSilently(training: Training): Promise<TrainSummary> {
-  using interruption = heedSignals(() => undefined);
+  using interruption = heedSignals(() => undefined, { isRank: true });
   const summary = await train({ ...training, stop: interruption.asked });
   if (summary.done === summary.steps) return summary;
   const signal = interruption.asked.aborted ? (interruption.asked.reason as NodeJS.Signals) : "SIGTERM";

@@ -1,4 +1,5 @@
 /** A run in a folder: steps of a trainer, and what is logged, measured, drawn and kept on the way. */
+import { existsSync } from "node:fs";
 import { rename, statfs } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
 import type { Device } from "../engine/index.js";
@@ -87,12 +88,10 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { config, notes } = fitWarmups(options.config, { iterationsPerEpoch, given: options.given });
   notes.forEach(warn);
   let output: RunOutput = noOutput();
+  let isOpen = false;
   const world = heedful(options.world ?? alone(), {
     stop,
-    keep: async () => {
-      warn(`${String(stop!.reason)}: the other ranks do not answer; keeping a checkpoint`);
-      await output.save();
-    },
+    keep: () => keepOfLast(),
   });
   const isFirst = world.rank === 0;
   await using folder = isFirst ? await takeFolder(config.out) : undefined;
@@ -111,6 +110,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     },
   });
   const { device, student, teacher } = trainer;
+  isOpen = true;
   if (isFirst) {
     if (!resume) await removeRun(config.out);
     await expectRoom(config.out, trainer);
@@ -150,6 +150,15 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   }
   await output.save(); // where it was stopped
   return { checkpoint: (folder ?? filesOf(config.out)).checkpoint, steps, done: trainer.done, loss, warnings };
+
+  /** Keeps a checkpoint while others do not answer; where the first rank is dead, another has the same to keep. */
+  async function keepOfLast(): Promise<void> {
+    warn(`${String(stop!.reason)}: the other ranks do not answer; keeping a checkpoint`);
+    if (isFirst) return output.save();
+    if (!isOpen || !existsSync(filesOf(config.out).config)) return;
+    await using left = await takeFolder(config.out).catch(() => undefined); // which the first rank holds while it lives
+    if (left) await (await openRunOutput(trainer, { config, parts, saved: undefined })).save();
+  }
 
   /** Whether an end is asked of any rank; all of them then end after the same step. */
   async function isAsked(): Promise<boolean> {

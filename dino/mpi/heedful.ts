@@ -17,7 +17,7 @@ export interface HeedfulOptions {
 /** Others that live answer by then. Open MPI kills what is left of its ranks a second after it asked them to end. */
 const GRACE_MS = 100;
 /** From there on nobody waits for an answer any more. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 5000;
 
 /** The same world, heedful of `stop`. What waits throws where no answer has come for long after it. */
 export function heedful(world: World, { stop, keep }: HeedfulOptions): Heedful {

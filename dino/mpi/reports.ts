@@ -14,13 +14,17 @@ export interface Reporter {
   /** Measures a step. */
   readonly measure: <T>(step: () => Promise<T>) => Promise<T>;
   readonly warn: (words: string) => void;
-  /** Ends the interval; returns at rank 0 what is to be said about the ranks. All ranks call it after the same step. */
+  /**
+   * Ends the interval; returns at rank 0 what is to be said about the ranks, among it which is slow for the second time in a
+   * row. All ranks call it after the same step.
+   */
   readonly report: () => Promise<readonly string[]>;
 }
 
 export function openReporter(world: Heedful): Reporter {
   let own = { ms: 0, steps: 0 };
   let warnings: string[] = [];
+  let slowBefore: number | undefined;
   return {
     async measure(step) {
       const [beganMs, spentMs] = [performance.now(), world.spentMs()];
@@ -33,30 +37,44 @@ export function openReporter(world: Heedful): Reporter {
       const said: RankReport = { ownMsPerStep: own.ms / own.steps, warnings };
       own = { ms: 0, steps: 0 };
       warnings = [];
-      return world.size === 1 ? [] : wordsAbout(await toFirst(world, said));
+      if (world.size === 1) return [];
+      const reports = await toFirst(world, said);
+      const slow = slowRank(reports);
+      const words = slow && slow.rank === slowBefore ? [wordsAboutSlow(slow)] : [];
+      slowBefore = slow?.rank;
+      return [...warningsOfOthers(reports), ...words];
     },
   };
 }
 
-/** A rank this many times slower than the one in the middle holds all up. */
-const SLOW = 1.5;
-
-/** Warnings of other ranks that rank 0 has not had itself, and the name of a rank that is much slower than most. */
-export function wordsAbout(reports: readonly RankReport[]): readonly string[] {
-  if (reports.length === 0) return [];
-  const ofOthers = reports.flatMap(({ warnings }, rank) =>
+/** Warnings of other ranks that rank 0 has not had itself. */
+export function warningsOfOthers(reports: readonly RankReport[]): readonly string[] {
+  return reports.flatMap(({ warnings }, rank) =>
     warnings.filter((words) => !reports[0]!.warnings.includes(words)).map((words) => `rank ${rank}: ${words}`),
   );
+}
+
+/** A rank that takes so many times as long as the one in the middle holds all up. */
+const SLOW = 1.5;
+
+/** A rank that is much slower than most, whose middle one takes `usualMs`. */
+interface Slow {
+  readonly rank: number;
+  readonly ms: number;
+  readonly usualMs: number;
+}
+
+/** The rank that all others wait for, if there is one. */
+export function slowRank(reports: readonly RankReport[]): Slow | undefined {
   const times = reports.map(({ ownMsPerStep }) => ownMsPerStep);
-  const usual = times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) / 2)]!;
-  const slowest = times.indexOf(Math.max(...times));
-  const took = times[slowest]!;
-  const slow =
-    took > SLOW * usual
-      ? [
-          `rank ${slowest} is slow: its share of a step takes ${took.toFixed(0)} ms, that of most others ${usual.toFixed(0)} ms or less; ` +
-            "all of them wait for it",
-        ]
-      : [];
-  return [...ofOthers, ...slow];
+  const usualMs = times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) / 2)] ?? 0;
+  const ms = Math.max(...times);
+  return ms > SLOW * usualMs ? { rank: times.indexOf(ms), ms, usualMs } : undefined;
+}
+
+function wordsAboutSlow({ rank, ms, usualMs }: Slow): string {
+  return (
+    `rank ${rank} is slow: its share of a step takes ${ms.toFixed(0)} ms, that of most others ${usualMs.toFixed(0)} ms or less; ` +
+    "all of them wait for it"
+  );
 }
