@@ -8,6 +8,8 @@ import { type AdapterKind, chooseAdapter, readChoices, subgroupMatrixConfigs, tu
 export interface Diagnosis {
   /** The adapter that training would run on, or why there is none. */
   readonly chosen: AdapterReport | { readonly error: string };
+  /** What its drivers have, by the index that --device takes: it and others. */
+  readonly devices: readonly string[];
   /** What asking for each other kind gave. */
   readonly others: readonly Other[];
   readonly machine: Machine;
@@ -78,7 +80,7 @@ export async function doctor(): Promise<string> {
 
 /** The same as plain values, for `dino doctor --json`. Throws only for a `DINO_ADAPTER` that names no kind of adapter. */
 export async function diagnose(): Promise<Diagnosis> {
-  const chosen = await report();
+  const { chosen, devices } = await report();
   const kind = "error" in chosen ? undefined : chosen.kind;
   const others: Other[] = [];
   for (const prefer of ["gpu", "lavapipe", "swiftshader"] as const) {
@@ -90,11 +92,11 @@ export async function diagnose(): Promise<Diagnosis> {
     others.push(await answer);
   }
   const machine = examine();
-  return { chosen, others, machine, advice: advise(kind, others, machine) };
+  return { chosen, devices, others, machine, advice: advise(kind, others, machine) };
 }
 
 /** Lays a diagnosis out for a terminal. */
-export function describe({ chosen, others, machine, advice }: Diagnosis): string {
+export function describe({ chosen, devices, others, machine, advice }: Diagnosis): string {
   const rows: (readonly [string, string])[] = [];
   if ("error" in chosen) rows.push(["adapter", `none: ${chosen.error}`]);
   else {
@@ -117,6 +119,7 @@ export function describe({ chosen, others, machine, advice }: Diagnosis): string
     );
   }
   rows.push(
+    ...devices.map((name, index) => [index === 0 ? "devices" : "", `--device ${index}: ${name}`] as const),
     ...others.map(
       (other, i) =>
         [i === 0 ? "others" : "", `${other.kind}: ${"name" in other ? other.name : `none: ${other.error}`}`] as const,
@@ -205,12 +208,12 @@ export function aptSourceOf(lists: readonly string[], codename: string): AptSour
   return undefined;
 }
 
-async function report(): Promise<Diagnosis["chosen"]> {
+async function report(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
   try {
-    const { adapter, kind, name, why } = await chooseAdapter();
+    const { adapter, kind, name, why, list } = await chooseAdapter();
     const { limits, features } = adapter;
     const { info } = adapter;
-    return {
+    const chosen: AdapterReport = {
       kind,
       name,
       why,
@@ -230,8 +233,9 @@ async function report(): Promise<Diagnosis["chosen"]> {
       timestamps: features.has("timestamp-query"),
       tuned: Object.keys(readChoices(tunedPath(name))).length,
     };
+    return { chosen, devices: await list() };
   } catch (error) {
-    return { error: plainly(error) };
+    return { chosen: { error: plainly(error) }, devices: [] };
   }
 }
 

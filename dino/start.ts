@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../engine/index.js";
-import { openDevice } from "../engine/node.js";
+import { chooseAdapter, openDevice } from "../engine/node.js";
 import { shareOf } from "./batch-share.js";
 import { type Choice, chooseSettings, settingsOf } from "./auto.js";
 import {
@@ -37,8 +37,10 @@ export interface Start {
   readonly resume: boolean;
   /** Replaces the run that is there. */
   readonly overwrite: boolean;
-  /** What to train on, which stays open; the best adapter of this machine if left out. */
+  /** What to train on, which stays open; an adapter of this machine if left out. */
   readonly device?: Device | undefined;
+  /** Which adapter, as `dino doctor` counts them; the best if left out, of several ranks each takes another as far as they go. */
+  readonly adapter?: number | undefined;
   /** Who is told how it goes, instead of the terminal. */
   readonly listener?: Listener | undefined;
   /** The ranks that train together, each of which starts with the same flags: this process if left out. */
@@ -78,7 +80,8 @@ export async function startTraining(start: Start): Promise<Finished> {
   const say = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? sayAside : () => undefined;
   const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
   const parts = await openParts(data, { heldOut, seed, maxPixels });
-  using own = lent ? undefined : await openDevice();
+  const index = lent ? undefined : (start.adapter ?? (await adapterOf(world)));
+  using own = lent ? undefined : await openDevice({ index });
   const device = lent ?? own!;
   await expectAlike(world, { device, parts, say });
   const { config, choices } = await fromFirst(world, async () => {
@@ -93,7 +96,10 @@ export async function startTraining(start: Start): Promise<Finished> {
   const initial = begins ? await startValues(device, config, say) : undefined;
   if (resume && !hasCheckpoint) say(`${out} holds no checkpoint yet: the run begins again at its first step`);
   const given = new Set(Object.keys(start.flags) as SettingName[]);
-  const training = { device, config, parts, given, initial, resume: resume && hasCheckpoint, world };
+  const training = {
+    ...{ device, config, parts, given, initial, resume: resume && hasCheckpoint, world },
+    reopen: () => openDevice({ index }),
+  };
   await using shown = dashboard === undefined ? undefined : await showRun(out, dashboard, say);
   if (shown) say(`dashboard at ${shown.address}`);
   const summary = await (listener
@@ -102,6 +108,13 @@ export async function startTraining(start: Start): Promise<Finished> {
       ? trainWithProgress(training)
       : trainSilently(training));
   return { ...summary, data, hasClasses: parts.train.images.labels !== undefined, ...(isAuto && { choices }) };
+}
+
+/** The adapter of a rank: the ranks of a machine take one after another; undefined where there is no choice. */
+async function adapterOf({ size, localRank }: World): Promise<number | undefined> {
+  if (size === 1) return undefined;
+  const all = await (await chooseAdapter()).list();
+  return all.length > 1 ? localRank % all.length : undefined;
 }
 
 function sayAside(words: string): void {

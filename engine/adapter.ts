@@ -2,6 +2,7 @@ import { closeSync, existsSync, fstatSync, readdirSync, readSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
+import { adaptersIn, hasDeviceLayer, listCards, NO_NAME, showingOne } from "./adapter-list.js";
 import { type AdapterKind, adapterKind, adapterName } from "./device.js";
 import { type Archive, findArchive, unpackSwiftShader } from "./swiftshader.js";
 
@@ -18,6 +19,16 @@ export interface AdapterChoice {
   readonly name: string;
   /** One sentence: why this adapter and no better one. */
   readonly why: string;
+  /** Names all adapters that the same drivers have; an `index` counts them from 0. */
+  readonly list: () => Promise<readonly string[]>;
+}
+
+/** What to choose. */
+export interface AdapterOptions {
+  /** One kind; else the variable `DINO_ADAPTER` asks for one, or the best is taken. */
+  readonly prefer?: Preference;
+  /** One of several that the same drivers have, from 0; the fastest if left out. */
+  readonly index?: number | undefined;
 }
 
 /** What the choice depends on, looked up beforehand so that the decision itself needs no driver. */
@@ -64,7 +75,7 @@ export function attempts(at: Surroundings): readonly Attempt[] {
  * (Linux x64; needs neither root nor a system Vulkan). `prefer`, or else the variable `DINO_ADAPTER`, asks for one kind;
  * a `VK_DRIVER_FILES` of the user's is left as it is. Throws one error that says what was tried and what to install.
  */
-export async function chooseAdapter(options: { readonly prefer?: Preference } = {}): Promise<AdapterChoice> {
+export async function chooseAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const prefer = options.prefer ?? preferenceOf(process.env.DINO_ADAPTER);
   const archive = await findArchive();
   const surroundings: Surroundings = {
@@ -83,11 +94,12 @@ export async function chooseAdapter(options: { readonly prefer?: Preference } = 
       if (words !== "" && !heard) refusals.push({ drivers, said: words });
     };
     try {
-      const { complaints, ...choice } = await open(attempt, surroundings, archive);
+      const { complaints, ...choice } = await open(attempt, surroundings, { archive, index: options.index });
       const accepted = attempt.accepts.includes(choice.kind);
       note(complaints, accepted ? "" : `only ${choice.name}`);
       if (accepted) return { ...choice, why: reason(choice.kind, surroundings, refusals) };
     } catch (error) {
+      if (error instanceof NoSuchIndexError) throw error;
       note(error instanceof Error ? error.message : String(error));
     }
   }
@@ -231,7 +243,7 @@ const opened = new Map<string, GPU>();
 async function open(
   { drivers }: Attempt,
   { lavapipe }: Surroundings,
-  archive: Archive | undefined,
+  { archive, index }: { readonly archive: Archive | undefined; readonly index: number | undefined },
 ): Promise<Omit<AdapterChoice, "why"> & { readonly complaints: string }> {
   Object.assign(globalThis, globals); // GPUBufferUsage and its like, which a browser has already
   if (drivers !== "none") await provideLoader(archive);
@@ -241,18 +253,73 @@ async function open(
     XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), // some drivers complain where it is not set
     ...(driverFile === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, driverFile]))),
   };
-  const key = driverFile ?? drivers;
-  const gpu = opened.get(key) ?? create(drivers === "none" ? [...OPTIONS, "backend=null"] : OPTIONS);
+  const options = drivers === "none" ? [...OPTIONS, "backend=null"] : OPTIONS;
+  const list = () => namesOf(options, environment);
+  const one = index === undefined ? ANY_ONE : await only(index, await list(), { options, environment });
+  const key = `${driverFile ?? drivers} ${index ?? ""}`;
+  const gpu = opened.get(key) ?? create([...options, ...one.options]);
 
   // Vulkan reads its variables, and Dawn writes its complaints, before requestAdapter returns its promise.
   const { result, stderr } = await capturingStderr(() =>
-    inEnvironment(environment, () => gpu.requestAdapter({ powerPreference: "high-performance" })),
+    inEnvironment({ ...environment, ...one.environment }, () =>
+      gpu.requestAdapter({ powerPreference: "high-performance" }),
+    ),
   );
   const adapter = await result;
   const complaints = complaintsIn(stderr);
   if (!adapter) throw new Error(complaints === "" ? "no adapter" : complaints);
   opened.set(key, gpu);
-  return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), complaints };
+  return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), list, complaints };
+}
+
+/** There is no adapter of the index that was asked for, or none that can be told from another. */
+class NoSuchIndexError extends Error {}
+
+type Variables = Readonly<Record<string, string>>;
+
+/** Leaves it to Dawn which adapter it takes. */
+const ANY_ONE = { options: [], environment: {} };
+
+/** The names of the adapters that Dawn finds with these options and variables. */
+async function namesOf(options: readonly string[], environment: Variables): Promise<readonly string[]> {
+  const gpu = create([...options, `adapter=${NO_NAME}`]);
+  const { result } = await capturingStderr(() => inEnvironment(environment, () => gpu.requestAdapter()));
+  return adaptersIn(await result.then(String, String));
+}
+
+/** What makes Dawn take adapter `index` of all. Throws where there is none, or where another has its name and drivers cannot tell. */
+async function only(
+  index: number,
+  all: readonly string[],
+  { options, environment }: { readonly options: readonly string[]; readonly environment: Variables },
+): Promise<{ readonly options: readonly string[]; readonly environment: Variables }> {
+  const name = all[index];
+  if (name === undefined) {
+    const known = all.map((name, i) => `${i} ${name}`).join(", ");
+    throw new NoSuchIndexError(`adapter ${index}: expected one of ${all.length === 0 ? "none" : known}`);
+  }
+  const chosen = { options: [`adapter=${name}`], environment: {} };
+  const count = all.filter((other) => other === name).length;
+  if (count === 1) return chosen;
+  if (process.platform !== "linux" || !hasDeviceLayer()) {
+    const way =
+      process.platform === "linux" ? "; mesa-vulkan-drivers has the layer VK_LAYER_MESA_device_select, which does" : "";
+    throw new NoSuchIndexError(
+      `adapter ${index}: ${count} adapters are called ${name}, and nothing here tells them apart${way}`,
+    );
+  }
+  const place = all.slice(0, index).filter((other) => other === name).length;
+  try {
+    const showing = showingOne(name, { place, count }, listCards());
+    const shown = await namesOf(options, { ...environment, ...showing });
+    if (shown.filter((other) => other === name).length === 1) return { ...chosen, environment: showing };
+  } catch (error) {
+    throw new NoSuchIndexError(`adapter ${index}: ${(error as Error).message}`, { cause: error });
+  }
+  throw new NoSuchIndexError(
+    `adapter ${index}: ${count} adapters are called ${name}, and the driver shows no single one of them; install a newer mesa-vulkan-drivers, ` +
+      "or show each process its own alone, as Slurm and Kubernetes do",
+  );
 }
 
 /** Makes a Vulkan loader known to Dawn, which opens libvulkan.so.1 by that name: the system's, else the packaged one. */

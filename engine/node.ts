@@ -3,24 +3,22 @@
  * @module dino-webgpu/engine/node
  */
 import { readFileSync, readdirSync } from "node:fs";
-import { chooseAdapter, type Preference } from "./adapter.js";
+import { type AdapterOptions, chooseAdapter } from "./adapter.js";
 import { createDevice, type Device, type DeviceOptions } from "./device.js";
 import { readChoices, tunedPath } from "./tuned.js";
 
-export { type AdapterChoice, chooseAdapter, type Preference } from "./adapter.js";
+export { type AdapterChoice, type AdapterOptions, chooseAdapter, type Preference } from "./adapter.js";
 export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "./device.js";
 export { cacheFolder } from "./swiftshader.js";
 export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js";
 
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for
- * another one, the other options say what to make of it. Kernels are those that `dino tune` found the fastest there, unless
+ * another one, `index` for one of several alike, the other options say what to make of it. Kernels are those that `dino tune` found the fastest there, unless
  * `choices` say otherwise; the variable `DINO_PATIENCE` says how many seconds it may be silent. Dispose of it to free its
  * memory; a process that forgets still ends.
  */
-export async function openDevice(
-  options: { readonly prefer?: Preference } & Omit<DeviceOptions, "shaders"> = {},
-): Promise<Device> {
+export async function openDevice(options: AdapterOptions & Omit<DeviceOptions, "shaders"> = {}): Promise<Device> {
   const { adapter, name } = await chooseAdapter(options);
   const choices = options.choices ?? readChoices(tunedPath(name));
   const patienceMs = options.patienceMs ?? patienceOf(process.env.DINO_PATIENCE);

@@ -14,7 +14,7 @@ import {
 import { LISTS_VARIABLE } from "../sources/kept.js";
 import { startTraining } from "../start.js";
 import { amongRanks } from "./failure.js";
-import { asUsage, DEFAULT_PORT, port, UsageError } from "./flags.js";
+import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";
 
 const groups = {
@@ -32,6 +32,14 @@ export function addTrain(dino: Command): void {
     .addOption(new Option("--resume", "continue the run in --out, exactly where it stopped").helpGroup(groups.ours))
     .addOption(new Option("--overwrite", "replace the run that --out holds").helpGroup(groups.ours))
     .addOption(
+      new Option(
+        "--device <index>",
+        "which adapter to train on, as dino doctor counts them; see below for several ranks",
+      )
+        .argParser(wholeNumber)
+        .helpGroup(groups.ours),
+    )
+    .addOption(
       new Option("--dashboard [port]", "show the run in a browser while it trains, with pictures of every epoch")
         .argParser(port)
         .preset(String(DEFAULT_PORT))
@@ -48,11 +56,15 @@ export function addTrain(dino: Command): void {
       "  dino train --data builtin --out runs/digits --preset digits\n" +
       "  dino train --data 'shards/*.tar' --out runs/shards --preset vit-s16\n" +
       "  dino train --data photos:0.7,shards:0.3 --out runs/mixed --preset vit-s16\n" +
-      "  dino train --out runs/photos --resume --dashboard\n\n" +
+      "  dino train --out runs/photos --resume --dashboard\n" +
+      "  mpirun -n 4 npx dino train --data photos --out runs/photos --preset vit-s16\n\n" +
       "--data names a folder of images; files that hold many images, or a folder of such files of one kind: WebDataset shards (.tar),\n" +
       "Parquet with a column of images, IDX (the form of MNIST, also .gz), CIFAR-10 or CIFAR-100 (.bin); several files by a pattern in\n" +
       "quotes; or several of these with commas between them. Behind a colon stands the share of an epoch that a part is to have. The\n" +
-      `list of a large folder is kept until the folder changes; ${LISTS_VARIABLE}=new lists it again.`,
+      `list of a large folder is kept until the folder changes; ${LISTS_VARIABLE}=new lists it again.\n\n` +
+      "Under mpirun or srun one process trains on each GPU, with Open MPI or MPICH. --batch counts the images of all of them together\n" +
+      "and is to be a multiple of their number; the run is the same to rounding, and goes on with another number of them. Each takes its\n" +
+      "adapter by its place among the processes of its machine, unless --device names one for all. Only the first writes to --out.",
   );
   command.action(async (options: Readonly<Record<string, unknown>>) => {
     const flags = asUsage(() => readFlags(options));
@@ -64,8 +76,9 @@ export function addTrain(dino: Command): void {
     const resume = options["resume"] === true;
     const overwrite = options["overwrite"] === true;
     const dashboard = options["dashboard"] as number | undefined;
+    const adapter = options["device"] as number | undefined;
     const { rank, ...finished } = await amongRanks(async (world) => {
-      return { rank: world.rank, ...(await startTraining({ flags, resume, overwrite, dashboard, world })) };
+      return { rank: world.rank, ...(await startTraining({ flags, resume, overwrite, dashboard, adapter, world })) };
     });
     if (rank > 0) return;
     if (options["json"] === true) {

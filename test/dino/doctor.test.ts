@@ -89,16 +89,24 @@ describe("advise", () => {
 describe("diagnose", () => {
   it("names the adapter of this machine and what it can do", async () => {
     const diagnosis = await diagnose();
-    const { chosen, others } = diagnosis;
+    const { chosen, devices, others } = diagnosis;
     if ("error" in chosen) throw new Error(chosen.error);
     expect(chosen.limits.bindingBytes).to.be.at.least(128 * 2 ** 20);
     expect(others.map(({ kind }) => kind)).not.to.include(chosen.kind);
     expect(JSON.parse(JSON.stringify(diagnosis))).to.have.nested.property("machine.webgpu");
+    expect(devices).to.have.length.above(0);
+    expect(layOut(diagnosis)).to.contain(`--device 0: ${devices[0]!}`);
     expect(layOut(diagnosis)).to.contain(chosen.name).and.to.contain(chosen.why);
   });
 
   it("lays out a machine without an adapter", () => {
-    const text = layOut({ chosen: { error: "nothing" }, others: [], machine, advice: ["one\ntwo", "three"] });
+    const text = layOut({
+      chosen: { error: "nothing" },
+      devices: [],
+      others: [],
+      machine,
+      advice: ["one\ntwo", "three"],
+    });
     expect(text).to.match(/^adapter +none: nothing\n/);
     expect(text).to.match(/\nfaster +one\n +two\n +three$/);
   });
