@@ -93,7 +93,8 @@ describe("training in Chromium", () => {
     await button("Download the checkpoint").click();
     const path = await (await downloaded).path();
     const inPage = await parseCheckpoint(new Uint8Array(await readFile(path)));
-    const inNode = await trainInNode();
+    const isSoftware = await page.getByText(/, on .*swiftshader\. Nothing/i).isVisible();
+    const inNode = await trainInNode(isSoftware ? { prefer: "swiftshader" } : {});
     expectAlike(inPage, inNode);
 
     await page.route("**/api/models.json", (route) => route.fulfill({ json: [] }));
@@ -114,12 +115,12 @@ describe("training in Chromium", () => {
     expect(await violations(page)).to.deep.equal([]);
   });
 
-  /** The same run by `dino train`, on Chromium's kind of adapter. */
-  async function trainInNode(): Promise<Checkpoint> {
+  /** The same run by `dino train`. */
+  async function trainInNode(adapter: Parameters<typeof openDevice>[0]): Promise<Checkpoint> {
     const made = configOf(FIELDS);
     if (!("config" in made)) throw new Error(JSON.stringify(made.errors));
     const config = { ...made.config, out: join(folder, "run") };
-    using device = await openDevice({ prefer: "swiftshader" });
+    using device = await openDevice(adapter);
     const parts = await openParts("builtin", { heldOut: 0, seed: 0 });
     const { checkpoint } = await train({ device, config, parts, given: new Set(), resume: false });
     return await readCheckpoint(checkpoint);
