@@ -47,7 +47,7 @@ describe("what a page runs", () => {
     const { modules, others } = reach(
       "test/browser/look-and-train.ts",
       "dino/web/digits.ts",
-      "dino/online-evaluation.ts",
+      "dino/web/train/course.ts",
     );
     expect([...others.keys()]).to.deep.equal(["zod"]);
     for (const name of ["vit", "augment", "features", "inspector", "trainer", "step", "checkpoint-bytes", "config"])
