@@ -46,6 +46,7 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
 
 /** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {
+  endWithReaders();
   try {
     const dino = await program(argv[0]);
     if (argv.length === 0) {
@@ -58,6 +59,15 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = sayFailure(error);
     if (isCausedBy(error, HungDeviceError)) process.exit(); // what it was asked for may never end
   }
+}
+
+/** Results that nobody reads on, as after `| head`, end the program; what is said on the way may go unread. */
+function endWithReaders(): void {
+  process.stdout.once("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit();
+    throw error;
+  });
+  process.stderr.on("error", () => undefined);
 }
 
 /** The program, to be given words: with the command that they begin with, or with all where they begin with none. */

@@ -1,8 +1,11 @@
 import { expect } from "chai";
+import { exec } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import sharp from "sharp";
 import { program } from "../../dino/cli.js";
 import { parseConfig } from "../../dino/config.js";
@@ -34,6 +37,13 @@ describe("dino on the command line", function () {
     expect(stdout)
       .to.include("Usage: dino")
       .and.match(/Examples?:\n {2}dino/);
+  });
+
+  it("ends quietly where nobody reads on", async function () {
+    if (process.platform === "win32") this.skip();
+    const script = `"${process.execPath}" dino/dino.js search --help | head -c 1`;
+    const { stdout, stderr } = await promisify(exec)(script, { cwd: fileURLToPath(new URL("../..", import.meta.url)) });
+    expect([stdout, stderr]).to.deep.equal(["U", ""]);
   });
 
   for (const command of everyCommand) {
