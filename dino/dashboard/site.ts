@@ -51,6 +51,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
   ".png": "image/png",
   ".webp": "image/webp",
+  ".md": "text/plain; charset=utf-8",
 };
 
 function contentOf(name: string, bytes: Content["bytes"]): Content {

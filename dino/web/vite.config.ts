@@ -17,6 +17,7 @@ export default defineConfig({
   build: {
     outDir: join(root, "..", "..", "dist", "web"),
     emptyOutDir: true,
+    license: { fileName: "licenses.md" }, // of what the pages are bundled of
     rolldownOptions: { input: ["index.html", "viewer.html", "train.html"].map((page) => join(root, page)) },
   },
 });

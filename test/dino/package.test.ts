@@ -85,10 +85,11 @@ describe("package", function () {
       "dist/web/index.html",
       "dist/web/train.html",
       "dist/web/viewer.html",
+      "dist/web/licenses.md",
     ]);
     const strange = within.filter(
       (name) =>
-        !/^(LICENSE|README\.md|package\.json|dino\/dino\.js|dist\/((dino|engine)\/.*\.(js|d\.ts)|shaders\/.*\.wgsl|web\/.*\.(html|css|js)|web\/assets\/digits-\d-[\w-]+\.bin))$/.test(
+        !/^(LICENSE|README\.md|package\.json|dino\/dino\.js|dist\/((dino|engine)\/.*\.(js|d\.ts)|shaders\/.*\.wgsl|web\/.*\.(html|css|js)|web\/licenses\.md|web\/assets\/digits-\d-[\w-]+\.bin))$/.test(
           name,
         ),
     );

@@ -36,6 +36,9 @@ export function Page({ name, title, status, isTrouble = false, children }: PageP
         </nav>
       </header>
       <main>{children}</main>
+      <footer>
+        <a href="./licenses.md">Licences of what this page is made of</a>
+      </footer>
     </>
   );
 }
