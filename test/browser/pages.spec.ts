@@ -239,6 +239,17 @@ describe("pages in Chromium", () => {
     expect(await page.getByRole("alert").count()).to.equal(0);
   });
 
+  it("say so where what computes does not start", async () => {
+    for (const path of ["viewer.html", "train.html"]) {
+      await open("");
+      await page.context().route("**/worker-*.js", (route) => route.fulfill({ status: 500 }));
+      await page.goto(dashboard.address + path);
+      expect(await alert()).to.match(/^The part of this page that computes has failed.*Reload the page/);
+      complaints = [];
+      if (path !== "train.html") await page.close();
+    }
+  });
+
   it("are the same as files on any web host", async () => {
     const folder = join(inside, "site");
     const site = await openSite({ roots: [join(inside, "runs")], say: () => undefined });

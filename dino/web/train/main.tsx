@@ -26,7 +26,7 @@ const SHOWN_PANELS = panels.filter(({ title }) =>
   ["Loss", "Entropy and KL divergence", "Gradient norm", "Learning rate", "Images per second"].includes(title),
 );
 
-const thread = startTrainingThread();
+const { ask: thread, onFailure } = startTrainingThread();
 
 /** "new" before the first training. */
 type Phase = "new" | "training" | "stopping" | Ended | "broken";
@@ -49,6 +49,14 @@ function Train() {
       setTrouble(asTrouble(error));
     }
   }, []);
+  useEffect(
+    () =>
+      onFailure((failure) => {
+        setTrouble(failure);
+        setPhase("broken");
+      }),
+    [],
+  );
   useEffect(() => void attempt(async () => setDeviceName(await thread.open())), [attempt]);
 
   const run = (how: (tell: (event: CourseEvent) => void) => Promise<Ended>) =>

@@ -1,7 +1,7 @@
 /** The page's side of the thread that trains. */
-import { type Remote, wrap } from "comlink";
+import { takeThread, type Thread } from "../shell/thread.js";
 import type { TrainingThread } from "./worker.js";
 
-export function startTrainingThread(): Remote<TrainingThread> {
-  return wrap<TrainingThread>(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
+export function startTrainingThread(): Thread<TrainingThread> {
+  return takeThread(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
 }

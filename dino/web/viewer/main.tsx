@@ -24,7 +24,7 @@ const MODEL_FILE = ".safetensors";
 /** Of a model that comes with nothing. */
 const ALONE = { index: undefined, examples: [] } as const;
 
-const thread = startViewerThread();
+const { ask: thread, onFailure } = startViewerThread();
 
 function Viewer() {
   const [models, setModels] = useState<readonly Choice[]>();
@@ -85,6 +85,7 @@ function Viewer() {
     [attempt],
   );
 
+  useEffect(() => onFailure(setTrouble), []);
   useEffect(() => {
     void attempt("Asking for models", async () => {
       const found = await findChoices();

@@ -1,7 +1,7 @@
 /** The page's side of the thread that computes. */
-import { type Remote, wrap } from "comlink";
+import { takeThread, type Thread } from "../shell/thread.js";
 import type { ViewerThread } from "./worker.js";
 
-export function startViewerThread(): Remote<ViewerThread> {
-  return wrap<ViewerThread>(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
+export function startViewerThread(): Thread<ViewerThread> {
+  return takeThread(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
 }

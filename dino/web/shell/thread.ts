@@ -1,0 +1,27 @@
+/** The page's side of a thread that computes. */
+import { type Remote, wrap } from "comlink";
+import type { Trouble } from "./trouble.js";
+
+export interface Thread<Offered> {
+  /** Calls what the thread offers. */
+  readonly ask: Remote<Offered>;
+  /** Has the page told where the thread does not start, or dies: what it was asked for will not be answered then. */
+  readonly onFailure: (tell: (trouble: Trouble) => void) => void;
+}
+
+/** Takes up a worker that offers functions by comlink's `expose`. */
+export function takeThread<Offered>(worker: Worker): Thread<Offered> {
+  return {
+    ask: wrap<Offered>(worker),
+    onFailure(tell) {
+      worker.addEventListener("error", ({ message }: Partial<ErrorEvent>) => {
+        const why = message === undefined || message === "" ? "" : `: ${message}`;
+        tell({
+          words: `The part of this page that computes has failed${why}`,
+          wayOn: "Reload the page.",
+          isOfDevice: false,
+        });
+      });
+    },
+  };
+}
