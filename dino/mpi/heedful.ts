@@ -12,15 +12,15 @@ export interface HeedfulOptions {
   readonly stop: AbortSignal | undefined;
   /** Keeps what there is, once, when the others do not answer soon after that. */
   readonly keep: () => Promise<void>;
+  /** From then on nobody waits for an answer any more, in milliseconds: 5000 if left out. */
+  readonly patienceMs?: number;
 }
 
 /** Others that live answer by then. Open MPI kills what is left of its ranks a second after it asked them to end. */
 const GRACE_MS = 100;
-/** From there on nobody waits for an answer any more. */
-const PATIENCE_MS = 5000;
 
 /** The same world, heedful of `stop`. What waits throws where no answer has come for long after it. */
-export function heedful(world: World, { stop, keep }: HeedfulOptions): Heedful {
+export function heedful(world: World, { stop, keep, patienceMs = 5000 }: HeedfulOptions): Heedful {
   let spentMs = 0;
   let kept: Promise<void> | undefined;
   const waiting = async <T>(answer: Promise<T>): Promise<T> => {
@@ -43,10 +43,10 @@ export function heedful(world: World, { stop, keep }: HeedfulOptions): Heedful {
       if (!inTime) {
         kept ??= keep(); // before the answer is used, so that this is the state between two steps
         await kept;
-        const isLate = await Promise.race([answered.then(() => false), after(PATIENCE_MS).then(() => true)]);
+        const isLate = await Promise.race([answered.then(() => false), after(patienceMs).then(() => true)]);
         if (isLate) {
           throw new Error(
-            `${String(stop!.reason)}: no answer from the other ranks for ${PATIENCE_MS / 1000} s; one of them has ended, or is late`,
+            `${String(stop!.reason)}: no answer from the other ranks for ${patienceMs / 1000} s; one of them has ended, or is late`,
           );
         }
       }
