@@ -8,7 +8,6 @@ import type { Parts } from "./evaluate.js";
 import type { Log } from "./log.js";
 import { checkpointsIn } from "./run-folder.js";
 import { trainWithProgress } from "./start.js";
-import { alone } from "./mpi/world.js";
 import { featuresOf, knnOf } from "./online-evaluation.js";
 import { runTrials } from "./trials.js";
 
@@ -147,7 +146,7 @@ export async function analyseTeacher({ config, device, parts, overwrite }: Analy
     visit: {
       times: VISITS,
       look: async ({ step, student, teacher }) => {
-        const here = { device, config, parts, world: alone() };
+        const here = { device, config, parts };
         const accuracy = async (network: typeof student) => (await knnOf(await featuresOf(network, here), here)).top1;
         points.push({ step, teacher: await accuracy(teacher), student: await accuracy(student) });
       },

@@ -6,8 +6,6 @@ import { type Extracted, extractFeatures, viewOf } from "./features.js";
 import { labelledFeatures, type LabelledParts } from "./labelled.js";
 import { keptBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
-import { gatherFeatures, runOf } from "./mpi/sharing.js";
-import type { World } from "./mpi/world.js";
 import { backboneOf, type Network } from "./network.js";
 
 export interface OnlineOptions {
@@ -32,21 +30,26 @@ export interface LinearAccuracy {
 /** A linear evaluation that takes seconds: fewer epochs than `dino linear` has, on the features that k-NN compares. */
 const QUICK = { batch: 128, epochs: 20, measureEvery: 20, lrs: [0.003, 0.01, 0.03, 0.1, 0.3, 1] };
 
+/** How several ranks look at images: each at its share, the first having the features of all. */
+export interface Looking {
+  readonly shareOf: (indices: ArrayLike<number>) => ArrayLike<number>;
+  readonly gather: (own: Extracted) => Promise<Extracted>;
+}
+
 /**
- * The cls tokens of the images trained on and of those held out; of several ranks each looks at its share, and the first has
- * those of all. Throws where labelledFeatures does.
+ * The cls tokens of the images trained on and of those held out, at which this process alone looks unless it is said how several
+ * do. Throws where labelledFeatures does.
  */
 export function featuresOf(
   network: Network,
-  { config, parts, world }: OnlineOptions & { readonly parts: Parts; readonly world: World },
+  { config, parts, looking }: OnlineOptions & { readonly parts: Parts; readonly looking?: Looking | undefined },
 ): Promise<LabelledParts> {
   const backbone = backboneOf(network);
   const view = viewOf(config);
   return labelledFeatures(parts, async ({ images, indices: all }) => {
-    if (world.size === 1) return extractFeatures(backbone, images, { view, indices: all });
-    const indices = runOf(all, world);
-    const own = indices.length > 0 ? await extractFeatures(backbone, images, { view, indices }) : NOTHING;
-    return gatherFeatures(world, own);
+    if (!looking) return extractFeatures(backbone, images, { view, indices: all });
+    const indices = looking.shareOf(all);
+    return looking.gather(indices.length > 0 ? await extractFeatures(backbone, images, { view, indices }) : NOTHING);
   });
 }
 

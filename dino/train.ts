@@ -10,11 +10,11 @@ import { startValues } from "./init.js";
 import { lengthOf } from "./knobs.js";
 import { heedful } from "./mpi/heedful.js";
 import { openReporter } from "./mpi/reports.js";
-import { shareBeginning, toFirst, verifyStates } from "./mpi/sharing.js";
+import { gatherFeatures, runOf, shareBeginning, toFirst, verifyStates } from "./mpi/sharing.js";
 import { alone, type World } from "./mpi/world.js";
 import type { EpochLine } from "./log.js";
 import type { Network } from "./network.js";
-import { featuresOf, knnOf, linearOf, type OnlineOptions } from "./online-evaluation.js";
+import { featuresOf, knnOf, linearOf, type Looking, type OnlineOptions } from "./online-evaluation.js";
 import { checkpointsIn, filesOf, removeRun, takeFolder } from "./run-folder.js";
 import { noOutput, openRunOutput, type RunOutput } from "./run-output.js";
 import { openThreadedBatches } from "./threaded-batches.js";
@@ -279,8 +279,13 @@ async function accuracies(network: Network, due: Due): Promise<Pick<EpochLine, "
   const { config } = due;
   const [knn, linear] = [isDue(config.knnEvery, due), isDue(config.linearEvery, due)];
   if (!knn && !linear) return {};
-  const features = await featuresOf(network, due);
-  if (due.world.rank > 0) return {};
+  const { world } = due;
+  const looking: Looking | undefined =
+    world.size === 1
+      ? undefined
+      : { shareOf: (indices) => runOf(indices, world), gather: (own) => gatherFeatures(world, own) };
+  const features = await featuresOf(network, { ...due, looking });
+  if (world.rank > 0) return {};
   const linearly = linear && { linear: await linearOf(features, due) }; // before k-NN normalises the features
   return { ...(knn && { knn: await knnOf(features, due) }), ...linearly };
 }
