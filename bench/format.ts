@@ -1,5 +1,5 @@
 /** Three digits, without an exponent. */
 export const figure = (value: number): string =>
-  value >= 1000 || value < 0.01 ? value.toFixed(value < 1 ? 4 : 0) : value.toPrecision(3);
+  value >= 999.5 || value < 0.01 ? value.toFixed(value < 1 ? 4 : 0) : value.toPrecision(3);
 
 export const percent = (part: number): string => `${(100 * part).toFixed(0)} %`;

@@ -6,7 +6,7 @@ import { STEP_SIZE, type StepSize } from "./step.js";
 export const axes = ["batch", "globalSize", "prototypes", "depth"] as const;
 export type Axis = (typeof axes)[number];
 
-type Sized = StepSize & Required<Pick<StepSize, "depth">>;
+export type Sized = StepSize & Required<Pick<StepSize, "depth">>;
 
 /** Where every axis starts from, and where it goes. */
 export interface Scale {
@@ -75,14 +75,23 @@ export function exponentOf(x: readonly number[], y: readonly number[]): number {
  * Floating point operations of the matrix products of a step: the student forward and backward, three times a forward, and
  * the teacher forward on the global crops.
  */
-export function flopsOf({ batch, globalSize, localSize, dim, prototypes, depth }: Sized): number {
+export function flopsOf(size: Sized): number {
+  const { globals, locals } = forwardFlops(size);
+  return 4 * (globals.backbone + globals.head) + 3 * (locals.backbone + locals.head);
+}
+
+/** Of one pass forward: that of the global crops of a batch, and that of its local crops. */
+export function forwardFlops({ batch, globalSize, localSize, dim, prototypes, depth }: Sized): {
+  readonly [crops in "globals" | "locals"]: { readonly backbone: number; readonly head: number };
+} {
   const rowOfHead = 2 * (dim * 2048 + 2048 ** 2 + 2048 * 256 + 256 * prototypes);
-  const crop = (side: number) => {
+  const crops = (count: number, side: number) => {
     const patches = Math.floor(side / 16) ** 2;
     const tokens = 1 + patches;
-    return 2 * patches * 768 * dim + depth * (24 * tokens * dim ** 2 + 4 * tokens ** 2 * dim) + rowOfHead;
+    const backbone = 2 * patches * 768 * dim + depth * (24 * tokens * dim ** 2 + 4 * tokens ** 2 * dim);
+    return { backbone: count * backbone, head: count * rowOfHead };
   };
-  return batch * (4 * 2 * crop(globalSize) + 3 * 8 * crop(localSize));
+  return { globals: crops(2 * batch, globalSize), locals: crops(8 * batch, localSize) };
 }
 
 /** All axes as Markdown. */

@@ -40,11 +40,9 @@ interface Networks extends Disposable {
   readonly step: TrainingStep;
 }
 
-/** The step that training takes, and its networks, all zero. */
-export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
-  const { batch, globalSize, localSize, dim, prototypes, depth = 12 } = size;
-  const { precision = "f32", accumulate = 1, recompute = false } = size;
-  const config: NetworkConfig = {
+/** The networks of a step: ViT with patches of 16, and the official head. */
+export function networkOf({ globalSize, dim, prototypes, depth = 12, precision = "f32" }: StepSize): NetworkConfig {
+  return {
     vit: {
       ...{ imageRows: globalSize, imageCols: globalSize, patch: 16, channels: 3 },
       ...{ dim, depth, heads: dim / 64, mlpRatio: 4, dropPathRate: 0 },
@@ -55,6 +53,12 @@ export async function createNetworks(device: Device, size: StepSize): Promise<Ne
     },
     precision,
   };
+}
+
+/** The step that training takes, and its networks, all zero. */
+export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
+  const { batch, globalSize, localSize, accumulate = 1, recompute = false } = size;
+  const config = networkOf(size);
   const student = createNetwork(device, config, "student");
   const teacher = createNetwork(device, config, "teacher");
   const step = await createStep(device, {
