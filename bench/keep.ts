@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { KernelTime } from "../engine/index.js";
 import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
+import type { RankResult } from "./ranks/command.js";
 import type { Measured } from "./run.js";
 import type { Scaled } from "./scaling.js";
 import type { Soak } from "./soak.js";
@@ -19,6 +20,7 @@ export interface Kept {
   readonly "torch-amp"?: TorchComparison;
   readonly peers?: Origin & PeerComparison;
   readonly soak?: Origin & Soak;
+  readonly ranks?: Origin & RankResult;
   readonly scaling?: Origin & { readonly base: StepSize; readonly axes: readonly Scaled[] };
 }
 

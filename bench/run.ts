@@ -18,6 +18,8 @@ import type { Effort as PeerEffort } from "./peers/race.js";
 import { peerTable } from "./peers/table.js";
 import { workloads } from "./peers/workloads.js";
 import { quantile } from "./quantile.js";
+import { drawEfficiency, measureRanks, rankReport } from "./ranks/command.js";
+import { type ConstantName, readAssumption } from "./ranks/constants.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { axes, scaleAlong, SCALES, type Scaled, scalingTable } from "./scaling.js";
 import { formatSample, soak, soakTable } from "./soak.js";
@@ -206,6 +208,11 @@ async function untilDone(device: Device, program: Pick<Program, "run">): Promise
   return performance.now() - start;
 }
 
+const EXAMPLES = `
+Examples:
+  npm run bench -- --filter softmax
+  npm run bench -- --ranks --assume networkGbit=100 --assume images=16`;
+
 interface Flags {
   readonly filter: string;
   readonly json: boolean;
@@ -216,6 +223,9 @@ interface Flags {
   readonly plan: boolean;
   readonly scaling: boolean;
   readonly soak?: number;
+  readonly ranks: boolean;
+  readonly assume: ReadonlyMap<ConstantName, number>;
+  readonly figure?: string;
   readonly profile: boolean;
   readonly trace?: string;
   readonly against?: "torch" | "peers";
@@ -248,6 +258,15 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
     .option("--plan", "time nothing: print the memory of a ViT-S/16 step, with --recompute and --accumulate", false)
     .option("--scaling", "time nothing but steps of growing batch, image, number of prototypes and depth", false)
     .option("--soak <minutes>", "train for so long, and say whether memory and time of a step stay the same", positive)
+    .option("--ranks", "time nothing but what several ranks wait for, and say what follows for many GPUs", false)
+    .option(
+      "--assume <name=number>",
+      "a constant of --ranks, such as networkGbit=100; as often as wanted, their table has the names",
+      (text, all: ReadonlyMap<ConstantName, number>) => new Map([...all, readAssumption(text)]),
+      new Map<ConstantName, number>(),
+    )
+    .option("--figure <file>", "where --ranks draws efficiency over GPUs, as a PNG")
+    .addHelpText("after", EXAMPLES)
     .parse(argv, { from: "user" })
     .opts<Flags>();
   const { accumulate, recompute } = flags;
@@ -261,6 +280,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   }
   if (flags.scaling) {
     await benchScaling(flags, print);
+    return;
+  }
+  if (flags.ranks) {
+    await benchRanks(flags, print);
     return;
   }
   if (flags.soak !== undefined) {
@@ -363,6 +386,19 @@ async function benchSoak(flags: Flags, minutes: number, print: (line: string) =>
   const result = { device: device.name, soak: { ...origin(), ...found } };
   print(flags.json ? JSON.stringify(result, null, 2) : `${soakTable(found)}\n${device.name}, commit ${commit()}`);
   if (flags.quick || minutes < 60) return;
+  const path = await keep(result);
+  if (!flags.json) print(`kept in ${path}`);
+}
+
+/** Training on many GPUs, on paper, with what can be measured here. */
+async function benchRanks(flags: Flags, print: (line: string) => void): Promise<void> {
+  const { device, ...found } = await measureRanks(flags.assume, flags);
+  const result = { device, ranks: { ...origin(), ...found } };
+  const said = flags.assume.get("networkGbit");
+  print(flags.json ? JSON.stringify(result, null, 2) : rankReport(found, said === undefined ? undefined : [said]));
+  if (!flags.json) print(`${device}, commit ${commit()}`);
+  if (flags.figure !== undefined) await drawEfficiency(found.constants, flags.figure);
+  if (!isWhole(flags) || flags.assume.size > 0 || found.sums.length === 0) return;
   const path = await keep(result);
   if (!flags.json) print(`kept in ${path}`);
 }

@@ -1,0 +1,174 @@
+/** What the model of steps on many GPUs says, as tables and as a figure. */
+import type { Chart } from "../../dino/charts.js";
+import { figure, percent } from "../format.js";
+import type { Constant, ConstantName, Constants } from "./constants.js";
+import type { Predicted, Timed } from "./measure.js";
+import {
+  efficiency,
+  GPUS,
+  leastImages,
+  modelNames,
+  type Scenario,
+  timeOf,
+  type Values,
+  wayNames,
+} from "./scenarios.js";
+
+export function valuesOf(constants: Constants): Values {
+  const all = Object.entries(constants) as [ConstantName, Constant][];
+  return Object.fromEntries(all.map(([name, { value }]) => [name, value])) as Record<ConstantName, number>;
+}
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map((_, i) => (i === 0 ? "---" : "---:")), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+
+const ms = (seconds: number): string => figure(1000 * seconds);
+
+export function constantsTable(constants: Constants): string {
+  const rows = Object.entries(constants) as [ConstantName, Constant][];
+  return table(
+    ["`--assume`", "of", "value", "from"],
+    rows.map(([name, { of, value, unit, source }]) => [
+      `\`${name}\``,
+      of,
+      `${Number.isInteger(value) ? value : figure(value)} ${unit}`.trim(),
+      source,
+    ]),
+  );
+}
+
+/** Measured times with their spread, a row each. */
+export function measuredTable(rows: readonly (Timed & { readonly name: string; readonly bytes: number })[]): string {
+  return table(
+    ["what", "bytes", "least, ms", "quartiles, ms", "repeats"],
+    rows.map(({ name, bytes, leastMs, quartilesMs, repeats }) => {
+      return [name, `${bytes}`, figure(leastMs), quartilesMs.map(figure).join(", "), `${repeats}`];
+    }),
+  );
+}
+
+/** Sums as they were measured, beside the model. */
+export function predictedTable(predicted: readonly Predicted[]): string {
+  return table(
+    ["ranks", "bytes", "least, ms", "median (quartiles)", "model, ms", "model over least", "algorithm"],
+    predicted.map(({ ranks, bytes, measured, predictedMs, algorithm }) => {
+      const [low, median, high] = measured.quartilesMs.map(figure);
+      const ratio = (predictedMs / measured.leastMs).toFixed(2);
+      const times = [figure(measured.leastMs), `${median!} (${low!} to ${high!})`, figure(predictedMs)];
+      return [`${ranks}`, `${bytes}`, ...times, ratio, algorithm];
+    }),
+  );
+}
+
+/** How far the model is from what was measured, as the geometric mean of the larger over the smaller, and the worst. */
+export function deviation(predicted: readonly Predicted[]): { readonly usual: number; readonly worst: number } {
+  const logs = predicted.map(({ measured, predictedMs }) => Math.abs(Math.log(predictedMs / measured.leastMs)));
+  const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
+  return { usual: Math.exp(mean), worst: Math.exp(Math.max(...logs)) };
+}
+
+/** Networks of a machine, in Gbit/s: three common ones, and the eight ports of a DGX H100. */
+const NETWORKS = [100, 200, 400, 3200] as const;
+
+/** Time, efficiency and share of waiting over GPUs and networks, gradients going in pieces. */
+export function scalingTable(values: Values, networks: readonly number[] = NETWORKS): string {
+  const cell = (scenario: Scenario, networkGbit: number) => {
+    const at = { ...values, networkGbit };
+    const { seconds, waitS } = timeOf(at, scenario);
+    return `${ms(seconds)} ms, ${percent(efficiency(at, scenario))}, ${percent(waitS / seconds)}`;
+  };
+  return table(
+    ["model", "Gbit/s", ...GPUS.map((gpus) => `${gpus} GPU${gpus === 1 ? "" : "s"}`)],
+    modelNames.flatMap((model) =>
+      networks.map((networkGbit) => [
+        model,
+        `${networkGbit}`,
+        ...GPUS.map((gpus) => cell({ model, gpus, way: "pieces" }, networkGbit)),
+      ]),
+    ),
+  );
+}
+
+const MANY = GPUS.filter((gpus) => gpus > 1);
+
+/** What sending in pieces and in f16 buys, and what one ring over all would cost. */
+export function waysTable(values: Values): string {
+  const rows = modelNames.flatMap((model) => [
+    ...wayNames.map((way) => ({ model, way, flat: false })),
+    { model, way: "pieces" as const, flat: true },
+  ]);
+  return table(
+    ["model", "gradients go", ...MANY.map((gpus) => `${gpus} GPUs: step, on the way, hidden`)],
+    rows.map(({ model, way, flat }) => [
+      model,
+      flat ? `in ${way}, one ring over all` : `in ${way}`,
+      ...MANY.map((gpus) => {
+        const { seconds, waitS, communicationS } = timeOf(values, { model, way, gpus, flat });
+        return `${ms(seconds)} ms, ${ms(communicationS)} ms, ${percent(Math.max(0, 1 - waitS / communicationS))}`;
+      }),
+    ]),
+  );
+}
+
+/** The fewest images a GPU has to have for it to work at least as long as it waits. */
+export function leastImagesTable(values: Values): string {
+  return table(
+    ["model", "gradients go", ...MANY.map((gpus) => `${gpus} GPUs`)],
+    modelNames.flatMap((model) =>
+      wayNames.map((way) => [
+        model,
+        `in ${way}`,
+        ...MANY.map((gpus) => `${leastImages(values, { model, way, gpus }) ?? "never"}`),
+      ]),
+    ),
+  );
+}
+
+/** Constants that could be better, and what twice as good is. */
+const IMPROVABLE = {
+  tflops: 2,
+  hostLinkGB: 2,
+  networkGbit: 2,
+  networkUs: 0.5,
+  crossingUs: 0.5,
+  sharedUs: 0.5,
+  sharedGB: 2,
+  networkAddGB: 2,
+} as const satisfies Partial<Record<ConstantName, number>>;
+
+/** What a step on 64 GPUs would take if one thing were twice as fast. */
+export function sensitivityTable(values: Values): string {
+  const names = Object.keys(IMPROVABLE) as (keyof typeof IMPROVABLE)[];
+  const cells = (at: Values) =>
+    modelNames.map((model) => `${ms(timeOf(at, { model, gpus: 64, way: "pieces" }).seconds)} ms`);
+  return table(
+    ["twice as fast", ...modelNames],
+    [
+      ["nothing", ...cells(values)],
+      ...names.map((name) => [`\`${name}\``, ...cells({ ...values, [name]: values[name] * IMPROVABLE[name] })]),
+    ],
+  );
+}
+
+/** Efficiency over GPUs, a panel for each model. */
+export function efficiencyChart(values: Values): Chart {
+  const gpus = Array.from({ length: 10 }, (_, i) => 2 ** i);
+  const line = (name: string, at: Values, scenario: Omit<Scenario, "gpus">) => ({
+    name,
+    points: gpus.map((count) => [`${count}`, 100 * efficiency(at, { ...scenario, gpus: count })] as const),
+  });
+  const faster = { ...values, sharedGB: 4 * values.sharedGB };
+  return {
+    title: `Efficiency of ${values.images} images a GPU, on paper`,
+    panels: modelNames.map((model) => ({
+      title: model,
+      ...{ x: "GPUs", y: "% of one GPU", points: true },
+      series: [
+        ...wayNames.map((way) => line(way, values, { model, way })),
+        line("pieces, f16, sums in memory 4 x as fast", faster, { model, way: "pieces, f16" }),
+        line("pieces, 100 Gbit/s", { ...values, networkGbit: 100 }, { model, way: "pieces" }),
+      ],
+      marks: [{ y: 50, label: "waiting as long as working" }],
+    })),
+  };
+}

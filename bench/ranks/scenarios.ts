@@ -1,0 +1,99 @@
+/** What the model says of clusters of GPUs: how efficient each is, and what would make it more so. */
+import { STEP_SIZE } from "../step.js";
+import type { Sized } from "../scaling.js";
+import { type Cluster, flatRing, twoLevels } from "./collectives.js";
+import type { ConstantName } from "./constants.js";
+import { rankStep, type Sending, type StepTime, stepTime } from "./step-time.js";
+
+/** The values of the constants. */
+export type Values = Readonly<Record<ConstantName, number>>;
+
+/** The networks of the paper with patches of 16, and the official head and crops. */
+export const models = {
+  "ViT-S/16": { ...STEP_SIZE.gpu, depth: 12 },
+  "ViT-B/16": { ...STEP_SIZE.gpu, depth: 12, dim: 768 },
+} as const satisfies Record<string, Omit<Sized, "batch">>;
+
+export type ModelName = keyof typeof models;
+export const modelNames = Object.keys(models) as ModelName[];
+
+/** As many GPUs as one has, a machine, eight machines, and 64. */
+export const GPUS = [1, 8, 64, 512] as const;
+
+/** Ways of the gradients: in one piece after the backward has ended, in pieces while it runs, and these in half the bytes. */
+export const ways = {
+  "one piece": { pieceBytes: Infinity, valueBytes: 4 },
+  pieces: { pieceBytes: 2 ** 24, valueBytes: 4 },
+  "pieces, f16": { pieceBytes: 2 ** 24, valueBytes: 2 },
+} as const satisfies Record<string, Sending>;
+
+export type Way = keyof typeof ways;
+export const wayNames = Object.keys(ways) as Way[];
+
+/** What is asked of the model. */
+export interface Scenario {
+  readonly model: ModelName;
+  readonly gpus: number;
+  readonly way: Way;
+  /** By one ring over all GPUs instead of in two levels. */
+  readonly flat?: boolean;
+}
+
+/** The machines of so many GPUs; the last of them may lack some, which is left out of account. */
+export function clusterOf(values: Values, gpus: number): Cluster {
+  const ranksPerMachine = Math.min(gpus, values.gpusPerMachine);
+  return {
+    machines: Math.ceil(gpus / ranksPerMachine),
+    ranksPerMachine,
+    within: {
+      latencyS: 1e-6 * values.sharedUs,
+      sPerByte: 1e-9 / values.sharedGB,
+      addSPerByte: 1e-9 / values.sharedAddGB,
+    },
+    between: {
+      latencyS: 1e-6 * values.networkUs,
+      sPerByte: 8e-9 / values.networkGbit,
+      addSPerByte: 1e-9 / values.networkAddGB,
+    },
+  };
+}
+
+/** A step's time. Values in f16 are added at the speed of their f32. */
+export function timeOf(values: Values, { model, gpus, way, flat = false }: Scenario): StepTime {
+  const step = rankStep(
+    { ...models[model], batch: values.images },
+    { flopPerS: 1e12 * values.tflops, bytesPerS: 1e12 * values.memoryTB },
+  );
+  const { valueBytes } = ways[way];
+  const cluster = clusterOf(values, gpus);
+  const slower = (link: Cluster["within"]) => ({ ...link, addSPerByte: (link.addSPerByte * 4) / valueBytes });
+  const adding = { ...cluster, within: slower(cluster.within), between: slower(cluster.between) };
+  const sum = (bytes: number) => 1e-6 * values.callUs + (flat ? flatRing : twoLevels)(adding, bytes);
+  const cross = (bytes: number) => 1e-6 * values.crossingUs + (1e-9 * bytes) / values.hostLinkGB;
+  return stepTime(step, ways[way], gpus === 1 ? undefined : { readBack: cross, sum, upload: cross });
+}
+
+/** The time of a step on one GPU over that on each of many, whose steps have as many images each. */
+export function efficiency(values: Values, scenario: Scenario): number {
+  return timeOf(values, { ...scenario, gpus: 1 }).seconds / timeOf(values, scenario).seconds;
+}
+
+/** Whether a GPU waits for the others longer than it works. */
+export function isDominated(values: Values, scenario: Scenario): boolean {
+  const { seconds, waitS } = timeOf(values, scenario);
+  return waitS > seconds / 2;
+}
+
+/** The fewest images on each GPU with which it works at least as long as it waits; undefined where a million are too few. */
+export function leastImages(values: Values, scenario: Scenario): number | undefined {
+  const MOST = 2 ** 20;
+  const enough = (images: number) => !isDominated({ ...values, images }, scenario);
+  if (!enough(MOST)) return undefined;
+  let [low, high] = [0, MOST];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (enough(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
+}
