@@ -1,6 +1,6 @@
 /** Sets of images behind one interface, wherever they come from. */
 import type { Image } from "./pixels.js";
-import { rng } from "./random.js";
+import { firstUniform } from "./random.js";
 import { type DecodeFailure, type Decoding, type ImagePlace, isFailure } from "./sources/image-place.js";
 
 /** A set of images, counted from 0. */
@@ -161,9 +161,10 @@ export function splitImages(
 ): { readonly train: Int32Array; readonly test: Int32Array } {
   if (!(heldOut >= 0 && heldOut <= 1)) throw new Error(`splitImages heldOut: expected 0 to 1, got ${heldOut}`);
   const isTest = new Uint8Array(count);
+  const uniform = firstUniform({ seed, purpose });
   let held = 0;
   for (let index = 0; heldOut > 0 && index < count; index++) {
-    if (rng({ seed, index, purpose }).uniform() < heldOut) held += isTest[index] = 1;
+    if (uniform(index) < heldOut) held += isTest[index] = 1;
   }
   const parts = { train: new Int32Array(count - held), test: new Int32Array(held) };
   for (let index = 0, trains = 0, tests = 0; index < count; index++) {

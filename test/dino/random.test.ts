@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { philox4x32, rng, type RandomKey } from "../../dino/random.js";
+import { firstUniform, philox4x32, rng, type RandomKey } from "../../dino/random.js";
 
 // Random123's tests/kat_vectors, lines "philox4x32 10": counter, key, expected.
 const knownAnswers = [
@@ -31,6 +31,16 @@ describe("random", () => {
       expect([...out]).to.deep.equal(expected);
     });
   }
+
+  it("gives the first draw of each index as a generator of its own does", () => {
+    fc.assert(
+      fc.property(anyKey, fc.array(fc.nat()), ({ seed, epoch, purpose }, indices) => {
+        const draw = firstUniform({ seed, epoch, purpose });
+        for (const index of indices) expect(draw(index)).to.equal(rng({ seed, epoch, index, purpose }).uniform());
+      }),
+    );
+    expect(() => firstUniform({ seed: 0, purpose: "" })(-1)).to.throw("rng index: expected a whole number");
+  });
 
   it("draws the same numbers for the same key, whatever else is drawn in between", () => {
     fc.assert(
