@@ -9,7 +9,7 @@ import { epochOrders, type Order } from "./order.js";
 
 export interface BatchOptions {
   readonly images: ImageSet;
-  /** The images to train on, in ascending order; all of them if left out. */
+  /** The images to train on, in ascending order; all of them if left out. An Int32Array is not copied. */
   readonly indices?: ArrayLike<number>;
   /** Images in a batch. What is left of an epoch beyond whole batches is dropped, other images each time. */
   readonly batch: number;
@@ -97,7 +97,8 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     share = { rank: 0, size: 1 },
     start = { epoch: 0, iteration: 0 },
   } = options;
-  const indices = options.indices ? new Int32Array(options.indices) : new Int32Array(images.count).map((_, i) => i);
+  const given = options.indices ?? new Int32Array(images.count).map((_, i) => i);
+  const indices = given instanceof Int32Array ? given : new Int32Array(given);
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
   const taken = shareOf(batch, parts, share); // which throws
@@ -184,12 +185,11 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     slot.epoch = Math.floor(upcoming / iterationsPerEpoch);
     slot.iteration = upcoming % iterationsPerEpoch;
     upcoming++;
-    if (order?.epoch !== slot.epoch) order = { epoch: slot.epoch, ...orderOf(slot.epoch) };
-    const first = slot.iteration * batch;
-    const { places: inOrder, repeats } = order;
-    const places = taken.map((image) => inOrder[first + image]!);
+    if (order?.epoch !== slot.epoch) order = { epoch: slot.epoch, ...orderOf(slot.epoch, slot.iteration * batch) };
+    const { places: inOrder, repeats } = order.next(batch);
+    const places = taken.map((image) => inOrder[image]!);
     for (const [i, place] of places.entries()) {
-      slot.drawn[i] = indices[place]! + (repeats?.[first + taken[i]!] ?? 0) * images.count;
+      slot.drawn[i] = indices[place]! + (repeats?.[taken[i]!] ?? 0) * images.count;
     }
     const tasks: Promise<void>[] = [];
     for (let from = 0; from < count; from += cropper.imagesPerTask) {

@@ -1,7 +1,7 @@
 /** In which order images are trained on: a function of seed and epoch alone, so that a run can begin anywhere in it. */
 import type { ImageSet, MixturePart } from "./image-set.js";
 import { lowerBound } from "./lower-bound.js";
-import { rng } from "./random.js";
+import { type Rng, rng } from "./random.js";
 
 export interface OrderOptions {
   readonly images: Pick<ImageSet, "count" | "shards" | "mixture">;
@@ -15,9 +15,15 @@ export interface OrderOptions {
   readonly shuffleBuffer: number;
 }
 
-/** The order of an epoch. */
+/** The order of an epoch, from some image on. */
 export interface Order {
-  /** Of `indices`, what comes when: [images of an epoch]. */
+  /** The images that come next, of which as many have to be left. */
+  next(images: number): Drawn;
+}
+
+/** Images in the order in which they come. */
+export interface Drawn {
+  /** Of `indices`, what comes when: [images]. */
   readonly places: Int32Array;
   /** How often each came before in the same epoch; undefined where none comes twice. */
   readonly repeats: Uint32Array | undefined;
@@ -26,32 +32,47 @@ export interface Order {
 /**
  * Images of an epoch: as many as there are to train on. Without weights each comes once. Of a mixture every part has its
  * share; it goes through its images in one random order after another, over epochs if they are many, and all over again if
- * they are few. Throws where a part with a share has no image to train on.
+ * they are few. With a shuffle buffer and no mixture, memory is taken for the buffer alone, and what comes before `from` is
+ * gone through. Throws where a part with a share has no image to train on.
  */
-export function epochOrders({ images, indices, seed, shuffleBuffer }: OrderOptions): (epoch: number) => Order {
+export function epochOrders(options: OrderOptions): (epoch: number, from?: number) => Order {
+  const { images, indices, seed, shuffleBuffer } = options;
   const parts = divide(images, indices);
+  const shards = shuffleBuffer > 0 ? images.shards : undefined;
+
+  /** One random order of a part's images, piece by piece: each call fills an array. */
+  const passThrough = ({ name, first, count }: Part, pass: number, shards: readonly number[]) => {
+    const key = { seed, epoch: pass };
+    const runs = runsOf(indices.subarray(first, first + count), shards);
+    const files = rng({ ...key, purpose: `order of shards${name}` }).permutation(runs.length);
+    const random = rng({ ...key, purpose: `shuffle buffer${name}` });
+    return buffered(filesInTurn({ runs, files, count }), { count, shuffleBuffer, random });
+  };
 
   /** One random order of a part's images. */
-  const pass = ({ name, first, count }: Part, pass: number): Int32Array => {
-    const key = { seed, epoch: pass };
-    if (shuffleBuffer === 0 || images.shards === undefined)
-      return rng({ ...key, purpose: `order${name}` }).permutation(count);
-    const runs = runsOf(indices.subarray(first, first + count), images.shards);
+  const pass = (part: Part, pass: number): Int32Array => {
+    const { name, count } = part;
+    if (shards === undefined) return rng({ seed, epoch: pass, purpose: `order${name}` }).permutation(count);
     const order = new Int32Array(count);
-    let filled = 0;
-    for (const run of rng({ ...key, purpose: `order of shards${name}` }).permutation(runs.length)) {
-      for (let place = runs[run]!; place < (runs[run + 1] ?? count); place++) order[filled++] = place;
-    }
-    const random = rng({ ...key, purpose: `shuffle buffer${name}` });
-    for (let i = 0; i < count - 1; i++) {
-      const j = i + random.integer(Math.min(shuffleBuffer, count - i));
-      [order[i], order[j]] = [order[j]!, order[i]!];
-    }
+    passThrough(part, pass, shards)(order);
     return order;
   };
 
-  return (epoch) => {
-    if (parts.length === 1) return { places: pass(parts[0]!, epoch), repeats: undefined };
+  return (epoch, from = 0) => {
+    if (parts.length > 1) return inTurn(mix(epoch), from);
+    const [all] = parts as readonly [Part];
+    if (shards === undefined) return inTurn({ places: pass(all, epoch), repeats: undefined }, from);
+    const fill = passThrough(all, epoch, shards);
+    const next = (count: number): Drawn => {
+      const places = new Int32Array(count);
+      fill(places);
+      return { places, repeats: undefined };
+    };
+    for (let left = from; left > 0; left -= SKIPPED) next(Math.min(left, SKIPPED));
+    return { next };
+  };
+
+  function mix(epoch: number): Drawn {
     const turns = new Uint8Array(indices.length);
     let from = 0;
     for (const [part, { share }] of parts.entries()) turns.fill(part, from, (from += share));
@@ -75,6 +96,66 @@ export function epochOrders({ images, indices, seed, shuffleBuffer }: OrderOptio
       repeats[i] = repeat;
     }
     return { places, repeats };
+  }
+}
+
+/** Images that are gone through at a time. */
+const SKIPPED = 4096;
+
+/** An order that is known as a whole. */
+function inTurn({ places, repeats }: Drawn, from: number): Order {
+  return {
+    next(images) {
+      const [start, end] = [from, (from += images)];
+      return { places: places.subarray(start, end), repeats: repeats?.subarray(start, end) };
+    },
+  };
+}
+
+/** The places of images, file after file in the order given: each call is the next one. */
+function filesInTurn({
+  runs,
+  files,
+  count,
+}: {
+  readonly runs: readonly number[];
+  readonly files: Int32Array;
+  readonly count: number;
+}): () => number {
+  let [file, place, end] = [0, 0, 0];
+  return () => {
+    if (place === end) {
+      const run = files[file++]!;
+      [place, end] = [runs[run]!, runs[run + 1] ?? count];
+    }
+    return place++;
+  };
+}
+
+/**
+ * Takes each time one of the next `shuffleBuffer` at random, the next taking its place: the first steps of a Fisher-Yates shuffle
+ * that looks no further ahead, so that it holds no more either.
+ */
+function buffered(
+  next: () => number,
+  {
+    count,
+    shuffleBuffer,
+    random,
+  }: { readonly count: number; readonly shuffleBuffer: number; readonly random: Pick<Rng, "integer"> },
+): (into: Int32Array) => void {
+  const size = Math.min(shuffleBuffer, count);
+  const held = new Int32Array(size);
+  for (let i = 0; i < size; i++) held[i] = next();
+  let taken = 0;
+  return (into) => {
+    for (let i = 0; i < into.length; i++, taken++) {
+      const first = taken % size;
+      const chosen = (taken + random.integer(Math.min(size, count - taken))) % size;
+      into[i] = held[chosen]!;
+      held[chosen] = held[first]!;
+      if (taken + size < count) held[first] = next();
+    }
   };
 }
 
