@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { KernelTime } from "../engine/index.js";
+import type { Billion } from "./billion.js";
 import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { RankResult } from "./ranks/command.js";
@@ -20,6 +21,7 @@ export interface Kept {
   readonly "torch-amp"?: TorchComparison;
   readonly peers?: Origin & PeerComparison;
   readonly soak?: Origin & Soak;
+  readonly billion?: Origin & Billion;
   readonly ranks?: Origin & RankResult;
   readonly scaling?: Origin & { readonly base: StepSize; readonly axes: readonly Scaled[] };
 }

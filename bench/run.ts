@@ -12,6 +12,7 @@ import { recordCrops } from "./crops.js";
 import { figure, percent } from "./format.js";
 import { keep, type Origin } from "./keep.js";
 import { describeMemory, describePlans, savingFlags } from "./memory.js";
+import { billionTable, measureBillion } from "./billion.js";
 import { comparePeers } from "./peers/compare.js";
 import { entrants, OURS } from "./peers/entrants.js";
 import type { Effort as PeerEffort } from "./peers/race.js";
@@ -211,7 +212,8 @@ async function untilDone(device: Device, program: Pick<Program, "run">): Promise
 const EXAMPLES = `
 Examples:
   npm run bench -- --filter softmax
-  npm run bench -- --ranks --assume networkGbit=100 --assume images=16`;
+  npm run bench -- --ranks --assume networkGbit=100 --assume images=16
+  npm run bench -- --billion --quick`;
 
 interface Flags {
   readonly filter: string;
@@ -226,6 +228,7 @@ interface Flags {
   readonly ranks: boolean;
   readonly assume: ReadonlyMap<ConstantName, number>;
   readonly figure?: string;
+  readonly billion: boolean;
   readonly profile: boolean;
   readonly trace?: string;
   readonly against?: "torch" | "peers";
@@ -266,6 +269,11 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
       new Map<ConstantName, number>(),
     )
     .option("--figure <file>", "where --ranks draws efficiency over GPUs, as a PNG")
+    .option(
+      "--billion",
+      "time nothing but lists and orders of images in shards, and say what a billion would cost",
+      false,
+    )
     .addHelpText("after", EXAMPLES)
     .parse(argv, { from: "user" })
     .opts<Flags>();
@@ -284,6 +292,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   }
   if (flags.ranks) {
     await benchRanks(flags, print);
+    return;
+  }
+  if (flags.billion) {
+    await benchBillion(flags, print);
     return;
   }
   if (flags.soak !== undefined) {
@@ -399,6 +411,19 @@ async function benchRanks(flags: Flags, print: (line: string) => void): Promise<
   if (!flags.json) print(`${device}, commit ${commit()}`);
   if (flags.figure !== undefined) await drawEfficiency(found.constants, flags.figure);
   if (!isWhole(flags) || flags.assume.size > 0 || found.sums.length === 0) return;
+  const path = await keep(result);
+  if (!flags.json) print(`kept in ${path}`);
+}
+
+/** Sets of images in shards, of which no pixel is looked at. */
+async function benchBillion(flags: Flags, print: (line: string) => void): Promise<void> {
+  using device = await openDevice(); // takes no part, but results are kept by device
+  const found = await (flags.quick
+    ? measureBillion([1e4, 1e5], { shards: 1, imagesPerShard: 100 })
+    : measureBillion([1e6, 1e7, 1e8]));
+  const result = { device: device.name, billion: { ...origin(), ...found } };
+  print(flags.json ? JSON.stringify(result, null, 2) : `${billionTable(found)}\n${device.name}, commit ${commit()}`);
+  if (!isWhole(flags)) return;
   const path = await keep(result);
   if (!flags.json) print(`kept in ${path}`);
 }

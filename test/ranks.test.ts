@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
+import { billionTable, measureBillion } from "../bench/billion.js";
 import { type Algorithm, algorithms, fastest, flatRing, type Link, twoLevels } from "../bench/ranks/collectives.js";
 import { assumed, type ConstantName, constantsWith, readAssumption } from "../bench/ranks/constants.js";
 import { fitLine, measureSums, predict, RANK_EFFORT, type RankSums, sharedMemory } from "../bench/ranks/measure.js";
@@ -257,5 +258,20 @@ describe("what is measured of ranks", () => {
       expect(leastMs).to.be.above(0);
       expect(repeats).to.equal(3);
     }
+  });
+});
+
+describe("a billion images", () => {
+  it("are reckoned from shards and orders that are measured", async function () {
+    this.timeout(60_000);
+    const { shard, orders } = await measureBillion([3000, 30_000], { shards: 2, imagesPerShard: 50 });
+    expect(shard.images).to.equal(50);
+    expect(shard.listBytes).to.be.within(41 * 50, 41 * 50 + 1000); // name and end of it, start, size and label
+    expect(shard.readBytes).to.be.within(50 * 512, 60 * 110_512);
+    for (const { images, memoryBytes } of orders) expect(memoryBytes).to.be.at.least(4 * images);
+    expect(orders[1]!.memoryBytes).to.be.below(4 * 30_000 + 1e6); // the order itself takes none
+    const lines = billionTable({ shard, orders }).split("\n");
+    expect(lines.filter((line) => line.includes("100000 shards"))).to.have.length(1);
+    expect(lines.join()).to.not.match(/NaN|undefined/);
   });
 });

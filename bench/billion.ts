@@ -1,0 +1,233 @@
+/** What listing, ordering and resuming cost where a billion images lie in shards, by what smaller sets cost here. */
+import { link, mkdir, mkdtemp, open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { Header } from "tar";
+import { officialAugmentation } from "../dino/augment.js";
+import { type Cropper, openBatches } from "../dino/batches.js";
+import { type ImageSet, imageSet, splitImages } from "../dino/images.js";
+import { epochOrders } from "../dino/order.js";
+import { openData } from "../dino/sources/open.js";
+import { figure } from "./format.js";
+
+/** The set that is spoken of. */
+const BILLION = 1e9;
+const IMAGES_PER_SHARD = 10_000;
+const SHARDS = BILLION / IMAGES_PER_SHARD;
+/** Of ImageNet's pictures, about. */
+const BYTES_PER_IMAGE = 110_000;
+
+/** Of a shard, and of each of its images. */
+export interface ShardCost {
+  readonly images: number;
+  /** Seconds of a core until it is listed for the first time, and from the list that is kept. */
+  readonly listS: number;
+  readonly keptS: number;
+  /** Bytes read of its file for the first; undefined where the system does not tell. */
+  readonly readBytes: number | undefined;
+  /** Bytes of the kept list. */
+  readonly listBytes: number;
+  /** Bytes of memory for as long as the set is open. */
+  readonly memoryBytes: number;
+}
+
+/** Of a number of images in shards; seconds of a core. */
+export interface OrderCost {
+  readonly images: number;
+  /** Telling images to train on from held out ones: with none of these, and with a tenth. */
+  readonly splitS: number;
+  readonly splitTenthS: number;
+  /** The order of an epoch: of all images shuffled at once, and of file after file with a buffer. */
+  readonly allS: number;
+  readonly bufferS: number;
+  /** A run that goes on in the middle of an epoch, until its first batch is made, without listing and images. */
+  readonly resumeS: number;
+  /** Bytes of arrays that such a run keeps beside the lists. */
+  readonly memoryBytes: number;
+}
+
+export interface Billion {
+  readonly shard: ShardCost;
+  readonly orders: readonly OrderCost[];
+}
+
+const SHUFFLE_BUFFER = 10_000;
+const BATCH = 64;
+
+/** Measures shards, and orders of growing numbers of images. */
+export async function measureBillion(
+  sizes: readonly number[],
+  { shards = 16, imagesPerShard = IMAGES_PER_SHARD } = {},
+): Promise<Billion> {
+  const shard = await measureShards(shards, imagesPerShard);
+  const orders: OrderCost[] = [];
+  for (const images of sizes) orders.push(await measureOrder(images));
+  return { shard, orders };
+}
+
+/** Seconds of a core, whatever else runs on it, and what came of them. */
+async function timed<T>(work: () => T | Promise<T>): Promise<{ readonly seconds: number; readonly made: T }> {
+  const before = process.cpuUsage();
+  const made = await work();
+  const { user, system } = process.cpuUsage(before);
+  return { seconds: (user + system) / 1e6, made };
+}
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+/** Bytes that this process holds, once what nobody holds is gone. */
+function heldBytes(): number {
+  collectGarbage();
+  collectGarbage(); // what the first has found of arrays is freed beside it
+  const { arrayBuffers, heapUsed } = process.memoryUsage();
+  return arrayBuffers + heapUsed;
+}
+
+async function measureShards(shards: number, images: number): Promise<ShardCost> {
+  const folder = await mkdtemp(join(tmpdir(), "dino-billion-"));
+  const cacheBefore = process.env.XDG_CACHE_HOME;
+  process.env.XDG_CACHE_HOME = join(folder, "cache");
+  try {
+    const data = join(folder, "shards");
+    await writeShards(data, shards, images);
+    const expectCount = ({ count }: ImageSet) => {
+      if (count !== shards * images) throw new Error(`bench: expected ${shards * images} images, got ${count}`);
+    };
+    const readBefore = await bytesRead();
+    const first = await timed(() => openData(data));
+    const readAfter = await bytesRead();
+    expectCount(first.made);
+    const before = heldBytes();
+    const again = await timed(() => openData(data));
+    const memoryBytes = heldBytes() - before;
+    expectCount(again.made);
+    const lists = join(process.env.XDG_CACHE_HOME, "dino-webgpu", "lists");
+    const names = await readdir(lists).catch(() => []);
+    const listBytes = (await Promise.all(names.map((name) => stat(join(lists, name))))).map(({ size }) => size);
+    return {
+      images,
+      listS: first.seconds / shards,
+      keptS: again.seconds / shards,
+      readBytes: readBefore === undefined ? undefined : (readAfter! - readBefore) / shards,
+      listBytes: listBytes.reduce((sum, size) => sum + size, 0) / shards,
+      memoryBytes: memoryBytes / shards,
+    };
+  } finally {
+    if (cacheBefore === undefined) delete process.env.XDG_CACHE_HOME;
+    else process.env.XDG_CACHE_HOME = cacheBefore;
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Tars of pictures of which there are headers and, instead of pixels, holes; all are links to one file. */
+async function writeShards(folder: string, shards: number, images: number): Promise<void> {
+  await mkdir(folder);
+  const path = (shard: number) => join(folder, `${`${shard}`.padStart(6, "0")}.tar`);
+  const BLOCK = 512;
+  const step = BLOCK + Math.ceil(BYTES_PER_IMAGE / BLOCK) * BLOCK;
+  await using file = await open(path(0), "w");
+  const header = Buffer.alloc(BLOCK);
+  for (let i = 0; i < images; i++) {
+    const name = `${`${i}`.padStart(9, "0")}.jpg`;
+    new Header({ path: name, size: BYTES_PER_IMAGE, type: "File", mode: 0o644 }).encode(header);
+    await file.write(header, 0, BLOCK, i * step);
+  }
+  await file.truncate(images * step + 2 * BLOCK);
+  for (let shard = 1; shard < shards; shard++) await link(path(0), path(shard));
+}
+
+/** Bytes that this process has read so far, out of memory or not; undefined where the system does not tell. */
+async function bytesRead(): Promise<number | undefined> {
+  const told = await readFile("/proc/self/io", "utf8").catch(() => "");
+  const number = /^rchar: (\d+)$/m.exec(told)?.[1];
+  return number === undefined ? undefined : Number(number);
+}
+
+async function measureOrder(count: number): Promise<OrderCost> {
+  const shards = Array.from({ length: Math.ceil(count / IMAGES_PER_SHARD) }, (_, i) => i * IMAGES_PER_SHARD);
+  const place = () => {
+    throw new Error("bench: these images lie nowhere");
+  };
+  const images = imageSet({ title: "paper", count, shards, largest: 1, name: (index) => `${index}`, place });
+  const before = heldBytes();
+  const split = await timed(() => splitImages(count, { heldOut: 0, seed: 0 }));
+  const { train: indices } = split.made;
+  const splitTenth = await timed(() => splitImages(count, { heldOut: 0.1, seed: 0 }).test.length);
+  const order = (shuffleBuffer: number) =>
+    timed(() => epochOrders({ images, indices, seed: 0, shuffleBuffer })(0).next(count).places.length);
+  const all = await order(0);
+  const buffer = await order(SHUFFLE_BUFFER);
+  const iteration = Math.floor(count / BATCH / 2);
+  const resume = await timed(async () => {
+    const batches = openBatches(
+      {
+        ...{ images, indices, batch: BATCH, seed: 0, shuffleBuffer: SHUFFLE_BUFFER, augment: officialAugmentation },
+        ...{ onDevice: true, start: { epoch: 1, iteration } },
+      },
+      blankCrops,
+    );
+    await batches.next();
+    return batches;
+  });
+  const memoryBytes = heldBytes() - before;
+  await resume.made.close();
+  return {
+    images: count,
+    ...{ splitS: split.seconds, splitTenthS: splitTenth.seconds, allS: all.seconds, bufferS: buffer.seconds },
+    ...{ resumeS: resume.seconds, memoryBytes },
+  };
+}
+
+/** Crops of images that nobody looks at. */
+function blankCrops(): Cropper {
+  return {
+    imagesPerTask: BATCH,
+    crop: (_, items) =>
+      Promise.resolve({
+        crops: new Float32Array(0),
+        pixels: new Uint32Array(items.length),
+        pictures: items.map(() => ({ cols: 1, crops: [] })),
+        failures: [],
+      }),
+    close: () => Promise.resolve(),
+  };
+}
+
+/** What was measured, and what a billion images would cost if each cost what it does in the largest set measured. */
+export function billionTable({ shard, orders }: Billion): string {
+  const largest = orders.at(-1)!;
+  const times = BILLION / largest.images;
+  const gb = (bytes: number) => `${figure(bytes / 1e9)} GB`;
+  const perShard: readonly (readonly [string, string, string])[] = [
+    ["listing, the first time", `${figure(shard.listS)} s`, `${figure((shard.listS * SHARDS) / 3600)} h`],
+    ...(shard.readBytes === undefined
+      ? []
+      : [["bytes read for that", gb(shard.readBytes), gb(shard.readBytes * SHARDS)] as const]),
+    ["listing from what is kept", `${figure(1000 * shard.keptS)} ms`, `${figure((shard.keptS * SHARDS) / 60)} min`],
+    ["lists on disk", `${figure(shard.listBytes / 1e3)} kB`, gb(shard.listBytes * SHARDS)],
+    ["lists in memory", `${figure(shard.memoryBytes / 1e3)} kB`, gb(shard.memoryBytes * SHARDS)],
+  ];
+  const seconds = (name: string, of: (cost: OrderCost) => number) =>
+    [name, ...orders.map((cost) => `${figure(of(cost))} s`), `${figure(of(largest) * times)} s`] as const;
+  const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const rule = (columns: number) => row(["---", ...Array.from({ length: columns }, () => "---:")]);
+  return [
+    row(["on every rank", `a shard of ${shard.images}`, `${SHARDS} shards`]),
+    rule(2),
+    ...perShard.map(row),
+    "",
+    row(["on every rank", ...orders.map(({ images }) => `${images} images`), `${BILLION}`]),
+    rule(orders.length + 1),
+    ...[
+      seconds("images to train on, none held out", ({ splitS }) => splitS),
+      seconds("images to train on, a tenth held out", ({ splitTenthS }) => splitTenthS),
+      seconds("order of an epoch, all shuffled", ({ allS }) => allS),
+      seconds(`order of an epoch, \`--shuffle-buffer ${SHUFFLE_BUFFER}\``, ({ bufferS }) => bufferS),
+      seconds("resuming in the middle of an epoch, with that", ({ resumeS }) => resumeS),
+      ["arrays in memory then", ...orders.map(({ memoryBytes }) => gb(memoryBytes)), gb(largest.memoryBytes * times)],
+    ].map(row),
+  ].join("\n");
+}
