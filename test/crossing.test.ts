@@ -69,7 +69,7 @@ describe("work of the host in the middle of a run", () => {
     expect([...(await program.read("sum"))]).to.deep.equal(Array.from({ length: 64 }, (_, i) => 2 * i));
   });
 
-  it("sends each part off once it is written, before what writes other parts", async () => {
+  it("sends each part off once it is written, before what writes other parts", () => {
     using x = input(device, [1, 64]);
     const { result, recording } = writeDown(device, () => {
       const { whole, parts } = halves(x);
