@@ -374,6 +374,12 @@ export const settings = {
     { from: 0 },
     { unit: "steps", about: "between checkpoints; 0 for one an epoch", source: ours },
   ),
+  compressGradients: flag(false, {
+    unit: "true|false",
+    about:
+      "send half the bytes between the ranks of an MPI run, gradients rounded to f16 with an exponent for 64 of them",
+    source: ours,
+  }),
   verifyRanks: whole(
     0,
     { from: 0 },
@@ -494,6 +500,8 @@ const later: ReadonlySet<SettingName> = new Set([
   "shuffleBuffer",
   "tensorboard",
   "picturesEvery",
+  "compressGradients",
+  "verifyRanks",
 ]);
 
 /**
@@ -682,6 +690,7 @@ export function stepConfig(config: Config): {
   readonly clip: number;
   readonly accumulate: number;
   readonly recompute: boolean;
+  readonly compress: boolean;
 } {
   return {
     batch: config.batch,
@@ -696,6 +705,7 @@ export function stepConfig(config: Config): {
     clip: config.clipGrad,
     accumulate: config.accumulate,
     recompute: config.recompute,
+    compress: config.compressGradients,
   };
 }
 

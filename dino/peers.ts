@@ -6,11 +6,14 @@ import {
   type HostWork,
   layoutOf,
   onHost,
+  packBlocks,
   rowsOf,
   slice,
   stopGradient,
+  sumBlocks,
   type Tensor,
   transient,
+  unpackBlocks,
 } from "../engine/index.js";
 
 /** This device among those that share each batch; all record the same step, and their numbers meet in the order noted. */
@@ -21,6 +24,8 @@ export interface Peers {
   readonly sum: HostWork;
   /** What each has, one after another. */
   readonly allGather: HostWork;
+  /** One piece for each of them, in return for those that they have for this one. */
+  readonly allToAll: HostWork;
 }
 
 /** The sum over all devices: [...] -> [...]. No gradient flows. */
@@ -67,12 +72,34 @@ export function rowsOver(peers: Peers, x: Tensor): Tensor {
 /** Bytes of gradients that meet at a time: the first of them do while the rest of the backward still runs. */
 const PART_BYTES = 2 ** 24;
 
-/** In place, the sum of the gradients over all devices, part by part, those of the last layers first as the backward makes them. */
-export function sumGradients({ sum }: Peers, { flat, layout }: Gradients): void {
+/**
+ * In place, the sum of the gradients over all devices, part by part, those of the last layers first as the backward makes them.
+ * `compress` sends half the bytes: each device adds up one piece of all, which it then gives to the others.
+ */
+export function sumGradients(
+  peers: Peers,
+  { flat, layout }: Gradients,
+  { compress }: { readonly compress: boolean },
+): void {
   const each = PART_BYTES / 4;
-  for (let end = layout.size; end > 0; end -= each) {
+  const parts = Array.from({ length: Math.ceil(layout.size / each) }, (_, i) => {
+    const end = layout.size - i * each;
     const start = Math.max(0, end - each);
-    const part = rowsOf(flat, start, end - start);
-    onHost(part, part, sum);
+    return rowsOf(flat, start, end - start);
+  });
+  if (!compress) {
+    for (const part of parts) onHost(part, part, peers.sum);
+    return;
   }
+  const sums = parts.map((part) => {
+    const packed = packBlocks(part, peers.size);
+    const pieces = transient(packed.shape, "u32");
+    onHost(packed, pieces, peers.allToAll);
+    return sumBlocks(pieces);
+  });
+  sums.forEach((sum, i) => {
+    const all = transient([peers.size, ...sum.shape], "u32");
+    onHost(sum, all, peers.allGather);
+    unpackBlocks(all, parts[i]!);
+  });
 }

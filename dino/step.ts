@@ -75,6 +75,8 @@ export interface StepOptions {
    * images of all, as if one device had them, and each changes its networks alike.
    */
   readonly peers?: Peers | undefined;
+  /** Sends peers gradients of half the size, rounded as f16 are. */
+  readonly compress?: boolean;
 }
 
 /** One training step on the GPU with all that it reads and changes. */
@@ -151,7 +153,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         Tensor
       >;
       const whole = peers ? sumsOver(peers, own) : own;
-      if (peers) sumGradients(peers, gradients!);
+      if (peers) sumGradients(peers, gradients!, { compress: options.compress ?? false });
       const { norms } = optimizer.step(gradients!, {
         lr: knobs.lr,
         weightDecay: knobs.weightDecay,

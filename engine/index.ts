@@ -86,6 +86,7 @@ export {
   batchNormRunning,
   type RunningStatistics,
 } from "./ops/batchnorm.js";
+export { packBlocks, sumBlocks, unpackBlocks } from "./ops/blocks.js";
 export { cast } from "./ops/cast.js";
 export { concat, slice } from "./ops/concat.js";
 export { crossEntropy, labelRank } from "./ops/cross-entropy.js";

@@ -169,7 +169,7 @@ describe("dino on the command line", function () {
 
   it("tells about the machine as JSON", async () => {
     const { stdout } = await dino("doctor", "--json");
-    expect(JSON.parse(stdout)).to.have.all.keys("chosen", "others", "machine", "advice");
+    expect(JSON.parse(stdout)).to.have.all.keys("chosen", "devices", "others", "machine", "advice");
   });
 
   describe("after a tiny training", () => {

@@ -146,6 +146,16 @@ describe("training under mpirun", function () {
     });
   }
 
+  it("trains with gradients of half the size", async () => {
+    const { code, stderr } = await start(all[0]!, 2, [...run("compressed"), "--compress-gradients", "--epochs", "1"])
+      .finished;
+    expect(code, stderr).to.equal(0);
+    const [log, expected] = await Promise.all(
+      ["compressed", "alone"].map((run) => readLog(join(folder, run, "log.jsonl"))),
+    );
+    expect(log!.steps[0]!.loss).to.be.closeTo(expected!.steps[0]!.loss, 1e-3);
+  });
+
   it("gives the same bytes with both on the same number of ranks", async function () {
     if (twos.length < 2) this.skip(); // one of the two is not installed
     const [a, b] = await Promise.all(twos.map((name) => stateOf(name)));

@@ -35,6 +35,7 @@ interface Shared extends Partial<StepOptions> {
   readonly size: number;
   /** Of the numbers of a tensor, that they are compared relative to. */
   readonly least?: number;
+  readonly tolerance?: number;
 }
 
 /** What may be made while a step is recorded, and no more once it runs. */
@@ -213,12 +214,13 @@ describe("the training step", () => {
 
   describe("shared among devices", () => {
     const batchNorm: Config = { ...small, useBnInHead: true };
-    for (const [what, { config = small, accumulate = 1, size, least, ...changes }] of [
+    for (const [what, { config = small, accumulate = 1, size, least, tolerance = 2e-5, ...changes }] of [
       ["drop path", { size: 4 }],
       // biases before a batch norm change no loss: rounding alone is what gradients they get
       ["batch norm in the head, of each part of the batch", { config: batchNorm, accumulate: 2, size: 2, least: 0.01 }],
       ["Sinkhorn-Knopp, in each part of the batch", { sinkhorn: { iterations: 3 }, accumulate: 2, size: 2 }],
       ["KoLeo", { koleoWeight: 0.3, size: 2 }],
+      ["gradients of half the size", { compress: true, size: 2, tolerance: 2e-3 }], // lavapipe measured 5e-4
     ] as readonly (readonly [string, Shared])[]) {
       it(`gives each what one alone gives: ${what}`, async () => {
         const on = { device: await testDevice(), config };
@@ -232,7 +234,7 @@ describe("the training step", () => {
           }),
         );
         for (const found of all) {
-          expectSame(found, expected, { tolerance: 2e-5, ...(least && { least }) });
+          expectSame(found, expected, { tolerance, ...(least && { least }) });
           expect(found).to.deep.equal(all[0]);
         }
       });
