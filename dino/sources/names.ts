@@ -4,7 +4,7 @@
 export interface PackedNames {
   readonly bytes: Uint8Array;
   /** Where each name ends in `bytes`, which is where the next one begins: [count]. */
-  readonly ends: Float64Array;
+  readonly ends: Float64Array | Uint32Array;
 }
 
 /** Names while they are gathered. */

@@ -24,22 +24,39 @@ interface TarIndex {
  * class. The path is a name and no more. Throws, naming the byte, where this is no tar, or not a whole one.
  */
 export async function openTar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
-  const { names, starts, sizes, classes, labels } = await indexOf(path, "tar", () => indexTar(path));
+  const index = await indexOf(path, "tar", () => indexTar(path));
+  const { classes, labels } = index;
+  const { names, blocks, sizes } = packed(index);
   return imageSet({
     title: path,
     decoding,
-    count: starts.length,
+    count: blocks.length,
     shards: [0],
     ...labelled(classes, labels),
     name: (index) => nameAt(names, index),
     place: (index) => ({
       name: `${path}/${nameAt(names, index)}`,
-      bytes: { kind: "range", path, start: starts[index]!, size: sizes[index]! },
+      bytes: { kind: "range", path, start: blocks[index]! * BLOCK, size: sizes[index]! },
     }),
   });
 }
 
 const BLOCK = 512;
+
+/** What stays in memory of a shard: copies, since arrays out of a kept index hold all of its bytes, and as narrow as they can be. */
+function packed({ names, starts, sizes }: TarIndex) {
+  return {
+    names: { bytes: names.bytes.slice(), ends: narrow(names.ends) },
+    blocks: narrow(starts.map((start) => start / BLOCK)),
+    sizes: narrow(sizes),
+  };
+}
+
+/** Whole numbers in half the memory where they are below 2^32. */
+function narrow(numbers: Float64Array | Uint32Array): Float64Array | Uint32Array {
+  return numbers.every((number) => number < 2 ** 32) ? Uint32Array.from(numbers) : Float64Array.from(numbers);
+}
+
 /** Bytes read at once: headers of small files lie close together. */
 const CHUNK = 2 ** 18;
 /** Longest path, extended header or class; more is no such thing. */
