@@ -1,6 +1,7 @@
 /** What listing, ordering and resuming cost where a billion images lie in shards, by what smaller sets cost here. */
 import { link, mkdir, mkdtemp, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -79,9 +80,11 @@ setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
 /** Bytes that this process holds, once what nobody holds is gone. */
-function heldBytes(): number {
-  collectGarbage();
-  collectGarbage(); // what the first has found of arrays is freed beside it
+async function heldBytes(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    collectGarbage();
+    await sleep(20); // memory of arrays is freed beside it
+  }
   const { arrayBuffers, heapUsed } = process.memoryUsage();
   return arrayBuffers + heapUsed;
 }
@@ -100,9 +103,9 @@ async function measureShards(shards: number, images: number): Promise<ShardCost>
     const first = await timed(() => openData(data));
     const readAfter = await bytesRead();
     expectCount(first.made);
-    const before = heldBytes();
+    const before = await heldBytes();
     const again = await timed(() => openData(data));
-    const memoryBytes = heldBytes() - before;
+    const memoryBytes = (await heldBytes()) - before;
     expectCount(again.made);
     const lists = join(process.env.XDG_CACHE_HOME, "dino-webgpu", "lists");
     const names = await readdir(lists).catch(() => []);
@@ -152,7 +155,7 @@ async function measureOrder(count: number): Promise<OrderCost> {
     throw new Error("bench: these images lie nowhere");
   };
   const images = imageSet({ title: "paper", count, shards, largest: 1, name: (index) => `${index}`, place });
-  const before = heldBytes();
+  const before = await heldBytes();
   const split = await timed(() => splitImages(count, { heldOut: 0, seed: 0 }));
   const { train: indices } = split.made;
   const splitTenth = await timed(() => splitImages(count, { heldOut: 0.1, seed: 0 }).test.length);
@@ -172,7 +175,7 @@ async function measureOrder(count: number): Promise<OrderCost> {
     await batches.next();
     return batches;
   });
-  const memoryBytes = heldBytes() - before;
+  const memoryBytes = (await heldBytes()) - before;
   await resume.made.close();
   return {
     images: count,

@@ -48,12 +48,12 @@ export const assumed = {
     ...{ value: 10, unit: "GB/s", of: "adding what came over the network, by one core" },
     source: "three passes over memory, of which a core does some 30 GB/s",
   },
-  crossingUs: { value: 47, unit: "us", of: "a read-back or upload, however small", source: "two cores, lavapipe" },
-  callUs: { value: 25, unit: "us", of: "a call of MPI through koffi, on a thread", source: TWO_CORES },
-  sharedUs: { value: 34, unit: "us", of: "a message between ranks of a machine", source: TWO_CORES },
-  sharedGB: { value: 4, unit: "GB/s", of: "bytes sent to a rank of the same machine", source: TWO_CORES },
+  crossingUs: { value: 46, unit: "us", of: "a read-back or upload, however small", source: "two cores, lavapipe" },
+  callUs: { value: 23, unit: "us", of: "a call of MPI through koffi, on a thread", source: TWO_CORES },
+  sharedUs: { value: 5, unit: "us", of: "a message between ranks of a machine", source: TWO_CORES },
+  sharedGB: { value: 3, unit: "GB/s", of: "bytes sent to a rank of the same machine", source: TWO_CORES },
   sharedAddGB: {
-    ...{ value: 100, unit: "GB/s", of: "adding what came from there, beyond what receiving takes" },
+    ...{ value: 1000, unit: "GB/s", of: "adding what came from there, beyond what receiving takes" },
     source: TWO_CORES,
   },
 } as const satisfies Record<string, Constant>;
