@@ -165,7 +165,7 @@ export function efficiencyChart(values: Values): Chart {
       ...{ x: "GPUs", y: "% of one GPU", points: true },
       series: [
         ...wayNames.map((way) => line(way, values, { model, way })),
-        line("f16, memory 4 x as fast", faster, { model, way: "pieces, f16" }),
+        line("f16, memory x 4", faster, { model, way: "pieces, f16" }),
         line("pieces, 100 Gbit/s", { ...values, networkGbit: 100 }, { model, way: "pieces" }),
       ],
       marks: [{ y: 50, label: "waiting as long as working" }],
