@@ -79,14 +79,14 @@ async function timed<T>(work: () => T | Promise<T>): Promise<{ readonly seconds:
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
-/** Bytes that this process holds, once what nobody holds is gone. */
-async function heldBytes(): Promise<number> {
+/** Bytes that this process holds, of arrays and in all, once what nobody holds is gone. */
+async function heldBytes(): Promise<{ readonly arrays: number; readonly all: number }> {
   for (let i = 0; i < 3; i++) {
     collectGarbage();
     await sleep(20); // memory of arrays is freed beside it
   }
   const { arrayBuffers, heapUsed } = process.memoryUsage();
-  return arrayBuffers + heapUsed;
+  return { arrays: arrayBuffers, all: arrayBuffers + heapUsed };
 }
 
 async function measureShards(shards: number, images: number): Promise<ShardCost> {
@@ -103,9 +103,9 @@ async function measureShards(shards: number, images: number): Promise<ShardCost>
     const first = await timed(() => openData(data));
     const readAfter = await bytesRead();
     expectCount(first.made);
-    const before = await heldBytes();
+    const { all: before } = await heldBytes();
     const again = await timed(() => openData(data));
-    const memoryBytes = (await heldBytes()) - before;
+    const memoryBytes = (await heldBytes()).all - before;
     expectCount(again.made);
     const lists = join(process.env.XDG_CACHE_HOME, "dino-webgpu", "lists");
     const names = await readdir(lists).catch(() => []);
@@ -155,7 +155,7 @@ async function measureOrder(count: number): Promise<OrderCost> {
     throw new Error("bench: these images lie nowhere");
   };
   const images = imageSet({ title: "paper", count, shards, largest: 1, name: (index) => `${index}`, place });
-  const before = await heldBytes();
+  const { arrays: before } = await heldBytes();
   const split = await timed(() => splitImages(count, { heldOut: 0, seed: 0 }));
   const { train: indices } = split.made;
   const splitTenth = await timed(() => splitImages(count, { heldOut: 0.1, seed: 0 }).test.length);
@@ -175,7 +175,7 @@ async function measureOrder(count: number): Promise<OrderCost> {
     await batches.next();
     return batches;
   });
-  const memoryBytes = (await heldBytes()) - before;
+  const memoryBytes = (await heldBytes()).arrays - before;
   await resume.made.close();
   return {
     images: count,

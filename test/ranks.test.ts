@@ -264,12 +264,12 @@ describe("what is measured of ranks", () => {
 describe("a billion images", () => {
   it("are reckoned from shards and orders that are measured", async function () {
     this.timeout(60_000);
-    const { shard, orders } = await measureBillion([3000, 30_000], { shards: 2, imagesPerShard: 50 });
+    const { shard, orders } = await measureBillion([3000, 300_000], { shards: 2, imagesPerShard: 50 });
     expect(shard.images).to.equal(50);
     expect(shard.listBytes).to.be.within(41 * 50, 41 * 50 + 1000); // name and end of it, start, size and label
     expect(shard.readBytes).to.be.within(50 * 512, 60 * 110_512);
-    for (const { images, memoryBytes } of orders) expect(memoryBytes).to.be.at.least(4 * images);
-    expect(orders[1]!.memoryBytes).to.be.below(4 * 30_000 + 1e6); // the order itself takes none
+    const { images, memoryBytes } = orders[1]!;
+    expect(memoryBytes / (4 * images)).to.be.within(0.9, 1.5); // the images to train on; their order takes none
     const lines = billionTable({ shard, orders }).split("\n");
     expect(lines.filter((line) => line.includes("100000 shards"))).to.have.length(1);
     expect(lines.join()).to.not.match(/NaN|undefined/);
