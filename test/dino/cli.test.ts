@@ -323,12 +323,13 @@ describe("dino on the command line", function () {
     expect(await readdir(out)).to.have.members([
       ...["config.json", "checkpoint.safetensors", "log.jsonl", "log.txt"],
       ...["summary.json", "attention.png", "features.png", ".lock"],
+      ...["features.npy", "features.txt", "features.json"],
     ]);
     const summary = JSON.parse(await readFile(join(out, "summary.json"), "utf8")) as Record<string, unknown>;
     expect(JSON.parse(stdout)).to.deep.equal(summary);
-    expect(summary).to.have.all.keys("knn", "attention", "features", "checkpoint", "seconds", "device");
+    expect(summary).to.have.all.keys("knn", "attention", "features", "checkpoint", "index", "seconds", "device");
     expect(summary["knn"]).to.have.all.keys("untrained", "trained", "pixels");
-    for (const name of ["attention", "features", "checkpoint"])
+    for (const name of ["attention", "features", "checkpoint", "index"])
       expect(existsSync(summary[name] as string)).to.equal(true);
     expect((await sharp(summary["attention"] as string).metadata()).width).to.be.at.least(1000);
   });
