@@ -184,6 +184,9 @@ describe("pages in Chromium", () => {
     await page.getByText(/^checkpoint.safetensors: 0.0\d million parameters/).waitFor();
     await seen();
     expect(await page.getByRole("listitem").count(), "no index goes with it").to.equal(0);
+    expect(await page.getByLabel("Model", { exact: true }).locator(":checked").innerText()).to.equal(
+      "checkpoint.safetensors",
+    );
     await writeFile(join(inside, "broken.safetensors"), "no model");
     await file.setInputFiles(join(inside, "broken.safetensors"));
     expect(await alert()).to.match(/safetensors/);

@@ -8,7 +8,7 @@ export type Curved = Pick<Run, "steps" | "epochs">;
 
 /** A curve of each run. */
 export type Quantity = { readonly name: string } & (
-  | { readonly line: "step"; readonly of: (line: StepLine) => number | null }
+  | { readonly line: "step"; readonly of: (line: StepLine) => number | null | undefined }
   | { readonly line: "epoch"; readonly of: (line: EpochLine) => number | undefined }
 );
 
@@ -23,7 +23,9 @@ export interface Panel {
   readonly otherwise?: string;
 }
 
-const ofStep = (name: string, of: (line: StepLine) => number | null): Quantity => ({ name, line: "step", of });
+const ofStep = (name: string, of: (line: StepLine) => number | null | undefined): Quantity => ({
+  ...{ name, line: "step", of },
+});
 const ofEpoch = (name: string, of: (line: EpochLine) => number | undefined): Quantity => ({ name, line: "epoch", of });
 
 export const panels: readonly Panel[] = [
@@ -53,7 +55,14 @@ export const panels: readonly Panel[] = [
   { title: "Teacher momentum", unit: "0 to 1", quantities: [ofStep("momentum", (line) => line.momentum)] },
   { title: "Teacher temperature", unit: "", quantities: [ofStep("temperature", (line) => line.teacherTemperature)] },
   { title: "Images per second", unit: "1/s", quantities: [ofStep("images/s", (line) => line.imagesPerSecond)] },
-  { title: "Waited for images", unit: "ms a line", quantities: [ofStep("waited", (line) => line.dataWaitMs)] },
+  {
+    title: "Waited",
+    unit: "ms a line",
+    quantities: [
+      ofStep("for images", (line) => line.dataWaitMs),
+      ofStep("for other ranks, where there are several", (line) => line.peersWaitMs),
+    ],
+  },
 ];
 
 /** The curves of a panel over the steps that any of them has: those of the first run, then of the next; in between undefined. */

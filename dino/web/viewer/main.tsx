@@ -72,6 +72,7 @@ function Viewer() {
         if (name.endsWith(MODEL_FILE)) {
           const bytes = new Uint8Array(await file.arrayBuffer());
           setFacts(name, await thread.open(bytes, undefined));
+          choose(undefined);
         } else show({ image: await readPicture(file, name), name });
       }),
     [attempt],
@@ -180,7 +181,8 @@ function Viewer() {
           {models !== undefined && models.length > 0 && (
             <>
               <label for="model">Model</label>
-              <select id="model" value={chosen} onChange={({ currentTarget: { value } }) => choose(value)}>
+              <select id="model" value={chosen ?? ""} onChange={({ currentTarget: { value } }) => choose(value)}>
+                {chosen === undefined && <option value="">{opened?.name}</option>}
                 {models.map(({ name }) => (
                   <option key={name}>{name}</option>
                 ))}
