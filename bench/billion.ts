@@ -7,9 +7,9 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Header } from "tar";
 import { officialAugmentation } from "../dino/augment.js";
-import { type Cropper, openBatches } from "../dino/batches.js";
+import { type Cropper, openBatches } from "../dino/batches/batches.js";
 import { type ImageSet, imageSet, splitImages } from "../dino/images.js";
-import { epochOrders } from "../dino/order.js";
+import { epochOrders } from "../dino/batches/order.js";
 import { openData } from "../dino/sources/open.js";
 import { figure } from "./format.js";
 

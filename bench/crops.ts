@@ -1,5 +1,5 @@
 import { drawCrops, officialAugmentation } from "../dino/augment.js";
-import { createCropMaker } from "../dino/crop-maker.js";
+import { createCropMaker } from "../dino/batches/crop-maker.js";
 import type { Device } from "../engine/device.js";
 import { input } from "../engine/index.js";
 

@@ -1,14 +1,14 @@
 /** The paper's analyses of training, repeated: the two ways to collapse (figure 7), and the teacher beside its student (figure 6). */
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
-import { writeChart, type Series } from "./charts.js";
-import { writeJson } from "./checkpoint-file.js";
+import { writeChart, type Series } from "./pictures/charts.js";
+import { writeJson } from "./run/checkpoint-file.js";
 import { type Config, type PartialConfig, resolveConfig } from "./config.js";
-import type { Parts } from "./evaluate.js";
-import type { Log } from "./log.js";
-import { checkpointsIn } from "./run-folder.js";
-import { trainWithProgress } from "./start.js";
-import { featuresOf, knnOf } from "./online-evaluation.js";
+import type { Parts } from "./evaluation/evaluate.js";
+import type { Log } from "./run/log.js";
+import { checkpointsIn } from "./run/run-folder.js";
+import { trainWithProgress } from "./training/start.js";
+import { featuresOf, knnOf } from "./evaluation/online-evaluation.js";
 import { runTrials } from "./trials.js";
 
 /** The corners of figure 7: teachers with and without centering, with and without sharpening. */

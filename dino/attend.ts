@@ -1,16 +1,16 @@
 /** Pictures of the attention of a backbone's last block: of the mean and each head a map, an overlay and a mask, and all together. */
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { writeFileAtomically } from "./checkpoint-file.js";
-import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./drawing.js";
+import { writeFileAtomically } from "./run/checkpoint-file.js";
+import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./pictures/drawing.js";
 import type { Model } from "./features.js";
 import type { DecodeFailure } from "./images.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
-import { attentionPicture } from "./pictures.js";
+import { attentionPicture } from "./pictures/pictures.js";
 import type { Size } from "./pixels.js";
-import { openSubjects, readSubject } from "./subjects.js";
-import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./visualize.js";
-import { encodePng } from "./png.js";
+import { openSubjects, readSubject } from "./pictures/subjects.js";
+import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./pictures/visualize.js";
+import { encodePng } from "./pictures/png.js";
 
 export interface AttendOptions {
   readonly model: Model;

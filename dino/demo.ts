@@ -2,20 +2,20 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openDevice } from "../engine/node.js";
-import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
-import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
+import { writeFileAtomically, writeJson } from "./run/checkpoint-file.js";
+import { attentionOf, closer, featureMapOf, lookClosely } from "./pictures/close-up.js";
 import { resolveConfig, networkConfig } from "./config.js";
 
-import { evaluateKnn, firstOf, oneOfEach, type Part } from "./evaluate.js";
-import { openParts } from "./open-parts.js";
+import { evaluateKnn, firstOf, oneOfEach, type Part } from "./evaluation/evaluate.js";
+import { openParts } from "./evaluation/open-parts.js";
 import { indexOfRun, listed, writeFeatures } from "./feature-files.js";
 import { type Extracted, extractFeatures, pixelFeatures, viewOf } from "./features.js";
 import { loadModel } from "./model.js";
 import { backboneOf, createNetwork, initialValues, writeNetwork } from "./network.js";
 import type { builtinPresets } from "./presets.js";
 import { formatTime, takeReports } from "./progress.js";
-import { trainWithProgress } from "./start.js";
-import { encodePng } from "./png.js";
+import { trainWithProgress } from "./training/start.js";
+import { encodePng } from "./pictures/png.js";
 
 /** The recipes for built-in images. */
 export type DemoPreset = (typeof builtinPresets)[keyof typeof builtinPresets];

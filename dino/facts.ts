@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import type { Device } from "../engine/index.js";
 import type { Facts } from "./auto.js";
-import type { Part } from "./evaluate.js";
+import type { Part } from "./evaluation/evaluate.js";
 import { measureImage } from "./images.js";
 
 /** Images whose headers are read, evenly spread over all. */

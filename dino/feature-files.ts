@@ -2,10 +2,10 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeFileAtomically } from "./run/checkpoint-file.js";
 import type { Extracted } from "./features.js";
 import type { ImageSet } from "./images.js";
-import type { FeatureRows } from "./knn.js";
+import type { FeatureRows } from "./evaluation/knn.js";
 import { encodeNpy, parseNpy } from "./npy.js";
 import { shown } from "./weights/words.js";
 

@@ -13,10 +13,10 @@ import {
   type Tensor,
 } from "../engine/index.js";
 import { evalCrop } from "./augment.js";
-import type { ModelFile, Values } from "./checkpoint-bytes.js";
+import type { ModelFile, Values } from "./run/checkpoint-bytes.js";
 import { type Config, evalView, vitConfig } from "./config.js";
 import type { ImageSet } from "./image-set.js";
-import type { FeatureRows, Similarities } from "./knn.js";
+import type { FeatureRows, Similarities } from "./evaluation/knn.js";
 import {
   centerCrop,
   type Image,

@@ -6,7 +6,7 @@ export type { Choice } from "./auto.js";
 export type { Device } from "../engine/index.js";
 export { openDevice } from "../engine/node.js";
 export type { Config, PartialConfig, SettingName } from "./config.js";
-export type { KnnReport } from "./evaluate.js";
+export type { KnnReport } from "./evaluation/evaluate.js";
 export type { Model, Which } from "./features.js";
 export {
   type DecodeFailure,
@@ -17,7 +17,7 @@ export {
   openImages,
   type OpenOptions,
 } from "./images.js";
-export { dotProducts, type FeatureRows, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
+export { dotProducts, type FeatureRows, type KnnResult, normalizeRows, type Similarities } from "./evaluation/knn.js";
 export {
   type AttentionMaps,
   attentionMaps,
@@ -32,12 +32,12 @@ export {
   train,
   type TrainingOptions,
 } from "./library.js";
-export type { EpochLine } from "./log.js";
-export type { KnnAccuracy, LinearAccuracy } from "./online-evaluation.js";
+export type { EpochLine } from "./run/log.js";
+export type { KnnAccuracy, LinearAccuracy } from "./evaluation/online-evaluation.js";
 export type { Image, Size } from "./pixels.js";
 export { nearest, type Neighbor } from "./retrieval/nearest.js";
-export type { Finished } from "./start.js";
-export { readImage } from "./subjects.js";
-export type { Progress } from "./trainer.js";
+export type { Finished } from "./training/start.js";
+export { readImage } from "./pictures/subjects.js";
+export type { Progress } from "./training/trainer.js";
 export type { Lookup, VitConfig } from "./vit.js";
 export type { Decoding, ImagePlace } from "./sources/image-place.js";

@@ -1,7 +1,7 @@
 /** Maps of labels, as DAVIS keeps them: PNG files whose pixels are indices into a palette. */
 import { readFile } from "node:fs/promises";
 import { decode, encode } from "fast-png";
-import type { Color } from "./drawing.js";
+import type { Color } from "./pictures/drawing.js";
 import type { Size } from "./pixels.js";
 
 /** A label for every pixel. */

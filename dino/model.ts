@@ -1,6 +1,6 @@
 /** Models out of files. */
 import type { Device } from "../engine/index.js";
-import { readModel } from "./checkpoint.js";
+import { readModel } from "./run/checkpoint.js";
 import { type Model, networkIn, placeModel, type ReadNetwork, type Which } from "./features.js";
 
 /** Reads a network of a checkpoint or model file. Throws if it is neither, or if parameters do not fit the settings. */

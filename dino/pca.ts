@@ -1,20 +1,20 @@
 /** Patch features of images as colours, by principal components that all images share, without their background. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./drawing.js";
+import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./pictures/drawing.js";
 import type { Model } from "./features.js";
-import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
+import { colorsOf, fitColors, type Palette } from "./pictures/feature-colors.js";
 import type { DecodeFailure } from "./images.js";
 import { clsAttentionOf, openInspector, patchesOf } from "./inspector.js";
-import { type FeatureRows, takeRows } from "./knn.js";
-import { patchIn } from "./map-colors.js";
-import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js";
+import { type FeatureRows, takeRows } from "./evaluation/knn.js";
+import { patchIn } from "./pictures/map-colors.js";
+import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures/pictures.js";
 import type { Size } from "./pixels.js";
 import { type Basis, principalComponents, project } from "./principal-components.js";
 import { openScratch, type Scratch } from "./scratch.js";
-import { openSubjects, readSubject, type Subject } from "./subjects.js";
-import { meanOfHeads } from "./visualize.js";
-import { encodePng } from "./png.js";
+import { openSubjects, readSubject, type Subject } from "./pictures/subjects.js";
+import { meanOfHeads } from "./pictures/visualize.js";
+import { encodePng } from "./pictures/png.js";
 
 export interface PcaOptions {
   readonly model: Model;

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { l2Normalize } from "../engine/index.js";
-import { writeJson } from "./checkpoint-file.js";
+import { writeJson } from "./run/checkpoint-file.js";
 import type { Sequence } from "./davis.js";
 import type { Model } from "./features.js";
 import { type Inspector, openInspector, patchesOf } from "./inspector.js";
@@ -17,7 +17,7 @@ import {
   type Statistics,
   statisticsOf,
 } from "./segmentation-metrics.js";
-import { readImage } from "./subjects.js";
+import { readImage } from "./pictures/subjects.js";
 
 export interface SegmentOptions {
   readonly model: Model;

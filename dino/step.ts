@@ -30,9 +30,9 @@ import {
   type Tensor,
   updateCenter,
 } from "../engine/index.js";
-import { imagesPerPart } from "./crop-layout.js";
+import { imagesPerPart } from "./batches/crop-layout.js";
 import { forward, type ForwardOptions, type Network } from "./network.js";
-import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./peers.js";
+import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./training/peers.js";
 import type { Size } from "./pixels.js";
 import type { DropSource } from "./vit.js";
 

@@ -1,8 +1,8 @@
 /** Trainings over several values of some settings, compared by the k-NN accuracy of what they learnt. */
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
-import { type Panel, type Series, writeChart } from "./charts.js";
-import { writeJson } from "./checkpoint-file.js";
+import { type Panel, type Series, writeChart } from "./pictures/charts.js";
+import { writeJson } from "./run/checkpoint-file.js";
 import {
   type Config,
   flagOf,
@@ -12,7 +12,7 @@ import {
   type SettingName,
   settingNames,
 } from "./config.js";
-import { evaluateKnn, type Parts } from "./evaluate.js";
+import { evaluateKnn, type Parts } from "./evaluation/evaluate.js";
 import { extractFeatures, viewOf } from "./features.js";
 import { loadModel } from "./model.js";
 import { runTrials, type Trial } from "./trials.js";

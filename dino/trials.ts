@@ -2,12 +2,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
-import { stepsDone } from "./checkpoint.js";
+import { stepsDone } from "./run/checkpoint.js";
 import { type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "./config.js";
-import type { Parts } from "./evaluate.js";
-import { type Log, readLog } from "./log.js";
-import { readConfig, trainWithProgress } from "./start.js";
-import { lengthOf } from "./knobs.js";
+import type { Parts } from "./evaluation/evaluate.js";
+import { type Log, readLog } from "./run/log.js";
+import { readConfig, trainWithProgress } from "./training/start.js";
+import { lengthOf } from "./training/knobs.js";
 
 /** A training to be made. */
 export interface Trial {

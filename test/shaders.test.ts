@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { readdirSync } from "node:fs";
 import type { Device } from "../engine/device.js";
-import "../dino/crop-maker.js"; // these two declare every kernel
+import "../dino/batches/crop-maker.js"; // these two declare every kernel
 import "../engine/index.js";
 import { kernels, pipelineOf } from "../engine/kernel.js";
 import { openDevice, readShader } from "../engine/node.js";

@@ -1,7 +1,7 @@
 /** Measures what can be measured of training on many ranks, and prints what follows from it for many GPUs. */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { chartSvg, svgToPng } from "../../dino/charts.js";
+import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
 import { openDevice } from "../../engine/node.js";
 import { figure } from "../format.js";
 import { type ConstantName, type Constants, constantsWith } from "./constants.js";

@@ -2,12 +2,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
-import { openWhole } from "../open-parts.js";
+import { openWhole } from "../evaluation/open-parts.js";
 import { readFeatures } from "../feature-files.js";
 import type { Which } from "../features.js";
 import { loadModel } from "../model.js";
 import type { DecodeFailure } from "../images.js";
-import { type FeatureRows, normalizeRows } from "../knn.js";
+import { type FeatureRows, normalizeRows } from "../evaluation/knn.js";
 import { takeReports } from "../progress.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";
 import { type IndexedImages, indexedImages } from "../retrieval/indexed-images.js";

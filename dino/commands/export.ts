@@ -2,7 +2,7 @@
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
-import { writeFileAtomically } from "../checkpoint-file.js";
+import { writeFileAtomically } from "../run/checkpoint-file.js";
 import { exportFiles, type Format, formats } from "../export/formats.js";
 import type { ReadNetwork } from "../features.js";
 import { readNetworkOf } from "../model.js";

@@ -1,6 +1,6 @@
 /** How commands fail: one line on stderr, and an exit code. */
 import { CommanderError } from "commander";
-import { Interrupted } from "../interrupt.js";
+import { Interrupted } from "../training/interrupt.js";
 import { openWorld, type World } from "../mpi/world.js";
 import { UsageError } from "./flags.js";
 import { oneLine } from "./output.js";

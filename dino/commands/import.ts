@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
 import { sizeOf } from "../../engine/index.js";
-import { writeModel } from "../checkpoint.js";
+import { writeModel } from "../run/checkpoint.js";
 import { formatSize, parseSetting, vitConfig } from "../config.js";
 import type { Which } from "../features.js";
 import { takeReports } from "../progress.js";

@@ -1,12 +1,12 @@
 /** `dino knn` */
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/node.js";
-import { compareNeighbors } from "../evaluate.js";
+import { compareNeighbors } from "../evaluation/evaluate.js";
 import { clsDescriptor } from "../features.js";
 import { loadModel } from "../model.js";
-import type { KnnResult } from "../knn.js";
-import { labelledFeatures, type LabelledParts } from "../labelled.js";
-import { readLabelled } from "../labelled-files.js";
+import type { KnnResult } from "../evaluation/knn.js";
+import { labelledFeatures, type LabelledParts } from "../evaluation/labelled.js";
+import { readLabelled } from "../evaluation/labelled-files.js";
 import { takeReports } from "../progress.js";
 import { positive, wholeNumber, wholeNumbers } from "./flags.js";
 import {

@@ -1,10 +1,10 @@
 /** What the commands share that measure features by the classes of images: whose features, and of which images. */
 import type { Command, Option } from "commander";
-import type { Parts } from "../evaluate.js";
-import { openParts, openWhole } from "../open-parts.js";
-import { keepFeatures } from "../feature-cache.js";
+import type { Parts } from "../evaluation/evaluate.js";
+import { openParts, openWhole } from "../evaluation/open-parts.js";
+import { keepFeatures } from "../evaluation/feature-cache.js";
 import { type Descriptor, type Model, viewOf } from "../features.js";
-import type { Extract } from "../labelled.js";
+import type { Extract } from "../evaluation/labelled.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
 import { printAside } from "./output.js";

@@ -5,11 +5,11 @@ import { openDevice } from "../../engine/node.js";
 import { officialProbeCrop } from "../augment.js";
 import { blocksDescriptor, type Model, viewOf } from "../features.js";
 import { loadModel } from "../model.js";
-import { labelledFeatures } from "../labelled.js";
-import { readLabelled } from "../labelled-files.js";
-import { keptMaterial, type LinearMaterial, shownMaterial } from "../linear-batches.js";
-import { writeLinear } from "../linear-file.js";
-import { type LinearReport, type LinearResult, trainLinear } from "../linear.js";
+import { labelledFeatures } from "../evaluation/labelled.js";
+import { readLabelled } from "../evaluation/labelled-files.js";
+import { keptMaterial, type LinearMaterial, shownMaterial } from "../evaluation/linear-batches.js";
+import { writeLinear } from "../evaluation/linear-file.js";
+import { type LinearReport, type LinearResult, trainLinear } from "../evaluation/linear.js";
 import { startProgress } from "../progress.js";
 import { count, positives, probability, share, UsageError, zeroOrMore } from "./flags.js";
 import {

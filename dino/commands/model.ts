@@ -1,6 +1,6 @@
 /** What the commands share that look at images with a checkpoint. */
 import { type Command, Option } from "commander";
-import type { Part } from "../evaluate.js";
+import type { Part } from "../evaluation/evaluate.js";
 import { type Descriptor, type Extracted, extractFeatures, type Model, viewOf, type Which } from "../features.js";
 import { takeReports } from "../progress.js";
 import { wholeNumber } from "./flags.js";

@@ -5,7 +5,7 @@ import { openDevice } from "../../engine/node.js";
 import { featurePaths, readFeatures } from "../feature-files.js";
 import type { Which } from "../features.js";
 import { loadModel } from "../model.js";
-import { wholeOf } from "../evaluate.js";
+import { wholeOf } from "../evaluation/evaluate.js";
 import { indexedImages } from "../retrieval/indexed-images.js";
 import { searchIndex, searchSheet } from "../retrieval/search.js";
 import { asUsage, pngFile, wholeNumber } from "./flags.js";

@@ -12,7 +12,7 @@ import {
   settings,
 } from "../config.js";
 import { LISTS_VARIABLE } from "../sources/kept.js";
-import { startTraining } from "../start.js";
+import { startTraining } from "../training/start.js";
 import { amongRanks } from "./failure.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";

@@ -1,5 +1,5 @@
 /** What the dashboard's server tells its page: types alone, for Node and for browsers. */
-import type { PictureKind } from "../picture-names.js";
+import type { PictureKind } from "../run/picture-names.js";
 
 /** `GET /api/runs.json`: the runs there are. */
 export interface RunList {

@@ -3,13 +3,13 @@ import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import sharp from "sharp";
-import { encodeModel } from "../checkpoint-bytes.js";
+import { encodeModel } from "../run/checkpoint-bytes.js";
 import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../feature-files.js";
 import { isFailure } from "../images.js";
 import { readNetworkOf } from "../model.js";
 import { type Image, resize, sizeWithin } from "../pixels.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
-import { filesOf } from "../run-folder.js";
+import { filesOf } from "../run/run-folder.js";
 import type { IndexedNames, ModelState } from "./api.js";
 import { type Runs, unlike, versionOf } from "./runs.js";
 

@@ -2,8 +2,8 @@
 import { type Dirent, existsSync, type Stats } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
-import { pictureKinds, pictureName, pictureOf } from "../picture-names.js";
-import { filesOf } from "../run-folder.js";
+import { pictureKinds, pictureName, pictureOf } from "../run/picture-names.js";
+import { filesOf } from "../run/run-folder.js";
 import type { LogPart, PictureSeries, RunState } from "./api.js";
 
 /** The folders of runs by their names. */

@@ -11,7 +11,7 @@ import {
   type ServedIndex,
   type ServedModel,
 } from "./models.js";
-import { pictureName } from "../picture-names.js";
+import { pictureName } from "../run/picture-names.js";
 import { openPage } from "./page.js";
 import { describeRun, findRuns, readLogPart, readRunFile, type Runs } from "./runs.js";
 

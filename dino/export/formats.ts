@@ -1,6 +1,6 @@
 /** A network as files that other programs read. */
 import { encodeSafetensors } from "../../engine/index.js";
-import { asSafetensors, type Values } from "../checkpoint-bytes.js";
+import { asSafetensors, type Values } from "../run/checkpoint-bytes.js";
 import type { ReadNetwork } from "../features.js";
 import { huggingFaceTensors } from "../weights/names.js";
 import { modelSettings, processorSettings } from "./hugging-face.js";

@@ -1,9 +1,9 @@
 /** What ranks tell each other besides numbers: settings, states, features. */
 import { createHash } from "node:crypto";
-import type { Checkpoint, Values } from "../checkpoint-bytes.js";
+import type { Checkpoint, Values } from "../run/checkpoint-bytes.js";
 import type { Extracted } from "../features.js";
 import type { DecodeFailure } from "../images.js";
-import type { Beginning } from "../trainer.js";
+import type { Beginning } from "../training/trainer.js";
 import { bytesIn, type World } from "./world.js";
 
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));

@@ -10,7 +10,7 @@ import {
   placePicture,
   scalePicture,
   textWidth,
-} from "../drawing.js";
+} from "../pictures/drawing.js";
 import { type Image, resize, sizeWithin } from "../pixels.js";
 
 /** An image on the sheet, with two lines below it. */

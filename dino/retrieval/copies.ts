@@ -2,7 +2,7 @@
 import { concat, type Device, gem, slice } from "../../engine/index.js";
 import { type Backbone, type Descriptor, type Extracted, similaritiesOn } from "../features.js";
 import type { DecodeFailure, ImageSet } from "../images.js";
-import { type FeatureRows, normalizeRows } from "../knn.js";
+import { type FeatureRows, normalizeRows } from "../evaluation/knn.js";
 import { clsOf, intermediateLayers } from "../vit.js";
 import type { Copydays } from "./copydays.js";
 import { meanScores, rankAll, scoreRanking } from "./ranking.js";

@@ -1,9 +1,9 @@
 /** Images that are nearly the same, by their features. */
 import { basename } from "node:path";
 import type { Device } from "../../engine/index.js";
-import type { Picture } from "../drawing.js";
+import type { Picture } from "../pictures/drawing.js";
 import { isFailure } from "../images.js";
-import type { FeatureRows } from "../knn.js";
+import type { FeatureRows } from "../evaluation/knn.js";
 import { contactSheet, type SheetCell, type SheetRow } from "./contact-sheet.js";
 import type { IndexedImages } from "./indexed-images.js";
 import { type Pair, similarPairs } from "./similar-pairs.js";

@@ -2,7 +2,7 @@
 import type { Device } from "../../engine/index.js";
 import { type Extracted, similaritiesOn } from "../features.js";
 import type { DecodeFailure, ImageSet } from "../images.js";
-import { normalizeRows } from "../knn.js";
+import { normalizeRows } from "../evaluation/knn.js";
 import type { Box } from "../pixels.js";
 import { meanScores, type QueryScore, rankAll, scoreRanking, type Scores, type Truth } from "./ranking.js";
 import { queryBox, type Revisited, setups } from "./revisited.js";

@@ -1,10 +1,10 @@
 /** The images of an index that are most like others, by their features. */
 import { basename, resolve } from "node:path";
 import type { Device } from "../../engine/index.js";
-import type { Picture } from "../drawing.js";
+import type { Picture } from "../pictures/drawing.js";
 import { type Extracted, similaritiesOn } from "../features.js";
 import { type ImageSet, isFailure, listedImages, measureImage } from "../images.js";
-import { type FeatureRows, normalizeRows } from "../knn.js";
+import { type FeatureRows, normalizeRows } from "../evaluation/knn.js";
 import type { Image } from "../pixels.js";
 import { contactSheet, type SheetRow } from "./contact-sheet.js";
 import type { IndexedImages } from "./indexed-images.js";

@@ -1,6 +1,6 @@
 /** Whitening: features turned and scaled so that on other images every direction varies as much as any other. */
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
-import { dotProducts, type FeatureRows } from "../knn.js";
+import { dotProducts, type FeatureRows } from "../evaluation/knn.js";
 import { covarianceOf, meanRow } from "../principal-components.js";
 
 export interface Whitening {

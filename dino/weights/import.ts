@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import type { Values } from "../checkpoint.js";
+import type { Values } from "../run/checkpoint.js";
 import { type Config, defaultConfig, formatConfig, networkConfig, parseConfig, vitConfig } from "../config.js";
 import type { Which } from "../features.js";
 import { initialValue } from "../network.js";

@@ -1,5 +1,5 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
-import { settingsIn } from "../checkpoint.js";
+import { settingsIn } from "../run/checkpoint.js";
 import type { Config } from "../config.js";
 import { settingsInNotes } from "../export/notes.js";
 import type { Which } from "../features.js";

@@ -50,9 +50,24 @@ describe("what a page runs", () => {
       "dino/web/train/course.ts",
     );
     expect([...others.keys()]).to.deep.equal(["zod"]);
-    for (const name of ["vit", "augment", "features", "inspector", "trainer", "step", "checkpoint-bytes", "config"])
+    for (const name of [
+      "vit",
+      "augment",
+      "features",
+      "inspector",
+      "training/trainer",
+      "step",
+      "run/checkpoint-bytes",
+      "config",
+    ])
       expect(modules).to.include(`dino/${name}.ts`);
-    const alone = reach("dino/knn.ts", "dino/schedule.ts", "dino/npy.ts", "dino/fit.ts", "dino/pictures.ts");
+    const alone = reach(
+      "dino/evaluation/knn.ts",
+      "dino/schedule.ts",
+      "dino/npy.ts",
+      "dino/fit.ts",
+      "dino/pictures/pictures.ts",
+    );
     expect([...alone.others.keys()]).to.deep.equal([]);
   });
 

@@ -1,16 +1,16 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
-import { openBatchesHere } from "../../dino/batches-here.js";
+import { openBatchesHere } from "../../dino/batches/batches-here.js";
 import type { BuiltinImages } from "../../dino/builtin-digits.js";
-import { parseCheckpoint, parseModel, under } from "../../dino/checkpoint-bytes.js";
+import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
 import { fitWarmups } from "../../dino/config.js";
-import { wholeOf } from "../../dino/evaluate.js";
+import { wholeOf } from "../../dino/evaluation/evaluate.js";
 import { extractFeatures, networkIn, placeModel, viewOf } from "../../dino/features.js";
 import { memoryImages } from "../../dino/image-set.js";
 import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
-import { lengthOf } from "../../dino/knobs.js";
+import { lengthOf } from "../../dino/training/knobs.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
-import { openTrainer } from "../../dino/trainer.js";
+import { openTrainer } from "../../dino/training/trainer.js";
 import type { Device } from "../../engine/index.js";
 
 /** Noise of 24 x 24 pixels, always the same. */

@@ -8,7 +8,7 @@ import type { Browser, Page, Response, Worker } from "playwright-core";
 import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { openSite } from "../../dino/dashboard/site.js";
 import { writeSite } from "../../dino/dashboard/static.js";
-import { filesOf } from "../../dino/run-folder.js";
+import { filesOf } from "../../dino/run/run-folder.js";
 import { writeShownRun } from "../dino/shown-run.js";
 import { startChromium } from "./chromium.js";
 import { serveFiles } from "./file-server.js";

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { analysisConfig, type Corner, corners, cornerSettings, judgeCorner } from "../../dino/analyse.js";
-import type { StepLine } from "../../dino/log.js";
+import type { StepLine } from "../../dino/run/log.js";
 import { dino, drawFolder, tiny } from "./command-line.js";
 
 /** A log that stays at these values. */

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { openSubjects, readSubject } from "../../dino/subjects.js";
+import { openSubjects, readSubject } from "../../dino/pictures/subjects.js";
 import { rejection } from "../rejection.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
 import { fitToPatches } from "../../dino/fit.js";

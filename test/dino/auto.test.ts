@@ -15,10 +15,10 @@ import {
   resolveConfig,
   vitConfig,
 } from "../../dino/config.js";
-import { wholeOf } from "../../dino/evaluate.js";
+import { wholeOf } from "../../dino/evaluation/evaluate.js";
 import { gatherFacts } from "../../dino/facts.js";
 import { memoryImages, openImages } from "../../dino/images.js";
-import { lengthOf } from "../../dino/knobs.js";
+import { lengthOf } from "../../dino/training/knobs.js";
 import { rejection } from "../rejection.js";
 
 const GIB = 2 ** 30;

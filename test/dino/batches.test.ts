@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { expect } from "chai";
 import sharp from "sharp";
 import { applyCrop, drawCrops, officialAugmentation, type AugmentOptions } from "../../dino/augment.js";
-import type { Batch, Batches } from "../../dino/batches.js";
-import { openBatchesHere } from "../../dino/batches-here.js";
+import type { Batch, Batches } from "../../dino/batches/batches.js";
+import { openBatchesHere } from "../../dino/batches/batches-here.js";
 import { isFailure, memoryImages, openImages, type ImageSet } from "../../dino/images.js";
 import { type Image, packPixels } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
-import { openThreadedBatches, type ThreadedBatchOptions } from "../../dino/threaded-batches.js";
+import { openThreadedBatches, type ThreadedBatchOptions } from "../../dino/batches/threaded-batches.js";
 
 const augment: AugmentOptions = {
   ...officialAugmentation,

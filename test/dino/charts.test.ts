@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import sharp from "sharp";
-import { chartSvg, type Panel, svgToPng } from "../../dino/charts.js";
+import { chartSvg, type Panel, svgToPng } from "../../dino/pictures/charts.js";
 import { rejection } from "../rejection.js";
 
 const panel: Panel = {

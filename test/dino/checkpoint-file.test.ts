@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../dino/checkpoint-file.js";
+import { writeFileAtomically } from "../../dino/run/checkpoint-file.js";
 
 /** Far above any process number in use. */
 const deadPid = 2 ** 30;
@@ -67,7 +67,7 @@ describe("writeFileAtomically", () => {
 
   it("leaves a whole file when killed at any moment, and the next write cleans up", async () => {
     const path = join(folder, "a");
-    const module = new URL("../../dino/checkpoint-file.ts", import.meta.url).href;
+    const module = new URL("../../dino/run/checkpoint-file.ts", import.meta.url).href;
     const program = `
       const { writeFileAtomically } = await import(${JSON.stringify(module)});
       for (let n = 0; ; n = (n + 1) % 200) {

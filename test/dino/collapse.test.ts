@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { collapseWatch, type CollapseSample } from "../../dino/collapse.js";
+import { collapseWatch, type CollapseSample } from "../../dino/training/collapse.js";
 import type { Config } from "../../dino/config.js";
 
 const K = 64;

@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { writeCheckpoint } from "../../dino/checkpoint.js";
+import { writeCheckpoint } from "../../dino/run/checkpoint.js";
 import { type Config, networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";

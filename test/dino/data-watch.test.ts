@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { dataWatch } from "../../dino/data-watch.js";
+import { dataWatch } from "../../dino/batches/data-watch.js";
 
 describe("data watch", () => {
   const interval = (waitedMs: number) => ({ steps: 10, startMs: 1000, waitedMs });

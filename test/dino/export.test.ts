@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-web";
 import { evalCrop } from "../../dino/augment.js";
-import { readModel, writeModel } from "../../dino/checkpoint.js";
+import { readModel, writeModel } from "../../dino/run/checkpoint.js";
 import { program } from "../../dino/cli.js";
 import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { exportFiles, type ExportOptions, type Format } from "../../dino/export/formats.js";

@@ -21,16 +21,16 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
-import { readCheckpoint, stepsDone } from "../../dino/checkpoint.js";
+import { readCheckpoint, stepsDone } from "../../dino/run/checkpoint.js";
 import { type PartialConfig, resolveConfig } from "../../dino/config.js";
-import type { Parts } from "../../dino/evaluate.js";
-import { openParts } from "../../dino/open-parts.js";
-import { readLog } from "../../dino/log.js";
-import { adviseOnMemory, planMemory } from "../../dino/memory-advice.js";
+import type { Parts } from "../../dino/evaluation/evaluate.js";
+import { openParts } from "../../dino/evaluation/open-parts.js";
+import { readLog } from "../../dino/run/log.js";
+import { adviseOnMemory, planMemory } from "../../dino/training/memory-advice.js";
 import { rng } from "../../dino/random.js";
-import { filesOf, takeFolder } from "../../dino/run-folder.js";
-import { trainWithProgress } from "../../dino/start.js";
-import { train } from "../../dino/train.js";
+import { filesOf, takeFolder } from "../../dino/run/run-folder.js";
+import { trainWithProgress } from "../../dino/training/start.js";
+import { train } from "../../dino/training/train.js";
 import { download, input, type Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
 import { testDevice } from "../device.js";
@@ -179,7 +179,7 @@ describe("faults", () => {
       const inFile = await rejection(takeFolder(join(file, "run")));
       expect(inFile).to.match(/^--out .+: expected a folder to write to, but ENOTDIR.+; name another one$/);
       if (process.getuid?.() !== 0) this.skip(); // only root can try as somebody else
-      const module = new URL("../../dino/run-folder.ts", import.meta.url).href;
+      const module = new URL("../../dino/run/run-folder.ts", import.meta.url).href;
       const program = `
         const { takeFolder } = await import(${JSON.stringify(module)});
         process.setuid(65534);

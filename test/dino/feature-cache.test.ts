@@ -2,11 +2,11 @@ import { expect } from "chai";
 import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { wholeOf } from "../../dino/evaluate.js";
-import { type CacheOptions, keepFeatures } from "../../dino/feature-cache.js";
+import { wholeOf } from "../../dino/evaluation/evaluate.js";
+import { type CacheOptions, keepFeatures } from "../../dino/evaluation/feature-cache.js";
 import { pixelFeatures, type View } from "../../dino/features.js";
 import { memoryImages, openImages } from "../../dino/images.js";
-import type { Extract } from "../../dino/labelled.js";
+import type { Extract } from "../../dino/evaluation/labelled.js";
 import { drawFolder } from "./command-line.js";
 
 const view: View = { resize: 4, crop: { rows: 4, cols: 4 }, mean: [0, 0, 0], std: [1, 1, 1] };

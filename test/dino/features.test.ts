@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { evalCrop } from "../../dino/augment.js";
-import { evaluateKnn, wholeOf } from "../../dino/evaluate.js";
-import { openParts } from "../../dino/open-parts.js";
+import { evaluateKnn, wholeOf } from "../../dino/evaluation/evaluate.js";
+import { openParts } from "../../dino/evaluation/open-parts.js";
 import {
   type Backbone,
   blocksDescriptor,
@@ -17,7 +17,7 @@ import {
   type View,
 } from "../../dino/features.js";
 import { type ImageSet, isFailure, memoryImages, openImages } from "../../dino/images.js";
-import { dotProducts, type FeatureRows } from "../../dino/knn.js";
+import { dotProducts, type FeatureRows } from "../../dino/evaluation/knn.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
 import { intermediateLayers, vit } from "../../dino/vit.js";

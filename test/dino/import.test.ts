@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readCheckpoint, readModel, writeModel } from "../../dino/checkpoint.js";
+import { readCheckpoint, readModel, writeModel } from "../../dino/run/checkpoint.js";
 import { vitConfig } from "../../dino/config.js";
 import { loadModel } from "../../dino/model.js";
 import { vit, vitSpecs } from "../../dino/vit.js";

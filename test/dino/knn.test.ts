@@ -1,6 +1,12 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { dotProducts, knnClassify, normalizeRows, type FeatureRows, type KnnOptions } from "../../dino/knn.js";
+import {
+  dotProducts,
+  knnClassify,
+  normalizeRows,
+  type FeatureRows,
+  type KnnOptions,
+} from "../../dino/evaluation/knn.js";
 import { rng } from "../../dino/random.js";
 
 function randomRows(rows: number, dim: number, seed: number): FeatureRows {

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFeatures } from "../../dino/feature-files.js";
-import { readLabelled } from "../../dino/labelled-files.js";
+import { readLabelled } from "../../dino/evaluation/labelled-files.js";
 import { rejection } from "../rejection.js";
 
 describe("labelled features out of files", () => {

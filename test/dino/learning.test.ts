@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
-import { evaluateKnn, type Parts } from "../../dino/evaluate.js";
-import { openParts } from "../../dino/open-parts.js";
+import { evaluateKnn, type Parts } from "../../dino/evaluation/evaluate.js";
+import { openParts } from "../../dino/evaluation/open-parts.js";
 import { extractFeatures, viewOf } from "../../dino/features.js";
 import { createNetwork, initialValues, writeNetwork } from "../../dino/network.js";
-import { train } from "../../dino/train.js";
+import { train } from "../../dino/training/train.js";
 import { scope } from "../../dino/vit.js";
 import { testDevice } from "../device.js";
 

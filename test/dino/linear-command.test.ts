@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Source } from "../../dino/commands/labelled.js";
 import { checkLinearFlags, type LinearFlags } from "../../dino/commands/linear.js";
-import type { LinearResult } from "../../dino/linear.js";
+import type { LinearResult } from "../../dino/evaluation/linear.js";
 import { parseSafetensors, safetensorsMetadata } from "../../engine/index.js";
 import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "./command-line.js";
 

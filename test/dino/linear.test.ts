@@ -4,21 +4,21 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { officialProbeCrop } from "../../dino/augment.js";
-import { wholeOf } from "../../dino/evaluate.js";
+import { wholeOf } from "../../dino/evaluation/evaluate.js";
 import { blocksDescriptor, clsDescriptor, extractFeatures, type Model, viewOf } from "../../dino/features.js";
 import { loadModel } from "../../dino/model.js";
 import { memoryImages, openImages } from "../../dino/images.js";
-import { takeRows } from "../../dino/knn.js";
-import { type Extract, type Labelled, labelledFeatures } from "../../dino/labelled.js";
+import { takeRows } from "../../dino/evaluation/knn.js";
+import { type Extract, type Labelled, labelledFeatures } from "../../dino/evaluation/labelled.js";
 import {
   keptBatches,
   keptMaterial,
   type LinearMaterial,
   shownBatches,
   shownMaterial,
-} from "../../dino/linear-batches.js";
-import { createLinearProbe, type LinearLayer } from "../../dino/linear-probe.js";
-import { type LinearOptions, trainLinear } from "../../dino/linear.js";
+} from "../../dino/evaluation/linear-batches.js";
+import { createLinearProbe, type LinearLayer } from "../../dino/evaluation/linear-probe.js";
+import { type LinearOptions, trainLinear } from "../../dino/evaluation/linear.js";
 import { rng } from "../../dino/random.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";

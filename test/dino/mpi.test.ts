@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
-import { readCheckpoint } from "../../dino/checkpoint.js";
-import { readLog } from "../../dino/log.js";
+import { readCheckpoint } from "../../dino/run/checkpoint.js";
+import { readLog } from "../../dino/run/log.js";
 import { dino, drawFolder, type Finished, tiny } from "./command-line.js";
 
 const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { epochOrders, type OrderOptions } from "../../dino/order.js";
+import { epochOrders, type OrderOptions } from "../../dino/batches/order.js";
 import { rng } from "../../dino/random.js";
 
 const range = (count: number) => new Int32Array(count).map((_, i) => i);

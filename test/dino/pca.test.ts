@@ -3,11 +3,11 @@ import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { blankPicture, pixel } from "../../dino/drawing.js";
-import { colorsOf, fitColors } from "../../dino/feature-colors.js";
-import type { FeatureRows } from "../../dino/knn.js";
+import { blankPicture, pixel } from "../../dino/pictures/drawing.js";
+import { colorsOf, fitColors } from "../../dino/pictures/feature-colors.js";
+import type { FeatureRows } from "../../dino/evaluation/knn.js";
 import { fitForeground } from "../../dino/pca.js";
-import { featurePairsPicture, thumbnail } from "../../dino/pictures.js";
+import { featurePairsPicture, thumbnail } from "../../dino/pictures/pictures.js";
 import { rng } from "../../dino/random.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
 

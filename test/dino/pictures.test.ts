@@ -1,9 +1,9 @@
 import { expect } from "chai";
 import { PNG } from "pngjs";
-import { blankPicture, drawText, heatColor, luminance, scalePicture, textWidth } from "../../dino/drawing.js";
-import { attentionPicture, featureMapPicture, scatterPicture } from "../../dino/pictures.js";
+import { blankPicture, drawText, heatColor, luminance, scalePicture, textWidth } from "../../dino/pictures/drawing.js";
+import { attentionPicture, featureMapPicture, scatterPicture } from "../../dino/pictures/pictures.js";
 import { rng } from "../../dino/random.js";
-import { encodePng } from "../../dino/png.js";
+import { encodePng } from "../../dino/pictures/png.js";
 
 const random = (length: number, seed: number): Float32Array => {
   const draws = rng({ seed, purpose: "test" });

@@ -2,14 +2,14 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formatConfig, type PartialConfig } from "../../dino/config.js";
-import { encodePng } from "../../dino/png.js";
+import { encodePng } from "../../dino/pictures/png.js";
 import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
 import { extractFeatures, viewOf } from "../../dino/features.js";
 import { openImages } from "../../dino/images.js";
-import type { LogLine, StepLine } from "../../dino/log.js";
+import type { LogLine, StepLine } from "../../dino/run/log.js";
 import { loadModel } from "../../dino/model.js";
-import { pictureName } from "../../dino/picture-names.js";
-import { filesOf } from "../../dino/run-folder.js";
+import { pictureName } from "../../dino/run/picture-names.js";
+import { filesOf } from "../../dino/run/run-folder.js";
 import { testDevice } from "../device.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
 

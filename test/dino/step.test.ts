@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { type Config, networkConfig, resolveConfig, stepConfig } from "../../dino/config.js";
-import { type Sharer, shareOf, shareOfRows } from "../../dino/batch-share.js";
-import { cropPlace } from "../../dino/crop-layout.js";
+import { type Sharer, shareOf, shareOfRows } from "../../dino/batches/batch-share.js";
+import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
 import { createStep, type StepOptions, type TrainingStep } from "../../dino/step.js";

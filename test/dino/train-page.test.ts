@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { builtinImages } from "../../dino/builtin.js";
-import type { Checkpoint } from "../../dino/checkpoint-bytes.js";
+import type { Checkpoint } from "../../dino/run/checkpoint-bytes.js";
 import { type ImageSet, memoryImages } from "../../dino/image-set.js";
 import type { Image } from "../../dino/pixels.js";
 import { type CourseEvent, takeCourse } from "../../dino/web/train/course.js";

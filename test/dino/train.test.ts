@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { type PartialConfig, resolveConfig } from "../../dino/config.js";
-import { readCheckpoint } from "../../dino/checkpoint.js";
-import type { Parts } from "../../dino/evaluate.js";
-import { openParts } from "../../dino/open-parts.js";
-import { checkEvaluations, checkPrecision } from "../../dino/start.js";
-import { train } from "../../dino/train.js";
+import { readCheckpoint } from "../../dino/run/checkpoint.js";
+import type { Parts } from "../../dino/evaluation/evaluate.js";
+import { openParts } from "../../dino/evaluation/open-parts.js";
+import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";
+import { train } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 

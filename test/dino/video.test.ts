@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { heatColor, pixel } from "../../dino/drawing.js";
+import { heatColor, pixel } from "../../dino/pictures/drawing.js";
 import { loadModel } from "../../dino/model.js";
 import { parsePpm } from "../../dino/ffmpeg.js";
 import { openFrames } from "../../dino/frames.js";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { extractFeatures, type Model, viewOf } from "../../dino/features.js";
 import { memoryImages } from "../../dino/image-set.js";
-import { type FeatureRows, normalizeRows } from "../../dino/knn.js";
+import { type FeatureRows, normalizeRows } from "../../dino/evaluation/knn.js";
 import { loadModel } from "../../dino/model.js";
 import { encodeNpy } from "../../dino/npy.js";
 import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";

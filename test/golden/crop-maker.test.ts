@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { CropParameters } from "../../dino/augment.js";
-import { createCropMaker } from "../../dino/crop-maker.js";
+import { createCropMaker } from "../../dino/batches/crop-maker.js";
 import { packPixels } from "../../dino/pixels.js";
 import { download, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";

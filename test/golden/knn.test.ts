@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { knnClassify } from "../../dino/knn.js";
+import { knnClassify } from "../../dino/evaluation/knn.js";
 import { golden, relmax, type GoldenTensors } from "./golden.js";
 
 interface Case {

@@ -1,9 +1,9 @@
 /** The official training run, replayed. */
 import { expect } from "chai";
 import { download, type Precision } from "../../engine/index.js";
-import { cropPlace } from "../../dino/crop-layout.js";
+import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/network.js";
-import type { Peers } from "../../dino/peers.js";
+import type { Peers } from "../../dino/training/peers.js";
 import { createStep } from "../../dino/step.js";
 import { testDevice } from "../device.js";
 import { golden } from "./golden.js";

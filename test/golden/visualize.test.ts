@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { attentionMask, blowUp } from "../../dino/visualize.js";
+import { attentionMask, blowUp } from "../../dino/pictures/visualize.js";
 import { golden, relmax } from "./golden.js";
 
 interface Case {

@@ -1,8 +1,8 @@
 /** What the page knows of the runs, kept up with by asking for no more than is new. */
 import type { Config } from "../../config.js";
 import type { LogPart, RunList, RunState } from "../../dashboard/api.js";
-import type { EpochLine, LogLine, StepLine } from "../../log.js";
-import type { StepProfile } from "../../step-profile.js";
+import type { EpochLine, LogLine, StepLine } from "../../run/log.js";
+import type { StepProfile } from "../../run/step-profile.js";
 
 /** A run as far as it is known. */
 export interface Run {

@@ -1,6 +1,6 @@
 /** The curves of the dashboard: which there are, and their points. */
 import uPlot from "uplot";
-import type { EpochLine, StepLine } from "../../log.js";
+import type { EpochLine, StepLine } from "../../run/log.js";
 import type { Run } from "./feed.js";
 
 /** What of a run curves are drawn of. */

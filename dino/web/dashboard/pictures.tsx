@@ -1,6 +1,6 @@
 /** What the teacher of a run saw, step by step. */
 import { useState } from "preact/hooks";
-import { pictureName } from "../../picture-names.js";
+import { pictureName } from "../../run/picture-names.js";
 import { addressOf, type Run } from "./feed.js";
 import { RunChoice } from "./run-choice.js";
 

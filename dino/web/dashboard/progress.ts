@@ -1,5 +1,5 @@
 /** How far a run is, in numbers and words. */
-import { collapseWatch } from "../../collapse.js";
+import { collapseWatch } from "../../training/collapse.js";
 import type { Run } from "./feed.js";
 
 /** Steps of the whole run; undefined before it is known how many an epoch has. */

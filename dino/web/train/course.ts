@@ -1,18 +1,18 @@
 /** A training on the built-in digits, with what is measured and drawn on the way: the same in a page's worker and in Node. */
 import type { Device } from "../../../engine/index.js";
-import { openBatchesHere } from "../../batches-here.js";
+import { openBatchesHere } from "../../batches/batches-here.js";
 import type { BuiltinImages } from "../../builtin-digits.js";
-import type { Checkpoint } from "../../checkpoint-bytes.js";
+import type { Checkpoint } from "../../run/checkpoint-bytes.js";
 import { type Config, fitWarmups, networkConfig } from "../../config.js";
-import type { Picture } from "../../drawing.js";
-import { evaluateKnn, firstOf, type Part, type Parts, wholeOf } from "../../evaluate.js";
+import type { Picture } from "../../pictures/drawing.js";
+import { evaluateKnn, firstOf, type Part, type Parts, wholeOf } from "../../evaluation/evaluate.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures, viewOf } from "../../features.js";
-import { lengthOf } from "../../knobs.js";
-import type { StepLine } from "../../log.js";
+import { lengthOf } from "../../training/knobs.js";
+import type { StepLine } from "../../run/log.js";
 import { backboneOf, initialValues } from "../../network.js";
-import type { PictureKind } from "../../picture-names.js";
-import { drawRunPictures } from "../../run-pictures.js";
-import { openTrainer, type Progress } from "../../trainer.js";
+import type { PictureKind } from "../../run/picture-names.js";
+import { drawRunPictures } from "../../run/run-pictures.js";
+import { openTrainer, type Progress } from "../../training/trainer.js";
 
 export interface CourseOptions {
   readonly device: Device;

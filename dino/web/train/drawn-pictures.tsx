@@ -1,6 +1,6 @@
 /** What the teacher sees in a few digits, from the first step on. */
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { pictureKinds } from "../../picture-names.js";
+import { pictureKinds } from "../../run/picture-names.js";
 import { WORDS } from "../dashboard/pictures.js";
 import type { Drawn } from "./course.js";
 

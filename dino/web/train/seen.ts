@@ -1,6 +1,6 @@
 /** What the page has been told of a course. */
-import type { StepLine } from "../../log.js";
-import type { Progress } from "../../trainer.js";
+import type { StepLine } from "../../run/log.js";
+import type { Progress } from "../../training/trainer.js";
 import type { CourseEvent, Drawn, Measured } from "./course.js";
 
 export interface Seen {

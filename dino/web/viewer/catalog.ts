@@ -1,6 +1,6 @@
 /** The models that the page can look with, and the images that their indexes are of. */
 import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js";
-import { oneOfEach, wholeOf } from "../../evaluate.js";
+import { oneOfEach, wholeOf } from "../../evaluation/evaluate.js";
 import type { Image } from "../../pixels.js";
 import { isFailure } from "../../sources/image-place.js";
 import { fetchBuiltin } from "../digits.js";

@@ -1,11 +1,11 @@
 /** What the viewer computes, on whatever device: what a network sees in an image, and the images most like it. */
 import type { Device } from "../../../engine/index.js";
-import { parseModel } from "../../checkpoint-bytes.js";
-import { colorsOf, fitColors, type Palette } from "../../feature-colors.js";
+import { parseModel } from "../../run/checkpoint-bytes.js";
+import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
 import { type DeviceSimilarities, type Model, networkIn, placeModel, similaritiesOn, viewOf } from "../../features.js";
 import { fitToPatches } from "../../fit.js";
 import { openInspector, patchesOf } from "../../inspector.js";
-import { type FeatureRows, normalizeRows } from "../../knn.js";
+import { type FeatureRows, normalizeRows } from "../../evaluation/knn.js";
 import { parseNpy } from "../../npy.js";
 import { centerCrop, type Image, resizeShortSide } from "../../pixels.js";
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";

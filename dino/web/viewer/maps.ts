@@ -1,7 +1,7 @@
 /** Maps over the patches of an image: what is attended to, and what is alike. */
-import { heatColor } from "../../drawing.js";
+import { heatColor } from "../../pictures/drawing.js";
 import type { Size } from "../../pixels.js";
-import { meanOfHeads, toUnitRange } from "../../visualize.js";
+import { meanOfHeads, toUnitRange } from "../../pictures/visualize.js";
 import type { Sight } from "./looking.js";
 
 /** A patch of an image, row by row from 0; undefined for the cls token. */

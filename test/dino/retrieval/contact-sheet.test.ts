@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { Picture } from "../../../dino/drawing.js";
+import type { Picture } from "../../../dino/pictures/drawing.js";
 import { contactSheet, type SheetCell } from "../../../dino/retrieval/contact-sheet.js";
 
 /** Cells of ten pixels a side, each of a red of its own. */

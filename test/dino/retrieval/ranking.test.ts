@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { dotProducts, type FeatureRows } from "../../../dino/knn.js";
+import { dotProducts, type FeatureRows } from "../../../dino/evaluation/knn.js";
 import { rng } from "../../../dino/random.js";
 import {
   averagePrecision,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
-import { dotProducts, type FeatureRows } from "../../../dino/knn.js";
+import { dotProducts, type FeatureRows } from "../../../dino/evaluation/knn.js";
 import { nearest } from "../../../dino/retrieval/nearest.js";
 import { rejection } from "../../rejection.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";

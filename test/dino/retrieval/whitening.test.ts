@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { FeatureRows } from "../../../dino/knn.js";
+import type { FeatureRows } from "../../../dino/evaluation/knn.js";
 import { rng } from "../../../dino/random.js";
 import { learnWhitening, whiten } from "../../../dino/retrieval/whitening.js";
 

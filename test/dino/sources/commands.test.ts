@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
-import { readLog } from "../../../dino/log.js";
+import { readLog } from "../../../dino/run/log.js";
 import { indexedImages } from "../../../dino/retrieval/indexed-images.js";
 import { dino, tiny } from "../command-line.js";
 import { inFolder, noise, pngs, writeParquet, writeTar } from "./image-files.js";

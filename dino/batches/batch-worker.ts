@@ -1,0 +1,54 @@
+/** The thread side of batches: decodes images and makes their crops. It keeps nothing between tasks. */
+import { parentPort, workerData } from "node:worker_threads";
+import { type CropSettings, cropSheets, type MadeCrops } from "./image-crops.js";
+import type { Decoding, ImagePlace } from "../sources/image-place.js";
+import { decodePlace } from "../sources/place.js";
+
+/** What a worker is started with. */
+export interface WorkerSetup extends CropSettings {
+  readonly decoding: Decoding;
+}
+
+/** Images to make crops of, or the end of work. */
+export type WorkerTask =
+  | { readonly kind: "close" }
+  | {
+      readonly kind: "crops";
+      /** Returned with the answer: tasks may overtake each other. */
+      readonly id: number;
+      readonly epoch: number;
+      readonly items: readonly WorkerItem[];
+    };
+
+/** One image of a task. */
+export interface WorkerItem {
+  readonly place: ImagePlace;
+  /** What the crops are drawn for: the number of the image, or of the one that it stands in for. */
+  readonly key: number;
+}
+
+/** The answer to a task. */
+export interface WorkerCrops extends MadeCrops {
+  readonly id: number;
+}
+
+const port = parentPort!;
+const { decoding, ...settings } = workerData as WorkerSetup;
+const sheet = cropSheets(settings);
+let closed = false;
+
+// Tasks overlap: while one waits for its next image to be decoded, the other makes crops.
+port.on("message", (task: WorkerTask) => {
+  if (task.kind === "crops") return void makeCrops(task);
+  closed = true;
+  port.close();
+});
+
+async function makeCrops({ id, epoch, items }: WorkerTask & { readonly kind: "crops" }): Promise<void> {
+  const { made, put } = sheet(items.length, epoch);
+  for (const [item, { place, key }] of items.entries()) {
+    if (closed) return;
+    put(item, await decodePlace(place, decoding), key);
+  }
+  port.postMessage({ id, ...made } satisfies WorkerCrops, [made.crops.buffer, made.pixels.buffer]);
+}

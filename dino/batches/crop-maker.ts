@@ -1,0 +1,159 @@
+/** The random views of a batch made on the device: from decoded pixels to normalised crops in five dispatches a size. */
+import {
+  constant,
+  type Device,
+  elementGrid,
+  grid,
+  input,
+  type Input,
+  kernel,
+  record,
+  sizeOf,
+  type Tensor,
+  transient,
+} from "../../engine/index.js";
+import type { CropParameters, Jitter } from "../augment.js";
+import { type CropLayout, cropPlace } from "./crop-layout.js";
+import type { Normalization, Size } from "../pixels.js";
+
+const resizing = kernel("crop-resize", {
+  reads: ["pixels", "parameters"],
+  writes: ["levels"],
+  constants: ["PIXELS", "ROWS", "COLS"],
+});
+const averaging = kernel("crop-means", { reads: ["levels", "parameters"], writes: ["means"], constants: ["PIXELS"] });
+const colouring = kernel("crop-colours", {
+  reads: ["parameters", "means"],
+  writes: [],
+  updates: ["levels"],
+  constants: ["PIXELS"],
+});
+const blurring = kernel("crop-blur", {
+  reads: ["levels", "parameters", "mean", "spread"],
+  writes: ["out"],
+  constants: ["ROWS", "COLS", "LAST"],
+});
+
+/** Numbers that describe a crop; their order is that of `crop-parameters.wgsl`. */
+const PARAMETERS = 18;
+const ADJUSTMENTS = ["brightness", "contrast", "saturation", "hue"] as const satisfies readonly Jitter["adjust"][];
+/** Above every level, so that none is inverted. */
+const NO_SOLARIZING = 256;
+
+/** Crops of one size, which share their dispatches. */
+export interface CropGroup {
+  /** Crops of each picture. */
+  readonly crops: number;
+  /** [crops * pictures, 3, rows, cols]: where the normalised crops go, each to the place that `cropPlace` says. */
+  readonly out: Tensor;
+}
+
+export interface CropMakerOptions extends Normalization {
+  /** Pictures of a batch. */
+  readonly pictures: number;
+  /** Equal parts that the crops of a batch lie in: 1 if left out. */
+  readonly parts?: number;
+  /** The most pixels that a picture may have. */
+  readonly pixelsPerPicture: number;
+  readonly groups: readonly CropGroup[];
+}
+
+/** Makes the crops of a batch on the device. Dispose of it to free its memory. */
+export interface CropMaker extends Disposable {
+  /**
+   * Brings a batch: each picture's pixels as `packPixels` (pixels.ts) leaves them, [pictures, pixelsPerPicture], and of each picture its
+   * columns and what its crops are, those of the first group first. Throws where sizes do not fit.
+   */
+  write(pixels: Uint32Array, pictures: readonly CroppedPicture[]): void;
+  /** Makes the crops; they are in the groups' tensors for whatever is submitted next. */
+  run(): Promise<void>;
+  readonly dispatches: number;
+}
+
+export interface CroppedPicture {
+  readonly cols: number;
+  readonly crops: readonly CropParameters[];
+}
+
+/**
+ * Records the making of crops as main_dino.py's transforms make them, 8 bits after each stage, but with a true Gaussian where
+ * Pillow has three box blurs. `applyCrop` is the exact reference.
+ */
+export async function createCropMaker(device: Device, options: CropMakerOptions): Promise<CropMaker> {
+  const { pictures, parts = 1, pixelsPerPicture, groups, mean, std } = options;
+  const pixels = input(device, [pictures, pixelsPerPicture], { dtype: "u32", label: "pictures" });
+  const parameters = groups.map(({ crops }) =>
+    input(device, [crops * pictures, PARAMETERS], { label: "crop parameters" }),
+  );
+  const program = await record(device, () => {
+    const channels = { mean: constant([3], mean, { label: "mean" }), std: constant([3], std, { label: "std" }) };
+    groups.forEach(({ out }, i) => makeCrops({ pixels, parameters: parameters[i]!, ...channels }, out));
+    return {};
+  });
+  return {
+    write(words, described) {
+      if (words.length !== sizeOf(pixels.shape) || described.length !== pictures) {
+        throw new Error(
+          `crops: expected ${pictures} pictures of ${pixelsPerPicture} pixels, got ${described.length} and ${words.length} pixels in all`,
+        );
+      }
+      pixels.write(words);
+      let first = 0;
+      groups.forEach(({ crops }, i) => {
+        const layout = { crops, images: pictures, parts };
+        parameters[i]!.write(packParameters(described, first, layout));
+        first += crops;
+      });
+    },
+    run: () => program.run(),
+    dispatches: program.dispatches,
+    [Symbol.dispose]() {
+      for (const x of [program, pixels, ...parameters]) x[Symbol.dispose]();
+    },
+  };
+}
+
+interface Sources {
+  readonly pixels: Input;
+  readonly parameters: Tensor;
+  readonly mean: Tensor;
+  readonly std: Tensor;
+}
+
+function makeCrops({ pixels, parameters, mean, std }: Sources, out: Tensor): void {
+  const [crops, , ROWS, COLS] = out.shape as readonly [number, number, number, number];
+  const size: Size = { rows: ROWS, cols: COLS };
+  const each = { PIXELS: size.rows * size.cols };
+  const all = sizeOf(out.shape);
+  const levels = transient(out.shape);
+  const means = transient([crops]);
+  const blurred = transient(out.shape);
+  const [, PIXELS] = pixels.shape as readonly [number, number];
+  resizing({ pixels, parameters, levels }, { PIXELS, ROWS, COLS }, elementGrid(all / 3));
+  averaging({ levels, parameters, means }, each, grid(crops));
+  colouring({ parameters, means, levels }, each, elementGrid(all / 3));
+  blurring({ levels, parameters, mean, spread: std, out: blurred }, { ROWS, COLS, LAST: 0 }, elementGrid(all));
+  blurring({ levels: blurred, parameters, mean, spread: std, out }, { ROWS, COLS, LAST: 1 }, elementGrid(all));
+}
+
+/** The crops from `first` on of every picture, as many as `layout` says and where it says: [crops * pictures, PARAMETERS]. */
+function packParameters(pictures: readonly CroppedPicture[], first: number, layout: CropLayout): Float32Array {
+  const packed = new Float32Array(layout.crops * layout.images * PARAMETERS);
+  for (let crop = 0; crop < layout.crops; crop++) {
+    pictures.forEach(({ cols, crops }, slot) => {
+      const { box, flip, jitter, grayscale, blurRadius, solarizeThreshold } = crops[first + crop]!;
+      const change = (n: number) => (jitter[n] ? 1 + ADJUSTMENTS.indexOf(jitter[n].adjust) : 0);
+      const factor = (n: number) => jitter[n]?.factor ?? 0;
+      packed.set(
+        [
+          ...[slot, cols, box.top, box.left, box.height, box.width, flip ? 1 : 0],
+          ...[0, 1, 2, 3].map(change),
+          ...[0, 1, 2, 3].map(factor),
+          ...[grayscale ? 1 : 0, blurRadius ?? 0, solarizeThreshold ?? NO_SOLARIZING],
+        ],
+        cropPlace(layout, crop, slot) * PARAMETERS,
+      );
+    });
+  }
+  return packed;
+}

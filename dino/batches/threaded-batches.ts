@@ -1,0 +1,129 @@
+/** Batches of images that are decoded and cropped on worker threads. */
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
+import { type Batches, type BatchOptions, openBatches } from "./batches.js";
+import type { Decoding } from "../sources/image-place.js";
+
+export interface ThreadedBatchOptions extends BatchOptions {
+  /** Worker threads, at most one for each core, which is also the default. */
+  readonly threads?: number;
+}
+
+/** Starts the workers and the first batches. Throws where openBatches does. */
+export function openThreadedBatches({ threads = Infinity, ...options }: ThreadedBatchOptions): Batches {
+  const { images, batch, share = { size: 1 }, onDevice = false } = options;
+  if (!(threads >= 1)) throw new Error(`batches threads: expected 1 or more, got ${threads}`);
+  return openBatches(options, (settings) => {
+    const workers = Math.min(Math.floor(threads), availableParallelism());
+    const decoding = onDevice ? shrinking(images.decoding) : images.decoding;
+    const pool = startPool(workers, { decoding, ...settings });
+    return {
+      imagesPerTask: Math.max(1, Math.min(8, Math.ceil(batch / share.size / (2 * workers)))),
+      crop: (epoch, items) =>
+        pool.run(
+          epoch,
+          items.map(({ index, key }) => ({ place: images.place(index), key })),
+        ),
+      close: () => pool.close(),
+    };
+  });
+}
+
+/** Files are shrunk to this shorter side before a device cuts crops out of them: pictures of up to 16:9 then fit in a slot. */
+const SHORT_SIDE = 384;
+
+function shrinking(decoding: Decoding): Decoding {
+  return { ...decoding, shortSide: Math.min(decoding.shortSide ?? Infinity, SHORT_SIDE) };
+}
+
+interface Pool {
+  run(epoch: number, items: readonly WorkerItem[]): Promise<WorkerCrops>;
+  close(): Promise<void>;
+}
+
+/** Workers that share one queue. Once one of them fails, or after `close`, every task is rejected. */
+function startPool(count: number, setup: WorkerSetup): Pool {
+  interface Task {
+    readonly message: WorkerTask & { readonly kind: "crops" };
+    readonly resolve: (crops: WorkerCrops) => void;
+    readonly reject: (error: Error) => void;
+  }
+  interface Thread {
+    readonly worker: Worker;
+    readonly tasks: Map<number, Task>;
+    readonly exited: Promise<void>;
+  }
+  const queue: Task[] = [];
+  let sent = 0;
+  let ended: Error | undefined;
+
+  const end = (error: Error): void => {
+    ended ??= error;
+    for (const { tasks } of threads) queue.push(...tasks.values());
+    for (const { reject } of queue.splice(0)) reject(ended);
+  };
+  /** Two tasks for each worker: one makes crops while the other's next image is decoded. */
+  const send = (): void => {
+    for (let load = 0; load < 2; load++) {
+      for (const { worker, tasks } of threads) {
+        const task = tasks.size <= load ? queue.shift() : undefined;
+        if (task === undefined) continue;
+        tasks.set(task.message.id, task);
+        worker.postMessage(task.message);
+      }
+    }
+  };
+  const threads = Array.from({ length: count }, (): Thread => {
+    const worker = startWorker(setup);
+    const tasks = new Map<number, Task>();
+    worker.on("message", (answer: WorkerCrops) => {
+      const task = tasks.get(answer.id);
+      tasks.delete(answer.id);
+      send();
+      task?.resolve(answer);
+    });
+    worker.on("error", (error) => {
+      const { message } = error instanceof Error ? error : { message: String(error) };
+      end(new Error(`batches: a worker failed: ${message}`, { cause: error }));
+    });
+    const exited = new Promise<void>((resolve) => {
+      worker.once("exit", (code) => {
+        end(new Error(`batches: a worker ended by itself, with code ${code}`));
+        resolve();
+      });
+    });
+    return { worker, tasks, exited };
+  });
+
+  return {
+    run: (epoch, items) =>
+      new Promise((resolve, reject) => {
+        if (ended !== undefined) {
+          reject(ended);
+          return;
+        }
+        queue.push({ message: { kind: "crops", id: sent++, epoch, items }, resolve, reject });
+        send();
+      }),
+    close: async () => {
+      end(new Error("batches: closed"));
+      for (const { worker } of threads) worker.postMessage({ kind: "close" } satisfies WorkerTask);
+      await Promise.all(threads.map(({ exited }) => exited));
+    },
+  };
+}
+
+/** A worker of the compiled package, or of the sources, where the worker has to ask tsx for its types to be stripped. */
+function startWorker(setup: WorkerSetup): Worker {
+  if (!import.meta.url.endsWith(".ts")) {
+    return new Worker(new URL("./batch-worker.js", import.meta.url), { workerData: setup });
+  }
+  // Node 20 does not apply `--import tsx` to the file that a worker is started with.
+  const tsx = createRequire(import.meta.url).resolve("tsx/cjs/api");
+  const file = fileURLToPath(new URL("./batch-worker.ts", import.meta.url));
+  const code = `require(${JSON.stringify(tsx)}).register(); require(${JSON.stringify(file)});`;
+  return new Worker(code, { eval: true, execArgv: [], workerData: setup });
+}

@@ -1,0 +1,127 @@
+/** What linear layers learn from: features of the same images in every epoch, or of new crops of them. */
+import { probeCrop, type ProbeCropOptions } from "../augment.js";
+import type { Part, Parts } from "./evaluate.js";
+import { type Backbone, type Descriptor, type ExtractOptions, featureBatches } from "../features.js";
+import { splitImages } from "../image-set.js";
+import { takeRows } from "./knn.js";
+import { checkParts, type Extract, labelled, type Labelled, type LabelledParts } from "./labelled.js";
+import { rng } from "../random.js";
+import type { DecodeFailure } from "../sources/image-place.js";
+
+/** The batches of an epoch, in the order they are learnt from; each is for use until the next. */
+export type LearningBatches = (epoch: number) => AsyncIterable<Labelled> | Iterable<Labelled>;
+
+/** The same features in every epoch, in an order of its own. */
+export function keptBatches(
+  all: Labelled,
+  { batch, seed }: { readonly batch: number; readonly seed: number },
+): LearningBatches {
+  return function* (epoch) {
+    const order = orderOf(all.features.rows, seed, epoch);
+    for (let from = 0; from < order.length; from += batch) yield take(all, order.subarray(from, from + batch));
+  };
+}
+
+function take({ features, labels }: Labelled, rows: Int32Array): Labelled {
+  return { features: takeRows(features, rows), labels: rows.map((row) => labels[row]!) };
+}
+
+export interface ShownOptions extends Pick<ExtractOptions, "descriptor" | "view"> {
+  readonly crop: Pick<ProbeCropOptions, "scale" | "flipProbability">;
+  readonly batch: number;
+  readonly seed: number;
+}
+
+/** Features of other random crops of the images in every epoch, in an order of its own; images that cannot be decoded are left out. */
+export function shownBatches(backbone: Backbone, part: Part, options: ShownOptions): LearningBatches {
+  const { crop, seed, ...extracting } = options;
+  const { images, indices } = part;
+  const { view } = options;
+  return async function* (epoch) {
+    const order = orderOf(indices.length, seed, epoch).map((i) => indices[i]!);
+    const batches = featureBatches(backbone, images, {
+      ...{ ...extracting, indices: order },
+      show: (image, index) =>
+        probeCrop(image, { ...view, ...crop, size: view.crop }, rng({ seed, epoch, index, purpose: "linear crop" })),
+    });
+    for await (const batch of batches) yield labelled(part, batch);
+  };
+}
+
+function orderOf(count: number, seed: number, epoch: number): Int32Array {
+  return rng({ seed, epoch, purpose: "linear order" }).permutation(count);
+}
+
+/** All that a linear evaluation looks at. */
+export interface LinearMaterial {
+  readonly batches: LearningBatches;
+  /** Images of an epoch; with those that cannot be decoded, where they are decoded anew. */
+  readonly images: number;
+  /** Numbers of a row of features. */
+  readonly dim: number;
+  readonly classes: readonly string[];
+  readonly test: Labelled;
+  /** Kept from learning, to pick a learning rate by. */
+  readonly validation: Labelled | undefined;
+  /** What could not be decoded so far. */
+  readonly failures: () => readonly DecodeFailure[];
+}
+
+export interface MaterialOptions {
+  /** Rows of a step. */
+  readonly batch: number;
+  readonly seed: number;
+  /** Share of the train images that picks the learning rate; none if left out. */
+  readonly validation?: number | undefined;
+}
+
+/** Features that stay the same in every epoch. Throws where divide does. */
+export function keptMaterial(
+  { train, test, classes, failures }: LabelledParts,
+  options: MaterialOptions,
+): LinearMaterial {
+  const { rows, dim } = train.features;
+  const division = divide(rows, options);
+  const learning = division ? take(train, division.learning) : train;
+  return {
+    ...{ batches: keptBatches(learning, options), images: learning.features.rows, dim },
+    ...{ classes, test, validation: division && take(train, division.validation) },
+    failures: () => failures,
+  };
+}
+
+/**
+ * Features of new crops in every epoch; those of images that are only measured are made here, as `extract` makes them. Throws
+ * where checkParts or divide does.
+ */
+export async function shownMaterial(
+  backbone: Backbone,
+  parts: Parts,
+  options: MaterialOptions & ShownOptions & { readonly descriptor: Descriptor; readonly extract: Extract },
+): Promise<LinearMaterial> {
+  const { descriptor, extract } = options;
+  const { images, indices } = parts.train;
+  const numbers = checkParts(parts);
+  const division = divide(indices.length, options);
+  const partOf = (places: Int32Array): Part => ({ images, indices: places.map((place) => indices[place]!) });
+  const learning = division ? partOf(division.learning) : parts.train;
+  const kept = division && partOf(division.validation);
+  const validation = kept && labelled(kept, await extract(kept, "validation images"));
+  const test = labelled(parts.test, await extract(parts.test, "test images"), numbers);
+  return {
+    ...{ batches: shownBatches(backbone, learning, options), images: learning.indices.length, dim: descriptor.dim },
+    ...{ classes: images.classes, test, validation },
+    failures: () => [...new Set([images, parts.test.images].flatMap(({ failures }) => [...failures.values()]))],
+  };
+}
+
+/** Places of the train images: those to learn from, and those that pick. Throws where nothing is left on one side. */
+function divide(count: number, { validation, seed }: MaterialOptions) {
+  if (validation === undefined) return undefined;
+  const { train, test } = splitImages(count, { heldOut: validation, seed, purpose: "linear validation" });
+  if (train.length > 0 && test.length > 0) return { learning: train, validation: test };
+  throw new Error(
+    `linear: of ${count} train images a share of ${validation} leaves ${train.length} to learn from and ` +
+      `${test.length} to pick the learning rate by; take another share, or more images`,
+  );
+}

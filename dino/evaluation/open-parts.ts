@@ -1,0 +1,30 @@
+/** Images as commands name them, split into what is trained on and what is held out. */
+import { builtinImages, isBuiltin } from "../builtin.js";
+import { type Part, type Parts, wholeOf } from "./evaluate.js";
+import { splitImages } from "../images.js";
+import { reportCount } from "../progress.js";
+import type { Decoding } from "../sources/image-place.js";
+import { openData } from "../sources/open.js";
+
+/**
+ * Images as openData finds them, split by `heldOut` and `seed`, or a built-in set, which has a split of its own. What takes a
+ * while is told on stderr. Throws where openData does.
+ */
+export async function openParts(
+  data: string,
+  { heldOut, seed, maxPixels }: { readonly heldOut: number; readonly seed: number } & Pick<Decoding, "maxPixels">,
+): Promise<Parts> {
+  if (isBuiltin(data)) {
+    const { train, test } = builtinImages(data);
+    return { train: wholeOf(train), test: wholeOf(test) };
+  }
+  const images = await openData(data, { maxPixels, onFound: reportCount(`${data}: images found`) });
+  const { train, test } = splitImages(images.count, { heldOut, seed });
+  return { train: { images, indices: train }, test: { images, indices: test } };
+}
+
+/** All images that openData finds, or the held-out ones of a built-in set. Throws where openData does. */
+export async function openWhole(data: string): Promise<Part> {
+  const onFound = reportCount(`${data}: images found`);
+  return wholeOf(isBuiltin(data) ? builtinImages(data).test : await openData(data, { onFound }));
+}

@@ -1,0 +1,129 @@
+/** Charts as SVG and PNG, drawn by Vega-Lite in one house style; the font comes with the packages, so every machine draws the same. */
+import { createRequire } from "node:module";
+import { Resvg } from "@resvg/resvg-js";
+import type { TopLevelSpec } from "vega-lite";
+import { writeFileAtomically } from "../run/checkpoint-file.js";
+
+/** One line of a panel. */
+export interface Series {
+  readonly name: string;
+  /** [x, y]; an x in words is a place of its own, in the order given; a y that is not finite is a gap. */
+  readonly points: readonly (readonly [number | string, number])[];
+}
+
+/** A field with axes. */
+export interface Panel {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  readonly series: readonly Series[];
+  /** Horizontal lines to compare with. */
+  readonly marks?: readonly { readonly y: number; readonly label: string }[];
+  /** Draws a point at every value, for those that are few. */
+  readonly points?: boolean;
+}
+
+/** Panels from left to right, and in rows where there are more than `columns`; lines of one name have one colour in all. */
+export interface Chart {
+  readonly title: string;
+  readonly panels: readonly Panel[];
+  /** 3 if left out. */
+  readonly columns?: number;
+}
+
+const FONT = "DejaVu Sans";
+const PANEL = { width: 340, height: 240 } as const;
+/** Pixels of the PNG for one of the chart. */
+const SCALE = 2;
+
+/** The chart as an SVG file. Throws for a chart without a panel. */
+export async function chartSvg(chart: Chart): Promise<string> {
+  if (chart.panels.length === 0) throw new Error(`chart ${chart.title}: expected at least one panel, got none`);
+  const [{ parse, resetSVGDefIds, View }, { compile }] = await Promise.all([import("vega"), import("vega-lite")]); // 0.7 s
+  const view = new View(parse(compile(specOf(chart)).spec), { renderer: "none" });
+  resetSVGDefIds(); // they count on over all charts of a process
+  try {
+    return await view.toSVG();
+  } finally {
+    view.finalize();
+  }
+}
+
+/** The chart as a PNG file, two pixels for one of the SVG. */
+export function svgToPng(svg: string): Uint8Array {
+  const fontFiles = ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"].map((name) =>
+    createRequire(import.meta.url).resolve(`dejavu-fonts-ttf/ttf/${name}`),
+  );
+  const font = { fontFiles, loadSystemFonts: false, defaultFontFamily: FONT };
+  return new Resvg(svg, { font, fitTo: { mode: "zoom", value: SCALE }, background: "white" }).render().asPng();
+}
+
+/** Writes `stem`.svg and `stem`.png. */
+export async function writeChart(stem: string, chart: Chart): Promise<{ readonly svg: string; readonly png: string }> {
+  const svg = await chartSvg(chart);
+  const paths = { svg: `${stem}.svg`, png: `${stem}.png` };
+  await writeFileAtomically(paths.svg, svg);
+  await writeFileAtomically(paths.png, svgToPng(svg));
+  return paths;
+}
+
+function specOf({ title, panels, columns = 3 }: Chart): TopLevelSpec {
+  const names = [...new Set(panels.flatMap(({ series }) => series.map(({ name }) => name)))];
+  return {
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    title: { text: title, anchor: "start", fontSize: 15 },
+    background: "white",
+    padding: 12,
+    config: {
+      font: FONT,
+      axis: { gridColor: "#e4e6ea", labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" },
+      legend: { labelFontSize: 11, title: null, orient: "bottom", symbolType: "stroke", symbolStrokeWidth: 3 },
+      view: { stroke: null },
+    },
+    columns,
+    concat: panels.map((panel) => panelSpec(panel, names)),
+  };
+}
+
+function panelSpec({ title, x, y, series, marks = [], points = false }: Panel, names: readonly string[]) {
+  const values = series.flatMap(({ name, points: all }) =>
+    all.map(([at, value]) => ({ name, x: at, y: Number.isFinite(value) ? value : null })),
+  );
+  const places = values.some(({ x: at }) => typeof at === "string")
+    ? { type: "ordinal" as const, sort: null, axis: { labelAngle: 0 } }
+    : { type: "quantitative" as const, scale: { zero: false } };
+  const lines = {
+    data: { values },
+    mark: { type: "line" as const, point: points, strokeWidth: 2, clip: true },
+    encoding: {
+      x: { field: "x", title: x, ...places },
+      y: { field: "y", type: "quantitative" as const, title: y, scale: { zero: false } },
+      color: {
+        field: "name",
+        type: "nominal" as const,
+        scale: { domain: [...names], scheme: "tableau10" as const },
+        ...(names.length < 2 && { legend: null }),
+      },
+    },
+  };
+  const rules = {
+    data: { values: marks.map((mark) => ({ ...mark })) },
+    encoding: { y: { field: "y", type: "quantitative" as const } },
+    layer: [
+      { mark: { type: "rule" as const, strokeDash: [4, 4], color: "#767c85" } },
+      {
+        mark: {
+          type: "text" as const,
+          align: "right" as const,
+          baseline: "bottom" as const,
+          dx: -2,
+          dy: -2,
+          color: "#767c85",
+        },
+        encoding: { text: { field: "label" }, x: { value: PANEL.width } },
+      },
+    ],
+  };
+  const heading = { text: title, fontSize: 12, fontWeight: "normal" as const };
+  return { title: heading, ...PANEL, layer: marks.length > 0 ? [lines, rules] : [lines] };
+}

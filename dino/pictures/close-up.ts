@@ -1,0 +1,73 @@
+/** A few images looked at closely, and the pictures of what a backbone sees in them. */
+import { asPicture, type Picture } from "./drawing.js";
+import type { Backbone, View } from "../features.js";
+import type { ImageSet } from "../image-set.js";
+import { clsAttentionOf, openInspector, patchesOf, type Seen } from "../inspector.js";
+import { attentionPicture, featureMapPicture, type ScatterOptions } from "./pictures.js";
+import { centerCrop, type Image, resizeShortSide } from "../pixels.js";
+import { isFailure } from "../sources/image-place.js";
+
+/** An image as a backbone saw it, and what it saw. */
+export interface CloseUp {
+  /** Of the image in its set. */
+  readonly index: number;
+  readonly image: Image;
+  readonly sight: Seen<"patches" | "attention">;
+  /** Written beside it in pictures. */
+  readonly label?: string;
+}
+
+/** The same view of so many times the pixels, for as many times finer maps. */
+export function closer(view: View, times: number): View {
+  const { rows, cols } = view.crop;
+  return { ...view, resize: times * view.resize, crop: { rows: times * rows, cols: times * cols } };
+}
+
+/** Looks at some images of a set, without those that cannot be decoded. */
+export async function lookClosely(
+  backbone: Backbone,
+  images: ImageSet,
+  indices: readonly number[],
+  view: View,
+): Promise<readonly CloseUp[]> {
+  using inspector = openInspector(backbone, view, { patches: patchesOf, attention: clsAttentionOf });
+  const seen: CloseUp[] = [];
+  for (const index of indices) {
+    const decoded = await images.decode(index);
+    if (isFailure(decoded)) continue;
+    const image = centerCrop(resizeShortSide(decoded, view.resize), view.crop);
+    seen.push({ index, image, sight: await inspector.look(image) });
+  }
+  return seen;
+}
+
+/** The attention of every head in each of them. Throws for none. */
+export function attentionOf(
+  closeUps: readonly CloseUp[],
+  { heads, title }: { readonly heads: number; readonly title: string },
+): Picture {
+  const { rows, cols } = gridOf(closeUps);
+  const items = closeUps.map(({ image, sight: { attention }, label }) => ({
+    image: asPicture(image),
+    attention,
+    ...(label !== undefined && { label }),
+  }));
+  return attentionPicture({ items, heads, rows, cols, title });
+}
+
+/** Their patches in the colours of the first principal components of all. Throws for none. */
+export function featureMapOf(
+  closeUps: readonly CloseUp[],
+  { dim, scatter }: { readonly dim: number; readonly scatter?: ScatterOptions },
+): Picture {
+  const { rows, cols } = gridOf(closeUps);
+  const features = new Float32Array(closeUps.length * rows * cols * dim);
+  for (const [i, { sight }] of closeUps.entries()) features.set(sight.patches, i * rows * cols * dim);
+  const images = closeUps.map(({ image }) => asPicture(image));
+  return featureMapPicture({ images, features, dim, rows, cols, ...(scatter && { scatter }) });
+}
+
+function gridOf([first]: readonly CloseUp[]): { readonly rows: number; readonly cols: number } {
+  if (first === undefined) throw new Error("close-up: expected at least one image, got none");
+  return first.sight;
+}

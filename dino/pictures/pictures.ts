@@ -1,0 +1,488 @@
+/** Pictures of what a network sees: attention maps, features of patches as colours, features of images as points. */
+import {
+  blankPicture,
+  blendPixel,
+  categoryColor,
+  clipText,
+  drawText,
+  fillBox,
+  fillDisc,
+  heatColor,
+  mix,
+  paintBox,
+  pixel,
+  placePicture,
+  scalePicture,
+  textWidth,
+  type Box,
+  type Color,
+  type Picture,
+} from "./drawing.js";
+import { colorsOf, fitColors } from "./feature-colors.js";
+import { dimColor, grey, overlayColor, patchIn, smoothIn } from "./map-colors.js";
+import { resize } from "../pixels.js";
+import { principalComponents } from "../principal-components.js";
+import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
+
+const PAPER: Color = [255, 255, 255];
+const INK: Color = [28, 32, 38];
+const FAINT: Color = [118, 124, 133];
+const LINE: Color = [205, 209, 214];
+const OUTLINE: Color = [255, 214, 64];
+
+const MARGIN = 28;
+const GAP = 10;
+/** No picture is narrower: tiny images are enlarged until their grid fills it. */
+const LEAST_WIDTH = 1000;
+/** Images are shrunk until they fit a cell of this side. */
+const MOST_CELL = 320;
+const MOST_COLUMNS = 8;
+
+export interface AttentionItem {
+  /** As the network saw it: `rows` x `cols` whole patches. */
+  readonly image: Picture;
+  /** What its cls token attends to, [heads, rows * cols]; see clsAttentionOf. */
+  readonly attention: Float32Array;
+  /** Shown beside the image. */
+  readonly label?: string;
+}
+
+export interface AttentionPictureOptions {
+  /** One band each; images of one size. */
+  readonly items: readonly AttentionItem[];
+  readonly heads: number;
+  /** Patches of an image. */
+  readonly rows: number;
+  readonly cols: number;
+  /** Share of each head's mass that its mask keeps, above 0 to 1; 0.6 if left out. */
+  readonly share?: number;
+  readonly title?: string;
+}
+
+/** One column of a band: the image, or one map in three forms. */
+type Column =
+  | { readonly kind: "image"; readonly item: AttentionItem }
+  | { readonly kind: "map"; readonly item: AttentionItem; readonly name: string; readonly map: Map2d };
+
+/** A map and its mask, over patches, [rows, cols]; `heat` runs from 0 to 1. */
+interface Map2d {
+  readonly heat: Float32Array;
+  readonly mask: Uint8Array;
+}
+
+/**
+ * For each image: itself, and for the mean of all heads and each head the heat map, the image under it, and the patches
+ * that hold `share` of its mass. At least 1000 pixels wide. Throws unless sizes fit.
+ */
+export function attentionPicture(options: AttentionPictureOptions): Picture {
+  const { items, heads, rows, cols, share = 0.6, title = "Attention of the cls token" } = options;
+  const { width: imageWidth, height: imageHeight } = commonSize(
+    "attentionPicture",
+    items.map(({ image }) => image),
+    rows,
+    cols,
+  );
+  for (const { attention } of items) {
+    if (attention.length !== heads * rows * cols) {
+      throw new Error(
+        `attentionPicture: expected attention [${heads}, ${rows * cols}], got ${attention.length} values`,
+      );
+    }
+  }
+
+  const rowLabels = ["attention", "on image", `${Math.round(share * 100)}% of mass`];
+  const left = MARGIN + Math.max(...rowLabels.map((label) => textWidth(label, 11))) + GAP;
+  const parts = Math.ceil((heads + 2) / MOST_COLUMNS);
+  const columns = Math.ceil((heads + 2) / parts);
+  const scale = scaleFor(imageWidth, imageHeight, (LEAST_WIDTH - left - MARGIN + GAP) / columns - GAP);
+  const cellWidth = Math.floor(imageWidth / scale.down) * scale.up;
+  const cellHeight = Math.floor(imageHeight / scale.down) * scale.up;
+  const bandHeight = 24 + 3 * (cellHeight + GAP) + 14;
+  const top = MARGIN + 16 + 22;
+  const legendHeight = 34;
+  const picture = blankPicture(
+    Math.max(LEAST_WIDTH, Math.ceil(left + columns * (cellWidth + GAP) - GAP + MARGIN)),
+    top + items.length * parts * bandHeight + legendHeight + MARGIN,
+    PAPER,
+  );
+  drawText(picture, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
+
+  for (const [i, item] of items.entries()) {
+    const image = scalePicture(item.image, scale);
+    const all = columnsOf(item, { heads, share });
+    for (const [c, column] of all.entries()) {
+      const part = Math.floor(c / columns);
+      const x = Math.round(left + (c % columns) * (cellWidth + GAP));
+      const y = top + (i * parts + part) * bandHeight;
+      const name = column.kind === "image" ? (item.label ?? "image") : column.name;
+      drawText(picture, clipText(name, cellWidth, 11), {
+        x: x + cellWidth / 2,
+        y: y + 6,
+        color: INK,
+        size: 11,
+        align: "center",
+      });
+      const cell = (row: number): Box => ({
+        x,
+        y: y + 24 + row * (cellHeight + GAP),
+        width: cellWidth,
+        height: cellHeight,
+      });
+      if (column.kind === "image") {
+        placePicture(picture, image, x, y + 24);
+        drawStrongestHeads(picture, cell(1), image, { item, heads, rows, cols });
+        const below = { x: x + cellWidth / 2, y: cell(2).y, color: FAINT, size: 10, align: "center" } as const;
+        drawText(picture, clipText("strongest head", cellWidth, 10), below);
+      } else {
+        drawMap(picture, [cell(0), cell(1), cell(2)], image, { map: column.map, rows, cols });
+      }
+      if (c % columns === 0) {
+        for (const [row, label] of rowLabels.entries()) {
+          const middle = Math.round(cell(row).y + cellHeight / 2 - 5);
+          drawText(picture, label, { x: left - GAP, y: middle, color: FAINT, size: 11, align: "right" });
+        }
+      }
+    }
+  }
+  drawAttentionLegend(picture, left, picture.height - MARGIN - 12, heads);
+  return picture;
+}
+
+function columnsOf(
+  item: AttentionItem,
+  { heads, share }: { readonly heads: number; readonly share: number },
+): Column[] {
+  const patches = item.attention.length / heads;
+  const mean = meanOfHeads(item.attention, heads);
+  const mask = attentionMask({ attention: item.attention, heads, share });
+  const perHead = Array.from({ length: heads }, (_, head): Column => {
+    const [from, to] = [head * patches, (head + 1) * patches];
+    const map = { heat: toUnitRange(item.attention.subarray(from, to)), mask: mask.subarray(from, to) };
+    return { kind: "map", item, name: `head ${head + 1}`, map };
+  });
+  const meanMap = { heat: toUnitRange(mean), mask: attentionMask({ attention: mean, heads: 1, share }) };
+  return [{ kind: "image", item }, { kind: "map", item, name: "mean", map: meanMap }, ...perHead];
+}
+
+interface MapOptions {
+  readonly map: Map2d;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** The map by itself, softly over the image, and as the patches kept. */
+function drawMap(
+  picture: Picture,
+  boxes: readonly [Box, Box, Box],
+  image: Picture,
+  { map, rows, cols }: MapOptions,
+): void {
+  const patchOf = patchIn(boxes[0], rows, cols);
+  const smooth = smoothIn(boxes[0], map.heat, rows, cols);
+  paintBox(picture, boxes[0], (u, v) => heatColor(map.heat[patchOf(u, v)]!));
+  paintBox(picture, boxes[1], (u, v) => {
+    return overlayColor(pixel(image, u, v), smooth(u, v));
+  });
+  const kept = (u: number, v: number): boolean => {
+    const inside = u >= 0 && v >= 0 && u < boxes[2].width && v < boxes[2].height;
+    return inside && map.mask[patchOf(u, v)] === 1;
+  };
+  const patchPixels = boxes[2].width / cols;
+  const thickness = patchPixels >= 16 ? 2 : patchPixels >= 6 ? 1 : 0; // an outline must not fill its patch
+  paintBox(picture, boxes[2], (u, v) => {
+    const color = pixel(image, u, v);
+    if (!kept(u, v)) return dimColor(color);
+    const border =
+      !kept(u - thickness, v) || !kept(u + thickness, v) || !kept(u, v - thickness) || !kept(u, v + thickness);
+    return border ? OUTLINE : color;
+  });
+}
+
+interface StrongestOptions {
+  readonly item: AttentionItem;
+  readonly heads: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** The image in grey, every patch in the colour of the head that attends to it most, as strongly as it does. */
+function drawStrongestHeads(
+  picture: Picture,
+  box: Box,
+  image: Picture,
+  { item, heads, rows, cols }: StrongestOptions,
+): void {
+  const patches = rows * cols;
+  const unit = Array.from({ length: heads }, (_, head) =>
+    toUnitRange(item.attention.subarray(head * patches, (head + 1) * patches)),
+  );
+  const smooth = unit.map((heat) => smoothIn(box, heat, rows, cols));
+  paintBox(picture, box, (u, v) => {
+    let strongest = 0;
+    let strength = -1;
+    for (const [head, at] of smooth.entries()) {
+      const heat = at(u, v);
+      if (heat > strength) [strongest, strength] = [head, heat];
+    }
+    return mix(grey(pixel(image, u, v)), categoryColor(strongest), 0.75 * Math.max(0, strength));
+  });
+}
+
+function drawAttentionLegend(picture: Picture, x: number, y: number, heads: number): void {
+  const bar: Box = { x: Math.round(x), y, width: 160, height: 12 };
+  paintBox(picture, bar, (u) => heatColor(u / (bar.width - 1)));
+  const text = "least to most, each map by itself";
+  drawText(picture, text, { x: bar.x + bar.width + 8, y: y + 1, color: FAINT, size: 10 });
+  let at = bar.x + bar.width + 8 + textWidth(text, 10) + 28;
+  drawText(picture, "strongest head:", { x: at, y: y + 1, color: FAINT, size: 10 });
+  at += textWidth("strongest head:", 10) + 10;
+  for (let head = 0; head < heads && at < picture.width - MARGIN - 24; head++) {
+    fillBox(picture, { x: Math.round(at), y, width: 12, height: 12 }, categoryColor(head));
+    const name = String(head + 1);
+    drawText(picture, name, { x: at + 16, y: y + 1, color: FAINT, size: 10 });
+    at += 16 + textWidth(name, 10) + 12;
+  }
+}
+
+export interface FeatureMapOptions {
+  /** At most 16 are shown, all of one size. */
+  readonly images: readonly Picture[];
+  /** Of the patches, without cls: [images * rows * cols, dim]. */
+  readonly features: Float32Array;
+  readonly dim: number;
+  /** Patches of an image. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly title?: string;
+  /** Also a scatter of image features. */
+  readonly scatter?: ScatterOptions;
+}
+
+const MOST_IMAGES = 16;
+
+/**
+ * Each image beside its patches, coloured by the first three principal components over all of them: patches of like
+ * features have like colours. At least 1000 pixels wide. Throws unless sizes fit.
+ */
+export function featureMapPicture(options: FeatureMapOptions): Picture {
+  const { features, dim, rows, cols, title = "Patch features: first three principal components as colours" } = options;
+  const patches = rows * cols;
+  if (features.length !== options.images.length * patches * dim) {
+    const expected = `[${options.images.length} * ${patches}, ${dim}]`;
+    throw new Error(`featureMapPicture: expected features ${expected}, got ${features.length} values`);
+  }
+  const images = options.images.slice(0, MOST_IMAGES);
+  const { width: imageWidth, height: imageHeight } = commonSize("featureMapPicture", images, rows, cols);
+
+  const used = features.subarray(0, images.length * patches * dim);
+  const palette = fitColors({ values: used, rows: images.length * patches, dim });
+  const colors = colorsOf(palette, used);
+
+  const pairs = Math.min(images.length, 4);
+  const pairGap = 3;
+  const room = (LEAST_WIDTH - 2 * MARGIN + 2 * GAP) / pairs - 2 * GAP - pairGap;
+  const scale = scaleFor(imageWidth, imageHeight, room / 2);
+  const cellWidth = Math.floor(imageWidth / scale.down) * scale.up;
+  const cellHeight = Math.floor(imageHeight / scale.down) * scale.up;
+  const pairWidth = 2 * cellWidth + pairGap;
+  const top = MARGIN + 16 + 36;
+  const lines = Math.ceil(images.length / pairs);
+  const gridWidth = pairs * (pairWidth + 2 * GAP) - 2 * GAP;
+  const width = Math.max(LEAST_WIDTH, gridWidth + 2 * MARGIN);
+  const height = top + lines * (cellHeight + 2 * GAP) - 2 * GAP + MARGIN;
+  const map = blankPicture(width, height, PAPER);
+  drawText(map, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
+  drawText(map, sharesText(palette.components.shares), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
+
+  const left = Math.round((width - gridWidth) / 2);
+  for (const [i, image] of images.entries()) {
+    const x = left + (i % pairs) * (pairWidth + 2 * GAP);
+    const y = top + Math.floor(i / pairs) * (cellHeight + 2 * GAP);
+    placePicture(map, scalePicture(image, scale), x, y);
+    const box: Box = { x: x + cellWidth + pairGap, y, width: cellWidth, height: cellHeight };
+    const patchOf = patchIn(box, rows, cols);
+    paintBox(map, box, (u, v) => colors[i * patches + patchOf(u, v)]!);
+  }
+  if (options.scatter === undefined) return map;
+
+  const scatter = scatterPicture({ ...options.scatter, width: map.width });
+  const picture = blankPicture(map.width, map.height + scatter.height - MARGIN / 2, PAPER);
+  placePicture(picture, map, 0, 0);
+  placePicture(picture, scatter, 0, map.height - MARGIN / 2);
+  return picture;
+}
+
+/** An image and the colours of its patches. */
+export interface FeaturePair {
+  /** No larger than a thumbnail. */
+  readonly image: Picture;
+  /** [rows * cols] */
+  readonly colors: readonly Color[];
+  readonly rows: number;
+  readonly cols: number;
+  readonly label: string;
+}
+
+export interface FeaturePairsOptions {
+  /** Images of any sizes. */
+  readonly items: readonly FeaturePair[];
+  readonly title: string;
+  /** Of variance, of the components that the colours show. */
+  readonly shares: ArrayLike<number>;
+}
+
+/** Longest side of a picture on a contact sheet. */
+const THUMBNAIL = 150;
+const PAIRS_A_LINE = 3;
+
+/** The picture shrunk or enlarged to be shown on a contact sheet. */
+export function thumbnail({ width, height, rgb }: Picture): Picture {
+  const scale = THUMBNAIL / Math.max(width, height);
+  const [rows, cols] = [height, width].map((side) => Math.max(1, Math.round(scale * side))) as [number, number];
+  const { pixels } = resize({ rows: height, cols: width, pixels: rgb }, { rows, cols });
+  return { width: cols, height: rows, rgb: pixels };
+}
+
+/** Every image beside the colours of its patches, named, three pairs a line. */
+export function featurePairsPicture({ items, title, shares }: FeaturePairsOptions): Picture {
+  const pairGap = 4;
+  const pairWidth = 2 * THUMBNAIL + pairGap;
+  const lineHeight = THUMBNAIL + 14 + 2 * GAP;
+  const top = MARGIN + 16 + 36;
+  const width = Math.max(LEAST_WIDTH, PAIRS_A_LINE * (pairWidth + 2 * GAP) - 2 * GAP + 2 * MARGIN);
+  const lines = Math.ceil(items.length / PAIRS_A_LINE);
+  const picture = blankPicture(width, top + lines * lineHeight + MARGIN - GAP, PAPER);
+  drawText(picture, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
+  drawText(picture, sharesText(shares), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
+  for (const [i, { image, colors, rows, cols, label }] of items.entries()) {
+    const x = MARGIN + (i % PAIRS_A_LINE) * (pairWidth + 2 * GAP);
+    const y = top + Math.floor(i / PAIRS_A_LINE) * lineHeight;
+    const dx = Math.floor((THUMBNAIL - image.width) / 2);
+    const dy = Math.floor((THUMBNAIL - image.height) / 2);
+    placePicture(picture, image, x + dx, y + dy);
+    const box: Box = { ...{ x: x + THUMBNAIL + pairGap + dx, y: y + dy }, width: image.width, height: image.height };
+    const patchOf = patchIn(box, rows, cols);
+    paintBox(picture, box, (u, v) => colors[patchOf(u, v)]!);
+    const name = clipText(label, pairWidth, 10);
+    drawText(picture, name, { x: x + pairWidth / 2, y: y + THUMBNAIL + 6, color: FAINT, size: 10, align: "center" });
+  }
+  return picture;
+}
+
+export interface ScatterOptions {
+  /** One feature an image: [rows, dim]. */
+  readonly features: Float32Array;
+  readonly dim: number;
+  /** The class of each row, 0 to classes - 1. */
+  readonly labels: ArrayLike<number>;
+  /** The classes' names; as many as there are classes. */
+  readonly names: readonly string[];
+  readonly title?: string;
+  /** Of the picture, in pixels; 1000 if left out. */
+  readonly width?: number;
+}
+
+const MOST_LEGEND_LINES = 24;
+
+/** Features of images along their first two principal components, coloured by class. Throws unless sizes fit. */
+export function scatterPicture(options: ScatterOptions): Picture {
+  const {
+    features,
+    dim,
+    labels,
+    names,
+    title = "Image features: first two principal components",
+    width = LEAST_WIDTH,
+  } = options;
+  const rows = labels.length;
+  if (rows === 0 || features.length !== rows * dim) {
+    throw new Error(`scatterPicture: expected features [${rows}, ${dim}] with rows, got ${features.length} values`);
+  }
+  const components = principalComponents({ values: features, rows, dim, count: 2 });
+  const at = (r: number, d: number): number =>
+    d < components.count ? components.projected[r * components.count + d]! : 0;
+
+  const legendWidth = 170;
+  const picture = blankPicture(width, 640, PAPER);
+  drawText(picture, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
+  drawText(picture, sharesText(components.shares), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
+  const frame: Box = {
+    x: MARGIN,
+    y: MARGIN + 52,
+    width: width - 2 * MARGIN - legendWidth,
+    height: 640 - 2 * MARGIN - 52,
+  };
+  drawFrame(picture, frame);
+
+  const place = [0, 1].map((d) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (let r = 0; r < rows; r++) {
+      low = Math.min(low, at(r, d));
+      high = Math.max(high, at(r, d));
+    }
+    const span = high - low;
+    return (r: number): number => 0.04 + 0.92 * (span > 0 ? (at(r, d) - low) / span : 0.5);
+  });
+  const radius = rows > 2000 ? 2 : rows > 400 ? 3 : 4.5;
+  for (let i = 0; i < rows; i++) {
+    const r = (i * strideFor(rows)) % rows; // no class lies wholly on top of the others
+    const x = frame.x + place[0]!(r) * frame.width;
+    const y = frame.y + (1 - place[1]!(r)) * frame.height;
+    fillDisc(picture, x, y, radius, categoryColor(labels[r]!), 0.75);
+  }
+
+  const shown = Math.min(names.length, MOST_LEGEND_LINES);
+  const legendLeft = frame.x + frame.width + 20;
+  for (let c = 0; c < shown; c++) {
+    const y = frame.y + 10 + c * 21;
+    fillDisc(picture, legendLeft + 6, y + 5, 5.5, categoryColor(c));
+    const name = clipText(names[c]!, legendWidth - 44, 11);
+    drawText(picture, name, { x: legendLeft + 20, y, color: INK, size: 11 });
+  }
+  if (names.length > shown) {
+    const text = `and ${names.length - shown} more`;
+    drawText(picture, text, { x: legendLeft + 20, y: frame.y + 10 + shown * 21, color: FAINT, size: 11 });
+  }
+  return picture;
+}
+
+/** A step that visits all of 0 .. rows - 1 in an order that mixes neighbours. */
+function strideFor(rows: number): number {
+  const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
+  let stride = Math.max(1, Math.floor(rows * 0.618));
+  while (divisor(stride, rows) !== 1) stride++;
+  return stride;
+}
+
+function drawFrame(picture: Picture, { x, y, width, height }: Box): void {
+  for (let u = 0; u < width; u++) for (const v of [0, height - 1]) blendPixel(picture, x + u, y + v, LINE, 1);
+  for (let v = 0; v < height; v++) for (const u of [0, width - 1]) blendPixel(picture, x + u, y + v, LINE, 1);
+}
+
+function sharesText(shares: ArrayLike<number>): string {
+  return `share of variance: ${Array.from(shares, (share) => `${(100 * share).toFixed(1)}%`).join(", ")}`;
+}
+
+/** The one size of all images. Throws if they differ or do not divide into the patches. */
+function commonSize(who: string, images: readonly Picture[], rows: number, cols: number): Picture {
+  const [first] = images;
+  if (first === undefined) throw new Error(`${who}: expected at least one image`);
+  for (const { width, height } of images) {
+    if (width !== first.width || height !== first.height) {
+      throw new Error(`${who}: images differ in size: ${first.width} x ${first.height} and ${width} x ${height}`);
+    }
+  }
+  if (first.width % cols !== 0 || first.height % rows !== 0) {
+    const size = `${first.width} x ${first.height}`;
+    throw new Error(`${who}: ${cols} x ${rows} patches do not divide an image of ${size}; crop it to whole patches`);
+  }
+  return first;
+}
+
+/** The whole number to enlarge by until `least` pixels are filled, or to shrink by until a cell holds the image. */
+function scaleFor(width: number, height: number, least: number): { readonly up: number; readonly down: number } {
+  const side = Math.max(width, height);
+  if (side > MOST_CELL) return { up: 1, down: Math.ceil(side / MOST_CELL) };
+  const wanted = Math.max(1, Math.ceil(least / width));
+  return { up: Math.max(1, Math.min(wanted, Math.floor(MOST_CELL / side))), down: 1 };
+}

@@ -1,0 +1,125 @@
+/** log.jsonl of a run: a line for every interval of steps, and one for every epoch. */
+import { appendFile, readFile } from "node:fs/promises";
+import { z } from "zod";
+import { writeFileAtomically } from "./checkpoint-file.js";
+import type { KnnAccuracy, LinearAccuracy } from "../evaluation/online-evaluation.js";
+import { shown } from "../weights/words.js";
+
+/** Of an interval of steps. Lengths of time in milliseconds, entropies in nats. */
+export interface StepLine {
+  readonly step: number;
+  readonly epoch: number;
+  /** Mean over the steps since the last line. */
+  readonly loss: number;
+  /** Of the last step: the mean of -log(distance) between neighbours, see `koleo` of a step; with --koleo only. */
+  readonly koleo?: number;
+  readonly teacherEntropy: number;
+  /** Of the last step, as are the entropies: loss - teacherEntropy, the KL divergence of the student from the targets. */
+  readonly klDivergence: number;
+  /** Entropy of the targets' average over the batch. */
+  readonly meanTargetEntropy: number;
+  /** 1 - |mean of the unit features|^2: 0 when all images have one feature. */
+  readonly studentSpread: number;
+  readonly teacherSpread: number;
+  /** Length of the whole gradient before clipping; null in the file where it overflowed f16. */
+  readonly gradientNorm: number;
+  readonly lr: number;
+  readonly weightDecay: number;
+  readonly momentum: number;
+  readonly teacherTemperature: number;
+  /** Of the next step; in f16 only. */
+  readonly lossScale?: number;
+  readonly imagesPerSecond: number;
+  /** Waiting for batches, in all. */
+  readonly dataWaitMs: number;
+  /** Batches that were ready when the next one was asked for: the mean over the interval. Runs of earlier versions lack it. */
+  readonly batchesReady?: number;
+  /** In which the device had nothing to do but wait for the exchange with the other ranks, in all; with several ranks only. */
+  readonly peersWaitMs?: number;
+}
+
+/** Of an epoch. */
+export interface EpochLine {
+  readonly type: "epoch";
+  readonly step: number;
+  readonly epoch: number;
+  /** Means over the epoch, or what of it the run had. */
+  readonly loss: number;
+  readonly lr: number;
+  readonly weightDecay: number;
+  /** Of the teacher's features on the images held out, in percent; where an evaluation was due. */
+  readonly knn?: KnnAccuracy;
+  readonly linear?: LinearAccuracy;
+}
+
+export type LogLine = StepLine | EpochLine;
+
+/** A log as it was written. */
+export interface Log {
+  readonly steps: readonly StepLine[];
+  readonly epochs: readonly EpochLine[];
+}
+
+export async function appendLine(path: string, line: LogLine): Promise<void> {
+  await appendFile(path, `${JSON.stringify(line)}\n`);
+}
+
+/** JSON has no word for a number that is not finite, and the log has null there. */
+const number = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? NaN);
+const place = { step: z.int().nonnegative(), epoch: z.int().nonnegative(), loss: number };
+/** What a line must have; all else of a step is numbers, some of which runs of earlier versions lack. */
+const lineSchema = z.union([
+  z.looseObject({
+    ...{ type: z.literal("epoch"), ...place },
+    knn: z.looseObject({ k: number, top1: number, top5: number }).optional(),
+    linear: z.looseObject({ lr: number, top1: number, top5: number }).optional(),
+  }),
+  z.object({ ...place, type: z.undefined().optional(), teacherEntropy: number }).catchall(number),
+]);
+
+/** Reads a log, but for a last line that is still being written. Throws, naming the line, where it is damaged. */
+export async function readLog(path: string): Promise<Log> {
+  const lines = (await linesOf(path)).map((text, i): LogLine => {
+    try {
+      return lineSchema.parse(JSON.parse(text)) as unknown as LogLine;
+    } catch (error) {
+      const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+      throw new Error(`${path}:${i + 1}: expected a line of a log: ${shown(message)}`, { cause: error });
+    }
+  });
+  return {
+    steps: lines.filter((line): line is StepLine => !("type" in line)),
+    epochs: lines.filter((line): line is EpochLine => "type" in line),
+  };
+}
+
+/**
+ * Drops the lines after `step`, which a resumed run writes again, and what a stopped machine left of others; a missing log
+ * becomes an empty one.
+ */
+export async function cutLog(path: string, step: number): Promise<void> {
+  const lines = step === 0 ? [] : await linesOf(path).catch(() => []);
+  const kept = lines.filter((line) => stepOf(line) <= step);
+  await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(""));
+}
+
+/** The step of a line; Infinity where it is none. */
+function stepOf(line: string): number {
+  try {
+    return (JSON.parse(line) as LogLine).step;
+  } catch {
+    return Infinity;
+  }
+}
+
+/** The lines that are whole. */
+async function linesOf(path: string): Promise<readonly string[]> {
+  const text = await readFile(path, "utf8");
+  return text
+    .split("\n")
+    .slice(0, -1)
+    .filter((line) => line !== "");
+}

@@ -1,0 +1,26 @@
+/** All that a run logs into its folder: log.jsonl, log.txt, and event files where they are asked for. */
+import type { Config } from "../config.js";
+import { appendLine, cutLog, type EpochLine, type LogLine, readLog } from "./log.js";
+import { writeOfficialLog } from "./official-log.js";
+import { filesOf } from "./run-folder.js";
+import { openEvents } from "./tensorboard.js";
+
+/** Cuts the logs of a run back to what was logged up to `step`, and returns what takes further lines. */
+export async function openLog(
+  { out, tensorboard }: Pick<Config, "out" | "tensorboard">,
+  step: number,
+): Promise<(line: LogLine) => Promise<void>> {
+  const { log: whole, officialLog } = filesOf(out);
+  await cutLog(whole, step);
+  const former = await readLog(whole);
+  const epochs: EpochLine[] = [...former.epochs];
+  await writeOfficialLog(officialLog, epochs);
+  const event = tensorboard ? await openEvents(out, former) : undefined;
+  return async (line) => {
+    await appendLine(whole, line);
+    await event?.(line);
+    if (!("type" in line)) return;
+    epochs.push(line);
+    await writeOfficialLog(officialLog, epochs);
+  };
+}

@@ -1,0 +1,85 @@
+/**
+ * Event files of TensorBoard: records of TFRecord files, each an Event
+ * (https://github.com/tensorflow/tensorboard/blob/master/tensorboard/compat/proto/event.proto).
+ */
+import { appendFile, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log, LogLine } from "./log.js";
+import { bytesOf, double, type Encoded, float, integer, joined, message, sequence, text } from "../protobuf.js";
+
+/** The event files that this program writes: TensorBoard wants the first two words, seconds put later ones behind. */
+const OURS = /^events\.out\.tfevents\.\d+\.dino$/;
+
+/**
+ * Begins the event file of a run in its folder with the lines that its log has, in place of former ones, so that no step is there
+ * twice when a run goes on; returns what takes further lines. A TensorBoard that looks on forgets what it has read before.
+ */
+export async function openEvents(out: string, { steps, epochs }: Log): Promise<(line: LogLine) => Promise<void>> {
+  await removeEvents(out);
+  const path = join(out, `events.out.tfevents.${String(Math.floor(Date.now() / 1000)).padStart(10, "0")}.dino`);
+  const lines = [...steps, ...epochs].sort((a, b) => a.step - b.step);
+  await writeFile(path, joined(sequence([record(fileVersion), record(restart(0)), ...lines.map(recordOf)])));
+  return (line) => appendFile(path, joined(recordOf(line)));
+}
+
+/** Removes the event files that this program has written into a folder. */
+export async function removeEvents(out: string): Promise<void> {
+  for (const name of await readdir(out)) if (OURS.test(name)) await rm(join(out, name));
+}
+
+function recordOf(line: LogLine): Encoded {
+  const values = Object.entries(scalarsOf(line)).filter(([, value]) => Number.isFinite(value)); // null where one overflowed
+  const summary = values.map(([tag, value]) => message(1, text(1, tag), float(2, value)));
+  return record(sequence([integer(2, line.step), message(5, ...summary)]));
+}
+
+/** The numbers of a line under names that group them. */
+function scalarsOf(line: LogLine): Readonly<Record<string, number>> {
+  if (!("type" in line)) {
+    const others = Object.entries(line).filter(([name]) => name !== "step");
+    return Object.fromEntries(others.map(([name, value]) => [`train/${name}`, value as number]));
+  }
+  const { loss, knn, linear } = line;
+  return {
+    "epoch/loss": loss,
+    ...(knn && { "knn/top1": knn.top1, "knn/top5": knn.top5 }),
+    ...(linear && { "linear/top1": linear.top1, "linear/top5": linear.top5 }),
+  };
+}
+
+const fileVersion = text(3, "brain.Event:2");
+
+/** Tells who reads on that the steps from this one on come again. */
+function restart(step: number): Encoded {
+  const start = integer(1, 1);
+  return sequence([integer(2, step), message(7, start)]);
+}
+
+/** An event, dated now, between its length and the checksums of both. */
+function record(event: Encoded): Encoded {
+  const content = joined(sequence([double(1, Date.now() / 1000), event]));
+  const length = bytesOf(BigUint64Array.of(BigInt(content.length)));
+  const parts = [length, checksum(length), content, checksum(content)];
+  return { bytes: parts.reduce((sum, part) => sum + part.length, 0), parts };
+}
+
+/** The masked CRC-32C of TFRecord files, little-endian. */
+function checksum(bytes: Uint8Array): Uint8Array {
+  const crc = crc32c(bytes);
+  return bytesOf(Uint32Array.of(((crc >>> 15) | (crc << 17)) + 0xa282ead8));
+}
+
+/** Castagnoli's polynomial, its bits reversed. */
+const POLYNOMIAL = 0x82f63b78;
+
+const crcOfByte = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? POLYNOMIAL : 0);
+  return crc;
+});
+
+function crc32c(bytes: Uint8Array): number {
+  let crc = ~0;
+  for (const byte of bytes) crc = (crc >>> 8) ^ crcOfByte[(crc ^ byte) & 255]!;
+  return ~crc >>> 0;
+}

@@ -1,0 +1,89 @@
+/** What student and teacher of a run start from: a fresh network, or the weights of a file. */
+import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
+import { type Config, formatSize, networkConfig, vitConfig } from "../config.js";
+import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../network.js";
+import type { Size } from "../pixels.js";
+import { positionEmbedding } from "../vit.js";
+import { isOfHead } from "../weights/fit.js";
+import { type Imported, importNetwork } from "../weights/import.js";
+
+/**
+ * Start values of all parameters and statistics, drawn from the seed, or as `--init` has them: the backbone of that file, its
+ * positions resampled to the run's image size, and its head where that has the run's shape. `say` tells what was taken.
+ * Throws where the file is none of weights, or its backbone another than the run's.
+ */
+export async function startValues(
+  device: Device,
+  config: Config,
+  say: (words: string) => void,
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const network = networkConfig(config);
+  if (config.init === null) return initialValues(network, config);
+  const imported = await importNetwork(config.init, { heads: network.vit.heads });
+  expectSameBackbone(imported.config, config);
+  const specs = [...networkSpecs(network), ...bufferSpecs(network)];
+  const misfit = headMisfit(imported, config, specs);
+  const [from, to] = [imported.config.imageSize, config.imageSize];
+  const isResized = from.rows !== to.rows || from.cols !== to.cols;
+  const taken = (name: string) =>
+    isOfHead(name) && misfit !== undefined ? undefined : imported.tensors.get(name)?.values;
+  const values = new Map(specs.map((spec) => [spec.name, taken(spec.name) ?? initialValue(network, spec, config)]));
+  if (isResized) values.set(POSITIONS, await resampled(device, imported, to));
+  const hasRegisters = specs.every(({ name }) => isOfHead(name) || imported.tensors.has(name));
+  const told = [
+    "backbone taken",
+    ...(isResized ? [`positions from ${formatSize(from)} to ${formatSize(to)} pixels`] : []),
+    ...(hasRegisters ? [] : ["fresh registers"]),
+    misfit === undefined ? "head taken" : `fresh head: ${misfit}`,
+  ];
+  say(`--init ${config.init}: ${told.join(", ")}`);
+  return values;
+}
+
+const POSITIONS = "backbone.pos_embed";
+
+/** Throws, with the flags that help, where the backbones are not of one shape, positions aside. */
+function expectSameBackbone(theirs: Config, ours: Config): void {
+  const [wanted, got] = [shapeFlags(theirs), shapeFlags(ours)];
+  const missing = wanted.filter((flag) => !got.includes(flag));
+  if (missing.length === 0) return;
+  throw new Error(
+    `--init ${String(ours.init)} is a backbone of another shape than the run's; these flags make them one: ${missing.join(" ")}`,
+  );
+}
+
+function shapeFlags(config: Config): string[] {
+  const { patch, dim, depth, heads, mlpRatio, registers } = vitConfig(config);
+  const ratio = Math.round(dim * mlpRatio) / dim;
+  return [
+    ...[`--patch-size ${patch}`, `--dim ${dim}`, `--depth ${depth}`, `--heads ${heads}`, `--mlp-ratio ${ratio}`],
+    ...(registers > 0 ? [`--registers ${registers}`] : []), // a run may have them where the file has none
+  ];
+}
+
+/** Why the head of a file cannot be the run's; undefined where it can. */
+function headMisfit(
+  { config: theirs, tensors }: Imported,
+  ours: Config,
+  specs: readonly ParamSpec[],
+): string | undefined {
+  const wanted = specs.filter(({ name }) => isOfHead(name));
+  const found = [...tensors.keys()].filter(isOfHead);
+  if (found.length === 0) return "the file has none";
+  const isSame = wanted.every(({ name, shape }) => String(tensors.get(name)?.shape) === String(shape));
+  if (!isSame || wanted.length !== found.length) return "that of the file is of another shape";
+  if (ours.normLastLayer && !theirs.normLastLayer)
+    return "--norm-last-layer is true, and the file's last layer has lengths";
+  return undefined;
+}
+
+/** A file's position embeddings for another image size, as the official code resamples them. */
+async function resampled(device: Device, { config, tensors }: Imported, to: Size): Promise<Float32Array> {
+  const { shape, values } = tensors.get(POSITIONS)!; // [1, 1 + patches, dim]
+  using embedding = input(device, shape, { label: "positions" });
+  embedding.write(values);
+  const { resized } = await evaluate(device, () => ({
+    resized: positionEmbedding(vitConfig(config), embedding, to.rows, to.cols),
+  }));
+  return resized;
+}

@@ -1,0 +1,55 @@
+/** What a training step takes of a device's memory, and what would make it take less. */
+import { type Device, onPaper } from "../../engine/index.js";
+import { type Config, networkConfig, stepConfig } from "../config.js";
+import { createNetwork } from "../network.js";
+import { createStep } from "../step.js";
+
+/** Memory of a training step, in bytes. */
+export interface StepMemory {
+  /** Weights, teacher, optimizer state and crops. */
+  readonly residentBytes: number;
+  /** Activations and gradients. */
+  readonly plannedBytes: number;
+}
+
+/** Plans the step of a run without the memory for it. */
+export async function planMemory(device: Device, config: Config): Promise<StepMemory> {
+  const paper = onPaper(device);
+  const network = networkConfig(config);
+  using student = createNetwork(paper.device, network, "student");
+  using teacher = createNetwork(paper.device, network, "teacher");
+  using step = await createStep(paper.device, { student, teacher, ...stepConfig(config) });
+  const { bytes: plannedBytes } = step.program;
+  return { residentBytes: paper.bytes() - plannedBytes, plannedBytes };
+}
+
+/** In words: what the step of a run takes, and with which flags it takes less, the one that costs least first. */
+export async function adviseOnMemory(device: Device, config: Config): Promise<string> {
+  const { residentBytes, plannedBytes } = await planMemory(device, config);
+  const ways = [];
+  for (const [flags, changes] of savings(config)) {
+    const plan = await planMemory(device, { ...config, ...changes });
+    const bytes = plan.residentBytes + plan.plannedBytes;
+    if (bytes < residentBytes + plannedBytes) ways.push(`${flags} ${mebibytes(bytes)}`);
+  }
+  const whole = `a step takes ${mebibytes(residentBytes + plannedBytes)}, ${mebibytes(residentBytes)} of them for weights, optimizer and crops`;
+  if (ways.length === 0) return `${whole}; a smaller --arch, --out-dim or --image-size takes less`;
+  return `${whole}; it takes with ${ways.join(", with ")}`;
+}
+
+/** What takes less: nothing of it changes a result beyond rounding, but for the smaller batch. */
+function savings(config: Config): readonly (readonly [string, Partial<Config>])[] {
+  const parts = [4, 2].map((times) => config.accumulate * times).find((count) => config.batch % count === 0);
+  const recompute = config.recompute ? [] : [["--recompute", { recompute: true }] as const];
+  const accumulate = parts === undefined ? [] : [[`--accumulate ${parts}`, { accumulate: parts }] as const];
+  const both = recompute.flatMap(([flag, on]) =>
+    accumulate.map(([other, divided]) => [`${flag} ${other}`, { ...on, ...divided }] as const),
+  );
+  const half = config.batch / 2;
+  const fewer = half >= 1 && half % config.accumulate === 0 ? [[`--batch ${half}`, { batch: half }] as const] : [];
+  return [...recompute, ...accumulate, ...both, ...fewer];
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
+}

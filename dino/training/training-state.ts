@@ -1,0 +1,63 @@
+/** What a training consists of between two steps, as tensors for a checkpoint and back. */
+import { download, upload } from "../../engine/index.js";
+import { type Checkpoint, under, type Values } from "../run/checkpoint-bytes.js";
+import { type Network, readNetwork, writeNetwork } from "../network.js";
+import type { Knob, TrainingStep } from "../step.js";
+
+/** All that a step changes. */
+export interface TrainingState {
+  readonly student: Network;
+  readonly teacher: Network;
+  readonly step: TrainingStep;
+}
+
+/** All that a checkpoint holds, by name. */
+export async function stateOf({ student, teacher, step }: TrainingState): Promise<Map<string, Values>> {
+  const tensors = new Map<string, Values>();
+  const put = (
+    prefix: string,
+    values: ReadonlyMap<string, Float32Array>,
+    shapes: ReadonlyMap<string, readonly number[]>,
+  ) => {
+    for (const [name, numbers] of values) tensors.set(prefix + name, { shape: shapes.get(name)!, values: numbers });
+  };
+  const shapesOf = (...layouts: (Network["params"] | undefined)[]) =>
+    new Map(layouts.flatMap((params) => params?.layout.entries.map(({ name, shape }) => [name, shape] as const) ?? []));
+  put("", await readNetwork(teacher), shapesOf(teacher.params, teacher.buffers));
+  put("student.", await readNetwork(student), shapesOf(student.params, student.buffers));
+  for (const [kind, params] of Object.entries(step.optimizer.state)) {
+    put(`optimizer.${kind}.`, await params.read(), shapesOf(params));
+  }
+  tensors.set("center", { shape: step.center.shape, values: await download(step.center) });
+  if (step.lossScale)
+    tensors.set("loss_scale", { shape: step.lossScale.state.shape, values: await download(step.lossScale.state) });
+  return tensors;
+}
+
+/** Puts a checkpoint back where `stateOf` took it from. Throws where names or sizes differ. */
+export function restore({ student, teacher, step }: TrainingState, checkpoint: Checkpoint): void {
+  const { tensors } = checkpoint;
+  const weights = (prefix: string) =>
+    new Map([...under(prefix, checkpoint)].filter(([name]) => /^(backbone|head)\./.test(name)));
+  writeNetwork(teacher, weights(""));
+  writeNetwork(student, weights("student."));
+  for (const [kind, params] of Object.entries(step.optimizer.state))
+    params.write(under(`optimizer.${kind}.`, checkpoint));
+  upload(step.center, tensors.get("center")!.values);
+  if (step.lossScale) upload(step.lossScale.state, tensors.get("loss_scale")!.values);
+}
+
+/** What a step was given: its crops and all that changes from step to step. */
+export async function batchOf(
+  { globals, locals }: TrainingStep,
+  knobs: Readonly<Record<Knob, number>>,
+): Promise<Map<string, Values>> {
+  const batch = new Map<string, Values>();
+  for (const [name, crops] of Object.entries({ globals, locals })) {
+    if (crops) batch.set(`batch.${name}`, { shape: crops.shape, values: await download(crops) });
+  }
+  for (const [name, value] of Object.entries(knobs)) {
+    batch.set(`knobs.${name}`, { shape: [], values: Float32Array.of(value) });
+  }
+  return batch;
+}
