@@ -11,17 +11,23 @@ export interface Thread<Offered> {
 
 /** Takes up a worker that offers functions by comlink's `expose`. */
 export function takeThread<Offered>(worker: Worker): Thread<Offered> {
+  let failure: Trouble | undefined;
+  let tell: ((trouble: Trouble) => void) | undefined;
+  // At once, since a worker may fail before its page is there to be told.
+  worker.addEventListener("error", ({ message }: Partial<ErrorEvent>) => {
+    const why = message === undefined || message === "" ? "" : `: ${message}`;
+    failure = {
+      words: `The part of this page that computes has failed${why}`,
+      wayOn: "Reload the page.",
+      isOfDevice: false,
+    };
+    tell?.(failure);
+  });
   return {
     ask: wrap<Offered>(worker),
-    onFailure(tell) {
-      worker.addEventListener("error", ({ message }: Partial<ErrorEvent>) => {
-        const why = message === undefined || message === "" ? "" : `: ${message}`;
-        tell({
-          words: `The part of this page that computes has failed${why}`,
-          wayOn: "Reload the page.",
-          isOfDevice: false,
-        });
-      });
+    onFailure(told) {
+      tell = told;
+      if (failure) told(failure);
     },
   };
 }

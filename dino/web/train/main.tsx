@@ -36,10 +36,12 @@ function Train() {
   const [phase, setPhase] = useState<Phase>("new");
   const [fields, setFields] = useState<Fields>(START);
   const [trouble, setTrouble] = useState<Trouble>();
+  /** Of the thread, which nothing mends but another one. */
+  const [failure, setFailure] = useState<Trouble>();
   const { seen, tell, forget } = useSeen();
   const isHidden = useHidden();
   const wanted = useMemo(() => configOf(fields), [fields]);
-  const isBusy = phase === "training" || phase === "stopping";
+  const isBusy = failure === undefined && (phase === "training" || phase === "stopping");
 
   const attempt = useCallback(async (work: () => Promise<void>) => {
     setTrouble(undefined);
@@ -49,14 +51,7 @@ function Train() {
       setTrouble(asTrouble(error));
     }
   }, []);
-  useEffect(
-    () =>
-      onFailure((failure) => {
-        setTrouble(failure);
-        setPhase("broken");
-      }),
-    [],
-  );
+  useEffect(() => onFailure(setFailure), []);
   useEffect(() => void attempt(async () => setDeviceName(await thread.open())), [attempt]);
 
   const run = (how: (tell: (event: CourseEvent) => void) => Promise<Ended>) =>
@@ -92,7 +87,7 @@ function Train() {
   );
 
   return (
-    <Page name="Train" title={TITLE} status={statusOf(phase, seen)}>
+    <Page name="Train" title={TITLE} status={statusOf(failure ? "broken" : phase, seen)}>
       <p class="note">
         A small Vision Transformer learns to tell 8,000 handwritten digits apart without being told what they are, here
         in this page{deviceName === undefined ? "" : `, on ${deviceName}`}. Nothing leaves this page. It takes seconds
@@ -125,6 +120,7 @@ function Train() {
         </div>
       </form>
       {phase !== "new" && <progress max={1} value={share} aria-label="Steps done" />}
+      {failure && <TroubleNote trouble={failure} />}
       {trouble && <TroubleNote trouble={trouble} {...(phase === "broken" && { goOn })} />}
       {isBusy && (
         <p class="quiet note">

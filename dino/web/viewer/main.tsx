@@ -40,6 +40,8 @@ function Viewer() {
   const [focus, setFocus] = useState<Focus>();
   const [working, setWorking] = useState<string>();
   const [trouble, setTrouble] = useState<Trouble>();
+  /** Of the thread, which nothing mends but another one. */
+  const [failure, setFailure] = useState<Trouble>();
   const [camera, setCamera] = useState<HTMLVideoElement>();
   const [isOver, setOver] = useState(false);
   const isHidden = useHidden();
@@ -86,7 +88,7 @@ function Viewer() {
     [attempt],
   );
 
-  useEffect(() => onFailure(setTrouble), []);
+  useEffect(() => onFailure(setFailure), []);
   useEffect(() => {
     void attempt("Asking for models", async () => {
       const found = await findChoices();
@@ -225,6 +227,7 @@ function Viewer() {
             {camera ? "Stop the camera" : "Use the camera"}
           </button>
         </div>
+        {failure && <TroubleNote trouble={failure} />}
         {trouble && <TroubleNote trouble={trouble} {...(opened && { goOn: again })} />}
         {models?.length === 0 && !opened && (
           <p>
