@@ -64,30 +64,23 @@ export async function openSite({ roots, models = [], indexes = [], say }: SiteOp
   const findModels = await openModels({ models, indexes });
   let runs: Runs = new Map();
   let served: ReadonlyMap<string, ServedModel> = new Map();
-  const look = async () => {
-    runs = await findRuns(roots);
-    served = await findModels(runs);
-  };
-  /** Of a run or a model; all folders are looked through only where it was not there at the last look. */
-  const known = async <T>(among: () => ReadonlyMap<string, T>, name: string): Promise<T | undefined> => {
-    if (!among().has(name)) await look();
-    return among().get(name);
-  };
+  const lookForRuns = async () => (runs = await findRuns(roots));
+  const lookForModels = async () => (served = await findModels(await lookForRuns()));
   const model = keepLast(modelBytes);
   const index = keepLast((path: string) => openIndex(path));
 
   const listRuns = async (isLive: boolean): Promise<Content> => {
-    await look();
+    await lookForRuns();
     const all = await Promise.all([...runs].map(([name, folder]) => describeRun(name, folder).catch(() => undefined)));
     return json({ isLive, runs: all.filter((run) => run !== undefined) } satisfies RunList);
   };
   const listModels = async (): Promise<Content> => {
-    await look();
+    await lookForModels();
     const all = await Promise.all([...served].map(([name, one]) => describeModel(name, one).catch(() => undefined)));
     return json(all.filter((state) => state !== undefined) satisfies ModelList);
   };
   const ofModel = async (name: string, file: string): Promise<Content | undefined> => {
-    const one = await known(() => served, name);
+    const one = served.get(name) ?? (await lookForModels()).get(name); // which looks through all folders
     if (one === undefined) return undefined;
     const { version, index: indexed } = await describeModel(name, one);
     if (file === "model.safetensors") return contentOf(file, await model(version, one));
@@ -95,7 +88,7 @@ export async function openSite({ roots, models = [], indexes = [], say }: SiteOp
     return ofIndex(await index(indexed.version, one.index), file);
   };
   const ofRun = async (name: string, file: string, query: URLSearchParams): Promise<Content | undefined> => {
-    const folder = await known(() => runs, name);
+    const folder = runs.get(name) ?? (await lookForRuns()).get(name);
     if (folder === undefined) return undefined;
     if (file !== "log.json") {
       const bytes = await readRunFile(folder, file);
@@ -121,7 +114,7 @@ export async function openSite({ roots, models = [], indexes = [], say }: SiteOp
   return {
     at,
     async places() {
-      await look();
+      await lookForModels();
       const [noQuery, places]: [URLSearchParams, Place[]] = [new URLSearchParams(), []];
       const put = (address: string, read: Place["read"] = () => at(address, noQuery)) => places.push({ address, read });
       for (const address of page.keys()) if (address !== "/") put(address);
