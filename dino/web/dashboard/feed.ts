@@ -3,6 +3,7 @@ import type { Config } from "../../config.js";
 import type { LogPart, RunList, RunState } from "../../dashboard/api.js";
 import type { EpochLine, LogLine, StepLine } from "../../run/log.js";
 import type { StepProfile } from "../../run/step-profile.js";
+import { addressOf } from "../shell/address.js";
 
 /** A run as far as it is known. */
 export interface Run {
@@ -25,12 +26,6 @@ export async function getJson(address: string): Promise<unknown> {
   return await response.json();
 }
 
-/** Where a file of a run is found, and found anew where its version changes. */
-export function addressOf({ name }: RunState, file: string, version?: string): string {
-  const address = ["api", "runs", ...name.split("/").map(encodeURIComponent), file].join("/");
-  return version === undefined ? address : `${address}?version=${version}`;
-}
-
 /** The runs as they are now, given what was known of them, and whether they may change. */
 export async function follow(
   known: readonly Run[],
@@ -49,7 +44,7 @@ function nothingOf(state: RunState): Run {
 }
 
 async function followRun(known: Run, state: RunState, get: Get): Promise<Run> {
-  const file = (name: string, version: string) => get(addressOf(state, name, version));
+  const file = (name: string, version: string) => get(addressOf("runs", state.name, name, version));
   const config = known.state.config === state.config ? known.config : await file("config.json", state.config);
   const profile =
     known.state.profile === state.profile
@@ -67,7 +62,9 @@ async function readOn(run: Run, get: Get): Promise<Run> {
   const [steps, epochs] = [[...run.steps], [...run.epochs]];
   let { read } = run;
   for (;;) {
-    const part = (await get(addressOf(run.state, `log.json?from=${read.to}&version=${read.version}`))) as LogPart;
+    const part = (await get(
+      addressOf("runs", run.state.name, `log.json?from=${read.to}&version=${read.version}`),
+    )) as LogPart;
     if (part.from === 0) steps.length = epochs.length = 0;
     for (const line of linesOf(part.lines)) {
       if ("type" in line) epochs.push(line);

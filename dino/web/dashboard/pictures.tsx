@@ -1,7 +1,8 @@
 /** What the teacher of a run saw, step by step. */
 import { useState } from "preact/hooks";
 import { pictureName } from "../../run/picture-names.js";
-import { addressOf, type Run } from "./feed.js";
+import { addressOf } from "../shell/address.js";
+import type { Run } from "./feed.js";
 import { RunChoice } from "./run-choice.js";
 
 export const WORDS = { attention: "Attention of each head", features: "Patch features as colours" } as const;
@@ -70,7 +71,7 @@ function Drawn({ run: { state }, held, hold, children }: DrawnProps) {
                 <h3>{WORDS[kind]}</h3>
               </figcaption>
               <img
-                src={addressOf(state, file, state.log.version)}
+                src={addressOf("runs", state.name, file, state.log.version)}
                 alt={`${WORDS[kind]} after ${drawnAt} steps`}
                 {...{ width, height }}
               />

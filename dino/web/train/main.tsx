@@ -161,6 +161,7 @@ function Settings({ fields, setFields, errors, isBusy }: SettingsProps) {
           <label key={name}>
             {FIELDS[name]}
             <input
+              class="boxed"
               name={name}
               inputMode="numeric"
               value={fields[name]}

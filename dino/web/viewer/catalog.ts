@@ -5,12 +5,7 @@ import type { Image } from "../../pixels.js";
 import { isFailure } from "../../sources/image-place.js";
 import { fetchBuiltin } from "../digits.js";
 import { type KeptModel, keptModel } from "../kept-model.js";
-
-/** Where a file of a model is found, and found anew where its version changes. */
-function addressOf({ name }: ModelState, file: string, version: string): string {
-  const path = ["api", "models", ...name.split("/").map(encodeURIComponent), file].join("/");
-  return `${path}?version=${encodeURIComponent(version)}`;
-}
+import { addressOf } from "../shell/address.js";
 
 /** A model that the visitor can choose. */
 export interface Choice {
@@ -50,7 +45,7 @@ function servedChoice(model: ModelState): Choice {
     name: model.name,
     isOutdated: model.index?.isOutdated ?? false,
     fetch: async (told) => ({
-      file: await fetchBytes(addressOf(model, "model.safetensors", model.version), (...bytes) =>
+      file: await fetchBytes(addressOf("models", model.name, "model.safetensors", model.version), (...bytes) =>
         told(model.name, ...bytes),
       ),
       index: await fetchIndex(model, (...bytes) => told("its index", ...bytes)),
@@ -89,7 +84,7 @@ export interface Index {
 async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<Index | undefined> {
   if (model.index === undefined) return undefined;
   const { version } = model.index;
-  const at = (file: string) => addressOf(model, file, version);
+  const at = (file: string) => addressOf("models", model.name, file, version);
   return {
     names: (await (await answerOf(at("index.json"))).json()) as IndexedNames,
     features: await fetchBytes(at("features.npy"), onProgress),
@@ -114,7 +109,8 @@ async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-async function answerOf(address: string): Promise<Response> {
+/** Throws, in words, where the server does not answer, or not with success. */
+export async function answerOf(address: string): Promise<Response> {
   const response = await fetch(address).catch(() => undefined);
   if (response === undefined) throw new Error("The server does not answer; is `dino serve` still running?");
   if (!response.ok) throw new Error(`${address} does not come: ${response.status} ${(await response.text()).trim()}`);

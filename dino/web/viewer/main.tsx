@@ -6,7 +6,7 @@ import { Page, useHidden } from "../shell/page.js";
 import type { Trouble } from "../shell/trouble.js";
 import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
 import { openCamera } from "./camera.js";
-import { type Choice, type Fetched, findChoices } from "./catalog.js";
+import { answerOf, type Choice, type Fetched, findChoices } from "./catalog.js";
 import { Examples } from "./examples.js";
 import type { ModelFacts, Sight } from "./looking.js";
 import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
@@ -82,7 +82,7 @@ function Viewer() {
   const lookAt = useCallback(
     (address: string, name: string) =>
       attempt(`Fetching ${name}`, async () => {
-        const image = await readPicture(await (await fetch(address)).blob(), name);
+        const image = await readPicture(await (await answerOf(address)).blob(), name);
         show({ image, name });
       }),
     [attempt],
@@ -203,7 +203,7 @@ function Viewer() {
               </select>
             </>
           )}
-          <label class="file">
+          <label class="boxed file">
             Open an image or a model
             <input
               type="file"
