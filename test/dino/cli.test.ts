@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { exec } from "node:child_process";
+import { exec, execFile, type ExecFileException } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,8 +12,10 @@ import { parseConfig } from "../../dino/config.js";
 import { parseNpy } from "../../dino/npy.js";
 import { tunedPath, writeChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
+import { rejectedWith } from "../rejection.js";
 import { dino, dinoIn, drawFolder, type Finished, tiny } from "./command-line.js";
 
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const everyCommand = (await program()).commands;
 
 describe("dino on the command line", function () {
@@ -39,10 +41,23 @@ describe("dino on the command line", function () {
       .and.match(/Examples?:\n {2}dino/);
   });
 
+  it("says in one line what is missing where nothing is installed", async () => {
+    const bare = join(folder, "bare");
+    await mkdir(join(bare, "dino"), { recursive: true });
+    for (const file of ["package.json", "dino/dino.js", "dino/cli.ts"])
+      await copyFile(join(root, file), join(bare, file));
+    const run = promisify(execFile)(process.execPath, [join(bare, "dino/dino.js"), "doctor"]);
+    const { code, stdout, stderr } = (await rejectedWith(run)) as ExecFileException;
+    expect({ code, stdout, stderr }).to.deep.equal({
+      ...{ code: 1, stdout: "" },
+      stderr: `dino: tsx is not installed; run npm ci in ${bare}/\n`,
+    });
+  });
+
   it("ends quietly where nobody reads on", async function () {
     if (process.platform === "win32") this.skip();
     const script = `"${process.execPath}" dino/dino.js search --help | head -c 1`;
-    const { stdout, stderr } = await promisify(exec)(script, { cwd: fileURLToPath(new URL("../..", import.meta.url)) });
+    const { stdout, stderr } = await promisify(exec)(script, { cwd: root });
     expect([stdout, stderr]).to.deep.equal(["U", ""]);
   });
 
