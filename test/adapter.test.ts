@@ -17,6 +17,7 @@ import {
 import { type Device, throwIfFailed } from "../engine/device.js";
 import { openDevice, readShader } from "../engine/node.js";
 import { type Archive, findArchive, unpackSwiftShader } from "../engine/swiftshader.js";
+import { compiledModule } from "./compiled-program.js";
 
 const bareLinux: Surroundings = {
   platform: "linux",
@@ -212,14 +213,14 @@ describe("openDevice", () => {
   it("lets a process end that forgot to dispose", async function () {
     this.timeout(60_000);
     const program = `
-      const { openDevice } = await import(${JSON.stringify(new URL("../engine/node.ts", import.meta.url).href)});
+      const { openDevice } = await import(${JSON.stringify(compiledModule("engine/node.ts"))});
       globalThis.device = await openDevice();
       const { gpu } = device;
       void gpu.lost.then(() => undefined);
       gpu.queue.submit([gpu.createCommandEncoder().finish()]);
       void gpu.queue.onSubmittedWorkDone();
       console.log("opened");`;
-    const node = ["--import", "tsx", "--input-type=module", "--eval", program];
+    const node = ["--input-type=module", "--eval", program];
     const { stdout } = await promisify(execFile)(process.execPath, node, { timeout: 50_000 });
     expect(stdout).to.equal("opened\n");
   });

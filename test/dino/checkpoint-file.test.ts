@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../dino/run/checkpoint-file.js";
+import { compiledModule } from "../compiled-program.js";
 
 /** Far above any process number in use. */
 const deadPid = 2 ** 30;
@@ -67,7 +68,7 @@ describe("writeFileAtomically", () => {
 
   it("leaves a whole file when killed at any moment, and the next write cleans up", async () => {
     const path = join(folder, "a");
-    const module = new URL("../../dino/run/checkpoint-file.ts", import.meta.url).href;
+    const module = compiledModule("dino/run/checkpoint-file.ts");
     const program = `
       const { writeFileAtomically } = await import(${JSON.stringify(module)});
       for (let n = 0; ; n = (n + 1) % 200) {
@@ -75,7 +76,7 @@ describe("writeFileAtomically", () => {
         if (n === 1) console.log("writing");
       }`;
     for (const afterMs of [3, 11]) {
-      const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", program], {
+      const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       await once(child.stdout, "data");

@@ -2,15 +2,13 @@
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/run/checkpoint.js";
 import { type Config, networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
-
-const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
+import { compiledLauncher } from "../compiled-program.js";
 
 /** A process that has ended. */
 export interface Finished {
@@ -19,7 +17,7 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs `dino` with these words. */
+/** Runs `dino`, compiled, with these words. */
 export function dino(...args: readonly string[]): Promise<Finished> {
   return dinoIn({}, ...args);
 }
@@ -28,7 +26,7 @@ export function dino(...args: readonly string[]): Promise<Finished> {
 export function dinoIn(environment: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...environment };
-    const child = spawn(process.execPath, [launcher, ...args], { stdio: ["ignore", "pipe", "pipe"], env });
+    const child = spawn(process.execPath, [compiledLauncher(), ...args], { stdio: ["ignore", "pipe", "pipe"], env });
     const out = { stdout: "", stderr: "" };
     child.stdout.on("data", (chunk: Buffer) => (out.stdout += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (out.stderr += chunk.toString()));

@@ -19,7 +19,6 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, relative, sep } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { encode } from "fast-png";
 import sharp from "sharp";
 import { readModel } from "../../dino/run/checkpoint.js";
@@ -38,11 +37,10 @@ import { filesOf } from "../../dino/run/run-folder.js";
 import { follow, type Get, type Run } from "../../dino/web/dashboard/feed.js";
 import { curvesOf, panels } from "../../dino/web/dashboard/panels.js";
 import { lengthOf, stageOf, warningsOf } from "../../dino/web/dashboard/progress.js";
+import { sourceLauncher } from "../compiled-program.js";
 import { rejection } from "../rejection.js";
 import { dino, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import { lineOf, textOf, writeShownRun } from "./shown-run.js";
-
-const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
 
 /** The runs as the page knows them, see follow. */
 const runsOf = async (known: readonly Run[], get: Get): Promise<readonly Run[]> => (await follow(known, get)).runs;
@@ -391,11 +389,11 @@ describe("dashboard", () => {
   });
 
   describe("commands", () => {
-    /** Starts `dino` and waits for an address in what it prints. */
+    /** Starts `dino` from its sources, which build the page where it is missing, and waits for an address in what it prints. */
     async function start(
       ...args: readonly string[]
     ): Promise<{ child: ChildProcess; address: string; stderr: () => string }> {
-      const child = spawn(process.execPath, [launcher, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(process.execPath, [sourceLauncher, ...args], { stdio: ["ignore", "pipe", "pipe"] });
       let stderr = "";
       const address = await new Promise<string>((resolve, reject) => {
         const look = (chunk: Buffer): void => {

@@ -17,7 +17,6 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
@@ -33,6 +32,7 @@ import { trainWithProgress } from "../../dino/training/start.js";
 import { train } from "../../dino/training/train.js";
 import { download, input, type Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
+import { compiledLauncher, compiledModule } from "../compiled-program.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
@@ -179,18 +179,12 @@ describe("faults", () => {
       const inFile = await rejection(takeFolder(join(file, "run")));
       expect(inFile).to.match(/^--out .+: expected a folder to write to, but ENOTDIR.+; name another one$/);
       if (process.getuid?.() !== 0) this.skip(); // only root can try as somebody else
-      const module = new URL("../../dino/run/run-folder.ts", import.meta.url).href;
+      const module = compiledModule("dino/run/run-folder.ts");
       const program = `
         const { takeFolder } = await import(${JSON.stringify(module)});
         process.setuid(65534);
         await takeFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
-      const { stdout } = await promisify(execFile)(process.execPath, [
-        "--import",
-        "tsx",
-        "--input-type=module",
-        "-e",
-        program,
-      ]);
+      const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program]);
       expect(stdout).to.match(/^--out .+: expected a folder to write to, but EACCES/);
     });
   });
@@ -332,11 +326,9 @@ describe("faults", () => {
   });
 
   describe("of processes", () => {
-    const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
-
     /** Runs `dino train` in a folder, so that checkpoints name the same --out wherever it lies. */
     function start(cwd: string, ...flags: readonly string[]): ChildProcess & { readonly said: () => string } {
-      const words = [launcher, "train", "--out", "run", ...flags];
+      const words = [compiledLauncher(), "train", "--out", "run", ...flags];
       const child = spawn(process.execPath, words, { cwd, stdio: ["ignore", "ignore", "pipe"] });
       let said = "";
       child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));

@@ -3,13 +3,11 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import { readCheckpoint } from "../../dino/run/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
+import { compiledLauncher } from "../compiled-program.js";
 import { dino, drawFolder, type Finished, tiny } from "./command-line.js";
-
-const launcher = fileURLToPath(new URL("../../dino/dino.js", import.meta.url));
 
 /** A way to start several processes. */
 interface Mpi {
@@ -47,7 +45,7 @@ function start(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ) {
-  const words = [...flags, "-n", String(ranks), process.execPath, launcher, ...args];
+  const words = [...flags, "-n", String(ranks), process.execPath, compiledLauncher(), ...args];
   const child = spawn(program, words, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   const out = { stdout: "", stderr: "" };
   child.stdout.on("data", (chunk: Buffer) => (out.stdout += chunk.toString()));
