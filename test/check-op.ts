@@ -24,6 +24,17 @@ const LARGE = 1e5;
 
 const STEP = 1e-5;
 
+/** Central differences of sum(output * weight) by one input: at some of its coordinates, and along random signs. */
+interface Differences {
+  readonly coordinates: readonly number[];
+  readonly atCoordinates: readonly number[];
+  readonly signs: Int8Array;
+  readonly alongSigns: number;
+}
+
+/** The differences of each trained input: they depend on the row alone, and a row is checked on several sets of kernels. */
+const differencesOf = new WeakMap<OpRow, readonly Differences[]>();
+
 /**
  * Compares the forward with the float64 reference, and the gradient of sum(output * weight) with central differences of
  * the reference: at some coordinates and along a random direction through all of them.
@@ -62,41 +73,61 @@ export async function checkOp(row: OpRow, device: Device): Promise<void> {
     expect(shape, "shape").to.deep.equal(expected.shape);
     expectClose("forward", found["y"]!, expected.data, forwardTolerance);
 
-    const objective = (values: Values[]) => row.ref(...values).data.reduce((s, v, i) => s + v * weight[i]!, 0);
+    let differences = differencesOf.get(row);
+    if (differences === undefined) {
+      const which = trained.map((x) => inputs.indexOf(x));
+      differencesOf.set(row, (differences = which.map((input) => differentiate(row, host, input, weight, random))));
+    }
     trained.forEach((x, j) => {
       const which = inputs.indexOf(x);
-      const at = host[which]!;
       const analytic = found[`grad${j}`]!;
-      const along = (direction: (i: number) => number) => {
-        const moved = (sign: number) =>
-          host.map((v, i) =>
-            i === which ? { shape: v.shape, data: v.data.map((e, c) => e + sign * STEP * direction(c)) } : v,
-          );
-        return (objective(moved(1)) - objective(moved(-1))) / (2 * STEP);
-      };
-      const size = at.data.length;
-      const count = expected.data.length > LARGE ? COORDINATES.large : COORDINATES.usual;
-      const coordinates =
-        size <= count ? [...at.data.keys()] : Array.from({ length: count }, () => random.integer(size));
-      const numeric = coordinates.map((c) => along((i) => (i === c ? 1 : 0)));
+      const { coordinates, atCoordinates, signs, alongSigns } = differences[j]!;
       const largest = analytic.reduce((most, g) => Math.max(most, Math.abs(g)), 1e-12);
       coordinates.forEach((c, n) => {
         expect(
-          Math.abs(analytic[c]! - numeric[n]!) / largest,
-          `gradient of input ${which} at ${c}: ${analytic[c]} against ${numeric[n]}`,
+          Math.abs(analytic[c]! - atCoordinates[n]!) / largest,
+          `gradient of input ${which} at ${c}: ${analytic[c]} against ${atCoordinates[n]}`,
         ).to.be.below(gradientTolerance);
       });
-      const signs = Float64Array.from(at.data, () => (random.uniform() < 0.5 ? -1 : 1));
-      const directional = along((i) => signs[i]!);
       const mine = analytic.reduce((s, g, i) => s + g * signs[i]!, 0);
       const scale = analytic.reduce((s, g) => s + Math.abs(g), 1e-12);
-      expect(Math.abs(mine - directional) / scale, `gradient of input ${which} along a direction`).to.be.below(
+      expect(Math.abs(mine - alongSigns) / scale, `gradient of input ${which} along a direction`).to.be.below(
         gradientTolerance,
       );
     });
   } finally {
     for (const x of tensors) x[Symbol.dispose]();
   }
+}
+
+function differentiate(
+  row: OpRow,
+  host: readonly Values[],
+  which: number,
+  weight: Float64Array,
+  random: Rng,
+): Differences {
+  const objective = (values: readonly Values[]) => row.ref(...values).data.reduce((s, v, i) => s + v * weight[i]!, 0);
+  const along = (move: (x: Float64Array, by: number) => void): number => {
+    const moved = (by: number) =>
+      host.map((v, i) => {
+        if (i !== which) return v;
+        const data = v.data.slice();
+        move(data, by);
+        return { shape: v.shape, data };
+      });
+    return (objective(moved(STEP)) - objective(moved(-STEP))) / (2 * STEP);
+  };
+  const { data } = host[which]!;
+  const count = weight.length > LARGE ? COORDINATES.large : COORDINATES.usual;
+  const coordinates =
+    data.length <= count ? [...data.keys()] : Array.from({ length: count }, () => random.integer(data.length));
+  const signs = Int8Array.from(data, () => (random.uniform() < 0.5 ? -1 : 1));
+  return {
+    ...{ coordinates, signs },
+    atCoordinates: coordinates.map((c) => along((x, by) => (x[c] = x[c]! + by))),
+    alongSigns: along((x, by) => x.forEach((_, i) => (x[i] = x[i]! + by * signs[i]!))),
+  };
 }
 
 function expectClose(what: string, actual: Float32Array, expected: Float64Array, tolerance: number): void {

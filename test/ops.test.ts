@@ -777,19 +777,24 @@ const matrixRows: readonly OpRow[] = (
   ] satisfies OpRow[]
 ).map((row) => ({ draw: halves, tolerance: HALF, ...row }));
 
+/** Rows that take most of the table's time: `npm test` runs them on one set of kernels, `npm run test:all` on every one. */
+const LARGE = /more (rows|groups|workgroups) than a grid axis|65536 prototypes/;
+const longTag = ({ op }: OpRow): string => (LARGE.test(op) ? " @long" : "");
+
 describe("operations agree with their float64 references", () => {
-  for (const kernels of ["cpu", "gpu"] as const) {
-    describe(`kernels made for a ${kernels.toUpperCase()}`, () => {
-      for (const row of rows) it(row.op, async () => checkOp(row, await testDevice({ kernels })));
-    });
-  }
+  describe("kernels made for a CPU", () => {
+    for (const row of rows) it(row.op, async () => checkOp(row, await testDevice({ kernels: "cpu" })));
+  });
+  describe("kernels made for a GPU", () => {
+    for (const row of rows) it(row.op + longTag(row), async () => checkOp(row, await testDevice({ kernels: "gpu" })));
+  });
   for (const [kernels, differing] of [
     ["cpu", /^(matmul|linear|attention|softmax|layernorm|distillation|koleo)/],
     ["gpu", /^(softmax|layernorm|sum|batchNorm|koleo(?!, more groups))/],
   ] as const) {
     describe(`kernels made for a ${kernels.toUpperCase()} without subgroups`, () => {
       for (const row of rows.filter(({ op }) => differing.test(op)))
-        it(row.op, async () => checkOp(row, await testDevice({ kernels, without: ["subgroups"] })));
+        it(row.op + longTag(row), async () => checkOp(row, await testDevice({ kernels, without: ["subgroups"] })));
     });
   }
   describe("in f16", () => {

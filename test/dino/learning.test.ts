@@ -78,14 +78,14 @@ describe("learning, on real images", function () {
     expect(trained - results[0]!.top1).to.be.at.least(MARGIN);
   });
 
-  it("collapses to one target without centering, as section 5.3 of the paper says, and warns", async () => {
+  it("collapses to one target without centering, as section 5.3 of the paper says, and warns @long", async () => {
     const { last, warnings } = await run({ ...smaller, steps: 170, centerMomentum: 1 });
     expect(last.teacherEntropy).to.be.below(0.02 * LN_K);
     expect(last.klDivergence).to.be.below(0.02 * LN_K);
     expect(warnings.join()).to.contain("every image gets the same target");
   });
 
-  it("collapses to uniform targets without sharpening, and warns", async () => {
+  it("collapses to uniform targets without sharpening, and warns @long", async () => {
     const { last, warnings } = await run({ ...smaller, steps: 170, teacherTemp: 0.2, warmupTeacherTemp: 0.2 });
     expect(last.teacherEntropy).to.be.above(0.98 * LN_K);
     expect(last.klDivergence).to.be.below(0.02 * LN_K);

@@ -126,25 +126,34 @@ describe("training under mpirun", function () {
       expect(x).to.be.closeTo(single.tensors.get("center")!.values[i]!, 1e-4);
   }
 
-  const twos: string[] = [];
+  const runs = new Map<string, Promise<Finished>>();
+  const nameOf = (mpi: Mpi, ranks: number) => `${mpi.name} ${ranks}`;
+  /** Trains on so many ranks, once for all tests. */
+  function trained(mpi: Mpi, ranks: number): Promise<Finished> {
+    const name = nameOf(mpi, ranks);
+    const known = runs.get(name) ?? start(mpi, ranks, run(name)).finished;
+    runs.set(name, known);
+    return known;
+  }
+
   for (const [mpi, ranks] of all.flatMap((mpi) => [
     [mpi, 2] as const,
     ...(mpi.name === "Open MPI" ? [[mpi, 4] as const] : []),
   ])) {
-    it(`trains on ${ranks} ranks with ${mpi.name} as in one process`, async () => {
-      const name = `${mpi.name} ${ranks}`;
-      const { code, stdout, stderr } = await start(mpi, ranks, run(name)).finished;
+    const tag = mpi === all[0] && ranks === 2 ? "" : " @long";
+    it(`trains on ${ranks} ranks with ${mpi.name} as in one process${tag}`, async () => {
+      const name = nameOf(mpi, ranks);
+      const { code, stdout, stderr } = await trained(mpi, ranks);
       expect(code, stderr).to.equal(0);
       expect(stdout.match(/^checkpoint/gm), "rank 0 alone speaks").to.have.length(1);
       expect(stderr).to.include(`${ranks} ranks with ${mpi.name}`);
       await expectLikeAlone(name);
       const [{ peersWaitMs } = {}] = (await readLog(join(folder, name, "log.jsonl"))).steps;
       expect(peersWaitMs).to.be.above(0);
-      if (ranks === 2) twos.push(name);
     });
   }
 
-  it("trains with gradients of half the size", async () => {
+  it("trains with gradients of half the size @long", async () => {
     const { code, stderr } = await start(all[0]!, 2, [...run("compressed"), "--compress-gradients", "--epochs", "1"])
       .finished;
     expect(code, stderr).to.equal(0);
@@ -154,13 +163,14 @@ describe("training under mpirun", function () {
     expect(log!.steps[0]!.loss).to.be.closeTo(expected!.steps[0]!.loss, 1e-3);
   });
 
-  it("gives the same bytes with both on the same number of ranks", async function () {
-    if (twos.length < 2) this.skip(); // one of the two is not installed
-    const [a, b] = await Promise.all(twos.map((name) => stateOf(name)));
+  it("gives the same bytes with both on the same number of ranks @long", async function () {
+    if (all.length < 2) this.skip(); // one of the two is not installed
+    for (const mpi of all) await trained(mpi, 2);
+    const [a, b] = await Promise.all(all.map((mpi) => stateOf(nameOf(mpi, 2))));
     expect(a!.tensors).to.deep.equal(b!.tensors);
   });
 
-  it("ends with a checkpoint when a rank is killed, from which other numbers of ranks go on", async function () {
+  it("ends with a checkpoint when a rank is killed, from which other numbers of ranks go on @long", async function () {
     const openMpi = all.find(({ name }) => name === "Open MPI"); // MPICH kills all ranks at once
     if (!openMpi || process.platform !== "linux") this.skip();
     const out = join(folder, "killed");

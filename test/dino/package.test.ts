@@ -45,7 +45,7 @@ describe("dependencies", () => {
   });
 });
 
-describe("package", function () {
+describe("package @long", function () {
   this.timeout(300_000);
 
   /** A folder of somebody else's, with the package in node_modules and no more beside it than what it depends on. */
