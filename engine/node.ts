@@ -5,6 +5,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { type AdapterOptions, chooseAdapter } from "./adapter.js";
 import { createDevice, type Device, type DeviceOptions } from "./device.js";
+import { pollCalmly } from "./polling.js";
 import { readChoices, tunedPath } from "./tuned.js";
 
 export { type AdapterChoice, type AdapterOptions, chooseAdapter, type Preference } from "./adapter.js";
@@ -19,7 +20,8 @@ export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js"
  * memory; a process that forgets still ends.
  */
 export async function openDevice(options: AdapterOptions & Omit<DeviceOptions, "shaders"> = {}): Promise<Device> {
-  const { adapter, name } = await chooseAdapter(options);
+  const { adapter, kind, name } = await chooseAdapter(options);
+  if (kind !== "gpu") pollCalmly();
   const choices = options.choices ?? readChoices(tunedPath(name));
   const patienceMs = options.patienceMs ?? patienceOf(process.env.DINO_PATIENCE);
   return createDevice(adapter, { shaders: readShader, ...options, choices, ...(patienceMs && { patienceMs }) });
