@@ -8,7 +8,7 @@ import { type Config, networkConfig, type PartialConfig, resolveConfig } from ".
 import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
-import { compiledLauncher } from "../compiled-program.js";
+import { compiledLauncher, sourceLauncher } from "../compiled-program.js";
 
 /** A process that has ended. */
 export interface Finished {
@@ -19,14 +19,27 @@ export interface Finished {
 
 /** Runs `dino`, compiled, with these words. */
 export function dino(...args: readonly string[]): Promise<Finished> {
-  return dinoIn({}, ...args);
+  return finished(compiledLauncher(), args);
 }
 
 /** With some environment variables set. */
 export function dinoIn(environment: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Finished> {
+  return finished(compiledLauncher(), args, environment);
+}
+
+/** Runs `dino` from the sources, with the pages of this checkout. */
+export function dinoFromSources(...args: readonly string[]): Promise<Finished> {
+  return finished(sourceLauncher, args);
+}
+
+function finished(
+  launcher: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...environment };
-    const child = spawn(process.execPath, [compiledLauncher(), ...args], { stdio: ["ignore", "pipe", "pipe"], env });
+    const child = spawn(process.execPath, [launcher, ...args], { stdio: ["ignore", "pipe", "pipe"], env });
     const out = { stdout: "", stderr: "" };
     child.stdout.on("data", (chunk: Buffer) => (out.stdout += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (out.stderr += chunk.toString()));

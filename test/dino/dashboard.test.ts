@@ -39,7 +39,7 @@ import { curvesOf, panels } from "../../dino/web/dashboard/panels.js";
 import { lengthOf, stageOf, warningsOf } from "../../dino/web/dashboard/progress.js";
 import { sourceLauncher } from "../compiled-program.js";
 import { rejection } from "../rejection.js";
-import { dino, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
+import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import { lineOf, textOf, writeShownRun } from "./shown-run.js";
 
 /** The runs as the page knows them, see follow. */
@@ -300,7 +300,7 @@ describe("dashboard", () => {
 
     it("dino serve --static writes every file that the server gives", async () => {
       const site = join(inside, "site");
-      const { stdout, code } = await dino("serve", join(shown, "a run"), "--static", site, "--json");
+      const { stdout, code } = await dinoFromSources("serve", join(shown, "a run"), "--static", site, "--json");
       expect(code).to.equal(0);
       const { files, missing } = JSON.parse(stdout) as { readonly files: number; readonly missing: readonly string[] };
       expect(missing).to.deep.equal([]);
@@ -316,14 +316,16 @@ describe("dashboard", () => {
       expect(list.isLive).to.equal(false);
       expect(list.runs.map(({ name }) => name)).to.deep.equal(["a run"]);
 
-      const again = await dino("serve", join(shown, "a run"), "--static", site);
+      const again = await dinoFromSources("serve", join(shown, "a run"), "--static", site);
       expect([again.code, again.stderr]).to.deep.equal([
         1,
         `dino: --static ${site}: already holds files; --overwrite replaces an earlier export, or name another folder\n`,
       ]);
       await writeFile(join(site, "api", "left.json"), "of another export");
       await writeFile(join(site, "CNAME"), "of the host");
-      expect(await dino("serve", join(shown, "a run"), "--static", site, "--overwrite")).to.include({ code: 0 });
+      expect(await dinoFromSources("serve", join(shown, "a run"), "--static", site, "--overwrite")).to.include({
+        code: 0,
+      });
       expect(await readdir(site)).to.include("CNAME");
       expect(await readdir(join(site, "api"))).to.deep.equal(["models", "models.json", "runs", "runs.json"]);
     });
@@ -445,7 +447,7 @@ describe("dashboard", () => {
       const { port } = blocker.address() as AddressInfo;
       const [data, out] = [join(inside, "photos"), join(inside, "trained")];
       await drawFolder(data, 4);
-      const flags = ["--data", data, "--out", out, ...tiny, "--steps", "300", "--dashboard", String(port)];
+      const flags = ["--data", data, "--out", out, ...tiny, "--steps", "5000", "--dashboard", String(port)];
       const { child, address, stderr } = await start("train", ...flags);
       expect(stderr()).to.include(`--dashboard: port ${port} is taken; taking another\n`);
       let runs: RunList["runs"] = [];
