@@ -15,7 +15,8 @@ export function pollCalmly(): void {
   const { setImmediate } = globalThis;
   const calm = (callback: (...words: unknown[]) => void, ...words: unknown[]): unknown =>
     isOfBinding(callback) ? setTimeout(callback, POLL_MS) : setImmediate(callback, ...words);
-  globalThis.setImmediate = Object.assign(calm, setImmediate) as typeof setImmediate;
+  const likeIt: unknown = Object.assign(calm, setImmediate); // with what `promisify` looks for
+  globalThis.setImmediate = likeIt as typeof setImmediate;
 }
 
 /** Whether a function comes out of a native module: it has no name and no parameters; a promise's resolver has one. */
