@@ -81,7 +81,14 @@ function specOf({ title, panels, columns = 3 }: Chart): TopLevelSpec {
     config: {
       font: FONT,
       axis: { gridColor: "#e4e6ea", labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" },
-      legend: { labelFontSize: 11, title: null, orient: "bottom", symbolType: "stroke", symbolStrokeWidth: 3 },
+      legend: {
+        labelFontSize: 11,
+        title: null,
+        orient: "bottom",
+        symbolType: "stroke",
+        symbolStrokeWidth: 3,
+        symbolOpacity: 1,
+      },
       view: { stroke: null },
     },
     columns,
@@ -133,7 +140,7 @@ function linesSpec({ x, y, series, points = false }: Panel, color: ColorOfNames)
       x: encodeX,
       y: { field: "low", type: "quantitative" as const, title: y, scale },
       y2: { field: "high" },
-      color: { ...color, legend: null },
+      color,
     },
   };
   return [band, line];
@@ -141,10 +148,11 @@ function linesSpec({ x, y, series, points = false }: Panel, color: ColorOfNames)
 
 function barsSpec({ x, y, series }: Panel, color: ColorOfNames) {
   const values = series.flatMap(({ name, points }) => points.map(([at, value]) => ({ name, x: `${at}`, y: value })));
+  const domainMax = 1.1 * Math.max(...values.map(({ y: value }) => value)); // with room for the labels
   const encoding = {
-    x: { field: "x", title: x, type: "ordinal" as const, sort: null, axis: { labelAngle: 0 } },
+    x: { field: "x", title: x, type: "ordinal" as const, sort: null, axis: { labelAngle: 0, labelLimit: PANEL.width } },
     xOffset: { field: "name", sort: null },
-    y: { field: "y", title: y, type: "quantitative" as const },
+    y: { field: "y", title: y, type: "quantitative" as const, scale: { domainMax } },
   };
   const label = { type: "text" as const, dy: -6, fontSize: 11, color: "#3b4048" };
   return [
