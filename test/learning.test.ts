@@ -357,6 +357,8 @@ describe("learning curves beside the official code", () => {
         return false;
       }
     };
+    /** PyTorch takes seconds to start, and is started several times. */
+    const PYTHON_MS = 600_000;
     const trains = official !== undefined && hasTorch() ? it : it.skip;
 
     trains(
@@ -386,9 +388,9 @@ describe("learning curves beside the official code", () => {
         expect(own.points.map(([step]) => step)).to.deep.equal(at);
         expect(own.loss).not.to.equal(same.loss);
       },
-    );
+    ).timeout(PYTHON_MS);
 
-    trains("is not trained again where its curves are kept", async () => {
+    trains("is not trained again where its curves are kept (OFFICIAL_DINO and a Python with PyTorch)", async () => {
       const data = fixture("photos");
       const { images, indices } = shades(24, "photos");
       for (const index of indices) {
@@ -415,6 +417,6 @@ describe("learning curves beside the official code", () => {
       said.length = 0;
       expect(await compare()).to.deep.equal(first);
       expect(said.filter((line) => line.includes("kept, of commit abc"))).to.have.length(2);
-    });
+    }).timeout(PYTHON_MS);
   });
 });
