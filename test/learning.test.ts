@@ -157,6 +157,9 @@ describe("learning curves beside the official code", () => {
           `${flagOf(name)} ${value}: the official code has no such setting; leave it at `,
         );
       }
+      expect(() => expectHonoured({ ...tiny, mlpRatio: 2.3 }, known)).to.throw(
+        "--mlp-ratio 2.3: the official code rounds ",
+      );
       expect(() => expectHonoured({ ...tiny, imageSize: { rows: 8, cols: 12 } }, known)).to.throw(
         "--image-size 8x12: the official code has square crops; give one side",
       );

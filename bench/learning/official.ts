@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type Config, flagOf, formatSize, formatValue, type SettingName } from "../../dino/config.js";
+import { type Config, flagOf, formatSize, formatValue, type SettingName, vitConfig } from "../../dino/config.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import type { Learnt, Point } from "./curves.js";
 
@@ -32,6 +32,9 @@ export function expectHonoured(config: Config, { fixed }: Pick<OfficialSettings,
     const [ours, theirs] = [formatValue(config[name]), value === null ? "none" : formatValue(value)];
     throw new Error(`${flagOf(name)} ${ours}: the official code has no such setting; leave it at ${theirs}`);
   }
+  const { dim, mlpRatio } = vitConfig(config);
+  if (!Number.isInteger(dim * mlpRatio))
+    throw new Error(`--mlp-ratio ${mlpRatio}: the official code rounds ${dim * mlpRatio} down; give a whole width`);
   for (const name of ["imageSize", "localSize"] as const) {
     const { rows, cols } = config[name];
     if (rows !== cols)

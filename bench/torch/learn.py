@@ -41,6 +41,9 @@ def read_settings(path):
     dim, depth, heads = ARCHITECTURES[config["arch"]]
     side = config["imageSize"]["rows"]
     defaults = {"dim": dim, "depth": depth, "heads": heads, "evalResize": math.floor(side * 256 / 224 + 0.5)}
+    width = (config["dim"] or dim) * config["mlpRatio"]
+    if width != int(width):
+        sys.exit(f"mlpRatio: the official code rounds {width} down")
     return {**config, **{name: value for name, value in defaults.items() if config[name] is None}}
 
 
