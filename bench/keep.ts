@@ -41,11 +41,16 @@ export interface Origin {
 
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
 
+/** The file in which a device's results are kept. */
+export function resultsPath(device: string, { prefix = "", folder = RESULTS } = {}): string {
+  const stem = device.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  return join(folder, `${prefix}${stem.replace(/^-|-$/g, "")}.json`);
+}
+
 /** Puts a comparison into `DEVICE.json` beside what else is kept there; returns the path. */
 export async function keep(result: Kept, folder = RESULTS): Promise<string> {
   await mkdir(folder, { recursive: true });
-  const stem = result.device.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  const path = join(folder, `${stem.replace(/^-|-$/g, "")}.json`);
+  const path = resultsPath(result.device, { folder });
   const before = existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as Kept) : {};
   await writeFile(path, `${JSON.stringify({ ...before, ...result }, undefined, 2)}\n`);
   return path;

@@ -5,12 +5,16 @@ import { fileURLToPath } from "node:url";
 import { byKernel, chromeTrace, input, type KernelTime, type Program, record, type Span } from "../engine/index.js";
 import type { Device } from "../engine/device.js";
 import { openDevice } from "../engine/node.js";
+import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
 import { pipelineCount } from "../engine/kernel.js";
 import { formatShape } from "../engine/tensor.js";
 import { compare, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { recordCrops } from "./crops.js";
 import { figure, percent } from "./format.js";
-import { keep, type Origin } from "./keep.js";
+import { keep, type Origin, resultsPath } from "./keep.js";
+import { compareLearning, type Lending, lendings, parseRecipe, type Recipe } from "./learning/command.js";
+import { readLearning } from "./learning/curves.js";
+import { learningChart, learningTable } from "./learning/report.js";
 import { describeMemory, describePlans, savingFlags } from "./memory.js";
 import { billionTable, measureBillion } from "./billion.js";
 import { comparePeers } from "./peers/compare.js";
@@ -213,7 +217,8 @@ const EXAMPLES = `
 Examples:
   npm run bench -- --filter softmax
   npm run bench -- --ranks --assume networkGbit=100 --assume images=16
-  npm run bench -- --billion --quick`;
+  npm run bench -- --billion --quick
+  npm run bench -- --learning --official ~/dino --recipe digits --recipe "digits-long steps=400"`;
 
 interface Flags {
   readonly filter: string;
@@ -233,6 +238,13 @@ interface Flags {
   readonly trace?: string;
   readonly against?: "torch" | "peers";
   readonly precision: TorchOptions["precision"];
+  readonly learning: boolean;
+  readonly official?: string;
+  readonly recipe: readonly Recipe[];
+  readonly seeds: number;
+  readonly evaluations: number;
+  readonly lend: readonly Lending[];
+  readonly overwrite: boolean;
 }
 
 /** Runs the bench as the command line asks. Throws where a result is wrong or where the filter leaves nothing. */
@@ -268,12 +280,37 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
       (text, all: ReadonlyMap<ConstantName, number>) => new Map([...all, readAssumption(text)]),
       new Map<ConstantName, number>(),
     )
-    .option("--figure <file>", "where --ranks draws efficiency over GPUs, as a PNG")
+    .option("--figure <file>", "where --ranks draws efficiency over GPUs, and --learning its curves, as a PNG")
     .option(
       "--billion",
       "time nothing but lists and orders of images in shards, and say what a billion would cost",
       false,
     )
+    .option(
+      "--learning",
+      "time nothing but trainings of ours and of the official code on the same images with the same settings, and draw both learning curves",
+      false,
+    )
+    .option("--official <folder>", "of facebookresearch/dino, which --learning trains")
+    .option(
+      "--recipe <recipe>",
+      'of --learning: "PRESET SETTING=VALUE ..."; as often as wanted',
+      (text, all: readonly Recipe[]) => [...all, parseRecipe(text)],
+      [],
+    )
+    .option("--seeds <count>", "trainings of a recipe by either code", positive, 5)
+    .option(
+      "--evaluations <times>",
+      "k-NN evaluations of a training besides the one before its first step",
+      positive,
+      8,
+    )
+    .addOption(
+      new Option("--lend <what...>", "give the official code our start values or our crops instead of its own")
+        .choices(lendings)
+        .default([], "neither"),
+    )
+    .option("--overwrite", "train again what --learning finds among its results", false)
     .addHelpText("after", EXAMPLES)
     .parse(argv, { from: "user" })
     .opts<Flags>();
@@ -296,6 +333,10 @@ export async function bench(argv: readonly string[], list = rows, print: (line: 
   }
   if (flags.billion) {
     await benchBillion(flags, print);
+    return;
+  }
+  if (flags.learning) {
+    await benchLearning(flags, print);
     return;
   }
   if (flags.soak !== undefined) {
@@ -427,6 +468,36 @@ async function benchBillion(flags: Flags, print: (line: string) => void): Promis
   const path = await keep(result);
   if (!flags.json) print(`kept in ${path}`);
 }
+
+/** Our learning curves beside those of the official code. */
+async function benchLearning(flags: Flags, print: (line: string) => void): Promise<void> {
+  const { official, recipe: given, lend, quick, json } = flags;
+  if (official === undefined)
+    throw new Error("--learning needs --official FOLDER: git clone https://github.com/facebookresearch/dino");
+  if (given.length === 0) throw new Error("--learning needs at least one --recipe, such as --recipe digits");
+  const shortened = { flags: { steps: 20 }, seeds: 2, evaluations: 2 };
+  const recipes = quick ? given.map(({ name, flags }) => ({ name, flags: { ...flags, ...shortened.flags } })) : given;
+  const { seeds, evaluations } = quick ? shortened : flags;
+  using device = await openDevice();
+  const file = resultsPath(device.name, { prefix: "learning-" });
+  const pairs = await compareLearning({
+    ...{ device, official, recipes, lend, overwrite: flags.overwrite, origin },
+    ...{ seeds: Array.from({ length: seeds }, (_, seed) => seed), times: evaluations },
+    file: quick ? undefined : file,
+    kept: quick ? { device: device.name, recipes: [] } : await readLearning(file, device.name),
+    say: (line) => {
+      if (!json) print(line);
+    },
+  });
+  print(json ? JSON.stringify({ device: device.name, pairs }, null, 2) : pairs.map(learningTable).join("\n\n"));
+  const figureFile = flags.figure ?? (quick || lend.length > 0 ? undefined : README_FIGURE);
+  if (figureFile !== undefined) await writeFile(figureFile, svgToPng(await chartSvg(learningChart(pairs))));
+  if (json) return;
+  if (!quick) print(`kept in ${file}`);
+  if (figureFile !== undefined) print(`drawn in ${figureFile}`);
+}
+
+const README_FIGURE = fileURLToPath(new URL("../.readme/learning.png", import.meta.url));
 
 /** Whether all was measured, and long enough to be kept. */
 function isWhole({ filter, quick }: Flags): boolean {

@@ -9,6 +9,8 @@ export interface Series {
   readonly name: string;
   /** [x, y]; an x in words is a place of its own, in the order given; a y that is not finite is a gap. */
   readonly points: readonly (readonly [number | string, number])[];
+  /** [x, low, high] of a band around the line. */
+  readonly band?: readonly (readonly [number | string, number, number])[];
 }
 
 /** A field with axes. */
@@ -21,6 +23,8 @@ export interface Panel {
   readonly marks?: readonly { readonly y: number; readonly label: string }[];
   /** Draws a point at every value, for those that are few. */
   readonly points?: boolean;
+  /** Draws bars side by side instead of lines, with their values; every x is a place of its own. */
+  readonly bars?: boolean;
 }
 
 /** Panels from left to right, and in rows where there are more than `columns`; lines of one name have one colour in all. */
@@ -77,7 +81,14 @@ function specOf({ title, panels, columns = 3 }: Chart): TopLevelSpec {
     config: {
       font: FONT,
       axis: { gridColor: "#e4e6ea", labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" },
-      legend: { labelFontSize: 11, title: null, orient: "bottom", symbolType: "stroke", symbolStrokeWidth: 3 },
+      legend: {
+        labelFontSize: 11,
+        title: null,
+        orient: "bottom",
+        symbolType: "stroke",
+        symbolStrokeWidth: 3,
+        symbolOpacity: 1,
+      },
       view: { stroke: null },
     },
     columns,
@@ -85,28 +96,73 @@ function specOf({ title, panels, columns = 3 }: Chart): TopLevelSpec {
   };
 }
 
-function panelSpec({ title, x, y, series, marks = [], points = false }: Panel, names: readonly string[]) {
+function panelSpec(panel: Panel, names: readonly string[]) {
+  const { title, marks = [], bars = false } = panel;
+  const color: ColorOfNames = {
+    field: "name",
+    type: "nominal",
+    scale: { domain: [...names], scheme: "tableau10" },
+    ...(names.length < 2 && { legend: null }),
+  };
+  const heading = { text: title, fontSize: 12, fontWeight: "normal" as const };
+  const drawn = bars ? barsSpec(panel, color) : linesSpec(panel, color);
+  return { title: heading, ...PANEL, layer: [...drawn, ...(marks.length > 0 ? [rulesSpec(marks)] : [])] };
+}
+
+/** How lines and bars are coloured: alike in all panels. */
+interface ColorOfNames {
+  readonly field: "name";
+  readonly type: "nominal";
+  readonly scale: { readonly domain: string[]; readonly scheme: "tableau10" };
+  readonly legend?: null;
+}
+
+function linesSpec({ x, y, series, points = false }: Panel, color: ColorOfNames) {
   const values = series.flatMap(({ name, points: all }) =>
     all.map(([at, value]) => ({ name, x: at, y: Number.isFinite(value) ? value : null })),
   );
   const places = values.some(({ x: at }) => typeof at === "string")
     ? { type: "ordinal" as const, sort: null, axis: { labelAngle: 0 } }
     : { type: "quantitative" as const, scale: { zero: false } };
-  const lines = {
+  const encodeX = { field: "x", title: x, ...places };
+  const scale = { zero: false };
+  const line = {
     data: { values },
     mark: { type: "line" as const, point: points, strokeWidth: 2, clip: true },
+    encoding: { x: encodeX, y: { field: "y", type: "quantitative" as const, title: y, scale }, color },
+  };
+  const bands = series.flatMap(({ name, band = [] }) => band.map(([at, low, high]) => ({ name, x: at, low, high })));
+  if (bands.length === 0) return [line];
+  const band = {
+    data: { values: bands },
+    mark: { type: "area" as const, opacity: 0.2, clip: true },
     encoding: {
-      x: { field: "x", title: x, ...places },
-      y: { field: "y", type: "quantitative" as const, title: y, scale: { zero: false } },
-      color: {
-        field: "name",
-        type: "nominal" as const,
-        scale: { domain: [...names], scheme: "tableau10" as const },
-        ...(names.length < 2 && { legend: null }),
-      },
+      x: encodeX,
+      y: { field: "low", type: "quantitative" as const, title: y, scale },
+      y2: { field: "high" },
+      color,
     },
   };
-  const rules = {
+  return [band, line];
+}
+
+function barsSpec({ x, y, series }: Panel, color: ColorOfNames) {
+  const values = series.flatMap(({ name, points }) => points.map(([at, value]) => ({ name, x: `${at}`, y: value })));
+  const domainMax = 1.1 * Math.max(...values.map(({ y: value }) => value)); // with room for the labels
+  const encoding = {
+    x: { field: "x", title: x, type: "ordinal" as const, sort: null, axis: { labelAngle: 0, labelLimit: PANEL.width } },
+    xOffset: { field: "name", sort: null },
+    y: { field: "y", title: y, type: "quantitative" as const, scale: { domainMax } },
+  };
+  const label = { type: "text" as const, dy: -6, fontSize: 11, color: "#3b4048" };
+  return [
+    { data: { values }, mark: { type: "bar" as const }, encoding: { ...encoding, color } },
+    { data: { values }, mark: label, encoding: { ...encoding, text: { field: "y", format: ".3~r" } } },
+  ];
+}
+
+function rulesSpec(marks: NonNullable<Panel["marks"]>) {
+  return {
     data: { values: marks.map((mark) => ({ ...mark })) },
     encoding: { y: { field: "y", type: "quantitative" as const } },
     layer: [
@@ -124,6 +180,4 @@ function panelSpec({ title, x, y, series, marks = [], points = false }: Panel, n
       },
     ],
   };
-  const heading = { text: title, fontSize: 12, fontWeight: "normal" as const };
-  return { title: heading, ...PANEL, layer: marks.length > 0 ? [lines, rules] : [lines] };
 }

@@ -1,0 +1,194 @@
+/** Trains our code and the official one on the same images with the same settings, and lays their learning curves side by side. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Config,
+  fitWarmups,
+  flagOf,
+  formatConfig,
+  parseSetting,
+  type PartialConfig,
+  resolveConfig,
+  settingNames,
+} from "../../dino/config.js";
+import type { Parts } from "../../dino/evaluation/evaluate.js";
+import { openParts } from "../../dino/evaluation/open-parts.js";
+import { startProgress } from "../../dino/progress.js";
+import { writeFileAtomically } from "../../dino/run/checkpoint-file.js";
+import { startValues } from "../../dino/training/init.js";
+import { heedSignals } from "../../dino/training/interrupt.js";
+import { lengthOf } from "../../dino/training/knobs.js";
+import type { Device } from "../../engine/index.js";
+import type { Origin } from "../keep.js";
+import {
+  curveOf,
+  keepCurves,
+  keptCurves,
+  type Learnt,
+  type LearningFile,
+  pick,
+  type RecipeCurves,
+  withCurve,
+} from "./curves.js";
+import { checkOfficial, expectHonoured, learnOfficially, officialSettings } from "./official.js";
+import { learnHere, stepsAt } from "./ours.js";
+import { type Pair, pairOf } from "./report.js";
+import { exportCrops, exportImages, exportStart } from "./shared.js";
+
+/** What the official code takes from ours. */
+export const lendings = ["start", "crops"] as const;
+export type Lending = (typeof lendings)[number];
+
+/** A preset and settings on top of it: the name of the preset, then SETTING=VALUE as often as wanted. */
+export interface Recipe {
+  readonly name: string;
+  readonly flags: PartialConfig;
+}
+
+/** Reads a recipe such as "vit-s16 batch=8 global-crops-scale=0.4,1". Throws for words that are no settings of `dino train`. */
+export function parseRecipe(text: string): Recipe {
+  const [preset = "", ...words] = text.trim().split(/\s+/);
+  const pairs = words.map((word) => {
+    const [flag, value] = word.split("=", 2);
+    const setting = settingNames.find((name) => flagOf(name) === `--${flag}`);
+    if (setting === undefined || value === undefined)
+      throw new Error(`--recipe ${text}: expected PRESET SETTING=VALUE ..., got ${word}`);
+    return [setting, parseSetting(setting, [value])] as const;
+  });
+  const flags: PartialConfig = Object.fromEntries([["preset", parseSetting("preset", [preset])] as const, ...pairs]);
+  return { name: [preset, ...words].join(" "), flags };
+}
+
+export interface LearningOptions {
+  readonly device: Device;
+  /** Folder of the official code. */
+  readonly official: string;
+  readonly recipes: readonly Recipe[];
+  readonly seeds: readonly number[];
+  /** Evaluations of a training in even steps, besides the one before the first step. */
+  readonly times: number;
+  readonly lend: readonly Lending[];
+  /** Where curves are kept and looked for; nowhere if left out. */
+  readonly file?: string | undefined;
+  readonly kept: LearningFile;
+  /** Trains again what is kept. */
+  readonly overwrite: boolean;
+  readonly origin: () => Origin;
+  readonly say: (line: string) => void;
+}
+
+/**
+ * Trains every recipe with every seed in both codes, but for the curves that are kept, and keeps each curve as it is done. Throws
+ * before anything is trained where the official code cannot run, or lacks a setting of a recipe.
+ */
+export async function compareLearning(options: LearningOptions): Promise<readonly Pair[]> {
+  const { official, recipes, seeds } = options;
+  const known = await officialSettings();
+  const resolved = recipes.map(({ name, flags }) => ({ name, config: resolveConfig(flags) }));
+  for (const { name, config } of resolved) {
+    try {
+      expectHonoured(config, known);
+    } catch (error) {
+      throw new Error(`--recipe ${name}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  options.say(`official code: ${await checkOfficial(official)}; ours: ${options.device.name}`);
+  const decisive = [...known.taken, ...(Object.keys(known.fixed) as (keyof Config)[]), "data", "heldOut"] as const;
+  const learner = ["official", ...options.lend.toSorted().toReversed()].join("+") as Pair["learner"];
+  let file = options.kept;
+  const pairs: Pair[] = [];
+  using interruption = heedSignals((signal) => options.say(`${signal}: ending; what is done is kept`));
+  for (const { name, config: asked } of resolved) {
+    const { config, parts } = await openRecipe(asked);
+    const { steps } = lengthOf(config, parts.train.indices.length);
+    const at = stepsAt(steps, options.times);
+    let recipe: RecipeCurves = keptCurves(file, { recipe: name, settings: pick(config, decisive) });
+    await using images = await imagesFolder(parts);
+    for (const seed of seeds) {
+      for (const who of ["ours", learner] as const) {
+        const title = `${name}, seed ${seed}, ${who}`;
+        const kept = options.overwrite ? undefined : curveOf(recipe, { learner: who, seed, at });
+        if (kept) {
+          options.say(`${title}: ${described(kept)} (kept, of commit ${kept.commit})`);
+          continue;
+        }
+        const training = { config: { ...config, seed }, parts, at, title, images, stop: interruption.asked };
+        const learnt = await (who === "ours" ? trainOurs(options, training) : trainTheirs(options, training));
+        options.say(`${title}: ${described(learnt)}`);
+        recipe = withCurve(recipe, who, { ...learnt, ...options.origin() });
+        if (options.file !== undefined) file = await keepCurves(options.file, file, recipe);
+      }
+    }
+    pairs.push(pairOf(recipe, { learner, seeds }));
+  }
+  return pairs;
+}
+
+interface Training {
+  /** With the seed. */
+  readonly config: Config;
+  readonly parts: Parts;
+  readonly at: readonly number[];
+  readonly title: string;
+  readonly images: Folder;
+  readonly stop: AbortSignal;
+}
+
+/** The images of a recipe, and its settings with warm-ups that fit. Throws for images that the official code takes otherwise. */
+async function openRecipe(asked: Config): Promise<{ readonly config: Config; readonly parts: Parts }> {
+  const { data, heldOut, seed, maxPixels, batch } = asked;
+  const parts = await openParts(data, { heldOut, seed, maxPixels });
+  const { length } = parts.train.indices;
+  if (parts.train.images.mixture) throw new Error(`--data ${data}: the official code does not mix images by weights`);
+  if (length < batch) throw new Error(`--data ${data}: ${length} images to train on are fewer than --batch ${batch}`);
+  const { iterationsPerEpoch } = lengthOf(asked, length);
+  return { config: fitWarmups(asked, { iterationsPerEpoch, given: new Set() }).config, parts };
+}
+
+async function trainOurs({ device, times, say }: LearningOptions, training: Training): Promise<Learnt> {
+  const { config, parts, at, title, stop } = training;
+  using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
+  return await learnHere({
+    ...{ device, config, parts, times, stop },
+    onStep: (step, loss) => progress.update(step, `loss ${loss.toFixed(3)}`),
+    onWarning: say,
+  });
+}
+
+async function trainTheirs({ device, official, lend, say }: LearningOptions, training: Training): Promise<Learnt> {
+  const { config, parts, at, title, images, stop } = training;
+  await using own = await temporaryFolder();
+  const configFile = join(own.path, "config.json");
+  await writeFileAtomically(configFile, formatConfig(config));
+  const [start, crops] = [join(own.path, "start.safetensors"), join(own.path, "crops.u8")];
+  if (lend.includes("start")) await exportStart(config, await startValues(device, config, say), start);
+  if (lend.includes("crops")) await exportCrops(config, parts.train, crops);
+  using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
+  return await learnOfficially({
+    ...{ official, configFile, images: images.path, seed: config.seed, at, stop },
+    start: lend.includes("start") ? start : undefined,
+    crops: lend.includes("crops") ? crops : undefined,
+    onMeasured: ([step, top1]) => progress.update(step, `k-NN ${top1.toFixed(1)} %`),
+  });
+}
+
+interface Folder extends AsyncDisposable {
+  readonly path: string;
+}
+
+async function temporaryFolder(): Promise<Folder> {
+  const path = await mkdtemp(join(tmpdir(), "dino-learning-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+async function imagesFolder(parts: Parts): Promise<Folder> {
+  const folder = await temporaryFolder();
+  await exportImages(parts, folder.path);
+  return folder;
+}
+
+function described({ points, stepsPerSecond, loss }: Learnt): string {
+  const [first, last] = [points[0]![1], points.at(-1)![1]].map((top1) => top1.toFixed(1));
+  return `k-NN ${first} to ${last} %, loss ${loss.toFixed(3)}, ${stepsPerSecond.toFixed(1)} steps/s`;
+}

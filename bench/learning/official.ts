@@ -1,0 +1,135 @@
+/** The official code as a learner: which settings it has, where it lies, and its training in a process of its own. */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { type Config, flagOf, formatSize, formatValue, type SettingName, vitConfig } from "../../dino/config.js";
+import { Interrupted } from "../../dino/training/interrupt.js";
+import type { Learnt, Point } from "./curves.js";
+
+/** `bench/torch/settings.json`: what `learn.py` makes of each setting. */
+export interface OfficialSettings {
+  readonly taken: readonly SettingName[];
+  /** Settings that change nothing that is learnt, or nothing in one process. */
+  readonly withoutEffect: readonly SettingName[];
+  /** Settings that the official code lacks, with the value that leaves them out. */
+  readonly fixed: { readonly [Name in SettingName]?: Config[Name] };
+}
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const SCRIPT = here("../torch/learn.py");
+
+export async function officialSettings(): Promise<OfficialSettings> {
+  return JSON.parse(await readFile(here("../torch/settings.json"), "utf8")) as OfficialSettings;
+}
+
+/** Throws, naming the flag, where the official code lacks a setting. */
+export function expectHonoured(config: Config, { fixed }: Pick<OfficialSettings, "fixed">): void {
+  for (const [name, value] of Object.entries(fixed) as [SettingName, Config[SettingName]][]) {
+    if (config[name] === value) continue;
+    const [ours, theirs] = [formatValue(config[name]), value === null ? "none" : formatValue(value)];
+    throw new Error(`${flagOf(name)} ${ours}: the official code has no such setting; leave it at ${theirs}`);
+  }
+  const { dim, mlpRatio } = vitConfig(config);
+  if (!Number.isInteger(dim * mlpRatio))
+    throw new Error(`--mlp-ratio ${mlpRatio}: the official code rounds ${dim * mlpRatio} down; give a whole width`);
+  for (const name of ["imageSize", "localSize"] as const) {
+    const { rows, cols } = config[name];
+    if (rows !== cols)
+      throw new Error(
+        `${flagOf(name)} ${formatSize({ rows, cols })}: the official code has square crops; give one side`,
+      );
+  }
+}
+
+const FILES = ["main_dino.py", "utils.py", "vision_transformer.py"];
+
+/** What the official code would run on. Throws where the folder lacks it, or where no Python with PyTorch can import it. */
+export async function checkOfficial(folder: string): Promise<string> {
+  const missing = FILES.find((name) => !existsSync(join(folder, name)));
+  if (missing !== undefined) {
+    throw new Error(
+      `--official ${folder}: ${missing} is missing; name a folder with the official code: ` +
+        "git clone https://github.com/facebookresearch/dino",
+    );
+  }
+  let device = "";
+  await runScript(["--official", folder, "--check"], (line) => ({ device = "" } = line as { device?: string }));
+  return device;
+}
+
+export interface OfficialTraining {
+  /** Folder of the official code. */
+  readonly official: string;
+  readonly configFile: string;
+  /** Folder that exportImages wrote. */
+  readonly images: string;
+  readonly seed: number;
+  /** Steps after which k-NN is measured, the last one included. */
+  readonly at: readonly number[];
+  /** File that exportStart wrote; start values of its own if left out. */
+  readonly start?: string | undefined;
+  /** File that exportCrops wrote; crops of its own if left out. */
+  readonly crops?: string | undefined;
+  /** Ends the training once aborted, with the name of a signal for a reason. */
+  readonly stop?: AbortSignal | undefined;
+  readonly onMeasured?: (point: Point) => void;
+}
+
+/** Trains in the official code. Throws Interrupted where `stop` ends it. */
+export async function learnOfficially(training: OfficialTraining): Promise<Learnt> {
+  const { official, configFile, images, seed, at, start, crops, stop, onMeasured } = training;
+  const points: Point[] = [];
+  let end: { readonly seconds: number; readonly loss: number; readonly device: string } | undefined;
+  await runScript(
+    [
+      ...["--official", official, "--config", configFile, "--images", images],
+      ...["--seed", `${seed}`, "--at", ...at.map(String)],
+      ...(start === undefined ? [] : ["--init", start]),
+      ...(crops === undefined ? [] : ["--crops", crops]),
+    ],
+    (line) => {
+      if ("seconds" in line) {
+        end = line as unknown as NonNullable<typeof end>;
+        return;
+      }
+      const { step, top1 } = line as { step: number; top1: number };
+      points.push([step, top1]);
+      onMeasured?.([step, top1]);
+    },
+    stop,
+  );
+  if (!end) throw new Error(`${SCRIPT} ended without a result`);
+  return { seed, points, stepsPerSecond: at.at(-1)! / end.seconds, loss: end.loss, device: end.device };
+}
+
+/** Runs learn.py by the interpreter that the variable PYTHON names, and takes its lines of JSON. */
+async function runScript(words: readonly string[], take: (line: object) => void, stop?: AbortSignal): Promise<void> {
+  const python = process.env["PYTHON"] ?? "python3";
+  const child = spawn(python, [SCRIPT, ...words], { stdio: ["ignore", "pipe", "pipe"], ...(stop && { signal: stop }) });
+  let said = "";
+  child.stderr.on("data", (text: Buffer) => (said = (said + text.toString()).slice(-10_000)));
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  const fail = (why: string, cause?: unknown) =>
+    new Error(
+      `--learning: ${python} could not run ${SCRIPT}: ${why}; ` +
+        "install PyTorch and torchvision, or let PYTHON name an interpreter that has them",
+      { cause },
+    );
+  const lines = createInterface({ input: child.stdout });
+  lines.on("line", (line) => take(JSON.parse(line) as object));
+  const code = await ended.catch((error: unknown) => {
+    if (stop?.aborted)
+      throw new Interrupted(stop.reason as NodeJS.Signals, "stopped; the same command begins this seed again");
+    throw fail((error as Error).message, error);
+  });
+  if (code === 0) return;
+  const last = said.trim().split("\n").at(-1) ?? "";
+  if (/ModuleNotFoundError|ImportError/.test(last)) throw fail(last);
+  throw new Error(`${SCRIPT} failed: ${last === "" ? `exit status ${code}` : last}`);
+}

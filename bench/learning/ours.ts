@@ -1,0 +1,67 @@
+/** Our code as a learner. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Config } from "../../dino/config.js";
+import type { Parts } from "../../dino/evaluation/evaluate.js";
+import { featuresOf, knnOf } from "../../dino/evaluation/online-evaluation.js";
+import { Interrupted } from "../../dino/training/interrupt.js";
+import { train } from "../../dino/training/train.js";
+import type { Device } from "../../engine/index.js";
+import type { Learnt, Point } from "./curves.js";
+
+export interface OurTraining {
+  readonly device: Device;
+  /** With the seed; `out` and evaluations of its own are not heeded. */
+  readonly config: Config;
+  readonly parts: Parts;
+  /** Evaluations in even steps, besides the one before the first step. */
+  readonly times: number;
+  /** Ends the training once aborted, with the name of a signal for a reason. */
+  readonly stop?: AbortSignal | undefined;
+  readonly onStep?: (step: number, loss: number) => void;
+  readonly onWarning?: (words: string) => void;
+}
+
+/** The steps after which `train` looks at the networks so many times. */
+export function stepsAt(steps: number, times: number): readonly number[] {
+  return [...new Set(Array.from({ length: times + 1 }, (_, i) => Math.ceil((i * steps) / times)))];
+}
+
+/** Trains as `dino train` does, in a folder that is gone afterwards. Throws Interrupted where `stop` ends it. */
+export async function learnHere({ device, config, parts, times, stop, ...listener }: OurTraining): Promise<Learnt> {
+  const out = await mkdtemp(join(tmpdir(), "dino-learning-"));
+  const quiet = { knnEvery: 0, linearEvery: 0, picturesEvery: 0, saveckpFreq: 0, tensorboard: false };
+  const points: Point[] = [];
+  let ms = 0;
+  let began: number | undefined;
+  const look = async (step: number, measure: () => Promise<number>) => {
+    await device.gpu.queue.onSubmittedWorkDone();
+    if (began !== undefined) ms += performance.now() - began;
+    points.push([step, await measure()]);
+    began = performance.now();
+  };
+  try {
+    const { loss, done, steps } = await train({
+      ...{ device, parts, config: { ...config, ...quiet, out: join(out, "run") } },
+      ...{ given: new Set(), resume: false, stop },
+      visit: {
+        times,
+        look: ({ step, teacher }) =>
+          look(step, async () => {
+            const { top1 } = await knnOf(await featuresOf(teacher, { device, config, parts }), { device, config });
+            return top1;
+          }),
+      },
+      onProgress: ({ step, loss }) => listener.onStep?.(step, loss),
+      ...(listener.onWarning && { onWarning: listener.onWarning }),
+    });
+    if (done < steps) {
+      const signal = stop!.reason as NodeJS.Signals;
+      throw new Interrupted(signal, `stopped after step ${done} of ${steps}; the same command begins this seed again`);
+    }
+    return { seed: config.seed, points, stepsPerSecond: (1000 * steps) / ms, loss: loss!, device: device.name };
+  } finally {
+    await rm(out, { recursive: true, force: true });
+  }
+}

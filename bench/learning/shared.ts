@@ -1,0 +1,108 @@
+/** Hands images, start values and crops of ours to programs that read plain bytes. */
+import { createWriteStream } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { once } from "node:events";
+import { pipeline } from "node:stream/promises";
+import { applyCropU8, drawCrops } from "../../dino/augment.js";
+import { epochOrders } from "../../dino/batches/order.js";
+import { augmentOptions, type Config, networkConfig } from "../../dino/config.js";
+import type { Part, Parts } from "../../dino/evaluation/evaluate.js";
+import { checkParts } from "../../dino/evaluation/labelled.js";
+import { bufferSpecs, networkSpecs } from "../../dino/network.js";
+import type { Image } from "../../dino/pixels.js";
+import { asSafetensors } from "../../dino/run/checkpoint-bytes.js";
+import { writeJson } from "../../dino/run/checkpoint-file.js";
+import { isFailure } from "../../dino/sources/image-place.js";
+import { lengthOf } from "../../dino/training/knobs.js";
+import { encodeSafetensors } from "../../engine/index.js";
+
+/** `images.json` beside the pixels. */
+export interface ImagesFile {
+  readonly channels: 3;
+  readonly classes: readonly string[];
+  readonly train: PartOfFile;
+  readonly test: PartOfFile;
+}
+
+interface PartOfFile {
+  /** [rows, cols] of each image. */
+  readonly sizes: readonly (readonly [number, number])[];
+  /** Places in `classes`. */
+  readonly labels: readonly number[];
+}
+
+/**
+ * Writes train.u8 and test.u8, the pixels of each image [rows, cols, 3] one after the other as they are decoded, and images.json.
+ * Throws for images without classes, and for one that cannot be decoded.
+ */
+export async function exportImages(parts: Parts, folder: string): Promise<void> {
+  const numbers = checkParts(parts);
+  await mkdir(folder, { recursive: true });
+  const train = await exportPart(parts.train, join(folder, "train.u8"));
+  const test = await exportPart(parts.test, join(folder, "test.u8"));
+  const file: ImagesFile = {
+    channels: 3,
+    classes: parts.train.images.classes,
+    train,
+    test: { ...test, labels: test.labels.map((label) => numbers[label]!) },
+  };
+  await writeJson(join(folder, "images.json"), file);
+}
+
+async function exportPart({ images, indices }: Part, path: string): Promise<PartOfFile> {
+  const sizes: (readonly [number, number])[] = [];
+  async function* pixels() {
+    for (const index of indices) {
+      const image = await decoded(images, index);
+      sizes.push([image.rows, image.cols]);
+      yield image.pixels;
+    }
+  }
+  await pipeline(pixels, createWriteStream(path));
+  return { sizes, labels: Array.from(indices, (index) => images.labels![index]!) };
+}
+
+async function decoded(images: Part["images"], index: number): Promise<Image> {
+  const image = await images.decode(index);
+  if (isFailure(image)) throw new Error(`${image.path}: ${image.reason}; both codes have to train on the same images`);
+  return image;
+}
+
+/** Writes start values as a checkpoint has those of the student. */
+export async function exportStart(
+  config: Config,
+  values: ReadonlyMap<string, Float32Array>,
+  path: string,
+): Promise<void> {
+  const network = networkConfig(config);
+  const specs = [...networkSpecs(network), ...bufferSpecs(network)];
+  const tensors = specs.map(({ name, shape }) => {
+    const found = values.get(name);
+    if (!found) throw new Error(`start values: ${name} is missing`);
+    return [`student.${name}`, { shape, values: found }] as const;
+  });
+  await writeFile(path, encodeSafetensors(asSafetensors(new Map(tensors))));
+}
+
+/** Writes the crops that a run trains on before they are normalised: bytes [steps, batch, crops, rows, cols, 3]. */
+export async function exportCrops(config: Config, { images, indices }: Part, path: string): Promise<void> {
+  const { seed, batch, shuffleBuffer } = config;
+  const { iterationsPerEpoch, steps } = lengthOf(config, indices.length);
+  const orders = epochOrders({ images, indices, seed, shuffleBuffer });
+  const augment = augmentOptions(config);
+  const file = createWriteStream(path);
+  for (let step = 0; step < steps; step++) {
+    const epoch = Math.floor(step / iterationsPerEpoch);
+    const { places } = orders(epoch, (step % iterationsPerEpoch) * batch).next(batch);
+    for (const place of places) {
+      const index = indices[place]!;
+      const image = await decoded(images, index);
+      for (const parameters of drawCrops(augment, { seed, epoch, index }, image)) {
+        if (!file.write(applyCropU8(image, parameters).pixels)) await once(file, "drain");
+      }
+    }
+  }
+  file.end();
+  await once(file, "finish");
+}
