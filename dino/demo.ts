@@ -364,7 +364,7 @@ async function expectOurs(out: string): Promise<void> {
 }
 
 /** Images that the picture of attention shows. */
-const MOST_ATTENDED = 4;
+const MOST_ATTENDED = 2;
 
 function percent(value: number): string {
   return `${value.toFixed(1).padStart(5)} %`;
