@@ -147,8 +147,10 @@ export async function analyseTeacher({ config, device, parts, overwrite }: Analy
       times: VISITS,
       look: async ({ step, student, teacher }) => {
         const here = { device, config, parts };
-        const accuracy = async (network: typeof student) => (await knnOf(await featuresOf(network, here), here)).top1;
-        points.push({ step, teacher: await accuracy(teacher), student: await accuracy(student) });
+        const measure = async (network: typeof student) => knnOf(await featuresOf(network, here), here);
+        const knn = await measure(teacher);
+        points.push({ step, teacher: knn.top1, student: (await measure(student)).top1 });
+        return { knn };
       },
     },
   });
@@ -172,5 +174,5 @@ export async function analyseTeacher({ config, device, parts, overwrite }: Analy
 
 /** The recipe of an analysis: what the user set, on the demo's. */
 export function analysisConfig(flags: PartialConfig, out: string): Config {
-  return resolveConfig({ preset: "digits", logEvery: 5, saveckpFreq: 0, ...flags, out });
+  return resolveConfig({ preset: "digits", logEvery: 5, saveckpFreq: 0, knnEvery: 0, ...flags, out });
 }

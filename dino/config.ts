@@ -337,11 +337,13 @@ export const settings = {
     { from: 0, below: 1 },
     { unit: "share", about: "of the images that are kept from training, for evaluation", source: ours },
   ),
-  knnEvery: whole(
-    0,
-    { from: 0 },
-    { unit: "epochs", about: "between k-NN evaluations where there are labels; 0 for none", source: ours },
-  ),
+  knnEvery: optional(whole(0, { from: 0 }), {
+    unit: "epochs",
+    about:
+      "between k-NN evaluations where the images have classes, with one at the end; auto, if left out, for the one at the end, of " +
+      "12,000 images at most; 0 for none. Without --held-out, some of the images trained on are classified by the others",
+    source: ours,
+  }),
   linearEvery: whole(
     0,
     { from: 0 },
@@ -574,12 +576,10 @@ function checkConfig(config: Config): Config {
     );
   }
   const { heldOut, data } = config;
-  for (const name of ["knnEvery", "linearEvery"] as const) {
-    if (config[name] > 0 && heldOut === 0 && !isBuiltin(data)) {
-      throw new Error(
-        `${flagOf(name)} ${config[name]} needs images to classify; keep some from training with --held-out 0.1`,
-      );
-    }
+  if (config.linearEvery > 0 && heldOut === 0 && !isBuiltin(data)) {
+    throw new Error(
+      `--linear-every ${config.linearEvery} needs images to classify; keep some from training with --held-out 0.1`,
+    );
   }
   return config;
 }

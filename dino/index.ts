@@ -32,8 +32,8 @@ export {
   train,
   type TrainingOptions,
 } from "./library.js";
-export type { EpochLine } from "./run/log.js";
-export type { KnnAccuracy, LinearAccuracy } from "./evaluation/online-evaluation.js";
+export type { Accuracies, EpochLine, EvaluationLine } from "./run/log.js";
+export type { KnnAccuracy, LinearAccuracy, OnLooked } from "./evaluation/online-evaluation.js";
 export type { Image, Size } from "./pixels.js";
 export { nearest, type Neighbor } from "./retrieval/nearest.js";
 export type { Finished } from "./training/start.js";

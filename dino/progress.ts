@@ -36,7 +36,7 @@ export function startProgress(options: ProgressOptions): Progress {
 
   const timeLeft = (): string => {
     const elapsedMs = performance.now() - began;
-    if (done === start || elapsedMs < 500) return "";
+    if (done === start || done >= total || elapsedMs < 500) return "";
     return `${formatTime((elapsedMs / (done - start)) * (total - done))} left`;
   };
   const count = (): string => `${done}/${total}${unit && ` ${unit}`}`;

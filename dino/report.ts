@@ -83,8 +83,8 @@ export async function writeReport({ device, run, data, out, onProgress }: Report
 function summary(config: Config, log: Log, device: string): string {
   const { dim, depth, heads, patch, imageRows, imageCols } = vitConfig(config);
   const last = log.steps.at(-1);
-  const { knn } = log.epochs.findLast((line) => line.knn) ?? {};
-  const { linear } = log.epochs.findLast((line) => line.linear) ?? {};
+  const { knn } = log.evaluations.findLast((line) => line.knn) ?? {};
+  const { linear } = log.evaluations.findLast((line) => line.linear) ?? {};
   const rows: (readonly [string, string])[] = [
     ["images", config.data],
     [
@@ -165,7 +165,7 @@ async function curves(config: Config, log: Log): Promise<string> {
   ];
   const measured = (["knn", "linear"] as const).map((name) => ({
     name: name === "knn" ? "k-NN" : name,
-    points: log.epochs.flatMap((line) => (line[name] ? [[line.step, line[name].top1] as const] : [])),
+    points: log.evaluations.flatMap((line) => (line[name] ? [[line.step, line[name].top1] as const] : [])),
   }));
   const lines = measured.filter(({ points }) => points.length > 0);
   if (lines.length > 0) {

@@ -37,7 +37,13 @@ export function addSweep(dino: Command): void {
     .action(async (words: readonly string[], options: Readonly<Record<string, unknown>>) => {
       const axes = asUsage(() => words.map(parseAxis));
       const seeds = (options["seeds"] as readonly number[] | undefined) ?? [0];
-      const flags = asUsage(() => ({ data: "builtin", heldOut: 0.2, saveckpFreq: 0, ...readFlags(options) }));
+      const flags = asUsage(() => ({
+        data: "builtin",
+        heldOut: 0.2,
+        saveckpFreq: 0,
+        knnEvery: 0,
+        ...readFlags(options),
+      }));
       const { data, heldOut, seed } = asUsage(() => resolveConfig(flags));
       const parts = await openParts(data, { heldOut, seed });
       if (parts.test.images.labels === undefined) {

@@ -11,6 +11,7 @@ import {
   settingNames,
   settings,
 } from "../config.js";
+import { describeKnn } from "../evaluation/online-evaluation.js";
 import { LISTS_VARIABLE } from "../sources/kept.js";
 import { startTraining } from "../training/start.js";
 import { amongRanks } from "./failure.js";
@@ -85,8 +86,9 @@ export function addTrain(dino: Command): void {
       printJson(finished);
       return;
     }
-    const { checkpoint, data, hasClasses } = finished;
+    const { checkpoint, data, hasClasses, knn } = finished;
     print(
+      ...(knn ? [`accuracy    ${describeKnn(knn)}`] : []),
       `checkpoint  ${checkpoint}`,
       hasClasses
         ? `next        npx dino knn --checkpoint ${quoted(checkpoint)}`

@@ -29,12 +29,16 @@ export function firstOf({ images, indices }: Part, count: number): Part {
   return { images, indices: indices.slice(0, count) };
 }
 
-/** The first image of each class that has one. Throws for images without labels. */
-export function oneOfEach({ images, indices }: Part): readonly number[] {
+/** The first images of each class, so many if it has them. Throws for images without labels. */
+export function firstOfEach({ images, indices }: Part, count = 1): readonly number[] {
   const { labels } = images;
-  if (labels === undefined) throw new Error("one image of each class: expected images with classes");
-  const found = images.classes.map((_, label) => indices.find((index) => labels[index] === label));
-  return found.filter((index) => index !== undefined);
+  if (labels === undefined) throw new Error("first images of each class: expected images with classes");
+  const found = images.classes.map((): number[] => []);
+  for (const index of indices) {
+    const ofClass = found[labels[index]!]!;
+    if (ofClass.length < count) ofClass.push(index);
+  }
+  return found.flat();
 }
 
 export interface KnnSettings {

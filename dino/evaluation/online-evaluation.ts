@@ -1,6 +1,7 @@
-/** How well the features of a network under training tell the classes of the held-out images apart, in percent. */
+/** How well the features of a network under training tell the classes of images apart, in percent. */
 import type { Device } from "../../engine/index.js";
 import type { Config } from "../config.js";
+import type { Compared } from "./compared-parts.js";
 import { compareNeighbors, type Parts } from "./evaluate.js";
 import { type Extracted, extractFeatures, viewOf } from "../features.js";
 import { labelledFeatures, type LabelledParts } from "./labelled.js";
@@ -18,6 +19,12 @@ export interface KnnAccuracy {
   readonly k: number;
   readonly top1: number;
   readonly top5: number;
+  /** Images that were classified. Logs of earlier versions lack this and what follows. */
+  readonly images?: number;
+  /** Images trained on, among which neighbours were looked for. */
+  readonly among?: number;
+  /** Whether the classified images were trained on too, without their labels. */
+  readonly areTrainedOn?: boolean;
 }
 
 /** Of the best of a few learning rates, which the held-out images themselves picked. */
@@ -42,16 +49,29 @@ export interface Looking {
  */
 export function featuresOf(
   network: Network,
-  { config, parts, looking }: OnlineOptions & { readonly parts: Parts; readonly looking?: Looking | undefined },
+  {
+    config,
+    parts,
+    looking,
+    onLooked = () => undefined,
+  }: OnlineOptions & { readonly parts: Parts; readonly looking?: Looking | undefined; readonly onLooked?: OnLooked },
 ): Promise<LabelledParts> {
   const backbone = backboneOf(network);
   const view = viewOf(config);
+  const total = parts.train.indices.length + parts.test.indices.length;
+  let before = 0;
   return labelledFeatures(parts, async ({ images, indices: all }) => {
-    if (!looking) return extractFeatures(backbone, images, { view, indices: all });
-    const indices = looking.shareOf(all);
-    return looking.gather(indices.length > 0 ? await extractFeatures(backbone, images, { view, indices }) : NOTHING);
+    const start = before;
+    before += all.length;
+    const indices = looking ? looking.shareOf(all) : all;
+    const onProgress = (done: number, of: number) => onLooked(start + (done * all.length) / of, total);
+    const look = () => extractFeatures(backbone, images, { view, indices, onProgress });
+    return looking ? looking.gather(indices.length > 0 ? await look() : NOTHING) : look();
   });
 }
+
+/** Told how many of the images have been looked at. */
+export type OnLooked = (done: number, total: number) => void;
 
 const NOTHING: Extracted = {
   features: { values: new Float32Array(0), rows: 0, dim: 0 },
@@ -60,10 +80,22 @@ const NOTHING: Extracted = {
 };
 
 /** k-NN accuracy; normalises the features in place. */
-export async function knnOf(labelled: LabelledParts, { device, config }: OnlineOptions): Promise<KnnAccuracy> {
-  const { results } = await compareNeighbors(labelled, { ks: [config.knnK], device });
+export async function knnOf(
+  labelled: LabelledParts,
+  { device, config, areTrainedOn = false }: OnlineOptions & Partial<Pick<Compared, "areTrainedOn">>,
+): Promise<KnnAccuracy> {
+  const { results, testImages, trainImages } = await compareNeighbors(labelled, { ks: [config.knnK], device });
   const { neighbors, top1, top5 } = results[0]!;
-  return { k: neighbors, top1, top5 };
+  return { k: neighbors, top1, top5, images: testImages, among: trainImages, areTrainedOn };
+}
+
+/** A k-NN accuracy in words. */
+export function describeKnn({ top1, images, among, areTrainedOn = false }: KnnAccuracy): string {
+  const accuracy = `k-NN ${top1.toFixed(1)} %`;
+  if (images === undefined || among === undefined) return accuracy;
+  return areTrainedOn
+    ? `${accuracy} of ${images} images right by ${among} others, all of them trained on without labels`
+    : `${accuracy} of ${images} held-out images right, by neighbours among ${among} training images`;
 }
 
 /** Accuracy of linear classifiers. */

@@ -3,7 +3,7 @@ import { asPicture, type Picture } from "./drawing.js";
 import type { Backbone, View } from "../features.js";
 import type { ImageSet } from "../image-set.js";
 import { clsAttentionOf, openInspector, patchesOf, type Seen } from "../inspector.js";
-import { attentionPicture, featureMapPicture, type ScatterOptions } from "./pictures.js";
+import { attentionPicture, featureMapPicture } from "./pictures.js";
 import { centerCrop, type Image, resizeShortSide } from "../pixels.js";
 import { isFailure } from "../sources/image-place.js";
 
@@ -56,15 +56,12 @@ export function attentionOf(
 }
 
 /** Their patches in the colours of the first principal components of all. Throws for none. */
-export function featureMapOf(
-  closeUps: readonly CloseUp[],
-  { dim, scatter }: { readonly dim: number; readonly scatter?: ScatterOptions },
-): Picture {
+export function featureMapOf(closeUps: readonly CloseUp[], { dim }: { readonly dim: number }): Picture {
   const { rows, cols } = gridOf(closeUps);
   const features = new Float32Array(closeUps.length * rows * cols * dim);
   for (const [i, { sight }] of closeUps.entries()) features.set(sight.patches, i * rows * cols * dim);
   const images = closeUps.map(({ image }) => asPicture(image));
-  return featureMapPicture({ images, features, dim, rows, cols, ...(scatter && { scatter }) });
+  return featureMapPicture({ images, features, dim, rows, cols });
 }
 
 function gridOf([first]: readonly CloseUp[]): { readonly rows: number; readonly cols: number } {

@@ -1,4 +1,4 @@
-/** Pictures in memory: boxes, images, discs, lines, text. */
+/** Pictures in memory: boxes, images, text. */
 import type { Image } from "../pixels.js";
 
 /** Eight bits a channel: `rgb` is row-major [height, width, 3]. */
@@ -70,16 +70,6 @@ export function paintPicture(picture: Picture, colorAt: (at: number, color: Colo
   const painted = { width, height, rgb: new Uint8Array(width * height * 3) };
   paintBox(painted, { x: 0, y: 0, width, height }, (x, y) => colorAt(y * width + x, pixel(picture, x, y)));
   return painted;
-}
-
-/** A disc with a soft edge; centre and radius in pixels, fractions allowed. */
-export function fillDisc(picture: Picture, x: number, y: number, radius: number, color: Color, alpha = 1): void {
-  for (let py = Math.floor(y - radius - 1); py <= y + radius + 1; py++) {
-    for (let px = Math.floor(x - radius - 1); px <= x + radius + 1; px++) {
-      const covered = clamp(radius + 0.5 - Math.hypot(px + 0.5 - x, py + 0.5 - y));
-      if (covered > 0) blendPixel(picture, px, py, color, covered * alpha);
-    }
-  }
 }
 
 /** The picture enlarged by a whole number, every pixel a square, or shrunk by one, every square an average. */

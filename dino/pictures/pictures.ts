@@ -1,12 +1,10 @@
-/** Pictures of what a network sees: attention maps, features of patches as colours, features of images as points. */
+/** Pictures of what a network sees: attention maps, and features of patches as colours. */
 import {
   blankPicture,
-  blendPixel,
   categoryColor,
   clipText,
   drawText,
   fillBox,
-  fillDisc,
   heatColor,
   mix,
   paintBox,
@@ -21,13 +19,11 @@ import {
 import { colorsOf, fitColors } from "./feature-colors.js";
 import { dimColor, grey, overlayColor, patchIn, smoothIn } from "./map-colors.js";
 import { resize } from "../pixels.js";
-import { principalComponents } from "../principal-components.js";
 import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
 
 const PAPER: Color = [255, 255, 255];
 const INK: Color = [28, 32, 38];
 const FAINT: Color = [118, 124, 133];
-const LINE: Color = [205, 209, 214];
 const OUTLINE: Color = [255, 214, 64];
 
 const MARGIN = 28;
@@ -254,8 +250,6 @@ export interface FeatureMapOptions {
   readonly rows: number;
   readonly cols: number;
   readonly title?: string;
-  /** Also a scatter of image features. */
-  readonly scatter?: ScatterOptions;
 }
 
 const MOST_IMAGES = 16;
@@ -303,13 +297,7 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
     const patchOf = patchIn(box, rows, cols);
     paintBox(map, box, (u, v) => colors[i * patches + patchOf(u, v)]!);
   }
-  if (options.scatter === undefined) return map;
-
-  const scatter = scatterPicture({ ...options.scatter, width: map.width });
-  const picture = blankPicture(map.width, map.height + scatter.height - MARGIN / 2, PAPER);
-  placePicture(picture, map, 0, 0);
-  placePicture(picture, scatter, 0, map.height - MARGIN / 2);
-  return picture;
+  return map;
 }
 
 /** An image and the colours of its patches. */
@@ -367,96 +355,6 @@ export function featurePairsPicture({ items, title, shares }: FeaturePairsOption
     drawText(picture, name, { x: x + pairWidth / 2, y: y + THUMBNAIL + 6, color: FAINT, size: 10, align: "center" });
   }
   return picture;
-}
-
-export interface ScatterOptions {
-  /** One feature an image: [rows, dim]. */
-  readonly features: Float32Array;
-  readonly dim: number;
-  /** The class of each row, 0 to classes - 1. */
-  readonly labels: ArrayLike<number>;
-  /** The classes' names; as many as there are classes. */
-  readonly names: readonly string[];
-  readonly title?: string;
-  /** Of the picture, in pixels; 1000 if left out. */
-  readonly width?: number;
-}
-
-const MOST_LEGEND_LINES = 24;
-
-/** Features of images along their first two principal components, coloured by class. Throws unless sizes fit. */
-export function scatterPicture(options: ScatterOptions): Picture {
-  const {
-    features,
-    dim,
-    labels,
-    names,
-    title = "Image features: first two principal components",
-    width = LEAST_WIDTH,
-  } = options;
-  const rows = labels.length;
-  if (rows === 0 || features.length !== rows * dim) {
-    throw new Error(`scatterPicture: expected features [${rows}, ${dim}] with rows, got ${features.length} values`);
-  }
-  const components = principalComponents({ values: features, rows, dim, count: 2 });
-  const at = (r: number, d: number): number =>
-    d < components.count ? components.projected[r * components.count + d]! : 0;
-
-  const legendWidth = 170;
-  const picture = blankPicture(width, 640, PAPER);
-  drawText(picture, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
-  drawText(picture, sharesText(components.shares), { x: MARGIN, y: MARGIN + 25, color: FAINT, size: 10 });
-  const frame: Box = {
-    x: MARGIN,
-    y: MARGIN + 52,
-    width: width - 2 * MARGIN - legendWidth,
-    height: 640 - 2 * MARGIN - 52,
-  };
-  drawFrame(picture, frame);
-
-  const place = [0, 1].map((d) => {
-    let [low, high] = [Infinity, -Infinity];
-    for (let r = 0; r < rows; r++) {
-      low = Math.min(low, at(r, d));
-      high = Math.max(high, at(r, d));
-    }
-    const span = high - low;
-    return (r: number): number => 0.04 + 0.92 * (span > 0 ? (at(r, d) - low) / span : 0.5);
-  });
-  const radius = rows > 2000 ? 2 : rows > 400 ? 3 : 4.5;
-  for (let i = 0; i < rows; i++) {
-    const r = (i * strideFor(rows)) % rows; // no class lies wholly on top of the others
-    const x = frame.x + place[0]!(r) * frame.width;
-    const y = frame.y + (1 - place[1]!(r)) * frame.height;
-    fillDisc(picture, x, y, radius, categoryColor(labels[r]!), 0.75);
-  }
-
-  const shown = Math.min(names.length, MOST_LEGEND_LINES);
-  const legendLeft = frame.x + frame.width + 20;
-  for (let c = 0; c < shown; c++) {
-    const y = frame.y + 10 + c * 21;
-    fillDisc(picture, legendLeft + 6, y + 5, 5.5, categoryColor(c));
-    const name = clipText(names[c]!, legendWidth - 44, 11);
-    drawText(picture, name, { x: legendLeft + 20, y, color: INK, size: 11 });
-  }
-  if (names.length > shown) {
-    const text = `and ${names.length - shown} more`;
-    drawText(picture, text, { x: legendLeft + 20, y: frame.y + 10 + shown * 21, color: FAINT, size: 11 });
-  }
-  return picture;
-}
-
-/** A step that visits all of 0 .. rows - 1 in an order that mixes neighbours. */
-function strideFor(rows: number): number {
-  const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
-  let stride = Math.max(1, Math.floor(rows * 0.618));
-  while (divisor(stride, rows) !== 1) stride++;
-  return stride;
-}
-
-function drawFrame(picture: Picture, { x, y, width, height }: Box): void {
-  for (let u = 0; u < width; u++) for (const v of [0, height - 1]) blendPixel(picture, x + u, y + v, LINE, 1);
-  for (let v = 0; v < height; v++) for (const u of [0, width - 1]) blendPixel(picture, x + u, y + v, LINE, 1);
 }
 
 function sharesText(shares: ArrayLike<number>): string {

@@ -1,4 +1,4 @@
-/** log.jsonl of a run: a line for every interval of steps, and one for every epoch. */
+/** log.jsonl of a run: a line for every interval of steps, one for every epoch, and one for every evaluation in between. */
 import { appendFile, readFile } from "node:fs/promises";
 import { z } from "zod";
 import { writeFileAtomically } from "./checkpoint-file.js";
@@ -38,8 +38,14 @@ export interface StepLine {
   readonly peersWaitMs?: number;
 }
 
-/** Of an epoch. */
-export interface EpochLine {
+/** What the teacher's features are worth, in percent. */
+export interface Accuracies {
+  readonly knn?: KnnAccuracy;
+  readonly linear?: LinearAccuracy;
+}
+
+/** Of an epoch, with accuracies where an evaluation was due. */
+export interface EpochLine extends Accuracies {
   readonly type: "epoch";
   readonly step: number;
   readonly epoch: number;
@@ -47,17 +53,23 @@ export interface EpochLine {
   readonly loss: number;
   readonly lr: number;
   readonly weightDecay: number;
-  /** Of the teacher's features on the images held out, in percent; where an evaluation was due. */
-  readonly knn?: KnnAccuracy;
-  readonly linear?: LinearAccuracy;
 }
 
-export type LogLine = StepLine | EpochLine;
+/** Accuracies before the first step or between the ends of two epochs. */
+export interface EvaluationLine extends Accuracies {
+  readonly type: "evaluation";
+  readonly step: number;
+  readonly epoch: number;
+}
+
+export type LogLine = StepLine | EpochLine | EvaluationLine;
 
 /** A log as it was written. */
 export interface Log {
   readonly steps: readonly StepLine[];
   readonly epochs: readonly EpochLine[];
+  /** The lines that have accuracies: those of epochs, and those of their own. */
+  readonly evaluations: readonly (EpochLine | EvaluationLine)[];
 }
 
 export async function appendLine(path: string, line: LogLine): Promise<void> {
@@ -69,14 +81,16 @@ const number = z
   .number()
   .nullable()
   .transform((value) => value ?? NaN);
-const place = { step: z.int().nonnegative(), epoch: z.int().nonnegative(), loss: number };
+const moment = { step: z.int().nonnegative(), epoch: z.int().nonnegative() };
+const place = { ...moment, loss: number };
+const accuracies = {
+  knn: z.looseObject({ k: number, top1: number, top5: number }).optional(),
+  linear: z.looseObject({ lr: number, top1: number, top5: number }).optional(),
+};
 /** What a line must have; all else of a step is numbers, some of which runs of earlier versions lack. */
 const lineSchema = z.union([
-  z.looseObject({
-    ...{ type: z.literal("epoch"), ...place },
-    knn: z.looseObject({ k: number, top1: number, top5: number }).optional(),
-    linear: z.looseObject({ lr: number, top1: number, top5: number }).optional(),
-  }),
+  z.looseObject({ ...{ type: z.literal("epoch"), ...place }, ...accuracies }),
+  z.looseObject({ ...{ type: z.literal("evaluation"), ...moment }, ...accuracies }),
   z.object({ ...place, type: z.undefined().optional(), teacherEntropy: number }).catchall(number),
 ]);
 
@@ -92,7 +106,10 @@ export async function readLog(path: string): Promise<Log> {
   });
   return {
     steps: lines.filter((line): line is StepLine => !("type" in line)),
-    epochs: lines.filter((line): line is EpochLine => "type" in line),
+    epochs: lines.filter((line): line is EpochLine => "type" in line && line.type === "epoch"),
+    evaluations: lines.filter(
+      (line): line is EpochLine | EvaluationLine => "type" in line && (line.knn ?? line.linear) !== undefined,
+    ),
   };
 }
 

@@ -19,7 +19,7 @@ export async function openLog(
   return async (line) => {
     await appendLine(whole, line);
     await event?.(line);
-    if (!("type" in line)) return;
+    if (!("type" in line) || line.type !== "epoch") return;
     epochs.push(line);
     await writeOfficialLog(officialLog, epochs);
   };

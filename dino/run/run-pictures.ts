@@ -2,7 +2,7 @@
 import { attentionOf, closer, featureMapOf, lookClosely } from "../pictures/close-up.js";
 import type { Config } from "../config.js";
 import type { Picture } from "../pictures/drawing.js";
-import { oneOfEach, type Part, type Parts } from "../evaluation/evaluate.js";
+import { firstOfEach, type Part, type Parts } from "../evaluation/evaluate.js";
 import { viewOf } from "../features.js";
 import { backboneOf, type Network } from "../network.js";
 import type { PictureKind } from "./picture-names.js";
@@ -42,5 +42,5 @@ export async function drawRunPictures(
 
 /** One of each class, or the first ones where there are no classes. */
 function chosenOf(part: Part): readonly number[] {
-  return (part.images.labels ? oneOfEach(part) : Array.from(part.indices)).slice(0, MOST);
+  return (part.images.labels ? firstOfEach(part) : Array.from(part.indices)).slice(0, MOST);
 }

@@ -14,10 +14,13 @@ const OURS = /^events\.out\.tfevents\.\d+\.dino$/;
  * Begins the event file of a run in its folder with the lines that its log has, in place of former ones, so that no step is there
  * twice when a run goes on; returns what takes further lines. A TensorBoard that looks on forgets what it has read before.
  */
-export async function openEvents(out: string, { steps, epochs }: Log): Promise<(line: LogLine) => Promise<void>> {
+export async function openEvents(
+  out: string,
+  { steps, epochs, evaluations }: Log,
+): Promise<(line: LogLine) => Promise<void>> {
   await removeEvents(out);
   const path = join(out, `events.out.tfevents.${String(Math.floor(Date.now() / 1000)).padStart(10, "0")}.dino`);
-  const lines = [...steps, ...epochs].sort((a, b) => a.step - b.step);
+  const lines = [...new Set<LogLine>([...steps, ...epochs, ...evaluations])].sort((a, b) => a.step - b.step);
   await writeFile(path, joined(sequence([record(fileVersion), record(restart(0)), ...lines.map(recordOf)])));
   return (line) => appendFile(path, joined(recordOf(line)));
 }
@@ -39,9 +42,9 @@ function scalarsOf(line: LogLine): Readonly<Record<string, number>> {
     const others = Object.entries(line).filter(([name]) => name !== "step");
     return Object.fromEntries(others.map(([name, value]) => [`train/${name}`, value as number]));
   }
-  const { loss, knn, linear } = line;
+  const { knn, linear } = line;
   return {
-    "epoch/loss": loss,
+    ...(line.type === "epoch" && { "epoch/loss": line.loss }),
     ...(knn && { "knn/top1": knn.top1, "knn/top5": knn.top5 }),
     ...(linear && { "linear/top1": linear.top1, "linear/top5": linear.top5 }),
   };

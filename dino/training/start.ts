@@ -23,11 +23,12 @@ import { openParts } from "../evaluation/open-parts.js";
 import { startValues } from "./init.js";
 import { heedSignals, Interrupted } from "./interrupt.js";
 import { checkParts } from "../evaluation/labelled.js";
-import type { EpochLine } from "../run/log.js";
+import { describeKnn } from "../evaluation/online-evaluation.js";
+import type { EpochLine, EvaluationLine } from "../run/log.js";
 import { adviseOnMemory } from "./memory-advice.js";
 import { fromFirst, toFirst } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
-import { startProgress } from "../progress.js";
+import { startProgress, takeReports } from "../progress.js";
 import { checkpointsIn, filesOf } from "../run/run-folder.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
 
@@ -50,7 +51,7 @@ export interface Start {
 }
 
 /** Who is told how a training goes, and may end it. */
-export type Listener = Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluated" | "stop">;
+export type Listener = Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluating" | "onEvaluated" | "stop">;
 
 /** A run that has ended, and whether its images have classes to measure it by. */
 export interface Finished extends TrainSummary {
@@ -170,6 +171,7 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
     (signal) => say(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
     { isRank: several },
   );
+  using beginning = takeReports("k-NN before the first step, images");
   const losses = { inARow: 0, atStep: -1 };
   let reached = 0;
   try {
@@ -187,6 +189,11 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
             );
           },
           onWarning: say,
+          onEvaluating: (looked, images) => {
+            const words = `k-NN looks at image ${Math.round(looked)} of ${images}`;
+            if (progress) progress.update(reached, words);
+            else beginning.report(Math.round(looked), images);
+          },
           onEvaluated: (line) => say(describeAccuracies(line)),
         });
         if (summary.done === summary.steps) return summary;
@@ -272,21 +279,23 @@ function describeRun({ steps, epochs, batch }: Config, { train: { indices } }: P
   return `training on ${indices.length} images for ${length} of batch ${batch}`;
 }
 
-function describeAccuracies({ step, knn, linear }: EpochLine): string {
-  const top1 = (name: string, accuracy: { readonly top1: number } | undefined) =>
-    accuracy ? [`${name} ${accuracy.top1.toFixed(1)} %`] : [];
-  return `step ${step}: ${[...top1("k-NN", knn), ...top1("linear", linear)].join(", ")} of the held-out images right`;
+function describeAccuracies({ step, knn, linear }: EpochLine | EvaluationLine): string {
+  const linearly = linear ? [`linear ${linear.top1.toFixed(1)} % of the held-out images right`] : [];
+  return `step ${step}: ${[...(knn ? [describeKnn(knn)] : []), ...linearly].join("; ")}`;
 }
 
 /** Throws, before anything is trained, where accuracies are asked for and the images have no classes to measure them by. */
 export function checkEvaluations({ knnEvery, linearEvery }: Config, parts: Parts): void {
-  if (knnEvery === 0 && linearEvery === 0) return;
-  try {
-    checkParts(parts);
-  } catch (error) {
-    const flag = knnEvery > 0 ? "--knn-every" : "--linear-every";
-    throw new Error(`${flag}: ${(error as Error).message}`, { cause: error });
-  }
+  const { train, test } = parts;
+  const check = (flag: string, parts: Parts): void => {
+    try {
+      checkParts(parts);
+    } catch (error) {
+      throw new Error(`${flag}: ${(error as Error).message}`, { cause: error });
+    }
+  };
+  if (knnEvery !== null && knnEvery > 0) check("--knn-every", { train, test: test.indices.length > 0 ? test : train });
+  if (linearEvery > 0) check("--linear-every", parts);
 }
 
 /** Throws, before anything of an earlier run is lost, where the device cannot compute as the settings want. */

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { rename, statfs } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
-import type { Device } from "../../engine/index.js";
+import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import { type Checkpoint, readFirstWhole } from "../run/checkpoint.js";
 import { changeableOnResume, type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "../config.js";
 import type { Parts } from "../evaluation/evaluate.js";
@@ -12,9 +12,18 @@ import { heedful } from "../mpi/heedful.js";
 import { openReporter } from "../mpi/reports.js";
 import { gatherFeatures, runOf, shareBeginning, toFirst, verifyStates } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
-import type { EpochLine } from "../run/log.js";
+import { comparedParts } from "../evaluation/compared-parts.js";
+import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
 import type { Network } from "../network.js";
-import { featuresOf, knnOf, linearOf, type Looking, type OnlineOptions } from "../evaluation/online-evaluation.js";
+import {
+  featuresOf,
+  type KnnAccuracy,
+  knnOf,
+  linearOf,
+  type Looking,
+  type OnLooked,
+  type OnlineOptions,
+} from "../evaluation/online-evaluation.js";
 import { checkpointsIn, filesOf, removeRun, takeFolder } from "../run/run-folder.js";
 import { noOutput, openRunOutput, type RunOutput } from "../run/run-output.js";
 import { openThreadedBatches } from "../batches/threaded-batches.js";
@@ -46,10 +55,18 @@ export interface TrainOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** Told what goes wrong, or otherwise than was asked for, without ending the run. */
   readonly onWarning?: (words: string) => void;
-  /** Takes the accuracies of an epoch where they were due. */
-  readonly onEvaluated?: (line: EpochLine) => void;
-  /** Looks at the networks before the first step, and so many times in even steps, the last time after the last step. */
-  readonly visit?: { readonly times: number; readonly look: (networks: Networks) => Promise<void> };
+  /** Told how many images an evaluation has looked at. */
+  readonly onEvaluating?: OnLooked;
+  /** Takes the accuracies of an evaluation. */
+  readonly onEvaluated?: (line: EpochLine | EvaluationLine) => void;
+  /**
+   * Looks at the networks before the first step, and so many times in even steps, the last time after the last step. The
+   * accuracies that it returns are logged, and take the place of those that --knn-every measures.
+   */
+  readonly visit?: {
+    readonly times: number;
+    readonly look: (networks: Networks, onLooked: OnLooked) => Promise<Accuracies | undefined>;
+  };
 }
 
 /** What is trained, as it is after `step` steps. */
@@ -67,6 +84,8 @@ export interface TrainSummary {
   readonly done: number;
   /** Loss of the last step; undefined where the run was complete already. */
   readonly loss: number | undefined;
+  /** Of the last evaluation, if there was one. */
+  readonly knn: KnnAccuracy | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -118,11 +137,14 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     output = await openRunOutput(trainer, { config, parts, saved });
   }
 
-  const look = () => visit?.look({ step: trainer.done, student, teacher });
+  let knn: KnnAccuracy | undefined;
+  const onLooked: OnLooked = (done, total) => options.onEvaluating?.(done, total);
+  const look = () => visit?.look({ step: trainer.done, student, teacher }, onLooked);
   const draws = config.picturesEvery > 0;
   const profiledStep = trainer.done + PROFILED_STEP;
   await trainer.aside(async () => {
-    await look();
+    const accuracies = await look();
+    if (accuracies) await logEvaluation({ type: "evaluation", step: trainer.done, epoch: 0, ...accuracies });
     if (draws && trainer.done === 0) await output.draw();
   });
   let loss: number | undefined;
@@ -134,22 +156,30 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     const ends = done === steps;
     const epochEnds = done % iterationsPerEpoch === 0;
     const epochsDone = taken.epoch + 1;
-    if (visit && Math.floor((done * visit.times) / steps) > Math.floor(((done - 1) * visit.times) / steps))
-      await look();
     onProgress?.(taken);
     if (profile) await output.writeProfile(profile);
     if (line) await output.log(line);
+    const isVisited =
+      visit && Math.floor((done * visit.times) / steps) > Math.floor(((done - 1) * visit.times) / steps);
+    const seen = isVisited ? await trainer.aside(async () => look()) : undefined;
+    if (seen && !epochLine) await logEvaluation({ type: "evaluation", step: done, epoch: taken.epoch, ...seen });
     if (line) (await reporter.report()).forEach(warn);
     if (config.verifyRanks > 0 && done % config.verifyRanks === 0 && world.size > 1)
       await verifyStates(world, await trainer.state());
-    if (epochLine) await trainer.aside(() => endEpoch(epochLine, { epochsDone, ends }));
+    if (epochLine) await trainer.aside(() => endEpoch(epochLine, { epochsDone, ends }, seen));
     const saves = config.checkpointEvery > 0 ? done % config.checkpointEvery === 0 : epochEnds;
     if (saves || ends) await output.save();
     if (epochEnds && config.saveckpFreq > 0 && epochsDone % config.saveckpFreq === 0)
       await output.saveNumbered(epochsDone);
   }
   await output.save(); // where it was stopped
-  return { checkpoint: (folder ?? filesOf(config.out)).checkpoint, steps, done: trainer.done, loss, warnings };
+  return { checkpoint: (folder ?? filesOf(config.out)).checkpoint, steps, done: trainer.done, loss, knn, warnings };
+
+  async function logEvaluation(line: EpochLine | EvaluationLine): Promise<void> {
+    await output.log(line);
+    knn = line.knn ?? knn;
+    if (line.knn ?? line.linear) options.onEvaluated?.(line);
+  }
 
   /** Keeps a checkpoint while others do not answer; where the first rank is dead, another has the same to keep. */
   async function keepOfLast(): Promise<void> {
@@ -170,10 +200,10 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   }
 
   /** Measures and draws what is due at the end of an epoch or of the run. */
-  async function endEpoch(means: EpochLine, moment: Moment): Promise<void> {
-    const line = { ...means, ...(await accuracies(teacher, { device, config, parts, world, ...moment })) };
-    await output.log(line);
-    if (line.knn ?? line.linear) options.onEvaluated?.(line);
+  async function endEpoch(means: EpochLine, moment: Moment, seen: Accuracies | undefined): Promise<void> {
+    const trainedOn = steps * config.batch;
+    const due = { ...{ device, config, parts, world, trainedOn, onLooked, warn }, ...moment };
+    await logEvaluation({ ...means, ...(seen ?? (await accuracies(teacher, due))) });
     if (isDue(config.picturesEvery, moment)) await output.draw();
   }
 
@@ -272,20 +302,48 @@ function isDue(every: number, { epochsDone, ends }: Moment): boolean {
 interface Due extends OnlineOptions, Moment {
   readonly parts: Parts;
   readonly world: World;
+  /** Images that all steps of the run take, each as often as it comes. */
+  readonly trainedOn: number;
+  readonly onLooked: OnLooked;
+  readonly warn: (words: string) => void;
 }
 
-/** What is to be measured after so many epochs; of several ranks the first measures. */
-async function accuracies(network: Network, due: Due): Promise<Pick<EpochLine, "knn" | "linear">> {
-  const { config } = due;
-  const [knn, linear] = [isDue(config.knnEvery, due), isDue(config.linearEvery, due)];
-  if (!knn && !linear) return {};
-  const { world } = due;
+/**
+ * What is to be measured after so many epochs; of several ranks the first measures. What nobody asked for and fails ends no run
+ * of one rank; others would wait for each other.
+ */
+async function accuracies(network: Network, due: Due): Promise<Accuracies> {
+  const { config, warn } = due;
+  const linear = isDue(config.linearEvery, due);
+  const isAsked = linear || isDue(config.knnEvery ?? 0, due);
+  if (!isAsked && !(config.knnEvery === null && due.ends)) return {};
+  const knn = config.knnEvery === null ? due.ends : isDue(config.knnEvery, due);
+  const compared = comparedParts(due.parts, config, due.trainedOn);
+  const parts = linear ? due.parts : compared;
+  if (!parts) return {};
+  try {
+    return await measure(network, { ...due, parts, knn, linear, areTrainedOn: compared?.areTrainedOn ?? false });
+  } catch (error) {
+    if (isAsked || due.world.size > 1 || isCausedBy(error, DeviceLostError)) throw error;
+    warn(`k-NN could not be measured: ${(error as Error).message}`);
+    return {};
+  }
+}
+
+interface Measured extends Due {
+  readonly knn: boolean;
+  readonly linear: boolean;
+  readonly areTrainedOn: boolean;
+}
+
+async function measure(network: Network, measured: Measured): Promise<Accuracies> {
+  const { world, knn, linear } = measured;
   const looking: Looking | undefined =
     world.size === 1
       ? undefined
       : { shareOf: (indices) => runOf(indices, world), gather: (own) => gatherFeatures(world, own) };
-  const features = await featuresOf(network, { ...due, looking });
+  const features = await featuresOf(network, { ...measured, looking });
   if (world.rank > 0) return {};
-  const linearly = linear && { linear: await linearOf(features, due) }; // before k-NN normalises the features
-  return { ...(knn && { knn: await knnOf(features, due) }), ...linearly };
+  const linearly = linear && { linear: await linearOf(features, measured) }; // before k-NN normalises the features
+  return { ...(knn && { knn: await knnOf(features, measured) }), ...linearly };
 }

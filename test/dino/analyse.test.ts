@@ -10,7 +10,7 @@ import { dino, drawFolder, tiny } from "./command-line.js";
 /** A log that stays at these values. */
 function logOf(teacherEntropy: number, klDivergence: number) {
   const line = { teacherEntropy, klDivergence } as StepLine;
-  return { steps: Array.from({ length: 8 }, () => line), epochs: [] };
+  return { steps: Array.from({ length: 8 }, () => line), epochs: [], evaluations: [] };
 }
 
 describe("the analysis of collapse", () => {
@@ -31,7 +31,7 @@ describe("the analysis of collapse", () => {
 
   it("looks at the end of a log only", () => {
     const steps = [...logOf(0, 5).steps.slice(0, 6), ...logOf(2, 1).steps.slice(0, 2)];
-    expect(judgeCorner("both", { steps, epochs: [] }, 64)).to.include({ entropy: 2, klDivergence: 1 });
+    expect(judgeCorner("both", { steps, epochs: [], evaluations: [] }, 64)).to.include({ entropy: 2, klDivergence: 1 });
   });
 
   it("takes away centering, sharpening or both, and batch norm, which centers by itself", () => {

@@ -13,6 +13,7 @@ import { parseNpy } from "../../dino/npy.js";
 import { tunedPath, writeChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 import { rejectedWith } from "../rejection.js";
+import { type EpochLine, readLog as readRunLog } from "../../dino/run/log.js";
 import { dino, dinoIn, drawFolder, type Finished, tiny } from "./command-line.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -210,6 +211,21 @@ describe("dino on the command line", function () {
       expect(JSON.parse(trained.stdout)).to.include({ checkpoint, steps: 6, data: photos, hasClasses: true });
     });
 
+    it("says how well k-NN does in the end where the images have classes, and nothing of it where they have none", async () => {
+      const [first, again] = [join(folder, "with-classes"), join(folder, "without-classes")];
+      const labelled = await dino("train", "--data", photos, "--out", first, ...tiny, "--steps", "2");
+      expect(labelled.code, labelled.stderr).to.equal(0);
+      expect(labelled.stdout).to.match(
+        /^accuracy +k-NN [\d.]+ % of 3 images right by 1[23] others, all of them trained on without labels$/m,
+      );
+      const [{ step, knn }] = (await readRunLog(join(first, "log.jsonl"))).evaluations as [EpochLine];
+      expect([step, knn?.areTrainedOn]).to.deep.equal([2, true]);
+      const bare = await dino("train", "--data", join(photos, "red"), "--out", again, ...tiny, "--steps", "2");
+      expect(bare.code, bare.stderr).to.equal(0);
+      expect(bare.stdout + bare.stderr).to.not.include("k-NN");
+      expect((await readRunLog(join(again, "log.jsonl"))).evaluations).to.deep.equal([]);
+    });
+
     it("does not overwrite a run unless asked", async () => {
       const { code, stderr } = await dino("train", "--data", photos, "--out", run, ...tiny, "--steps", "6");
       expect(stderr).to.include("already holds a run; --resume continues it, --overwrite replaces it");
@@ -337,16 +353,29 @@ describe("dino on the command line", function () {
     expect(stderr).to.include("npx dino train");
     expect(await readdir(out)).to.have.members([
       ...["config.json", "checkpoint.safetensors", "log.jsonl", "log.txt"],
-      ...["summary.json", "attention.png", "features.png", ".lock"],
+      ...["summary.json", "neighbors.png", "map.png", "attention.png", ".lock"],
       ...["features.npy", "features.txt", "features.json"],
     ]);
     const summary = JSON.parse(await readFile(join(out, "summary.json"), "utf8")) as Record<string, unknown>;
     expect(JSON.parse(stdout)).to.deep.equal(summary);
-    expect(summary).to.have.all.keys("knn", "attention", "features", "checkpoint", "index", "seconds", "device");
+    const pictures = ["neighbors", "map", "attention"];
+    expect(summary).to.have.all.keys("knn", ...pictures, "checkpoint", "index", "seconds", "device");
+    for (const name of [...pictures, "checkpoint", "index"]) expect(existsSync(summary[name] as string)).to.equal(true);
+    for (const name of pictures)
+      expect((await sharp(summary[name] as string).metadata()).width, name).to.be.within(1000, 2000);
+    expect(stderr).to.match(/^time +about \d+ .+ in all/m);
+    const places = pictures.map((name) => stderr.indexOf(`  ${summary[name] as string}   `));
+    expect(places.every((place) => place >= 0)).to.equal(true);
+    expect(places).to.deep.equal([...places].sort((a, b) => a - b));
+    const { evaluations } = await readRunLog(join(out, "log.jsonl"));
+    const { untrained, trained } = summary["knn"] as Record<string, number>;
     expect(summary["knn"]).to.have.all.keys("untrained", "trained", "pixels");
-    for (const name of ["attention", "features", "checkpoint", "index"])
-      expect(existsSync(summary[name] as string)).to.equal(true);
-    expect((await sharp(summary["attention"] as string).metadata()).width).to.be.at.least(1000);
+    expect(evaluations.at(0))
+      .to.deep.include({ type: "evaluation", step: 0 })
+      .and.to.have.nested.property("knn.top1", untrained);
+    expect(evaluations.at(-1))
+      .to.deep.include({ type: "epoch", step: 2 })
+      .and.to.have.nested.property("knn.top1", trained);
   });
 });
 

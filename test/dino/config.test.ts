@@ -146,7 +146,7 @@ describe("config", () => {
     expect(() => resolveConfig({ accumulate: 3 })).to.throw("--accumulate 3 does not divide --batch 64");
     expect(() => resolveConfig({ koleo: 0.1, batch: 4, accumulate: 4 })).to.throw("--koleo 0.1 parts images");
     expect(() => resolveConfig({ evalResize: 100 })).to.throw("--eval-resize 100 is smaller than --image-size 224");
-    expect(() => resolveConfig({ data: "photos", knnEvery: 1 })).to.throw("--held-out");
+    expect(() => resolveConfig({ data: "photos", linearEvery: 1 })).to.throw("--held-out");
     expect(() => resolveConfig({ data: "photos", linearEvery: 2 })).to.throw("--linear-every 2 needs images");
   });
 

@@ -349,10 +349,27 @@ describe("dashboard", () => {
       const epoch = { type: "epoch", step: 20, epoch: 1, loss: 3, lr: 0, weightDecay: 0 } as const;
       await appendFile(filesOf(out).log, textOf([epoch]));
       runs = await runsOf(runs, counting);
-      expect(named(runs, "followed")).to.deep.include({ steps: [lineOf(10), lineOf(15)], epochs: [epoch] });
+      expect(named(runs, "followed")).to.deep.include({
+        steps: [lineOf(10), lineOf(15)],
+        epochs: [epoch],
+        evaluations: [],
+      });
+      const knn = { k: 20, top1: 50, top5: 90 };
+      const [between, ending] = [
+        { type: "evaluation", step: 22, epoch: 1, knn } as const,
+        { ...epoch, step: 30, knn: { ...knn, top1: 60 } },
+      ];
+      await appendFile(filesOf(out).log, textOf([between, ending]));
+      runs = await runsOf(runs, counting);
+      expect(named(runs, "followed")).to.deep.include({ epochs: [epoch, ending], evaluations: [between, ending] });
+      const accuracy = panels.slice(0, 2).find(({ title }) => title.startsWith("Accuracy"))!;
+      expect(curvesOf(accuracy, [named(runs, "followed")]).slice(0, 2)).to.deep.equal([
+        [22, 30],
+        [50, 60],
+      ]);
       await cutLog(filesOf(out).log, 10);
       runs = await runsOf(runs, counting);
-      expect(named(runs, "followed")).to.deep.include({ steps: [lineOf(10)], epochs: [] });
+      expect(named(runs, "followed")).to.deep.include({ steps: [lineOf(10)], epochs: [], evaluations: [] });
       await rename(out, join(inside, "moved"));
       expect(named(await runsOf(runs, counting), "followed")).to.equal(undefined);
     });

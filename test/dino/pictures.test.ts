@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { PNG } from "pngjs";
 import { blankPicture, drawText, heatColor, luminance, scalePicture, textWidth } from "../../dino/pictures/drawing.js";
-import { attentionPicture, featureMapPicture, scatterPicture } from "../../dino/pictures/pictures.js";
+import { attentionPicture, featureMapPicture } from "../../dino/pictures/pictures.js";
 import { rng } from "../../dino/random.js";
 import { encodePng } from "../../dino/pictures/png.js";
 
@@ -62,15 +62,7 @@ describe("pictures", () => {
       rows: 2,
       cols: 3,
     };
-    const scatter = { features: random(30, 3), dim: 3, labels: [0, 1, 0, 1, 0, 1, 0, 1, 0, 1], names: ["a", "b"] };
-    expect(featureMapPicture({ ...map, scatter })).to.deep.equal(featureMapPicture({ ...map, scatter }));
-    expect(featureMapPicture({ ...map, scatter }).height).to.be.above(featureMapPicture(map).height);
-  });
-
-  it("scatter one point, one dimension and more classes than the legend holds", () => {
-    const names = Array.from({ length: 100 }, (_, c) => `class ${c}`);
-    const one = scatterPicture({ features: Float32Array.of(3), dim: 1, labels: [99], names });
-    expect([one.width, one.height]).to.deep.equal([1000, 640]);
+    expect(featureMapPicture(map)).to.deep.equal(featureMapPicture(map));
   });
 
   it("say what does not fit", () => {
@@ -83,8 +75,6 @@ describe("pictures", () => {
     const map = { images: [image(32), image(16)], features: random(32, 5), dim: 1, rows: 4, cols: 4 };
     expect(() => featureMapPicture(map)).to.throw("images differ in size: 32 x 32 and 16 x 16");
     expect(() => featureMapPicture({ ...map, dim: 2 })).to.throw("expected features [2 * 16, 2], got 32 values");
-    const scatter = { features: random(3, 6), dim: 2, labels: [0], names: ["a"] };
-    expect(() => scatterPicture(scatter)).to.throw("scatterPicture: expected features [1, 2]");
   });
 });
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../../dino/config.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
-import { type EpochLine, type LogLine, readLog, type StepLine } from "../../dino/run/log.js";
+import { type EpochLine, type EvaluationLine, type LogLine, readLog, type StepLine } from "../../dino/run/log.js";
 import { removeRun } from "../../dino/run/run-folder.js";
 import { openLog } from "../../dino/run/run-log.js";
 import { train } from "../../dino/training/train.js";
@@ -81,6 +81,7 @@ function linesOf(steps: number, every: number): readonly LogLine[] {
     return [
       ...(step % every === 0 ? [line] : []),
       ...(ends ? [{ type: "epoch", step, epoch, ...means, ...(epoch === 1 && { knn }) } satisfies EpochLine] : []),
+      ...(step === 7 ? [{ type: "evaluation", step, epoch, knn } satisfies EvaluationLine] : []),
     ];
   });
 }
@@ -130,12 +131,13 @@ describe("the logs of a run", () => {
     expect(version).to.include({ version: "brain.Event:2", step: 0 });
     expect(start).to.include({ isStart: true, step: 0 });
     for (const { wallTime } of events) expect(1000 * wallTime).to.be.within(beganMs, Date.now());
-    expect(events.map(({ step }) => step)).to.deep.equal([3, 5, 6, 9, 10, 12, 12]);
+    expect(events.map(({ step }) => step)).to.deep.equal([3, 5, 6, 7, 9, 10, 12, 12]);
     expect(events[0]!.values).to.deep.equal({
       ...{ "train/epoch": 0, "train/loss": Math.fround(5 / 3), "train/teacherEntropy": 1 },
       ...{ "train/lr": Math.fround(0.003), "train/weightDecay": Math.fround(0.07) },
     });
-    expect(events[4]!.values).to.deep.equal({ "epoch/loss": 0.5, "knn/top1": 10, "knn/top5": 20 });
+    expect(events[3]!.values).to.deep.equal({ "knn/top1": 7, "knn/top5": 14 });
+    expect(events[5]!.values).to.deep.equal({ "epoch/loss": 0.5, "knn/top1": 10, "knn/top5": 20 });
   });
 
   it("keep to themselves: other files stay when a run is removed", async () => {

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { readCheckpoint } from "../../dino/run/checkpoint.js";
+import { readLog } from "../../dino/run/log.js";
 import type { Parts } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";
-import { train } from "../../dino/training/train.js";
+import { train, type TrainOptions } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 
@@ -55,15 +56,18 @@ describe("training", () => {
   async function run(
     out: string,
     changes: PartialConfig = {},
-    options: { resume?: boolean; dieAt?: number; choices?: Choices } = {},
+    options: { resume?: boolean; dieAt?: number; choices?: Choices } & Partial<
+      Pick<TrainOptions, "parts" | "visit" | "onEvaluated">
+    > = {},
   ) {
-    const { resume = false, dieAt, choices = {} } = options;
+    const { resume = false, dieAt, choices = {}, ...others } = options;
     return train({
       device: withChoices(await testDevice(), choices),
       config: resolveConfig({ ...tiny, out, ...changes }),
       parts,
       given: new Set(),
       resume,
+      ...others,
       onProgress: ({ step }) => {
         if (step === dieAt) throw new Error("killed");
       },
@@ -206,9 +210,59 @@ describe("training", () => {
     }
     const epochs = lines.filter(({ type }) => type === "epoch");
     expect(epochs.map(({ step }) => step)).to.deep.equal([5, 8]); // 40 images make 5 steps of 8
-    for (const { knn } of epochs) expect(knn).to.have.all.keys("k", "top1", "top5");
+    for (const { knn } of epochs) expect(knn).to.include({ k: 20, images: 20, among: 40, areTrainedOn: false });
     expect(epochs.map((line) => "linear" in line)).to.deep.equal([false, true]);
     expect(epochs[1]!["linear"]).to.have.all.keys("lr", "top1", "top5");
+  });
+
+  it("measures k-NN after the last step unasked, with the same weights as without", async () => {
+    const [auto, without] = [await folder(), await folder()];
+    const evaluated: unknown[] = [];
+    const { knn } = await run(auto, {}, { onEvaluated: (line) => evaluated.push(line) });
+    await run(without, { knnEvery: 0 });
+    const epochs = async (out: string) => (await log(out)).filter(({ type }) => type === "epoch");
+    expect((await epochs(auto)).map((line) => line["knn"])).to.deep.equal([undefined, knn]);
+    expect(knn).to.include({ images: 20, among: 40, areTrainedOn: false });
+    expect(evaluated).to.deep.equal((await epochs(auto)).slice(1));
+    expect((await epochs(without)).map((line) => "knn" in line)).to.deep.equal([false, false]);
+    expect((await tensorBytes(auto)).equals(await tensorBytes(without))).to.equal(true);
+  });
+
+  it("goes on without a k-NN accuracy that nobody asked for, where it cannot be measured", async () => {
+    const damaged = { ...parts.test.images, decode: () => Promise.resolve({ path: "a.png", reason: "damaged" }) };
+    const broken = { ...parts, test: { ...parts.test, images: damaged } };
+    const { done, knn, warnings } = await run(await folder(), {}, { parts: broken });
+    expect([done, knn]).to.deep.equal([8, undefined]);
+    expect(warnings).to.include(
+      "k-NN could not be measured: features: expected images, but not one of 20 could be decoded",
+    );
+    const asked = await run(await folder(), { knnEvery: 1 }, { parts: broken }).catch((error: unknown) => error);
+    expect(asked).to.be.an("error");
+  });
+
+  it("logs the accuracies of a visit at its step, and measures nothing in addition", async () => {
+    const out = await folder();
+    const steps: number[] = [];
+    const { knn } = await run(
+      out,
+      {},
+      {
+        visit: {
+          times: 4,
+          look: ({ step }) => {
+            steps.push(step);
+            return Promise.resolve({ knn: { k: 1, top1: step, top5: 99 } });
+          },
+        },
+      },
+    );
+    expect(steps).to.deep.equal([0, 2, 4, 6, 8]);
+    const { evaluations } = await readLog(join(out, "log.jsonl"));
+    expect(evaluations.map(({ type, step, knn }) => [type, step, knn?.top1])).to.deep.equal([
+      ...[0, 2, 4, 6].map((step) => ["evaluation", step, step]),
+      ["epoch", 8, 8],
+    ]);
+    expect(knn).to.include({ top1: 8 });
   });
 
   it("stops on a loss that is not finite, and names where it came from", async () => {
@@ -227,9 +281,13 @@ describe("training", () => {
       "--linear-every: the train images have no classes",
     );
     const none = { ...parts.test, indices: new Int32Array(0) };
-    expect(() => checkEvaluations({ ...config, knnEvery: 1 }, { ...parts, test: none })).to.throw(
-      "--knn-every: there are no test images",
+    expect(() => checkEvaluations(config, { ...parts, test: none })).to.throw(
+      "--linear-every: there are no test images",
     );
+    expect(() => checkEvaluations({ ...config, knnEvery: 1 }, { ...parts, train: bare })).to.throw(
+      "--knn-every: the train images have no classes",
+    );
+    checkEvaluations(resolveConfig({ ...tiny, knnEvery: 1 }), { ...parts, test: none });
     checkEvaluations(config, parts);
     checkEvaluations(resolveConfig(tiny), { train: bare, test: none });
   });

@@ -177,7 +177,7 @@ function optionsOf({ panel, shown, width }: Plotted): uPlot.Options {
           stroke: color(`--run-${number}`),
           width: 1.6,
           dash: [...DASHES[i]!],
-          points: quantity.line === "epoch" ? { show: true, size: 5 } : {},
+          points: quantity.line === "evaluation" ? { show: true, size: 5 } : {},
         })),
       ),
     ],

@@ -1,7 +1,7 @@
 /** What the page knows of the runs, kept up with by asking for no more than is new. */
 import type { Config } from "../../config.js";
 import type { LogPart, RunList, RunState } from "../../dashboard/api.js";
-import type { EpochLine, LogLine, StepLine } from "../../run/log.js";
+import type { EpochLine, EvaluationLine, LogLine, StepLine } from "../../run/log.js";
 import type { StepProfile } from "../../run/step-profile.js";
 import { addressOf } from "../shell/address.js";
 
@@ -12,6 +12,8 @@ export interface Run {
   readonly config: Readonly<Partial<Config>>;
   readonly steps: readonly StepLine[];
   readonly epochs: readonly EpochLine[];
+  /** The lines that have accuracies, those of epochs included. */
+  readonly evaluations: readonly (EpochLine | EvaluationLine)[];
   readonly profile: StepProfile | undefined;
   /** How much of the log is known. */
   readonly read: { readonly version: string; readonly to: number };
@@ -40,7 +42,15 @@ export async function follow(
 
 function nothingOf(state: RunState): Run {
   const none = { ...state, config: "", profile: "" };
-  return { state: none, config: {}, steps: [], epochs: [], profile: undefined, read: { version: "", to: 0 } };
+  return {
+    state: none,
+    config: {},
+    steps: [],
+    epochs: [],
+    evaluations: [],
+    profile: undefined,
+    read: { version: "", to: 0 },
+  };
 }
 
 async function followRun(known: Run, state: RunState, get: Get): Promise<Run> {
@@ -59,19 +69,22 @@ async function followRun(known: Run, state: RunState, get: Get): Promise<Run> {
 
 /** Reads the log to its end. */
 async function readOn(run: Run, get: Get): Promise<Run> {
-  const [steps, epochs] = [[...run.steps], [...run.epochs]];
+  const [steps, epochs, evaluations] = [[...run.steps], [...run.epochs], [...run.evaluations]];
   let { read } = run;
   for (;;) {
     const part = (await get(
       addressOf("runs", run.state.name, `log.json?from=${read.to}&version=${read.version}`),
     )) as LogPart;
-    if (part.from === 0) steps.length = epochs.length = 0;
+    if (part.from === 0) steps.length = epochs.length = evaluations.length = 0;
     for (const line of linesOf(part.lines)) {
-      if ("type" in line) epochs.push(line);
-      else steps.push(line);
+      if (!("type" in line)) steps.push(line);
+      else {
+        if (line.type === "epoch") epochs.push(line);
+        if (line.knn ?? line.linear) evaluations.push(line);
+      }
     }
     read = { version: part.version, to: part.to };
-    if (part.to === part.from || part.to >= run.state.log.bytes) return { ...run, steps, epochs, read };
+    if (part.to === part.from || part.to >= run.state.log.bytes) return { ...run, steps, epochs, evaluations, read };
   }
 }
 

@@ -1,15 +1,15 @@
 /** The curves of the dashboard: which there are, and their points. */
 import uPlot from "uplot";
-import type { EpochLine, StepLine } from "../../run/log.js";
+import type { Accuracies, StepLine } from "../../run/log.js";
 import type { Run } from "./feed.js";
 
 /** What of a run curves are drawn of. */
-export type Curved = Pick<Run, "steps" | "epochs">;
+export type Curved = Pick<Run, "steps" | "evaluations">;
 
 /** A curve of each run. */
 export type Quantity = { readonly name: string } & (
   | { readonly line: "step"; readonly of: (line: StepLine) => number | null | undefined }
-  | { readonly line: "epoch"; readonly of: (line: EpochLine) => number | undefined }
+  | { readonly line: "evaluation"; readonly of: (line: Accuracies) => number | undefined }
 );
 
 export interface Panel {
@@ -26,10 +26,18 @@ export interface Panel {
 const ofStep = (name: string, of: (line: StepLine) => number | null | undefined): Quantity => ({
   ...{ name, line: "step", of },
 });
-const ofEpoch = (name: string, of: (line: EpochLine) => number | undefined): Quantity => ({ name, line: "epoch", of });
+const ofEvaluation = (name: string, of: (line: Accuracies) => number | undefined): Quantity => ({
+  ...{ name, line: "evaluation", of },
+});
 
 export const panels: readonly Panel[] = [
   { title: "Loss", unit: "nats", quantities: [ofStep("loss", (line) => line.loss)] },
+  {
+    title: "Accuracy of k-NN and linear classifiers",
+    unit: "%",
+    quantities: [ofEvaluation("k-NN", (line) => line.knn?.top1), ofEvaluation("linear", (line) => line.linear?.top1)],
+    otherwise: "Not measured yet; at the end where the images have classes, see --knn-every.",
+  },
   {
     title: "Entropy and KL divergence",
     unit: "nats",
@@ -38,12 +46,6 @@ export const panels: readonly Panel[] = [
       ofStep("KL divergence", (line) => line.klDivergence),
       ofStep("entropy of their mean", (line) => line.meanTargetEntropy),
     ],
-  },
-  {
-    title: "Accuracy on held-out images",
-    unit: "%",
-    quantities: [ofEpoch("k-NN", (line) => line.knn?.top1), ofEpoch("linear", (line) => line.linear?.top1)],
-    otherwise: "Not measured; see --knn-every.",
   },
   {
     title: "Gradient norm",
@@ -68,12 +70,12 @@ export const panels: readonly Panel[] = [
 /** The curves of a panel over the steps that any of them has: those of the first run, then of the next; in between undefined. */
 export function curvesOf({ quantities }: Panel, runs: readonly Curved[]): uPlot.AlignedData {
   if (runs.length === 0) return [[]];
-  const tables = runs.flatMap(({ steps, epochs }) =>
+  const tables = runs.flatMap(({ steps, evaluations }) =>
     quantities.map((quantity): uPlot.AlignedData => {
       const points: (readonly [number, number | null | undefined])[] =
         quantity.line === "step"
           ? steps.map((line) => [line.step, quantity.of(line)])
-          : epochs.map((line) => [line.step, quantity.of(line)]);
+          : evaluations.map((line) => [line.step, quantity.of(line)]);
       const drawn = points.filter(([, value]) => value !== undefined);
       return [drawn.map(([step]) => step), drawn.map(([, value]) => value)];
     }),

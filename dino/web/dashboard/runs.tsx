@@ -41,8 +41,8 @@ function describeState(run: Run): string {
   const last = run.steps.at(-1);
   const length = lengthOf(run);
   const stage = stageOf(run);
-  const knn = run.epochs.findLast((line) => line.knn)?.knn;
-  const linear = run.epochs.findLast((line) => line.linear)?.linear;
+  const knn = run.evaluations.findLast((line) => line.knn)?.knn;
+  const linear = run.evaluations.findLast((line) => line.linear)?.linear;
   return [
     stage,
     ...(last

@@ -82,7 +82,7 @@ function Train() {
     document.title = isBusy ? `${Math.floor(100 * share)} % - ${TITLE}` : TITLE;
   }, [isBusy, share]);
   const shown = useMemo(
-    () => [{ run: { state: { name: "this page" }, steps: seen.lines, epochs: [] }, color: 0 }],
+    () => [{ run: { state: { name: "this page" }, steps: seen.lines, evaluations: [] }, color: 0 }],
     [seen.lines],
   );
 

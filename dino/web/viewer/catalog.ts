@@ -1,6 +1,6 @@
 /** The models that the page can look with, and the images that their indexes are of. */
 import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js";
-import { oneOfEach, wholeOf } from "../../evaluation/evaluate.js";
+import { firstOfEach, wholeOf } from "../../evaluation/evaluate.js";
 import type { Image } from "../../pixels.js";
 import { isFailure } from "../../sources/image-place.js";
 import { fetchBuiltin } from "../digits.js";
@@ -66,7 +66,7 @@ function keptChoice({ title, bytes }: KeptModel): Choice {
 async function heldOutDigits(): Promise<readonly Example[]> {
   const { test } = await fetchBuiltin("builtin");
   const examples: Example[] = [];
-  for (const index of oneOfEach(wholeOf(test))) {
+  for (const index of firstOfEach(wholeOf(test))) {
     const image = await test.decode(index);
     if (!isFailure(image)) examples.push({ name: test.name(index), image });
   }

@@ -1,0 +1,54 @@
+/** Which images k-NN compares while a network is trained. */
+import type { Config } from "../config.js";
+import { rng } from "../random.js";
+import type { Part, Parts } from "./evaluate.js";
+
+/** An evaluation that nobody asked for looks at so many images at most, of which a fifth at most is classified. */
+const MOST = 12_000;
+/** It looks at no more images than the run was trained on, so that it takes a small part of the time, but at so many. */
+const LEAST = 100;
+const CLASSIFIED = 1 / 5;
+
+/** What k-NN compares: `test` images among `train` images. */
+export interface Compared extends Parts {
+  /** Whether the test images are trained on too, without their labels, since none are held out. */
+  readonly areTrainedOn: boolean;
+}
+
+/**
+ * The images that k-NN compares: all of both parts where --knn-every asks for it and images are held out. Otherwise some, the
+ * same ones for the same seed, `trainedOn` being how many images the steps of the run take; where none are held out, a fifth of
+ * those trained on is classified by the others. Undefined where the images have no classes or are too few.
+ */
+export function comparedParts(
+  { train, test }: Parts,
+  { knnEvery, seed }: Pick<Config, "knnEvery" | "seed">,
+  trainedOn: number,
+): Compared | undefined {
+  if (train.images.labels === undefined) return undefined;
+  const isHeldOut = test.indices.length > 0;
+  if (isHeldOut && test.images.labels === undefined) return undefined;
+  if (isHeldOut && knnEvery !== null) return { train, test, areTrainedOn: false };
+  const most = knnEvery === null ? Math.min(MOST, Math.max(LEAST, trainedOn)) : MOST;
+  const drawn = (part: Part, count: number): Int32Array => {
+    const order = rng({ seed, purpose: "images that k-NN compares" }).permutation(part.indices.length);
+    return order.subarray(0, count).map((at) => part.indices[at]!);
+  };
+  const sorted = (part: Part, indices: Int32Array): Part => ({ ...part, indices: indices.toSorted() });
+  if (isHeldOut) {
+    const classified = Math.min(test.indices.length, Math.ceil(most * CLASSIFIED));
+    return {
+      train: sorted(train, drawn(train, most - classified)),
+      test: sorted(test, drawn(test, classified)),
+      areTrainedOn: false,
+    };
+  }
+  const all = drawn(train, most);
+  const classified = Math.floor(all.length * CLASSIFIED);
+  if (classified === 0) return undefined;
+  return {
+    train: sorted(train, all.subarray(classified)),
+    test: sorted(train, all.subarray(0, classified)),
+    areTrainedOn: true,
+  };
+}

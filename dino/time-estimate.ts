@@ -1,0 +1,58 @@
+/** How long a training and its evaluations take, by a few steps and a few images that are timed beforehand. */
+import type { Device } from "../engine/index.js";
+import { openThreadedBatches } from "./batches/threaded-batches.js";
+import { type Config, networkConfig } from "./config.js";
+import type { Parts } from "./evaluation/evaluate.js";
+import type { FeatureRows } from "./evaluation/knn.js";
+import { rowsOf } from "./evaluation/knn.js";
+import { extractFeatures, similaritiesOn, viewOf } from "./features.js";
+import { backboneOf, initialValues } from "./network.js";
+import { openTrainer } from "./training/trainer.js";
+
+export interface TimedOptions {
+  readonly device: Device;
+  readonly config: Config;
+  readonly parts: Parts;
+}
+
+/** Milliseconds. */
+export interface Times {
+  readonly step: number;
+  /** The features of an image. */
+  readonly image: number;
+}
+
+const STEPS = 3;
+const IMAGES = 128;
+
+/** Times steps and images; kernels are compiled by then, and stay so for the device. */
+export async function timeTraining({ device, config: timed, parts: { train } }: TimedOptions): Promise<Times> {
+  const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // however short the run is
+  const values = initialValues(networkConfig(config), config);
+  await using trainer = await openTrainer({
+    ...{ config, ...train, device, begin: { values }, openBatches: openThreadedBatches, onWarning: () => undefined },
+  });
+  await trainer.takeStep();
+  const step =
+    (await timeOf(async () => {
+      for (let i = 0; i < STEPS; i++) await trainer.takeStep();
+    })) / STEPS;
+  const indices = train.indices.subarray(0, IMAGES);
+  const look = () => extractFeatures(backboneOf(trainer.teacher), train.images, { view: viewOf(config), indices });
+  await look();
+  return { step, image: (await timeOf(look)) / indices.length };
+}
+
+/** Milliseconds that it takes to compare so many rows with all of `others` on a device, by some of them. */
+export async function timeComparison(device: Device, others: FeatureRows, rows: number): Promise<number> {
+  const block = rowsOf(others, 0, Math.min(others.rows, 64));
+  using multiplied = similaritiesOn(device, others);
+  await multiplied.similarities(block, others);
+  return ((await timeOf(() => Promise.resolve(multiplied.similarities(block, others)))) * rows) / block.rows;
+}
+
+async function timeOf(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return performance.now() - began;
+}
