@@ -42,7 +42,7 @@ export interface Soak {
  */
 export async function soak(device: Device, minutes: number, onSample: (sample: Sample) => void): Promise<Soak> {
   const out = await mkdtemp(join(tmpdir(), "dino-soak-"));
-  const config = resolveConfig({ preset: "digits", steps: null, epochs: 1_000_000, knnEvery: 5, saveckpFreq: 0, out });
+  const config = resolveConfig({ preset: "shapes", steps: null, epochs: 1_000_000, knnEvery: 5, saveckpFreq: 0, out });
   const parts = await openParts(config.data, config);
   const stop = new AbortController();
   const began = performance.now();

@@ -1,6 +1,7 @@
 /** The paper's analyses of training, repeated: the two ways to collapse (figure 7), and the teacher beside its student (figure 6). */
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
+import { builtinPreset } from "./presets.js";
 import { writeChart, type Series } from "./pictures/charts.js";
 import { writeJson } from "./run/checkpoint-file.js";
 import { type Config, type PartialConfig, resolveConfig } from "./config.js";
@@ -174,5 +175,5 @@ export async function analyseTeacher({ config, device, parts, overwrite }: Analy
 
 /** The recipe of an analysis: what the user set, on the demo's. */
 export function analysisConfig(flags: PartialConfig, out: string): Config {
-  return resolveConfig({ preset: "digits", logEvery: 5, saveckpFreq: 0, knnEvery: 0, ...flags, out });
+  return resolveConfig({ preset: builtinPreset, logEvery: 5, saveckpFreq: 0, knnEvery: 0, ...flags, out });
 }

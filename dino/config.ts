@@ -3,8 +3,8 @@ import { z } from "zod";
 import type { Sinkhorn } from "../engine/index.js";
 import type { AugmentOptions } from "./augment.js";
 import { MAX_PIXELS, type Size } from "./pixels.js";
-import { isBuiltin } from "./builtin-digits.js";
-import { builtinPresets, presetNames, presets } from "./presets.js";
+import { isBuiltin } from "./builtin.js";
+import { builtinPreset, presetNames, presets } from "./presets.js";
 import { shown } from "./weights/words.js";
 
 declare global {
@@ -48,8 +48,8 @@ export const settings = {
   data: text("builtin", {
     unit: "images",
     about:
-      "images to train on: a folder, WebDataset shards, Parquet, IDX or CIFAR files, mixtures of them (see below), or a built-in " +
-      "set: `builtin`, `builtin-wide`",
+      "images to train on: a folder, WebDataset shards, Parquet, IDX or CIFAR files, mixtures of them (see below), or " +
+      "`builtin`, the built-in images",
     source: ours,
     alias: "data-path",
   }),
@@ -477,7 +477,7 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
   if (epochs !== undefined && steps !== undefined && steps !== null) {
     throw new Error(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
   }
-  const made = data !== undefined && isBuiltin(data) ? builtinPresets[data] : null;
+  const made = data !== undefined && isBuiltin(data) ? builtinPreset : null;
   const preset = flags.preset === undefined ? made : flags.preset;
   if (preset === "auto" && chosen === undefined)
     throw new Error("--preset auto goes by the images, which only dino train looks at first; name another preset here");

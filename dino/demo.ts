@@ -8,7 +8,7 @@ import { attentionOf, closer, lookClosely } from "./pictures/close-up.js";
 import { svgToPng } from "./pictures/charts.js";
 import { mapSvg, placeFeatures } from "./pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "./pictures/neighbors.js";
-import { resolveConfig } from "./config.js";
+import { type Config, resolveConfig } from "./config.js";
 import { compareNeighbors, firstOf, firstOfEach, type Part, type Parts } from "./evaluation/evaluate.js";
 import { type FeatureRows, rowsOf, takeRows } from "./evaluation/knn.js";
 import { labelledFeatures } from "./evaluation/labelled.js";
@@ -19,7 +19,7 @@ import { type Extracted, extractFeatures, pixelFeatures, type Model, type View, 
 import { loadModel } from "./model.js";
 import { backboneOf } from "./network.js";
 import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
-import type { builtinPresets } from "./presets.js";
+import { builtinPreset } from "./presets.js";
 import { formatTime, startProgress, takeReports } from "./progress.js";
 import { nearest } from "./retrieval/nearest.js";
 import { isFailure } from "./sources/image-place.js";
@@ -28,13 +28,9 @@ import { lengthOf } from "./training/knobs.js";
 import { trainWithProgress } from "./training/start.js";
 import { encodePng } from "./pictures/png.js";
 
-/** The recipes for built-in images. */
-export type DemoPreset = (typeof builtinPresets)[keyof typeof builtinPresets];
-
 export interface DemoOptions {
   readonly out: string;
-  readonly preset: DemoPreset;
-  /** Length of the training; that of the preset if left out. */
+  /** Length of the training; that of the recipe if left out, or what fits into three minutes where that is less. */
   readonly steps?: number;
   /** A few steps and images, to see that everything works. */
   readonly quick: boolean;
@@ -64,15 +60,15 @@ const SHARE_OF_EVALUATIONS = 0.1;
 const MOST_EVALUATIONS = 8;
 
 /** Runs the demo; everything it makes is in `out`. Throws if that folder holds anything but a former run. */
-export async function demo({ out, preset, steps, quick, say }: DemoOptions): Promise<DemoSummary> {
+export async function demo({ out, steps, quick, say }: DemoOptions): Promise<DemoSummary> {
   const began = performance.now();
   await expectOurs(out);
   const asked = steps ?? (quick ? QUICK.steps : undefined);
-  const config = resolveConfig({ preset, out, ...(asked !== undefined && { steps: asked }) });
-  const view = viewOf(config);
+  const recipe = resolveConfig({ preset: builtinPreset, out, ...(asked !== undefined && { steps: asked }) });
+  const view = viewOf(recipe);
   using device = await openDevice();
   say(`device      ${device.name}`);
-  const all = await openParts(config.data, { heldOut: 0, seed: 0 });
+  const all = await openParts(recipe.data, { heldOut: 0, seed: 0 });
   const parts = quick ? { train: firstOf(all.train, QUICK.train), test: firstOf(all.test, QUICK.test) } : all;
   const { train, test } = parts;
   const { classes } = test.images;
@@ -81,16 +77,30 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
       "nothing of the training sees a class",
   );
 
-  const comparison = { parts, k: config.knnK, queries: queriesOf(test) };
+  const comparison = { parts, k: recipe.knnK, queries: queriesOf(test) };
   const ofPixels = await extractBoth(
     parts,
     withProgress("pixels", (part, onProgress) => pixelFeatures(part.images, { ...part, view, onProgress })),
   );
-  const length = lengthOf(config, train.indices.length).steps;
-  const { inBetween, restMs } = await estimate({ device, config, parts }, { length, pixels: ofPixels.train.features });
+  const wanted = lengthOf(recipe, train.indices.length).steps;
+  const spentMs = performance.now() - began;
+  const timed = { device, config: recipe, parts };
+  const { length, inBetween, restMs } = await estimate(timed, {
+    wanted,
+    isAsked: asked !== undefined,
+    spentMs,
+    pixels: ofPixels.train.features,
+  });
+  const config = shortened(recipe, { wanted, length });
   say(
     `time        about ${formatTime(performance.now() - began + restMs)} in all, by a few steps and images on this adapter`,
   );
+  if (length < wanted) {
+    say(
+      `            trains ${length} of the recipe's ${wanted} steps, since this adapter is slow: ` +
+        `dino demo --steps ${wanted} trains them all, and dino doctor says what is faster`,
+    );
+  }
 
   const pixels = await compare(ofPixels, { ...comparison, device, title: "pixels, comparing" });
   say(`pixels      k-NN ${percent(pixels.knn.top1)} of the held-out images right, comparing pixel with pixel`);
@@ -157,11 +167,36 @@ export async function demo({ out, preset, steps, quick, say }: DemoOptions): Pro
 /** What writing pictures takes, about. */
 const PICTURES_MS = 5000;
 
-/** How long all that follows takes, in milliseconds, and the evaluations between the first step and the last that it allows. */
+/** The demo takes so long at most, unless the length of the training is given. */
+const LONGEST_MS = 180_000;
+const FEWEST_STEPS = 30;
+
+interface Estimate {
+  /** Steps of the training. */
+  readonly length: number;
+  /** Evaluations between the first step and the last. */
+  readonly inBetween: number;
+  /** What all that follows takes. */
+  readonly restMs: number;
+}
+
+/** Decides how many of the `wanted` steps the demo trains, from times that it measures first. */
 async function estimate(
   timed: TimedOptions,
-  { length, pixels }: { readonly length: number; readonly pixels: FeatureRows },
-): Promise<{ readonly inBetween: number; readonly restMs: number }> {
+  {
+    wanted,
+    isAsked,
+    spentMs,
+    pixels,
+  }: {
+    readonly wanted: number;
+    /** Whether the user gave the length of the training. */
+    readonly isAsked: boolean;
+    readonly spentMs: number;
+    readonly pixels: FeatureRows;
+  },
+): Promise<Estimate> {
+  const began = performance.now();
   const { train, test } = timed.parts;
   using timing = startProgress({ title: "timing", total: 2 });
   const { step, image } = await timeTraining(timed);
@@ -169,9 +204,24 @@ async function estimate(
   const pixelsMs = await timeComparison(timed.device, pixels, test.indices.length);
   timing.update(2);
   const evaluationMs = image * (train.indices.length + test.indices.length);
+  const leastMs = pixelsMs + 2 * evaluationMs + PICTURES_MS;
+  const leftMs = LONGEST_MS - spentMs - (performance.now() - began) - leastMs;
+  const length = isAsked ? wanted : Math.min(wanted, Math.max(FEWEST_STEPS, Math.floor(leftMs / step)));
   const trainingMs = step * length;
   const inBetween = Math.min(MOST_EVALUATIONS, Math.floor((SHARE_OF_EVALUATIONS * trainingMs) / evaluationMs));
-  return { inBetween, restMs: pixelsMs + trainingMs + (2 + inBetween) * evaluationMs + PICTURES_MS };
+  return { length, inBetween, restMs: leastMs + trainingMs + inBetween * evaluationMs };
+}
+
+/** The recipe over fewer steps: its teacher averages over the same share of them. */
+function shortened(config: Config, { wanted, length }: { readonly wanted: number; readonly length: number }): Config {
+  if (length === wanted) return config;
+  const momentum = (of: number) => Math.max(0, 1 - ((1 - of) * wanted) / length);
+  return {
+    ...config,
+    steps: length,
+    momentumTeacher: momentum(config.momentumTeacher),
+    momentumTeacherEnd: momentum(config.momentumTeacherEnd),
+  };
 }
 
 /** The rule by which the picture of neighbours chooses its queries: the first held-out images of each class. */

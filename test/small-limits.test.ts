@@ -36,14 +36,14 @@ async function leastAdapter(): Promise<GPUAdapter> {
 
 describe("an adapter of the least limits and no features", () => {
   const settings: readonly (readonly [string, PartialConfig])[] = [
-    ["the digits", { preset: "digits" }],
+    ["the built-in images", { preset: "shapes" }],
     [
       "patches of photographs and 16384 prototypes",
       { data: "photos", arch: "vit_tiny", depth: 2, outDim: 16384, batch: 4 },
     ],
     [
       "other parts of the step",
-      { preset: "digits", optimizer: "lars", centering: "sinkhorn", koleo: 0.1, registers: 4 },
+      { preset: "shapes", optimizer: "lars", centering: "sinkhorn", koleo: 0.1, registers: 4 },
     ],
   ];
   for (const kernels of ["cpu", "gpu"] as const satisfies readonly KernelSet[]) {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Config } from "../../dino/config.js";
 import type { Parts } from "../../dino/evaluation/evaluate.js";
-import { featuresOf, knnOf } from "../../dino/evaluation/online-evaluation.js";
+import { featuresOf, type KnnAccuracy, knnOf } from "../../dino/evaluation/online-evaluation.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import { train } from "../../dino/training/train.js";
 import type { Device } from "../../engine/index.js";
@@ -35,11 +35,13 @@ export async function learnHere({ device, config, parts, times, stop, ...listene
   const points: Point[] = [];
   let ms = 0;
   let began: number | undefined;
-  const look = async (step: number, measure: () => Promise<number>) => {
+  const look = async (step: number, measure: () => Promise<KnnAccuracy>) => {
     await device.gpu.queue.onSubmittedWorkDone();
     if (began !== undefined) ms += performance.now() - began;
-    points.push([step, await measure()]);
+    const knn = await measure();
+    points.push([step, knn.top1]);
     began = performance.now();
+    return { knn };
   };
   try {
     const { loss, done, steps } = await train({
@@ -48,10 +50,7 @@ export async function learnHere({ device, config, parts, times, stop, ...listene
       visit: {
         times,
         look: ({ step, teacher }) =>
-          look(step, async () => {
-            const { top1 } = await knnOf(await featuresOf(teacher, { device, config, parts }), { device, config });
-            return top1;
-          }),
+          look(step, async () => knnOf(await featuresOf(teacher, { device, config, parts }), { device, config })),
       },
       onProgress: ({ step, loss }) => listener.onStep?.(step, loss),
       ...(listener.onWarning && { onWarning: listener.onWarning }),

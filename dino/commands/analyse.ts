@@ -23,7 +23,7 @@ export function addAnalyse(dino: Command): void {
   addSettings(command)
     .addHelpText(
       "after",
-      "\nBoth train on the built-in digits with the demo's recipe, unless flags of dino train say otherwise, into runs/WHAT unless --out does.\n" +
+      "\nBoth train on the built-in images with the demo's recipe, unless flags of dino train say otherwise, into runs/WHAT unless --out does.\n" +
         "\nExamples:\n" +
         "  dino analyse collapse --steps 200\n" +
         "  dino analyse teacher --data photos --held-out 0.2 --preset small-images --out runs/teacher",

@@ -1,14 +1,12 @@
 /** `dino demo` */
 import { join } from "node:path";
-import { type Command, Option } from "commander";
-import { demo, type DemoPreset } from "../demo.js";
-import { builtinPresets } from "../presets.js";
+import type { Command } from "commander";
+import { demo } from "../demo.js";
 import { wholeNumber } from "./flags.js";
 import { print, printAside, printJson } from "./output.js";
 
 interface DemoFlags {
   readonly out: string;
-  readonly preset: DemoPreset;
   readonly steps?: number;
   readonly quick?: true;
   readonly json?: true;
@@ -19,18 +17,13 @@ export function addDemo(dino: Command): void {
     .command("demo")
     .description("train on built-in images for a few minutes and show what was learnt")
     .option("--out <folder>", "where the run is kept; what is there is replaced", join("runs", "demo"))
-    .addOption(
-      new Option("--preset <name>", "which recipe: digits-long takes longer, and beats raw pixels")
-        .choices(Object.values(builtinPresets))
-        .default("digits"),
-    )
-    .option("--steps <steps>", "length of the training, instead of that of the preset", wholeNumber)
+    .option("--steps <steps>", "length of the training, instead of that of the recipe", wholeNumber)
     .option("--quick", "a few steps and few images: shows that everything works, learns nothing")
     .option("--json", "print the summary as JSON, and the rest on stderr")
     .addHelpText("after", "\nExample:\n  dino demo")
-    .action(async ({ out, preset, steps, quick, json }: DemoFlags) => {
+    .action(async ({ out, steps, quick, json }: DemoFlags) => {
       const say = json ? printAside : print;
-      const summary = await demo({ out, preset, quick: quick === true, say, ...(steps && { steps }) });
+      const summary = await demo({ out, quick: quick === true, say, ...(steps && { steps }) });
       if (json) printJson(summary);
     });
 }

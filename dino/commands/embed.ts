@@ -17,10 +17,7 @@ interface EmbedOptions extends ModelOptions {
 export function addEmbed(dino: Command): void {
   addModelOptions(dino.command("embed"))
     .description("write the features of images as a NumPy file, with the list of images beside it")
-    .requiredOption(
-      "--data <images>",
-      "images, or `builtin` or `builtin-wide` for the held-out images of a built-in set",
-    )
+    .requiredOption("--data <images>", "images, or `builtin` for the held-out built-in images")
     .requiredOption("--out <file.npy>", "where the features go; the lists go beside it, as .txt and .json")
     .option("--json", "print the summary as JSON and nothing else")
     .addHelpText(

@@ -25,7 +25,7 @@ export function addSweep(dino: Command): void {
   addSettings(command)
     .addHelpText(
       "after",
-      "\nWhat all runs share are flags of dino train; the built-in digits and the demo's recipe if left out. Images of --data need classes, and a\n" +
+      "\nWhat all runs share are flags of dino train; the built-in images and the demo's recipe if left out. Images of --data need classes, and a\n" +
         "share --held-out of them (0.2 if left out) is what accuracy is measured on. A sweep that was stopped goes on where it was.\n" +
         `\nAblations:\n${Object.entries(ablations)
           .map(([name, axis]) => `  ${name.padEnd(12)} ${axis}`)

@@ -54,7 +54,7 @@ export function addTrain(dino: Command): void {
     "\nExamples:\n" +
       "  dino train --data photos --out runs/photos --preset vit-s16 --batch 32\n" +
       "  dino train --data photos --out runs/photos --preset auto\n" +
-      "  dino train --data builtin --out runs/digits --preset digits\n" +
+      "  dino train --data builtin --out runs/shapes\n" +
       "  dino train --data 'shards/*.tar' --out runs/shards --preset vit-s16\n" +
       "  dino train --data photos:0.7,shards:0.3 --out runs/mixed --preset vit-s16\n" +
       "  dino train --out runs/photos --resume --dashboard\n" +
@@ -71,7 +71,7 @@ export function addTrain(dino: Command): void {
     const flags = asUsage(() => readFlags(options));
     if (options["resume"] !== true) {
       if (flags.data === undefined)
-        throw new UsageError("--data: expected a folder of images, files that hold many, `builtin` or `builtin-wide`");
+        throw new UsageError("--data: expected a folder of images, files that hold many, or `builtin`");
       if (flags.preset !== "auto") asUsage(() => resolveConfig(flags));
     }
     const resume = options["resume"] === true;

@@ -22,7 +22,7 @@ export function addTune(dino: Command): void {
     .command("tune")
     .description("measure which kernels train fastest on this adapter, and remember them for every later command")
     .addOption(
-      new Option("--preset <name>", "whose training step to measure; vit-s16 on a GPU, digits without").choices(
+      new Option("--preset <name>", "whose training step to measure; vit-s16 on a GPU, shapes without").choices(
         presetNames,
       ),
     )
@@ -39,7 +39,7 @@ export function addTune(dino: Command): void {
     )
     .action(async ({ batch, precision, forget, json, ...given }: TuneFlags) => {
       const { name, kind } = await chooseAdapter();
-      const { preset = kind === "gpu" ? "vit-s16" : "digits" } = given;
+      const { preset = kind === "gpu" ? "vit-s16" : "shapes" } = given;
       const path = tunedPath(name);
       if (forget) {
         print(forgetChoices(path) ? `forgot ${path}` : `nothing was measured on ${name}`);

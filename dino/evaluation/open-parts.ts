@@ -7,7 +7,7 @@ import type { Decoding } from "../sources/image-place.js";
 import { openData } from "../sources/open.js";
 
 /**
- * Images as openData finds them, split by `heldOut` and `seed`, or a built-in set, which has a split of its own. What takes a
+ * Images as openData finds them, split by `heldOut` and `seed`, or the built-in images, which have a split of their own. What takes a
  * while is told on stderr. Throws where openData does.
  */
 export async function openParts(
@@ -15,7 +15,7 @@ export async function openParts(
   { heldOut, seed, maxPixels }: { readonly heldOut: number; readonly seed: number } & Pick<Decoding, "maxPixels">,
 ): Promise<Parts> {
   if (isBuiltin(data)) {
-    const { train, test } = builtinImages(data);
+    const { train, test } = builtinImages();
     return { train: wholeOf(train), test: wholeOf(test) };
   }
   const images = await openData(data, { maxPixels, onFound: reportCount(`${data}: images found`) });
@@ -23,8 +23,8 @@ export async function openParts(
   return { train: { images, indices: train }, test: { images, indices: test } };
 }
 
-/** All images that openData finds, or the held-out ones of a built-in set. Throws where openData does. */
+/** All images that openData finds, or the held-out ones of the built-in images. Throws where openData does. */
 export async function openWhole(data: string): Promise<Part> {
   const onFound = reportCount(`${data}: images found`);
-  return wholeOf(isBuiltin(data) ? builtinImages(data).test : await openData(data, { onFound }));
+  return wholeOf(isBuiltin(data) ? builtinImages().test : await openData(data, { onFound }));
 }

@@ -44,11 +44,7 @@ describe("what a page runs", () => {
   });
 
   it("loads, looks and trains without Node, and with no package but zod", () => {
-    const { modules, others } = reach(
-      "test/browser/look-and-train.ts",
-      "dino/web/digits.ts",
-      "dino/web/train/course.ts",
-    );
+    const { modules, others } = reach("test/browser/look-and-train.ts", "dino/builtin.ts", "dino/web/train/course.ts");
     expect([...others.keys()]).to.deep.equal(["zod"]);
     for (const name of [
       "vit",

@@ -1,6 +1,6 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
 import { openBatchesHere } from "../../dino/batches/batches-here.js";
-import type { BuiltinImages } from "../../dino/builtin-digits.js";
+import type { BuiltinImages } from "../../dino/builtin.js";
 import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
 import { fitWarmups } from "../../dino/config.js";
 import { wholeOf } from "../../dino/evaluation/evaluate.js";
@@ -34,7 +34,7 @@ export async function look(
   return { feature: [...features.values], attention: [...attention] };
 }
 
-/** Trains a student and a teacher that begin as that of a checkpoint on built-in digits; the loss of each of some steps. */
+/** Trains a student and a teacher that begin as that of a checkpoint on built-in images; the loss of each of some steps. */
 export async function train(
   device: Device,
   checkpoint: Uint8Array<ArrayBuffer>,

@@ -1,5 +1,5 @@
 /** A page with a model: what `look-and-train.ts` does, on the browser's own device and built-in images. */
-import { fetchBuiltin } from "../../dino/web/digits.js";
+import { builtinImages } from "../../dino/builtin.js";
 import { openDevice } from "../../engine/browser.js";
 import { look, train } from "./look-and-train.js";
 
@@ -15,7 +15,7 @@ const offered: ModelPage = {
   async lookAndTrain(checkpoint, steps) {
     const bytes = Uint8Array.from(checkpoint);
     using device = await openDevice();
-    const { train: images } = await fetchBuiltin("builtin");
+    const { train: images } = builtinImages();
     const looked = await look(device, bytes);
     return { ...looked, losses: await train(device, bytes, { images, steps }), device: device.adapterKind };
   },

@@ -30,7 +30,7 @@ describe("a model in Chromium", () => {
     );
 
     using device = await openDevice(inPage.device === "swiftshader" ? { prefer: "swiftshader" } : {});
-    const { train: images } = builtinImages("builtin");
+    const { train: images } = builtinImages();
     const inNode = { ...(await look(device, bytes)), losses: await train(device, bytes, { images, steps: STEPS }) };
     for (const name of ["feature", "attention", "losses"] as const) {
       const largest = Math.max(...inNode[name].map(Math.abs));

@@ -80,7 +80,7 @@ describe("dino on the command line", function () {
     ["no command", [], "expected a command: train, "],
     ["an unknown command", ["trian"], "unknown command 'trian' (Did you mean train?)"],
     ["an unknown flag", ["train", "--bathc", "3"], "unknown option '--bathc' (Did you mean --batch?)"],
-    ["an unknown preset", ["train", "--data", "x", "--preset", "digts"], "--preset: expected one of digits, "],
+    ["an unknown preset", ["train", "--data", "x", "--preset", "shaps"], "--preset: expected one of shapes, "],
     ["a patch size that is no number", ["train", "--patch-size", "five"], "--patch-size: expected a whole number"],
     [
       "a patch size that does not divide the image",

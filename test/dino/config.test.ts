@@ -45,27 +45,26 @@ describe("config", () => {
   });
 
   it("puts flags above the preset and the preset above the defaults", () => {
-    const config = resolveConfig({ preset: "digits", lr: 0.5 });
+    const config = resolveConfig({ preset: "shapes", lr: 0.5 });
     expect(config.lr).to.equal(0.5);
-    expect(config.patchSize).to.equal(presets.digits.patchSize);
+    expect(config.patchSize).to.equal(presets.shapes.patchSize);
     expect(config.optimizer).to.equal("adamw");
   });
 
   it("lets --epochs replace the steps of a preset", () => {
-    expect(resolveConfig({ preset: "digits", epochs: 3 })).to.include({ epochs: 3, steps: null });
+    expect(resolveConfig({ preset: "shapes", epochs: 3 })).to.include({ epochs: 3, steps: null });
     expect(() => resolveConfig({ epochs: 3, steps: 5 })).to.throw("--steps 5 and --epochs 3 both give the length");
   });
 
   it("brings the preset made for the built-in images, unless told otherwise", () => {
-    expect(resolveConfig({ data: "builtin" })).to.deep.equal(resolveConfig({ preset: "digits" }));
-    expect(resolveConfig({ data: "builtin-wide" })).to.deep.equal(resolveConfig({ preset: "digits-long" }));
+    expect(resolveConfig({ data: "builtin" })).to.deep.equal(resolveConfig({ preset: "shapes" }));
     expect(resolveConfig({ data: "builtin", preset: null })).to.deep.equal({ ...defaultConfig, data: "builtin" });
     expect(resolveConfig({ data: "photos" })).to.deep.equal({ ...defaultConfig, data: "photos" });
   });
 
   it("lets flags replace what a preset says in other words", () => {
-    expect(resolveConfig({ preset: "digits", arch: "vit_tiny" })).to.include({ dim: null, depth: null, heads: null });
-    expect(resolveConfig({ preset: "digits", imageSize: { rows: 64, cols: 64 } }).evalResize).to.equal(null);
+    expect(resolveConfig({ preset: "shapes", arch: "vit_tiny" })).to.include({ dim: null, depth: null, heads: null });
+    expect(resolveConfig({ preset: "shapes", imageSize: { rows: 64, cols: 64 } }).evalResize).to.equal(null);
   });
 
   it("sizes the network by --arch, or by what is said instead", () => {
@@ -124,7 +123,7 @@ describe("config", () => {
     ["precision", ["bf16"], "--precision: expected one of f32, f16, got bf16"],
     ["optimizer", ["adam"], "expected one of adamw, sgd, lars"],
     ["normLastLayer", ["maybe"], "expected true or false, got maybe"],
-    ["preset", ["digit"], "expected one of digits, "],
+    ["preset", ["shape"], "expected one of shapes, "],
     ["preset", [], "vit-b8, auto, none, got the flag alone"],
   ];
   for (const [name, words, message] of refused) {
@@ -151,7 +150,7 @@ describe("config", () => {
   });
 
   it("reads the file of a run from before some settings, which are off then", () => {
-    const config = resolveConfig({ preset: "digits" });
+    const config = resolveConfig({ preset: "shapes" });
     const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, ...earlier } = config;
     expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
     expect([sinkhornIterations, freezeBlocks, init, linearEvery]).to.deep.equal([3, 0, null, 0]);
@@ -162,7 +161,7 @@ describe("config", () => {
   });
 
   it("says what is wrong with a file", () => {
-    const config = resolveConfig({ preset: "digits" });
+    const config = resolveConfig({ preset: "shapes" });
     const { lr, ...withoutLr } = config;
     expect(() => parseConfig("{")).to.throw("config: this is no JSON");
     expect(() => parseConfig("[]")).to.throw("config: expected an object");

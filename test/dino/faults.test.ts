@@ -38,7 +38,7 @@ import { rejection } from "../rejection.js";
 import { tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
 
 const settings = {
-  ...{ ...tinySettings, preset: "digits", batch: 8, steps: 8, warmupEpochs: 0, localCropsNumber: 2, threads: 1 },
+  ...{ ...tinySettings, preset: "shapes", batch: 8, steps: 8, warmupEpochs: 0, localCropsNumber: 2, threads: 1 },
   ...{ logEvery: 2, checkpointEvery: 2 },
 } as const satisfies PartialConfig;
 

@@ -16,7 +16,7 @@ import {
   similaritiesOn,
   type View,
 } from "../../dino/features.js";
-import { type ImageSet, isFailure, memoryImages, openImages } from "../../dino/images.js";
+import { type ImageSet, memoryImages, openImages } from "../../dino/images.js";
 import { dotProducts, type FeatureRows } from "../../dino/evaluation/knn.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
@@ -221,25 +221,10 @@ describe("k-NN of features", () => {
 
   it("has built-in images whose split never changes", async () => {
     const { train, test } = await openParts("builtin", { heldOut: 0.5, seed: 9 });
-    expect([train.indices.length, test.indices.length]).to.deep.equal([8000, 2000]);
+    expect([train.indices.length, test.indices.length]).to.deep.equal([2000, 500]);
     expect(train.images.classes).to.have.length(10);
     const names = new Set([...train.indices].map((index) => train.images.name(index)));
     expect([...test.indices].some((index) => names.has(test.images.name(index)))).to.equal(false);
-    expect(train.images.name(0)).to.equal("digit 9, 517");
-  });
-
-  it("has the same digits on a wider canvas", async () => {
-    const split = { heldOut: 0, seed: 0 };
-    const [narrow, wide] = [await openParts("builtin", split), await openParts("builtin-wide", split)];
-    const first = async ({ train: { images } }: typeof narrow) => {
-      const image = await images.decode(0);
-      if (isFailure(image)) throw new Error(image.reason);
-      return image;
-    };
-    const [small, large] = [await first(narrow), await first(wide)];
-    expect([small.rows, small.cols, large.rows, large.cols]).to.deep.equal([40, 40, 96, 96]);
-    expect(wide.test.images.name(7)).to.equal(narrow.test.images.name(7));
-    const ink = (pixels: Uint8Array) => pixels.reduce((sum, value) => sum + value, 0);
-    expect(ink(large.pixels)).to.equal(ink(small.pixels));
+    expect(train.images.name(0)).to.equal("bar 0");
   });
 });

@@ -13,7 +13,7 @@ import { testDevice } from "../device.js";
 
 /** The demo's recipe for a smaller network and fewer images. */
 const small = {
-  preset: "digits",
+  preset: "shapes",
   dim: 32,
   depth: 2,
   heads: 2,

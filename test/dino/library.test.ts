@@ -96,7 +96,7 @@ describe("library", function () {
     using model = await loadModel(ended.checkpoint, { device, which: "student" });
     expect(model.config.steps).to.equal(3);
     expect(await rejection(train({ out: join(folder, "other") }))).to.equal(
-      "train data: expected a folder of images, `builtin` or `builtin-wide`",
+      "train data: expected a folder of images, or `builtin`",
     );
   });
 

@@ -80,7 +80,7 @@ describe("registers", () => {
     const names = (registers: number) =>
       networkSpecs(networkConfig(resolveConfig({ registers }))).map(({ name }) => name);
     expect(names(4)).to.deep.equal(names(0).toSpliced(2, 0, "backbone.register_tokens"));
-    const config = networkConfig(resolveConfig({ preset: "digits", registers: 40 }));
+    const config = networkConfig(resolveConfig({ preset: "shapes", registers: 40 }));
     const values = initialValues(config, { seed: 0, initStd: 0.1 }).get("backbone.register_tokens")!;
     expect(values).to.have.length(40 * 64);
     const variance = values.reduce((total, value) => total + value ** 2, 0) / values.length;

@@ -16,13 +16,13 @@ import { drawFolder, tinySettings } from "./command-line.js";
 
 describe("pictures on the way", () => {
   let inside: string;
-  let digits: Parts;
+  let few: Parts;
   /** A run that was never stopped. */
   let whole: string;
   before(async () => {
     inside = await mkdtemp(join(tmpdir(), "dino-run-pictures-"));
     const { train: all, test } = await openParts("builtin", { heldOut: 0, seed: 0 });
-    digits = { train: { ...all, indices: all.indices.slice(0, 20) }, test };
+    few = { train: { ...all, indices: all.indices.slice(0, 20) }, test };
     whole = await run("whole");
   });
   after(() => rm(inside, { recursive: true, force: true }));
@@ -31,7 +31,7 @@ describe("pictures on the way", () => {
   async function run(
     name: string,
     changes: PartialConfig = {},
-    { parts = digits, resume = false, dieAt = -1 } = {},
+    { parts = few, resume = false, dieAt = -1 } = {},
   ): Promise<string> {
     const out = join(inside, name);
     const config = resolveConfig({

@@ -32,7 +32,7 @@ describe("the page that trains", () => {
 
   it("stops while it measures, before there is a state, and in training, with one of that step", async () => {
     const device = await testDevice();
-    const { train, test } = builtinImages("builtin");
+    const { train, test } = builtinImages();
     const images = { train: await firstOf(train, 40), test: await firstOf(test, 12) };
     const made = configOf({ ...START, steps: "3", batch: "2" });
     if (!("config" in made)) throw new Error(JSON.stringify(made.errors));

@@ -33,7 +33,7 @@ describe("tuning", () => {
   it("measures every way that is there and chooses the fastest, where it is clearly that", async () => {
     const device = await testDevice();
     const config = resolveConfig({
-      ...{ preset: "digits", dim: 16, depth: 1, heads: 2, outDim: 32, hiddenDim: 24, bottleneckDim: 12, batch: 4 },
+      ...{ preset: "shapes", dim: 16, depth: 1, heads: 2, outDim: 32, hiddenDim: 24, bottleneckDim: 12, batch: 4 },
     });
     const reports: (readonly [number, number])[] = [];
     const { choices, measured, ruleMs, tunedMs } = await tune({

@@ -1,7 +1,7 @@
-/** A training on the built-in digits, with what is measured and drawn on the way: the same in a page's worker and in Node. */
+/** A training on the built-in images, with what is measured and drawn on the way: the same in a page's worker and in Node. */
 import type { Device } from "../../../engine/index.js";
 import { openBatchesHere } from "../../batches/batches-here.js";
-import type { BuiltinImages } from "../../builtin-digits.js";
+import type { BuiltinImages } from "../../builtin.js";
 import type { Checkpoint } from "../../run/checkpoint-bytes.js";
 import { type Config, fitWarmups, networkConfig } from "../../config.js";
 import type { Picture } from "../../pictures/drawing.js";
@@ -43,13 +43,13 @@ export type CourseEvent =
 
 export type Ended = "stopped" | "finished";
 
-/** What the teacher sees in a few digits. */
+/** What the teacher sees in a few images. */
 export interface Drawn {
   readonly step: number;
   readonly pictures: Readonly<Record<PictureKind, Blob>>;
 }
 
-/** How many of the held-out digits have the class of their neighbours. */
+/** How many of the held-out images have the class of their neighbours. */
 export interface Measured {
   readonly of: "pixels" | "untrained" | "trained";
   /** In percent. */
@@ -130,7 +130,7 @@ type Extract = (part: Part, options: ExtractOptions) => Promise<Extracted>;
 
 const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;
 
-/** Measures features of some digits by their neighbours, and tells how far it is and what it found. Heeds the stop. */
+/** Measures features of some images by their neighbours, and tells how far it is and what it found. Heeds the stop. */
 function measuring(
   { device, config, stop, tell }: CourseOptions,
   parts: Parts,
@@ -145,7 +145,7 @@ function measuring(
         const { indices } = part;
         const onProgress = (done: number): void => {
           stop.throwIfAborted();
-          tell({ kind: "aside", words: `Measuring ${WORDS[of]}: ${before + done} of ${count} digits` });
+          tell({ kind: "aside", words: `Measuring ${WORDS[of]}: ${before + done} of ${count} images` });
         };
         const extracted = await extract(part, { view, indices, onProgress });
         before += indices.length;

@@ -1,4 +1,4 @@
-/** What the teacher sees in a few digits, from the first step on. */
+/** What the teacher sees in a few images, from the first step on. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { pictureKinds } from "../../run/picture-names.js";
 import { WORDS } from "../dashboard/pictures.js";

@@ -1,4 +1,4 @@
-/** The page that trains: a small run on the built-in digits, on the visitor's own device. */
+/** The page that trains: a small run on the built-in images, on the visitor's own device. */
 import { proxy } from "comlink";
 import { render } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
@@ -89,7 +89,7 @@ function Train() {
   return (
     <Page name="Train" title={TITLE} status={statusOf(failure ? "broken" : phase, seen)}>
       <p class="note">
-        A small Vision Transformer learns to tell 8,000 handwritten digits apart without being told what they are, here
+        A small Vision Transformer learns to tell 2,000 sheets of shapes apart without being told what they show, here
         in this page{deviceName === undefined ? "" : `, on ${deviceName}`}. Nothing leaves this page. It takes seconds
         on a graphics card, and minutes without one.
       </p>
@@ -191,13 +191,13 @@ function TakeAway({ attempt }: { readonly attempt: (work: () => Promise<void>) =
     const { step, bytes } = (await thread.checkpoint())!;
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
-    link.download = `digits-step-${step}.safetensors`;
+    link.download = `shapes-step-${step}.safetensors`;
     link.click();
     URL.revokeObjectURL(link.href);
   };
   const look = async () => {
     const { step, bytes } = (await thread.checkpoint())!;
-    await keepModel(bytes, `digits trained here, step ${step}`);
+    await keepModel(bytes, `shapes trained here, step ${step}`);
     location.href = "./viewer.html";
   };
   return (

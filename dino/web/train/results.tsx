@@ -1,4 +1,4 @@
-/** How well neighbours tell the held-out digits apart, before and after. */
+/** How well neighbours tell the held-out images apart, before and after. */
 import type { Measured } from "./course.js";
 
 const NAMES = { pixels: "Raw pixels", untrained: "Before training", trained: "After training" } as const;
@@ -14,7 +14,7 @@ export function Results({ measured }: { readonly measured: readonly Measured[] }
       ) : (
         <>
           <p class="quiet">
-            Of {first.testImages} digits held out, those whose 20 nearest among {first.trainImages} others have their
+            Of {first.testImages} images held out, those whose 20 nearest among {first.trainImages} others have their
             class: k-NN, as the demo measures it.
           </p>
           <table>

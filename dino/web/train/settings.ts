@@ -1,4 +1,5 @@
 /** The settings of a training in the page: those that it asks for, and the rest. */
+import { BUILTIN } from "../../builtin.js";
 import { type Config, resolveConfig, settings } from "../../config.js";
 
 /** What the page asks for, and what it calls it. */
@@ -27,5 +28,5 @@ export function configOf(
   }
   if (Object.keys(errors).length > 0) return { errors };
   const given = Object.fromEntries(values) as Readonly<Record<Field, number>>;
-  return { config: resolveConfig({ data: "builtin", preset: "digits", logEvery: 5, ...given }) };
+  return { config: resolveConfig({ data: BUILTIN, logEvery: 5, ...given }) };
 }

@@ -2,11 +2,10 @@
 import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/browser.js";
 import type { Device } from "../../../engine/index.js";
-import type { BuiltinImages } from "../../builtin-digits.js";
+import { type BuiltinImages, builtinImages } from "../../builtin.js";
 import { type Checkpoint, encodeCheckpoint } from "../../run/checkpoint-bytes.js";
 import type { Config } from "../../config.js";
 import type { Picture } from "../../pictures/drawing.js";
-import { fetchBuiltin } from "../digits.js";
 import { inWords } from "../shell/trouble.js";
 import { opaque } from "../viewer/maps.js";
 import { type CourseEvent, type Ended, takeCourse } from "./course.js";
@@ -33,8 +32,8 @@ async function run(tell: Tell): Promise<Ended> {
   stopping = new AbortController();
   tell({ kind: "aside", words: "Opening the device" });
   const device = await useDevice();
-  tell({ kind: "aside", words: "Fetching the digits" });
-  images ??= await fetchBuiltin("builtin");
+  tell({ kind: "aside", words: "Drawing the images" });
+  images ??= builtinImages();
   const keep = (state: Checkpoint) => void (course = { config, state });
   return takeCourse({ device, config, images, from: state, stop: stopping.signal, tell, encode, keep });
 }

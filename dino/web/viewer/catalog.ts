@@ -3,7 +3,7 @@ import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js
 import { firstOfEach, wholeOf } from "../../evaluation/evaluate.js";
 import type { Image } from "../../pixels.js";
 import { isFailure } from "../../sources/image-place.js";
-import { fetchBuiltin } from "../digits.js";
+import { builtinImages } from "../../builtin.js";
 import { type KeptModel, keptModel } from "../kept-model.js";
 import { addressOf } from "../shell/address.js";
 
@@ -58,13 +58,13 @@ function keptChoice({ title, bytes }: KeptModel): Choice {
   return {
     name: title,
     isOutdated: false,
-    fetch: async () => ({ file: bytes, index: undefined, examples: await heldOutDigits() }),
+    fetch: async () => ({ file: bytes, index: undefined, examples: await heldOutExamples() }),
   };
 }
 
 /** One of each class. */
-async function heldOutDigits(): Promise<readonly Example[]> {
-  const { test } = await fetchBuiltin("builtin");
+async function heldOutExamples(): Promise<readonly Example[]> {
+  const { test } = builtinImages();
   const examples: Example[] = [];
   for (const index of firstOfEach(wholeOf(test))) {
     const image = await test.decode(index);
