@@ -18,10 +18,10 @@ const HELD_OUT = 500;
 const SIDE = 64;
 /** Distance between neighboring shapes in pixels, before each is moved by a random share of it, up to JITTER each way. */
 const CELL = 10.5;
-const JITTER = 0.3;
+const JITTER = 0.35;
 /** Size of a shape in pixels, drawn for each. */
 const SIZE = [7, 11.5] as const;
-/** Largest turn of a shape either way, in degrees: below 22.5, so that a plus stays nearer to a plus than to a cross. */
+/** Largest turn of a shape either way, in degrees. */
 const TURN = 20;
 
 /** Signed distance from a shape's outline, negative inside: coordinates from -1 to 1, x to the right and y down. */
@@ -31,17 +31,15 @@ const { abs, max, min, sqrt } = Math;
 const length = (x: number, y: number): number => sqrt(x * x + y * y);
 const box = (x: number, y: number, halfWidth: number, halfHeight: number): number =>
   max(abs(x) - halfWidth, abs(y) - halfHeight);
-const plus: Outline = (x, y) => min(box(x, y, 0.9, 0.22), box(x, y, 0.22, 0.9));
-const HALF_ROOT = sqrt(0.5);
 
 /** The classes and their shapes. */
 const OUTLINES = {
   bar: (x, y) => box(x, y, 0.95, 0.25),
-  cross: (x, y) => plus(HALF_ROOT * (x + y), HALF_ROOT * (x - y)),
+  chevron: (x, y) => max(abs(abs(x) - y / 2 - 0.45) - 0.26, abs(y) - 0.75),
   disc: (x, y) => length(x, y) - 0.75,
   frame: (x, y) => abs(box(x, y, 0.6, 0.6)) - 0.16,
   moon: (x, y) => max(length(x, y) - 0.85, 0.68 - length(x - 0.42, y)),
-  plus,
+  plus: (x, y) => min(box(x, y, 0.9, 0.22), box(x, y, 0.22, 0.9)),
   ring: (x, y) => abs(length(x, y) - 0.66) - 0.17,
   square: (x, y) => box(x, y, 0.68, 0.68),
   star,
@@ -88,7 +86,7 @@ export interface BuiltinImages {
 }
 
 /**
- * 2,500 sheets of 64 x 64 pixels, 2,000 to train on and 500 held out, always the same ones. A sheet has some thirty shapes of one of
+ * 2,500 sheets of 64 x 64 pixels, 2,000 to train on and 500 held out, always the same ones. A sheet has some forty shapes of one of
  * ten classes on black, each at a place, turn, size and color of its own. Two crops of a sheet share its class and hardly anything
  * else, and the same pixels of two sheets of a class share nothing: pixels cannot be compared, and what DINO becomes invariant to
  * can.

@@ -11,41 +11,46 @@ import { train } from "../../dino/training/train.js";
 import { scope } from "../../dino/vit.js";
 import { testDevice } from "../device.js";
 
-/** The demo's recipe for a smaller network and fewer images. */
+/** A fifth of the demo's recipe: its teacher follows as much faster, and fewer local crops are made. */
+const short = {
+  preset: "shapes",
+  steps: 60,
+  localCropsNumber: 4,
+  warmupEpochs: 0.08,
+  momentumTeacher: 0.9,
+  momentumTeacherEnd: 0.95,
+} as const satisfies PartialConfig;
+
+/** Points of k-NN accuracy. Seeds 0, 1 and 2 gained SEEDS points on lavapipe. */
+const MARGIN = 10;
+
+/** A network on which collapse shows soon. */
 const small = {
   preset: "shapes",
+  imageSize: { rows: 16, cols: 16 },
+  localSize: { rows: 8, cols: 8 },
+  evalResize: 32,
+  localCropsNumber: 2,
   dim: 32,
-  depth: 2,
-  heads: 2,
   initStd: 0.18, // 1 / sqrt(dim)
   outDim: 64,
   hiddenDim: 64,
   bottleneckDim: 32,
   batch: 32,
   lr: 0.008,
-  warmupEpochs: 0.5,
+  knnEvery: 0,
   logEvery: 10,
 } as const satisfies PartialConfig;
 
 const LN_K = Math.log(small.outDim);
 
-/** Collapse shows on a quarter of the pixels as well, in a third of the time. */
-const smaller = { ...small, imageSize: { rows: 16, cols: 16 }, evalResize: 16 } as const satisfies PartialConfig;
-
-/** Points of k-NN accuracy. Seeds 0, 1 and 2 gained 9.8, 4.0 and 3.4 points in 160 steps on lavapipe. */
-const MARGIN = 3;
-
-describe("learning, on real images", function () {
+describe("learning, on the built-in images", function () {
   this.timeout(300_000);
   let parts: Parts;
   let out: string;
 
   before(async () => {
-    const all = await openParts("builtin", { heldOut: 0, seed: 0 });
-    parts = {
-      train: { ...all.train, indices: all.train.indices.slice(0, 2000) },
-      test: { ...all.test, indices: all.test.indices.slice(0, 500) },
-    };
+    parts = await openParts("builtin", { heldOut: 0, seed: 0 });
     out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   });
   after(() => rm(out, { recursive: true, force: true }));
@@ -61,7 +66,7 @@ describe("learning, on real images", function () {
   }
 
   it(`raises k-NN accuracy by ${MARGIN} points or more`, async () => {
-    const { config, log } = await run({ ...small, steps: 160, knnEvery: 4 });
+    const { config, log } = await run({ ...short, knnEvery: 1000 });
     const trained = log.findLast(({ knn }) => knn !== undefined)!.knn!.top1;
 
     const device = await testDevice();
@@ -79,14 +84,14 @@ describe("learning, on real images", function () {
   });
 
   it("collapses to one target without centering, as section 5.3 of the paper says, and warns @long", async () => {
-    const { last, warnings } = await run({ ...smaller, steps: 170, centerMomentum: 1 });
+    const { last, warnings } = await run({ ...small, steps: 170, centerMomentum: 1 });
     expect(last.teacherEntropy).to.be.below(0.02 * LN_K);
     expect(last.klDivergence).to.be.below(0.02 * LN_K);
     expect(warnings.join()).to.contain("every image gets the same target");
   });
 
   it("collapses to uniform targets without sharpening, and warns @long", async () => {
-    const { last, warnings } = await run({ ...smaller, steps: 170, teacherTemp: 0.2, warmupTeacherTemp: 0.2 });
+    const { last, warnings } = await run({ ...small, steps: 170, teacherTemp: 0.2, warmupTeacherTemp: 0.2 });
     expect(last.teacherEntropy).to.be.above(0.98 * LN_K);
     expect(last.klDivergence).to.be.below(0.02 * LN_K);
     expect(warnings.join()).to.contain("targets are uniform");

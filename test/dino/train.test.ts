@@ -15,6 +15,7 @@ import { testDevice } from "../device.js";
 /** A network small enough to train in seconds; local crops, drop path and batch norm take part. */
 const tiny = {
   preset: "shapes",
+  patchSize: 8,
   dim: 16,
   depth: 2,
   heads: 2,
