@@ -218,7 +218,7 @@ Examples:
   npm run bench -- --filter softmax
   npm run bench -- --ranks --assume networkGbit=100 --assume images=16
   npm run bench -- --billion --quick
-  npm run bench -- --learning --official ~/dino --recipe digits --recipe "digits-long steps=400"`;
+  npm run bench -- --learning --official ~/dino --recipe shapes --recipe "shapes flip=0.5 jitter=0.8"`;
 
 interface Flags {
   readonly filter: string;
@@ -474,7 +474,7 @@ async function benchLearning(flags: Flags, print: (line: string) => void): Promi
   const { official, recipe: given, lend, quick, json } = flags;
   if (official === undefined)
     throw new Error("--learning needs --official FOLDER: git clone https://github.com/facebookresearch/dino");
-  if (given.length === 0) throw new Error("--learning needs at least one --recipe, such as --recipe digits");
+  if (given.length === 0) throw new Error("--learning needs at least one --recipe, such as --recipe shapes");
   const shortened = { flags: { steps: 20 }, seeds: 2, evaluations: 2 };
   const recipes = quick ? given.map(({ name, flags }) => ({ name, flags: { ...flags, ...shortened.flags } })) : given;
   const { seeds, evaluations } = quick ? shortened : flags;

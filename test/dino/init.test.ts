@@ -100,7 +100,7 @@ describe("init", () => {
     for (const { key, base_grid, patch, dim, rows_px, cols_px } of whole) {
       const side = base_grid * patch;
       const shape = { dim, depth: 1, heads: 1, patchSize: patch, imageSize: { rows: side, cols: side } };
-      const from = resolveConfig({ ...tinySettings, data: "builtin", ...shape, evalResize: null });
+      const from = resolveConfig({ ...tinySettings, ...shape, localCropsNumber: 0, evalResize: null });
       const positions = stored.f32(`base${base_grid}.pos_embed`);
       const tensors = vitSpecs(vitConfig(from)).map(({ name, shape: axes }): [string, SafeTensor] => {
         const random = rng({ seed: 0, purpose: name });
