@@ -99,7 +99,7 @@ describe("training in Chromium", () => {
 
     await page.route("**/api/models.json", (route) => route.fulfill({ json: [] }));
     await button("Look with it in the viewer").click();
-    await page.getByText(/^shapes trained here, step 12: 0.16 million parameters/).waitFor();
+    await page.getByText(/^shapes trained here, step 12: 0.11 million parameters/).waitFor();
   });
 
   it("says what is wrong with settings", async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
-import { evaluateKnn, type Parts } from "../../dino/evaluation/evaluate.js";
+import { evaluateKnn, firstOf, type Parts } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { extractFeatures, viewOf } from "../../dino/features.js";
 import { createNetwork, initialValues, writeNetwork } from "../../dino/network.js";
@@ -11,18 +11,18 @@ import { train } from "../../dino/training/train.js";
 import { scope } from "../../dino/vit.js";
 import { testDevice } from "../device.js";
 
-/** A fifth of the demo's recipe: its teacher follows as much faster, and fewer local crops are made. */
+/** The demo's recipe over an eighth of its steps: the teacher follows faster, and fewer local crops are made. */
 const short = {
   preset: "shapes",
-  steps: 60,
-  localCropsNumber: 4,
+  steps: 50,
+  localCropsNumber: 2,
   warmupEpochs: 0.08,
   momentumTeacher: 0.9,
   momentumTeacherEnd: 0.95,
 } as const satisfies PartialConfig;
 
-/** Points of k-NN accuracy. Seeds 0, 1 and 2 gained SEEDS points on lavapipe. */
-const MARGIN = 10;
+/** Points of k-NN accuracy. Seeds 0, 1 and 2 gained 19.2, 16.0 and 8.8 points on lavapipe. */
+const MARGIN = 5;
 
 /** A network on which collapse shows soon. */
 const small = {
@@ -50,7 +50,8 @@ describe("learning, on the built-in images", function () {
   let out: string;
 
   before(async () => {
-    parts = await openParts("builtin", { heldOut: 0, seed: 0 });
+    const { train, test } = await openParts("builtin", { heldOut: 0, seed: 0 });
+    parts = { train: firstOf(train, 1000), test: firstOf(test, 250) };
     out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   });
   after(() => rm(out, { recursive: true, force: true }));
