@@ -21,6 +21,9 @@ const TOLERANCE = 1e-5;
 /** The longest task of the page itself: some 100 ms where tests share two cores, while those of what trains take seconds. */
 const SMOOTH_MS = 500;
 
+/** The page measures an untrained network on the CPU before its first step. */
+const PATIENCE_MS = 120_000;
+
 describe("training in Chromium", () => {
   let host: Host;
   let browser: Browser;
@@ -40,6 +43,7 @@ describe("training in Chromium", () => {
   });
   beforeEach(async () => {
     page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
     page.on("pageerror", (error) => process.stderr.write(`Chromium: ${error.stack ?? error.message}\n`));
     await page.goto(`${host.address}train.html`);
   });
