@@ -92,16 +92,22 @@ export interface BuiltinImages {
  * can.
  */
 export function builtinImages(): BuiltinImages {
-  const set = (first: number, count: number): ImageSet => {
-    const numbers = Array.from({ length: count }, (_, i) => first + i);
-    return memoryImages({
-      images: numbers.map(drawSheet),
-      labels: numbers.map(classOf),
-      names: numbers.map((number) => `${CLASSES[classOf(number)]!} ${number}`),
-      classes: CLASSES,
-    });
-  };
-  return { train: set(0, TRAIN), test: set(TRAIN, HELD_OUT) };
+  return { train: sheets(0, TRAIN), test: heldOutBuiltin() };
+}
+
+/** The held-out part of the built-in images alone, in a fifth of the time. */
+export function heldOutBuiltin(): ImageSet {
+  return sheets(TRAIN, HELD_OUT);
+}
+
+function sheets(first: number, count: number): ImageSet {
+  const numbers = Array.from({ length: count }, (_, i) => first + i);
+  return memoryImages({
+    images: numbers.map(drawSheet),
+    labels: numbers.map(classOf),
+    names: numbers.map((number) => `${CLASSES[classOf(number)]!} ${number}`),
+    classes: CLASSES,
+  });
 }
 
 function classOf(number: number): number {

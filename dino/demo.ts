@@ -30,7 +30,7 @@ import { encodePng } from "./pictures/png.js";
 
 export interface DemoOptions {
   readonly out: string;
-  /** Length of the training; that of the recipe if left out, or what fits into three minutes where that is less. */
+  /** Length of the training; that of the recipe if left out, or what fits into 200 seconds where that is less. */
   readonly steps?: number;
   /** A few steps and images, to see that everything works. */
   readonly quick: boolean;

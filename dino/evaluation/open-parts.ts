@@ -1,5 +1,5 @@
 /** Images as commands name them, split into what is trained on and what is held out. */
-import { builtinImages, isBuiltin } from "../builtin.js";
+import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import { type Part, type Parts, wholeOf } from "./evaluate.js";
 import { splitImages } from "../images.js";
 import { reportCount } from "../progress.js";
@@ -26,5 +26,5 @@ export async function openParts(
 /** All images that openData finds, or the held-out ones of the built-in images. Throws where openData does. */
 export async function openWhole(data: string): Promise<Part> {
   const onFound = reportCount(`${data}: images found`);
-  return wholeOf(isBuiltin(data) ? builtinImages().test : await openData(data, { onFound }));
+  return wholeOf(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { onFound }));
 }

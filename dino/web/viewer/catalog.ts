@@ -3,7 +3,7 @@ import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js
 import { firstOfEach, wholeOf } from "../../evaluation/evaluate.js";
 import type { Image } from "../../pixels.js";
 import { isFailure } from "../../sources/image-place.js";
-import { builtinImages } from "../../builtin.js";
+import { heldOutBuiltin } from "../../builtin.js";
 import { type KeptModel, keptModel } from "../kept-model.js";
 import { addressOf } from "../shell/address.js";
 
@@ -64,7 +64,7 @@ function keptChoice({ title, bytes }: KeptModel): Choice {
 
 /** One of each class. */
 async function heldOutExamples(): Promise<readonly Example[]> {
-  const { test } = builtinImages();
+  const test = heldOutBuiltin();
   const examples: Example[] = [];
   for (const index of firstOfEach(wholeOf(test))) {
     const image = await test.decode(index);
