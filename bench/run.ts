@@ -6,7 +6,6 @@ import { byKernel, chromeTrace, input, type KernelTime, type Program, record, ty
 import type { Device } from "../engine/device.js";
 import { openDevice } from "../engine/node.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
-import { pipelineCount } from "../engine/kernel.js";
 import { formatShape } from "../engine/tensor.js";
 import { compare, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { recordCrops } from "./crops.js";
@@ -29,6 +28,7 @@ import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { axes, scaleAlong, SCALES, type Scaled, scalingTable } from "./scaling.js";
 import { formatSample, soak, soakTable } from "./soak.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
+import { pipelineCount } from "../engine/pipeline.js";
 
 /** What one line of the bench found. */
 export interface Measured {

@@ -1,8 +1,5 @@
-import type { Device } from "./device.js";
+import type { Choices, Device } from "./device.js";
 import { recording } from "./recording.js";
-
-/** Which way was the fastest on an adapter, by what was decided; measured by `dino tune`. */
-export type Choices = Readonly<Record<string, string>>;
 
 /**
  * Does one thing in one of several ways: as the device's choices have it, else as `rule` says. `what` names the operation and the

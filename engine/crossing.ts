@@ -1,9 +1,7 @@
 /** Numbers that leave the device in the middle of a run, and what the host puts in their place. */
 import { type Device, throwIfFailed } from "./device.js";
-import type { Kernel } from "./kernel.js";
-import { offsetInOwner, owner } from "./plan.js";
-import { type Dispatch, type HostWork, recording } from "./recording.js";
-import { bytesOf, formatShape, type Tensor } from "./tensor.js";
+import { type Dispatch, type HostWork, type Kernel, recording } from "./recording.js";
+import { bytesOf, formatShape, offsetInOwner, owner, type Tensor } from "./tensor.js";
 import { answerOf } from "./watchdog.js";
 
 const ELSEWHERE: Kernel = {

@@ -1,5 +1,4 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { Choices } from "./choices.js";
 
 /* eslint-disable @typescript-eslint/no-empty-object-type -- what these are is told by whoever has types of WebGPU */
 declare global {
@@ -23,6 +22,9 @@ export type AdapterKind = "gpu" | "lavapipe" | "swiftshader" | "software" | "nul
  * alone and shared memory and barriers cost; "gpu" for thousands of threads that share tiles.
  */
 export type KernelSet = "cpu" | "gpu";
+
+/** Which way was the fastest on an adapter, by what was decided; measured by `dino tune`. */
+export type Choices = Readonly<Record<string, string>>;
 
 /** An opened GPU device, its abilities and the shader texts of the engine. */
 export interface Device extends Disposable {

@@ -2,10 +2,9 @@ import { copy, fill } from "./ops/fill.js";
 import { add } from "./ops/add.js";
 import { updateAverage } from "./ops/moving-average.js";
 import type { Layout, LayoutEntry, Params } from "./params.js";
-import { owner } from "./plan.js";
 import { put } from "./placement.js";
 import { recording, transient } from "./recording.js";
-import { BYTES_PER_ELEMENT, expectShape, type Tensor } from "./tensor.js";
+import { BYTES_PER_ELEMENT, expectShape, owner, type Tensor } from "./tensor.js";
 
 /**
  * The gradients of `y` with respect to each of `wrt`, given `dy` of the shape of `y`.

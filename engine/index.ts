@@ -3,7 +3,8 @@
  * `createDevice` one in a browser.
  * @module dino-webgpu/engine
  */
-export { type Choices, withChoices } from "./choices.js";
+export { withChoices } from "./choices.js";
+export type { Choices } from "./device.js";
 export {
   type AdapterKind,
   createDevice,
@@ -32,19 +33,13 @@ export {
 } from "./optimizer.js";
 export { onPaper, type Paper } from "./paper.js";
 export { createParams, type Layout, type LayoutEntry, layoutOf, type Params, type ParamSpec } from "./params.js";
-export {
-  byKernel,
-  chromeTrace,
-  evaluate,
-  type KernelTime,
-  type NonFinite,
-  type Program,
-  record,
-  type Span,
-} from "./program.js";
+export { evaluate, type Program, record } from "./program.js";
+export type { NonFinite } from "./nonfinite.js";
+export { byKernel, chromeTrace, type KernelTime, type Span } from "./profile.js";
 export { onHost } from "./crossing.js";
 export { recompute } from "./recompute.js";
-export { type Declaration, elementGrid, grid, type Grid, kernel } from "./kernel.js";
+export { type Declaration, elementGrid, grid, kernel } from "./kernel.js";
+export type { Grid } from "./recording.js";
 export {
   type Backward,
   constant,
@@ -101,7 +96,8 @@ export { layernorm, type LayernormOptions } from "./ops/layernorm.js";
 export type { Logits, Projection } from "./ops/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";
 export { linear, matmul, type Transposed } from "./ops/matmul.js";
-export { mul, scale } from "./ops/mul.js";
+export { mul } from "./ops/mul.js";
+export { scale } from "./ops/scale.js";
 export { l2Normalize, scaleRows, weightNorm } from "./ops/normalize.js";
 export { patches } from "./ops/patches.js";
 export { type GridSize, resizeGrid } from "./ops/resize-grid.js";

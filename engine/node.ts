@@ -10,7 +10,7 @@ import { readChoices, tunedPath } from "./tuned.js";
 
 export { type AdapterChoice, type AdapterOptions, chooseAdapter, type Preference } from "./adapter.js";
 export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "./device.js";
-export { cacheFolder } from "./swiftshader.js";
+export { cacheFolder } from "./cache-folder.js";
 export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js";
 
 /**

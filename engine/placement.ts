@@ -1,7 +1,6 @@
 import { copy } from "./ops/fill.js";
-import { owner } from "./plan.js";
 import { recording } from "./recording.js";
-import { bytesOf, type Tensor } from "./tensor.js";
+import { bytesOf, owner, type Tensor } from "./tensor.js";
 
 /** Makes `part` of a larger transient hold the elements of `x`: what wrote `x` writes there instead, or they are copied. */
 export function put(x: Tensor, part: Tensor): void {

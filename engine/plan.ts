@@ -1,5 +1,5 @@
 import type { Dispatch, Recording } from "./recording.js";
-import { formatShape, type Storage, type Tensor, type Transient } from "./tensor.js";
+import { formatShape, owner, type Storage, type Tensor, type Transient } from "./tensor.js";
 
 /** Which dispatches stay, and which buffer each transient lives in. */
 export interface Plan {
@@ -19,18 +19,6 @@ export interface Lifetime {
   readonly first: number;
   readonly last: number;
   readonly buffer: number;
-}
-
-/** The storage that owns the bytes: a transient placed inside another resolves to that one. */
-export function owner(storage: Storage): Storage {
-  return storage.kind === "transient" && storage.inside ? owner(storage.inside.storage) : storage;
-}
-
-/** Byte offset of a tensor from the start of its owner. */
-export function offsetInOwner({ storage, offset }: Tensor): number {
-  let bytes = offset;
-  for (let s = storage; s.kind === "transient" && s.inside; s = s.inside.storage) bytes += s.inside.offset;
-  return bytes;
 }
 
 /**

@@ -1,7 +1,6 @@
 import { gradients } from "./gradients.js";
-import { owner } from "./plan.js";
 import { differentiable, type Dispatch, onOwnTape, recording, stopGradient, type TapeEntry } from "./recording.js";
-import type { Tensor } from "./tensor.js";
+import { owner, type Tensor } from "./tensor.js";
 
 /**
  * What `fn` returns, at less memory: nothing between what it takes and its result is kept for the backward, which runs `fn`

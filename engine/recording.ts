@@ -1,5 +1,4 @@
 import { type Device, expectF16 } from "./device.js";
-import type { Grid, Kernel } from "./kernel.js";
 import { input, type Input } from "./memory.js";
 import {
   bytesOf,
@@ -12,6 +11,24 @@ import {
   type Tensor,
   type Transient,
 } from "./tensor.js";
+
+/** Workgroups along x, y and z; an axis holds 65535 at most. */
+export type Grid = readonly [number, number, number];
+
+type Access = "read" | "write" | "update";
+
+/** A binding of a kernel, by its name in the WGSL file. */
+export interface Binding {
+  readonly name: string;
+  readonly access: Access;
+}
+
+/** A WGSL file and what its declaration says of it. */
+export interface Kernel {
+  readonly file: string;
+  readonly bindings: readonly Binding[];
+  readonly constants: readonly string[];
+}
 
 /** One launch of a kernel, as written down. */
 export interface Dispatch {

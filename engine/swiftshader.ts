@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { brotliDecompress } from "node:zlib";
+import { cacheFolder } from "./cache-folder.js";
 
 /** Google's Vulkan driver for the CPU, and a Vulkan loader, unpacked on this machine. */
 export interface SwiftShader {
@@ -35,12 +35,6 @@ export async function findArchive(): Promise<Archive | undefined> {
   } catch {
     return undefined; // an optional dependency may be absent
   }
-}
-
-/** Where unpacked drivers are kept: `$XDG_CACHE_HOME/dino-webgpu`, by default `~/.cache/dino-webgpu`. */
-export function cacheFolder(): string {
-  // `||`, since the XDG base directory specification reads an empty variable as one that is not set
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "dino-webgpu");
 }
 
 /**

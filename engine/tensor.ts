@@ -70,6 +70,18 @@ export function rowsOf(x: Tensor, first: number, count: number): Tensor {
   return { ...x, shape: x.shape.with(0, count), offset: x.offset + before };
 }
 
+/** The storage that owns the bytes: a transient placed inside another resolves to that one. */
+export function owner(storage: Storage): Storage {
+  return storage.kind === "transient" && storage.inside ? owner(storage.inside.storage) : storage;
+}
+
+/** Byte offset of a tensor from the start of its owner. */
+export function offsetInOwner({ storage, offset }: Tensor): number {
+  let bytes = offset;
+  for (let s = storage; s.kind === "transient" && s.inside; s = s.inside.storage) bytes += s.inside.offset;
+  return bytes;
+}
+
 /** A shape as the messages write it: `[2, 3, 4]`. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(", ")}]`;
@@ -126,5 +138,12 @@ export function expectShape(what: string, x: Tensor, shape: Shape): void {
 export function checkShape(what: string, shape: Shape): void {
   if (!shape.every((axis) => Number.isSafeInteger(axis) && axis > 0)) {
     throw new Error(`${what}: every axis must be a positive whole number, got ${formatShape(shape)}`);
+  }
+}
+
+/** Throws unless `suffix` ends `shape`, which the message calls `whole`. */
+export function expectSuffix(what: string, suffix: Shape, shape: Shape, whole = ""): void {
+  if (!sameShape(shape.slice(Math.max(0, shape.length - suffix.length)), suffix)) {
+    throw new Error(`${what} ${formatShape(suffix)} is not the end of ${whole}${formatShape(shape)}`);
   }
 }

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Choices } from "./choices.js";
-import { cacheFolder } from "./swiftshader.js";
+import type { Choices } from "./device.js";
+import { cacheFolder } from "./cache-folder.js";
 
 /** Where the choices measured on an adapter are kept: `tuned/ADAPTER.json` in the cache. */
 export function tunedPath(adapter: string, cache = cacheFolder()): string {

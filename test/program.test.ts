@@ -35,9 +35,9 @@ import {
   sum,
   type Tensor,
 } from "../engine/index.js";
-import { owner, plan, type Plan } from "../engine/plan.js";
+import { plan, type Plan } from "../engine/plan.js";
 import { transient, writeDown } from "../engine/recording.js";
-import { type Resident, type Shape, type Storage } from "../engine/tensor.js";
+import { owner, type Resident, type Shape, type Storage } from "../engine/tensor.js";
 import { rng } from "../dino/random.js";
 import { openDevice } from "../engine/node.js";
 import { testDevice } from "./device.js";

@@ -1,7 +1,7 @@
 import { choose, sizeClass } from "../choices.js";
 import type { Device } from "../device.js";
-import { elementGrid, type Grid, grid, kernel } from "../kernel.js";
-import { constant, differentiable, recording, transient } from "../recording.js";
+import { elementGrid, grid, kernel } from "../kernel.js";
+import { constant, differentiable, type Grid, recording, transient } from "../recording.js";
 import { axes, type Precision, precisionOf, sizeOf, type Tensor } from "../tensor.js";
 import { cast } from "./cast.js";
 

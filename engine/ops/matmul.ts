@@ -1,7 +1,7 @@
 import { choose, sizeClass } from "../choices.js";
 import type { Device } from "../device.js";
-import { type Grid, kernel } from "../kernel.js";
-import { constant, differentiable, recording, reshape, transient } from "../recording.js";
+import { kernel } from "../kernel.js";
+import { constant, differentiable, type Grid, recording, reshape, transient } from "../recording.js";
 import { axes, formatShape, type Precision, precisionOf, type Shape, type Tensor } from "../tensor.js";
 import { cast, half } from "./cast.js";
 import { sumLeading } from "./sum.js";
