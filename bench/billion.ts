@@ -8,10 +8,12 @@ import { runInNewContext } from "node:vm";
 import { Header } from "tar";
 import { officialAugmentation } from "../dino/augment.js";
 import { type Cropper, openBatches } from "../dino/batches/batches.js";
-import { type ImageSet, imageSet, splitImages } from "../dino/images.js";
+import { imageSet } from "../dino/images.js";
 import { epochOrders } from "../dino/batches/order.js";
 import { openData } from "../dino/sources/open.js";
 import { figure } from "./format.js";
+import type { ImageSet } from "../dino/image-set.js";
+import { splitImages } from "../dino/images/split.js";
 
 /** The set that is spoken of. */
 const BILLION = 1e9;

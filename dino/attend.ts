@@ -3,14 +3,14 @@ import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomically } from "./run/checkpoint-file.js";
 import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./pictures/drawing.js";
-import type { Model } from "./features.js";
-import type { DecodeFailure } from "./images.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
 import { attentionPicture } from "./pictures/pictures.js";
 import type { Size } from "./pixels.js";
 import { openSubjects, readSubject } from "./pictures/subjects.js";
 import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./pictures/visualize.js";
 import { encodePng } from "./pictures/png.js";
+import type { Model } from "./model/backbone.js";
+import type { DecodeFailure } from "./sources/image-place.js";
 
 export interface AttendOptions {
   readonly model: Model;

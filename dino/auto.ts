@@ -6,7 +6,7 @@
  */
 import { architectures, type Config, type PartialConfig, type SettingName } from "./config.js";
 import type { Size } from "./pixels.js";
-import { GLOBAL_CROPS } from "./step.js";
+import { GLOBAL_CROPS } from "./batches/crop-layout.js";
 
 /** What the settings go by. */
 export interface Facts {

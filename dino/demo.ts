@@ -9,13 +9,12 @@ import { svgToPng } from "./pictures/charts.js";
 import { mapSvg, placeFeatures } from "./pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "./pictures/neighbors.js";
 import { type Config, resolveConfig } from "./config.js";
-import { compareNeighbors, firstOf, firstOfEach, type Part, type Parts } from "./evaluation/evaluate.js";
-import { type FeatureRows, rowsOf, takeRows } from "./evaluation/knn.js";
+import { compareNeighbors } from "./evaluation/evaluate.js";
 import { labelledFeatures } from "./evaluation/labelled.js";
 import type { KnnAccuracy } from "./evaluation/online-evaluation.js";
 import { openParts } from "./evaluation/open-parts.js";
 import { indexOfRun, listed, writeFeatures } from "./feature-files.js";
-import { type Extracted, extractFeatures, pixelFeatures, type Model, type View, viewOf } from "./features.js";
+import { type Extracted, extractFeatures, pixelFeatures } from "./features.js";
 import { loadModel } from "./model.js";
 import { backboneOf } from "./network.js";
 import { centerCrop, type Image, resizeShortSide } from "./pixels.js";
@@ -27,6 +26,9 @@ import { type TimedOptions, timeComparison, timeTraining } from "./time-estimate
 import { lengthOf } from "./training/knobs.js";
 import { trainWithProgress } from "./training/start.js";
 import { encodePng } from "./pictures/png.js";
+import { firstOf, firstOfEach, type Part, type Parts } from "./images/split.js";
+import { type FeatureRows, rowsOf, takeRows } from "./math/feature-rows.js";
+import { type Model, type View, viewOf } from "./model/backbone.js";
 
 export interface DemoOptions {
   readonly out: string;

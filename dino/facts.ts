@@ -2,8 +2,8 @@
 import { totalmem } from "node:os";
 import type { Device } from "../engine/index.js";
 import type { Facts } from "./auto.js";
-import type { Part } from "./evaluation/evaluate.js";
 import { measureImage } from "./images.js";
+import type { Part } from "./images/split.js";
 
 /** Images whose headers are read, evenly spread over all. */
 const SAMPLE = 200;

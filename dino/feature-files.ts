@@ -4,10 +4,10 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "./run/checkpoint-file.js";
 import type { Extracted } from "./features.js";
-import type { ImageSet } from "./images.js";
-import type { FeatureRows } from "./evaluation/knn.js";
 import { encodeNpy, parseNpy } from "./npy.js";
 import { shown } from "./weights/words.js";
+import type { FeatureRows } from "./math/feature-rows.js";
+import type { ImageSet } from "./image-set.js";
 
 const listSchema = z.object({
   /** The folder that the paths in `files` are within, or the name of a built-in set. */

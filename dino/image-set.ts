@@ -1,6 +1,5 @@
 /** Sets of images behind one interface, wherever they come from. */
 import type { Image } from "./pixels.js";
-import { firstUniform } from "./random.js";
 import { type DecodeFailure, type Decoding, type ImagePlace, isFailure } from "./sources/image-place.js";
 
 /** A set of images, counted from 0. */
@@ -149,27 +148,4 @@ export function decodedSet(contents: SetContents & Pick<ImageSet, "decode">): Im
       return decoded;
     },
   };
-}
-
-/**
- * Splits image numbers into a part to train on and a part held out, each image by a draw of its own: adding images to the
- * end of a set moves none of the others. `heldOut` is the expected share, 0 to 1. Splits for other purposes have other draws.
- */
-export function splitImages(
-  count: number,
-  { heldOut, seed, purpose = "split" }: { readonly heldOut: number; readonly seed: number; readonly purpose?: string },
-): { readonly train: Int32Array; readonly test: Int32Array } {
-  if (!(heldOut >= 0 && heldOut <= 1)) throw new Error(`splitImages heldOut: expected 0 to 1, got ${heldOut}`);
-  const isTest = new Uint8Array(count);
-  const uniform = firstUniform({ seed, purpose });
-  let held = 0;
-  for (let index = 0; heldOut > 0 && index < count; index++) {
-    if (uniform(index) < heldOut) held += isTest[index] = 1;
-  }
-  const parts = { train: new Int32Array(count - held), test: new Int32Array(held) };
-  for (let index = 0, trains = 0, tests = 0; index < count; index++) {
-    if (isTest[index]) parts.test[tests++] = index;
-    else parts.train[trains++] = index;
-  }
-  return parts;
 }

@@ -8,8 +8,6 @@ import type { Size } from "./pixels.js";
 import type { DecodeFailure, Decoding } from "./sources/image-place.js";
 import { decodePlace, measurePlace } from "./sources/place.js";
 
-export { type ImageSet, memoryImages, type MixturePart, type SetContents, splitImages } from "./image-set.js";
-export { type DecodeFailure, isFailure } from "./sources/image-place.js";
 
 /** How to open a set of images. */
 export interface OpenOptions extends Decoding {

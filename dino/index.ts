@@ -7,17 +7,12 @@ export type { Device } from "../engine/index.js";
 export { openDevice } from "../engine/node.js";
 export type { Config, PartialConfig, SettingName } from "./config.js";
 export type { KnnReport } from "./evaluation/evaluate.js";
-export type { Model, Which } from "./features.js";
-export {
-  type DecodeFailure,
-  type ImageSet,
-  listedImages,
-  memoryImages,
-  type MixturePart,
-  openImages,
-  type OpenOptions,
-} from "./images.js";
-export { dotProducts, type FeatureRows, type KnnResult, normalizeRows, type Similarities } from "./evaluation/knn.js";
+export type { Model, Which } from "./model/backbone.js";
+export { listedImages, openImages, type OpenOptions } from "./images.js";
+export type { DecodeFailure } from "./sources/image-place.js";
+export { type ImageSet, memoryImages, type MixturePart } from "./image-set.js";
+export { type KnnResult } from "./evaluation/knn.js";
+export { dotProducts, type FeatureRows, normalizeRows, type Similarities } from "./math/feature-rows.js";
 export {
   type AttentionMaps,
   attentionMaps,

@@ -2,11 +2,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./pictures/drawing.js";
-import type { Model } from "./features.js";
 import { colorsOf, fitColors, type Palette } from "./pictures/feature-colors.js";
-import type { DecodeFailure } from "./images.js";
 import { clsAttentionOf, openInspector, patchesOf } from "./inspector.js";
-import { type FeatureRows, takeRows } from "./evaluation/knn.js";
 import { patchIn } from "./pictures/map-colors.js";
 import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures/pictures.js";
 import type { Size } from "./pixels.js";
@@ -15,6 +12,9 @@ import { openScratch, type Scratch } from "./scratch.js";
 import { openSubjects, readSubject, type Subject } from "./pictures/subjects.js";
 import { meanOfHeads } from "./pictures/visualize.js";
 import { encodePng } from "./pictures/png.js";
+import { type FeatureRows, takeRows } from "./math/feature-rows.js";
+import type { Model } from "./model/backbone.js";
+import type { DecodeFailure } from "./sources/image-place.js";
 
 export interface PcaOptions {
   readonly model: Model;

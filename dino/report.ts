@@ -9,17 +9,18 @@ import { attentionOf, closer, featureMapOf, lookClosely } from "./pictures/close
 import { collapseWatch } from "./training/collapse.js";
 import { type Config, defaultConfig, flagOf, type SettingName, settingNames, vitConfig } from "./config.js";
 import { type Picture } from "./pictures/drawing.js";
-import type { Part } from "./evaluation/evaluate.js";
 import { openParts } from "./evaluation/open-parts.js";
-import { extractFeatures, type Model, viewOf } from "./features.js";
+import { extractFeatures } from "./features.js";
 import { loadModel } from "./model.js";
-import { isFailure } from "./images.js";
-import { dotProducts, normalizeRows, rowsOf } from "./evaluation/knn.js";
 import { type Log, readLog, type StepLine } from "./run/log.js";
 import { rng } from "./random.js";
 import { nearest } from "./retrieval/nearest.js";
-import { readConfig } from "./training/start.js";
 import { encodePng } from "./pictures/png.js";
+import type { Part } from "./images/split.js";
+import { dotProducts, normalizeRows, rowsOf } from "./math/feature-rows.js";
+import { type Model, viewOf } from "./model/backbone.js";
+import { readConfig } from "./run/config-file.js";
+import { isFailure } from "./sources/image-place.js";
 
 export interface ReportOptions {
   readonly device: Device;

@@ -4,7 +4,6 @@ import { basename, join } from "node:path";
 import { l2Normalize } from "../engine/index.js";
 import { writeJson } from "./run/checkpoint-file.js";
 import type { Sequence } from "./davis.js";
-import type { Model } from "./features.js";
 import { type Inspector, openInspector, patchesOf } from "./inspector.js";
 import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
 import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Propagator } from "./label-propagation.js";
@@ -18,6 +17,7 @@ import {
   statisticsOf,
 } from "./segmentation-metrics.js";
 import { readImage } from "./pictures/subjects.js";
+import type { Model } from "./model/backbone.js";
 
 export interface SegmentOptions {
   readonly model: Model;

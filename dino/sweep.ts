@@ -12,10 +12,12 @@ import {
   type SettingName,
   settingNames,
 } from "./config.js";
-import { evaluateKnn, type Parts } from "./evaluation/evaluate.js";
-import { extractFeatures, viewOf } from "./features.js";
+import { evaluateKnn } from "./evaluation/evaluate.js";
+import { extractFeatures } from "./features.js";
 import { loadModel } from "./model.js";
 import { runTrials, type Trial } from "./trials.js";
+import type { Parts } from "./images/split.js";
+import { viewOf } from "./model/backbone.js";
 
 /** A setting and the values it is to take. */
 export interface Axis {

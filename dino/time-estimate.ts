@@ -2,12 +2,13 @@
 import type { Device } from "../engine/index.js";
 import { openThreadedBatches } from "./batches/threaded-batches.js";
 import { type Config, networkConfig } from "./config.js";
-import type { Parts } from "./evaluation/evaluate.js";
-import type { FeatureRows } from "./evaluation/knn.js";
-import { rowsOf } from "./evaluation/knn.js";
-import { extractFeatures, similaritiesOn, viewOf } from "./features.js";
+import { extractFeatures } from "./features.js";
 import { backboneOf, initialValues } from "./network.js";
 import { openTrainer } from "./training/trainer.js";
+import type { Parts } from "./images/split.js";
+import { type FeatureRows, rowsOf } from "./math/feature-rows.js";
+import { viewOf } from "./model/backbone.js";
+import { similaritiesOn } from "./evaluation/device-similarities.js";
 
 export interface TimedOptions {
   readonly device: Device;

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { stepsDone } from "./run/checkpoint.js";
 import { type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "./config.js";
-import type { Parts } from "./evaluation/evaluate.js";
 import { type Log, readLog } from "./run/log.js";
-import { readConfig, trainWithProgress } from "./training/start.js";
+import { trainWithProgress } from "./training/start.js";
 import { lengthOf } from "./training/knobs.js";
+import type { Parts } from "./images/split.js";
+import { readConfig } from "./run/config-file.js";
 
 /** A training to be made. */
 export interface Trial {

@@ -12,7 +12,6 @@ import {
   type Picture,
   asPicture,
 } from "./pictures/drawing.js";
-import type { Model } from "./features.js";
 import { encodeVideo, hasFfmpeg } from "./ffmpeg.js";
 import type { Frames } from "./frames.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
@@ -23,6 +22,7 @@ import { openScratch, type Scratch } from "./scratch.js";
 import { attentionMask, meanOfHeads } from "./pictures/visualize.js";
 import { encodePng } from "./pictures/png.js";
 import { fitToPatches } from "./fit.js";
+import type { Model } from "./model/backbone.js";
 
 /** What a picture shows: the map, the frame under it, or the frame and beside it the same under the map. */
 export const shows = ["map", "overlay", "side-by-side"] as const;

@@ -20,7 +20,6 @@ import { exportCrops, exportImages, exportStart, type ImagesFile } from "../benc
 import { meanAndSpread, welch } from "../bench/learning/statistics.js";
 import { bench } from "../bench/run.js";
 import { type Config, flagOf, formatConfig, resolveConfig, settingNames } from "../dino/config.js";
-import { type Parts, wholeOf } from "../dino/evaluation/evaluate.js";
 import { memoryImages } from "../dino/image-set.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
 import type { Image } from "../dino/pixels.js";
@@ -28,6 +27,7 @@ import { rng } from "../dino/random.js";
 import { startValues } from "../dino/training/init.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
+import { type Parts, wholeOf } from "../dino/images/split.js";
 
 let folder: string;
 const fixture = (name: string) => join(folder, name);

@@ -12,7 +12,6 @@ import {
   resolveConfig,
   settingNames,
 } from "../../dino/config.js";
-import type { Parts } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { startProgress } from "../../dino/progress.js";
 import { writeFileAtomically } from "../../dino/run/checkpoint-file.js";
@@ -35,6 +34,7 @@ import { checkOfficial, expectHonoured, learnOfficially, officialSettings } from
 import { learnHere, stepsAt } from "./ours.js";
 import { type Pair, pairOf } from "./report.js";
 import { exportCrops, exportImages, exportStart } from "./shared.js";
+import type { Parts } from "../../dino/images/split.js";
 
 /** What the official code takes from ours. */
 export const lendings = ["start", "crops"] as const;

@@ -7,7 +7,6 @@ import { pipeline } from "node:stream/promises";
 import { applyCropU8, drawCrops } from "../../dino/augment.js";
 import { epochOrders } from "../../dino/batches/order.js";
 import { augmentOptions, type Config, networkConfig } from "../../dino/config.js";
-import type { Part, Parts } from "../../dino/evaluation/evaluate.js";
 import { checkParts } from "../../dino/evaluation/labelled.js";
 import { bufferSpecs, networkSpecs } from "../../dino/network.js";
 import type { Image } from "../../dino/pixels.js";
@@ -16,6 +15,7 @@ import { writeJson } from "../../dino/run/checkpoint-file.js";
 import { isFailure } from "../../dino/sources/image-place.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import { encodeSafetensors } from "../../engine/index.js";
+import type { Part, Parts } from "../../dino/images/split.js";
 
 /** `images.json` beside the pixels. */
 export interface ImagesFile {

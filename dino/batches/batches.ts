@@ -1,7 +1,7 @@
 /** Training batches: images augmented ahead of their use, by whatever makes the crops. */
 import { checkAugmentOptions, type AugmentOptions } from "../augment.js";
 import { type Sharer, shareOf } from "./batch-share.js";
-import { cropPlace } from "./crop-layout.js";
+import { cropPlace, GLOBAL_CROPS } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { CropSettings, MadeCrops } from "./image-crops.js";
 import type { ImageSet } from "../image-set.js";
@@ -157,8 +157,8 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
         continue;
       }
       let from = item * valuesPerImage;
-      for (let crop = 0; crop < 2; crop++, from += globalValues) {
-        const place = cropPlace({ crops: 2, images: count, parts }, crop, position);
+      for (let crop = 0; crop < GLOBAL_CROPS; crop++, from += globalValues) {
+        const place = cropPlace({ crops: GLOBAL_CROPS, images: count, parts }, crop, position);
         slot.globals.set(crops.subarray(from, from + globalValues), place * globalValues);
       }
       for (let crop = 0; crop < localCrops; crop++, from += localValues) {

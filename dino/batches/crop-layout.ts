@@ -27,3 +27,6 @@ export function imagesPerPart(images: number, parts: number): number {
   }
   return each;
 }
+
+/** Global crops of an image: the teacher sees these, the student sees all crops. */
+export const GLOBAL_CROPS = 2;

@@ -4,7 +4,6 @@ import { openDevice } from "../../engine/node.js";
 import { extractFeatures } from "../features.js";
 import { loadModel } from "../model.js";
 import { type Image, normalize, normalizeTable, resize } from "../pixels.js";
-import type { ImageSet } from "../images.js";
 import { openData } from "../sources/open.js";
 import { takeReports } from "../progress.js";
 import { copyDescriptor, type CopyReport, traceCopies } from "../retrieval/copies.js";
@@ -13,6 +12,7 @@ import { imagesAtOnce } from "../retrieval/shaped-features.js";
 import { wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
 import { print, printAside, printJson, reportFailures } from "./output.js";
+import type { ImageSet } from "../image-set.js";
 
 interface CopiesOptions extends ModelOptions {
   readonly data: string;

@@ -5,13 +5,13 @@ import { type Command, Option } from "commander";
 import { sizeOf } from "../../engine/index.js";
 import { writeModel } from "../run/checkpoint.js";
 import { formatSize, parseSetting, vitConfig } from "../config.js";
-import type { Which } from "../features.js";
 import { takeReports } from "../progress.js";
 import { isOfHead } from "../weights/fit.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { listed } from "../weights/words.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
 import { areSame, print, printJson } from "./output.js";
+import type { Which } from "../model/backbone.js";
 
 interface ImportFlags {
   readonly out: string;

@@ -2,7 +2,6 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/node.js";
 import { compareNeighbors } from "../evaluation/evaluate.js";
-import { clsDescriptor } from "../features.js";
 import { loadModel } from "../model.js";
 import type { KnnResult } from "../evaluation/knn.js";
 import { labelledFeatures, type LabelledParts } from "../evaluation/labelled.js";
@@ -18,6 +17,7 @@ import {
   sourceOf,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
+import { clsDescriptor } from "../model/descriptors.js";
 
 interface KnnOptions extends LabelledOptions {
   readonly k?: readonly number[];

@@ -3,7 +3,6 @@ import { type Command, Option } from "commander";
 import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";
 import { officialProbeCrop } from "../augment.js";
-import { blocksDescriptor, type Model, viewOf } from "../features.js";
 import { loadModel } from "../model.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
@@ -23,6 +22,8 @@ import {
   sourceOf,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
+import { type Model, viewOf } from "../model/backbone.js";
+import { blocksDescriptor } from "../model/descriptors.js";
 
 export interface LinearFlags extends LabelledOptions {
   readonly nLastBlocks?: number;

@@ -14,9 +14,9 @@ import {
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { LISTS_VARIABLE } from "../sources/kept.js";
 import { startTraining } from "../training/start.js";
-import { amongRanks } from "./failure.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";
+import { amongRanks } from "./ranks.js";
 
 const groups = {
   "main_dino.py": "Options of the official main_dino.py:",

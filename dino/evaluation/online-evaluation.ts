@@ -2,12 +2,14 @@
 import type { Device } from "../../engine/index.js";
 import type { Config } from "../config.js";
 import type { Compared } from "./compared-parts.js";
-import { compareNeighbors, type Parts } from "./evaluate.js";
-import { type Extracted, extractFeatures, viewOf } from "../features.js";
+import { compareNeighbors } from "./evaluate.js";
+import { type Extracted, extractFeatures } from "../features.js";
 import { labelledFeatures, type LabelledParts } from "./labelled.js";
 import { keptBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
 import { backboneOf, type Network } from "../network.js";
+import type { Parts } from "../images/split.js";
+import { viewOf } from "../model/backbone.js";
 
 export interface OnlineOptions {
   readonly device: Device;

@@ -1,10 +1,9 @@
 /** Images as commands name them, split into what is trained on and what is held out. */
 import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
-import { type Part, type Parts, wholeOf } from "./evaluate.js";
-import { splitImages } from "../images.js";
 import { reportCount } from "../progress.js";
 import type { Decoding } from "../sources/image-place.js";
 import { openData } from "../sources/open.js";
+import { type Part, type Parts, splitImages, wholeOf } from "../images/split.js";
 
 /**
  * Images as openData finds them, split by `heldOut` and `seed`, or the built-in images, which have a split of their own. What takes a

@@ -2,9 +2,10 @@
 import { stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
 import { type Fit, fittedSize, fitToPatches } from "../fit.js";
-import { type DecodeFailure, isFailure, openImages } from "../images.js";
+import { openImages } from "../images.js";
 import type { Image, Size } from "../pixels.js";
 import { decodePlace } from "../sources/place.js";
+import { type DecodeFailure, isFailure } from "../sources/image-place.js";
 
 /** One image to make pictures of. */
 export interface Subject {

@@ -2,10 +2,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { heldOutBuiltin, isBuiltin } from "../builtin.js";
 import type { FeatureList } from "../feature-files.js";
-import type { DecodeFailure, ImageSet } from "../images.js";
 import type { Image } from "../pixels.js";
 import { openData } from "../sources/open.js";
 import { decodePlace } from "../sources/place.js";
+import type { ImageSet } from "../image-set.js";
+import type { DecodeFailure } from "../sources/image-place.js";
 
 /** The images that the rows of an index belong to. */
 export interface IndexedImages {

@@ -1,6 +1,6 @@
 /** Files that are there whole or not at all, whenever the process or the machine stops. */
 import { randomBytes } from "node:crypto";
-import { link, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** No write takes longer; what lies about for longer was left by a killed one. */
@@ -94,4 +94,49 @@ async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/** Fills bytes from a position of a file on; returns how many were there, fewer where the file ends before. */
+export async function readFrom(file: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+  let read = 0;
+  while (read < bytes.length) {
+    const { bytesRead } = await file.read(bytes, read, bytes.length - read, position + read);
+    if (bytesRead === 0) break;
+    read += bytesRead;
+  }
+  return read;
+}
+
+/** Some bytes of a file. Throws where it is gone or ends before them. */
+export async function readRange(path: string, start: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
+  await using file = await openFile(path);
+  return await file.read(start, size);
+}
+
+/** A file that is read here and there. Dispose of it to close it. */
+export interface OpenFile extends AsyncDisposable {
+  readonly path: string;
+  /** In bytes. */
+  readonly size: number;
+  /** Some of its bytes. Throws where it ends before them: nothing is allocated for what is not there. */
+  read(start: number, size: number): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Opens a file. Throws where it is gone. */
+export async function openFile(path: string): Promise<OpenFile> {
+  const handle: FileHandle = await open(path);
+  const { size: whole } = await handle.stat();
+  return {
+    path,
+    size: whole,
+    async read(start, size) {
+      if (!(start >= 0 && size >= 0 && start + size <= whole)) {
+        throw new Error(`${path}: expected ${size} bytes from byte ${start} on, but the file has ${whole}`);
+      }
+      const bytes = new Uint8Array(size);
+      if ((await readFrom(handle, bytes, start)) < size) throw new Error(`${path}: ended while it was read`);
+      return bytes;
+    },
+    [Symbol.asyncDispose]: () => handle.close(),
+  };
 }

@@ -14,7 +14,6 @@ import {
 import { writeFileAtomically } from "./checkpoint-file.js";
 import { openFile, readSafetensorsHeader } from "../weights/file.js";
 
-export { type Checkpoint, type Losses, type ModelFile, settingsIn, under, type Values } from "./checkpoint-bytes.js";
 
 /** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
 export async function writeCheckpoint(

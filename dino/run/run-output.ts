@@ -1,10 +1,9 @@
 /** What a run under way leaves in its folder: settings, logs, checkpoints, pictures. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Checkpoint, writeCheckpoint } from "./checkpoint.js";
+import { writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
 import { type Config, formatConfig } from "../config.js";
-import type { Parts } from "../evaluation/evaluate.js";
 import type { LogLine } from "./log.js";
 import { pictureKinds, pictureName } from "./picture-names.js";
 import { encodePng } from "../pictures/png.js";
@@ -13,6 +12,8 @@ import { openLog } from "./run-log.js";
 import { drawRunPictures } from "./run-pictures.js";
 import type { StepProfile } from "./step-profile.js";
 import type { Trainer } from "../training/trainer.js";
+import type { Parts } from "../images/split.js";
+import type { Checkpoint } from "./checkpoint-bytes.js";
 
 /** Writes what a run has come to. All throw where the folder cannot be written to, and say which checkpoint is whole. */
 export interface RunOutput {

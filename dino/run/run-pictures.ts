@@ -2,10 +2,10 @@
 import { attentionOf, closer, featureMapOf, lookClosely } from "../pictures/close-up.js";
 import type { Config } from "../config.js";
 import type { Picture } from "../pictures/drawing.js";
-import { firstOfEach, type Part, type Parts } from "../evaluation/evaluate.js";
-import { viewOf } from "../features.js";
 import { backboneOf, type Network } from "../network.js";
 import type { PictureKind } from "./picture-names.js";
+import { firstOfEach, type Part, type Parts } from "../images/split.js";
+import { viewOf } from "../model/backbone.js";
 
 export interface RunPicturesOptions {
   readonly config: Config;

@@ -1,10 +1,11 @@
 /** IDX files, the form of MNIST: gray images of one size, and their labels in a file beside them, compressed or not. */
 import { createReadStream, existsSync } from "node:fs";
 import { createGunzip } from "node:zlib";
-import { imageSet, type ImageSet } from "../images.js";
+import { imageSet } from "../images.js";
 import { labelled } from "./join.js";
-import { openFile, readRange } from "./ranges.js";
 import type { Decoding } from "./image-place.js";
+import { openFile, readRange } from "../run/checkpoint-file.js";
+import type { ImageSet } from "../image-set.js";
 
 /** What the names of such files end in. */
 export function isIdxName(name: string): boolean {

@@ -1,7 +1,8 @@
 /** Sets of images one after the other as one set. */
-import { imageSet, type ImageSet, type SetContents, sortClasses } from "../images.js";
+import { imageSet, sortClasses } from "../images.js";
 import { lowerBound } from "../lower-bound.js";
 import type { Decoding } from "./image-place.js";
+import type { ImageSet, SetContents } from "../image-set.js";
 
 /** Sets to join. */
 export interface JoinOptions {

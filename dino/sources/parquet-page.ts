@@ -4,43 +4,8 @@
  * https://parquet.apache.org/docs/file-format/data-pages/encodings/
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
-import { readRange } from "./ranges.js";
-
-/** How pages are packed, as hyparquet has it, whose types need those of a browser. */
-export type CompressionCodec = "UNCOMPRESSED" | "SNAPPY" | "GZIP" | "LZO" | "BROTLI" | "LZ4" | "ZSTD" | "LZ4_RAW";
-
-/** A page of a column, as its header says. */
-export interface Page {
-  /** Where its bytes begin in the file, behind the header, and how many there are. */
-  readonly start: number;
-  readonly size: number;
-  readonly unpackedSize: number;
-  readonly codec: CompressionCodec;
-  /** Values in it, missing ones included. */
-  readonly values: number;
-  readonly encoding: "plain" | "dictionary";
-  /** Of the second version of pages: what lies before the values, never compressed. */
-  readonly levels?: { readonly size: number; readonly valuesAreCompressed: boolean };
-}
-
-/** What all pages of a column share. */
-export interface ColumnForm {
-  readonly type: "BYTE_ARRAY" | "INT32" | "INT64";
-  /** The definition level of a value that is not missing. */
-  readonly definition: number;
-}
-
-/** A value of a page. */
-export interface PagePlace {
-  readonly kind: "page";
-  readonly path: string;
-  readonly column: ColumnForm;
-  readonly page: Page;
-  /** The page that those encoded by dictionary refer to. */
-  readonly dictionary: Page | undefined;
-  /** Of the page, from 0. */
-  readonly row: number;
-}
+import type { ColumnForm, CompressionCodec, Page, PagePlace } from "./image-place.js";
+import { readRange } from "../run/checkpoint-file.js";
 
 export type Value = Uint8Array | number | undefined;
 

@@ -2,14 +2,15 @@
 import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema, type SchemaTree } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
-import { imageSet, type ImageSet } from "../images.js";
+import { imageSet } from "../images.js";
 import { lowerBound } from "../lower-bound.js";
 import { labelled } from "./join.js";
 import { indexOf } from "./kept.js";
-import { type ColumnForm, type Page, readPage, type Value } from "./parquet-page.js";
-import { type OpenFile, openFile } from "./ranges.js";
+import { readPage, type Value } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
-import type { Decoding } from "./image-place.js";
+import type { ColumnForm, Decoding, Page } from "./image-place.js";
+import { type OpenFile, openFile } from "../run/checkpoint-file.js";
+import type { ImageSet } from "../image-set.js";
 
 /** What is known of a file. */
 interface ParquetIndex {

@@ -1,12 +1,13 @@
 /** WebDataset shards: tar files of images, a class beside each or not, every image read from where it lies. */
 import { Header, type HeaderData, Pax } from "tar";
-import { imageSet, type ImageSet } from "../images.js";
+import { imageSet } from "../images.js";
 import { isImageName } from "./folder-list.js";
 import { indexOf } from "./kept.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
-import { type OpenFile, openFile } from "./ranges.js";
 import { labelled } from "./join.js";
 import type { Decoding } from "./image-place.js";
+import { type OpenFile, openFile } from "../run/checkpoint-file.js";
+import type { ImageSet } from "../image-set.js";
 
 /** What is known of a shard. */
 interface TarIndex {

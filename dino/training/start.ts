@@ -1,6 +1,5 @@
 /** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
 import { chooseAdapter, openDevice } from "../../engine/node.js";
 import { shareOf } from "../batches/batch-share.js";
@@ -11,14 +10,12 @@ import {
   defaultConfig,
   flagOf,
   formatSettings,
-  parseConfig,
   type PartialConfig,
   resolveConfig,
   type SettingName,
 } from "../config.js";
 import type { Dashboard } from "../dashboard/server.js";
 import { gatherFacts } from "../facts.js";
-import type { Parts } from "../evaluation/evaluate.js";
 import { openParts } from "../evaluation/open-parts.js";
 import { startValues } from "./init.js";
 import { heedSignals, Interrupted } from "./interrupt.js";
@@ -31,6 +28,8 @@ import { alone, type World } from "../mpi/world.js";
 import { startProgress, takeReports } from "../progress.js";
 import { checkpointsIn, filesOf } from "../run/run-folder.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
+import type { Parts } from "../images/split.js";
+import { readConfig } from "../run/config-file.js";
 
 export interface Start {
   /** What the user set himself. */
@@ -304,16 +303,6 @@ export function checkPrecision({ features, name }: Device, { precision }: Config
     throw new Error(
       `--precision f16: ${name} has no f16 (shader-f16); leave --precision at f32, or take another adapter: dino doctor tells which there are`,
     );
-}
-
-/** The settings of the run in a folder. Throws, naming the file, where there are none. */
-export async function readConfig(out: string): Promise<Config> {
-  const path = filesOf(out).config;
-  try {
-    return parseConfig(await readFile(path, "utf8"));
-  } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 /** The settings of a run that goes on, with those flags that may differ. Throws for any other flag that does. */

@@ -3,14 +3,13 @@ import { existsSync } from "node:fs";
 import { rename, statfs } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
-import { type Checkpoint, readFirstWhole } from "../run/checkpoint.js";
+import { readFirstWhole } from "../run/checkpoint.js";
 import { changeableOnResume, type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "../config.js";
-import type { Parts } from "../evaluation/evaluate.js";
 import { startValues } from "./init.js";
 import { lengthOf } from "./knobs.js";
 import { heedful } from "../mpi/heedful.js";
 import { openReporter } from "../mpi/reports.js";
-import { gatherFeatures, runOf, shareBeginning, toFirst, verifyStates } from "../mpi/sharing.js";
+import { toFirst } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
 import { comparedParts } from "../evaluation/compared-parts.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
@@ -29,6 +28,9 @@ import { noOutput, openRunOutput, type RunOutput } from "../run/run-output.js";
 import { openThreadedBatches } from "../batches/threaded-batches.js";
 import { NotFiniteError, openTrainer, type Progress } from "./trainer.js";
 import type { TrainingState } from "./training-state.js";
+import type { Parts } from "../images/split.js";
+import { gatherFeatures, runOf, shareBeginning, verifyStates } from "./shared-state.js";
+import type { Checkpoint } from "../run/checkpoint-bytes.js";
 
 declare global {
   // Merged with the type that Node or a browser has of it.

@@ -13,9 +13,11 @@ import type { EpochLine, StepLine } from "../run/log.js";
 import { createNetwork, type Network, writeNetwork } from "../network.js";
 import type { Peers } from "./peers.js";
 import { type RandomKey, rng } from "../random.js";
-import { runProfiled, type StepProfile } from "../run/step-profile.js";
-import { createStep, GLOBAL_CROPS, type StepOutput, type TrainingStep } from "../step.js";
+import type { StepProfile } from "../run/step-profile.js";
+import { createStep, type StepOutput, type TrainingStep } from "../step.js";
 import { batchOf, restore, stateOf, type TrainingState } from "./training-state.js";
+import { GLOBAL_CROPS } from "../batches/crop-layout.js";
+import { runProfiled } from "./profiled-step.js";
 
 export interface TrainerOptions {
   readonly device: Device;

@@ -2,9 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import type { Values } from "../run/checkpoint.js";
 import { type Config, defaultConfig, formatConfig, networkConfig, parseConfig, vitConfig } from "../config.js";
-import type { Which } from "../features.js";
 import { initialValue } from "../network.js";
 import type { Size } from "../pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
@@ -14,6 +12,8 @@ import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./stored.js";
 import { shown } from "./words.js";
+import type { Which } from "../model/backbone.js";
+import type { Values } from "../run/checkpoint-bytes.js";
 
 export interface ImportOptions {
   /** Of a file with two networks; the teacher if left out. */

@@ -3,8 +3,7 @@ import { openBatchesHere } from "../../dino/batches/batches-here.js";
 import type { BuiltinImages } from "../../dino/builtin.js";
 import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
 import { fitWarmups } from "../../dino/config.js";
-import { wholeOf } from "../../dino/evaluation/evaluate.js";
-import { extractFeatures, networkIn, placeModel, viewOf } from "../../dino/features.js";
+import { extractFeatures } from "../../dino/features.js";
 import { memoryImages } from "../../dino/image-set.js";
 import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
 import { lengthOf } from "../../dino/training/knobs.js";
@@ -12,6 +11,9 @@ import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
 import { openTrainer } from "../../dino/training/trainer.js";
 import type { Device } from "../../engine/index.js";
+import { wholeOf } from "../../dino/images/split.js";
+import { viewOf } from "../../dino/model/backbone.js";
+import { networkIn, placeModel } from "../../dino/weights/read-network.js";
 
 /** Noise of 24 x 24 pixels, always the same. */
 function fixedImage(): Image {

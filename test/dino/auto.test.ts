@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import sharp from "sharp";
-import { planStep } from "../../bench/memory.js";
+import { openDevice } from "../../engine/node.js";
+import { planMemory } from "../../dino/training/memory-advice.js";
 import { chooseSettings, type Facts, settingsOf } from "../../dino/auto.js";
 import {
   type Config,
@@ -15,11 +16,12 @@ import {
   resolveConfig,
   vitConfig,
 } from "../../dino/config.js";
-import { wholeOf } from "../../dino/evaluation/evaluate.js";
 import { gatherFacts } from "../../dino/facts.js";
-import { memoryImages, openImages } from "../../dino/images.js";
+import { openImages } from "../../dino/images.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import { rejection } from "../rejection.js";
+import { wholeOf } from "../../dino/images/split.js";
+import { memoryImages } from "../../dino/image-set.js";
 
 const GIB = 2 ** 30;
 
@@ -155,14 +157,10 @@ describe("the preset auto", () => {
 
   it("knows about what a step takes, by the plan of one", async () => {
     const [facts, given] = [factsOf("gpu", 9_000, 64), { batch: 64 }];
-    const { imageSize, localSize, ...config } = resolved(facts, given);
     const { because } = chooseSettings(facts, given).find(({ settings }) => "recompute" in settings)!;
     const told = Number(/takes about ([\d,]+) MiB/.exec(because)![1]!.replaceAll(",", ""));
-    const { dim, depth, patch } = vitConfig({ ...config, imageSize, localSize });
-    const { plannedBytes } = await planStep({
-      ...{ batch: 64, dim, depth, prototypes: config.outDim },
-      ...{ globalSize: (imageSize.rows * 16) / patch, localSize: (localSize.rows * 16) / patch }, // planned in patches of 16
-    });
+    using nothing = await openDevice({ prefer: "null" });
+    const { plannedBytes } = await planMemory(nothing, resolved(facts, given));
     expect(told * 2 ** 20).to.be.within(0.75 * plannedBytes, 1.25 * plannedBytes);
   });
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { comparedParts } from "../../dino/evaluation/compared-parts.js";
-import type { Part } from "../../dino/evaluation/evaluate.js";
 import { memoryImages } from "../../dino/image-set.js";
+import type { Part } from "../../dino/images/split.js";
 
 /** Numbers of images of a set of 200, with classes or without. */
 function partOf(from: number, to: number, hasClasses = true): Part {

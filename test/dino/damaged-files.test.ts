@@ -13,7 +13,6 @@ import { loadModel } from "../../dino/model.js";
 import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/label-map.js";
 import { readLog } from "../../dino/run/log.js";
 import { openRevisited } from "../../dino/retrieval/revisited.js";
-import { readConfig } from "../../dino/training/start.js";
 import { encodeSafetensors, parseSafetensors, safetensorsMetadata } from "../../engine/index.js";
 import { readChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
@@ -21,6 +20,7 @@ import { fuzzRuns } from "../fuzz.js";
 import { rejectedWith, rejection } from "../rejection.js";
 import { drawFolder, writeTinyCheckpoint, writeTwoClasses } from "./command-line.js";
 import { dict, op, pickle } from "./torch-files.js";
+import { readConfig } from "../../dino/run/config-file.js";
 
 /** What nobody expects where JSON is read. */
 const hostile: fc.Arbitrary<unknown> = fc.oneof(

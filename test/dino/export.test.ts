@@ -10,7 +10,6 @@ import { readModel, writeModel } from "../../dino/run/checkpoint.js";
 import { program } from "../../dino/cli.js";
 import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { exportFiles, type ExportOptions, type Format } from "../../dino/export/formats.js";
-import { type Model, viewOf } from "../../dino/features.js";
 import { loadModel, readNetworkOf } from "../../dino/model.js";
 import { networkSpecs } from "../../dino/network.js";
 import type { Size } from "../../dino/pixels.js";
@@ -23,6 +22,7 @@ import { relmax } from "../golden/golden.js";
 import { rejection } from "../rejection.js";
 import { dino, tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import { integerOf, messages, readMessage, textOf } from "./protobuf-reader.js";
+import { type Model, viewOf } from "../../dino/model/backbone.js";
 
 /** Relative to the largest number: what runtimes may differ in. */
 const TOLERANCE = 1e-4;

@@ -2,12 +2,14 @@ import { expect } from "chai";
 import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { wholeOf } from "../../dino/evaluation/evaluate.js";
 import { type CacheOptions, keepFeatures } from "../../dino/evaluation/feature-cache.js";
-import { pixelFeatures, type View } from "../../dino/features.js";
-import { memoryImages, openImages } from "../../dino/images.js";
+import { pixelFeatures } from "../../dino/features.js";
+import { openImages } from "../../dino/images.js";
 import type { Extract } from "../../dino/evaluation/labelled.js";
 import { drawFolder } from "./command-line.js";
+import { wholeOf } from "../../dino/images/split.js";
+import type { View } from "../../dino/model/backbone.js";
+import { memoryImages } from "../../dino/image-set.js";
 
 const view: View = { resize: 4, crop: { rows: 4, cols: 4 }, mean: [0, 0, 0], std: [1, 1, 1] };
 

@@ -4,20 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { evalCrop } from "../../dino/augment.js";
-import { evaluateKnn, wholeOf } from "../../dino/evaluation/evaluate.js";
+import { evaluateKnn } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
-import {
-  type Backbone,
-  blocksDescriptor,
-  type BlocksOptions,
-  extractFeatures,
-  featureBatches,
-  pixelFeatures,
-  similaritiesOn,
-  type View,
-} from "../../dino/features.js";
-import { type ImageSet, memoryImages, openImages } from "../../dino/images.js";
-import { dotProducts, type FeatureRows } from "../../dino/evaluation/knn.js";
+import { extractFeatures, featureBatches, pixelFeatures } from "../../dino/features.js";
+import { openImages } from "../../dino/images.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
 import { intermediateLayers, vit } from "../../dino/vit.js";
@@ -25,6 +15,12 @@ import { evaluate, input, type Tensor } from "../../engine/index.js";
 import { rejection } from "../rejection.js";
 import { testDevice } from "../device.js";
 import { tinyBackbone } from "./tiny-backbone.js";
+import { wholeOf } from "../../dino/images/split.js";
+import { dotProducts, type FeatureRows } from "../../dino/math/feature-rows.js";
+import type { Backbone, View } from "../../dino/model/backbone.js";
+import { blocksDescriptor, type BlocksOptions } from "../../dino/model/descriptors.js";
+import { similaritiesOn } from "../../dino/evaluation/device-similarities.js";
+import { type ImageSet, memoryImages } from "../../dino/image-set.js";
 
 const view: View = { resize: 9, crop: { rows: 8, cols: 8 }, mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] };
 

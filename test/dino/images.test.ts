@@ -3,16 +3,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect } from "chai";
 import sharp, { type Sharp } from "sharp";
-import {
-  isFailure,
-  listedImages,
-  measureImage,
-  memoryImages,
-  openImages,
-  splitImages,
-  type ImageSet,
-} from "../../dino/images.js";
+import { listedImages, measureImage, openImages } from "../../dino/images.js";
 import type { Image } from "../../dino/pixels.js";
+import { type ImageSet, memoryImages } from "../../dino/image-set.js";
+import { splitImages } from "../../dino/images/split.js";
+import { isFailure } from "../../dino/sources/image-place.js";
 
 /** A picture 12 wide and 8 high: red above, green below. */
 function picture(): Sharp {

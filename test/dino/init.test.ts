@@ -4,9 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Config, networkConfig, type PartialConfig, resolveConfig, vitConfig } from "../../dino/config.js";
-import { wholeOf } from "../../dino/evaluation/evaluate.js";
 import { loadModel } from "../../dino/model.js";
-import { memoryImages } from "../../dino/images.js";
 import { startValues } from "../../dino/training/init.js";
 import { initialValues, type Network } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
@@ -18,6 +16,8 @@ import { golden, relmax } from "../golden/golden.js";
 import { rejection } from "../rejection.js";
 import { testDevice } from "../device.js";
 import { tinySettings, writeTinyCheckpoint } from "./command-line.js";
+import { wholeOf } from "../../dino/images/split.js";
+import { memoryImages } from "../../dino/image-set.js";
 
 describe("init", () => {
   let folder: string;

@@ -2,7 +2,6 @@ import { expect } from "chai";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Model } from "../../dino/features.js";
 import { loadModel } from "../../dino/model.js";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
 import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
@@ -12,6 +11,7 @@ import { evaluate, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { writeTinyCheckpoint } from "./command-line.js";
+import type { Model } from "../../dino/model/backbone.js";
 
 function noise(seed: number, rows: number, cols: number): Image {
   const random = rng({ seed, purpose: "noise" });

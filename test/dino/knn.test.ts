@@ -1,13 +1,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import {
-  dotProducts,
-  knnClassify,
-  normalizeRows,
-  type FeatureRows,
-  type KnnOptions,
-} from "../../dino/evaluation/knn.js";
+import { knnClassify, type KnnOptions } from "../../dino/evaluation/knn.js";
 import { rng } from "../../dino/random.js";
+import { dotProducts, type FeatureRows, normalizeRows } from "../../dino/math/feature-rows.js";
 
 function randomRows(rows: number, dim: number, seed: number): FeatureRows {
   const random = rng({ seed, purpose: "test" });

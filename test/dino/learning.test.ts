@@ -3,13 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
-import { evaluateKnn, firstOf, type Parts } from "../../dino/evaluation/evaluate.js";
+import { evaluateKnn } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
-import { extractFeatures, viewOf } from "../../dino/features.js";
+import { extractFeatures } from "../../dino/features.js";
 import { createNetwork, initialValues, writeNetwork } from "../../dino/network.js";
 import { train } from "../../dino/training/train.js";
 import { scope } from "../../dino/vit.js";
 import { testDevice } from "../device.js";
+import { firstOf, type Parts } from "../../dino/images/split.js";
+import { viewOf } from "../../dino/model/backbone.js";
 
 /** The demo's recipe over an eighth of its steps: the teacher follows faster, and fewer local crops are made. */
 const short = {

@@ -4,11 +4,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { officialProbeCrop } from "../../dino/augment.js";
-import { wholeOf } from "../../dino/evaluation/evaluate.js";
-import { blocksDescriptor, clsDescriptor, extractFeatures, type Model, viewOf } from "../../dino/features.js";
+import { extractFeatures } from "../../dino/features.js";
 import { loadModel } from "../../dino/model.js";
-import { memoryImages, openImages } from "../../dino/images.js";
-import { takeRows } from "../../dino/evaluation/knn.js";
+import { openImages } from "../../dino/images.js";
 import { type Extract, type Labelled, labelledFeatures } from "../../dino/evaluation/labelled.js";
 import {
   keptBatches,
@@ -23,6 +21,11 @@ import { rng } from "../../dino/random.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
+import { wholeOf } from "../../dino/images/split.js";
+import { takeRows } from "../../dino/math/feature-rows.js";
+import { type Model, viewOf } from "../../dino/model/backbone.js";
+import { blocksDescriptor, clsDescriptor } from "../../dino/model/descriptors.js";
+import { memoryImages } from "../../dino/image-set.js";
 
 /** Rows around a center for each class; `spread` decides whether they can be told apart. */
 function clusters(rows: number, dim: number, classes: number, spread: number, seed = 0): Labelled {

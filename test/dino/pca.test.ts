@@ -5,11 +5,11 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { blankPicture, pixel } from "../../dino/pictures/drawing.js";
 import { colorsOf, fitColors } from "../../dino/pictures/feature-colors.js";
-import type { FeatureRows } from "../../dino/evaluation/knn.js";
 import { fitForeground } from "../../dino/pca.js";
 import { featurePairsPicture, thumbnail } from "../../dino/pictures/pictures.js";
 import { rng } from "../../dino/random.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
+import type { FeatureRows } from "../../dino/math/feature-rows.js";
 
 const dim = 4;
 

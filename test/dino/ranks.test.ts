@@ -4,10 +4,11 @@ import { defaultConfig } from "../../dino/config.js";
 import { heedful } from "../../dino/mpi/heedful.js";
 import { launchOf } from "../../dino/mpi/launcher.js";
 import { openReporter, slowRank, warningsOfOthers } from "../../dino/mpi/reports.js";
-import { fromFirst, gatherFeatures, runOf, shareBeginning, toFirst, verifyStates } from "../../dino/mpi/sharing.js";
+import { fromFirst, toFirst } from "../../dino/mpi/sharing.js";
 import { alone, openWorld } from "../../dino/mpi/world.js";
 import { inProcess } from "../in-process.js";
 import { rejection } from "../rejection.js";
+import { gatherFeatures, runOf, shareBeginning, verifyStates } from "../../dino/training/shared-state.js";
 
 const none = { sum: 0, count: 0 };
 

@@ -1,6 +1,5 @@
 import { expect } from "chai";
 import { networkConfig, resolveConfig } from "../../dino/config.js";
-import type { Backbone } from "../../dino/features.js";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
 import { initialValues, networkSpecs } from "../../dino/network.js";
 import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
@@ -17,6 +16,7 @@ import {
 } from "../../dino/vit.js";
 import { createParams, evaluate, gradients, fill, input, layoutOf, sum, mul } from "../../engine/index.js";
 import { testDevice } from "../device.js";
+import type { Backbone } from "../../dino/model/backbone.js";
 
 const PATCHES = 6;
 const DIM = 12;

@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { type PartialConfig, resolveConfig } from "../../dino/config.js";
-import type { Parts } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { pictureName, pictureOf } from "../../dino/run/picture-names.js";
@@ -13,6 +12,7 @@ import type { StepProfile } from "../../dino/run/step-profile.js";
 import { train } from "../../dino/training/train.js";
 import { testDevice } from "../device.js";
 import { drawFolder, tinySettings } from "./command-line.js";
+import type { Parts } from "../../dino/images/split.js";
 
 describe("pictures on the way", () => {
   let inside: string;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { formatConfig, type PartialConfig } from "../../dino/config.js";
 import { encodePng } from "../../dino/pictures/png.js";
 import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
-import { extractFeatures, viewOf } from "../../dino/features.js";
+import { extractFeatures } from "../../dino/features.js";
 import { openImages } from "../../dino/images.js";
 import type { LogLine, StepLine } from "../../dino/run/log.js";
 import { loadModel } from "../../dino/model.js";
@@ -12,6 +12,7 @@ import { pictureName } from "../../dino/run/picture-names.js";
 import { filesOf } from "../../dino/run/run-folder.js";
 import { testDevice } from "../device.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
+import { viewOf } from "../../dino/model/backbone.js";
 
 /** A line of a log, alike but for what is named. */
 export function lineOf(step: number, changes: Partial<StepLine> = {}): StepLine {

@@ -5,12 +5,12 @@ import { expect } from "chai";
 import { type PartialConfig, resolveConfig } from "../../dino/config.js";
 import { readCheckpoint } from "../../dino/run/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
-import type { Parts } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";
 import { train, type TrainOptions } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
 import { testDevice } from "../device.js";
+import type { Parts } from "../../dino/images/split.js";
 
 /** A network small enough to train in seconds; local crops, drop path and batch norm take part. */
 const tiny = {

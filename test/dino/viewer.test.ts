@@ -2,9 +2,8 @@ import { expect } from "chai";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { extractFeatures, type Model, viewOf } from "../../dino/features.js";
+import { extractFeatures } from "../../dino/features.js";
 import { memoryImages } from "../../dino/image-set.js";
-import { type FeatureRows, normalizeRows } from "../../dino/evaluation/knn.js";
 import { loadModel } from "../../dino/model.js";
 import { encodeNpy } from "../../dino/npy.js";
 import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
@@ -16,6 +15,8 @@ import { type Device, evaluate, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { writeTinyCheckpoint } from "./command-line.js";
+import { type FeatureRows, normalizeRows } from "../../dino/math/feature-rows.js";
+import { type Model, viewOf } from "../../dino/model/backbone.js";
 
 function noise(seed: number, rows: number, cols: number): Image {
   const random = rng({ seed, purpose: "noise" });

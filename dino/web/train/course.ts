@@ -5,14 +5,16 @@ import type { BuiltinImages } from "../../builtin.js";
 import type { Checkpoint } from "../../run/checkpoint-bytes.js";
 import { type Config, fitWarmups, networkConfig } from "../../config.js";
 import type { Picture } from "../../pictures/drawing.js";
-import { evaluateKnn, firstOf, type Part, type Parts, wholeOf } from "../../evaluation/evaluate.js";
-import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures, viewOf } from "../../features.js";
+import { evaluateKnn } from "../../evaluation/evaluate.js";
+import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../features.js";
 import { lengthOf } from "../../training/knobs.js";
 import type { StepLine } from "../../run/log.js";
 import { backboneOf, initialValues } from "../../network.js";
 import type { PictureKind } from "../../run/picture-names.js";
 import { drawRunPictures } from "../../run/run-pictures.js";
 import { openTrainer, type Progress } from "../../training/trainer.js";
+import { firstOf, type Part, type Parts, wholeOf } from "../../images/split.js";
+import { viewOf } from "../../model/backbone.js";
 
 export interface CourseOptions {
   readonly device: Device;

@@ -2,14 +2,16 @@
 import type { Device } from "../../../engine/index.js";
 import { parseModel } from "../../run/checkpoint-bytes.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
-import { type DeviceSimilarities, type Model, networkIn, placeModel, similaritiesOn, viewOf } from "../../features.js";
 import { fitToPatches } from "../../fit.js";
 import { openInspector, patchesOf } from "../../inspector.js";
-import { type FeatureRows, normalizeRows } from "../../evaluation/knn.js";
 import { parseNpy } from "../../npy.js";
 import { centerCrop, type Image, resizeShortSide } from "../../pixels.js";
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";
 import { clsOf } from "../../vit.js";
+import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";
+import { type Model, viewOf } from "../../model/backbone.js";
+import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
+import { networkIn, placeModel } from "../../weights/read-network.js";
 
 /** A model as the page has to know it. */
 export interface ModelFacts {

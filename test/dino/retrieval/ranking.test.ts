@@ -1,6 +1,5 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { dotProducts, type FeatureRows } from "../../../dino/evaluation/knn.js";
 import { rng } from "../../../dino/random.js";
 import {
   averagePrecision,
@@ -10,6 +9,7 @@ import {
   scoreRanking,
   type Truth,
 } from "../../../dino/retrieval/ranking.js";
+import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 
 describe("average precision", () => {
   const cases: readonly (readonly [what: string, places: number[], relevant: number, expected: number])[] = [

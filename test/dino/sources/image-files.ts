@@ -9,10 +9,11 @@ import fc from "fast-check";
 import { ByteWriter, type ColumnSource, parquetWrite } from "hyparquet-writer";
 import sharp from "sharp";
 import { pack } from "tar-stream";
-import { type ImageSet, isFailure } from "../../../dino/images.js";
 import type { Image } from "../../../dino/pixels.js";
 import { rng } from "../../../dino/random.js";
 import { fuzzRuns } from "../../fuzz.js";
+import type { ImageSet } from "../../../dino/image-set.js";
+import { isFailure } from "../../../dino/sources/image-place.js";
 
 /** Noise of a size of its own. */
 export function noise(index: number): Image {

@@ -4,10 +4,10 @@ import { expect } from "chai";
 import { officialAugmentation } from "../../../dino/augment.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../dino/batches/threaded-batches.js";
 import { openParts } from "../../../dino/evaluation/open-parts.js";
-import { isFailure } from "../../../dino/images.js";
 import { openData, partsOf } from "../../../dino/sources/open.js";
 import { rejection } from "../../rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./image-files.js";
+import { isFailure } from "../../../dino/sources/image-place.js";
 
 const COUNT = 12;
 

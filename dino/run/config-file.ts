@@ -1,0 +1,13 @@
+import { type Config, parseConfig } from "../config.js";
+import { filesOf } from "./run-folder.js";
+import { readFile } from "node:fs/promises";
+
+/** The settings of the run in a folder. Throws, naming the file, where there are none. */
+export async function readConfig(out: string): Promise<Config> {
+  const path = filesOf(out).config;
+  try {
+    return parseConfig(await readFile(path, "utf8"));
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
