@@ -4,13 +4,14 @@ import type { Device } from "../engine/index.js";
 import { builtinPreset } from "./presets.js";
 import { writeChart, type Series } from "./pictures/charts.js";
 import { writeJson } from "./run/checkpoint-file.js";
-import { type Config, type PartialConfig, resolveConfig } from "./config.js";
+import type { Config, PartialConfig } from "./config.js";
 import type { Log } from "./run/log.js";
 import { checkpointsIn } from "./run/run-folder.js";
 import { trainWithProgress } from "./training/start.js";
 import { featuresOf, knnOf } from "./evaluation/online-evaluation.js";
 import { runTrials } from "./trials.js";
 import type { Parts } from "./images/split.js";
+import { resolveConfig } from "./config/resolve.js";
 
 /** The corners of figure 7: teachers with and without centering, with and without sharpening. */
 export const corners = ["both", "sharpening only", "centering only", "neither"] as const;

@@ -8,7 +8,7 @@ import { attentionOf, closer, lookClosely } from "./pictures/close-up.js";
 import { svgToPng } from "./pictures/charts.js";
 import { mapSvg, placeFeatures } from "./pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "./pictures/neighbors.js";
-import { type Config, resolveConfig } from "./config.js";
+import type { Config } from "./config.js";
 import { compareNeighbors } from "./evaluation/evaluate.js";
 import { labelledFeatures } from "./evaluation/labelled.js";
 import type { KnnAccuracy } from "./evaluation/online-evaluation.js";
@@ -29,6 +29,7 @@ import { encodePng } from "./pictures/png.js";
 import { firstOf, firstOfEach, type Part, type Parts } from "./images/split.js";
 import { type FeatureRows, rowsOf, takeRows } from "./math/feature-rows.js";
 import { type Model, type View, viewOf } from "./model/backbone.js";
+import { resolveConfig } from "./config/resolve.js";
 
 export interface DemoOptions {
   readonly out: string;

@@ -7,7 +7,7 @@ import { type Chart, chartSvg, type Panel } from "./pictures/charts.js";
 import { writeFileAtomically } from "./run/checkpoint-file.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./pictures/close-up.js";
 import { collapseWatch } from "./training/collapse.js";
-import { type Config, defaultConfig, flagOf, type SettingName, settingNames, vitConfig } from "./config.js";
+import { type Config, defaultConfig, type SettingName, settingNames } from "./config.js";
 import { type Picture } from "./pictures/drawing.js";
 import { openParts } from "./evaluation/open-parts.js";
 import { extractFeatures } from "./features.js";
@@ -21,6 +21,8 @@ import { dotProducts, normalizeRows, rowsOf } from "./math/feature-rows.js";
 import { type Model, viewOf } from "./model/backbone.js";
 import { readConfig } from "./run/config-file.js";
 import { isFailure } from "./sources/image-place.js";
+import { flagOf } from "./config/flags.js";
+import { vitConfig } from "./config/derive.js";
 
 export interface ReportOptions {
   readonly device: Device;

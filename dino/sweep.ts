@@ -3,21 +3,15 @@ import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { type Panel, type Series, writeChart } from "./pictures/charts.js";
 import { writeJson } from "./run/checkpoint-file.js";
-import {
-  type Config,
-  flagOf,
-  parseSetting,
-  type PartialConfig,
-  resolveConfig,
-  type SettingName,
-  settingNames,
-} from "./config.js";
+import { type Config, type PartialConfig, type SettingName, settingNames } from "./config.js";
 import { evaluateKnn } from "./evaluation/evaluate.js";
 import { extractFeatures } from "./features.js";
 import { loadModel } from "./model.js";
 import { runTrials, type Trial } from "./trials.js";
 import type { Parts } from "./images/split.js";
 import { viewOf } from "./model/backbone.js";
+import { flagOf, parseSetting } from "./config/flags.js";
+import { resolveConfig } from "./config/resolve.js";
 
 /** A setting and the values it is to take. */
 export interface Axis {

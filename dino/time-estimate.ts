@@ -1,7 +1,7 @@
 /** How long a training and its evaluations take, by a few steps and a few images that are timed beforehand. */
 import type { Device } from "../engine/index.js";
 import { openThreadedBatches } from "./batches/threaded-batches.js";
-import { type Config, networkConfig } from "./config.js";
+import type { Config } from "./config.js";
 import { extractFeatures } from "./features.js";
 import { backboneOf, initialValues } from "./network.js";
 import { openTrainer } from "./training/trainer.js";
@@ -9,6 +9,7 @@ import type { Parts } from "./images/split.js";
 import { type FeatureRows, rowsOf } from "./math/feature-rows.js";
 import { viewOf } from "./model/backbone.js";
 import { similaritiesOn } from "./evaluation/device-similarities.js";
+import { networkConfig } from "./config/derive.js";
 
 export interface TimedOptions {
   readonly device: Device;

@@ -3,12 +3,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { stepsDone } from "./run/checkpoint.js";
-import { type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "./config.js";
+import type { Config, SettingName } from "./config.js";
 import { type Log, readLog } from "./run/log.js";
 import { trainWithProgress } from "./training/start.js";
 import { lengthOf } from "./training/knobs.js";
 import type { Parts } from "./images/split.js";
 import { readConfig } from "./run/config-file.js";
+import { flagOf } from "./config/flags.js";
+import { differenceBetween, fitWarmups } from "./config/resolve.js";
 
 /** A training to be made. */
 export interface Trial {

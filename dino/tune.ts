@@ -1,9 +1,10 @@
 /** Measures which of several kernels is the fastest for a training step on an adapter. */
 import { type Choices, type Device, type Program, withChoices } from "../engine/index.js";
-import { type Config, networkConfig, stepConfig } from "./config.js";
+import type { Config } from "./config.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
 import { rng } from "./random.js";
 import { createStep, type TrainingStep } from "./step.js";
+import { networkConfig, stepConfig } from "./config/derive.js";
 
 export interface TuneOptions {
   readonly device: Device;

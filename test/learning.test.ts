@@ -19,7 +19,7 @@ import { learningChart, learningTable, pairOf } from "../bench/learning/report.j
 import { exportCrops, exportImages, exportStart, type ImagesFile } from "../bench/learning/shared.js";
 import { meanAndSpread, welch } from "../bench/learning/statistics.js";
 import { bench } from "../bench/run.js";
-import { type Config, flagOf, formatConfig, resolveConfig, settingNames } from "../dino/config.js";
+import { type Config, settingNames } from "../dino/config.js";
 import { memoryImages } from "../dino/image-set.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
 import type { Image } from "../dino/pixels.js";
@@ -28,6 +28,8 @@ import { startValues } from "../dino/training/init.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
 import { type Parts, wholeOf } from "../dino/images/split.js";
+import { flagOf } from "../dino/config/flags.js";
+import { formatConfig, resolveConfig } from "../dino/config/resolve.js";
 
 let folder: string;
 const fixture = (name: string) => join(folder, name);

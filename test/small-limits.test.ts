@@ -1,9 +1,11 @@
 import { expect } from "chai";
-import { networkConfig, type PartialConfig, resolveConfig, stepConfig } from "../dino/config.js";
+import type { PartialConfig } from "../dino/config.js";
 import { createNetwork } from "../dino/network.js";
 import { createStep } from "../dino/step.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../engine/device.js";
 import { chooseAdapter, readShader } from "../engine/node.js";
+import { networkConfig, stepConfig } from "../dino/config/derive.js";
+import { resolveConfig } from "../dino/config/resolve.js";
 
 /** The least that any WebGPU offers: https://www.w3.org/TR/webgpu/#limits */
 const LEAST: Readonly<Record<string, number>> = {

@@ -2,16 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Config,
-  fitWarmups,
-  flagOf,
-  formatConfig,
-  parseSetting,
-  type PartialConfig,
-  resolveConfig,
-  settingNames,
-} from "../../dino/config.js";
+import { type Config, type PartialConfig, settingNames } from "../../dino/config.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { startProgress } from "../../dino/progress.js";
 import { writeFileAtomically } from "../../dino/run/checkpoint-file.js";
@@ -35,6 +26,8 @@ import { learnHere, stepsAt } from "./ours.js";
 import { type Pair, pairOf } from "./report.js";
 import { exportCrops, exportImages, exportStart } from "./shared.js";
 import type { Parts } from "../../dino/images/split.js";
+import { flagOf, parseSetting } from "../../dino/config/flags.js";
+import { fitWarmups, formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 
 /** What the official code takes from ours. */
 export const lendings = ["start", "crops"] as const;

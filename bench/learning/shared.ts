@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { pipeline } from "node:stream/promises";
 import { applyCropU8, drawCrops } from "../../dino/augment.js";
 import { epochOrders } from "../../dino/batches/order.js";
-import { augmentOptions, type Config, networkConfig } from "../../dino/config.js";
+import type { Config } from "../../dino/config.js";
 import { checkParts } from "../../dino/evaluation/labelled.js";
 import { bufferSpecs, networkSpecs } from "../../dino/network.js";
 import type { Image } from "../../dino/pixels.js";
@@ -16,6 +16,7 @@ import { isFailure } from "../../dino/sources/image-place.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import { encodeSafetensors } from "../../engine/index.js";
 import type { Part, Parts } from "../../dino/images/split.js";
+import { augmentOptions, networkConfig } from "../../dino/config/derive.js";
 
 /** `images.json` beside the pixels. */
 export interface ImagesFile {

@@ -4,7 +4,6 @@ import { dirname } from "node:path";
 import { type Command, Option } from "commander";
 import { sizeOf } from "../../engine/index.js";
 import { writeModel } from "../run/checkpoint.js";
-import { formatSize, parseSetting, vitConfig } from "../config.js";
 import { takeReports } from "../progress.js";
 import { isOfHead } from "../weights/fit.js";
 import { type Imported, importNetwork } from "../weights/import.js";
@@ -12,6 +11,8 @@ import { listed } from "../weights/words.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
 import { areSame, print, printJson } from "./output.js";
 import type { Which } from "../model/backbone.js";
+import { formatSize, parseSetting } from "../config/flags.js";
+import { vitConfig } from "../config/derive.js";
 
 interface ImportFlags {
   readonly out: string;

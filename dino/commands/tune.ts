@@ -1,13 +1,15 @@
 /** `dino tune` */
 import { type Command, Option } from "commander";
 import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/node.js";
-import { parseSetting, type PartialConfig, resolveConfig } from "../config.js";
+import type { PartialConfig } from "../config.js";
 import { presetNames } from "../presets.js";
 import { takeReports } from "../progress.js";
 import { checkPrecision } from "../training/start.js";
 import { tune, type Tuned } from "../tune.js";
 import { asUsage } from "./flags.js";
 import { print, printJson } from "./output.js";
+import { parseSetting } from "../config/flags.js";
+import { resolveConfig } from "../config/resolve.js";
 
 interface TuneFlags {
   readonly preset?: NonNullable<PartialConfig["preset"]>;

@@ -1,8 +1,9 @@
 /** A trained backbone and how images are shown to it. */
 import type { Device } from "../../engine/index.js";
 import type { Lookup, VitConfig } from "../vit.js";
-import { type Config, evalView } from "../config.js";
+import type { Config } from "../config.js";
 import type { Normalization, Size } from "../pixels.js";
+import { evalView } from "../config/derive.js";
 
 /** A backbone on a device: its shape and its parameters. */
 export interface Backbone {

@@ -12,8 +12,9 @@ import {
   type SafeTensor,
   type Shape,
 } from "../../engine/index.js";
-import { type Config, defaultConfig, formatConfig, parseConfig } from "../config.js";
+import { type Config, defaultConfig } from "../config.js";
 import { shown } from "../weights/words.js";
+import { formatConfig, parseConfig } from "../config/resolve.js";
 
 /** Numbers and their shape, on the host. */
 export interface Values {

@@ -1,6 +1,7 @@
-import { type Config, parseConfig } from "../config.js";
+import type { Config } from "../config.js";
 import { filesOf } from "./run-folder.js";
 import { readFile } from "node:fs/promises";
+import { parseConfig } from "../config/resolve.js";
 
 /** The settings of the run in a folder. Throws, naming the file, where there are none. */
 export async function readConfig(out: string): Promise<Config> {

@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
-import { type Config, formatConfig } from "../config.js";
+import type { Config } from "../config.js";
 import type { LogLine } from "./log.js";
 import { pictureKinds, pictureName } from "./picture-names.js";
 import { encodePng } from "../pictures/png.js";
@@ -14,6 +14,7 @@ import type { StepProfile } from "./step-profile.js";
 import type { Trainer } from "../training/trainer.js";
 import type { Parts } from "../images/split.js";
 import type { Checkpoint } from "./checkpoint-bytes.js";
+import { formatConfig } from "../config/resolve.js";
 
 /** Writes what a run has come to. All throw where the folder cannot be written to, and say which checkpoint is whole. */
 export interface RunOutput {

@@ -4,16 +4,7 @@ import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../.
 import { chooseAdapter, openDevice } from "../../engine/node.js";
 import { shareOf } from "../batches/batch-share.js";
 import { type Choice, chooseSettings, settingsOf } from "../auto.js";
-import {
-  changeableOnResume,
-  type Config,
-  defaultConfig,
-  flagOf,
-  formatSettings,
-  type PartialConfig,
-  resolveConfig,
-  type SettingName,
-} from "../config.js";
+import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config.js";
 import type { Dashboard } from "../dashboard/server.js";
 import { gatherFacts } from "../facts.js";
 import { openParts } from "../evaluation/open-parts.js";
@@ -30,6 +21,8 @@ import { checkpointsIn, filesOf } from "../run/run-folder.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
 import type { Parts } from "../images/split.js";
 import { readConfig } from "../run/config-file.js";
+import { flagOf, formatSettings } from "../config/flags.js";
+import { changeableOnResume, resolveConfig } from "../config/resolve.js";
 
 export interface Start {
   /** What the user set himself. */

@@ -4,7 +4,7 @@ import { rename, statfs } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import { readFirstWhole } from "../run/checkpoint.js";
-import { changeableOnResume, type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "../config.js";
+import type { Config, SettingName } from "../config.js";
 import { startValues } from "./init.js";
 import { lengthOf } from "./knobs.js";
 import { heedful } from "../mpi/heedful.js";
@@ -31,6 +31,8 @@ import type { TrainingState } from "./training-state.js";
 import type { Parts } from "../images/split.js";
 import { gatherFeatures, runOf, shareBeginning, verifyStates } from "./shared-state.js";
 import type { Checkpoint } from "../run/checkpoint-bytes.js";
+import { flagOf } from "../config/flags.js";
+import { changeableOnResume, differenceBetween, fitWarmups } from "../config/resolve.js";
 
 declare global {
   // Merged with the type that Node or a browser has of it.

@@ -4,7 +4,7 @@ import { type Sharer, shareOfRows } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
 import type { Checkpoint, Losses } from "../run/checkpoint-bytes.js";
 import { collapseWatch } from "./collapse.js";
-import { augmentOptions, type Config, networkConfig, stepConfig } from "../config.js";
+import type { Config } from "../config.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
 import { dataWatch } from "../batches/data-watch.js";
 import type { ImageSet } from "../image-set.js";
@@ -18,6 +18,7 @@ import { createStep, type StepOutput, type TrainingStep } from "../step.js";
 import { batchOf, restore, stateOf, type TrainingState } from "./training-state.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { runProfiled } from "./profiled-step.js";
+import { augmentOptions, networkConfig, stepConfig } from "../config/derive.js";
 
 export interface TrainerOptions {
   readonly device: Device;

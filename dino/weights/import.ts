@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { type Config, defaultConfig, formatConfig, networkConfig, parseConfig, vitConfig } from "../config.js";
+import { type Config, defaultConfig } from "../config.js";
 import { initialValue } from "../network.js";
 import type { Size } from "../pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
@@ -14,6 +14,8 @@ import { elementsOf } from "./stored.js";
 import { shown } from "./words.js";
 import type { Which } from "../model/backbone.js";
 import type { Values } from "../run/checkpoint-bytes.js";
+import { networkConfig, vitConfig } from "../config/derive.js";
+import { formatConfig, parseConfig } from "../config/resolve.js";
 
 export interface ImportOptions {
   /** Of a file with two networks; the teacher if left out. */

@@ -1,9 +1,10 @@
 /** Networks out of checkpoints and model files. */
-import { type Config, vitConfig } from "../config.js";
+import type { Config } from "../config.js";
 import { type VitConfig, vitSpecs } from "../vit.js";
 import type { ModelFile, Values } from "../run/checkpoint-bytes.js";
 import type { Model, Which } from "../model/backbone.js";
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
+import { vitConfig } from "../config/derive.js";
 
 /** One network out of a checkpoint or model file, on the host. */
 export interface ReadNetwork {

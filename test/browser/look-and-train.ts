@@ -2,7 +2,6 @@
 import { openBatchesHere } from "../../dino/batches/batches-here.js";
 import type { BuiltinImages } from "../../dino/builtin.js";
 import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
-import { fitWarmups } from "../../dino/config.js";
 import { extractFeatures } from "../../dino/features.js";
 import { memoryImages } from "../../dino/image-set.js";
 import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
@@ -14,6 +13,7 @@ import type { Device } from "../../engine/index.js";
 import { wholeOf } from "../../dino/images/split.js";
 import { viewOf } from "../../dino/model/backbone.js";
 import { networkIn, placeModel } from "../../dino/weights/read-network.js";
+import { fitWarmups } from "../../dino/config/resolve.js";
 
 /** Noise of 24 x 24 pixels, always the same. */
 function fixedImage(): Image {

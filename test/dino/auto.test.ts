@@ -7,21 +7,16 @@ import sharp from "sharp";
 import { openDevice } from "../../engine/node.js";
 import { planMemory } from "../../dino/training/memory-advice.js";
 import { chooseSettings, type Facts, settingsOf } from "../../dino/auto.js";
-import {
-  type Config,
-  defaultConfig,
-  fitWarmups,
-  formatSettings,
-  type PartialConfig,
-  resolveConfig,
-  vitConfig,
-} from "../../dino/config.js";
+import { type Config, defaultConfig, type PartialConfig } from "../../dino/config.js";
 import { gatherFacts } from "../../dino/facts.js";
 import { openImages } from "../../dino/images.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import { rejection } from "../rejection.js";
 import { wholeOf } from "../../dino/images/split.js";
 import { memoryImages } from "../../dino/image-set.js";
+import { formatSettings } from "../../dino/config/flags.js";
+import { vitConfig } from "../../dino/config/derive.js";
+import { fitWarmups, resolveConfig } from "../../dino/config/resolve.js";
 
 const GIB = 2 ** 30;
 

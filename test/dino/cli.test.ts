@@ -8,13 +8,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import sharp from "sharp";
 import { program } from "../../dino/cli.js";
-import { parseConfig } from "../../dino/config.js";
 import { parseNpy } from "../../dino/npy.js";
 import { tunedPath, writeChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 import { rejectedWith } from "../rejection.js";
 import { type EpochLine, readLog as readRunLog } from "../../dino/run/log.js";
 import { dino, dinoIn, drawFolder, type Finished, tiny } from "./command-line.js";
+import { parseConfig } from "../../dino/config/resolve.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const everyCommand = (await program()).commands;

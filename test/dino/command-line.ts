@@ -4,11 +4,13 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/run/checkpoint.js";
-import { type Config, networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
+import type { Config, PartialConfig } from "../../dino/config.js";
 import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
 import { rng } from "../../dino/random.js";
 import { compiledLauncher, sourceLauncher } from "../compiled-program.js";
+import { networkConfig } from "../../dino/config/derive.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 /** A process that has ended. */
 export interface Finished {

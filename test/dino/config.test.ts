@@ -1,22 +1,10 @@
 import { expect } from "chai";
 import { checkAugmentOptions, officialAugmentation } from "../../dino/augment.js";
-import {
-  augmentOptions,
-  type Config,
-  defaultConfig,
-  evalView,
-  fitWarmups,
-  flagOf,
-  formatConfig,
-  headConfig,
-  parseConfig,
-  parseSetting,
-  resolveConfig,
-  settingNames,
-  settings,
-  vitConfig,
-} from "../../dino/config.js";
+import { type Config, defaultConfig, settingNames, settings } from "../../dino/config.js";
 import { presetNames, presets } from "../../dino/presets.js";
+import { flagOf, parseSetting } from "../../dino/config/flags.js";
+import { augmentOptions, evalView, headConfig, vitConfig } from "../../dino/config/derive.js";
+import { fitWarmups, formatConfig, parseConfig, resolveConfig } from "../../dino/config/resolve.js";
 
 describe("config", () => {
   it("draws crops by default as the official code does", () => {

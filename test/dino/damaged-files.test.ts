@@ -6,7 +6,6 @@ import { dirname, join } from "node:path";
 import { attend } from "../../dino/attend.js";
 import { readCheckpoint, readModel, stepsDone } from "../../dino/run/checkpoint.js";
 import { oneLine } from "../../dino/commands/output.js";
-import { formatConfig } from "../../dino/config.js";
 import { openDavis } from "../../dino/davis.js";
 import { readFeatures } from "../../dino/feature-files.js";
 import { loadModel } from "../../dino/model.js";
@@ -21,6 +20,7 @@ import { rejectedWith, rejection } from "../rejection.js";
 import { drawFolder, writeTinyCheckpoint, writeTwoClasses } from "./command-line.js";
 import { dict, op, pickle } from "./torch-files.js";
 import { readConfig } from "../../dino/run/config-file.js";
+import { formatConfig } from "../../dino/config/resolve.js";
 
 /** What nobody expects where JSON is read. */
 const hostile: fc.Arbitrary<unknown> = fc.oneof(

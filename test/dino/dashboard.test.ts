@@ -24,7 +24,7 @@ import sharp from "sharp";
 import { readModel } from "../../dino/run/checkpoint.js";
 import { parseModel } from "../../dino/run/checkpoint-bytes.js";
 import { program } from "../../dino/cli.js";
-import { formatConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config.js";
 import type { LogPart, ModelList, RunList } from "../../dino/dashboard/api.js";
 import { findRuns } from "../../dino/dashboard/runs.js";
 import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
@@ -41,6 +41,7 @@ import { sourceLauncher } from "../compiled-program.js";
 import { rejection } from "../rejection.js";
 import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import { lineOf, textOf, writeShownRun } from "./shown-run.js";
+import { formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 
 /** The runs as the page knows them, see follow. */
 const runsOf = async (known: readonly Run[], get: Get): Promise<readonly Run[]> => (await follow(known, get)).runs;

@@ -8,7 +8,7 @@ import * as ort from "onnxruntime-web";
 import { evalCrop } from "../../dino/augment.js";
 import { readModel, writeModel } from "../../dino/run/checkpoint.js";
 import { program } from "../../dino/cli.js";
-import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config.js";
 import { exportFiles, type ExportOptions, type Format } from "../../dino/export/formats.js";
 import { loadModel, readNetworkOf } from "../../dino/model.js";
 import { networkSpecs } from "../../dino/network.js";
@@ -23,6 +23,8 @@ import { rejection } from "../rejection.js";
 import { dino, tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import { integerOf, messages, readMessage, textOf } from "./protobuf-reader.js";
 import { type Model, viewOf } from "../../dino/model/backbone.js";
+import { networkConfig } from "../../dino/config/derive.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 /** Relative to the largest number: what runtimes may differ in. */
 const TOLERANCE = 1e-4;

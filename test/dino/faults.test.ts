@@ -21,7 +21,7 @@ import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
 import { readCheckpoint, stepsDone } from "../../dino/run/checkpoint.js";
-import { type PartialConfig, resolveConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { adviseOnMemory, planMemory } from "../../dino/training/memory-advice.js";
@@ -36,6 +36,7 @@ import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import type { Parts } from "../../dino/images/split.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 const settings = {
   ...{ ...tinySettings, preset: "shapes", batch: 8, steps: 8, warmupEpochs: 0, localCropsNumber: 2, threads: 1 },

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readCheckpoint, readModel, writeModel } from "../../dino/run/checkpoint.js";
-import { vitConfig } from "../../dino/config.js";
 import { loadModel } from "../../dino/model.js";
 import { vit, vitSpecs } from "../../dino/vit.js";
 import { importNetwork, type ImportOptions } from "../../dino/weights/import.js";
@@ -18,6 +17,7 @@ import { rejection } from "../rejection.js";
 import { testDevice } from "../device.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
 import { dict, legacyFile, op, pickle, tensor, type TensorWords, zip, type ZipEntry } from "./torch-files.js";
+import { vitConfig } from "../../dino/config/derive.js";
 
 const fixtures = fileURLToPath(new URL("../fixtures", import.meta.url));
 

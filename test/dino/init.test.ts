@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Config, networkConfig, type PartialConfig, resolveConfig, vitConfig } from "../../dino/config.js";
+import type { Config, PartialConfig } from "../../dino/config.js";
 import { loadModel } from "../../dino/model.js";
 import { startValues } from "../../dino/training/init.js";
 import { initialValues, type Network } from "../../dino/network.js";
@@ -18,6 +18,8 @@ import { testDevice } from "../device.js";
 import { tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import { wholeOf } from "../../dino/images/split.js";
 import { memoryImages } from "../../dino/image-set.js";
+import { networkConfig, vitConfig } from "../../dino/config/derive.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 describe("init", () => {
   let folder: string;

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { networkConfig, type PartialConfig, resolveConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config.js";
 import { evaluateKnn } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { extractFeatures } from "../../dino/features.js";
@@ -12,6 +12,8 @@ import { scope } from "../../dino/vit.js";
 import { testDevice } from "../device.js";
 import { firstOf, type Parts } from "../../dino/images/split.js";
 import { viewOf } from "../../dino/model/backbone.js";
+import { networkConfig } from "../../dino/config/derive.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 /** The demo's recipe over an eighth of its steps: the teacher follows faster, and fewer local crops are made. */
 const short = {

@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import { networkConfig, resolveConfig } from "../../dino/config.js";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
 import { initialValues, networkSpecs } from "../../dino/network.js";
 import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
@@ -17,6 +16,8 @@ import {
 import { createParams, evaluate, gradients, fill, input, layoutOf, sum, mul } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 import type { Backbone } from "../../dino/model/backbone.js";
+import { networkConfig } from "../../dino/config/derive.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 const PATCHES = 6;
 const DIM = 12;

@@ -2,11 +2,11 @@ import { expect } from "chai";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatConfig } from "../../dino/config.js";
 import { writeReport } from "../../dino/report.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "./command-line.js";
+import { formatConfig } from "../../dino/config/resolve.js";
 
 describe("dino report", function () {
   this.timeout(60_000);

@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { resolveConfig } from "../../dino/config.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { type EpochLine, type EvaluationLine, type LogLine, readLog, type StepLine } from "../../dino/run/log.js";
 import { removeRun } from "../../dino/run/run-folder.js";
@@ -12,6 +11,7 @@ import { train } from "../../dino/training/train.js";
 import { testDevice } from "../device.js";
 import { tinySettings } from "./command-line.js";
 import { floatOf, integerOf, messages, readMessage, textOf } from "./protobuf-reader.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 /** CRC-32C bit by bit, as RFC 3720 defines it. */
 function crc32c(bytes: Uint8Array): number {

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { type PartialConfig, resolveConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { pictureName, pictureOf } from "../../dino/run/picture-names.js";
@@ -13,6 +13,7 @@ import { train } from "../../dino/training/train.js";
 import { testDevice } from "../device.js";
 import { drawFolder, tinySettings } from "./command-line.js";
 import type { Parts } from "../../dino/images/split.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 describe("pictures on the way", () => {
   let inside: string;

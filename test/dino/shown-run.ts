@@ -1,7 +1,7 @@
 /** A finished run with all that the pages show: lines, pictures, a checkpoint and an index of its images. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { formatConfig, type PartialConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config.js";
 import { encodePng } from "../../dino/pictures/png.js";
 import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
 import { extractFeatures } from "../../dino/features.js";
@@ -13,6 +13,7 @@ import { filesOf } from "../../dino/run/run-folder.js";
 import { testDevice } from "../device.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
 import { viewOf } from "../../dino/model/backbone.js";
+import { formatConfig } from "../../dino/config/resolve.js";
 
 /** A line of a log, alike but for what is named. */
 export function lineOf(step: number, changes: Partial<StepLine> = {}): StepLine {

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { type Config, networkConfig, resolveConfig, stepConfig } from "../../dino/config.js";
+import type { Config } from "../../dino/config.js";
 import { type Sharer, shareOf, shareOfRows } from "../../dino/batches/batch-share.js";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
@@ -23,6 +23,8 @@ import { openDevice } from "../../engine/node.js";
 import { testDevice } from "../device.js";
 import { inProcess } from "../in-process.js";
 import { rejection } from "../rejection.js";
+import { networkConfig, stepConfig } from "../../dino/config/derive.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 const small: Config = resolveConfig({
   ...{

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { type PartialConfig, resolveConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config.js";
 import { readCheckpoint } from "../../dino/run/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
@@ -11,6 +11,7 @@ import { train, type TrainOptions } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 import type { Parts } from "../../dino/images/split.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 /** A network small enough to train in seconds; local crops, drop path and batch norm take part. */
 const tiny = {

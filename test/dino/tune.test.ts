@@ -2,11 +2,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { resolveConfig } from "../../dino/config.js";
 import { tune } from "../../dino/tune.js";
 import { input, matmul, record, withChoices } from "../../engine/index.js";
 import { forgetChoices, readChoices, tunedPath, writeChoices } from "../../engine/node.js";
 import { testDevice } from "../device.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
 
 describe("tuning", () => {
   const product = async (choices: Readonly<Record<string, string>>) => {

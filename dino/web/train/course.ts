@@ -3,7 +3,7 @@ import type { Device } from "../../../engine/index.js";
 import { openBatchesHere } from "../../batches/batches-here.js";
 import type { BuiltinImages } from "../../builtin.js";
 import type { Checkpoint } from "../../run/checkpoint-bytes.js";
-import { type Config, fitWarmups, networkConfig } from "../../config.js";
+import type { Config } from "../../config.js";
 import type { Picture } from "../../pictures/drawing.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../features.js";
@@ -15,6 +15,8 @@ import { drawRunPictures } from "../../run/run-pictures.js";
 import { openTrainer, type Progress } from "../../training/trainer.js";
 import { firstOf, type Part, type Parts, wholeOf } from "../../images/split.js";
 import { viewOf } from "../../model/backbone.js";
+import { networkConfig } from "../../config/derive.js";
+import { fitWarmups } from "../../config/resolve.js";
 
 export interface CourseOptions {
   readonly device: Device;
