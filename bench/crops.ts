@@ -1,6 +1,6 @@
 import { drawCrops, officialAugmentation } from "../dino/augment.js";
 import { createCropMaker } from "../dino/batches/crop-maker.js";
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 import { input } from "../engine/index.js";
 
 /** A picture as ImageNet has them. */

@@ -20,10 +20,10 @@ import {
   softmax,
   type Tensor,
 } from "../engine/index.js";
-import type { Device } from "../engine/device.js";
-import { adamw, ema } from "../engine/optimizer.js";
+import type { Device } from "../engine/core/device.js";
+import { adamw, ema } from "../engine/optimizers/optimizer.js";
 import { rng } from "../dino/random.js";
-import { formatShape } from "../engine/tensor.js";
+import { formatShape } from "../engine/core/tensor.js";
 import * as reference from "../test/reference.js";
 import type { Values } from "../test/reference.js";
 

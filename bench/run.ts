@@ -3,10 +3,10 @@ import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { byKernel, chromeTrace, input, type KernelTime, type Program, record, type Span } from "../engine/index.js";
-import type { Device } from "../engine/device.js";
-import { openDevice } from "../engine/node.js";
+import type { Device } from "../engine/core/device.js";
+import { openDevice } from "../engine/adapters/node.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
-import { formatShape } from "../engine/tensor.js";
+import { formatShape } from "../engine/core/tensor.js";
 import { compare, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
 import { recordCrops } from "./crops.js";
 import { figure, percent } from "./format.js";
@@ -28,7 +28,7 @@ import { type BenchRow, numbers, type OwningRow, rows } from "./rows.js";
 import { axes, scaleAlong, SCALES, type Scaled, scalingTable } from "./scaling.js";
 import { formatSample, soak, soakTable } from "./soak.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
-import { pipelineCount } from "../engine/pipeline.js";
+import { pipelineCount } from "../engine/core/pipeline.js";
 
 /** What one line of the bench found. */
 export interface Measured {

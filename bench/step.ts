@@ -1,4 +1,4 @@
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 import type { Precision, Program } from "../engine/index.js";
 import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../dino/network.js";
 import { createStep, type StepOutput, type TrainingStep } from "../dino/step.js";

@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
-import { openDevice } from "../engine/node.js";
+import { openDevice } from "../engine/adapters/node.js";
 import { writeFileAtomically, writeJson } from "./run/checkpoint-file.js";
 import { attentionOf, closer, lookClosely } from "./pictures/close-up.js";
 import { svgToPng } from "./pictures/charts.js";

@@ -2,7 +2,13 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from "no
 import { createRequire } from "node:module";
 import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { type AdapterKind, chooseAdapter, readChoices, subgroupMatrixConfigs, tunedPath } from "../engine/node.js";
+import {
+  type AdapterKind,
+  chooseAdapter,
+  readChoices,
+  subgroupMatrixConfigs,
+  tunedPath,
+} from "../engine/adapters/node.js";
 
 /** What `dino doctor` finds out about a machine. */
 export interface Diagnosis {

@@ -4,7 +4,7 @@
  */
 export type { Choice } from "./auto.js";
 export type { Device } from "../engine/index.js";
-export { openDevice } from "../engine/node.js";
+export { openDevice } from "../engine/adapters/node.js";
 export type { Config, PartialConfig, SettingName } from "./config.js";
 export type { KnnReport } from "./evaluation/evaluate.js";
 export type { Model, Which } from "./model/backbone.js";

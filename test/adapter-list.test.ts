@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { adaptersIn, type Card, showingOne } from "../engine/adapter-list.js";
-import { chooseAdapter } from "../engine/node.js";
-import { unpackSwiftShader, findArchive } from "../engine/swiftshader.js";
+import { adaptersIn, type Card, showingOne } from "../engine/adapters/adapter-list.js";
+import { chooseAdapter } from "../engine/adapters/node.js";
+import { unpackSwiftShader, findArchive } from "../engine/adapters/swiftshader.js";
 import { rejection } from "./rejection.js";
 
 const answer = (...adapters: readonly (readonly [string, string])[]): string =>

@@ -13,10 +13,10 @@ import {
   type Preference,
   reason,
   type Surroundings,
-} from "../engine/adapter.js";
-import { type Device, throwIfFailed } from "../engine/device.js";
-import { openDevice, readShader } from "../engine/node.js";
-import { type Archive, findArchive, unpackSwiftShader } from "../engine/swiftshader.js";
+} from "../engine/adapters/adapter.js";
+import { type Device, throwIfFailed } from "../engine/core/device.js";
+import { openDevice, readShader } from "../engine/adapters/node.js";
+import { type Archive, findArchive, unpackSwiftShader } from "../engine/adapters/swiftshader.js";
 import { compiledModule } from "./compiled-program.js";
 
 const bareLinux: Surroundings = {
@@ -213,7 +213,7 @@ describe("openDevice", () => {
   it("lets a process end that forgot to dispose", async function () {
     this.timeout(60_000);
     const program = `
-      const { openDevice } = await import(${JSON.stringify(compiledModule("engine/node.ts"))});
+      const { openDevice } = await import(${JSON.stringify(compiledModule("engine/adapters/node.ts"))});
       globalThis.device = await openDevice();
       const { gpu } = device;
       void gpu.lost.then(() => undefined);

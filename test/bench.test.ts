@@ -9,7 +9,7 @@ import { flopsOf, scaleAlong, SCALES, scalingTable } from "../bench/scaling.js";
 import { createNetworks } from "../bench/step.js";
 import { type BenchRow, rowwise, rows } from "../bench/rows.js";
 import { scale, softmax } from "../engine/index.js";
-import { openDevice } from "../engine/node.js";
+import { openDevice } from "../engine/adapters/node.js";
 import * as reference from "./reference.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { evaluate, fill, gradients, input, type Input, mul, sum, type Tensor } from "../engine/index.js";
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 import { rng, type Rng } from "../dino/random.js";
 import type { Values } from "./reference.js";
 

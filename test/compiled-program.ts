@@ -33,7 +33,7 @@ export function compiledLauncher(): string {
   return join(compiled, "dino/dino.js");
 }
 
-/** The URL of a compiled module, such as `engine/node.ts`. */
+/** The URL of a compiled module, such as `engine/adapters/node.ts`. */
 export function compiledModule(source: string): string {
   compiled ??= compile(root, cache);
   return pathToFileURL(join(compiled, "dist", source.replace(/\.ts$/, ".js"))).href;

@@ -1,10 +1,10 @@
 import { expect } from "chai";
-import { readyAfter } from "../engine/crossing.js";
-import type { Device } from "../engine/device.js";
+import { readyAfter } from "../engine/core/host-callback.js";
+import type { Device } from "../engine/core/device.js";
 import { add, copy, type HostWork, input, onHost, record, scale, type Tensor } from "../engine/index.js";
-import { plan } from "../engine/plan.js";
-import { transient, writeDown } from "../engine/recording.js";
-import { rowsOf } from "../engine/tensor.js";
+import { plan } from "../engine/core/plan.js";
+import { transient, writeDown } from "../engine/core/recording.js";
+import { rowsOf } from "../engine/core/tensor.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
 

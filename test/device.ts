@@ -1,5 +1,5 @@
-import { openDevice } from "../engine/node.js";
-import type { Device, DeviceOptions } from "../engine/device.js";
+import { openDevice } from "../engine/adapters/node.js";
+import type { Device, DeviceOptions } from "../engine/core/device.js";
 
 type Options = Pick<DeviceOptions, "kernels" | "without">;
 

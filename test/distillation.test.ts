@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 import {
   createParams,
   type Distillation,
@@ -15,10 +15,10 @@ import {
   type Sinkhorn,
   type Tensor,
 } from "../engine/index.js";
-import { openDevice } from "../engine/node.js";
-import { plan, type Plan } from "../engine/plan.js";
-import { writeDown } from "../engine/recording.js";
-import { bytesOf, type Resident, sameShape, type Shape, sizeOf } from "../engine/tensor.js";
+import { openDevice } from "../engine/adapters/node.js";
+import { plan, type Plan } from "../engine/core/plan.js";
+import { writeDown } from "../engine/core/recording.js";
+import { bytesOf, type Resident, sameShape, type Shape, sizeOf } from "../engine/core/tensor.js";
 import { rng } from "../dino/random.js";
 import { testDevice } from "./device.js";
 

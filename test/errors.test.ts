@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 import {
   add,
   attention,
@@ -43,9 +43,9 @@ import {
   upload,
   weightNorm,
 } from "../engine/index.js";
-import { grid, kernel } from "../engine/kernel.js";
-import { openDevice } from "../engine/node.js";
-import { transient } from "../engine/recording.js";
+import { grid, kernel } from "../engine/core/kernel.js";
+import { openDevice } from "../engine/adapters/node.js";
+import { transient } from "../engine/core/recording.js";
 import { testDevice } from "./device.js";
 import { rejectedWith, rejection } from "./rejection.js";
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 import {
   add,
   attention,
@@ -35,11 +35,11 @@ import {
   sum,
   type Tensor,
 } from "../engine/index.js";
-import { plan, type Plan } from "../engine/plan.js";
-import { transient, writeDown } from "../engine/recording.js";
-import { owner, type Resident, type Shape, type Storage } from "../engine/tensor.js";
+import { plan, type Plan } from "../engine/core/plan.js";
+import { transient, writeDown } from "../engine/core/recording.js";
+import { owner, type Resident, type Shape, type Storage } from "../engine/core/tensor.js";
 import { rng } from "../dino/random.js";
-import { openDevice } from "../engine/node.js";
+import { openDevice } from "../engine/adapters/node.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 import {
   add,
   batchNorm,

@@ -2,8 +2,8 @@ import { expect } from "chai";
 import type { PartialConfig } from "../dino/config.js";
 import { createNetwork } from "../dino/network.js";
 import { createStep } from "../dino/step.js";
-import { createDevice, type KernelSet, throwIfFailed } from "../engine/device.js";
-import { chooseAdapter, readShader } from "../engine/node.js";
+import { createDevice, type KernelSet, throwIfFailed } from "../engine/core/device.js";
+import { chooseAdapter, readShader } from "../engine/adapters/node.js";
 import { networkConfig, stepConfig } from "../dino/config/derive.js";
 import { resolveConfig } from "../dino/config/resolve.js";
 

@@ -1,5 +1,5 @@
 /** Tensor cores played by plain threads, to check the kernels for them where there are none. */
-import type { Device } from "../engine/device.js";
+import type { Device } from "../engine/core/device.js";
 
 /**
  * A device that takes the kernels for tensor cores, with every matrix of a subgroup of `width` threads replaced by loops over

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { Device } from "../../engine/device.js";
+import type { Device } from "../../engine/core/device.js";
 import { quantile } from "../quantile.js";
 import { crowded, fastest, type Algorithm, type Link } from "./collectives.js";
 

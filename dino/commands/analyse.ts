@@ -1,7 +1,7 @@
 /** `dino analyse` */
 import { join } from "node:path";
 import { Argument, type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../analyse.js";
 import { openParts } from "../evaluation/open-parts.js";
 import { asUsage } from "./flags.js";

@@ -1,6 +1,6 @@
 /** `dino attend` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { attend } from "../attend.js";
 import { loadModel } from "../model.js";
 import { takeReports } from "../progress.js";

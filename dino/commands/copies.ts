@@ -1,6 +1,6 @@
 /** `dino copies` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { extractFeatures } from "../features.js";
 import { loadModel } from "../model.js";
 import { type Image, normalize, normalizeTable, resize } from "../pixels.js";

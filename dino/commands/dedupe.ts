@@ -1,7 +1,7 @@
 /** `dino dedupe` */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Device } from "../../engine/index.js";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../evaluation/open-parts.js";
 import { readFeatures } from "../feature-files.js";
 import { loadModel } from "../model.js";

@@ -1,6 +1,6 @@
 /** `dino embed` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../evaluation/open-parts.js";
 import { featurePaths, listed, writeFeatures } from "../feature-files.js";
 import { loadModel } from "../model.js";

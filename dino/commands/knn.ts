@@ -1,6 +1,6 @@
 /** `dino knn` */
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { compareNeighbors } from "../evaluation/evaluate.js";
 import { loadModel } from "../model.js";
 import type { KnnResult } from "../evaluation/knn.js";

@@ -1,7 +1,7 @@
 /** `dino linear` */
 import { type Command, Option } from "commander";
 import type { Device } from "../../engine/index.js";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { officialProbeCrop } from "../augment.js";
 import { loadModel } from "../model.js";
 import { labelledFeatures } from "../evaluation/labelled.js";

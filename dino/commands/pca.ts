@@ -1,6 +1,6 @@
 /** `dino pca` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { loadModel } from "../model.js";
 import { drawPca } from "../pca.js";
 import { takeReports } from "../progress.js";

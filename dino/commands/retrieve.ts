@@ -1,6 +1,6 @@
 /** `dino retrieve` */
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../evaluation/open-parts.js";
 import { loadModel } from "../model.js";
 import { takeReports } from "../progress.js";

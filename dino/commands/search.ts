@@ -1,7 +1,7 @@
 /** `dino search` */
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { featurePaths, readFeatures } from "../feature-files.js";
 import { loadModel } from "../model.js";
 import { indexedImages } from "../retrieval/indexed-images.js";

@@ -1,6 +1,6 @@
 /** `dino segment` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { openDavis } from "../davis.js";
 import { loadModel } from "../model.js";
 import { usualPropagation } from "../label-propagation.js";

@@ -1,7 +1,7 @@
 /** `dino sweep` */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { openParts } from "../evaluation/open-parts.js";
 import { ablations, parseAxis, sweep, type SweepRow } from "../sweep.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";

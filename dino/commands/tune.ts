@@ -1,6 +1,6 @@
 /** `dino tune` */
 import { type Command, Option } from "commander";
-import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/node.js";
+import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/adapters/node.js";
 import type { PartialConfig } from "../config.js";
 import { presetNames } from "../presets.js";
 import { takeReports } from "../progress.js";

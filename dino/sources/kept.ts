@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
-import { cacheFolder } from "../../engine/node.js";
+import { cacheFolder } from "../../engine/adapters/node.js";
 import { writeFileAtomically } from "../run/checkpoint-file.js";
 
 /** Set to "new", everything is found out anew. */

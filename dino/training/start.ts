@@ -1,7 +1,7 @@
 /** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
 import { existsSync } from "node:fs";
 import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
-import { chooseAdapter, openDevice } from "../../engine/node.js";
+import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import { shareOf } from "../batches/batch-share.js";
 import { type Choice, chooseSettings, settingsOf } from "../auto.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config.js";

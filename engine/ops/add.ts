@@ -1,6 +1,6 @@
-import { kernel, runGrid } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { expectSuffix, precisionOf, sameShape, sizeOf, type Tensor } from "../tensor.js";
+import { kernel, runGrid } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { expectSuffix, precisionOf, sameShape, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
 import { sumLeading } from "./sum.js";
 

@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { expectSuffix, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { expectSuffix, sizeOf, type Tensor } from "../core/tensor.js";
 import { sumLeading } from "./sum.js";
 
 const forward = kernel("mul", { reads: ["a", "b"], writes: ["out"], constants: [] });

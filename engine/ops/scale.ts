@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { sizeOf, type Tensor } from "../tensor.js";
-import { differentiable, transient } from "../recording.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { sizeOf, type Tensor } from "../core/tensor.js";
+import { differentiable, transient } from "../core/recording.js";
 
 const forward = kernel("scale", { reads: ["x"], writes: ["out"], constants: ["FACTOR"] });
 

@@ -1,6 +1,6 @@
-import { elementGrid, grid, kernel } from "../kernel.js";
-import { differentiable, recording, stopGradient, transient } from "../recording.js";
-import { expectSuffix, precisionOf, type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, grid, kernel } from "../core/kernel.js";
+import { differentiable, recording, stopGradient, transient } from "../core/recording.js";
+import { expectSuffix, precisionOf, type Shape, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
 import { scale } from "./scale.js";
 

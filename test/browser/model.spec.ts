@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { builtinImages } from "../../dino/builtin.js";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { writeTinyCheckpoint } from "../dino/command-line.js";
 import { bundle, openPage } from "./chromium.js";
 import { look, train } from "./look-and-train.js";

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { openDevice, shaderText } from "../../engine/browser.js";
+import { openDevice, shaderText } from "../../engine/adapters/browser.js";
 import { evaluate, fill } from "../../engine/index.js";
 import { rejection } from "../rejection.js";
 

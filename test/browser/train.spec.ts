@@ -8,7 +8,7 @@ import { readCheckpoint } from "../../dino/run/checkpoint.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { train } from "../../dino/training/train.js";
 import { configOf } from "../../dino/web/train/settings.js";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { startChromium } from "./chromium.js";
 import { type Host, serveFiles } from "./file-server.js";
 import { buildPages, pagesFolder, violations } from "./pages.js";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import sharp from "sharp";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { planMemory } from "../../dino/training/memory-advice.js";
 import { chooseSettings, type Facts, settingsOf } from "../../dino/auto.js";
 import { type Config, defaultConfig, type PartialConfig } from "../../dino/config.js";

@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import sharp from "sharp";
 import { program } from "../../dino/cli.js";
 import { parseNpy } from "../../dino/npy.js";
-import { tunedPath, writeChoices } from "../../engine/node.js";
+import { tunedPath, writeChoices } from "../../engine/adapters/node.js";
 import { testDevice } from "../device.js";
 import { rejectedWith } from "../rejection.js";
 import { type EpochLine, readLog as readRunLog } from "../../dino/run/log.js";

@@ -13,7 +13,7 @@ import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/label-map
 import { readLog } from "../../dino/run/log.js";
 import { openRevisited } from "../../dino/retrieval/revisited.js";
 import { encodeSafetensors, parseSafetensors, safetensorsMetadata } from "../../engine/index.js";
-import { readChoices } from "../../engine/node.js";
+import { readChoices } from "../../engine/adapters/node.js";
 import { testDevice } from "../device.js";
 import { fuzzRuns } from "../fuzz.js";
 import { rejectedWith, rejection } from "../rejection.js";

@@ -30,7 +30,7 @@ import { filesOf, takeFolder } from "../../dino/run/run-folder.js";
 import { trainWithProgress } from "../../dino/training/start.js";
 import { train } from "../../dino/training/train.js";
 import { download, input, type Device } from "../../engine/index.js";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { compiledLauncher, compiledModule } from "../compiled-program.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";

@@ -6,7 +6,7 @@ import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../d
 import { rng } from "../../dino/random.js";
 import { createStep, type StepOptions, type TrainingStep } from "../../dino/step.js";
 import { vit } from "../../dino/vit.js";
-import type { Device } from "../../engine/device.js";
+import type { Device } from "../../engine/core/device.js";
 import {
   add,
   download,
@@ -19,7 +19,7 @@ import {
   scale,
   sizeOf,
 } from "../../engine/index.js";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { testDevice } from "../device.js";
 import { inProcess } from "../in-process.js";
 import { rejection } from "../rejection.js";

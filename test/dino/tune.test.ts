@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { tune } from "../../dino/tune.js";
 import { input, matmul, record, withChoices } from "../../engine/index.js";
-import { forgetChoices, readChoices, tunedPath, writeChoices } from "../../engine/node.js";
+import { forgetChoices, readChoices, tunedPath, writeChoices } from "../../engine/adapters/node.js";
 import { testDevice } from "../device.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 

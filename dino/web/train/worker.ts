@@ -1,6 +1,6 @@
 /** The thread that trains, so that the page stays smooth. What it throws is a Trouble. */
 import { expose, transfer } from "comlink";
-import { openDevice } from "../../../engine/browser.js";
+import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
 import { type BuiltinImages, builtinImages } from "../../builtin.js";
 import { type Checkpoint, encodeCheckpoint } from "../../run/checkpoint-bytes.js";

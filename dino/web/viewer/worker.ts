@@ -1,6 +1,6 @@
 /** The thread that the viewer computes on, so that its page stays smooth. What it throws is a Trouble. */
 import { expose, transfer } from "comlink";
-import { openDevice } from "../../../engine/browser.js";
+import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
 import type { Image } from "../../pixels.js";
 import { inWords } from "../shell/trouble.js";

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Choices } from "./device.js";
+import type { Choices } from "../core/device.js";
 import { cacheFolder } from "./cache-folder.js";
 
 /** Where the choices measured on an adapter are kept: `tuned/ADAPTER.json` in the cache. */

@@ -2,10 +2,10 @@
  * Opens devices in a browser, by way of its own WebGPU.
  * @module dino-webgpu/engine/browser
  */
-import { createDevice, type Device, type DeviceOptions } from "./device.js";
+import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
 import { shaderTexts } from "./shader-texts.js";
 
-export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "./device.js";
+export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "../core/device.js";
 
 // What `using` looks for, which Safari lacks.
 for (const name of ["dispose", "asyncDispose"] as const) {

@@ -1,8 +1,8 @@
-import type { Device } from "./device.js";
-import { grid, kernel } from "./kernel.js";
-import { input, type Input } from "./memory.js";
-import { transient } from "./recording.js";
-import type { Tensor } from "./tensor.js";
+import type { Device } from "../core/device.js";
+import { grid, kernel } from "../core/kernel.js";
+import { input, type Input } from "../core/memory.js";
+import { transient } from "../core/recording.js";
+import type { Tensor } from "../core/tensor.js";
 
 const settling = kernel("loss-scale", {
   reads: ["sums", "frozen"],

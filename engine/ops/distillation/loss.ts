@@ -1,7 +1,7 @@
-import { elementGrid, grid, kernel } from "../kernel.js";
+import { elementGrid, grid, kernel } from "../../core/kernel.js";
 import { put } from "../placement.js";
-import { differentiable, stopGradient, transient } from "../recording.js";
-import { axes, expectShape, formatShape, rowsOf, type Tensor } from "../tensor.js";
+import { differentiable, stopGradient, transient } from "../../core/recording.js";
+import { axes, expectShape, formatShape, rowsOf, type Tensor } from "../../core/tensor.js";
 import {
   backwardOf,
   chunksOf,
@@ -15,8 +15,8 @@ import {
   sourcesOf,
   withoutTape,
 } from "./logits.js";
-import { updateAverage } from "./moving-average.js";
-import { mean, meanLeading, sum } from "./sum.js";
+import { updateAverage } from "../moving-average.js";
+import { mean, meanLeading, sum } from "../sum.js";
 import { type Centering, sharpen } from "./targets.js";
 
 const studentPart = kernel("distillation-student", {

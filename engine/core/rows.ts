@@ -2,7 +2,7 @@ import type { Dispatch } from "./recording.js";
 import { type Device, throwIfFailed } from "./device.js";
 import { bytesOf, offsetInOwner, owner, type Tensor, type Transient } from "./tensor.js";
 import { type Pipeline, pipelineOf } from "./pipeline.js";
-import { answerOf } from "./watchdog.js";
+import { answerOf } from "./with-timeout.js";
 
 /** A dispatch that is ready to run. */
 export interface Row {

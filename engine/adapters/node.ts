@@ -4,12 +4,12 @@
  */
 import { readFileSync, readdirSync } from "node:fs";
 import { type AdapterOptions, chooseAdapter } from "./adapter.js";
-import { createDevice, type Device, type DeviceOptions } from "./device.js";
+import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
 import { pollCalmly } from "./polling.js";
 import { readChoices, tunedPath } from "./tuned.js";
 
 export { type AdapterChoice, type AdapterOptions, chooseAdapter, type Preference } from "./adapter.js";
-export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "./device.js";
+export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "../core/device.js";
 export { cacheFolder } from "./cache-folder.js";
 export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js";
 
@@ -35,7 +35,7 @@ function patienceOf(variable: string | undefined): number | undefined {
   throw new Error(`DINO_PATIENCE=${variable}: expected seconds above 0, at most 2000000`);
 }
 
-const SHADERS = new URL("../shaders/", import.meta.url);
+const SHADERS = new URL("../../shaders/", import.meta.url);
 
 /** Text of `shaders/NAME.wgsl`; throws where there is no such file. */
 export function readShader(name: string): string {

@@ -1,5 +1,5 @@
 import { put } from "../placement.js";
-import { stopGradient, transient } from "../recording.js";
+import { stopGradient, transient } from "../../core/recording.js";
 import {
   ALIGNMENT,
   axes,
@@ -10,11 +10,11 @@ import {
   type Shape,
   sizeOf,
   type Tensor,
-} from "../tensor.js";
-import { add } from "./add.js";
-import { half } from "./cast.js";
-import { matmul } from "./matmul.js";
-import { meanLeading } from "./sum.js";
+} from "../../core/tensor.js";
+import { add } from "../add.js";
+import { half } from "../cast.js";
+import { matmul } from "../matmul.js";
+import { meanLeading } from "../sum.js";
 
 /** Logits [rows, cols] as the product x weightᵀ of x [rows, dim] and weight [cols, dim], made some columns at a time. */
 export interface Projection {

@@ -1,6 +1,13 @@
 import { gradients } from "./gradients.js";
-import { differentiable, type Dispatch, onOwnTape, recording, stopGradient, type TapeEntry } from "./recording.js";
-import { owner, type Tensor } from "./tensor.js";
+import {
+  differentiable,
+  type Dispatch,
+  onOwnTape,
+  recording,
+  stopGradient,
+  type TapeEntry,
+} from "../core/recording.js";
+import { owner, type Tensor } from "../core/tensor.js";
 
 /**
  * What `fn` returns, at less memory: nothing between what it takes and its result is kept for the backward, which runs `fn`

@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { transient } from "../recording.js";
-import { axes, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { transient } from "../core/recording.js";
+import { axes, sizeOf, type Tensor } from "../core/tensor.js";
 
 const packing = kernel("blocks-pack", { reads: ["x"], writes: ["out"], constants: ["ELEMENTS"] });
 const summing = kernel("blocks-sum", { reads: ["x"], writes: ["out"], constants: ["PIECES"] });

@@ -2,7 +2,7 @@ import { type Device, throwIfFailed } from "./device.js";
 import { encode, type Row } from "./rows.js";
 import { formatShape } from "./tensor.js";
 import { copyOut } from "./memory.js";
-import { answerOf } from "./watchdog.js";
+import { answerOf } from "./with-timeout.js";
 
 /** What a kernel took, all its dispatches together. */
 export interface KernelTime {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
 import { adaptersIn, hasDeviceLayer, listCards, NO_NAME, showingOne } from "./adapter-list.js";
-import { type AdapterKind, adapterKind, adapterName } from "./device.js";
+import { type AdapterKind, adapterKind, adapterName } from "../core/device.js";
 import { type Archive, findArchive, unpackSwiftShader } from "./swiftshader.js";
 
 /** What can be asked for, in a call or through `DINO_ADAPTER`. */

@@ -10,7 +10,7 @@ import {
   sizeOf,
   type Tensor,
 } from "./tensor.js";
-import { answerOf } from "./watchdog.js";
+import { answerOf } from "./with-timeout.js";
 
 /** A buffer that kernels can bind. Throws where `bytes` exceed the adapter's limit; what the driver refuses fails the device. */
 export function allocate(device: Device, bytes: number, label: string): GPUBuffer {
