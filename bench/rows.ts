@@ -22,7 +22,7 @@ import {
 } from "../engine/index.js";
 import type { Device } from "../engine/core/device.js";
 import { adamw, ema } from "../engine/optimizers/optimizer.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { formatShape } from "../engine/core/tensor.js";
 import * as reference from "../test/reference.js";
 import type { Values } from "../test/reference.js";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { builtinPreset } from "./presets.js";
 import { writeChart, type Series } from "./pictures/charts.js";
-import { writeJson } from "./run/checkpoint-file.js";
+import { writeJson } from "./files/files.js";
 import type { Config, PartialConfig } from "./config.js";
 import type { Log } from "./run/log.js";
 import { checkpointsIn } from "./run/run-folder.js";

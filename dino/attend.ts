@@ -1,7 +1,7 @@
 /** Pictures of the attention of a backbone's last block: of the mean and each head a map, an overlay and a mask, and all together. */
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { writeFileAtomically } from "./run/checkpoint-file.js";
+import { writeFileAtomically } from "./files/files.js";
 import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./pictures/drawing.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
 import { attentionPicture } from "./pictures/pictures.js";

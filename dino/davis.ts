@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { isImageName } from "./sources/folder-list.js";
-import { shown } from "./weights/words.js";
+import { shown } from "./files/text.js";
 
 /** One video. */
 export interface Sequence {

@@ -2,10 +2,10 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { writeFileAtomically } from "./run/checkpoint-file.js";
+import { writeFileAtomically } from "./files/files.js";
 import type { Extracted } from "./features.js";
-import { encodeNpy, parseNpy } from "./npy.js";
-import { shown } from "./weights/words.js";
+import { encodeNpy, parseNpy } from "./files/npy.js";
+import { shown } from "./files/text.js";
 import type { FeatureRows } from "./math/feature-rows.js";
 import type { ImageSet } from "./image-set.js";
 

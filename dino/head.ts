@@ -10,7 +10,7 @@ import {
   type Tensor,
   weightNorm,
 } from "../engine/index.js";
-import type { Rng } from "./random.js";
+import type { Rng } from "./math/random.js";
 import { type Lookup, scope, truncatedNormal } from "./vit.js";
 
 /** The projection head (DINO, appendix C): an MLP to a bottleneck, L2 normalisation, a weight-normalised linear layer. */

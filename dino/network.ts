@@ -12,7 +12,7 @@ import {
   type Tensor,
 } from "../engine/index.js";
 import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
-import { rng } from "./random.js";
+import { rng } from "./math/random.js";
 import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
 import type { Backbone } from "./model/backbone.js";
 

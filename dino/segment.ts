@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { l2Normalize } from "../engine/index.js";
-import { writeJson } from "./run/checkpoint-file.js";
+import { writeJson } from "./files/files.js";
 import type { Sequence } from "./davis.js";
 import { type Inspector, openInspector, patchesOf } from "./inspector.js";
 import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";

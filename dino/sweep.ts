@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { type Panel, type Series, writeChart } from "./pictures/charts.js";
-import { writeJson } from "./run/checkpoint-file.js";
+import { writeJson } from "./files/files.js";
 import { type Config, type PartialConfig, type SettingName, settingNames } from "./config.js";
 import { evaluateKnn } from "./evaluation/evaluate.js";
 import { extractFeatures } from "./features.js";

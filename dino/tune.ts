@@ -2,7 +2,7 @@
 import { type Choices, type Device, type Program, withChoices } from "../engine/index.js";
 import type { Config } from "./config.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
-import { rng } from "./random.js";
+import { rng } from "./math/random.js";
 import { createStep, type TrainingStep } from "./step.js";
 import { networkConfig, stepConfig } from "./config/derive.js";
 

@@ -17,7 +17,7 @@ import type { Frames } from "./frames.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
 import { dimColor, overlayColor, patchIn, smoothIn } from "./pictures/map-colors.js";
 import type { Image, Size } from "./pixels.js";
-import { openScratch, type Scratch } from "./scratch.js";
+import { openScratch, type Scratch } from "./files/disk-arrays.js";
 
 import { attentionMask, meanOfHeads } from "./pictures/visualize.js";
 import { encodePng } from "./pictures/png.js";

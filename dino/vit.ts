@@ -20,7 +20,7 @@ import {
   slice,
   type Tensor,
 } from "../engine/index.js";
-import type { Rng } from "./random.js";
+import type { Rng } from "./math/random.js";
 
 /** A Vision Transformer (Dosovitskiy et al. 2021), as DINO uses it. */
 export interface VitConfig {

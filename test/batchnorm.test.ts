@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { batchNorm, batchNormRunning, download, input, record } from "../engine/index.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { testDevice } from "./device.js";
 import { columnStatistics, values } from "./reference.js";
 

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { evaluate, input, packBlocks, sumBlocks, type Tensor, transient, unpackBlocks } from "../engine/index.js";
 import { testDevice } from "./device.js";
 

@@ -19,7 +19,7 @@ import { openDevice } from "../engine/adapters/node.js";
 import { plan, type Plan } from "../engine/core/plan.js";
 import { writeDown } from "../engine/core/recording.js";
 import { bytesOf, type Resident, sameShape, type Shape, sizeOf } from "../engine/core/tensor.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { testDevice } from "./device.js";
 
 interface Sizes {

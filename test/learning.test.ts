@@ -23,7 +23,7 @@ import { type Config, settingNames } from "../dino/config.js";
 import { memoryImages } from "../dino/image-set.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
 import type { Image } from "../dino/pixels.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { startValues } from "../dino/training/init.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";

@@ -1,6 +1,6 @@
 import * as gpu from "../engine/index.js";
 import type { Tensor } from "../engine/index.js";
-import type { Rng } from "../dino/random.js";
+import type { Rng } from "../dino/math/random.js";
 import { checkOp, type OpRow } from "./check-op.js";
 import { testDevice } from "./device.js";
 import { withTensorCoresPlayed } from "./tensor-cores.js";

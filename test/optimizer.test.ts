@@ -15,7 +15,7 @@ import {
   scalars,
   sgd,
 } from "../engine/index.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { testDevice } from "./device.js";
 
 /** Tensors smaller than a segment, larger than one, and one that is never trained. */

@@ -38,7 +38,7 @@ import {
 import { plan, type Plan } from "../engine/core/plan.js";
 import { transient, writeDown } from "../engine/core/recording.js";
 import { owner, type Resident, type Shape, type Storage } from "../engine/core/tensor.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { openDevice } from "../engine/adapters/node.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";

@@ -21,7 +21,7 @@ import {
   sum,
   type Tensor,
 } from "../engine/index.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { distillation, evaluate, fill, gradients, input, sizeOf } from "../engine/index.js";
-import { rng } from "../dino/random.js";
+import { rng } from "../dino/math/random.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
 

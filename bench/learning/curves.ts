@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type Config, type SettingName, settingNames } from "../../dino/config.js";
-import { writeJson } from "../../dino/run/checkpoint-file.js";
+import { writeJson } from "../../dino/files/files.js";
 import type { Origin } from "../keep.js";
 
 /** [step, k-NN top-1 of the teacher on the held-out images, in percent] */

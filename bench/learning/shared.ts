@@ -11,7 +11,7 @@ import { checkParts } from "../../dino/evaluation/labelled.js";
 import { bufferSpecs, networkSpecs } from "../../dino/network.js";
 import type { Image } from "../../dino/pixels.js";
 import { asSafetensors } from "../../dino/run/checkpoint-bytes.js";
-import { writeJson } from "../../dino/run/checkpoint-file.js";
+import { writeJson } from "../../dino/files/files.js";
 import { isFailure } from "../../dino/sources/image-place.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import { encodeSafetensors } from "../../engine/index.js";

@@ -5,7 +5,7 @@ import { extractFeatures } from "../features.js";
 import { loadModel } from "../model.js";
 import { type Image, normalize, normalizeTable, resize } from "../pixels.js";
 import { openData } from "../sources/open.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { copyDescriptor, type CopyReport, traceCopies } from "../retrieval/copies.js";
 import { openCopydays } from "../retrieval/copydays.js";
 import { imagesAtOnce } from "../retrieval/shaped-features.js";

@@ -5,7 +5,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../evaluation/open-parts.js";
 import { readFeatures } from "../feature-files.js";
 import { loadModel } from "../model.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";
 import { type IndexedImages, indexedImages } from "../retrieval/indexed-images.js";
 import { pngFile, UsageError, wholeNumber } from "./flags.js";

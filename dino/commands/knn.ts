@@ -6,7 +6,7 @@ import { loadModel } from "../model.js";
 import type { KnnResult } from "../evaluation/knn.js";
 import { labelledFeatures, type LabelledParts } from "../evaluation/labelled.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { positive, wholeNumber, wholeNumbers } from "./flags.js";
 import {
   addLabelledOptions,

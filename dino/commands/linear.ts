@@ -9,7 +9,7 @@ import { readLabelled } from "../evaluation/labelled-files.js";
 import { keptMaterial, type LinearMaterial, shownMaterial } from "../evaluation/linear-batches.js";
 import { writeLinear } from "../evaluation/linear-file.js";
 import { type LinearReport, type LinearResult, trainLinear } from "../evaluation/linear.js";
-import { startProgress } from "../progress.js";
+import { startProgress } from "../files/progress.js";
 import { count, positives, probability, share, UsageError, zeroOrMore } from "./flags.js";
 import {
   addLabelledOptions,

@@ -1,7 +1,7 @@
 /** What the commands share that look at images with a checkpoint. */
 import { type Command, Option } from "commander";
 import { type Extracted, extractFeatures } from "../features.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { wholeNumber } from "./flags.js";
 import type { Part } from "../images/split.js";
 import { type Model, viewOf, type Which } from "../model/backbone.js";

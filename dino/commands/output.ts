@@ -1,7 +1,7 @@
 /** What commands print: results on stdout, what went wrong on stderr. */
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeFileAtomically } from "../run/checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 import { type Picture } from "../pictures/drawing.js";
 import { encodePng } from "../pictures/png.js";
 import type { DecodeFailure } from "../sources/image-place.js";

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { loadModel } from "../model.js";
 import { drawPca } from "../pca.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";

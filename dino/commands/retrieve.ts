@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../evaluation/open-parts.js";
 import { loadModel } from "../model.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import {
   type Benchmark,
   classBenchmark,

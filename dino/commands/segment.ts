@@ -4,7 +4,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import { openDavis } from "../davis.js";
 import { loadModel } from "../model.js";
 import { usualPropagation } from "../label-propagation.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { type Measures, segment } from "../segment.js";
 import { count, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";

@@ -5,7 +5,7 @@ import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { loadModel } from "../model.js";
 import { openFrames } from "../frames.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { attendVideo, shows, type Show } from "../video.js";
 import { positive, share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";

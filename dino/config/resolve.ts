@@ -2,7 +2,7 @@
 import { isBuiltin } from "../builtin.js";
 import { builtinPreset, presets } from "../presets.js";
 import { z } from "zod";
-import { shown } from "../weights/words.js";
+import { shown } from "../files/text.js";
 import { flagOf, formatSize } from "./flags.js";
 import { vitConfig } from "./derive.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName, settingNames, settings } from "../config.js";

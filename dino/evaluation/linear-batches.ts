@@ -2,7 +2,7 @@
 import { probeCrop, type ProbeCropOptions } from "../augment.js";
 import { type ExtractOptions, featureBatches } from "../features.js";
 import { checkParts, type Extract, labelled, type Labelled, type LabelledParts } from "./labelled.js";
-import { rng } from "../random.js";
+import { rng } from "../math/random.js";
 import type { DecodeFailure } from "../sources/image-place.js";
 import { type Part, type Parts, splitImages } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";

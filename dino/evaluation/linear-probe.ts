@@ -21,7 +21,7 @@ import {
   type Tensor,
 } from "../../engine/index.js";
 import type { Labelled } from "./labelled.js";
-import { rng } from "../random.js";
+import { rng } from "../math/random.js";
 import { rowsOf } from "../math/feature-rows.js";
 
 export interface ProbeOptions {

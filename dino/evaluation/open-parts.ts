@@ -1,6 +1,6 @@
 /** Images as commands name them, split into what is trained on and what is held out. */
 import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
-import { reportCount } from "../progress.js";
+import { reportCount } from "../files/progress.js";
 import type { Decoding } from "../sources/image-place.js";
 import { openData } from "../sources/open.js";
 import { type Part, type Parts, splitImages, wholeOf } from "../images/split.js";

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { listedImages } from "../images.js";
 import { type Box, roundHalfEven } from "../pixels.js";
 import { readPickle } from "../weights/pickle.js";
-import { shown } from "../weights/words.js";
+import { shown } from "../files/text.js";
 import type { Truth } from "./ranking.js";
 import type { ImageSet } from "../image-set.js";
 

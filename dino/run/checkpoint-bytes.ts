@@ -13,7 +13,7 @@ import {
   type Shape,
 } from "../../engine/index.js";
 import { type Config, defaultConfig } from "../config.js";
-import { shown } from "../weights/words.js";
+import { shown } from "../files/text.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
 
 /** Numbers and their shape, on the host. */

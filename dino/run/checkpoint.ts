@@ -11,9 +11,8 @@ import {
   runIn,
   type Sha256,
 } from "./checkpoint-bytes.js";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 import { openFile, readSafetensorsHeader } from "../weights/file.js";
-
 
 /** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
 export async function writeCheckpoint(

@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeCheckpoint } from "./checkpoint.js";
-import { writeFileAtomically, writeJson } from "./checkpoint-file.js";
+import { writeFileAtomically, writeJson } from "../files/files.js";
 import type { Config } from "../config.js";
 import type { LogLine } from "./log.js";
 import { pictureKinds, pictureName } from "./picture-names.js";

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { imageSet } from "../images.js";
 import { labelled } from "./join.js";
 import type { Decoding } from "./image-place.js";
-import { openFile } from "../run/checkpoint-file.js";
+import { openFile } from "../files/files.js";
 import type { ImageSet } from "../image-set.js";
 
 const SIDE = 32;

@@ -4,7 +4,7 @@ import { createGunzip } from "node:zlib";
 import { imageSet } from "../images.js";
 import { labelled } from "./join.js";
 import type { Decoding } from "./image-place.js";
-import { openFile, readRange } from "../run/checkpoint-file.js";
+import { openFile, readRange } from "../files/files.js";
 import type { ImageSet } from "../image-set.js";
 
 /** What the names of such files end in. */

@@ -1,6 +1,6 @@
 /** Sets of images one after the other as one set. */
 import { imageSet, sortClasses } from "../images.js";
-import { lowerBound } from "../lower-bound.js";
+import { lowerBound } from "../math/binary-search.js";
 import type { Decoding } from "./image-place.js";
 import type { ImageSet, SetContents } from "../image-set.js";
 

@@ -4,7 +4,7 @@ import { mkdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { cacheFolder } from "../../engine/adapters/node.js";
-import { writeFileAtomically } from "../run/checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 
 /** Set to "new", everything is found out anew. */
 export const LISTS_VARIABLE = "DINO_LISTS";

@@ -5,7 +5,7 @@
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import type { ColumnForm, CompressionCodec, Page, PagePlace } from "./image-place.js";
-import { readRange } from "../run/checkpoint-file.js";
+import { readRange } from "../files/files.js";
 
 export type Value = Uint8Array | number | undefined;
 

@@ -3,13 +3,13 @@ import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema,
 import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
 import { imageSet } from "../images.js";
-import { lowerBound } from "../lower-bound.js";
+import { lowerBound } from "../math/binary-search.js";
 import { labelled } from "./join.js";
 import { indexOf } from "./kept.js";
 import { readPage, type Value } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
 import type { ColumnForm, Decoding, Page } from "./image-place.js";
-import { type OpenFile, openFile } from "../run/checkpoint-file.js";
+import { type OpenFile, openFile } from "../files/files.js";
 import type { ImageSet } from "../image-set.js";
 
 /** What is known of a file. */

@@ -6,7 +6,7 @@ import { indexOf } from "./kept.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 import { labelled } from "./join.js";
 import type { Decoding } from "./image-place.js";
-import { type OpenFile, openFile } from "../run/checkpoint-file.js";
+import { type OpenFile, openFile } from "../files/files.js";
 import type { ImageSet } from "../image-set.js";
 
 /** What is known of a shard. */

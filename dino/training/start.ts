@@ -16,7 +16,7 @@ import type { EpochLine, EvaluationLine } from "../run/log.js";
 import { adviseOnMemory } from "./memory-advice.js";
 import { fromFirst, toFirst } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
-import { startProgress, takeReports } from "../progress.js";
+import { startProgress, takeReports } from "../files/progress.js";
 import { checkpointsIn, filesOf } from "../run/run-folder.js";
 import { train, type TrainOptions, type TrainSummary } from "./train.js";
 import type { Parts } from "../images/split.js";

@@ -12,7 +12,7 @@ import { lengthOf, meansOver, schedules } from "./knobs.js";
 import type { EpochLine, StepLine } from "../run/log.js";
 import { createNetwork, type Network, writeNetwork } from "../network.js";
 import type { Peers } from "./peers.js";
-import { type RandomKey, rng } from "../random.js";
+import { type RandomKey, rng } from "../math/random.js";
 import type { StepProfile } from "../run/step-profile.js";
 import { createStep, type StepOutput, type TrainingStep } from "../step.js";
 import { batchOf, restore, stateOf, type TrainingState } from "./training-state.js";

@@ -2,7 +2,7 @@
 import type { PartialConfig } from "../config.js";
 import type { Size } from "../pixels.js";
 import type { NamedTensor } from "./names.js";
-import { listed } from "./words.js";
+import { listed } from "../files/text.js";
 import { formatSize } from "../config/flags.js";
 
 /** What shapes do not tell. */

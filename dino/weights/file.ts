@@ -1,7 +1,7 @@
 /** A file that is read in places, since those with weights may be larger than memory. */
 import { type FileHandle, open } from "node:fs/promises";
 import { type SafeHeader, safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
-import { readFrom } from "../run/checkpoint-file.js";
+import { readFrom } from "../files/files.js";
 
 export interface PlacedFile {
   readonly handle: FileHandle;

@@ -4,7 +4,7 @@ import type { NetworkConfig } from "../network.js";
 import { bufferSpecs, networkSpecs } from "../network.js";
 import type { NamedTensor, OfficialTensors } from "./names.js";
 import { elementsOf } from "./stored.js";
-import { listed } from "./words.js";
+import { listed } from "../files/text.js";
 
 /** A parameter, and the tensor that a file has for it. */
 export interface Parameter {

@@ -11,7 +11,7 @@ import { expectWhole, type Fit, fitTo, usable } from "./fit.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./stored.js";
-import { shown } from "./words.js";
+import { shown } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import type { Values } from "../run/checkpoint-bytes.js";
 import { networkConfig, vitConfig } from "../config/derive.js";

@@ -6,7 +6,7 @@ import { isInstance } from "./pickle.js";
 import { legacyMagic, readTorchLegacy } from "./torch-legacy.js";
 import { readTorchZip } from "./torch-zip.js";
 import { elementBytes, type StoredTensor, toF32 } from "./stored.js";
-import { shown } from "./words.js";
+import { shown } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { settingsIn } from "../run/checkpoint-bytes.js";
 

@@ -7,7 +7,7 @@ import { memoryImages } from "../../dino/image-set.js";
 import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import type { Image } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { openTrainer } from "../../dino/training/trainer.js";
 import type { Device } from "../../engine/index.js";
 import { wholeOf } from "../../dino/images/split.js";

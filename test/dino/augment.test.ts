@@ -30,7 +30,7 @@ import {
   solarize,
   type Image,
 } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 
 const draws = 8000;
 

@@ -8,7 +8,7 @@ import type { Batch, Batches } from "../../dino/batches/batches.js";
 import { openBatchesHere } from "../../dino/batches/batches-here.js";
 import { openImages } from "../../dino/images.js";
 import { type Image, packPixels } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../dino/batches/threaded-batches.js";
 import { type ImageSet, memoryImages } from "../../dino/image-set.js";
 import { isFailure } from "../../dino/sources/image-place.js";

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../dino/run/checkpoint-file.js";
+import { writeFileAtomically } from "../../dino/files/files.js";
 import { compiledModule } from "../compiled-program.js";
 
 /** Far above any process number in use. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import sharp from "sharp";
 import { program } from "../../dino/cli.js";
-import { parseNpy } from "../../dino/npy.js";
+import { parseNpy } from "../../dino/files/npy.js";
 import { tunedPath, writeChoices } from "../../engine/adapters/node.js";
 import { testDevice } from "../device.js";
 import { rejectedWith } from "../rejection.js";

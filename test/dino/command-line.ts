@@ -7,7 +7,7 @@ import { writeCheckpoint } from "../../dino/run/checkpoint.js";
 import type { Config, PartialConfig } from "../../dino/config.js";
 import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { compiledLauncher, sourceLauncher } from "../compiled-program.js";
 import { networkConfig } from "../../dino/config/derive.js";
 import { resolveConfig } from "../../dino/config/resolve.js";

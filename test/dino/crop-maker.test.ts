@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { drawCrops, officialAugmentation } from "../../dino/augment.js";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createCropMaker } from "../../dino/batches/crop-maker.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { download, input, sizeOf } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 

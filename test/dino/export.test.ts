@@ -13,7 +13,7 @@ import { exportFiles, type ExportOptions, type Format } from "../../dino/export/
 import { loadModel, readNetworkOf } from "../../dino/model.js";
 import { networkSpecs } from "../../dino/network.js";
 import type { Size } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { encode } from "../../dino/vit.js";
 import { importNetwork } from "../../dino/weights/import.js";
 import { evaluate, input } from "../../engine/index.js";

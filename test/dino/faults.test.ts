@@ -25,7 +25,7 @@ import type { PartialConfig } from "../../dino/config.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { adviseOnMemory, planMemory } from "../../dino/training/memory-advice.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { filesOf, takeFolder } from "../../dino/run/run-folder.js";
 import { trainWithProgress } from "../../dino/training/start.js";
 import { train } from "../../dino/training/train.js";

@@ -9,7 +9,7 @@ import { openParts } from "../../dino/evaluation/open-parts.js";
 import { extractFeatures, featureBatches, pixelFeatures } from "../../dino/features.js";
 import { openImages } from "../../dino/images.js";
 import type { Image } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { intermediateLayers, vit } from "../../dino/vit.js";
 import { evaluate, input, type Tensor } from "../../engine/index.js";
 import { rejection } from "../rejection.js";

@@ -7,7 +7,7 @@ import type { Config, PartialConfig } from "../../dino/config.js";
 import { loadModel } from "../../dino/model.js";
 import { startValues } from "../../dino/training/init.js";
 import { initialValues, type Network } from "../../dino/network.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { continued } from "../../dino/training/start.js";
 import { train } from "../../dino/training/train.js";
 import { scope, vit, vitSpecs } from "../../dino/vit.js";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { loadModel } from "../../dino/model.js";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
 import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { encode, lastAttention } from "../../dino/vit.js";
 import { evaluate, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";

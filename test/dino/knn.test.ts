@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { knnClassify, type KnnOptions } from "../../dino/evaluation/knn.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { dotProducts, type FeatureRows, normalizeRows } from "../../dino/math/feature-rows.js";
 
 function randomRows(rows: number, dim: number, seed: number): FeatureRows {

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { bandsOf, labelPixels, oneHot, openPropagator, type PropagationOptions } from "../../dino/label-propagation.js";
 import type { Size } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 

@@ -17,7 +17,7 @@ import {
 } from "../../dino/evaluation/linear-batches.js";
 import { createLinearProbe, type LinearLayer } from "../../dino/evaluation/linear-probe.js";
 import { type LinearOptions, trainLinear } from "../../dino/evaluation/linear.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { encodeNpy, parseNpy, type NpyArray } from "../../dino/npy.js";
+import { encodeNpy, parseNpy, type NpyArray } from "../../dino/files/npy.js";
 
 /** numpy.save of float32 [[1, 2, 3], [4, 5, 6]] begins so, by NumPy 2.4. */
 const numpyHeader = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { epochOrders, type OrderOptions } from "../../dino/batches/order.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 
 const range = (count: number) => new Int32Array(count).map((_, i) => i);
 const basics = {

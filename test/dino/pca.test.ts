@@ -7,7 +7,7 @@ import { blankPicture, pixel } from "../../dino/pictures/drawing.js";
 import { colorsOf, fitColors } from "../../dino/pictures/feature-colors.js";
 import { fitForeground } from "../../dino/pca.js";
 import { featurePairsPicture, thumbnail } from "../../dino/pictures/pictures.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
 import type { FeatureRows } from "../../dino/math/feature-rows.js";
 

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { PNG } from "pngjs";
 import { blankPicture, drawText, heatColor, luminance, scalePicture, textWidth } from "../../dino/pictures/drawing.js";
 import { attentionPicture, featureMapPicture } from "../../dino/pictures/pictures.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { encodePng } from "../../dino/pictures/png.js";
 
 const random = (length: number, seed: number): Float32Array => {

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { principalComponents } from "../../dino/principal-components.js";
-import { rng } from "../../dino/random.js";
+import { principalComponents } from "../../dino/math/principal-components.js";
+import { rng } from "../../dino/math/random.js";
 
 /** Rows with standard deviations `deviations` along the axes of a rotated frame, around `offset`. */
 function cloud(rows: number, deviations: readonly number[], offset = 0): Float32Array {

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { firstUniform, philox4x32, rng, type RandomKey } from "../../dino/random.js";
+import { firstUniform, philox4x32, rng, type RandomKey } from "../../dino/math/random.js";
 
 // Random123's tests/kat_vectors, lines "philox4x32 10": counter, key, expected.
 const knownAnswers = [

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
 import { initialValues, networkSpecs } from "../../dino/network.js";
 import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import {
   encode,
   initVitParam,

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { cosineSchedule, teacherTemperatureSchedule } from "../../dino/schedule.js";
+import { cosineSchedule, teacherTemperatureSchedule } from "../../dino/math/schedules.js";
 
 describe("schedule", () => {
   it("meets its end points: warm-up start, base twice, near final", () => {

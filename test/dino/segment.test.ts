@@ -12,7 +12,7 @@ import {
   resizeLabels,
   usualPalette,
 } from "../../dino/label-map.js";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import { type Segmentation, shrink } from "../../dino/segment.js";
 import { rejection } from "../rejection.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";

@@ -9,7 +9,7 @@ import { loadModel } from "../../dino/model.js";
 import { parsePpm } from "../../dino/ffmpeg.js";
 import { openFrames } from "../../dino/frames.js";
 import type { Image } from "../../dino/pixels.js";
-import { openScratch } from "../../dino/scratch.js";
+import { openScratch } from "../../dino/files/disk-arrays.js";
 import { attendVideo, drawFrame, scaleOf } from "../../dino/video.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";

@@ -4,7 +4,7 @@ import { parseModel } from "../../run/checkpoint-bytes.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
 import { fitToPatches } from "../../fit.js";
 import { openInspector, patchesOf } from "../../inspector.js";
-import { parseNpy } from "../../npy.js";
+import { parseNpy } from "../../files/npy.js";
 import { centerCrop, type Image, resizeShortSide } from "../../pixels.js";
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";
 import { clsOf } from "../../vit.js";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import sharp, { type Sharp } from "sharp";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { copyDescriptor, traceCopies } from "../../../dino/retrieval/copies.js";
 import { openCopydays } from "../../../dino/retrieval/copydays.js";
 import { encode } from "../../../dino/vit.js";

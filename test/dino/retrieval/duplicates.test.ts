@@ -6,7 +6,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
 import { writeFeatures } from "../../../dino/feature-files.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
 import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";
 import { testDevice } from "../../device.js";

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import {
   averagePrecision,
   meanScores,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import sharp, { type Sharp } from "sharp";
 import { program } from "../../../dino/cli.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { classBenchmark, retrieve, revisitedBenchmark } from "../../../dino/retrieval/retrieve.js";
 import { openRevisited, queryBox, setups } from "../../../dino/retrieval/revisited.js";
 import { testDevice } from "../../device.js";

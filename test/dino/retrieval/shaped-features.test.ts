@@ -5,7 +5,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { listedImages } from "../../../dino/images.js";
 import { type Box, type Image, normalize, normalizeTable, resize, resizedCrop } from "../../../dino/pixels.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { imagesAtOnce, SCALES, shapedFeatures } from "../../../dino/retrieval/shaped-features.js";
 import { groupByShape } from "../../../dino/retrieval/shapes.js";
 import { shrinkBilinear } from "../../../dino/retrieval/shrink.js";

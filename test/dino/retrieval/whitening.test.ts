@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { learnWhitening, whiten } from "../../../dino/retrieval/whitening.js";
 import type { FeatureRows } from "../../../dino/math/feature-rows.js";
 

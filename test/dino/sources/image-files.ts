@@ -10,7 +10,7 @@ import { ByteWriter, type ColumnSource, parquetWrite } from "hyparquet-writer";
 import sharp from "sharp";
 import { pack } from "tar-stream";
 import type { Image } from "../../../dino/pixels.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { fuzzRuns } from "../../fuzz.js";
 import type { ImageSet } from "../../../dino/image-set.js";
 import { isFailure } from "../../../dino/sources/image-place.js";

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { readFrom } from "./run/checkpoint-file.js";
+import { readFrom } from "./files.js";
 
 /** Arrays in the order they came. Dispose of it to free the disk. */
 export interface Scratch extends AsyncDisposable {
