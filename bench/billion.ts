@@ -6,13 +6,13 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Header } from "tar";
-import { officialAugmentation } from "../dino/augment.js";
+import { officialAugmentation } from "../dino/images/augment.js";
 import { type Cropper, openBatches } from "../dino/batches/batches.js";
-import { imageSet } from "../dino/images.js";
+import { imageSet } from "../dino/images/sources/folder-images.js";
 import { epochOrders } from "../dino/batches/order.js";
-import { openData } from "../dino/sources/open.js";
+import { openData } from "../dino/images/sources/open.js";
 import { figure } from "./format.js";
-import type { ImageSet } from "../dino/image-set.js";
+import type { ImageSet } from "../dino/images/image-set.js";
 import { splitImages } from "../dino/images/split.js";
 
 /** The set that is spoken of. */

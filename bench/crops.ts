@@ -1,4 +1,4 @@
-import { drawCrops, officialAugmentation } from "../dino/augment.js";
+import { drawCrops, officialAugmentation } from "../dino/images/augment.js";
 import { createCropMaker } from "../dino/batches/crop-maker.js";
 import type { Device } from "../engine/core/device.js";
 import { input } from "../engine/index.js";

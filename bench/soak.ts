@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openParts } from "../dino/evaluation/open-parts.js";
+import { openParts } from "../dino/images/sources/open-parts.js";
 import { train } from "../dino/training/train.js";
 import type { Device } from "../engine/index.js";
 import { figure } from "./format.js";

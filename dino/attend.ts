@@ -5,12 +5,12 @@ import { writeFileAtomically } from "./files/files.js";
 import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./pictures/drawing.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
 import { attentionPicture } from "./pictures/pictures.js";
-import type { Size } from "./pixels.js";
-import { openSubjects, readSubject } from "./pictures/subjects.js";
+import type { Size } from "./images/pixels.js";
+import { openSubjects, readSubject } from "./images/sources/image-files.js";
 import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./pictures/visualize.js";
 import { encodePng } from "./pictures/png.js";
 import type { Model } from "./model/backbone.js";
-import type { DecodeFailure } from "./sources/image-place.js";
+import type { DecodeFailure } from "./images/image-location.js";
 
 export interface AttendOptions {
   readonly model: Model;

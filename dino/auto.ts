@@ -5,7 +5,7 @@
  * of 0.8 to 1 42.9 %); nobody has trained with those for a GPU yet.
  */
 import type { Config, PartialConfig, SettingName } from "./config.js";
-import type { Size } from "./pixels.js";
+import type { Size } from "./images/pixels.js";
 import { GLOBAL_CROPS } from "./batches/crop-layout.js";
 import { architectures } from "./config/derive.js";
 

@@ -1,5 +1,5 @@
 /** Every setting of a training run, once: its default, its unit, where it comes from; flags and validation derive from it. */
-import { MAX_PIXELS } from "./pixels.js";
+import { MAX_PIXELS } from "./images/pixels.js";
 import { presetNames } from "./presets.js";
 import {
   choice,

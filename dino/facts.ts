@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import type { Device } from "../engine/index.js";
 import type { Facts } from "./auto.js";
-import { measureImage } from "./images.js";
+import { measureImage } from "./images/sources/folder-images.js";
 import type { Part } from "./images/split.js";
 
 /** Images whose headers are read, evenly spread over all. */

@@ -7,7 +7,7 @@ import type { Extracted } from "./features.js";
 import { encodeNpy, parseNpy } from "./files/npy.js";
 import { shown } from "./files/text.js";
 import type { FeatureRows } from "./math/feature-rows.js";
-import type { ImageSet } from "./image-set.js";
+import type { ImageSet } from "./images/image-set.js";
 
 const listSchema = z.object({
   /** The folder that the paths in `files` are within, or the name of a built-in set. */

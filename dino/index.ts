@@ -8,9 +8,9 @@ export { openDevice } from "../engine/adapters/node.js";
 export type { Config, PartialConfig, SettingName } from "./config.js";
 export type { KnnReport } from "./evaluation/evaluate.js";
 export type { Model, Which } from "./model/backbone.js";
-export { listedImages, openImages, type OpenOptions } from "./images.js";
-export type { DecodeFailure } from "./sources/image-place.js";
-export { type ImageSet, memoryImages, type MixturePart } from "./image-set.js";
+export { listedImages, openImages, type OpenOptions } from "./images/sources/folder-images.js";
+export type { DecodeFailure } from "./images/image-location.js";
+export { type ImageSet, memoryImages, type MixturePart } from "./images/image-set.js";
 export { type KnnResult } from "./evaluation/knn.js";
 export { dotProducts, type FeatureRows, normalizeRows, type Similarities } from "./math/feature-rows.js";
 export {
@@ -29,10 +29,10 @@ export {
 } from "./library.js";
 export type { Accuracies, EpochLine, EvaluationLine } from "./run/log.js";
 export type { KnnAccuracy, LinearAccuracy, OnLooked } from "./evaluation/online-evaluation.js";
-export type { Image, Size } from "./pixels.js";
+export type { Image, Size } from "./images/pixels.js";
 export { nearest, type Neighbor } from "./retrieval/nearest.js";
 export type { Finished } from "./training/start.js";
-export { readImage } from "./pictures/subjects.js";
+export { readImage } from "./images/sources/image-files.js";
 export type { Progress } from "./training/trainer.js";
 export type { Lookup, VitConfig } from "./vit.js";
-export type { Decoding, ImagePlace } from "./sources/image-place.js";
+export type { Decoding, ImagePlace } from "./images/image-location.js";

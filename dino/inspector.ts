@@ -1,6 +1,6 @@
 /** Looks closely at single images, one after the other: their patch features, what their cls token attends to. */
 import { input, type Program, record, reshape, slice, type Tensor } from "../engine/index.js";
-import { type Image, type Normalization, normalize, normalizeTable, type Size } from "./pixels.js";
+import { type Image, type Normalization, normalize, normalizeTable, type Size } from "./images/pixels.js";
 import { grid, look, type Sight } from "./vit.js";
 import type { Backbone } from "./model/backbone.js";
 

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { decode, encode } from "fast-png";
 import type { Color } from "./pictures/drawing.js";
-import type { Size } from "./pixels.js";
+import type { Size } from "./images/pixels.js";
 
 /** A label for every pixel. */
 export interface LabelMap extends Size {

@@ -3,7 +3,7 @@
  * eval_video_segmentation.py does it (after Jabri et al. 2020, https://arxiv.org/abs/2006.14613).
  */
 import { type Device, type Input, input, matmul, type Program, record, slice } from "../engine/index.js";
-import type { Size } from "./pixels.js";
+import type { Size } from "./images/pixels.js";
 
 /** What of the frames before counts for a patch. */
 export interface PropagationOptions {

@@ -6,15 +6,15 @@ import { colorsOf, fitColors, type Palette } from "./pictures/feature-colors.js"
 import { clsAttentionOf, openInspector, patchesOf } from "./inspector.js";
 import { patchIn } from "./pictures/map-colors.js";
 import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures/pictures.js";
-import type { Size } from "./pixels.js";
+import type { Size } from "./images/pixels.js";
 import { type Basis, principalComponents, project } from "./math/principal-components.js";
 import { openScratch, type Scratch } from "./files/disk-arrays.js";
-import { openSubjects, readSubject, type Subject } from "./pictures/subjects.js";
+import { openSubjects, readSubject, type Subject } from "./images/sources/image-files.js";
 import { meanOfHeads } from "./pictures/visualize.js";
 import { encodePng } from "./pictures/png.js";
 import { type FeatureRows, takeRows } from "./math/feature-rows.js";
 import type { Model } from "./model/backbone.js";
-import type { DecodeFailure } from "./sources/image-place.js";
+import type { DecodeFailure } from "./images/image-location.js";
 
 export interface PcaOptions {
   readonly model: Model;

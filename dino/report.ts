@@ -9,7 +9,7 @@ import { attentionOf, closer, featureMapOf, lookClosely } from "./pictures/close
 import { collapseWatch } from "./training/collapse.js";
 import { type Config, defaultConfig, type SettingName, settingNames } from "./config.js";
 import { type Picture } from "./pictures/drawing.js";
-import { openParts } from "./evaluation/open-parts.js";
+import { openParts } from "./images/sources/open-parts.js";
 import { extractFeatures } from "./features.js";
 import { loadModel } from "./model.js";
 import { type Log, readLog, type StepLine } from "./run/log.js";
@@ -20,7 +20,7 @@ import type { Part } from "./images/split.js";
 import { dotProducts, normalizeRows, rowsOf } from "./math/feature-rows.js";
 import { type Model, viewOf } from "./model/backbone.js";
 import { readConfig } from "./run/config-file.js";
-import { isFailure } from "./sources/image-place.js";
+import { isFailure } from "./images/image-location.js";
 import { flagOf } from "./config/flags.js";
 import { vitConfig } from "./config/derive.js";
 

@@ -7,7 +7,7 @@ import type { Sequence } from "./davis.js";
 import { type Inspector, openInspector, patchesOf } from "./inspector.js";
 import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
 import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Propagator } from "./label-propagation.js";
-import { type Image, resize, type Size } from "./pixels.js";
+import { type Image, resize, type Size } from "./images/pixels.js";
 import {
   boundaryMeasure,
   meanStatistics,
@@ -16,7 +16,7 @@ import {
   type Statistics,
   statisticsOf,
 } from "./segmentation-metrics.js";
-import { readImage } from "./pictures/subjects.js";
+import { readImage } from "./images/sources/image-files.js";
 import type { Model } from "./model/backbone.js";
 
 export interface SegmentOptions {

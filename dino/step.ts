@@ -33,7 +33,7 @@ import {
 import { GLOBAL_CROPS, imagesPerPart } from "./batches/crop-layout.js";
 import { forward, type ForwardOptions, type Network } from "./network.js";
 import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./training/peers.js";
-import type { Size } from "./pixels.js";
+import type { Size } from "./images/pixels.js";
 import type { DropSource } from "./vit.js";
 
 /** What changes on every step. */

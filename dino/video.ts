@@ -16,12 +16,12 @@ import { encodeVideo, hasFfmpeg } from "./ffmpeg.js";
 import type { Frames } from "./frames.js";
 import { clsAttentionOf, openInspector } from "./inspector.js";
 import { dimColor, overlayColor, patchIn, smoothIn } from "./pictures/map-colors.js";
-import type { Image, Size } from "./pixels.js";
+import type { Image, Size } from "./images/pixels.js";
 import { openScratch, type Scratch } from "./files/disk-arrays.js";
 
 import { attentionMask, meanOfHeads } from "./pictures/visualize.js";
 import { encodePng } from "./pictures/png.js";
-import { fitToPatches } from "./fit.js";
+import { fitToPatches } from "./images/crop-to-patches.js";
 import type { Model } from "./model/backbone.js";
 
 /** What a picture shows: the map, the frame under it, or the frame and beside it the same under the map. */

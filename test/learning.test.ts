@@ -20,9 +20,9 @@ import { exportCrops, exportImages, exportStart, type ImagesFile } from "../benc
 import { meanAndSpread, welch } from "../bench/learning/statistics.js";
 import { bench } from "../bench/run.js";
 import { type Config, settingNames } from "../dino/config.js";
-import { memoryImages } from "../dino/image-set.js";
+import { memoryImages } from "../dino/images/image-set.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
-import type { Image } from "../dino/pixels.js";
+import type { Image } from "../dino/images/pixels.js";
 import { rng } from "../dino/math/random.js";
 import { startValues } from "../dino/training/init.js";
 import { testDevice } from "./device.js";

@@ -1,10 +1,10 @@
 /** Training batches: images augmented ahead of their use, by whatever makes the crops. */
-import { checkAugmentOptions, type AugmentOptions } from "../augment.js";
+import { checkAugmentOptions, type AugmentOptions } from "../images/augment.js";
 import { type Sharer, shareOf } from "./batch-share.js";
 import { cropPlace, GLOBAL_CROPS } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { CropSettings, MadeCrops } from "./image-crops.js";
-import type { ImageSet } from "../image-set.js";
+import type { ImageSet } from "../images/image-set.js";
 import { epochOrders, type Order } from "./order.js";
 
 export interface BatchOptions {

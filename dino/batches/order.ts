@@ -1,5 +1,5 @@
 /** In which order images are trained on: a function of seed and epoch alone, so that a run can begin anywhere in it. */
-import type { ImageSet, MixturePart } from "../image-set.js";
+import type { ImageSet, MixturePart } from "../images/image-set.js";
 import { lowerBound } from "../math/binary-search.js";
 import { type Rng, rng } from "../math/random.js";
 

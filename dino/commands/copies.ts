@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { extractFeatures } from "../features.js";
 import { loadModel } from "../model.js";
-import { type Image, normalize, normalizeTable, resize } from "../pixels.js";
-import { openData } from "../sources/open.js";
+import { type Image, normalize, normalizeTable, resize } from "../images/pixels.js";
+import { openData } from "../images/sources/open.js";
 import { takeReports } from "../files/progress.js";
 import { copyDescriptor, type CopyReport, traceCopies } from "../retrieval/copies.js";
 import { openCopydays } from "../retrieval/copydays.js";
@@ -12,7 +12,7 @@ import { imagesAtOnce } from "../retrieval/shaped-features.js";
 import { wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
 import { print, printAside, printJson, reportFailures } from "./output.js";
-import type { ImageSet } from "../image-set.js";
+import type { ImageSet } from "../images/image-set.js";
 
 interface CopiesOptions extends ModelOptions {
   readonly data: string;

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
-import { openWhole } from "../evaluation/open-parts.js";
+import { openWhole } from "../images/sources/open-parts.js";
 import { readFeatures } from "../feature-files.js";
 import { loadModel } from "../model.js";
 import { takeReports } from "../files/progress.js";
@@ -13,7 +13,7 @@ import { extractor } from "./model.js";
 import { print, printJson, reportFailures, writePicture } from "./output.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import type { Which } from "../model/backbone.js";
-import type { DecodeFailure } from "../sources/image-place.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 interface DedupeFlags {
   readonly index?: string;

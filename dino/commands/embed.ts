@@ -1,7 +1,7 @@
 /** `dino embed` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { openWhole } from "../evaluation/open-parts.js";
+import { openWhole } from "../images/sources/open-parts.js";
 import { featurePaths, listed, writeFeatures } from "../feature-files.js";
 import { loadModel } from "../model.js";
 import { asUsage } from "./flags.js";

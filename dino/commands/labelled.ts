@@ -1,6 +1,6 @@
 /** What the commands share that measure features by the classes of images: whose features, and of which images. */
 import type { Command, Option } from "commander";
-import { openParts, openWhole } from "../evaluation/open-parts.js";
+import { openParts, openWhole } from "../images/sources/open-parts.js";
 import { keepFeatures } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
 import { share, UsageError, wholeNumber } from "./flags.js";

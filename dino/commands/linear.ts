@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
-import { officialProbeCrop } from "../augment.js";
+import { officialProbeCrop } from "../images/augment.js";
 import { loadModel } from "../model.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { readLabelled } from "../evaluation/labelled-files.js";

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { writeFileAtomically } from "../files/files.js";
 import { type Picture } from "../pictures/drawing.js";
 import { encodePng } from "../pictures/png.js";
-import type { DecodeFailure } from "../sources/image-place.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /** A message of any library on one line, and nothing in it that a terminal obeys: files and their names may hold anything. */
 export function oneLine(message: string): string {

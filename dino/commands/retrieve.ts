@@ -1,7 +1,7 @@
 /** `dino retrieve` */
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { openWhole } from "../evaluation/open-parts.js";
+import { openWhole } from "../images/sources/open-parts.js";
 import { loadModel } from "../model.js";
 import { takeReports } from "../files/progress.js";
 import {

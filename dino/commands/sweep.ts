@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { openParts } from "../evaluation/open-parts.js";
+import { openParts } from "../images/sources/open-parts.js";
 import { ablations, parseAxis, sweep, type SweepRow } from "../sweep.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { type PartialConfig, type SettingName, settingNames, settings } from "../config.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
-import { LISTS_VARIABLE } from "../sources/kept.js";
+import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
 import { startTraining } from "../training/start.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";

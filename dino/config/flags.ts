@@ -1,5 +1,5 @@
 /** Settings as a command line writes them. */
-import type { Size } from "../pixels.js";
+import type { Size } from "../images/pixels.js";
 import { type Config, type PartialConfig, type SettingName, settings } from "../config.js";
 import { toBoolean } from "./setting.js";
 

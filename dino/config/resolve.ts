@@ -1,5 +1,5 @@
 /** From flags, presets and files to the settings of a run. */
-import { isBuiltin } from "../builtin.js";
+import { isBuiltin } from "../images/builtin.js";
 import { builtinPreset, presets } from "../presets.js";
 import { z } from "zod";
 import { shown } from "../files/text.js";

@@ -1,6 +1,6 @@
 /** What a setting is, and the kinds of settings. */
 import { z } from "zod";
-import type { Size } from "../pixels.js";
+import type { Size } from "../images/pixels.js";
 import { presetNames } from "../presets.js";
 
 declare global {

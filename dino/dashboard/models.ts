@@ -6,12 +6,12 @@ import sharp from "sharp";
 import { encodeModel } from "../run/checkpoint-bytes.js";
 import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../feature-files.js";
 import { readNetworkOf } from "../model.js";
-import { type Image, resize, sizeWithin } from "../pixels.js";
+import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
 import { filesOf } from "../run/run-folder.js";
 import type { IndexedNames, ModelState } from "./api.js";
 import { type Runs, unlike, versionOf } from "./runs.js";
-import { isFailure } from "../sources/image-place.js";
+import { isFailure } from "../images/image-location.js";
 
 /** A network on disk, and where features of it lie. */
 export interface ServedModel {

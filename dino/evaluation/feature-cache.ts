@@ -10,7 +10,7 @@ import type { Extract } from "./labelled.js";
 import { wholeOf } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";
 import type { View, Which } from "../model/backbone.js";
-import type { ImageSet } from "../image-set.js";
+import type { ImageSet } from "../images/image-set.js";
 
 export interface CacheOptions {
   readonly folder: string;

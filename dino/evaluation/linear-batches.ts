@@ -1,9 +1,9 @@
 /** What linear layers learn from: features of the same images in every epoch, or of new crops of them. */
-import { probeCrop, type ProbeCropOptions } from "../augment.js";
+import { probeCrop, type ProbeCropOptions } from "../images/augment.js";
 import { type ExtractOptions, featureBatches } from "../features.js";
 import { checkParts, type Extract, labelled, type Labelled, type LabelledParts } from "./labelled.js";
 import { rng } from "../math/random.js";
-import type { DecodeFailure } from "../sources/image-place.js";
+import type { DecodeFailure } from "../images/image-location.js";
 import { type Part, type Parts, splitImages } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";
 import type { Backbone } from "../model/backbone.js";

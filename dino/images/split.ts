@@ -1,5 +1,5 @@
 /** Parts of a set of images: what is trained on, and what is held out. */
-import type { ImageSet } from "../image-set.js";
+import type { ImageSet } from "./image-set.js";
 import { firstUniform } from "../math/random.js";
 
 /** Some images of a set. */

@@ -2,7 +2,7 @@
 import type { Device } from "../../engine/index.js";
 import type { Lookup, VitConfig } from "../vit.js";
 import type { Config } from "../config.js";
-import type { Normalization, Size } from "../pixels.js";
+import type { Normalization, Size } from "../images/pixels.js";
 import { evalView } from "../config/derive.js";
 
 /** A backbone on a device: its shape and its parameters. */

@@ -1,5 +1,5 @@
 /** A map of images by their features: images with similar features lie close together. */
-import type { Image } from "../pixels.js";
+import type { Image } from "../images/pixels.js";
 import { categoryColor } from "./drawing.js";
 import { element, hex, ink, square, svgFile, text } from "./svg.js";
 import type { FeatureRows } from "../math/feature-rows.js";

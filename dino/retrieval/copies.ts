@@ -9,8 +9,8 @@ import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import type { Backbone } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
-import type { ImageSet } from "../image-set.js";
-import type { DecodeFailure } from "../sources/image-place.js";
+import type { ImageSet } from "../images/image-set.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /**
  * The cls token and, beside it, the generalised mean of the patch tokens with a power of 4, as the official

@@ -6,7 +6,7 @@ import { contactSheet, type SheetCell, type SheetRow } from "./contact-sheet.js"
 import type { IndexedImages } from "./indexed-images.js";
 import { type Pair, similarPairs } from "./similar-pairs.js";
 import type { FeatureRows } from "../math/feature-rows.js";
-import { isFailure } from "../sources/image-place.js";
+import { isFailure } from "../images/image-location.js";
 
 export interface DuplicatesOptions {
   readonly device: Device;

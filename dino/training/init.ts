@@ -2,7 +2,7 @@
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
 import type { Config } from "../config.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../network.js";
-import type { Size } from "../pixels.js";
+import type { Size } from "../images/pixels.js";
 import { positionEmbedding } from "../vit.js";
 import { isOfHead } from "../weights/fit.js";
 import { type Imported, importNetwork } from "../weights/import.js";

@@ -5,7 +5,7 @@ import type { Checkpoint, Values } from "../run/checkpoint-bytes.js";
 import type { Extracted } from "../features.js";
 import { createHash } from "node:crypto";
 import { fromFirst, toFirst } from "../mpi/sharing.js";
-import type { DecodeFailure } from "../sources/image-place.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /** What rank 0 begins with, at every rank, so that other ranks need not reach its files; `make` is called there alone. */
 export async function shareBeginning(world: World, make: () => Promise<Beginning>): Promise<Beginning> {

@@ -7,7 +7,7 @@ import { type Choice, chooseSettings, settingsOf } from "../auto.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config.js";
 import type { Dashboard } from "../dashboard/server.js";
 import { gatherFacts } from "../facts.js";
-import { openParts } from "../evaluation/open-parts.js";
+import { openParts } from "../images/sources/open-parts.js";
 import { startValues } from "./init.js";
 import { heedSignals, Interrupted } from "./interrupt.js";
 import { checkParts } from "../evaluation/labelled.js";

@@ -7,7 +7,7 @@ import { collapseWatch } from "./collapse.js";
 import type { Config } from "../config.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
 import { dataWatch } from "../batches/data-watch.js";
-import type { ImageSet } from "../image-set.js";
+import type { ImageSet } from "../images/image-set.js";
 import { lengthOf, meansOver, schedules } from "./knobs.js";
 import type { EpochLine, StepLine } from "../run/log.js";
 import { createNetwork, type Network, writeNetwork } from "../network.js";

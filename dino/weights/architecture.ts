@@ -1,6 +1,6 @@
 /** What network weights belong to, read off their shapes. */
 import type { PartialConfig } from "../config.js";
-import type { Size } from "../pixels.js";
+import type { Size } from "../images/pixels.js";
 import type { NamedTensor } from "./names.js";
 import { listed } from "../files/text.js";
 import { formatSize } from "../config/flags.js";

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type Config, defaultConfig } from "../config.js";
 import { initialValue } from "../network.js";
-import type { Size } from "../pixels.js";
+import type { Size } from "../images/pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
 import { openFile, type PlacedFile } from "./file.js";
 import { expectWhole, type Fit, fitTo, usable } from "./fit.js";

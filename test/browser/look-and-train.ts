@@ -1,12 +1,12 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
 import { openBatchesHere } from "../../dino/batches/batches-here.js";
-import type { BuiltinImages } from "../../dino/builtin.js";
+import type { BuiltinImages } from "../../dino/images/builtin.js";
 import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
 import { extractFeatures } from "../../dino/features.js";
-import { memoryImages } from "../../dino/image-set.js";
+import { memoryImages } from "../../dino/images/image-set.js";
 import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
 import { lengthOf } from "../../dino/training/knobs.js";
-import type { Image } from "../../dino/pixels.js";
+import type { Image } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { openTrainer } from "../../dino/training/trainer.js";
 import type { Device } from "../../engine/index.js";

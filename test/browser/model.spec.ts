@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { builtinImages } from "../../dino/builtin.js";
+import { builtinImages } from "../../dino/images/builtin.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { writeTinyCheckpoint } from "../dino/command-line.js";
 import { bundle, openPage } from "./chromium.js";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Browser, Page, Worker } from "playwright-core";
 import { type Checkpoint, parseCheckpoint } from "../../dino/run/checkpoint-bytes.js";
 import { readCheckpoint } from "../../dino/run/checkpoint.js";
-import { openParts } from "../../dino/evaluation/open-parts.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
 import { train } from "../../dino/training/train.js";
 import { configOf } from "../../dino/web/train/settings.js";
 import { openDevice } from "../../engine/adapters/node.js";

@@ -3,10 +3,10 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { openSubjects, readSubject } from "../../dino/pictures/subjects.js";
+import { openSubjects, readSubject } from "../../dino/images/sources/image-files.js";
 import { rejection } from "../rejection.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
-import { fitToPatches } from "../../dino/fit.js";
+import { fitToPatches } from "../../dino/images/crop-to-patches.js";
 
 async function drawImage(path: string, width: number, height: number): Promise<void> {
   const background = { r: width * 5, g: height * 5, b: 90 };

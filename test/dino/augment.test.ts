@@ -14,7 +14,7 @@ import {
   type AugmentOptions,
   type CropKind,
   type CropParameters,
-} from "../../dino/augment.js";
+} from "../../dino/images/augment.js";
 import {
   adjustContrast,
   centerCrop,
@@ -29,7 +29,7 @@ import {
   roundHalfEven,
   solarize,
   type Image,
-} from "../../dino/pixels.js";
+} from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 
 const draws = 8000;

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { comparedParts } from "../../dino/evaluation/compared-parts.js";
-import { memoryImages } from "../../dino/image-set.js";
+import { memoryImages } from "../../dino/images/image-set.js";
 import type { Part } from "../../dino/images/split.js";
 
 /** Numbers of images of a set of 200, with classes or without. */

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { checkAugmentOptions, officialAugmentation } from "../../dino/augment.js";
+import { checkAugmentOptions, officialAugmentation } from "../../dino/images/augment.js";
 import { type Config, defaultConfig, settingNames, settings } from "../../dino/config.js";
 import { presetNames, presets } from "../../dino/presets.js";
 import { flagOf, parseSetting } from "../../dino/config/flags.js";

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { drawCrops, officialAugmentation } from "../../dino/augment.js";
+import { drawCrops, officialAugmentation } from "../../dino/images/augment.js";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createCropMaker } from "../../dino/batches/crop-maker.js";
 import { rng } from "../../dino/math/random.js";

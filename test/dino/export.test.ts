@@ -5,14 +5,14 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-web";
-import { evalCrop } from "../../dino/augment.js";
+import { evalCrop } from "../../dino/images/augment.js";
 import { readModel, writeModel } from "../../dino/run/checkpoint.js";
 import { program } from "../../dino/cli.js";
 import type { PartialConfig } from "../../dino/config.js";
 import { exportFiles, type ExportOptions, type Format } from "../../dino/export/formats.js";
 import { loadModel, readNetworkOf } from "../../dino/model.js";
 import { networkSpecs } from "../../dino/network.js";
-import type { Size } from "../../dino/pixels.js";
+import type { Size } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { encode } from "../../dino/vit.js";
 import { importNetwork } from "../../dino/weights/import.js";

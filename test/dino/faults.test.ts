@@ -22,7 +22,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { readCheckpoint, stepsDone } from "../../dino/run/checkpoint.js";
 import type { PartialConfig } from "../../dino/config.js";
-import { openParts } from "../../dino/evaluation/open-parts.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { adviseOnMemory, planMemory } from "../../dino/training/memory-advice.js";
 import { rng } from "../../dino/math/random.js";

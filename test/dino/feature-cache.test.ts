@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CacheOptions, keepFeatures } from "../../dino/evaluation/feature-cache.js";
 import { pixelFeatures } from "../../dino/features.js";
-import { openImages } from "../../dino/images.js";
+import { openImages } from "../../dino/images/sources/folder-images.js";
 import type { Extract } from "../../dino/evaluation/labelled.js";
 import { drawFolder } from "./command-line.js";
 import { wholeOf } from "../../dino/images/split.js";
 import type { View } from "../../dino/model/backbone.js";
-import { memoryImages } from "../../dino/image-set.js";
+import { memoryImages } from "../../dino/images/image-set.js";
 
 const view: View = { resize: 4, crop: { rows: 4, cols: 4 }, mean: [0, 0, 0], std: [1, 1, 1] };
 

@@ -3,12 +3,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { evalCrop } from "../../dino/augment.js";
+import { evalCrop } from "../../dino/images/augment.js";
 import { evaluateKnn } from "../../dino/evaluation/evaluate.js";
-import { openParts } from "../../dino/evaluation/open-parts.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
 import { extractFeatures, featureBatches, pixelFeatures } from "../../dino/features.js";
-import { openImages } from "../../dino/images.js";
-import type { Image } from "../../dino/pixels.js";
+import { openImages } from "../../dino/images/sources/folder-images.js";
+import type { Image } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { intermediateLayers, vit } from "../../dino/vit.js";
 import { evaluate, input, type Tensor } from "../../engine/index.js";
@@ -20,7 +20,7 @@ import { dotProducts, type FeatureRows } from "../../dino/math/feature-rows.js";
 import type { Backbone, View } from "../../dino/model/backbone.js";
 import { blocksDescriptor, type BlocksOptions } from "../../dino/model/descriptors.js";
 import { similaritiesOn } from "../../dino/evaluation/device-similarities.js";
-import { type ImageSet, memoryImages } from "../../dino/image-set.js";
+import { type ImageSet, memoryImages } from "../../dino/images/image-set.js";
 
 const view: View = { resize: 9, crop: { rows: 8, cols: 8 }, mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] };
 

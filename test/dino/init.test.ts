@@ -17,7 +17,7 @@ import { rejection } from "../rejection.js";
 import { testDevice } from "../device.js";
 import { tinySettings, writeTinyCheckpoint } from "./command-line.js";
 import { wholeOf } from "../../dino/images/split.js";
-import { memoryImages } from "../../dino/image-set.js";
+import { memoryImages } from "../../dino/images/image-set.js";
 import { networkConfig, vitConfig } from "../../dino/config/derive.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadModel } from "../../dino/model.js";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
-import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
+import { type Image, normalize, normalizeTable } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { encode, lastAttention } from "../../dino/vit.js";
 import { evaluate, input } from "../../engine/index.js";

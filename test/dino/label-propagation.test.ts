@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { bandsOf, labelPixels, oneHot, openPropagator, type PropagationOptions } from "../../dino/label-propagation.js";
-import type { Size } from "../../dino/pixels.js";
+import type { Size } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import type { PartialConfig } from "../../dino/config.js";
 import { evaluateKnn } from "../../dino/evaluation/evaluate.js";
-import { openParts } from "../../dino/evaluation/open-parts.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
 import { extractFeatures } from "../../dino/features.js";
 import { createNetwork, initialValues, writeNetwork } from "../../dino/network.js";
 import { train } from "../../dino/training/train.js";

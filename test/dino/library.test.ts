@@ -6,7 +6,7 @@ import { attentionMaps, embed, knn, loadModel, memoryImages, openImages, train }
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { drawFolder, tinySettings, writeTinyCheckpoint } from "./command-line.js";
-import { isFailure } from "../../dino/sources/image-place.js";
+import { isFailure } from "../../dino/images/image-location.js";
 
 describe("library", function () {
   this.timeout(120_000);

@@ -3,10 +3,10 @@ import fc from "fast-check";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { officialProbeCrop } from "../../dino/augment.js";
+import { officialProbeCrop } from "../../dino/images/augment.js";
 import { extractFeatures } from "../../dino/features.js";
 import { loadModel } from "../../dino/model.js";
-import { openImages } from "../../dino/images.js";
+import { openImages } from "../../dino/images/sources/folder-images.js";
 import { type Extract, type Labelled, labelledFeatures } from "../../dino/evaluation/labelled.js";
 import {
   keptBatches,
@@ -25,7 +25,7 @@ import { wholeOf } from "../../dino/images/split.js";
 import { takeRows } from "../../dino/math/feature-rows.js";
 import { type Model, viewOf } from "../../dino/model/backbone.js";
 import { blocksDescriptor, clsDescriptor } from "../../dino/model/descriptors.js";
-import { memoryImages } from "../../dino/image-set.js";
+import { memoryImages } from "../../dino/images/image-set.js";
 
 /** Rows around a center for each class; `spread` decides whether they can be told apart. */
 function clusters(rows: number, dim: number, classes: number, spread: number, seed = 0): Labelled {

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { resize, sizeWithin } from "../../dino/pixels.js";
+import { resize, sizeWithin } from "../../dino/images/pixels.js";
 
 describe("pixels", () => {
   it("resizes by Lanczos to the bit as Pillow 12 does", () => {

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
 import { initialValues, networkSpecs } from "../../dino/network.js";
-import { type Image, normalize, normalizeTable } from "../../dino/pixels.js";
+import { type Image, normalize, normalizeTable } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import {
   encode,

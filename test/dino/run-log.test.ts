@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openParts } from "../../dino/evaluation/open-parts.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
 import { type EpochLine, type EvaluationLine, type LogLine, readLog, type StepLine } from "../../dino/run/log.js";
 import { removeRun } from "../../dino/run/run-folder.js";
 import { openLog } from "../../dino/run/run-log.js";

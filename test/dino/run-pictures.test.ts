@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import type { PartialConfig } from "../../dino/config.js";
-import { openParts } from "../../dino/evaluation/open-parts.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { pictureName, pictureOf } from "../../dino/run/picture-names.js";
 import { filesOf, removeRun } from "../../dino/run/run-folder.js";

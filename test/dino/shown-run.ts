@@ -5,7 +5,7 @@ import type { PartialConfig } from "../../dino/config.js";
 import { encodePng } from "../../dino/pictures/png.js";
 import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
 import { extractFeatures } from "../../dino/features.js";
-import { openImages } from "../../dino/images.js";
+import { openImages } from "../../dino/images/sources/folder-images.js";
 import type { LogLine, StepLine } from "../../dino/run/log.js";
 import { loadModel } from "../../dino/model.js";
 import { pictureName } from "../../dino/run/picture-names.js";

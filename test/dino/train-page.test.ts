@@ -1,8 +1,8 @@
 import { expect } from "chai";
-import { builtinImages } from "../../dino/builtin.js";
+import { builtinImages } from "../../dino/images/builtin.js";
 import type { Checkpoint } from "../../dino/run/checkpoint-bytes.js";
-import { type ImageSet, memoryImages } from "../../dino/image-set.js";
-import type { Image } from "../../dino/pixels.js";
+import { type ImageSet, memoryImages } from "../../dino/images/image-set.js";
+import type { Image } from "../../dino/images/pixels.js";
 import { type CourseEvent, takeCourse } from "../../dino/web/train/course.js";
 import { after, NOTHING } from "../../dino/web/train/seen.js";
 import { configOf, START } from "../../dino/web/train/settings.js";

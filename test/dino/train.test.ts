@@ -5,7 +5,7 @@ import { expect } from "chai";
 import type { PartialConfig } from "../../dino/config.js";
 import { readCheckpoint } from "../../dino/run/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
-import { openParts } from "../../dino/evaluation/open-parts.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
 import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";
 import { train, type TrainOptions } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";

@@ -8,7 +8,7 @@ import { heatColor, pixel } from "../../dino/pictures/drawing.js";
 import { loadModel } from "../../dino/model.js";
 import { parsePpm } from "../../dino/ffmpeg.js";
 import { openFrames } from "../../dino/frames.js";
-import type { Image } from "../../dino/pixels.js";
+import type { Image } from "../../dino/images/pixels.js";
 import { openScratch } from "../../dino/files/disk-arrays.js";
 import { attendVideo, drawFrame, scaleOf } from "../../dino/video.js";
 import { testDevice } from "../device.js";

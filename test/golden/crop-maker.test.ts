@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import type { CropParameters } from "../../dino/augment.js";
+import type { CropParameters } from "../../dino/images/augment.js";
 import { createCropMaker } from "../../dino/batches/crop-maker.js";
-import { packPixels } from "../../dino/pixels.js";
+import { packPixels } from "../../dino/images/pixels.js";
 import { download, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 import { cases, chainParameters, image, type Operation, square, stored } from "./augment-cases.js";

@@ -1,7 +1,7 @@
 /** A training on the built-in images, with what is measured and drawn on the way: the same in a page's worker and in Node. */
 import type { Device } from "../../../engine/index.js";
 import { openBatchesHere } from "../../batches/batches-here.js";
-import type { BuiltinImages } from "../../builtin.js";
+import type { BuiltinImages } from "../../images/builtin.js";
 import type { Checkpoint } from "../../run/checkpoint-bytes.js";
 import type { Config } from "../../config.js";
 import type { Picture } from "../../pictures/drawing.js";

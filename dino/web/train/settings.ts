@@ -1,5 +1,5 @@
 /** The settings of a training in the page: those that it asks for, and the rest. */
-import { BUILTIN } from "../../builtin.js";
+import { BUILTIN } from "../../images/builtin.js";
 import { type Config, settings } from "../../config.js";
 import { resolveConfig } from "../../config/resolve.js";
 

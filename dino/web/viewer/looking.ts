@@ -2,10 +2,10 @@
 import type { Device } from "../../../engine/index.js";
 import { parseModel } from "../../run/checkpoint-bytes.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
-import { fitToPatches } from "../../fit.js";
+import { fitToPatches } from "../../images/crop-to-patches.js";
 import { openInspector, patchesOf } from "../../inspector.js";
 import { parseNpy } from "../../files/npy.js";
-import { centerCrop, type Image, resizeShortSide } from "../../pixels.js";
+import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js";
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";
 import { clsOf } from "../../vit.js";
 import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";

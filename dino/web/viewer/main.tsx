@@ -1,7 +1,7 @@
 /** The viewer: what a network sees in an image, computed on the visitor's own device. */
 import { render } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import type { Image } from "../../pixels.js";
+import type { Image } from "../../images/pixels.js";
 import { Page, useHidden } from "../shell/page.js";
 import type { Trouble } from "../shell/trouble.js";
 import { asTrouble, TroubleNote } from "../shell/trouble-note.js";

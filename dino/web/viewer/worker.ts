@@ -2,7 +2,7 @@
 import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
-import type { Image } from "../../pixels.js";
+import type { Image } from "../../images/pixels.js";
 import { inWords } from "../shell/trouble.js";
 import { type LookOptions, type ModelFacts, openViewer, type Sight, type Viewer } from "./looking.js";
 

@@ -12,7 +12,7 @@ import { testDevice } from "../../device.js";
 import { rejection } from "../../rejection.js";
 import { dino, writeTinyCheckpoint } from "../command-line.js";
 import { tinyBackbone } from "../tiny-backbone.js";
-import { type ImageSet, memoryImages } from "../../../dino/image-set.js";
+import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 
 describe("copy detection", () => {
   it("describes an image by its cls token and the generalised mean of its patches", async () => {

@@ -10,7 +10,7 @@ import { openRevisited, queryBox, setups } from "../../../dino/retrieval/revisit
 import { testDevice } from "../../device.js";
 import { rejection } from "../../rejection.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
-import { type ImageSet, memoryImages } from "../../../dino/image-set.js";
+import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 
 describe("retrieval", () => {
   /** Images of one pixel, whose features are [1, 0], [0, 1], ... by the pixel's value. */

@@ -2,9 +2,9 @@ import { mkdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
-import { openImages } from "../../../dino/images.js";
-import { LISTS_VARIABLE } from "../../../dino/sources/kept.js";
-import { nameAt, packNames, sortedNames } from "../../../dino/sources/names.js";
+import { openImages } from "../../../dino/images/sources/folder-images.js";
+import { LISTS_VARIABLE } from "../../../dino/images/sources/list-cache.js";
+import { nameAt, packNames, sortedNames } from "../../../dino/images/sources/names.js";
 import { inFolder } from "./image-files.js";
 
 describe("packed names", () => {

@@ -1,13 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
-import { officialAugmentation } from "../../../dino/augment.js";
+import { officialAugmentation } from "../../../dino/images/augment.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../dino/batches/threaded-batches.js";
-import { openParts } from "../../../dino/evaluation/open-parts.js";
-import { openData, partsOf } from "../../../dino/sources/open.js";
+import { openParts } from "../../../dino/images/sources/open-parts.js";
+import { openData, partsOf } from "../../../dino/images/sources/open.js";
 import { rejection } from "../../rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./image-files.js";
-import { isFailure } from "../../../dino/sources/image-place.js";
+import { isFailure } from "../../../dino/images/image-location.js";
 
 const COUNT = 12;
 

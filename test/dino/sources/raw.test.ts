@@ -2,9 +2,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect } from "chai";
-import { measureImage } from "../../../dino/images.js";
-import { openCifar } from "../../../dino/sources/cifar.js";
-import { openIdx } from "../../../dino/sources/idx.js";
+import { measureImage } from "../../../dino/images/sources/folder-images.js";
+import { openCifar } from "../../../dino/images/sources/cifar.js";
+import { openIdx } from "../../../dino/images/sources/idx.js";
 import { rejection } from "../../rejection.js";
 import { idx, imagesOf, inFolder, survivesDamage } from "./image-files.js";
 

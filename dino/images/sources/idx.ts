@@ -1,10 +1,10 @@
 /** IDX files, the form of MNIST: gray images of one size, and their labels in a file beside them, compressed or not. */
 import { createReadStream, existsSync } from "node:fs";
 import { createGunzip } from "node:zlib";
-import { imageSet } from "../images.js";
+import { imageSet } from "./folder-images.js";
 import { labelled } from "./join.js";
-import type { Decoding } from "./image-place.js";
-import { openFile, readRange } from "../files/files.js";
+import type { Decoding } from "../image-location.js";
+import { openFile, readRange } from "../../files/files.js";
 import type { ImageSet } from "../image-set.js";
 
 /** What the names of such files end in. */

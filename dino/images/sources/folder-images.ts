@@ -1,13 +1,12 @@
 /** Sets of images in files. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { imageNames, listImages } from "./sources/folder-list.js";
-import { nameAt, type PackedNames, packNames } from "./sources/names.js";
-import { decodedSet, type ImageSet, type SetContents } from "./image-set.js";
-import type { Size } from "./pixels.js";
-import type { DecodeFailure, Decoding } from "./sources/image-place.js";
-import { decodePlace, measurePlace } from "./sources/place.js";
-
+import { imageNames, listImages } from "./folder-list.js";
+import { nameAt, type PackedNames, packNames } from "./names.js";
+import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
+import type { Size } from "../pixels.js";
+import type { DecodeFailure, Decoding } from "../image-location.js";
+import { decodePlace, measurePlace } from "./decode.js";
 
 /** How to open a set of images. */
 export interface OpenOptions extends Decoding {

@@ -1,11 +1,11 @@
 /** Images to make pictures of, named by files and folders, and as the network sees them: one at a time in memory. */
 import { stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
-import { type Fit, fittedSize, fitToPatches } from "../fit.js";
-import { openImages } from "../images.js";
+import { type Fit, fittedSize, fitToPatches } from "../crop-to-patches.js";
+import { openImages } from "./folder-images.js";
 import type { Image, Size } from "../pixels.js";
-import { decodePlace } from "../sources/place.js";
-import { type DecodeFailure, isFailure } from "../sources/image-place.js";
+import { decodePlace } from "./decode.js";
+import { type DecodeFailure, isFailure } from "../image-location.js";
 
 /** One image to make pictures of. */
 export interface Subject {

@@ -1,9 +1,9 @@
 /** Images as commands name them, split into what is trained on and what is held out. */
 import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
-import { reportCount } from "../files/progress.js";
-import type { Decoding } from "../sources/image-place.js";
-import { openData } from "../sources/open.js";
-import { type Part, type Parts, splitImages, wholeOf } from "../images/split.js";
+import { reportCount } from "../../files/progress.js";
+import type { Decoding } from "../image-location.js";
+import { openData } from "./open.js";
+import { type Part, type Parts, splitImages, wholeOf } from "../split.js";
 
 /**
  * Images as openData finds them, split by `heldOut` and `seed`, or the built-in images, which have a split of their own. What takes a

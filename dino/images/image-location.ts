@@ -1,5 +1,5 @@
 /** Where an image lies, as plain data for any thread. */
-import type { Size } from "../pixels.js";
+import type { Size } from "./pixels.js";
 
 /** An image that cannot be had, and why. */
 export interface DecodeFailure {

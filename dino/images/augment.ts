@@ -3,7 +3,7 @@
  * and solarized by chance. Drawing a crop's parameters and applying them are apart, so that the same parameters can be
  * stored, compared, or applied elsewhere.
  */
-import { rng, type RandomKey, type Rng } from "./math/random.js";
+import { rng, type RandomKey, type Rng } from "../math/random.js";
 import {
   adjustBrightness,
   adjustContrast,

@@ -1,7 +1,7 @@
 /** Sets of images one after the other as one set. */
-import { imageSet, sortClasses } from "../images.js";
-import { lowerBound } from "../math/binary-search.js";
-import type { Decoding } from "./image-place.js";
+import { imageSet, sortClasses } from "./folder-images.js";
+import { lowerBound } from "../../math/binary-search.js";
+import type { Decoding } from "../image-location.js";
 import type { ImageSet, SetContents } from "../image-set.js";
 
 /** Sets to join. */

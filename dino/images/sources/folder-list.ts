@@ -2,7 +2,7 @@
 import type { Dirent } from "node:fs";
 import { opendir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { keep, readKept } from "./kept.js";
+import { keep, readKept } from "./list-cache.js";
 import { nameAt, nameBytes, nameList, type PackedNames, sortedNames } from "./names.js";
 
 const extensions = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"];

@@ -1,12 +1,12 @@
 /** WebDataset shards: tar files of images, a class beside each or not, every image read from where it lies. */
 import { Header, type HeaderData, Pax } from "tar";
-import { imageSet } from "../images.js";
+import { imageSet } from "./folder-images.js";
 import { isImageName } from "./folder-list.js";
-import { indexOf } from "./kept.js";
+import { indexOf } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 import { labelled } from "./join.js";
-import type { Decoding } from "./image-place.js";
-import { type OpenFile, openFile } from "../files/files.js";
+import type { Decoding } from "../image-location.js";
+import { type OpenFile, openFile } from "../../files/files.js";
 import type { ImageSet } from "../image-set.js";
 
 /** What is known of a shard. */

@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
-import { cacheFolder } from "../../engine/adapters/node.js";
-import { writeFileAtomically } from "../files/files.js";
+import { cacheFolder } from "../../../engine/adapters/node.js";
+import { writeFileAtomically } from "../../files/files.js";
 
 /** Set to "new", everything is found out anew. */
 export const LISTS_VARIABLE = "DINO_LISTS";

@@ -2,14 +2,14 @@
 import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema, type SchemaTree } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
-import { imageSet } from "../images.js";
-import { lowerBound } from "../math/binary-search.js";
+import { imageSet } from "./folder-images.js";
+import { lowerBound } from "../../math/binary-search.js";
 import { labelled } from "./join.js";
-import { indexOf } from "./kept.js";
+import { indexOf } from "./list-cache.js";
 import { readPage, type Value } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
-import type { ColumnForm, Decoding, Page } from "./image-place.js";
-import { type OpenFile, openFile } from "../files/files.js";
+import type { ColumnForm, Decoding, Page } from "../image-location.js";
+import { type OpenFile, openFile } from "../../files/files.js";
 import type { ImageSet } from "../image-set.js";
 
 /** What is known of a file. */
