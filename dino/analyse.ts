@@ -1,10 +1,10 @@
 /** The paper's analyses of training, repeated: the two ways to collapse (figure 7), and the teacher beside its student (figure 6). */
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
-import { builtinPreset } from "./presets.js";
+import { builtinPreset } from "./config/presets.js";
 import { writeChart, type Series } from "./pictures/charts.js";
 import { writeJson } from "./files/files.js";
-import type { Config, PartialConfig } from "./config.js";
+import type { Config, PartialConfig } from "./config/settings.js";
 import type { Log } from "./run/log.js";
 import { checkpointsIn } from "./run/run-folder.js";
 import { trainWithProgress } from "./training/start.js";

@@ -2,10 +2,10 @@
  * What a program may import that trains networks and looks at images with them, under Node.
  * @module dino-webgpu
  */
-export type { Choice } from "./auto.js";
+export type { Choice } from "./config/auto.js";
 export type { Device } from "../engine/index.js";
 export { openDevice } from "../engine/adapters/node.js";
-export type { Config, PartialConfig, SettingName } from "./config.js";
+export type { Config, PartialConfig, SettingName } from "./config/settings.js";
 export type { KnnReport } from "./evaluation/evaluate.js";
 export type { Model, Which } from "./model/backbone.js";
 export { listedImages, openImages, type OpenOptions } from "./images/sources/folder-images.js";

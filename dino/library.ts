@@ -1,7 +1,7 @@
 /** What a program does with a network in a line each: everything that the functions behind the commands need is opened here. */
 import type { Device } from "../engine/index.js";
 import { openDevice } from "../engine/adapters/node.js";
-import type { PartialConfig } from "./config.js";
+import type { PartialConfig } from "./config/settings.js";
 import { evaluateKnn, type KnnReport } from "./evaluation/evaluate.js";
 import { openWhole } from "./images/sources/open-parts.js";
 import { extractFeatures } from "./features.js";

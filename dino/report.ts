@@ -7,7 +7,7 @@ import { type Chart, chartSvg, type Panel } from "./pictures/charts.js";
 import { writeFileAtomically } from "./files/files.js";
 import { attentionOf, closer, featureMapOf, lookClosely } from "./pictures/close-up.js";
 import { collapseWatch } from "./training/collapse.js";
-import { type Config, defaultConfig, type SettingName, settingNames } from "./config.js";
+import { type Config, defaultConfig, type SettingName, settingNames } from "./config/settings.js";
 import { type Picture } from "./pictures/drawing.js";
 import { openParts } from "./images/sources/open-parts.js";
 import { extractFeatures } from "./features.js";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Device } from "../engine/index.js";
 import { type Panel, type Series, writeChart } from "./pictures/charts.js";
 import { writeJson } from "./files/files.js";
-import { type Config, type PartialConfig, type SettingName, settingNames } from "./config.js";
+import { type Config, type PartialConfig, type SettingName, settingNames } from "./config/settings.js";
 import { evaluateKnn } from "./evaluation/evaluate.js";
 import { extractFeatures } from "./features.js";
 import { loadModel } from "./model.js";

@@ -1,7 +1,7 @@
 /** How long a training and its evaluations take, by a few steps and a few images that are timed beforehand. */
 import type { Device } from "../engine/index.js";
 import { openThreadedBatches } from "./batches/threaded-batches.js";
-import type { Config } from "./config.js";
+import type { Config } from "./config/settings.js";
 import { extractFeatures } from "./features.js";
 import { backboneOf, initialValues } from "./network.js";
 import { openTrainer } from "./training/trainer.js";

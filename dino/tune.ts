@@ -1,6 +1,6 @@
 /** Measures which of several kernels is the fastest for a training step on an adapter. */
 import { type Choices, type Device, type Program, withChoices } from "../engine/index.js";
-import type { Config } from "./config.js";
+import type { Config } from "./config/settings.js";
 import { createNetwork, initialValues, writeNetwork } from "./network.js";
 import { rng } from "./math/random.js";
 import { createStep, type TrainingStep } from "./step.js";

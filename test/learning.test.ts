@@ -19,7 +19,7 @@ import { learningChart, learningTable, pairOf } from "../bench/learning/report.j
 import { exportCrops, exportImages, exportStart, type ImagesFile } from "../bench/learning/shared.js";
 import { meanAndSpread, welch } from "../bench/learning/statistics.js";
 import { bench } from "../bench/run.js";
-import { type Config, settingNames } from "../dino/config.js";
+import { type Config, settingNames } from "../dino/config/settings.js";
 import { memoryImages } from "../dino/images/image-set.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
 import type { Image } from "../dino/images/pixels.js";

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { PartialConfig } from "../dino/config.js";
+import type { PartialConfig } from "../dino/config/settings.js";
 import { createNetwork } from "../dino/network.js";
 import { createStep } from "../dino/step.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../engine/core/device.js";

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Config, type PartialConfig, settingNames } from "../../dino/config.js";
+import { type Config, type PartialConfig, settingNames } from "../../dino/config/settings.js";
 import { openParts } from "../../dino/images/sources/open-parts.js";
 import { startProgress } from "../../dino/files/progress.js";
 import { writeFileAtomically } from "../../dino/files/files.js";

@@ -1,7 +1,7 @@
 /** Learning curves, and the file in which they are kept, so that what was trained once is not trained again. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { type Config, type SettingName, settingNames } from "../../dino/config.js";
+import { type Config, type SettingName, settingNames } from "../../dino/config/settings.js";
 import { writeJson } from "../../dino/files/files.js";
 import type { Origin } from "../keep.js";
 

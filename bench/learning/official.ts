@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { Config, SettingName } from "../../dino/config.js";
+import type { Config, SettingName } from "../../dino/config/settings.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import type { Learnt, Point } from "./curves.js";
 import { flagOf, formatSize, formatValue } from "../../dino/config/flags.js";

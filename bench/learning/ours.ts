@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Config } from "../../dino/config.js";
+import type { Config } from "../../dino/config/settings.js";
 import { featuresOf, type KnnAccuracy, knnOf } from "../../dino/evaluation/online-evaluation.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import { train } from "../../dino/training/train.js";

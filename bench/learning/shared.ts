@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { pipeline } from "node:stream/promises";
 import { applyCropU8, drawCrops } from "../../dino/images/augment.js";
 import { epochOrders } from "../../dino/batches/order.js";
-import type { Config } from "../../dino/config.js";
+import type { Config } from "../../dino/config/settings.js";
 import { checkParts } from "../../dino/evaluation/labelled.js";
 import { bufferSpecs, networkSpecs } from "../../dino/network.js";
 import type { Image } from "../../dino/images/pixels.js";

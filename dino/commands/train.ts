@@ -1,6 +1,6 @@
 /** `dino train` */
 import { type Command, Option } from "commander";
-import { type PartialConfig, type SettingName, settingNames, settings } from "../config.js";
+import { type PartialConfig, type SettingName, settingNames, settings } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
 import { startTraining } from "../training/start.js";

@@ -1,8 +1,8 @@
 /** `dino tune` */
 import { type Command, Option } from "commander";
 import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/adapters/node.js";
-import type { PartialConfig } from "../config.js";
-import { presetNames } from "../presets.js";
+import type { PartialConfig } from "../config/settings.js";
+import { presetNames } from "../config/presets.js";
 import { takeReports } from "../files/progress.js";
 import { checkPrecision } from "../training/start.js";
 import { tune, type Tuned } from "../tune.js";

@@ -2,7 +2,7 @@
 import type { Size } from "../images/pixels.js";
 import type { Sinkhorn } from "../../engine/index.js";
 import type { AugmentOptions } from "../images/augment.js";
-import type { Config } from "../config.js";
+import type { Config } from "./settings.js";
 
 /** The network of a configuration: `--arch`, or what `--dim`, `--depth` and `--heads` say instead. */
 export function vitConfig(config: Config): {

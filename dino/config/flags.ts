@@ -1,6 +1,6 @@
 /** Settings as a command line writes them. */
 import type { Size } from "../images/pixels.js";
-import { type Config, type PartialConfig, type SettingName, settings } from "../config.js";
+import { type Config, type PartialConfig, type SettingName, settings } from "./settings.js";
 import { toBoolean } from "./setting.js";
 
 /** The flag of a setting: patchSize -> --patch-size. */

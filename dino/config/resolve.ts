@@ -1,11 +1,18 @@
 /** From flags, presets and files to the settings of a run. */
 import { isBuiltin } from "../images/builtin.js";
-import { builtinPreset, presets } from "../presets.js";
+import { builtinPreset, presets } from "./presets.js";
 import { z } from "zod";
 import { shown } from "../files/text.js";
 import { flagOf, formatSize } from "./flags.js";
 import { vitConfig } from "./derive.js";
-import { type Config, defaultConfig, type PartialConfig, type SettingName, settingNames, settings } from "../config.js";
+import {
+  type Config,
+  defaultConfig,
+  type PartialConfig,
+  type SettingName,
+  settingNames,
+  settings,
+} from "./settings.js";
 import type { Setting } from "./setting.js";
 
 /** The first setting in which two runs differ, but for those that may. */

@@ -1,7 +1,7 @@
 /** What a setting is, and the kinds of settings. */
 import { z } from "zod";
 import type { Size } from "../images/pixels.js";
-import { presetNames } from "../presets.js";
+import { presetNames } from "./presets.js";
 
 declare global {
   // Types of zod speak of it; merged with those of Node or a browser where a program has them.

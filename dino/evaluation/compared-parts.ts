@@ -1,5 +1,5 @@
 /** Which images k-NN compares while a network is trained. */
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import { rng } from "../math/random.js";
 import type { Part, Parts } from "../images/split.js";
 

@@ -1,6 +1,6 @@
 /** How well the features of a network under training tell the classes of images apart, in percent. */
 import type { Device } from "../../engine/index.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import type { Compared } from "./compared-parts.js";
 import { compareNeighbors } from "./evaluate.js";
 import { type Extracted, extractFeatures } from "../features.js";

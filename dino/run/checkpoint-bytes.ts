@@ -12,7 +12,7 @@ import {
   type SafeTensor,
   type Shape,
 } from "../../engine/index.js";
-import { type Config, defaultConfig } from "../config.js";
+import { type Config, defaultConfig } from "../config/settings.js";
 import { shown } from "../files/text.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
 

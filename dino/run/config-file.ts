@@ -1,4 +1,4 @@
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import { filesOf } from "./run-folder.js";
 import { readFile } from "node:fs/promises";
 import { parseConfig } from "../config/resolve.js";

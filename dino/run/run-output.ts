@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeCheckpoint } from "./checkpoint.js";
 import { writeFileAtomically, writeJson } from "../files/files.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import type { LogLine } from "./log.js";
 import { pictureKinds, pictureName } from "./picture-names.js";
 import { encodePng } from "../pictures/png.js";

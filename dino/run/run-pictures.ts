@@ -1,6 +1,6 @@
 /** Pictures of a run on its way: what its teacher sees in a few images, the same ones each time. */
 import { attentionOf, closer, featureMapOf, lookClosely } from "../pictures/close-up.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import type { Picture } from "../pictures/drawing.js";
 import { backboneOf, type Network } from "../network.js";
 import type { PictureKind } from "./picture-names.js";

@@ -1,6 +1,6 @@
 /** What student and teacher of a run start from: a fresh network, or the weights of a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../network.js";
 import type { Size } from "../images/pixels.js";
 import { positionEmbedding } from "../vit.js";

@@ -1,5 +1,5 @@
 /** How long a run is, and what changes in it from step to step. */
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import type { EpochLine } from "../run/log.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
 import type { Knob } from "../step.js";

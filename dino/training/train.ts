@@ -4,7 +4,7 @@ import { rename, statfs } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import { readFirstWhole } from "../run/checkpoint.js";
-import type { Config, SettingName } from "../config.js";
+import type { Config, SettingName } from "../config/settings.js";
 import { startValues } from "./init.js";
 import { lengthOf } from "./knobs.js";
 import { heedful } from "../mpi/heedful.js";

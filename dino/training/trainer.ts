@@ -4,7 +4,7 @@ import { type Sharer, shareOfRows } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
 import type { Checkpoint, Losses } from "../run/checkpoint-bytes.js";
 import { collapseWatch } from "./collapse.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
 import { dataWatch } from "../batches/data-watch.js";
 import type { ImageSet } from "../images/image-set.js";

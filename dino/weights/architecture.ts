@@ -1,5 +1,5 @@
 /** What network weights belong to, read off their shapes. */
-import type { PartialConfig } from "../config.js";
+import type { PartialConfig } from "../config/settings.js";
 import type { Size } from "../images/pixels.js";
 import type { NamedTensor } from "./names.js";
 import { listed } from "../files/text.js";

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { type Config, defaultConfig } from "../config.js";
+import { type Config, defaultConfig } from "../config/settings.js";
 import { initialValue } from "../network.js";
 import type { Size } from "../images/pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";

@@ -1,5 +1,5 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import { settingsInNotes } from "../export/notes.js";
 import { type PlacedFile, readSafetensorsHeader } from "./file.js";
 import { isInstance } from "./pickle.js";

@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/run/checkpoint.js";
-import type { Config, PartialConfig } from "../../dino/config.js";
+import type { Config, PartialConfig } from "../../dino/config/settings.js";
 import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
 import { rng } from "../../dino/math/random.js";

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { checkAugmentOptions, officialAugmentation } from "../../dino/images/augment.js";
-import { type Config, defaultConfig, settingNames, settings } from "../../dino/config.js";
-import { presetNames, presets } from "../../dino/presets.js";
+import { type Config, defaultConfig, settingNames, settings } from "../../dino/config/settings.js";
+import { presetNames, presets } from "../../dino/config/presets.js";
 import { flagOf, parseSetting } from "../../dino/config/flags.js";
 import { augmentOptions, evalView, headConfig, vitConfig } from "../../dino/config/derive.js";
 import { fitWarmups, formatConfig, parseConfig, resolveConfig } from "../../dino/config/resolve.js";

@@ -24,7 +24,7 @@ import sharp from "sharp";
 import { readModel } from "../../dino/run/checkpoint.js";
 import { parseModel } from "../../dino/run/checkpoint-bytes.js";
 import { program } from "../../dino/cli.js";
-import type { PartialConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config/settings.js";
 import type { LogPart, ModelList, RunList } from "../../dino/dashboard/api.js";
 import { findRuns } from "../../dino/dashboard/runs.js";
 import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";

@@ -8,7 +8,7 @@ import * as ort from "onnxruntime-web";
 import { evalCrop } from "../../dino/images/augment.js";
 import { readModel, writeModel } from "../../dino/run/checkpoint.js";
 import { program } from "../../dino/cli.js";
-import type { PartialConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config/settings.js";
 import { exportFiles, type ExportOptions, type Format } from "../../dino/export/formats.js";
 import { loadModel, readNetworkOf } from "../../dino/model.js";
 import { networkSpecs } from "../../dino/network.js";

@@ -21,7 +21,7 @@ import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
 import { readCheckpoint, stepsDone } from "../../dino/run/checkpoint.js";
-import type { PartialConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config/settings.js";
 import { openParts } from "../../dino/images/sources/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { adviseOnMemory, planMemory } from "../../dino/training/memory-advice.js";

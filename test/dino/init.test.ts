@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Config, PartialConfig } from "../../dino/config.js";
+import type { Config, PartialConfig } from "../../dino/config/settings.js";
 import { loadModel } from "../../dino/model.js";
 import { startValues } from "../../dino/training/init.js";
 import { initialValues, type Network } from "../../dino/network.js";

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import type { PartialConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config/settings.js";
 import { evaluateKnn } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/images/sources/open-parts.js";
 import { extractFeatures } from "../../dino/features.js";

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { Checkpoint } from "../../dino/run/checkpoint-bytes.js";
-import { defaultConfig } from "../../dino/config.js";
+import { defaultConfig } from "../../dino/config/settings.js";
 import { heedful } from "../../dino/mpi/heedful.js";
 import { launchOf } from "../../dino/mpi/launcher.js";
 import { openReporter, slowRank, warningsOfOthers } from "../../dino/mpi/reports.js";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import type { PartialConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config/settings.js";
 import { openParts } from "../../dino/images/sources/open-parts.js";
 import { readLog } from "../../dino/run/log.js";
 import { pictureName, pictureOf } from "../../dino/run/picture-names.js";

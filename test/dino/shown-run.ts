@@ -1,7 +1,7 @@
 /** A finished run with all that the pages show: lines, pictures, a checkpoint and an index of its images. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { PartialConfig } from "../../dino/config.js";
+import type { PartialConfig } from "../../dino/config/settings.js";
 import { encodePng } from "../../dino/pictures/png.js";
 import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
 import { extractFeatures } from "../../dino/features.js";

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { Config } from "../../dino/config.js";
+import type { Config } from "../../dino/config/settings.js";
 import { type Sharer, shareOf, shareOfRows } from "../../dino/batches/batch-share.js";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";

@@ -1,5 +1,5 @@
 /** What the page knows of the runs, kept up with by asking for no more than is new. */
-import type { Config } from "../../config.js";
+import type { Config } from "../../config/settings.js";
 import type { LogPart, RunList, RunState } from "../../dashboard/api.js";
 import type { EpochLine, EvaluationLine, LogLine, StepLine } from "../../run/log.js";
 import type { StepProfile } from "../../run/step-profile.js";

@@ -1,6 +1,6 @@
 /** The settings of a training in the page: those that it asks for, and the rest. */
 import { BUILTIN } from "../../images/builtin.js";
-import { type Config, settings } from "../../config.js";
+import { type Config, settings } from "../../config/settings.js";
 import { resolveConfig } from "../../config/resolve.js";
 
 /** What the page asks for, and what it calls it. */

@@ -1,19 +1,7 @@
 /** Every setting of a training run, once: its default, its unit, where it comes from; flags and validation derive from it. */
-import { MAX_PIXELS } from "./images/pixels.js";
+import { MAX_PIXELS } from "../images/pixels.js";
 import { presetNames } from "./presets.js";
-import {
-  choice,
-  flag,
-  number,
-  optional,
-  range,
-  recipe,
-  type Setting,
-  size,
-  text,
-  triple,
-  whole,
-} from "./config/setting.js";
+import { choice, flag, number, optional, range, recipe, type Setting, size, text, triple, whole } from "./setting.js";
 
 const main = "main_dino.py";
 const fixed = "main_dino.py, fixed there";

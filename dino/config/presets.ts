@@ -1,5 +1,5 @@
 /** Settings that belong together: whole recipes, by name. */
-import type { PartialConfig } from "./config.js";
+import type { PartialConfig } from "./settings.js";
 
 export const presetNames = ["shapes", "small-images", "vit-ti16", "vit-s16", "vit-s8", "vit-b16", "vit-b8"] as const;
 
