@@ -1,6 +1,6 @@
 import type { Device } from "../engine/core/device.js";
 import type { Precision, Program } from "../engine/index.js";
-import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../dino/network.js";
+import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../dino/model/network.js";
 import { createStep, type StepOutput, type TrainingStep } from "../dino/step.js";
 import { numbers } from "./rows.js";
 

@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomically } from "./files/files.js";
 import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./pictures/drawing.js";
-import { clsAttentionOf, openInspector } from "./inspector.js";
+import { clsAttentionOf, openInspector } from "./model/inspector.js";
 import { attentionPicture } from "./pictures/pictures.js";
 import type { Size } from "./images/pixels.js";
 import { openSubjects, readSubject } from "./images/sources/image-files.js";

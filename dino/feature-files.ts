@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "./files/files.js";
-import type { Extracted } from "./features.js";
+import type { Extracted } from "./model/extract.js";
 import { encodeNpy, parseNpy } from "./files/npy.js";
 import { shown } from "./files/text.js";
 import type { FeatureRows } from "./math/feature-rows.js";

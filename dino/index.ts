@@ -34,5 +34,5 @@ export { nearest, type Neighbor } from "./retrieval/nearest.js";
 export type { Finished } from "./training/start.js";
 export { readImage } from "./images/sources/image-files.js";
 export type { Progress } from "./training/trainer.js";
-export type { Lookup, VitConfig } from "./vit.js";
+export type { Lookup, VitConfig } from "./model/vit.js";
 export type { Decoding, ImagePlace } from "./images/image-location.js";

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./pictures/drawing.js";
 import { colorsOf, fitColors, type Palette } from "./pictures/feature-colors.js";
-import { clsAttentionOf, openInspector, patchesOf } from "./inspector.js";
+import { clsAttentionOf, openInspector, patchesOf } from "./model/inspector.js";
 import { patchIn } from "./pictures/map-colors.js";
 import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures/pictures.js";
 import type { Size } from "./images/pixels.js";

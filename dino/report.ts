@@ -10,7 +10,7 @@ import { collapseWatch } from "./training/collapse.js";
 import { type Config, defaultConfig, type SettingName, settingNames } from "./config/settings.js";
 import { type Picture } from "./pictures/drawing.js";
 import { openParts } from "./images/sources/open-parts.js";
-import { extractFeatures } from "./features.js";
+import { extractFeatures } from "./model/extract.js";
 import { loadModel } from "./model.js";
 import { type Log, readLog, type StepLine } from "./run/log.js";
 import { rng } from "./math/random.js";

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { l2Normalize } from "../engine/index.js";
 import { writeJson } from "./files/files.js";
 import type { Sequence } from "./davis.js";
-import { type Inspector, openInspector, patchesOf } from "./inspector.js";
+import { type Inspector, openInspector, patchesOf } from "./model/inspector.js";
 import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
 import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Propagator } from "./label-propagation.js";
 import { type Image, resize, type Size } from "./images/pixels.js";

@@ -31,10 +31,10 @@ import {
   updateCenter,
 } from "../engine/index.js";
 import { GLOBAL_CROPS, imagesPerPart } from "./batches/crop-layout.js";
-import { forward, type ForwardOptions, type Network } from "./network.js";
+import { forward, type ForwardOptions, type Network } from "./model/network.js";
 import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./training/peers.js";
 import type { Size } from "./images/pixels.js";
-import type { DropSource } from "./vit.js";
+import type { DropSource } from "./model/vit.js";
 
 /** What changes on every step. */
 export type Knob = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";

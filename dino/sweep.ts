@@ -5,7 +5,7 @@ import { type Panel, type Series, writeChart } from "./pictures/charts.js";
 import { writeJson } from "./files/files.js";
 import { type Config, type PartialConfig, type SettingName, settingNames } from "./config/settings.js";
 import { evaluateKnn } from "./evaluation/evaluate.js";
-import { extractFeatures } from "./features.js";
+import { extractFeatures } from "./model/extract.js";
 import { loadModel } from "./model.js";
 import { runTrials, type Trial } from "./trials.js";
 import type { Parts } from "./images/split.js";

@@ -2,8 +2,8 @@
 import type { Device } from "../engine/index.js";
 import { openThreadedBatches } from "./batches/threaded-batches.js";
 import type { Config } from "./config/settings.js";
-import { extractFeatures } from "./features.js";
-import { backboneOf, initialValues } from "./network.js";
+import { extractFeatures } from "./model/extract.js";
+import { backboneOf, initialValues } from "./model/network.js";
 import { openTrainer } from "./training/trainer.js";
 import type { Parts } from "./images/split.js";
 import { type FeatureRows, rowsOf } from "./math/feature-rows.js";

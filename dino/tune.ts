@@ -1,7 +1,7 @@
 /** Measures which of several kernels is the fastest for a training step on an adapter. */
 import { type Choices, type Device, type Program, withChoices } from "../engine/index.js";
 import type { Config } from "./config/settings.js";
-import { createNetwork, initialValues, writeNetwork } from "./network.js";
+import { createNetwork, initialValues, writeNetwork } from "./model/network.js";
 import { rng } from "./math/random.js";
 import { createStep, type TrainingStep } from "./step.js";
 import { networkConfig, stepConfig } from "./config/derive.js";

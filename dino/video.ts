@@ -14,7 +14,7 @@ import {
 } from "./pictures/drawing.js";
 import { encodeVideo, hasFfmpeg } from "./ffmpeg.js";
 import type { Frames } from "./frames.js";
-import { clsAttentionOf, openInspector } from "./inspector.js";
+import { clsAttentionOf, openInspector } from "./model/inspector.js";
 import { dimColor, overlayColor, patchIn, smoothIn } from "./pictures/map-colors.js";
 import type { Image, Size } from "./images/pixels.js";
 import { openScratch, type Scratch } from "./files/disk-arrays.js";

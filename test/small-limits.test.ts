@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { PartialConfig } from "../dino/config/settings.js";
-import { createNetwork } from "../dino/network.js";
+import { createNetwork } from "../dino/model/network.js";
 import { createStep } from "../dino/step.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../engine/core/device.js";
 import { chooseAdapter, readShader } from "../engine/adapters/node.js";

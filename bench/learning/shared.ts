@@ -8,7 +8,7 @@ import { applyCropU8, drawCrops } from "../../dino/images/augment.js";
 import { epochOrders } from "../../dino/batches/order.js";
 import type { Config } from "../../dino/config/settings.js";
 import { checkParts } from "../../dino/evaluation/labelled.js";
-import { bufferSpecs, networkSpecs } from "../../dino/network.js";
+import { bufferSpecs, networkSpecs } from "../../dino/model/network.js";
 import type { Image } from "../../dino/images/pixels.js";
 import { asSafetensors } from "../../dino/run/checkpoint-bytes.js";
 import { writeJson } from "../../dino/files/files.js";

@@ -1,5 +1,5 @@
 /** How long a training step takes on paper, its gradients summed over ranks while the backward still runs. */
-import { networkSpecs } from "../../dino/network.js";
+import { networkSpecs } from "../../dino/model/network.js";
 import { layoutOf } from "../../engine/index.js";
 import { forwardFlops, type Sized } from "../scaling.js";
 import { networkOf } from "../step.js";

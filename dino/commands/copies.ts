@@ -1,7 +1,7 @@
 /** `dino copies` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { extractFeatures } from "../features.js";
+import { extractFeatures } from "../model/extract.js";
 import { loadModel } from "../model.js";
 import { type Image, normalize, normalizeTable, resize } from "../images/pixels.js";
 import { openData } from "../images/sources/open.js";

@@ -1,6 +1,6 @@
 /** What the commands share that look at images with a checkpoint. */
 import { type Command, Option } from "commander";
-import { type Extracted, extractFeatures } from "../features.js";
+import { type Extracted, extractFeatures } from "../model/extract.js";
 import { takeReports } from "../files/progress.js";
 import { wholeNumber } from "./flags.js";
 import type { Part } from "../images/split.js";

@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "../feature-files.js";
-import type { Extracted } from "../features.js";
+import type { Extracted } from "../model/extract.js";
 import type { Extract } from "./labelled.js";
 import { wholeOf } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";

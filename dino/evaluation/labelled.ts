@@ -1,5 +1,5 @@
 /** Features of images whose classes are known: what k-NN and linear classifiers learn from, and are measured on. */
-import type { Extracted } from "../features.js";
+import type { Extracted } from "../model/extract.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Part, Parts } from "../images/split.js";
 import type { FeatureRows } from "../math/feature-rows.js";

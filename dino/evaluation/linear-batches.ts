@@ -1,6 +1,6 @@
 /** What linear layers learn from: features of the same images in every epoch, or of new crops of them. */
 import { probeCrop, type ProbeCropOptions } from "../images/augment.js";
-import { type ExtractOptions, featureBatches } from "../features.js";
+import { type ExtractOptions, featureBatches } from "../model/extract.js";
 import { checkParts, type Extract, labelled, type Labelled, type LabelledParts } from "./labelled.js";
 import { rng } from "../math/random.js";
 import type { DecodeFailure } from "../images/image-location.js";

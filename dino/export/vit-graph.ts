@@ -1,5 +1,5 @@
 /** The network of `vit.ts` as an ONNX model, which resamples the positions for images of any size itself. */
-import { grid, type VitConfig } from "../vit.js";
+import { grid, type VitConfig } from "../model/vit.js";
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from "./onnx.js";
 import type { Values } from "../run/checkpoint-bytes.js";
 

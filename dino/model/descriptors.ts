@@ -1,6 +1,6 @@
 /** What is taken of an image as its features. */
 import { concat, constant, matmul, reshape, type Tensor } from "../../engine/index.js";
-import { clsOf, intermediateLayers, vit } from "../vit.js";
+import { clsOf, intermediateLayers, vit } from "./vit.js";
 import type { Backbone } from "./backbone.js";
 
 /** What is taken of an image as its features. */

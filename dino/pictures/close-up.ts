@@ -1,7 +1,7 @@
 /** A few images looked at closely, and the pictures of what a backbone sees in them. */
 import { asPicture, type Picture } from "./drawing.js";
 import type { ImageSet } from "../images/image-set.js";
-import { clsAttentionOf, openInspector, patchesOf, type Seen } from "../inspector.js";
+import { clsAttentionOf, openInspector, patchesOf, type Seen } from "../model/inspector.js";
 import { attentionPicture, featureMapPicture } from "./pictures.js";
 import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
 import { isFailure } from "../images/image-location.js";

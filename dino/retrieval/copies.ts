@@ -1,7 +1,7 @@
 /** How well copies of images are traced to their originals by their features. */
 import { concat, type Device, gem, slice } from "../../engine/index.js";
-import type { Extracted } from "../features.js";
-import { clsOf, intermediateLayers } from "../vit.js";
+import type { Extracted } from "../model/extract.js";
+import { clsOf, intermediateLayers } from "../model/vit.js";
 import type { Copydays } from "./copydays.js";
 import { meanScores, rankAll, scoreRanking } from "./ranking.js";
 import { learnWhitening, whiten } from "./whitening.js";

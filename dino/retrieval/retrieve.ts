@@ -1,6 +1,6 @@
 /** How well the images that belong together are found by their features. */
 import type { Device } from "../../engine/index.js";
-import type { Extracted } from "../features.js";
+import type { Extracted } from "../model/extract.js";
 import type { Box } from "../images/pixels.js";
 import { meanScores, type QueryScore, rankAll, scoreRanking, type Scores, type Truth } from "./ranking.js";
 import { queryBox, type Revisited, setups } from "./revisited.js";

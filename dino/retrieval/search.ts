@@ -2,7 +2,7 @@
 import { basename, resolve } from "node:path";
 import type { Device } from "../../engine/index.js";
 import type { Picture } from "../pictures/drawing.js";
-import type { Extracted } from "../features.js";
+import type { Extracted } from "../model/extract.js";
 import { listedImages, measureImage } from "../images/sources/folder-images.js";
 import type { Image } from "../images/pixels.js";
 import { contactSheet, type SheetRow } from "./contact-sheet.js";

@@ -1,8 +1,8 @@
 /** Features of images in their own shape, at one scale or several, as retrieval takes them. */
 import { add, reshape, scale, slice } from "../../engine/index.js";
-import { type Extracted, featureBatches } from "../features.js";
+import { type Extracted, featureBatches } from "../model/extract.js";
 import { type Image, normalize, normalizeTable, type Normalization, resizedCrop, type Size } from "../images/pixels.js";
-import { vit } from "../vit.js";
+import { vit } from "../model/vit.js";
 import { groupByShape, scaled, type ShapeOptions } from "./shapes.js";
 import { shrinkBilinear } from "./shrink.js";
 import type { Backbone } from "../model/backbone.js";

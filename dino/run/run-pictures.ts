@@ -2,7 +2,7 @@
 import { attentionOf, closer, featureMapOf, lookClosely } from "../pictures/close-up.js";
 import type { Config } from "../config/settings.js";
 import type { Picture } from "../pictures/drawing.js";
-import { backboneOf, type Network } from "../network.js";
+import { backboneOf, type Network } from "../model/network.js";
 import type { PictureKind } from "./picture-names.js";
 import { firstOfEach, type Part, type Parts } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";

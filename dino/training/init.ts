@@ -1,9 +1,9 @@
 /** What student and teacher of a run start from: a fresh network, or the weights of a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
-import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../network.js";
+import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
 import type { Size } from "../images/pixels.js";
-import { positionEmbedding } from "../vit.js";
+import { positionEmbedding } from "../model/vit.js";
 import { isOfHead } from "../weights/fit.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { formatSize } from "../config/flags.js";

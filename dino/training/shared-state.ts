@@ -2,7 +2,7 @@
 import { bytesIn, type World } from "../mpi/world.js";
 import type { Beginning } from "./trainer.js";
 import type { Checkpoint, Values } from "../run/checkpoint-bytes.js";
-import type { Extracted } from "../features.js";
+import type { Extracted } from "../model/extract.js";
 import { createHash } from "node:crypto";
 import { fromFirst, toFirst } from "../mpi/sharing.js";
 import type { DecodeFailure } from "../images/image-location.js";

@@ -13,7 +13,7 @@ import { toFirst } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
 import { comparedParts } from "../evaluation/compared-parts.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
-import type { Network } from "../network.js";
+import type { Network } from "../model/network.js";
 import {
   featuresOf,
   type KnnAccuracy,

@@ -10,7 +10,7 @@ import { dataWatch } from "../batches/data-watch.js";
 import type { ImageSet } from "../images/image-set.js";
 import { lengthOf, meansOver, schedules } from "./knobs.js";
 import type { EpochLine, StepLine } from "../run/log.js";
-import { createNetwork, type Network, writeNetwork } from "../network.js";
+import { createNetwork, type Network, writeNetwork } from "../model/network.js";
 import type { Peers } from "./peers.js";
 import { type RandomKey, rng } from "../math/random.js";
 import type { StepProfile } from "../run/step-profile.js";

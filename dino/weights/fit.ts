@@ -1,7 +1,7 @@
 /** Compares the tensors of a file with the parameters of a network. */
 import type { ParamSpec } from "../../engine/index.js";
-import type { NetworkConfig } from "../network.js";
-import { bufferSpecs, networkSpecs } from "../network.js";
+import type { NetworkConfig } from "../model/network.js";
+import { bufferSpecs, networkSpecs } from "../model/network.js";
 import type { NamedTensor, OfficialTensors } from "./names.js";
 import { elementsOf } from "./stored.js";
 import { listed } from "../files/text.js";

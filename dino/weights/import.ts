@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type Config, defaultConfig } from "../config/settings.js";
-import { initialValue } from "../network.js";
+import { initialValue } from "../model/network.js";
 import type { Size } from "../images/pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
 import { openFile, type PlacedFile } from "./file.js";

@@ -2,9 +2,9 @@
 import { openBatchesHere } from "../../dino/batches/batches-here.js";
 import type { BuiltinImages } from "../../dino/images/builtin.js";
 import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
-import { extractFeatures } from "../../dino/features.js";
+import { extractFeatures } from "../../dino/model/extract.js";
 import { memoryImages } from "../../dino/images/image-set.js";
-import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
+import { clsAttentionOf, openInspector } from "../../dino/model/inspector.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import type { Image } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";

@@ -6,7 +6,7 @@ import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/run/checkpoint.js";
 import type { Config, PartialConfig } from "../../dino/config/settings.js";
 import { writeFeatures } from "../../dino/feature-files.js";
-import { bufferSpecs, initialValues, networkSpecs } from "../../dino/network.js";
+import { bufferSpecs, initialValues, networkSpecs } from "../../dino/model/network.js";
 import { rng } from "../../dino/math/random.js";
 import { compiledLauncher, sourceLauncher } from "../compiled-program.js";
 import { networkConfig } from "../../dino/config/derive.js";

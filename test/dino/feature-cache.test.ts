@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CacheOptions, keepFeatures } from "../../dino/evaluation/feature-cache.js";
-import { pixelFeatures } from "../../dino/features.js";
+import { pixelFeatures } from "../../dino/model/extract.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import type { Extract } from "../../dino/evaluation/labelled.js";
 import { drawFolder } from "./command-line.js";

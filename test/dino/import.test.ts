@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readCheckpoint, readModel, writeModel } from "../../dino/run/checkpoint.js";
 import { loadModel } from "../../dino/model.js";
-import { vit, vitSpecs } from "../../dino/vit.js";
+import { vit, vitSpecs } from "../../dino/model/vit.js";
 import { importNetwork, type ImportOptions } from "../../dino/weights/import.js";
 import { encodeSafetensors, evaluate, input, parseSafetensors, type SafeTensor } from "../../engine/index.js";
 import { golden, relmax } from "../golden/golden.js";

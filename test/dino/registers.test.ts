@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { clsAttentionOf, openInspector, patchesOf } from "../../dino/inspector.js";
-import { initialValues, networkSpecs } from "../../dino/network.js";
+import { clsAttentionOf, openInspector, patchesOf } from "../../dino/model/inspector.js";
+import { initialValues, networkSpecs } from "../../dino/model/network.js";
 import { type Image, normalize, normalizeTable } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import {
@@ -12,7 +12,7 @@ import {
   vit,
   type VitConfig,
   vitSpecs,
-} from "../../dino/vit.js";
+} from "../../dino/model/vit.js";
 import { createParams, evaluate, gradients, fill, input, layoutOf, sum, mul } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 import type { Backbone } from "../../dino/model/backbone.js";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { PartialConfig } from "../../dino/config/settings.js";
 import { encodePng } from "../../dino/pictures/png.js";
 import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
-import { extractFeatures } from "../../dino/features.js";
+import { extractFeatures } from "../../dino/model/extract.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import type { LogLine, StepLine } from "../../dino/run/log.js";
 import { loadModel } from "../../dino/model.js";

@@ -2,10 +2,10 @@ import { expect } from "chai";
 import type { Config } from "../../dino/config/settings.js";
 import { type Sharer, shareOf, shareOfRows } from "../../dino/batches/batch-share.js";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
-import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/network.js";
+import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/model/network.js";
 import { rng } from "../../dino/math/random.js";
 import { createStep, type StepOptions, type TrainingStep } from "../../dino/step.js";
-import { vit } from "../../dino/vit.js";
+import { vit } from "../../dino/model/vit.js";
 import type { Device } from "../../engine/core/device.js";
 import {
   add,

@@ -1,5 +1,5 @@
 import { rng } from "../../dino/math/random.js";
-import { initVitParam, type VitConfig, vitSpecs } from "../../dino/vit.js";
+import { initVitParam, type VitConfig, vitSpecs } from "../../dino/model/vit.js";
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
 import type { Backbone } from "../../dino/model/backbone.js";
 

@@ -6,7 +6,7 @@ import sharp, { type Sharp } from "sharp";
 import { rng } from "../../../dino/math/random.js";
 import { copyDescriptor, traceCopies } from "../../../dino/retrieval/copies.js";
 import { openCopydays } from "../../../dino/retrieval/copydays.js";
-import { encode } from "../../../dino/vit.js";
+import { encode } from "../../../dino/model/vit.js";
 import { evaluate, input } from "../../../engine/index.js";
 import { testDevice } from "../../device.js";
 import { rejection } from "../../rejection.js";

@@ -9,7 +9,7 @@ import { rng } from "../../../dino/math/random.js";
 import { imagesAtOnce, SCALES, shapedFeatures } from "../../../dino/retrieval/shaped-features.js";
 import { groupByShape } from "../../../dino/retrieval/shapes.js";
 import { shrinkBilinear } from "../../../dino/retrieval/shrink.js";
-import { vit } from "../../../dino/vit.js";
+import { vit } from "../../../dino/model/vit.js";
 import { evaluate, input } from "../../../engine/index.js";
 import { testDevice } from "../../device.js";
 import { rejection } from "../../rejection.js";

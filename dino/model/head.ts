@@ -9,8 +9,8 @@ import {
   type Shape,
   type Tensor,
   weightNorm,
-} from "../engine/index.js";
-import type { Rng } from "./math/random.js";
+} from "../../engine/index.js";
+import type { Rng } from "../math/random.js";
 import { type Lookup, scope, truncatedNormal } from "./vit.js";
 
 /** The projection head (DINO, appendix C): an MLP to a bottleneck, L2 normalisation, a weight-normalised linear layer. */

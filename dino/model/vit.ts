@@ -19,8 +19,8 @@ import {
   type Shape,
   slice,
   type Tensor,
-} from "../engine/index.js";
-import type { Rng } from "./math/random.js";
+} from "../../engine/index.js";
+import type { Rng } from "../math/random.js";
 
 /** A Vision Transformer (Dosovitskiy et al. 2021), as DINO uses it. */
 export interface VitConfig {
