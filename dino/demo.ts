@@ -15,7 +15,7 @@ import type { KnnAccuracy } from "./evaluation/online-evaluation.js";
 import { openParts } from "./images/sources/open-parts.js";
 import { indexOfRun, listed, writeFeatures } from "./feature-files.js";
 import { type Extracted, extractFeatures, pixelFeatures } from "./model/extract.js";
-import { loadModel } from "./model.js";
+import { loadModel } from "./weights/load-model.js";
 import { backboneOf } from "./model/network.js";
 import { centerCrop, type Image, resizeShortSide } from "./images/pixels.js";
 import { builtinPreset } from "./config/presets.js";

@@ -5,7 +5,7 @@ import type { PartialConfig } from "./config/settings.js";
 import { evaluateKnn, type KnnReport } from "./evaluation/evaluate.js";
 import { openWhole } from "./images/sources/open-parts.js";
 import { extractFeatures } from "./model/extract.js";
-import { loadModel as loadOnto } from "./model.js";
+import { loadModel as loadOnto } from "./weights/load-model.js";
 import { clsAttentionOf, openInspector } from "./model/inspector.js";
 import type { Image, Size } from "./images/pixels.js";
 import { type Finished, type Listener, startTraining } from "./training/start.js";

@@ -11,7 +11,7 @@ import { type Config, defaultConfig, type SettingName, settingNames } from "./co
 import { type Picture } from "./pictures/drawing.js";
 import { openParts } from "./images/sources/open-parts.js";
 import { extractFeatures } from "./model/extract.js";
-import { loadModel } from "./model.js";
+import { loadModel } from "./weights/load-model.js";
 import { type Log, readLog, type StepLine } from "./run/log.js";
 import { rng } from "./math/random.js";
 import { nearest } from "./retrieval/nearest.js";

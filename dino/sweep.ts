@@ -6,7 +6,7 @@ import { writeJson } from "./files/files.js";
 import { type Config, type PartialConfig, type SettingName, settingNames } from "./config/settings.js";
 import { evaluateKnn } from "./evaluation/evaluate.js";
 import { extractFeatures } from "./model/extract.js";
-import { loadModel } from "./model.js";
+import { loadModel } from "./weights/load-model.js";
 import { runTrials, type Trial } from "./trials.js";
 import type { Parts } from "./images/split.js";
 import { viewOf } from "./model/backbone.js";

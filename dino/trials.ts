@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../engine/index.js";
-import { stepsDone } from "./run/checkpoint.js";
+import { stepsDone } from "./weights/checkpoint.js";
 import type { Config, SettingName } from "./config/settings.js";
 import { type Log, readLog } from "./run/log.js";
 import { trainWithProgress } from "./training/start.js";

@@ -10,7 +10,7 @@ import type { Config } from "../../dino/config/settings.js";
 import { checkParts } from "../../dino/evaluation/labelled.js";
 import { bufferSpecs, networkSpecs } from "../../dino/model/network.js";
 import type { Image } from "../../dino/images/pixels.js";
-import { asSafetensors } from "../../dino/run/checkpoint-bytes.js";
+import { asSafetensors } from "../../dino/weights/checkpoint-bytes.js";
 import { writeJson } from "../../dino/files/files.js";
 import { isFailure } from "../../dino/images/image-location.js";
 import { lengthOf } from "../../dino/training/knobs.js";

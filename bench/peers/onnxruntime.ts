@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web/webgpu";
-import { encodeOnnx, type OnnxNode } from "../../dino/export/onnx.js";
+import { encodeOnnx, type OnnxNode } from "../../dino/weights/export/onnx.js";
 import type { Shape } from "../../engine/index.js";
 import type { Host } from "../rows.js";
 import { untilIdle } from "./gpu.js";

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { attend } from "../attend.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { takeReports } from "../files/progress.js";
 import { share } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { extractFeatures } from "../model/extract.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { type Image, normalize, normalizeTable, resize } from "../images/pixels.js";
 import { openData } from "../images/sources/open.js";
 import { takeReports } from "../files/progress.js";

@@ -4,7 +4,7 @@ import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../images/sources/open-parts.js";
 import { readFeatures } from "../feature-files.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { takeReports } from "../files/progress.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";
 import { type IndexedImages, indexedImages } from "../retrieval/indexed-images.js";

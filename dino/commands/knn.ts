@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { compareNeighbors } from "../evaluation/evaluate.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import type { KnnResult } from "../evaluation/knn.js";
 import { labelledFeatures, type LabelledParts } from "../evaluation/labelled.js";
 import { readLabelled } from "../evaluation/labelled-files.js";

@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { officialProbeCrop } from "../images/augment.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
 import { keptMaterial, type LinearMaterial, shownMaterial } from "../evaluation/linear-batches.js";

@@ -1,7 +1,7 @@
 /** `dino pca` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { drawPca } from "../pca.js";
 import { takeReports } from "../files/progress.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../images/sources/open-parts.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { takeReports } from "../files/progress.js";
 import {
   type Benchmark,

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { openDavis } from "../davis.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { usualPropagation } from "../label-propagation.js";
 import { takeReports } from "../files/progress.js";
 import { type Measures, segment } from "../segment.js";

@@ -3,7 +3,7 @@ import { realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import { openFrames } from "../frames.js";
 import { takeReports } from "../files/progress.js";
 import { attendVideo, shows, type Show } from "../video.js";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { listedImages } from "../images/sources/folder-images.js";
 import { type Box, roundHalfEven } from "../images/pixels.js";
-import { readPickle } from "../weights/pickle.js";
+import { readPickle } from "../weights/torch/pickle.js";
 import { shown } from "../files/text.js";
 import type { Truth } from "./ranking.js";
 import type { ImageSet } from "../images/image-set.js";

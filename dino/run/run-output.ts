@@ -1,7 +1,7 @@
 /** What a run under way leaves in its folder: settings, logs, checkpoints, pictures. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { writeCheckpoint } from "./checkpoint.js";
+import { writeCheckpoint } from "../weights/checkpoint.js";
 import { writeFileAtomically, writeJson } from "../files/files.js";
 import type { Config } from "../config/settings.js";
 import type { LogLine } from "./log.js";
@@ -13,7 +13,7 @@ import { drawRunPictures } from "./run-pictures.js";
 import type { StepProfile } from "./step-profile.js";
 import type { Trainer } from "../training/trainer.js";
 import type { Parts } from "../images/split.js";
-import type { Checkpoint } from "./checkpoint-bytes.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import { formatConfig } from "../config/resolve.js";
 
 /** Writes what a run has come to. All throw where the folder cannot be written to, and say which checkpoint is whole. */

@@ -4,7 +4,7 @@ import type { Config } from "../config/settings.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
 import type { Size } from "../images/pixels.js";
 import { positionEmbedding } from "../model/vit.js";
-import { isOfHead } from "../weights/fit.js";
+import { isOfHead } from "../weights/match-tensors.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { formatSize } from "../config/flags.js";
 import { networkConfig, vitConfig } from "../config/derive.js";

@@ -1,7 +1,7 @@
 /** What ranks share of a run: its beginning, its features, and whether their states are the same. */
 import { bytesIn, type World } from "../mpi/world.js";
 import type { Beginning } from "./trainer.js";
-import type { Checkpoint, Values } from "../run/checkpoint-bytes.js";
+import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
 import type { Extracted } from "../model/extract.js";
 import { createHash } from "node:crypto";
 import { fromFirst, toFirst } from "../mpi/sharing.js";

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { rename, statfs } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
-import { readFirstWhole } from "../run/checkpoint.js";
+import { readFirstWhole } from "../weights/checkpoint.js";
 import type { Config, SettingName } from "../config/settings.js";
 import { startValues } from "./init.js";
 import { lengthOf } from "./knobs.js";
@@ -30,7 +30,7 @@ import { NotFiniteError, openTrainer, type Progress } from "./trainer.js";
 import type { TrainingState } from "./training-state.js";
 import type { Parts } from "../images/split.js";
 import { gatherFeatures, runOf, shareBeginning, verifyStates } from "./shared-state.js";
-import type { Checkpoint } from "../run/checkpoint-bytes.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import { flagOf } from "../config/flags.js";
 import { changeableOnResume, differenceBetween, fitWarmups } from "../config/resolve.js";
 

@@ -2,7 +2,7 @@
 import { type Device, download, type LossScale, type NonFinite, sizeOf, withChoices } from "../../engine/index.js";
 import { type Sharer, shareOfRows } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
-import type { Checkpoint, Losses } from "../run/checkpoint-bytes.js";
+import type { Checkpoint, Losses } from "../weights/checkpoint-bytes.js";
 import { collapseWatch } from "./collapse.js";
 import type { Config } from "../config/settings.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";

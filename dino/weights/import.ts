@@ -7,13 +7,13 @@ import { initialValue } from "../model/network.js";
 import type { Size } from "../images/pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
 import { openFile, type PlacedFile } from "./file.js";
-import { expectWhole, type Fit, fitTo, usable } from "./fit.js";
+import { expectWhole, type Fit, fitTo, usable } from "./match-tensors.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
-import { elementsOf } from "./stored.js";
+import { elementsOf } from "./torch/stored.js";
 import { shown } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
-import type { Values } from "../run/checkpoint-bytes.js";
+import type { Values } from "./checkpoint-bytes.js";
 import { networkConfig, vitConfig } from "../config/derive.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
 

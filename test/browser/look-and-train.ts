@@ -1,7 +1,7 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
 import { openBatchesHere } from "../../dino/batches/batches-here.js";
 import type { BuiltinImages } from "../../dino/images/builtin.js";
-import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
+import { parseCheckpoint, parseModel, under } from "../../dino/weights/checkpoint-bytes.js";
 import { extractFeatures } from "../../dino/model/extract.js";
 import { memoryImages } from "../../dino/images/image-set.js";
 import { clsAttentionOf, openInspector } from "../../dino/model/inspector.js";

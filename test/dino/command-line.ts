@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import { writeCheckpoint } from "../../dino/run/checkpoint.js";
+import { writeCheckpoint } from "../../dino/weights/checkpoint.js";
 import type { Config, PartialConfig } from "../../dino/config/settings.js";
 import { writeFeatures } from "../../dino/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/model/network.js";

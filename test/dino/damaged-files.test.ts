@@ -4,11 +4,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { attend } from "../../dino/attend.js";
-import { readCheckpoint, readModel, stepsDone } from "../../dino/run/checkpoint.js";
+import { readCheckpoint, readModel, stepsDone } from "../../dino/weights/checkpoint.js";
 import { oneLine } from "../../dino/commands/output.js";
 import { openDavis } from "../../dino/davis.js";
 import { readFeatures } from "../../dino/feature-files.js";
-import { loadModel } from "../../dino/model.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/label-map.js";
 import { readLog } from "../../dino/run/log.js";
 import { openRevisited } from "../../dino/retrieval/revisited.js";

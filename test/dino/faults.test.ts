@@ -20,7 +20,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
-import { readCheckpoint, stepsDone } from "../../dino/run/checkpoint.js";
+import { readCheckpoint, stepsDone } from "../../dino/weights/checkpoint.js";
 import type { PartialConfig } from "../../dino/config/settings.js";
 import { openParts } from "../../dino/images/sources/open-parts.js";
 import { readLog } from "../../dino/run/log.js";

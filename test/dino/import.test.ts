@@ -5,8 +5,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readCheckpoint, readModel, writeModel } from "../../dino/run/checkpoint.js";
-import { loadModel } from "../../dino/model.js";
+import { readCheckpoint, readModel, writeModel } from "../../dino/weights/checkpoint.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { vit, vitSpecs } from "../../dino/model/vit.js";
 import { importNetwork, type ImportOptions } from "../../dino/weights/import.js";
 import { encodeSafetensors, evaluate, input, parseSafetensors, type SafeTensor } from "../../engine/index.js";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Config, PartialConfig } from "../../dino/config/settings.js";
-import { loadModel } from "../../dino/model.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { startValues } from "../../dino/training/init.js";
 import { initialValues, type Network } from "../../dino/model/network.js";
 import { rng } from "../../dino/math/random.js";

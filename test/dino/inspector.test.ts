@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadModel } from "../../dino/model.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { clsAttentionOf, openInspector, patchesOf } from "../../dino/model/inspector.js";
 import { type Image, normalize, normalizeTable } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";

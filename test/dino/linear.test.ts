@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { officialProbeCrop } from "../../dino/images/augment.js";
 import { extractFeatures } from "../../dino/model/extract.js";
-import { loadModel } from "../../dino/model.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import { type Extract, type Labelled, labelledFeatures } from "../../dino/evaluation/labelled.js";
 import {

@@ -4,7 +4,7 @@ import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { readCheckpoint } from "../../dino/run/checkpoint.js";
+import { readCheckpoint } from "../../dino/weights/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
 import { compiledLauncher } from "../compiled-program.js";
 import { dino, drawFolder, type Finished, tiny } from "./command-line.js";

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { instancesOf, readPickle, type PickleRules } from "../../dino/weights/pickle.js";
+import { instancesOf, readPickle, type PickleRules } from "../../dino/weights/torch/pickle.js";
 import { fuzzRuns } from "../fuzz.js";
 import { dict, op, pickle, tuple } from "./torch-files.js";
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { encodeOnnx } from "../../dino/export/onnx.js";
+import { encodeOnnx } from "../../dino/weights/export/onnx.js";
 import { double, float, integer, joined, message, text } from "../../dino/files/protobuf.js";
 import { floatOf, integerOf, messages, readMessage, textOf } from "./protobuf-reader.js";
 

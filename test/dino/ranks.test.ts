@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { Checkpoint } from "../../dino/run/checkpoint-bytes.js";
+import type { Checkpoint } from "../../dino/weights/checkpoint-bytes.js";
 import { defaultConfig } from "../../dino/config/settings.js";
 import { heedful } from "../../dino/mpi/heedful.js";
 import { launchOf } from "../../dino/mpi/launcher.js";

@@ -7,7 +7,7 @@ import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
 import { extractFeatures } from "../../dino/model/extract.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import type { LogLine, StepLine } from "../../dino/run/log.js";
-import { loadModel } from "../../dino/model.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { pictureName } from "../../dino/run/picture-names.js";
 import { filesOf } from "../../dino/run/run-folder.js";
 import { testDevice } from "../device.js";

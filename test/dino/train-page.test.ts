@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { builtinImages } from "../../dino/images/builtin.js";
-import type { Checkpoint } from "../../dino/run/checkpoint-bytes.js";
+import type { Checkpoint } from "../../dino/weights/checkpoint-bytes.js";
 import { type ImageSet, memoryImages } from "../../dino/images/image-set.js";
 import type { Image } from "../../dino/images/pixels.js";
 import { type CourseEvent, takeCourse } from "../../dino/web/train/course.js";

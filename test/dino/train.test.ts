@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import type { PartialConfig } from "../../dino/config/settings.js";
-import { readCheckpoint } from "../../dino/run/checkpoint.js";
+import { readCheckpoint } from "../../dino/weights/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
 import { openParts } from "../../dino/images/sources/open-parts.js";
 import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";

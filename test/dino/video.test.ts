@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { heatColor, pixel } from "../../dino/pictures/drawing.js";
-import { loadModel } from "../../dino/model.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { parsePpm } from "../../dino/ffmpeg.js";
 import { openFrames } from "../../dino/frames.js";
 import type { Image } from "../../dino/images/pixels.js";

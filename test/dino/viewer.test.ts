@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { extractFeatures } from "../../dino/model/extract.js";
 import { memoryImages } from "../../dino/images/image-set.js";
-import { loadModel } from "../../dino/model.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { encodeNpy } from "../../dino/files/npy.js";
 import { type Image, normalize, normalizeTable } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";

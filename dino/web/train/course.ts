@@ -2,7 +2,7 @@
 import type { Device } from "../../../engine/index.js";
 import { openBatchesHere } from "../../batches/batches-here.js";
 import type { BuiltinImages } from "../../images/builtin.js";
-import type { Checkpoint } from "../../run/checkpoint-bytes.js";
+import type { Checkpoint } from "../../weights/checkpoint-bytes.js";
 import type { Config } from "../../config/settings.js";
 import type { Picture } from "../../pictures/drawing.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";

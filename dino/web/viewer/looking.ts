@@ -1,6 +1,6 @@
 /** What the viewer computes, on whatever device: what a network sees in an image, and the images most like it. */
 import type { Device } from "../../../engine/index.js";
-import { parseModel } from "../../run/checkpoint-bytes.js";
+import { parseModel } from "../../weights/checkpoint-bytes.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
 import { openInspector, patchesOf } from "../../model/inspector.js";

@@ -3,7 +3,7 @@ import type { ParamSpec } from "../../engine/index.js";
 import type { NetworkConfig } from "../model/network.js";
 import { bufferSpecs, networkSpecs } from "../model/network.js";
 import type { NamedTensor, OfficialTensors } from "./names.js";
-import { elementsOf } from "./stored.js";
+import { elementsOf } from "./torch/stored.js";
 import { listed } from "../files/text.js";
 
 /** A parameter, and the tensor that a file has for it. */

@@ -1,6 +1,6 @@
 /** Models in the ONNX format (https://onnx.ai/onnx/repo-docs/IR.html): the fields of `onnx.proto` that take part here. */
-import type { Shape } from "../../engine/index.js";
-import { bytes, bytesOf, type Encoded, float, integer, joined, message, sequence, text } from "../files/protobuf.js";
+import type { Shape } from "../../../engine/index.js";
+import { bytes, bytesOf, type Encoded, float, integer, joined, message, sequence, text } from "../../files/protobuf.js";
 
 /** An integer where it is whole and not said to be a float. */
 export type OnnxAttribute = number | { readonly float: number } | string | readonly number[];

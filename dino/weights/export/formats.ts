@@ -1,12 +1,12 @@
 /** A network as files that other programs read. */
-import { encodeSafetensors } from "../../engine/index.js";
-import { asSafetensors, type Values } from "../run/checkpoint-bytes.js";
-import { huggingFaceTensors } from "../weights/names.js";
+import { encodeSafetensors } from "../../../engine/index.js";
+import { asSafetensors, type Values } from "../checkpoint-bytes.js";
+import { huggingFaceTensors } from "../names.js";
 import { modelSettings, processorSettings } from "./hugging-face.js";
-import { notesOf } from "./notes.js";
+import { notesOf } from "../notes.js";
 import { encodeOnnx } from "./onnx.js";
 import { type GraphOptions, vitGraph } from "./vit-graph.js";
-import type { ReadNetwork } from "../weights/read-network.js";
+import type { ReadNetwork } from "../read-network.js";
 
 export const formats = ["onnx", "safetensors", "hf"] as const;
 

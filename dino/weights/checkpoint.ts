@@ -12,7 +12,7 @@ import {
   type Sha256,
 } from "./checkpoint-bytes.js";
 import { writeFileAtomically } from "../files/files.js";
-import { openFile, readSafetensorsHeader } from "../weights/file.js";
+import { openFile, readSafetensorsHeader } from "./file.js";
 
 /** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
 export async function writeCheckpoint(

@@ -4,7 +4,7 @@
  * write the same; of Python's names those that the caller lists, each of them a plain function here.
  */
 
-import { shown } from "../files/text.js";
+import { shown } from "../../files/text.js";
 
 /** What stands for calling a name of Python. */
 export type Call = (args: readonly unknown[]) => unknown;

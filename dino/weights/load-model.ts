@@ -1,8 +1,8 @@
 /** Models out of files. */
-import type { Device } from "../engine/index.js";
-import { readModel } from "./run/checkpoint.js";
-import type { Model, Which } from "./model/backbone.js";
-import { networkIn, placeModel, type ReadNetwork } from "./weights/read-network.js";
+import type { Device } from "../../engine/index.js";
+import { readModel } from "./checkpoint.js";
+import type { Model, Which } from "../model/backbone.js";
+import { networkIn, placeModel, type ReadNetwork } from "./read-network.js";
 
 /** Reads a network of a checkpoint or model file. Throws if it is neither, or if parameters do not fit the settings. */
 export async function readNetworkOf(path: string, which: Which): Promise<ReadNetwork> {
