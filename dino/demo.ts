@@ -13,7 +13,7 @@ import { compareNeighbors } from "./evaluation/evaluate.js";
 import { labelledFeatures } from "./evaluation/labelled.js";
 import type { KnnAccuracy } from "./evaluation/online-evaluation.js";
 import { openParts } from "./images/sources/open-parts.js";
-import { indexOfRun, listed, writeFeatures } from "./feature-files.js";
+import { indexOfRun, listed, writeFeatures } from "./evaluation/feature-files.js";
 import { type Extracted, extractFeatures, pixelFeatures } from "./model/extract.js";
 import { loadModel } from "./weights/load-model.js";
 import { backboneOf } from "./model/network.js";

@@ -1,7 +1,7 @@
 /** `dino attend` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { attend } from "../attend.js";
+import { attend } from "../pictures/attend.js";
 import { loadModel } from "../weights/load-model.js";
 import { takeReports } from "../files/progress.js";
 import { share } from "./flags.js";

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { openWhole } from "../images/sources/open-parts.js";
-import { readFeatures } from "../feature-files.js";
+import { readFeatures } from "../evaluation/feature-files.js";
 import { loadModel } from "../weights/load-model.js";
 import { takeReports } from "../files/progress.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";

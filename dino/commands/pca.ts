@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { loadModel } from "../weights/load-model.js";
-import { drawPca } from "../pca.js";
+import { drawPca } from "../pictures/pca.js";
 import { takeReports } from "../files/progress.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { featurePaths, readFeatures } from "../feature-files.js";
+import { featurePaths, readFeatures } from "../evaluation/feature-files.js";
 import { loadModel } from "../weights/load-model.js";
 import { indexedImages } from "../retrieval/indexed-images.js";
 import { searchIndex, searchSheet } from "../retrieval/search.js";

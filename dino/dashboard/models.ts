@@ -4,7 +4,7 @@ import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import sharp from "sharp";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
-import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../feature-files.js";
+import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../evaluation/feature-files.js";
 import { readNetworkOf } from "../weights/load-model.js";
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";

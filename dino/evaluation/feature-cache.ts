@@ -4,7 +4,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "../feature-files.js";
+import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "./feature-files.js";
 import type { Extracted } from "../model/extract.js";
 import type { Extract } from "./labelled.js";
 import { wholeOf } from "../images/split.js";

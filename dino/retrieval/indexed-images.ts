@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { heldOutBuiltin, isBuiltin } from "../images/builtin.js";
-import type { FeatureList } from "../feature-files.js";
+import type { FeatureList } from "../evaluation/feature-files.js";
 import type { Image } from "../images/pixels.js";
 import { openData } from "../images/sources/open.js";
 import { decodePlace } from "../images/sources/decode.js";

@@ -9,7 +9,7 @@ import { pictureKinds, pictureName } from "./picture-names.js";
 import { encodePng } from "../pictures/png.js";
 import { cutPictures, filesOf } from "./run-folder.js";
 import { openLog } from "./run-log.js";
-import { drawRunPictures } from "./run-pictures.js";
+import { drawRunPictures } from "../pictures/run-pictures.js";
 import type { StepProfile } from "./step-profile.js";
 import type { Trainer } from "../training/trainer.js";
 import type { Parts } from "../images/split.js";

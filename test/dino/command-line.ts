@@ -5,7 +5,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { writeCheckpoint } from "../../dino/weights/checkpoint.js";
 import type { Config, PartialConfig } from "../../dino/config/settings.js";
-import { writeFeatures } from "../../dino/feature-files.js";
+import { writeFeatures } from "../../dino/evaluation/feature-files.js";
 import { bufferSpecs, initialValues, networkSpecs } from "../../dino/model/network.js";
 import { rng } from "../../dino/math/random.js";
 import { compiledLauncher, sourceLauncher } from "../compiled-program.js";

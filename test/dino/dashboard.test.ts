@@ -29,7 +29,7 @@ import type { LogPart, ModelList, RunList } from "../../dino/dashboard/api.js";
 import { findRuns } from "../../dino/dashboard/runs.js";
 import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { openSite } from "../../dino/dashboard/site.js";
-import { indexOfRun, readFeatures, writeFeatures } from "../../dino/feature-files.js";
+import { indexOfRun, readFeatures, writeFeatures } from "../../dino/evaluation/feature-files.js";
 import { parseNpy } from "../../dino/files/npy.js";
 import { cutLog, type LogLine } from "../../dino/run/log.js";
 import { pictureName } from "../../dino/run/picture-names.js";

@@ -1,6 +1,12 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { bandsOf, labelPixels, oneHot, openPropagator, type PropagationOptions } from "../../dino/label-propagation.js";
+import {
+  bandsOf,
+  labelPixels,
+  oneHot,
+  openPropagator,
+  type PropagationOptions,
+} from "../../dino/segmentation/propagation.js";
 import type { Size } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { testDevice } from "../device.js";

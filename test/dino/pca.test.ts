@@ -5,7 +5,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { blankPicture, pixel } from "../../dino/pictures/drawing.js";
 import { colorsOf, fitColors } from "../../dino/pictures/feature-colors.js";
-import { fitForeground } from "../../dino/pca.js";
+import { fitForeground } from "../../dino/pictures/pca.js";
 import { featurePairsPicture, thumbnail } from "../../dino/pictures/pictures.js";
 import { rng } from "../../dino/math/random.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";

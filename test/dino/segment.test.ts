@@ -4,16 +4,16 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { openDavis } from "../../dino/davis.js";
+import { openDavis } from "../../dino/segmentation/davis.js";
 import {
   type ColoredLabelMap,
   encodeLabelMap,
   readLabelMap,
   resizeLabels,
   usualPalette,
-} from "../../dino/label-map.js";
+} from "../../dino/segmentation/label-map.js";
 import { rng } from "../../dino/math/random.js";
-import { type Segmentation, shrink } from "../../dino/segment.js";
+import { type Segmentation, shrink } from "../../dino/segmentation/segment.js";
 import { rejection } from "../rejection.js";
 import { dino, writeTinyCheckpoint } from "./command-line.js";
 

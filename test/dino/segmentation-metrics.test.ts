@@ -6,7 +6,7 @@ import {
   type ObjectMask,
   regionSimilarity,
   statisticsOf,
-} from "../../dino/segmentation-metrics.js";
+} from "../../dino/segmentation/metrics.js";
 
 /** A square of ten pixels in a picture of 100 by 100, where boundaries may lie ceil(0.008 * 141.4) = 2 pixels apart. */
 function square(left: number, top = 20): ObjectMask {

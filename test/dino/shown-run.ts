@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PartialConfig } from "../../dino/config/settings.js";
 import { encodePng } from "../../dino/pictures/png.js";
-import { indexOfRun, listed, writeFeatures } from "../../dino/feature-files.js";
+import { indexOfRun, listed, writeFeatures } from "../../dino/evaluation/feature-files.js";
 import { extractFeatures } from "../../dino/model/extract.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import type { LogLine, StepLine } from "../../dino/run/log.js";

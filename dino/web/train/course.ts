@@ -11,7 +11,7 @@ import { lengthOf } from "../../training/knobs.js";
 import type { StepLine } from "../../run/log.js";
 import { backboneOf, initialValues } from "../../model/network.js";
 import type { PictureKind } from "../../run/picture-names.js";
-import { drawRunPictures } from "../../run/run-pictures.js";
+import { drawRunPictures } from "../../pictures/run-pictures.js";
 import { openTrainer, type Progress } from "../../training/trainer.js";
 import { firstOf, type Part, type Parts, wholeOf } from "../../images/split.js";
 import { viewOf } from "../../model/backbone.js";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
-import { writeFeatures } from "../../../dino/feature-files.js";
+import { writeFeatures } from "../../../dino/evaluation/feature-files.js";
 import { rng } from "../../../dino/math/random.js";
 import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
 import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";

@@ -2,9 +2,9 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { probeVideo, readVideo } from "./ffmpeg.js";
-import { openImages } from "./images/sources/folder-images.js";
-import type { Image } from "./images/pixels.js";
-import { isFailure } from "./images/image-location.js";
+import { openImages } from "../images/sources/folder-images.js";
+import type { Image } from "../images/pixels.js";
+import { isFailure } from "../images/image-location.js";
 
 /** Frames, to be read as often as wanted. */
 export interface Frames {

@@ -1,13 +1,13 @@
 /** Video object segmentation: masks of the first frame carried on to the others, and how well they fit (DINO, table 5). */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { l2Normalize } from "../engine/index.js";
-import { writeJson } from "./files/files.js";
+import { l2Normalize } from "../../engine/index.js";
+import { writeJson } from "../files/files.js";
 import type { Sequence } from "./davis.js";
-import { type Inspector, openInspector, patchesOf } from "./model/inspector.js";
+import { type Inspector, openInspector, patchesOf } from "../model/inspector.js";
 import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
-import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Propagator } from "./label-propagation.js";
-import { type Image, resize, type Size } from "./images/pixels.js";
+import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Propagator } from "./propagation.js";
+import { type Image, resize, type Size } from "../images/pixels.js";
 import {
   boundaryMeasure,
   meanStatistics,
@@ -15,9 +15,9 @@ import {
   regionSimilarity,
   type Statistics,
   statisticsOf,
-} from "./segmentation-metrics.js";
-import { readImage } from "./images/sources/image-files.js";
-import type { Model } from "./model/backbone.js";
+} from "./metrics.js";
+import { readImage } from "../images/sources/image-files.js";
+import type { Model } from "../model/backbone.js";
 
 export interface SegmentOptions {
   readonly model: Model;

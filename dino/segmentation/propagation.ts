@@ -2,8 +2,8 @@
  * Labels of a video's first frame carried on to the others by the similarity of patch features, as the official
  * eval_video_segmentation.py does it (after Jabri et al. 2020, https://arxiv.org/abs/2006.14613).
  */
-import { type Device, type Input, input, matmul, type Program, record, slice } from "../engine/index.js";
-import type { Size } from "./images/pixels.js";
+import { type Device, type Input, input, matmul, type Program, record, slice } from "../../engine/index.js";
+import type { Size } from "../images/pixels.js";
 
 /** What of the frames before counts for a patch. */
 export interface PropagationOptions {

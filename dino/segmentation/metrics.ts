@@ -3,7 +3,7 @@
  * https://arxiv.org/abs/1704.00675): region similarity J and boundary measure F, and their statistics over a sequence.
  * https://github.com/davisvideochallenge/davis2017-evaluation
  */
-import type { Size } from "./images/pixels.js";
+import type { Size } from "../images/pixels.js";
 
 /** Pixels of one object: 1 where it is, 0 elsewhere, [rows * cols]. */
 export interface ObjectMask extends Size {

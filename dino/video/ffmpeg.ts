@@ -1,7 +1,7 @@
 /** Video files through the programs ffmpeg and ffprobe, where they are on the PATH: their frames in and out. */
 import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
-import type { Image } from "./images/pixels.js";
+import type { Image } from "../images/pixels.js";
 
 const MISSING =
   "a video file needs ffmpeg and ffprobe on the PATH (apt install ffmpeg, brew install ffmpeg, winget install ffmpeg, or " +
