@@ -23,7 +23,7 @@ import { formatTime, startProgress, takeReports } from "./files/progress.js";
 import { nearest } from "./retrieval/nearest.js";
 import { isFailure } from "./images/image-location.js";
 import { type TimedOptions, timeComparison, timeTraining } from "./time-estimate.js";
-import { lengthOf } from "./training/knobs.js";
+import { lengthOf } from "./training/schedule.js";
 import { trainWithProgress } from "./training/start.js";
 import { encodePng } from "./pictures/png.js";
 import { firstOf, firstOfEach, type Part, type Parts } from "./images/split.js";

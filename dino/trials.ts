@@ -6,7 +6,7 @@ import { stepsDone } from "./weights/checkpoint.js";
 import type { Config, SettingName } from "./config/settings.js";
 import { type Log, readLog } from "./run/log.js";
 import { trainWithProgress } from "./training/start.js";
-import { lengthOf } from "./training/knobs.js";
+import { lengthOf } from "./training/schedule.js";
 import type { Parts } from "./images/split.js";
 import { readConfig } from "./run/config-file.js";
 import { flagOf } from "./config/flags.js";

@@ -3,7 +3,7 @@ import { type Choices, type Device, type Program, withChoices } from "../engine/
 import type { Config } from "./config/settings.js";
 import { createNetwork, initialValues, writeNetwork } from "./model/network.js";
 import { rng } from "./math/random.js";
-import { createStep, type TrainingStep } from "./step.js";
+import { createStep, type TrainingStep } from "./training/step.js";
 import { networkConfig, stepConfig } from "./config/derive.js";
 
 export interface TuneOptions {

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type { PartialConfig } from "../dino/config/settings.js";
 import { createNetwork } from "../dino/model/network.js";
-import { createStep } from "../dino/step.js";
+import { createStep } from "../dino/training/step.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../engine/core/device.js";
 import { chooseAdapter, readShader } from "../engine/adapters/node.js";
 import { networkConfig, stepConfig } from "../dino/config/derive.js";

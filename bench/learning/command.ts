@@ -8,7 +8,7 @@ import { startProgress } from "../../dino/files/progress.js";
 import { writeFileAtomically } from "../../dino/files/files.js";
 import { startValues } from "../../dino/training/init.js";
 import { heedSignals } from "../../dino/training/interrupt.js";
-import { lengthOf } from "../../dino/training/knobs.js";
+import { lengthOf } from "../../dino/training/schedule.js";
 import type { Device } from "../../engine/index.js";
 import type { Origin } from "../keep.js";
 import {

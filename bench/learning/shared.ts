@@ -13,7 +13,7 @@ import type { Image } from "../../dino/images/pixels.js";
 import { asSafetensors } from "../../dino/weights/checkpoint-bytes.js";
 import { writeJson } from "../../dino/files/files.js";
 import { isFailure } from "../../dino/images/image-location.js";
-import { lengthOf } from "../../dino/training/knobs.js";
+import { lengthOf } from "../../dino/training/schedule.js";
 import { encodeSafetensors } from "../../engine/index.js";
 import type { Part, Parts } from "../../dino/images/split.js";
 import { augmentOptions, networkConfig } from "../../dino/config/derive.js";

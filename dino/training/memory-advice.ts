@@ -2,7 +2,7 @@
 import { type Device, onPaper } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import { createNetwork } from "../model/network.js";
-import { createStep } from "../step.js";
+import { createStep } from "./step.js";
 import { networkConfig, stepConfig } from "../config/derive.js";
 
 /** Memory of a training step, in bytes. */

@@ -1,4 +1,4 @@
-import type { TrainingStep } from "../step.js";
+import type { TrainingStep } from "./step.js";
 import type { Device } from "../../engine/index.js";
 import type { StepProfile } from "../run/step-profile.js";
 

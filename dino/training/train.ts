@@ -6,8 +6,8 @@ import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js"
 import { readFirstWhole } from "../weights/checkpoint.js";
 import type { Config, SettingName } from "../config/settings.js";
 import { startValues } from "./init.js";
-import { lengthOf } from "./knobs.js";
-import { heedful } from "../mpi/heedful.js";
+import { lengthOf } from "./schedule.js";
+import { heedful } from "../mpi/interruptible-world.js";
 import { openReporter } from "../mpi/reports.js";
 import { toFirst } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
@@ -24,7 +24,7 @@ import {
   type OnlineOptions,
 } from "../evaluation/online-evaluation.js";
 import { checkpointsIn, filesOf, removeRun, takeFolder } from "../run/run-folder.js";
-import { noOutput, openRunOutput, type RunOutput } from "../run/run-output.js";
+import { noOutput, openRunOutput, type RunOutput } from "./run-output.js";
 import { openThreadedBatches } from "../batches/threaded-batches.js";
 import { NotFiniteError, openTrainer, type Progress } from "./trainer.js";
 import type { TrainingState } from "./training-state.js";

@@ -2,7 +2,7 @@
 import { download, upload } from "../../engine/index.js";
 import { type Checkpoint, under, type Values } from "../weights/checkpoint-bytes.js";
 import { type Network, readNetwork, writeNetwork } from "../model/network.js";
-import type { Knob, TrainingStep } from "../step.js";
+import type { Knob, TrainingStep } from "./step.js";
 
 /** All that a step changes. */
 export interface TrainingState {

@@ -5,7 +5,7 @@ import { parseCheckpoint, parseModel, under } from "../../dino/weights/checkpoin
 import { extractFeatures } from "../../dino/model/extract.js";
 import { memoryImages } from "../../dino/images/image-set.js";
 import { clsAttentionOf, openInspector } from "../../dino/model/inspector.js";
-import { lengthOf } from "../../dino/training/knobs.js";
+import { lengthOf } from "../../dino/training/schedule.js";
 import type { Image } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { openTrainer } from "../../dino/training/trainer.js";

@@ -10,7 +10,7 @@ import { chooseSettings, type Facts, settingsOf } from "../../dino/config/auto.j
 import { type Config, defaultConfig, type PartialConfig } from "../../dino/config/settings.js";
 import { gatherFacts } from "../../dino/config/dataset-facts.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
-import { lengthOf } from "../../dino/training/knobs.js";
+import { lengthOf } from "../../dino/training/schedule.js";
 import { rejection } from "../rejection.js";
 import { wholeOf } from "../../dino/images/split.js";
 import { memoryImages } from "../../dino/images/image-set.js";

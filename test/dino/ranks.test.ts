@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type { Checkpoint } from "../../dino/weights/checkpoint-bytes.js";
 import { defaultConfig } from "../../dino/config/settings.js";
-import { heedful } from "../../dino/mpi/heedful.js";
+import { heedful } from "../../dino/mpi/interruptible-world.js";
 import { launchOf } from "../../dino/mpi/launcher.js";
 import { openReporter, slowRank, warningsOfOthers } from "../../dino/mpi/reports.js";
 import { fromFirst, toFirst } from "../../dino/mpi/sharing.js";

@@ -4,7 +4,7 @@ import { type Sharer, shareOf, shareOfRows } from "../../dino/batches/batch-shar
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../dino/model/network.js";
 import { rng } from "../../dino/math/random.js";
-import { createStep, type StepOptions, type TrainingStep } from "../../dino/step.js";
+import { createStep, type StepOptions, type TrainingStep } from "../../dino/training/step.js";
 import { vit } from "../../dino/model/vit.js";
 import type { Device } from "../../engine/core/device.js";
 import {

@@ -7,7 +7,7 @@ import type { Config } from "../../config/settings.js";
 import type { Picture } from "../../pictures/drawing.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
-import { lengthOf } from "../../training/knobs.js";
+import { lengthOf } from "../../training/schedule.js";
 import type { StepLine } from "../../run/log.js";
 import { backboneOf, initialValues } from "../../model/network.js";
 import type { PictureKind } from "../../run/picture-names.js";

@@ -2,7 +2,7 @@
 import type { Config } from "../config/settings.js";
 import type { EpochLine } from "../run/log.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
-import type { Knob } from "../step.js";
+import type { Knob } from "./step.js";
 
 /** The length of a run on some images. */
 export interface RunLength {

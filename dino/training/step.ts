@@ -29,12 +29,12 @@ import {
   sum,
   type Tensor,
   updateCenter,
-} from "../engine/index.js";
-import { GLOBAL_CROPS, imagesPerPart } from "./batches/crop-layout.js";
-import { forward, type ForwardOptions, type Network } from "./model/network.js";
-import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./training/peers.js";
-import type { Size } from "./images/pixels.js";
-import type { DropSource } from "./model/vit.js";
+} from "../../engine/index.js";
+import { GLOBAL_CROPS, imagesPerPart } from "../batches/crop-layout.js";
+import { forward, type ForwardOptions, type Network } from "../model/network.js";
+import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./collectives.js";
+import type { Size } from "../images/pixels.js";
+import type { DropSource } from "../model/vit.js";
 
 /** What changes on every step. */
 export type Knob = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
