@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { Argument, type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../analyse.js";
+import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../experiments/analyse.js";
 import { openParts } from "../images/sources/open-parts.js";
 import { asUsage } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { takeReports } from "../files/progress.js";
-import { writeReport } from "../report.js";
+import { writeReport } from "../experiments/report.js";
 import { print, printJson } from "./output.js";
 
 interface ReportFlags {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { openParts } from "../images/sources/open-parts.js";
-import { ablations, parseAxis, sweep, type SweepRow } from "../sweep.js";
+import { ablations, parseAxis, sweep, type SweepRow } from "../experiments/sweep.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";

@@ -5,7 +5,7 @@ import type { PartialConfig } from "../config/settings.js";
 import { presetNames } from "../config/presets.js";
 import { takeReports } from "../files/progress.js";
 import { checkPrecision } from "../training/start.js";
-import { tune, type Tuned } from "../tune.js";
+import { tune, type Tuned } from "../experiments/tune.js";
 import { asUsage } from "./flags.js";
 import { print, printJson } from "./output.js";
 import { parseSetting } from "../config/flags.js";

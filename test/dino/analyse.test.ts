@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { analysisConfig, type Corner, corners, cornerSettings, judgeCorner } from "../../dino/analyse.js";
+import { analysisConfig, type Corner, corners, cornerSettings, judgeCorner } from "../../dino/experiments/analyse.js";
 import type { StepLine } from "../../dino/run/log.js";
 import { dino, drawFolder, tiny } from "./command-line.js";
 

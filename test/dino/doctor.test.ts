@@ -1,5 +1,12 @@
 import { expect } from "chai";
-import { advise, aptSourceOf, describe as layOut, diagnose, type Machine, mesaCommands } from "../../dino/doctor.js";
+import {
+  advise,
+  aptSourceOf,
+  describe as layOut,
+  diagnose,
+  type Machine,
+  mesaCommands,
+} from "../../dino/experiments/doctor.js";
 
 const machine: Machine = {
   platform: "linux",

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeReport } from "../../dino/report.js";
+import { writeReport } from "../../dino/experiments/report.js";
 import { testDevice } from "../device.js";
 import { rejection } from "../rejection.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "./command-line.js";

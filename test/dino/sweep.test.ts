@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ablations, parseAxis } from "../../dino/sweep.js";
+import { ablations, parseAxis } from "../../dino/experiments/sweep.js";
 import { dino, drawFolder, tiny } from "./command-line.js";
 
 describe("axes of a sweep", () => {

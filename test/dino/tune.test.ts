@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { tune } from "../../dino/tune.js";
+import { tune } from "../../dino/experiments/tune.js";
 import { input, matmul, record, withChoices } from "../../engine/index.js";
 import { forgetChoices, readChoices, tunedPath, writeChoices } from "../../engine/adapters/node.js";
 import { testDevice } from "../device.js";

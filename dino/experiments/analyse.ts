@@ -1,17 +1,17 @@
 /** The paper's analyses of training, repeated: the two ways to collapse (figure 7), and the teacher beside its student (figure 6). */
 import { join } from "node:path";
-import type { Device } from "../engine/index.js";
-import { builtinPreset } from "./config/presets.js";
-import { writeChart, type Series } from "./pictures/charts.js";
-import { writeJson } from "./files/files.js";
-import type { Config, PartialConfig } from "./config/settings.js";
-import type { Log } from "./run/log.js";
-import { checkpointsIn } from "./run/run-folder.js";
-import { trainWithProgress } from "./training/start.js";
-import { featuresOf, knnOf } from "./evaluation/online-evaluation.js";
-import { runTrials } from "./trials.js";
-import type { Parts } from "./images/split.js";
-import { resolveConfig } from "./config/resolve.js";
+import type { Device } from "../../engine/index.js";
+import { builtinPreset } from "../config/presets.js";
+import { writeChart, type Series } from "../pictures/charts.js";
+import { writeJson } from "../files/files.js";
+import type { Config, PartialConfig } from "../config/settings.js";
+import type { Log } from "../run/log.js";
+import { checkpointsIn } from "../run/run-folder.js";
+import { trainWithProgress } from "../training/start.js";
+import { featuresOf, knnOf } from "../evaluation/online-evaluation.js";
+import { runTrials } from "./training-runs.js";
+import type { Parts } from "../images/split.js";
+import { resolveConfig } from "../config/resolve.js";
 
 /** The corners of figure 7: teachers with and without centering, with and without sharpening. */
 export const corners = ["both", "sharpening only", "centering only", "neither"] as const;

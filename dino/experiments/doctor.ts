@@ -8,7 +8,7 @@ import {
   readChoices,
   subgroupMatrixConfigs,
   tunedPath,
-} from "../engine/adapters/node.js";
+} from "../../engine/adapters/node.js";
 
 /** What `dino doctor` finds out about a machine. */
 export interface Diagnosis {

@@ -1,16 +1,16 @@
 /** Trainings that differ in some settings, side by side in one folder, each a run like any other. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Device } from "../engine/index.js";
-import { stepsDone } from "./weights/checkpoint.js";
-import type { Config, SettingName } from "./config/settings.js";
-import { type Log, readLog } from "./run/log.js";
-import { trainWithProgress } from "./training/start.js";
-import { lengthOf } from "./training/schedule.js";
-import type { Parts } from "./images/split.js";
-import { readConfig } from "./run/config-file.js";
-import { flagOf } from "./config/flags.js";
-import { differenceBetween, fitWarmups } from "./config/resolve.js";
+import type { Device } from "../../engine/index.js";
+import { stepsDone } from "../weights/checkpoint.js";
+import type { Config, SettingName } from "../config/settings.js";
+import { type Log, readLog } from "../run/log.js";
+import { trainWithProgress } from "../training/start.js";
+import { lengthOf } from "../training/schedule.js";
+import type { Parts } from "../images/split.js";
+import { readConfig } from "../run/config-file.js";
+import { flagOf } from "../config/flags.js";
+import { differenceBetween, fitWarmups } from "../config/resolve.js";
 
 /** A training to be made. */
 export interface Trial {
