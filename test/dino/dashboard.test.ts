@@ -34,7 +34,7 @@ import { parseNpy } from "../../dino/files/npy.js";
 import { cutLog, type LogLine } from "../../dino/run/log.js";
 import { pictureName } from "../../dino/run/picture-names.js";
 import { filesOf } from "../../dino/run/run-folder.js";
-import { follow, type Get, type Run } from "../../dino/web/dashboard/feed.js";
+import { follow, type Get, type Run } from "../../dino/web/dashboard/run-client.js";
 import { curvesOf, panels } from "../../dino/web/dashboard/panels.js";
 import { lengthOf, stageOf, warningsOf } from "../../dino/web/dashboard/progress.js";
 import { sourceLauncher } from "../compiled-program.js";

@@ -9,7 +9,7 @@ import { encodeNpy } from "../../dino/files/npy.js";
 import { type Image, normalize, normalizeTable } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
 import { encode, lastAttention } from "../../dino/model/vit.js";
-import { openViewer, type Sight, type Viewer } from "../../dino/web/viewer/looking.js";
+import { openViewer, type Sight, type Viewer } from "../../dino/web/viewer/viewer-model.js";
 import { attentionFrom, likenessTo } from "../../dino/web/viewer/maps.js";
 import { type Device, evaluate, input } from "../../engine/index.js";
 import { testDevice } from "../device.js";

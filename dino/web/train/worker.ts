@@ -8,7 +8,7 @@ import type { Config } from "../../config/settings.js";
 import type { Picture } from "../../pictures/drawing.js";
 import { inWords } from "../shell/trouble.js";
 import { opaque } from "../viewer/maps.js";
-import { type CourseEvent, type Ended, takeCourse } from "./course.js";
+import { type CourseEvent, type Ended, takeCourse } from "./browser-training.js";
 
 type Tell = (event: CourseEvent) => void;
 

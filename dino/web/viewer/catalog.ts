@@ -3,7 +3,7 @@ import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js
 import type { Image } from "../../images/pixels.js";
 import { isFailure } from "../../images/image-location.js";
 import { heldOutBuiltin } from "../../images/builtin.js";
-import { type KeptModel, keptModel } from "../kept-model.js";
+import { type KeptModel, keptModel } from "../shell/kept-model.js";
 import { addressOf } from "../shell/address.js";
 import { firstOfEach, wholeOf } from "../../images/split.js";
 

@@ -8,7 +8,7 @@ import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
 import { openCamera } from "./camera.js";
 import { answerOf, type Choice, type Fetched, findChoices } from "./catalog.js";
 import { Examples } from "./examples.js";
-import type { ModelFacts, Sight } from "./looking.js";
+import type { ModelFacts, Sight } from "./viewer-model.js";
 import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
 import { Neighbors } from "./neighbors.js";
 import { PatchMap } from "./patch-map.js";

@@ -1,7 +1,7 @@
 /** What the page has been told of a course. */
 import type { StepLine } from "../../run/log.js";
 import type { Progress } from "../../training/trainer.js";
-import type { CourseEvent, Drawn, Measured } from "./course.js";
+import type { CourseEvent, Drawn, Measured } from "./browser-training.js";
 
 export interface Seen {
   readonly lines: readonly StepLine[];
