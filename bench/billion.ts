@@ -11,7 +11,7 @@ import { type Cropper, openBatches } from "../dino/batches/batches.js";
 import { imageSet } from "../dino/images/sources/folder-images.js";
 import { epochOrders } from "../dino/batches/order.js";
 import { openData } from "../dino/images/sources/open.js";
-import { figure } from "./format.js";
+import { figure } from "./figures/format.js";
 import type { ImageSet } from "../dino/images/image-set.js";
 import { splitImages } from "../dino/images/split.js";
 

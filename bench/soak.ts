@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { openParts } from "../dino/images/sources/open-parts.js";
 import { train } from "../dino/training/train.js";
 import type { Device } from "../engine/index.js";
-import { figure } from "./format.js";
-import { quantile } from "./quantile.js";
+import { figure } from "./figures/format.js";
+import { quantile } from "./figures/quantile.js";
 import { resolveConfig } from "../dino/config/resolve.js";
 
 /** Of one interval of a soak. */

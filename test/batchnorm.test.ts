@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { batchNorm, batchNormRunning, download, input, record } from "../engine/index.js";
 import { rng } from "../dino/math/random.js";
 import { testDevice } from "./device.js";
-import { columnStatistics, values } from "./reference.js";
+import { columnStatistics, values } from "../reference/operations.js";
 
 describe("batch norm", () => {
   it("moves the running statistics towards each batch, the variance unbiased, and evaluation uses them", async () => {

@@ -4,13 +4,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { bench, measure } from "../bench/run.js";
 import { compare, markdown, runTorch } from "../bench/against.js";
-import { planStep } from "../bench/memory.js";
-import { flopsOf, scaleAlong, SCALES, scalingTable } from "../bench/scaling.js";
-import { createNetworks } from "../bench/step.js";
-import { type BenchRow, rowwise, rows } from "../bench/rows.js";
+import { planStep } from "../bench/steps/memory.js";
+import { flopsOf, scaleAlong, SCALES, scalingTable } from "../bench/steps/scaling.js";
+import { createNetworks } from "../bench/steps/step.js";
+import { type BenchRow, rowwise, rows } from "../bench/steps/rows.js";
 import { scale, softmax } from "../engine/index.js";
 import { openDevice } from "../engine/adapters/node.js";
-import * as reference from "./reference.js";
+import * as reference from "../reference/operations.js";
 import { testDevice } from "./device.js";
 import { rejection } from "./rejection.js";
 

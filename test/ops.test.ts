@@ -4,8 +4,8 @@ import type { Rng } from "../dino/math/random.js";
 import { checkOp, type OpRow } from "./check-op.js";
 import { testDevice } from "./device.js";
 import { withTensorCoresPlayed } from "./tensor-cores.js";
-import * as reference from "./reference.js";
-import type { Values } from "./reference.js";
+import * as reference from "../reference/operations.js";
+import type { Values } from "../reference/operations.js";
 
 const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
 

@@ -9,7 +9,7 @@ import { checkOf, TOLERANCE } from "../bench/peers/expected.js";
 import type { Entry } from "../bench/peers/race.js";
 import { bestOther, peerTable } from "../bench/peers/table.js";
 import { block, inputsOf, layernorm, matmul, mlp, softmax } from "../bench/peers/workloads.js";
-import * as reference from "./reference.js";
+import * as reference from "../reference/operations.js";
 import { rejection } from "./rejection.js";
 
 const ours = entrants.find(({ name }) => name === OURS)!;

@@ -16,7 +16,7 @@ import {
   wayNames,
 } from "../bench/ranks/scenarios.js";
 import { lastBackS, piecesOf, type RankStep, rankStep, stepTime } from "../bench/ranks/step-time.js";
-import { flopsOf } from "../bench/scaling.js";
+import { flopsOf } from "../bench/steps/scaling.js";
 
 const link: Link = { latencyS: 1e-5, sPerByte: 1e-9, addSPerByte: 2e-10 };
 const free: Link = { latencyS: 0, sPerByte: 0, addSPerByte: 0 };

@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Device } from "../../engine/core/device.js";
-import { quantile } from "../quantile.js";
+import { quantile } from "../figures/quantile.js";
 import { crowded, fastest, type Algorithm, type Link } from "./collectives.js";
 
 /** What was measured again and again: the least, which is what nobody else on the machine disturbed, and the quartiles. */

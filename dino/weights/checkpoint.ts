@@ -12,7 +12,8 @@ import {
   type Sha256,
 } from "./checkpoint-bytes.js";
 import { writeFileAtomically } from "../files/files.js";
-import { openFile, readSafetensorsHeader } from "./file.js";
+import { readSafetensorsHeader } from "./safetensors-header.js";
+import { openFile } from "../files/placed-file.js";
 
 /** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
 export async function writeCheckpoint(

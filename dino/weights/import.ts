@@ -6,7 +6,6 @@ import { type Config, defaultConfig } from "../config/settings.js";
 import { initialValue } from "../model/network.js";
 import type { Size } from "../images/pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
-import { openFile, type PlacedFile } from "./file.js";
 import { expectWhole, type Fit, fitTo, usable } from "./match-tensors.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
@@ -16,6 +15,7 @@ import type { Which } from "../model/backbone.js";
 import type { Values } from "./checkpoint-bytes.js";
 import { networkConfig, vitConfig } from "../config/derive.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
+import { openFile, type PlacedFile } from "../files/placed-file.js";
 
 export interface ImportOptions {
   /** Of a file with two networks; the teacher if left out. */

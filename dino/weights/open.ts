@@ -1,7 +1,7 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
 import type { Config } from "../config/settings.js";
 import { settingsInNotes } from "./notes.js";
-import { type PlacedFile, readSafetensorsHeader } from "./file.js";
+import { readSafetensorsHeader } from "./safetensors-header.js";
 import { isInstance } from "./torch/pickle.js";
 import { legacyMagic, readTorchLegacy } from "./torch/legacy.js";
 import { readTorchZip } from "./torch/zip.js";
@@ -9,6 +9,7 @@ import { elementBytes, type StoredTensor, toF32 } from "./torch/stored.js";
 import { shown } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { settingsIn } from "./checkpoint-bytes.js";
+import type { PlacedFile } from "../files/placed-file.js";
 
 /** One network out of a file. */
 export interface FoundNetwork {

@@ -1,7 +1,6 @@
 /** A file that is read in places, since those with weights may be larger than memory. */
 import { type FileHandle, open } from "node:fs/promises";
-import { type SafeHeader, safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
-import { readFrom } from "../files/files.js";
+import { readFrom } from "./files.js";
 
 export interface PlacedFile {
   readonly handle: FileHandle;
@@ -41,10 +40,4 @@ export async function openFile(path: string): Promise<PlacedFile> {
     },
     [Symbol.asyncDispose]: () => handle.close(),
   };
-}
-
-/** The header of a safetensors file, without the tensors. Throws where the file is none. */
-export async function readSafetensorsHeader(file: PlacedFile): Promise<SafeHeader> {
-  const bytes = safetensorsHeaderBytes(await file.read(0, 8), file.size);
-  return safetensorsHeader(await file.read(0, bytes), file.size);
 }

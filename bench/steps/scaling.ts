@@ -1,5 +1,5 @@
 /** How the time of a training step grows with its size, beside how its work does. */
-import { figure } from "./format.js";
+import { figure } from "../figures/format.js";
 import { STEP_SIZE, type StepSize } from "./step.js";
 
 /** What is made larger while all else stays. */

@@ -1,7 +1,7 @@
-import { drawCrops, officialAugmentation } from "../dino/images/augment.js";
-import { createCropMaker } from "../dino/batches/crop-maker.js";
-import type { Device } from "../engine/core/device.js";
-import { input } from "../engine/index.js";
+import { drawCrops, officialAugmentation } from "../../dino/images/augment.js";
+import { createCropMaker } from "../../dino/batches/crop-maker.js";
+import type { Device } from "../../engine/core/device.js";
+import { input } from "../../engine/index.js";
 
 /** A picture as ImageNet has them. */
 const PICTURE = { rows: 375, cols: 500 };

@@ -19,13 +19,13 @@ import {
   sizeOf,
   softmax,
   type Tensor,
-} from "../engine/index.js";
-import type { Device } from "../engine/core/device.js";
-import { adamw, ema } from "../engine/optimizers/optimizer.js";
-import { rng } from "../dino/math/random.js";
-import { formatShape } from "../engine/core/tensor.js";
-import * as reference from "../test/reference.js";
-import type { Values } from "../test/reference.js";
+} from "../../engine/index.js";
+import type { Device } from "../../engine/core/device.js";
+import { adamw, ema } from "../../engine/optimizers/optimizer.js";
+import { rng } from "../../dino/math/random.js";
+import { formatShape } from "../../engine/core/tensor.js";
+import * as reference from "../../reference/operations.js";
+import type { Values } from "../../reference/operations.js";
 
 /** Numbers on the host as the GPU gets and gives them. */
 export interface Host {

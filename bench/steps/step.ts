@@ -1,7 +1,13 @@
-import type { Device } from "../engine/core/device.js";
-import type { Precision, Program } from "../engine/index.js";
-import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../dino/model/network.js";
-import { createStep, type StepOutput, type TrainingStep } from "../dino/training/step.js";
+import type { Device } from "../../engine/core/device.js";
+import type { Precision, Program } from "../../engine/index.js";
+import {
+  createNetwork,
+  initialValues,
+  type Network,
+  type NetworkConfig,
+  writeNetwork,
+} from "../../dino/model/network.js";
+import { createStep, type StepOutput, type TrainingStep } from "../../dino/training/step.js";
 import { numbers } from "./rows.js";
 
 /** How large a step is. */
