@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { builtinImages } from "../../dino/images/builtin.js";
 import { openDevice } from "../../engine/adapters/node.js";
-import { writeTinyCheckpoint } from "../dino/command-line.js";
+import { writeTinyCheckpoint } from "../support/command-line.js";
 import { bundle, openPage } from "./chromium.js";
 import { look, train } from "./look-and-train.js";
 import type { ModelPage } from "./model-in-page.js";

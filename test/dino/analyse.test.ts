@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { analysisConfig, type Corner, corners, cornerSettings, judgeCorner } from "../../dino/experiments/analyse.js";
 import type { StepLine } from "../../dino/run/log.js";
-import { dino, drawFolder, tiny } from "./command-line.js";
+import { dino, drawFolder, tiny } from "../support/command-line.js";
 
 /** A log that stays at these values. */
 function logOf(teacherEntropy: number, klDivergence: number) {

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { openSubjects, readSubject } from "../../dino/images/sources/image-files.js";
-import { rejection } from "../rejection.js";
-import { dino, writeTinyCheckpoint } from "./command-line.js";
+import { rejection } from "../support/rejection.js";
+import { dino, writeTinyCheckpoint } from "../support/command-line.js";
 import { fitToPatches } from "../../dino/images/crop-to-patches.js";
 
 async function drawImage(path: string, width: number, height: number): Promise<void> {

@@ -11,7 +11,7 @@ import { type Config, defaultConfig, type PartialConfig } from "../../dino/confi
 import { gatherFacts } from "../../dino/config/dataset-facts.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import { lengthOf } from "../../dino/training/schedule.js";
-import { rejection } from "../rejection.js";
+import { rejection } from "../support/rejection.js";
 import { wholeOf } from "../../dino/images/split.js";
 import { memoryImages } from "../../dino/images/image-set.js";
 import { formatSettings } from "../../dino/config/flags.js";

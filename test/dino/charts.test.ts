@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import sharp from "sharp";
 import { chartSvg, type Panel, svgToPng } from "../../dino/pictures/charts.js";
-import { rejection } from "../rejection.js";
+import { rejection } from "../support/rejection.js";
 
 const panel: Panel = {
   title: "Entropy",

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../dino/files/files.js";
-import { compiledModule } from "../compiled-program.js";
+import { compiledModule } from "../support/compiled-program.js";
 
 /** Far above any process number in use. */
 const deadPid = 2 ** 30;

@@ -10,10 +10,10 @@ import sharp from "sharp";
 import { program } from "../../dino/cli.js";
 import { parseNpy } from "../../dino/files/npy.js";
 import { tunedPath, writeChoices } from "../../engine/adapters/node.js";
-import { testDevice } from "../device.js";
-import { rejectedWith } from "../rejection.js";
+import { testDevice } from "../support/device.js";
+import { rejectedWith } from "../support/rejection.js";
 import { type EpochLine, readLog as readRunLog } from "../../dino/run/log.js";
-import { dino, dinoIn, drawFolder, type Finished, tiny } from "./command-line.js";
+import { dino, dinoIn, drawFolder, type Finished, tiny } from "../support/command-line.js";
 import { parseConfig } from "../../dino/config/resolve.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

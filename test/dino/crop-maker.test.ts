@@ -4,7 +4,7 @@ import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createCropMaker } from "../../dino/batches/crop-maker.js";
 import { rng } from "../../dino/math/random.js";
 import { download, input, sizeOf } from "../../engine/index.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 
 describe("crops made on the device", () => {
   it("lie where the layout says, the same whatever the number of parts", async () => {

@@ -37,10 +37,10 @@ import { filesOf } from "../../dino/run/run-folder.js";
 import { follow, type Get, type Run } from "../../dino/web/dashboard/run-client.js";
 import { curvesOf, panels } from "../../dino/web/dashboard/panels.js";
 import { lengthOf, stageOf, warningsOf } from "../../dino/web/dashboard/progress.js";
-import { sourceLauncher } from "../compiled-program.js";
-import { rejection } from "../rejection.js";
-import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
-import { lineOf, textOf, writeShownRun } from "./shown-run.js";
+import { sourceLauncher } from "../support/compiled-program.js";
+import { rejection } from "../support/rejection.js";
+import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "../support/command-line.js";
+import { lineOf, textOf, writeShownRun } from "../support/shown-run.js";
 import { formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 
 /** The runs as the page knows them, see follow. */

@@ -31,10 +31,10 @@ import { trainWithProgress } from "../../dino/training/start.js";
 import { train } from "../../dino/training/train.js";
 import { download, input, type Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
-import { compiledLauncher, compiledModule } from "../compiled-program.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
-import { tiny, tinySettings, writeTinyCheckpoint } from "./command-line.js";
+import { compiledLauncher, compiledModule } from "../support/compiled-program.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
+import { tiny, tinySettings, writeTinyCheckpoint } from "../support/command-line.js";
 import type { Parts } from "../../dino/images/split.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 

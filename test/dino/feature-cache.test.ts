@@ -6,7 +6,7 @@ import { type CacheOptions, keepFeatures } from "../../dino/evaluation/feature-c
 import { pixelFeatures } from "../../dino/model/extract.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import type { Extract } from "../../dino/evaluation/labelled.js";
-import { drawFolder } from "./command-line.js";
+import { drawFolder } from "../support/command-line.js";
 import { wholeOf } from "../../dino/images/split.js";
 import type { View } from "../../dino/model/backbone.js";
 import { memoryImages } from "../../dino/images/image-set.js";

@@ -12,10 +12,10 @@ import { importNetwork, type ImportOptions } from "../../dino/weights/import.js"
 import { encodeSafetensors, evaluate, input, parseSafetensors, type SafeTensor } from "../../engine/index.js";
 import { golden, relmax } from "../golden/golden.js";
 import type { VitCase } from "../golden/vit.test.js";
-import { fuzzRuns } from "../fuzz.js";
-import { rejection } from "../rejection.js";
-import { testDevice } from "../device.js";
-import { dino, writeTinyCheckpoint } from "./command-line.js";
+import { fuzzRuns } from "../support/fuzz.js";
+import { rejection } from "../support/rejection.js";
+import { testDevice } from "../support/device.js";
+import { dino, writeTinyCheckpoint } from "../support/command-line.js";
 import { dict, legacyFile, op, pickle, tensor, type TensorWords, zip, type ZipEntry } from "./torch-files.js";
 import { vitConfig } from "../../dino/config/derive.js";
 

@@ -8,9 +8,9 @@ import { type Image, normalize, normalizeTable } from "../../dino/images/pixels.
 import { rng } from "../../dino/math/random.js";
 import { encode, lastAttention } from "../../dino/model/vit.js";
 import { evaluate, input } from "../../engine/index.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
-import { writeTinyCheckpoint } from "./command-line.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
+import { writeTinyCheckpoint } from "../support/command-line.js";
 import type { Model } from "../../dino/model/backbone.js";
 
 function noise(seed: number, rows: number, cols: number): Image {

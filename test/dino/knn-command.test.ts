@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sourceOf } from "../../dino/commands/labelled.js";
-import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "./command-line.js";
+import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../support/command-line.js";
 
 describe("flags that name labelled features", () => {
   const common = { which: "teacher", batch: 8, split: 0.2, seed: 0 } as const;

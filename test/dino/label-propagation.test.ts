@@ -9,8 +9,8 @@ import {
 } from "../../dino/segmentation/propagation.js";
 import type { Size } from "../../dino/images/pixels.js";
 import { rng } from "../../dino/math/random.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
 
 const dim = 5;
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFeatures } from "../../dino/evaluation/feature-files.js";
 import { readLabelled } from "../../dino/evaluation/labelled-files.js";
-import { rejection } from "../rejection.js";
+import { rejection } from "../support/rejection.js";
 
 describe("labelled features out of files", () => {
   let folder: string;

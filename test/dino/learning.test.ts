@@ -9,7 +9,7 @@ import { extractFeatures } from "../../dino/model/extract.js";
 import { createNetwork, initialValues, writeNetwork } from "../../dino/model/network.js";
 import { train } from "../../dino/training/train.js";
 import { scope } from "../../dino/model/vit.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import { firstOf, type Parts } from "../../dino/images/split.js";
 import { viewOf } from "../../dino/model/backbone.js";
 import { networkConfig } from "../../dino/config/derive.js";

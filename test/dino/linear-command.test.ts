@@ -6,7 +6,7 @@ import type { Source } from "../../dino/commands/labelled.js";
 import { checkLinearFlags, type LinearFlags } from "../../dino/commands/linear.js";
 import type { LinearResult } from "../../dino/evaluation/linear.js";
 import { parseSafetensors, safetensorsMetadata } from "../../engine/index.js";
-import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "./command-line.js";
+import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../support/command-line.js";
 
 describe("flags of dino linear", () => {
   const common = { which: "teacher", batch: 8, split: 0.2, seed: 0, epochs: 1, weightDecay: 0, valFreq: 1 } as const;

@@ -18,9 +18,9 @@ import {
 import { createLinearProbe, type LinearLayer } from "../../dino/evaluation/linear-probe.js";
 import { type LinearOptions, trainLinear } from "../../dino/evaluation/linear.js";
 import { rng } from "../../dino/math/random.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
-import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
+import { drawFolder, writeTinyCheckpoint } from "../support/command-line.js";
 import { wholeOf } from "../../dino/images/split.js";
 import { takeRows } from "../../dino/math/feature-rows.js";
 import { type Model, viewOf } from "../../dino/model/backbone.js";

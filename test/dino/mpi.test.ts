@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { readCheckpoint } from "../../dino/weights/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
-import { compiledLauncher } from "../compiled-program.js";
-import { dino, drawFolder, type Finished, tiny } from "./command-line.js";
+import { compiledLauncher } from "../support/compiled-program.js";
+import { dino, drawFolder, type Finished, tiny } from "../support/command-line.js";
 
 /** A way to start several processes. */
 interface Mpi {

@@ -8,7 +8,7 @@ import { colorsOf, fitColors } from "../../dino/pictures/feature-colors.js";
 import { fitForeground } from "../../dino/pictures/pca.js";
 import { featurePairsPicture, thumbnail } from "../../dino/pictures/pictures.js";
 import { rng } from "../../dino/math/random.js";
-import { dino, writeTinyCheckpoint } from "./command-line.js";
+import { dino, writeTinyCheckpoint } from "../support/command-line.js";
 import type { FeatureRows } from "../../dino/math/feature-rows.js";
 
 const dim = 4;

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { instancesOf, readPickle, type PickleRules } from "../../dino/weights/torch/pickle.js";
-import { fuzzRuns } from "../fuzz.js";
+import { fuzzRuns } from "../support/fuzz.js";
 import { dict, op, pickle, tuple } from "./torch-files.js";
 
 const rules: PickleRules = { names: new Map([["shop.Bag", instancesOf("shop.Bag")]]) };

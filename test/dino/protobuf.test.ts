@@ -2,7 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { encodeOnnx } from "../../dino/weights/export/onnx.js";
 import { double, float, integer, joined, message, text } from "../../dino/files/protobuf.js";
-import { floatOf, integerOf, messages, readMessage, textOf } from "./protobuf-reader.js";
+import { floatOf, integerOf, messages, readMessage, textOf } from "../support/protobuf-reader.js";
 
 describe("protocol buffers", () => {
   it("come back as they were written", () => {

@@ -6,8 +6,8 @@ import { launchOf } from "../../dino/mpi/launcher.js";
 import { openReporter, slowRank, warningsOfOthers } from "../../dino/mpi/reports.js";
 import { fromFirst, toFirst } from "../../dino/mpi/sharing.js";
 import { alone, openWorld } from "../../dino/mpi/world.js";
-import { inProcess } from "../in-process.js";
-import { rejection } from "../rejection.js";
+import { inProcess } from "../support/in-process.js";
+import { rejection } from "../support/rejection.js";
 import { gatherFeatures, runOf, shareBeginning, verifyStates } from "../../dino/training/shared-state.js";
 
 const none = { sum: 0, count: 0 };

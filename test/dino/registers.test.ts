@@ -14,7 +14,7 @@ import {
   vitSpecs,
 } from "../../dino/model/vit.js";
 import { createParams, evaluate, gradients, fill, input, layoutOf, sum, mul } from "../../engine/index.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import type { Backbone } from "../../dino/model/backbone.js";
 import { networkConfig } from "../../dino/config/derive.js";
 import { resolveConfig } from "../../dino/config/resolve.js";

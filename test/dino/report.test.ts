@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeReport } from "../../dino/experiments/report.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "./command-line.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../support/command-line.js";
 import { formatConfig } from "../../dino/config/resolve.js";
 
 describe("dino report", function () {

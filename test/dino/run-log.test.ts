@@ -8,9 +8,9 @@ import { type EpochLine, type EvaluationLine, type LogLine, readLog, type StepLi
 import { removeRun } from "../../dino/run/run-folder.js";
 import { openLog } from "../../dino/run/run-log.js";
 import { train } from "../../dino/training/train.js";
-import { testDevice } from "../device.js";
-import { tinySettings } from "./command-line.js";
-import { floatOf, integerOf, messages, readMessage, textOf } from "./protobuf-reader.js";
+import { testDevice } from "../support/device.js";
+import { tinySettings } from "../support/command-line.js";
+import { floatOf, integerOf, messages, readMessage, textOf } from "../support/protobuf-reader.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 
 /** CRC-32C bit by bit, as RFC 3720 defines it. */

@@ -10,8 +10,8 @@ import { pictureName, pictureOf } from "../../dino/run/picture-names.js";
 import { filesOf, removeRun } from "../../dino/run/run-folder.js";
 import type { StepProfile } from "../../dino/run/step-profile.js";
 import { train } from "../../dino/training/train.js";
-import { testDevice } from "../device.js";
-import { drawFolder, tinySettings } from "./command-line.js";
+import { testDevice } from "../support/device.js";
+import { drawFolder, tinySettings } from "../support/command-line.js";
 import type { Parts } from "../../dino/images/split.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 

@@ -14,8 +14,8 @@ import {
 } from "../../dino/segmentation/label-map.js";
 import { rng } from "../../dino/math/random.js";
 import { type Segmentation, shrink } from "../../dino/segmentation/segment.js";
-import { rejection } from "../rejection.js";
-import { dino, writeTinyCheckpoint } from "./command-line.js";
+import { rejection } from "../support/rejection.js";
+import { dino, writeTinyCheckpoint } from "../support/command-line.js";
 
 const palette = [
   [0, 0, 0],

@@ -20,9 +20,9 @@ import {
   sizeOf,
 } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
-import { testDevice } from "../device.js";
-import { inProcess } from "../in-process.js";
-import { rejection } from "../rejection.js";
+import { testDevice } from "../support/device.js";
+import { inProcess } from "../support/in-process.js";
+import { rejection } from "../support/rejection.js";
 import { networkConfig, stepConfig } from "../../dino/config/derive.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ablations, parseAxis } from "../../dino/experiments/sweep.js";
-import { dino, drawFolder, tiny } from "./command-line.js";
+import { dino, drawFolder, tiny } from "../support/command-line.js";
 
 describe("axes of a sweep", () => {
   it("are a setting and its values, each once", () => {

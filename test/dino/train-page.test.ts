@@ -6,8 +6,8 @@ import type { Image } from "../../dino/images/pixels.js";
 import { type CourseEvent, takeCourse } from "../../dino/web/train/browser-training.js";
 import { after, NOTHING } from "../../dino/web/train/training-view.js";
 import { configOf, START } from "../../dino/web/train/settings.js";
-import { testDevice } from "../device.js";
-import { lineOf } from "./shown-run.js";
+import { testDevice } from "../support/device.js";
+import { lineOf } from "../support/shown-run.js";
 
 async function firstOf(set: ImageSet, count: number): Promise<ImageSet> {
   const images = await Promise.all(Array.from({ length: count }, (_, index) => set.decode(index)));

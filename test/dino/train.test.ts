@@ -9,7 +9,7 @@ import { openParts } from "../../dino/images/sources/open-parts.js";
 import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";
 import { train, type TrainOptions } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import type { Parts } from "../../dino/images/split.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 

@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { tune } from "../../dino/experiments/tune.js";
 import { input, matmul, record, withChoices } from "../../engine/index.js";
 import { forgetChoices, readChoices, tunedPath, writeChoices } from "../../engine/adapters/node.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 
 describe("tuning", () => {

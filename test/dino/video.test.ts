@@ -11,9 +11,9 @@ import { openFrames } from "../../dino/video/frames.js";
 import type { Image } from "../../dino/images/pixels.js";
 import { openScratch } from "../../dino/files/disk-arrays.js";
 import { attendVideo, drawFrame, scaleOf } from "../../dino/video/video.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
-import { dinoIn, writeTinyCheckpoint } from "./command-line.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
+import { dinoIn, writeTinyCheckpoint } from "../support/command-line.js";
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = [];

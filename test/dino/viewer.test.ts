@@ -12,9 +12,9 @@ import { encode, lastAttention } from "../../dino/model/vit.js";
 import { openViewer, type Sight, type Viewer } from "../../dino/web/viewer/viewer-model.js";
 import { attentionFrom, likenessTo } from "../../dino/web/viewer/maps.js";
 import { type Device, evaluate, input } from "../../engine/index.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
-import { writeTinyCheckpoint } from "./command-line.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
+import { writeTinyCheckpoint } from "../support/command-line.js";
 import { type FeatureRows, normalizeRows } from "../../dino/math/feature-rows.js";
 import { type Model, viewOf } from "../../dino/model/backbone.js";
 

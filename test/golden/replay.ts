@@ -5,7 +5,7 @@ import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/model/network.js";
 import type { Peers } from "../../dino/training/collectives.js";
 import { createStep } from "../../dino/training/step.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import { golden } from "./golden.js";
 
 export interface TrainingRun {

@@ -8,10 +8,10 @@ import { copyDescriptor, traceCopies } from "../../../dino/retrieval/copies.js";
 import { openCopydays } from "../../../dino/retrieval/copydays.js";
 import { encode } from "../../../dino/model/vit.js";
 import { evaluate, input } from "../../../engine/index.js";
-import { testDevice } from "../../device.js";
-import { rejection } from "../../rejection.js";
-import { dino, writeTinyCheckpoint } from "../command-line.js";
-import { tinyBackbone } from "../tiny-backbone.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { tinyBackbone } from "../../support/tiny-backbone.js";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 
 describe("copy detection", () => {

@@ -7,9 +7,9 @@ import { program } from "../../../dino/cli.js";
 import { rng } from "../../../dino/math/random.js";
 import { classBenchmark, retrieve, revisitedBenchmark } from "../../../dino/retrieval/retrieve.js";
 import { openRevisited, queryBox, setups } from "../../../dino/retrieval/revisited.js";
-import { testDevice } from "../../device.js";
-import { rejection } from "../../rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 
 describe("retrieval", () => {

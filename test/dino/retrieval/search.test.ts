@@ -5,8 +5,8 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
 import { nearest } from "../../../dino/retrieval/nearest.js";
-import { rejection } from "../../rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
+import { rejection } from "../../support/rejection.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 
 const rows = (...values: readonly (readonly number[])[]): FeatureRows => ({

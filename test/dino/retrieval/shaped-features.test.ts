@@ -11,9 +11,9 @@ import { groupByShape } from "../../../dino/retrieval/shapes.js";
 import { shrinkBilinear } from "../../../dino/retrieval/shrink.js";
 import { vit } from "../../../dino/model/vit.js";
 import { evaluate, input } from "../../../engine/index.js";
-import { testDevice } from "../../device.js";
-import { rejection } from "../../rejection.js";
-import { tinyBackbone } from "../tiny-backbone.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { tinyBackbone } from "../../support/tiny-backbone.js";
 import type { Backbone } from "../../../dino/model/backbone.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 

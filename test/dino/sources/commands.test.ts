@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { readLog } from "../../../dino/run/log.js";
 import { indexedImages } from "../../../dino/retrieval/indexed-images.js";
-import { dino, tiny } from "../command-line.js";
+import { dino, tiny } from "../../support/command-line.js";
 import { inFolder, noise, pngs, writeParquet, writeTar } from "./image-files.js";
 
 describe("commands on files of many images", () => {

@@ -11,7 +11,7 @@ import sharp from "sharp";
 import { pack } from "tar-stream";
 import type { Image } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
-import { fuzzRuns } from "../../fuzz.js";
+import { fuzzRuns } from "../../support/fuzz.js";
 import type { ImageSet } from "../../../dino/images/image-set.js";
 import { isFailure } from "../../../dino/images/image-location.js";
 

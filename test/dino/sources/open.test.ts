@@ -5,7 +5,7 @@ import { officialAugmentation } from "../../../dino/images/augment.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../dino/batches/threaded-batches.js";
 import { openParts } from "../../../dino/images/sources/open-parts.js";
 import { openData, partsOf } from "../../../dino/images/sources/open.js";
-import { rejection } from "../../rejection.js";
+import { rejection } from "../../support/rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./image-files.js";
 import { isFailure } from "../../../dino/images/image-location.js";
 

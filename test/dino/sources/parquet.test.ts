@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import { expect } from "chai";
 import { openParquet } from "../../../dino/images/sources/parquet.js";
 import { thriftSize } from "../../../dino/images/sources/thrift.js";
-import { rejection } from "../../rejection.js";
+import { rejection } from "../../support/rejection.js";
 import { imagesOf, inFolder, noise, pngs, survivesDamage, writeParquet } from "./image-files.js";
 import { isFailure } from "../../../dino/images/image-location.js";
 

@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { measureImage } from "../../../dino/images/sources/folder-images.js";
 import { openCifar } from "../../../dino/images/sources/cifar.js";
 import { openIdx } from "../../../dino/images/sources/idx.js";
-import { rejection } from "../../rejection.js";
+import { rejection } from "../../support/rejection.js";
 import { idx, imagesOf, inFolder, survivesDamage } from "./image-files.js";
 
 const bytes = (count: number, below = 256) => Uint8Array.from({ length: count }, (_, i) => (i * 37 + (i >> 3)) % below);

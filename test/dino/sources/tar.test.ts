@@ -2,7 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import { openTar } from "../../../dino/images/sources/tar.js";
-import { rejection } from "../../rejection.js";
+import { rejection } from "../../support/rejection.js";
 import { imagesOf, inFolder, noise, pngs, survivesDamage, writeTar } from "./image-files.js";
 
 describe("WebDataset shards", () => {
