@@ -18,7 +18,7 @@ import { testDevice } from "../support/device.js";
 import { fuzzRuns } from "../support/fuzz.js";
 import { rejectedWith, rejection } from "../support/rejection.js";
 import { drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../support/command-line.js";
-import { dict, op, pickle } from "./torch-files.js";
+import { dict, op, pickle } from "../support/torch-files.js";
 import { readConfig } from "../../dino/run/config-file.js";
 import { formatConfig } from "../../dino/config/resolve.js";
 
