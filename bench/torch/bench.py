@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import nn
 
 ON_GPU = torch.cuda.is_available()
-DIM, HEADS, HIDDEN = (384, 6, 1536) if ON_GPU else (192, 3, 768)  # ViT-S on a GPU, else ViT-Ti, as bench/rows.ts
+DIM, HEADS, HIDDEN = (384, 6, 1536) if ON_GPU else (192, 3, 768)  # ViT-S on a GPU, else ViT-Ti, as bench/steps/rows.ts
 DEPTH, PATCH = 12, 16
 PARAMETERS = (28672, 192)
 TOKENS = {"global": 1 + 14**2, "local": 1 + 6**2}
 CROPS = {"global": 2, "local": 8}
 PROTOTYPES = 65536
-# The step's size by kind of device, that of bench/step.ts
+# The step's size by kind of device, that of bench/steps/step.ts
 STEP_SIZE = {
     "cuda": {"global": 224, "local": 96, "prototypes": 65536},
     "cpu": {"global": 96, "local": 48, "prototypes": 8192},

@@ -44,24 +44,28 @@ describe("what a page runs", () => {
   });
 
   it("loads, looks and trains without Node, and with no package but zod", () => {
-    const { modules, others } = reach("test/browser/look-and-train.ts", "dino/builtin.ts", "dino/web/train/course.ts");
+    const { modules, others } = reach(
+      "test/browser/look-and-train.ts",
+      "dino/images/builtin.ts",
+      "dino/web/train/browser-training.ts",
+    );
     expect([...others.keys()]).to.deep.equal(["zod"]);
     for (const name of [
-      "vit",
-      "augment",
-      "features",
-      "inspector",
+      "model/vit",
+      "images/augment",
+      "model/extract",
+      "model/inspector",
       "training/trainer",
-      "step",
-      "run/checkpoint-bytes",
-      "config",
+      "training/step",
+      "weights/checkpoint-bytes",
+      "config/settings",
     ])
       expect(modules).to.include(`dino/${name}.ts`);
     const alone = reach(
       "dino/evaluation/knn.ts",
-      "dino/schedule.ts",
-      "dino/npy.ts",
-      "dino/fit.ts",
+      "dino/math/schedules.ts",
+      "dino/files/npy.ts",
+      "dino/images/crop-to-patches.ts",
       "dino/pictures/pictures.ts",
     );
     expect([...alone.others.keys()]).to.deep.equal([]);

@@ -68,7 +68,7 @@ describe("writeFileAtomically", () => {
 
   it("leaves a whole file when killed at any moment, and the next write cleans up", async () => {
     const path = join(folder, "a");
-    const module = compiledModule("dino/run/checkpoint-file.ts");
+    const module = compiledModule("dino/files/files.ts");
     const program = `
       const { writeFileAtomically } = await import(${JSON.stringify(module)});
       for (let n = 0; ; n = (n + 1) % 200) {
