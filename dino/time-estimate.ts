@@ -7,7 +7,7 @@ import type { FeatureRows } from "./evaluation/knn.js";
 import { rowsOf } from "./evaluation/knn.js";
 import { extractFeatures, similaritiesOn, viewOf } from "./features.js";
 import { backboneOf, initialValues } from "./network.js";
-import { openTrainer } from "./training/trainer.js";
+import { batchOptions, openTrainer } from "./training/trainer.js";
 
 export interface TimedOptions {
   readonly device: Device;
@@ -30,9 +30,9 @@ const IMAGES = 64;
 export async function timeTraining({ device, config: timed, parts: { train } }: TimedOptions): Promise<Times> {
   const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // however short the run is
   const values = initialValues(networkConfig(config), config);
-  await using trainer = await openTrainer({
-    ...{ config, ...train, device, begin: { values }, openBatches: openThreadedBatches, onWarning: () => undefined },
-  });
+  const setup = { config, ...train, device, begin: { values } };
+  const batches = openThreadedBatches(batchOptions(setup));
+  await using trainer = await openTrainer({ ...setup, batches, onWarning: () => undefined });
   await trainer.takeStep();
   let steps = 0;
   let stepsMs = 0;

@@ -30,7 +30,8 @@ import { fromFirst, toFirst } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
 import { startProgress, takeReports } from "../progress.js";
 import { checkpointsIn, filesOf } from "../run/run-folder.js";
-import { train, type TrainOptions, type TrainSummary } from "./train.js";
+import type { TrainOptions } from "./run.js";
+import { train, type TrainSummary } from "./train.js";
 
 export interface Start {
   /** What the user set himself. */

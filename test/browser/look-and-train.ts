@@ -10,7 +10,7 @@ import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
 import { lengthOf } from "../../dino/training/knobs.js";
 import type { Image } from "../../dino/pixels.js";
 import { rng } from "../../dino/random.js";
-import { openTrainer } from "../../dino/training/trainer.js";
+import { batchOptions, openTrainer } from "../../dino/training/trainer.js";
 import type { Device } from "../../engine/index.js";
 
 /** Noise of 24 x 24 pixels, always the same. */
@@ -44,10 +44,11 @@ export async function train(
   const part = wholeOf(images);
   const wanted = { ...file.config, batch: 4, steps };
   const { iterationsPerEpoch } = lengthOf(wanted, part.indices.length);
+  const { config } = fitWarmups(wanted, { iterationsPerEpoch, given: new Set() });
+  const setup = { ...part, config, device, begin: { values: under("student.", file) } };
   await using trainer = await openTrainer({
-    ...{ ...part, device, openBatches: openBatchesHere },
-    config: fitWarmups(wanted, { iterationsPerEpoch, given: new Set() }).config,
-    begin: { values: under("student.", file) },
+    ...setup,
+    batches: openBatchesHere(batchOptions(setup)),
     onWarning: (words) => {
       throw new Error(words);
     },

@@ -8,7 +8,8 @@ import { readLog } from "../../dino/run/log.js";
 import type { Parts } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
 import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";
-import { train, type TrainOptions } from "../../dino/training/train.js";
+import type { TrainOptions } from "../../dino/training/run.js";
+import { train } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
 import { testDevice } from "../device.js";
 

@@ -12,7 +12,7 @@ import type { StepLine } from "../../run/log.js";
 import { backboneOf, initialValues } from "../../network.js";
 import type { PictureKind } from "../../run/picture-names.js";
 import { drawRunPictures } from "../../run/run-pictures.js";
-import { openTrainer, type Progress } from "../../training/trainer.js";
+import { batchOptions, openTrainer, type Progress } from "../../training/trainer.js";
 
 export interface CourseOptions {
   readonly device: Device;
@@ -90,9 +90,11 @@ async function train(options: CourseOptions): Promise<void> {
   });
 
   tell({ kind: "aside", words: "Making the kernels ready" });
+  const begin = from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) };
+  const setup = { ...parts.train, config, device, begin };
   await using trainer = await openTrainer({
-    ...{ ...parts.train, config, device, openBatches: openBatchesHere },
-    begin: from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) },
+    ...setup,
+    batches: openBatchesHere(batchOptions(setup)),
     onWarning: (words) => tell({ kind: "warning", words }),
   });
   const { teacher, steps } = trainer;
