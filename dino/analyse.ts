@@ -8,7 +8,7 @@ import { type Config, type PartialConfig, resolveConfig } from "./config.js";
 import type { Parts } from "./evaluation/evaluate.js";
 import type { Log } from "./run/log.js";
 import { checkpointsIn } from "./run/run-folder.js";
-import { trainWithProgress } from "./training/start.js";
+import { trainWithProgress } from "./training/supervised.js";
 import { featuresOf, knnOf } from "./evaluation/online-evaluation.js";
 import { runTrials } from "./trials.js";
 

@@ -25,7 +25,7 @@ import { nearest } from "./retrieval/nearest.js";
 import { isFailure } from "./sources/image-place.js";
 import { type TimedOptions, timeComparison, timeTraining } from "./time-estimate.js";
 import { lengthOf } from "./training/knobs.js";
-import { trainWithProgress } from "./training/start.js";
+import { trainWithProgress } from "./training/supervised.js";
 import { encodePng } from "./pictures/png.js";
 
 export interface DemoOptions {

@@ -30,7 +30,7 @@ import {
   type Tensor,
   updateCenter,
 } from "../engine/index.js";
-import { imagesPerPart } from "./batches/crop-layout.js";
+import { checkEqualParts } from "./batches/crop-layout.js";
 import { forward, type ForwardOptions, type Network } from "./network.js";
 import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./training/peers.js";
 import type { Size } from "./pixels.js";
@@ -106,7 +106,7 @@ export const GLOBAL_CROPS = 2;
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
   const { student, teacher, batch, globalSize, localSize, localCrops, accumulate = 1, peers } = options;
-  imagesPerPart(batch, accumulate); // which throws
+  checkEqualParts(batch, accumulate);
   const prototypes = student.config.head.out;
   const owned: { [Symbol.dispose](): void }[] = [];
   const own = <T extends { [Symbol.dispose](): void }>(x: T): T => {

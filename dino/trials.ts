@@ -6,7 +6,8 @@ import { stepsDone } from "./run/checkpoint.js";
 import { type Config, differenceBetween, fitWarmups, flagOf, type SettingName } from "./config.js";
 import type { Parts } from "./evaluation/evaluate.js";
 import { type Log, readLog } from "./run/log.js";
-import { readConfig, trainWithProgress } from "./training/start.js";
+import { readConfig } from "./training/start.js";
+import { trainWithProgress } from "./training/supervised.js";
 import { lengthOf } from "./training/knobs.js";
 
 /** A training to be made. */

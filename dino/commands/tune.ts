@@ -4,7 +4,7 @@ import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } fro
 import { parseSetting, type PartialConfig, resolveConfig } from "../config.js";
 import { presetNames } from "../presets.js";
 import { takeReports } from "../progress.js";
-import { checkPrecision } from "../training/start.js";
+import { checkPrecision } from "../training/checks.js";
 import { tune, type Tuned } from "../tune.js";
 import { asUsage } from "./flags.js";
 import { print, printJson } from "./output.js";

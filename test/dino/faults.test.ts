@@ -28,7 +28,7 @@ import { readLog } from "../../dino/run/log.js";
 import { adviseOnMemory, planMemory } from "../../dino/training/memory-advice.js";
 import { rng } from "../../dino/random.js";
 import { filesOf, takeFolder } from "../../dino/run/run-folder.js";
-import { trainWithProgress } from "../../dino/training/start.js";
+import { trainWithProgress } from "../../dino/training/supervised.js";
 import { train } from "../../dino/training/train.js";
 import { download, input, type Device } from "../../engine/index.js";
 import { openDevice } from "../../engine/node.js";

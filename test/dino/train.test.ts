@@ -7,7 +7,7 @@ import { readCheckpoint } from "../../dino/run/checkpoint.js";
 import { readLog } from "../../dino/run/log.js";
 import type { Parts } from "../../dino/evaluation/evaluate.js";
 import { openParts } from "../../dino/evaluation/open-parts.js";
-import { checkEvaluations, checkPrecision } from "../../dino/training/start.js";
+import { checkEvaluations, checkPrecision } from "../../dino/training/checks.js";
 import type { TrainOptions } from "../../dino/training/run.js";
 import { train } from "../../dino/training/train.js";
 import { type Choices, withChoices } from "../../engine/index.js";
