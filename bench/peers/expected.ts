@@ -1,8 +1,8 @@
 /** What a workload should give, in float64. */
 import { sizeOf } from "../../engine/index.js";
-import * as reference from "../../test/reference.js";
-import type { Values } from "../../test/reference.js";
-import { type BenchRow, type Host, rowwise } from "../rows.js";
+import * as reference from "../../reference/operations.js";
+import type { Values } from "../../reference/operations.js";
+import { type BenchRow, type Host, rowwise } from "../steps/rows.js";
 import { packHeads } from "./layouts.js";
 import type { Outcome } from "./peer.js";
 import { type Workload, draw, inputsOf, type InputNames } from "./workloads.js";

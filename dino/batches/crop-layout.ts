@@ -30,3 +30,6 @@ export function checkEqualParts(images: number, parts: number): void {
   if (parts >= 1 && Number.isInteger(images / parts)) return;
   throw new Error(`crops: a batch of ${images} images has no ${parts} equal parts; take a number that divides it`);
 }
+
+/** Global crops of an image: the teacher sees these, the student sees all crops. */
+export const GLOBAL_CROPS = 2;

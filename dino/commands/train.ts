@@ -1,22 +1,14 @@
 /** `dino train` */
 import { type Command, Option } from "commander";
-import {
-  flagOf,
-  formatValue,
-  parseSetting,
-  parseUseFp16,
-  type PartialConfig,
-  resolveConfig,
-  type SettingName,
-  settingNames,
-  settings,
-} from "../config.js";
+import { type PartialConfig, type SettingName, settingNames, settings } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
-import { LISTS_VARIABLE } from "../sources/kept.js";
+import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
 import { startTraining } from "../training/start.js";
-import { amongRanks } from "./failure.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";
+import { amongRanks } from "./ranks.js";
+import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags.js";
+import { resolveConfig } from "../config/resolve.js";
 
 const groups = {
   "main_dino.py": "Options of the official main_dino.py:",

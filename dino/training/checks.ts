@@ -1,7 +1,7 @@
 /** Checks of settings against images, device and ranks, before anything is trained. */
 import type { Device } from "../../engine/index.js";
-import type { Config } from "../config.js";
-import type { Parts } from "../evaluation/evaluate.js";
+import type { Config } from "../config/settings.js";
+import type { Parts } from "../images/split.js";
 import { checkParts } from "../evaluation/labelled.js";
 import { toFirst } from "../mpi/sharing.js";
 import type { World } from "../mpi/world.js";

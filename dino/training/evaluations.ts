@@ -1,12 +1,12 @@
 /** Accuracies of the teacher during a run, each when it is due. */
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import { type Compared, comparedParts } from "../evaluation/compared-parts.js";
-import type { Parts } from "../evaluation/evaluate.js";
+import type { Parts } from "../images/split.js";
 import { featuresOf, knnOf, linearOf, type Looking, type OnLooked } from "../evaluation/online-evaluation.js";
-import { gatherFeatures, runOf } from "../mpi/sharing.js";
+import { gatherFeatures, runOf } from "./shared-state.js";
 import type { World } from "../mpi/world.js";
-import type { Network } from "../network.js";
+import type { Network } from "../model/network.js";
 import type { Accuracies } from "../run/log.js";
 
 /** The end of an epoch, or of the run. */

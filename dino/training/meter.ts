@@ -1,12 +1,12 @@
 /** What a run logs: means of the loss, rates, and the state of the networks after a step. */
 import type { Batch } from "../batches/batches.js";
 import { dataWatch } from "../batches/data-watch.js";
-import type { Config } from "../config.js";
-import type { Losses } from "../run/checkpoint-bytes.js";
+import type { Config } from "../config/settings.js";
+import type { Losses } from "../weights/checkpoint-bytes.js";
 import type { EpochLine, StepLine } from "../run/log.js";
-import type { StepOutput, TrainingStep } from "../step.js";
+import type { StepOutput, TrainingStep } from "./step.js";
 import { collapseWatch } from "./collapse.js";
-import { meansOver, type RunLength, type Schedules } from "./knobs.js";
+import { meansOver, type RunLength, type Schedules } from "./schedule.js";
 import { readLossScale } from "./not-finite.js";
 
 export interface MeterOptions {

@@ -1,8 +1,8 @@
 /** Losses that are not finite, and the loss scale that keeps f16 gradients from overflowing. */
 import { download, type LossScale, type NonFinite } from "../../engine/index.js";
-import type { Network } from "../network.js";
-import type { Checkpoint } from "../run/checkpoint-bytes.js";
-import type { Knob, TrainingStep } from "../step.js";
+import type { Network } from "../model/network.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
+import type { Knob, TrainingStep } from "./step.js";
 import { batchOf } from "./training-state.js";
 
 /** A loss that is not finite. */

@@ -2,23 +2,15 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { Device } from "../../engine/index.js";
-import { chooseAdapter, openDevice } from "../../engine/node.js";
+import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import { checkEqualShares } from "../batches/batch-share.js";
-import { type Choice, chooseSettings, settingsOf } from "../auto.js";
-import {
-  changeableOnResume,
-  type Config,
-  defaultConfig,
-  flagOf,
-  formatSettings,
-  parseConfig,
-  type PartialConfig,
-  resolveConfig,
-  type SettingName,
-} from "../config.js";
+import { type Choice, chooseSettings, settingsOf } from "../config/auto.js";
+import { changeableOnResume, parseConfig, resolveConfig } from "../config/resolve.js";
+import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
+import { flagOf, formatSettings } from "../config/flags.js";
 import type { Dashboard } from "../dashboard/server.js";
-import { gatherFacts } from "../facts.js";
-import { openParts } from "../evaluation/open-parts.js";
+import { gatherFacts } from "../config/dataset-facts.js";
+import { openParts } from "../images/sources/open-parts.js";
 import { checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
 import { startValues } from "./init.js";
 import { fromFirst } from "../mpi/sharing.js";

@@ -1,20 +1,23 @@
 /** Student and teacher in training on one device: from a batch to the line of the log, step by step. */
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
-import { type Sharer, shareOfRows } from "../batches/batch-share.js";
+import { shareOfRows, type Sharer } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
-import { augmentOptions, type Config, networkConfig, stepConfig } from "../config.js";
-import type { ImageSet } from "../image-set.js";
-import { createNetwork, writeNetwork } from "../network.js";
-import { type RandomKey, rng } from "../random.js";
-import type { Checkpoint } from "../run/checkpoint-bytes.js";
+import { augmentOptions, networkConfig, stepConfig } from "../config/derive.js";
+import type { Config } from "../config/settings.js";
+import type { ImageSet } from "../images/image-set.js";
+import { createNetwork, writeNetwork } from "../model/network.js";
+import { type RandomKey, rng } from "../math/random.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import type { EpochLine, StepLine } from "../run/log.js";
-import { runProfiled, type StepProfile } from "../run/step-profile.js";
-import { createStep, GLOBAL_CROPS, type TrainingStep } from "../step.js";
-import { lengthOf, schedules } from "./knobs.js";
+import { runProfiled } from "./profiled-step.js";
+import type { StepProfile } from "../run/step-profile.js";
+import { createStep, GLOBAL_CROPS, type TrainingStep } from "./step.js";
+import { lengthOf } from "./schedule.js";
+import { schedules } from "./schedule.js";
 import { openMeter } from "./meter.js";
 import { notFinite, wasSkipped } from "./not-finite.js";
-import type { Peers } from "./peers.js";
+import type { Peers } from "./collectives.js";
 import { restore, stateOf, type TrainingState } from "./training-state.js";
 
 export interface TrainerOptions {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
+import { drawFolder, writeTinyCheckpoint } from "../support/command-line.js";
 
 interface PackageFile {
   readonly license: string;

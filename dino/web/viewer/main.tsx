@@ -1,14 +1,14 @@
 /** The viewer: what a network sees in an image, computed on the visitor's own device. */
 import { render } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import type { Image } from "../../pixels.js";
+import type { Image } from "../../images/pixels.js";
 import { Page, useHidden } from "../shell/page.js";
 import type { Trouble } from "../shell/trouble.js";
 import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
 import { openCamera } from "./camera.js";
 import { answerOf, type Choice, type Fetched, findChoices } from "./catalog.js";
 import { Examples } from "./examples.js";
-import type { ModelFacts, Sight } from "./looking.js";
+import type { ModelFacts, Sight } from "./viewer-model.js";
 import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
 import { Neighbors } from "./neighbors.js";
 import { PatchMap } from "./patch-map.js";
