@@ -7,13 +7,14 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Header } from "tar";
 import { officialAugmentation } from "../dino/images/augment.js";
-import { type Cropper, openBatches } from "../dino/batches/batches.js";
+import { openBatches } from "../dino/batches/batches.js";
+import type { Cropper } from "../dino/batches/image-crops.js";
+import type { ImageSet } from "../dino/images/image-set.js";
 import { imageSet } from "../dino/images/sources/folder-images.js";
+import { splitImages } from "../dino/images/split.js";
 import { epochOrders } from "../dino/batches/order.js";
 import { openData } from "../dino/images/sources/open.js";
 import { figure } from "./figures/format.js";
-import type { ImageSet } from "../dino/images/image-set.js";
-import { splitImages } from "../dino/images/split.js";
 
 /** The set that is spoken of. */
 const BILLION = 1e9;

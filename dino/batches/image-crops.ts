@@ -21,6 +21,21 @@ export interface MadeCrops {
   readonly failures: readonly { readonly item: number; readonly failure: DecodeFailure }[];
 }
 
+/** Decodes images and makes their crops, or prepares them for a device that does. */
+export interface Cropper {
+  /** Images of one call that keep it busy without delaying the others. */
+  readonly imagesPerTask: number;
+  crop(epoch: number, items: readonly CropItem[]): Promise<MadeCrops>;
+  close(): Promise<void>;
+}
+
+/** An image of a task. */
+export interface CropItem {
+  readonly index: number;
+  /** Key of the random draws of its crops: its own index, or that of the image that it stands in for. */
+  readonly key: number;
+}
+
 /** Some images of an epoch on their way into a batch. */
 export interface CropSheet {
   readonly made: MadeCrops;

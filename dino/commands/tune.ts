@@ -1,15 +1,15 @@
 /** `dino tune` */
 import { type Command, Option } from "commander";
 import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/adapters/node.js";
+import { parseSetting } from "../config/flags.js";
 import type { PartialConfig } from "../config/settings.js";
+import { resolveConfig } from "../config/resolve.js";
 import { presetNames } from "../config/presets.js";
 import { takeReports } from "../files/progress.js";
-import { checkPrecision } from "../training/start.js";
+import { checkPrecision } from "../training/checks.js";
 import { tune, type Tuned } from "../experiments/tune.js";
 import { asUsage } from "./flags.js";
 import { print, printJson } from "./output.js";
-import { parseSetting } from "../config/flags.js";
-import { resolveConfig } from "../config/resolve.js";
 
 interface TuneFlags {
   readonly preset?: NonNullable<PartialConfig["preset"]>;

@@ -2,16 +2,16 @@
 import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { builtinPreset } from "../config/presets.js";
-import { writeChart, type Series } from "../pictures/charts.js";
+import { type Series, writeChart } from "../pictures/charts.js";
 import { writeJson } from "../files/files.js";
 import type { Config, PartialConfig } from "../config/settings.js";
+import { resolveConfig } from "../config/resolve.js";
+import type { Parts } from "../images/split.js";
 import type { Log } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
-import { trainWithProgress } from "../training/start.js";
+import { trainWithProgress } from "../training/supervised.js";
 import { featuresOf, knnOf } from "../evaluation/online-evaluation.js";
 import { runTrials } from "./training-runs.js";
-import type { Parts } from "../images/split.js";
-import { resolveConfig } from "../config/resolve.js";
 
 /** The corners of figure 7: teachers with and without centering, with and without sharpening. */
 export const corners = ["both", "sharpening only", "centering only", "neither"] as const;

@@ -2,14 +2,14 @@
 import type { Device } from "../../engine/index.js";
 import { openThreadedBatches } from "../batches/threaded-batches.js";
 import type { Config } from "../config/settings.js";
-import { extractFeatures } from "../model/extract.js";
-import { backboneOf, initialValues } from "../model/network.js";
-import { openTrainer } from "../training/trainer.js";
+import { networkConfig } from "../config/derive.js";
 import type { Parts } from "../images/split.js";
 import { type FeatureRows, rowsOf } from "../math/feature-rows.js";
-import { viewOf } from "../model/backbone.js";
+import { extractFeatures } from "../model/extract.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
-import { networkConfig } from "../config/derive.js";
+import { viewOf } from "../model/backbone.js";
+import { backboneOf, initialValues } from "../model/network.js";
+import { batchOptions, openTrainer } from "../training/trainer.js";
 
 export interface TimedOptions {
   readonly device: Device;
@@ -32,9 +32,9 @@ const IMAGES = 64;
 export async function timeTraining({ device, config: timed, parts: { train } }: TimedOptions): Promise<Times> {
   const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // however short the run is
   const values = initialValues(networkConfig(config), config);
-  await using trainer = await openTrainer({
-    ...{ config, ...train, device, begin: { values }, openBatches: openThreadedBatches, onWarning: () => undefined },
-  });
+  const setup = { config, ...train, device, begin: { values } };
+  const batches = openThreadedBatches(batchOptions(setup));
+  await using trainer = await openTrainer({ ...setup, batches, onWarning: () => undefined });
   await trainer.takeStep();
   let steps = 0;
   let stepsMs = 0;

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { stepsDone } from "../weights/checkpoint.js";
 import type { Config, SettingName } from "../config/settings.js";
-import { type Log, readLog } from "../run/log.js";
-import { trainWithProgress } from "../training/start.js";
-import { lengthOf } from "../training/schedule.js";
-import type { Parts } from "../images/split.js";
-import { readConfig } from "../run/config-file.js";
-import { flagOf } from "../config/flags.js";
 import { differenceBetween, fitWarmups } from "../config/resolve.js";
+import { flagOf } from "../config/flags.js";
+import type { Parts } from "../images/split.js";
+import { type Log, readLog } from "../run/log.js";
+import { readConfig } from "../training/start.js";
+import { trainWithProgress } from "../training/supervised.js";
+import { lengthOf } from "../training/schedule.js";
 
 /** A training to be made. */
 export interface Trial {

@@ -17,11 +17,11 @@ export function lengthOf(config: Config, images: number): RunLength {
   return { iterationsPerEpoch, steps: config.steps ?? config.epochs * iterationsPerEpoch };
 }
 
+/** The values of a step, counted from 0. */
+export type Schedules = (step: number) => Record<Knob, number>;
+
 /** Everything that changes from step to step, as the official schedules have it; the rate is scaled by batch / 256. */
-export function schedules(
-  config: Config,
-  { steps, iterationsPerEpoch }: RunLength,
-): (step: number) => Record<Knob, number> {
+export function schedules(config: Config, { steps, iterationsPerEpoch }: RunLength): Schedules {
   const overSteps = { epochs: steps, iterationsPerEpoch: 1 };
   const lr = cosineSchedule({
     ...overSteps,
@@ -51,7 +51,7 @@ export function schedules(
 
 /** Of the learning rate and the weight decay over some steps. */
 export function meansOver(
-  schedule: ReturnType<typeof schedules>,
+  schedule: Schedules,
   { from, to }: { readonly from: number; readonly to: number },
 ): Pick<EpochLine, "lr" | "weightDecay"> {
   const knobs = Array.from({ length: to - from }, (_, i) => schedule(from + i));

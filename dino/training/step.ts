@@ -30,7 +30,7 @@ import {
   type Tensor,
   updateCenter,
 } from "../../engine/index.js";
-import { GLOBAL_CROPS, imagesPerPart } from "../batches/crop-layout.js";
+import { checkEqualParts } from "../batches/crop-layout.js";
 import { forward, type ForwardOptions, type Network } from "../model/network.js";
 import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./collectives.js";
 import type { Size } from "../images/pixels.js";
@@ -97,13 +97,16 @@ export interface TrainingStep {
   [Symbol.dispose](): void;
 }
 
+/** Global crops of an image: the teacher sees these, the student sees all crops. */
+export const GLOBAL_CROPS = 2;
+
 /**
  * Records the step of DINO, algorithm 1 (https://arxiv.org/abs/2104.14294): teacher on the global crops, student on all,
  * loss, gradients, update of the student, then of the teacher and the center.
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
   const { student, teacher, batch, globalSize, localSize, localCrops, accumulate = 1, peers } = options;
-  imagesPerPart(batch, accumulate); // which throws
+  checkEqualParts(batch, accumulate);
   const prototypes = student.config.head.out;
   const owned: { [Symbol.dispose](): void }[] = [];
   const own = <T extends { [Symbol.dispose](): void }>(x: T): T => {

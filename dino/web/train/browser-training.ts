@@ -4,19 +4,19 @@ import { openBatchesHere } from "../../batches/batches-here.js";
 import type { BuiltinImages } from "../../images/builtin.js";
 import type { Checkpoint } from "../../weights/checkpoint-bytes.js";
 import type { Config } from "../../config/settings.js";
+import { fitWarmups } from "../../config/resolve.js";
+import { networkConfig } from "../../config/derive.js";
 import type { Picture } from "../../pictures/drawing.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
+import { firstOf, type Part, type Parts, wholeOf } from "../../images/split.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
+import { viewOf } from "../../model/backbone.js";
 import { lengthOf } from "../../training/schedule.js";
 import type { StepLine } from "../../run/log.js";
 import { backboneOf, initialValues } from "../../model/network.js";
 import type { PictureKind } from "../../run/picture-names.js";
 import { drawRunPictures } from "../../pictures/run-pictures.js";
-import { openTrainer, type Progress } from "../../training/trainer.js";
-import { firstOf, type Part, type Parts, wholeOf } from "../../images/split.js";
-import { viewOf } from "../../model/backbone.js";
-import { networkConfig } from "../../config/derive.js";
-import { fitWarmups } from "../../config/resolve.js";
+import { batchOptions, openTrainer, type Progress } from "../../training/trainer.js";
 
 export interface CourseOptions {
   readonly device: Device;
@@ -94,9 +94,11 @@ async function train(options: CourseOptions): Promise<void> {
   });
 
   tell({ kind: "aside", words: "Making the kernels ready" });
+  const begin = from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) };
+  const setup = { ...parts.train, config, device, begin };
   await using trainer = await openTrainer({
-    ...{ ...parts.train, config, device, openBatches: openBatchesHere },
-    begin: from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) },
+    ...setup,
+    batches: openBatchesHere(batchOptions(setup)),
     onWarning: (words) => tell({ kind: "warning", words }),
   });
   const { teacher, steps } = trainer;
