@@ -1,3 +1,4 @@
+/** Work that all ranks do together. */
 import { openWorld, type World } from "../mpi/world.js";
 import { Interrupted } from "../training/interrupt.js";
 import { sayFailure } from "./failure.js";

@@ -1,4 +1,4 @@
-/** Labelled images to measure features with, and the k-NN accuracy of whatever makes features. */
+/** The k-NN accuracy of whatever makes features. */
 import type { Device } from "../../engine/index.js";
 import { knnClassify, type KnnResult } from "./knn.js";
 import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";

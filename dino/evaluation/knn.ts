@@ -1,3 +1,4 @@
+/** Weighted k-nearest-neighbour classification of features, as the official evaluation does it. */
 import {
   compareRows,
   dotProducts,
@@ -6,8 +7,6 @@ import {
   rowLength,
   type Similarities,
 } from "../math/feature-rows.js";
-
-/** Weighted k-nearest-neighbour classification of features, as the official evaluation does it. */
 
 export interface KnnOptions {
   /** Rows of length one: see normalizeRows. */

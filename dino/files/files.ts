@@ -1,4 +1,4 @@
-/** Files that are there whole or not at all, whenever the process or the machine stops. */
+/** Files: written whole or not at all, whenever the process or the machine stops, and read in places. */
 import { randomBytes } from "node:crypto";
 import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";

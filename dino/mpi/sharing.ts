@@ -1,4 +1,4 @@
-/** What ranks tell each other besides numbers: settings, states, features. */
+/** What ranks tell each other besides numbers. */
 import type { World } from "./world.js";
 
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));

@@ -1,3 +1,4 @@
+/** config.json of a run. */
 import type { Config } from "../config/settings.js";
 import { filesOf } from "./run-folder.js";
 import { readFile } from "node:fs/promises";

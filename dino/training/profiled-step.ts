@@ -1,3 +1,4 @@
+/** A step whose kernels are timed. */
 import type { TrainingStep } from "./step.js";
 import type { Device } from "../../engine/index.js";
 import type { StepProfile } from "../run/step-profile.js";

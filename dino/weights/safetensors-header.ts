@@ -1,4 +1,3 @@
-/** A file that is read in places, since those with weights may be larger than memory. */
 import { type SafeHeader, safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
 import type { PlacedFile } from "../files/placed-file.js";
 

@@ -1,3 +1,4 @@
+/** The first number of a run that is infinite or none. */
 import { elementGrid, kernel } from "./kernel.js";
 import type { Device } from "./device.js";
 import { compile, encode, type Row } from "./rows.js";

@@ -1,3 +1,4 @@
+/** Kernels as compiled pipelines, one for each set of constants. */
 import type { Device } from "./device.js";
 import type { Kernel } from "./recording.js";
 import type { DType } from "./tensor.js";

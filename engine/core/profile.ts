@@ -1,3 +1,4 @@
+/** How long the kernels of a program take. */
 import { type Device, throwIfFailed } from "./device.js";
 import { encode, type Row } from "./rows.js";
 import { formatShape } from "./tensor.js";

@@ -1,3 +1,4 @@
+/** Dispatches that are ready to run. */
 import type { Dispatch } from "./recording.js";
 import { type Device, throwIfFailed } from "./device.js";
 import { bytesOf, offsetInOwner, owner, type Tensor, type Transient } from "./tensor.js";
