@@ -7,6 +7,7 @@ import type { Billion } from "./billion.js";
 import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { RankResult } from "./ranks/command.js";
+import type { Origin } from "./figures/origin.js";
 import type { Measured } from "./run.js";
 import type { Scaled } from "./steps/scaling.js";
 import type { Soak } from "./soak.js";
@@ -32,12 +33,6 @@ export type TorchComparison = Origin & {
   readonly profile: readonly KernelTime[];
   readonly theirs: PeerResult;
 };
-
-export interface Origin {
-  readonly commit: string;
-  /** ISO 8601. */
-  readonly date: string;
-}
 
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
 

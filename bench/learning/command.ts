@@ -10,7 +10,7 @@ import { startValues } from "../../dino/training/init.js";
 import { heedSignals } from "../../dino/training/interrupt.js";
 import { lengthOf } from "../../dino/training/schedule.js";
 import type { Device } from "../../engine/index.js";
-import type { Origin } from "../keep.js";
+import type { Origin } from "../figures/origin.js";
 import {
   curveOf,
   keepCurves,

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type Config, type SettingName, settingNames } from "../../dino/config/settings.js";
 import { writeJson } from "../../dino/files/files.js";
-import type { Origin } from "../keep.js";
+import type { Origin } from "../figures/origin.js";
 
 /** [step, k-NN top-1 of the teacher on the held-out images, in percent] */
 export type Point = readonly [number, number];

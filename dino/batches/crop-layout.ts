@@ -1,5 +1,8 @@
 /** The order in which the crops of a batch lie, for those who make them and those who read them. */
 
+/** Global crops of an image: the teacher sees these, the student sees all crops. */
+export const GLOBAL_CROPS = 2;
+
 /** Crops of one size. */
 export interface CropLayout {
   /** Crops of each image. */
@@ -30,6 +33,3 @@ export function checkEqualParts(images: number, parts: number): void {
   if (parts >= 1 && Number.isInteger(images / parts)) return;
   throw new Error(`crops: a batch of ${images} images has no ${parts} equal parts; take a number that divides it`);
 }
-
-/** Global crops of an image: the teacher sees these, the student sees all crops. */
-export const GLOBAL_CROPS = 2;
