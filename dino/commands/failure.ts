@@ -1,6 +1,7 @@
 /** How commands fail: one line on stderr, and an exit code. */
 import { CommanderError } from "commander";
 import { Interrupted } from "../training/interrupt.js";
+import { SettingsError } from "../config/resolve.js";
 import { UsageError } from "./flags.js";
 import { oneLine } from "./output.js";
 
@@ -10,6 +11,6 @@ export function sayFailure(error: unknown, rank?: number): number {
   const who = rank === undefined ? "dino" : `dino: rank ${rank}`;
   process.stderr.write(`${who}: ${oneLine(message)}\n`);
   if (process.env["DEBUG"] && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
-  const isUsage = error instanceof CommanderError || error instanceof UsageError;
+  const isUsage = [CommanderError, UsageError, SettingsError].some((type) => error instanceof type);
   return isUsage ? 2 : error instanceof Interrupted ? error.exitCode : 1;
 }

@@ -8,7 +8,6 @@ import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js
 import { print, printJson } from "./output.js";
 import { amongRanks } from "./ranks.js";
 import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags.js";
-import { resolveConfig } from "../config/resolve.js";
 
 const groups = {
   "main_dino.py": "Options of the official main_dino.py:",
@@ -61,12 +60,9 @@ export function addTrain(dino: Command): void {
   );
   command.action(async (options: Readonly<Record<string, unknown>>) => {
     const flags = asUsage(() => readFlags(options));
-    if (options["resume"] !== true) {
-      if (flags.data === undefined)
-        throw new UsageError("--data: expected a folder of images, files that hold many, or `builtin`");
-      if (flags.preset !== "auto") asUsage(() => resolveConfig(flags));
-    }
     const resume = options["resume"] === true;
+    if (!resume && flags.data === undefined)
+      throw new UsageError("--data: expected a folder of images, files that hold many, or `builtin`");
     const overwrite = options["overwrite"] === true;
     const dashboard = options["dashboard"] as number | undefined;
     const adapter = options["device"] as number | undefined;

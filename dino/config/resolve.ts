@@ -15,6 +15,9 @@ import {
 } from "./settings.js";
 import type { Setting } from "./setting.js";
 
+/** Settings that contradict each other. */
+export class SettingsError extends Error {}
+
 /** The first setting in which two runs differ, but for those that may. */
 export function differenceBetween(a: Config, b: Config, free: ReadonlySet<SettingName>): SettingName | undefined {
   return settingNames.find((name) => !free.has(name) && JSON.stringify(a[name]) !== JSON.stringify(b[name]));
@@ -40,19 +43,20 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
 ]);
 
 /**
- * Defaults, below a preset, below flags; the built-in images bring the preset made for them. A flag also replaces what
- * the preset says in other words: `--epochs` its steps, `--arch` its dim, depth and heads, `--image-size` its eval-resize.
- * What the preset `auto` says has been `chosen`. Throws for settings that contradict each other.
+ * Resolves the settings of a run: flags override the preset, which overrides the defaults. The built-in images have a preset of
+ * their own. A flag also overrides related settings of the preset: `--epochs` its steps, `--arch` its dim, depth and heads,
+ * `--image-size` its eval-resize. `chosen`: settings picked by `--preset auto`. Throws SettingsError where settings contradict
+ * each other.
  */
 export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Config {
   const { epochs, steps, arch, imageSize, data } = flags;
   if (epochs !== undefined && steps !== undefined && steps !== null) {
-    throw new Error(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
+    throw new SettingsError(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
   }
   const made = data !== undefined && isBuiltin(data) ? builtinPreset : null;
   const preset = flags.preset === undefined ? made : flags.preset;
   if (preset === "auto" && chosen === undefined)
-    throw new Error("--preset auto goes by the images, which only dino train looks at first; name another preset here");
+    throw new SettingsError("--preset auto goes by the images, which only dino train looks at first; name another preset here");
   return checkConfig({
     ...defaultConfig,
     ...(preset !== null && preset !== "auto" && presets[preset]),
@@ -124,32 +128,32 @@ function checkConfig(config: Config): Config {
   for (const name of sizes) {
     const { rows, cols } = name === "imageSize" ? imageSize : localSize;
     if (rows % patchSize !== 0 || cols % patchSize !== 0) {
-      throw new Error(`--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`);
+      throw new SettingsError(`--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`);
     }
   }
   const { batch, accumulate } = config;
-  if (batch % accumulate !== 0) throw new Error(`--accumulate ${accumulate} does not divide --batch ${batch}`);
+  if (batch % accumulate !== 0) throw new SettingsError(`--accumulate ${accumulate} does not divide --batch ${batch}`);
   if (config.koleo > 0 && batch / accumulate < 2) {
-    throw new Error(
+    throw new SettingsError(
       `--koleo ${config.koleo} parts images from each other, but one goes through at a time; raise --batch ${batch} ` +
         `or lower --accumulate ${accumulate}`,
     );
   }
   const { dim, depth, heads, frozenBlocks } = vitConfig(config);
-  if (frozenBlocks > depth) throw new Error(`--freeze-blocks ${frozenBlocks} is more than the --depth of ${depth}`);
-  if (dim % heads !== 0) throw new Error(`--heads ${heads} does not divide --dim ${dim}`);
+  if (frozenBlocks > depth) throw new SettingsError(`--freeze-blocks ${frozenBlocks} is more than the --depth of ${depth}`);
+  if (dim % heads !== 0) throw new SettingsError(`--heads ${heads} does not divide --dim ${dim}`);
   if (dim / heads > 128) {
-    throw new Error(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);
+    throw new SettingsError(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);
   }
   const { evalResize } = config;
   if (evalResize !== null && evalResize < Math.min(imageSize.rows, imageSize.cols)) {
-    throw new Error(
+    throw new SettingsError(
       `--eval-resize ${evalResize} is smaller than --image-size ${formatSize(imageSize)}, which is cut out of it`,
     );
   }
   const { heldOut, data } = config;
   if (config.linearEvery > 0 && heldOut === 0 && !isBuiltin(data)) {
-    throw new Error(
+    throw new SettingsError(
       `--linear-every ${config.linearEvery} needs images to classify; keep some from training with --held-out 0.1`,
     );
   }
