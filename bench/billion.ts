@@ -1,19 +1,19 @@
 /** What listing, ordering and resuming cost where a billion images lie in shards, by what smaller sets cost here. */
 import { link, mkdir, mkdtemp, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Header } from "tar";
-import { officialAugmentation } from "../dino/images/augment.js";
 import { openBatches } from "../dino/batches/batches.js";
 import type { Cropper } from "../dino/batches/image-crops.js";
+import { epochOrders } from "../dino/batches/order.js";
+import { officialAugmentation } from "../dino/images/augment.js";
 import type { ImageSet } from "../dino/images/image-set.js";
 import { imageSet } from "../dino/images/sources/folder-images.js";
-import { splitImages } from "../dino/images/split.js";
-import { epochOrders } from "../dino/batches/order.js";
 import { openData } from "../dino/images/sources/open.js";
+import { splitImages } from "../dino/images/split.js";
 import { figure } from "./figures/format.js";
 
 /** The set that is spoken of. */

@@ -3,14 +3,14 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { KernelTime } from "../engine/index.js";
-import type { Billion } from "./billion.js";
 import type { PeerResult } from "./against.js";
+import type { Billion } from "./billion.js";
+import type { Origin } from "./figures/origin.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { RankResult } from "./ranks/command.js";
-import type { Origin } from "./figures/origin.js";
 import type { Measured } from "./run.js";
-import type { Scaled } from "./steps/scaling.js";
 import type { Soak } from "./soak.js";
+import type { Scaled } from "./steps/scaling.js";
 import type { StepSize } from "./steps/step.js";
 
 /** What is kept of a device: each comparison's latest result, with where it came from. */

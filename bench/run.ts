@@ -1,35 +1,35 @@
-import { Command, InvalidArgumentError, Option } from "commander";
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { byKernel, chromeTrace, input, type KernelTime, type Program, record, type Span } from "../engine/index.js";
-import type { Device } from "../engine/core/device.js";
-import { openDevice } from "../engine/adapters/node.js";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
+import { openDevice } from "../engine/adapters/node.js";
+import type { Device } from "../engine/core/device.js";
+import { pipelineCount } from "../engine/core/pipeline.js";
 import { formatShape } from "../engine/core/tensor.js";
+import { byKernel, chromeTrace, input, type KernelTime, type Program, record, type Span } from "../engine/index.js";
 import { compare, markdown, precisions, runTorch, type TorchOptions } from "./against.js";
-import { recordCrops } from "./steps/crops.js";
+import { billionTable, measureBillion } from "./billion.js";
 import { figure, percent } from "./figures/format.js";
 import type { Origin } from "./figures/origin.js";
+import { quantile } from "./figures/quantile.js";
 import { keep, resultsPath } from "./keep.js";
 import { compareLearning, type Lending, lendings, parseRecipe, type Recipe } from "./learning/command.js";
 import { readLearning } from "./learning/curves.js";
 import { learningChart, learningTable } from "./learning/report.js";
-import { describeMemory, describePlans, savingFlags } from "./steps/memory.js";
-import { billionTable, measureBillion } from "./billion.js";
 import { comparePeers } from "./peers/compare.js";
 import { entrants, OURS } from "./peers/entrants.js";
 import type { Effort as PeerEffort } from "./peers/race.js";
 import { peerTable } from "./peers/table.js";
 import { workloads } from "./peers/workloads.js";
-import { quantile } from "./figures/quantile.js";
 import { drawEfficiency, measureRanks, rankReport } from "./ranks/command.js";
 import { type ConstantName, readAssumption } from "./ranks/constants.js";
+import { formatSample, soak, soakTable } from "./soak.js";
+import { recordCrops } from "./steps/crops.js";
+import { describeMemory, describePlans, savingFlags } from "./steps/memory.js";
 import { type BenchRow, numbers, type OwningRow, rows } from "./steps/rows.js";
 import { axes, scaleAlong, SCALES, type Scaled, scalingTable } from "./steps/scaling.js";
-import { formatSample, soak, soakTable } from "./soak.js";
 import { recordStep, STEP_SIZE, type StepSize } from "./steps/step.js";
-import { pipelineCount } from "../engine/core/pipeline.js";
 
 /** What one line of the bench found. */
 export interface Measured {

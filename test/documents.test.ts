@@ -1,17 +1,17 @@
-import { expect } from "chai";
-import type { Command } from "commander";
-import { transformSync } from "esbuild";
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, posix } from "node:path";
 import { promisify } from "node:util";
+import { expect } from "chai";
+import type { Command } from "commander";
+import { transformSync } from "esbuild";
 import ts from "typescript";
 import { program } from "../dino/cli.js";
 import { readFlags } from "../dino/commands/train.js";
-import { compiledModule } from "./support/compiled-program.js";
 import { drawFolder, writeTinyCheckpoint } from "./support/command-line.js";
+import { compiledModule } from "./support/compiled-program.js";
 import { type CodeBlock, documents, parseDocument, printedBy, root, shellCommands } from "./support/documents.js";
 import { rejection } from "./support/rejection.js";
 

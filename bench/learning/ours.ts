@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Config } from "../../dino/config/settings.js";
 import { featuresOf, type KnnAccuracy, knnOf } from "../../dino/evaluation/online-evaluation.js";
+import type { Parts } from "../../dino/images/split.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import { train } from "../../dino/training/train.js";
 import type { Device } from "../../engine/index.js";
 import type { Learnt, Point } from "./curves.js";
-import type { Parts } from "../../dino/images/split.js";
 
 export interface OurTraining {
   readonly device: Device;

@@ -1,22 +1,22 @@
 /** Hands images, start values and crops of ours to programs that read plain bytes. */
+import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { once } from "node:events";
 import { pipeline } from "node:stream/promises";
-import { applyCropU8, drawCrops } from "../../dino/images/augment.js";
 import { epochOrders } from "../../dino/batches/order.js";
+import { augmentOptions, networkConfig } from "../../dino/config/derive.js";
 import type { Config } from "../../dino/config/settings.js";
 import { checkParts } from "../../dino/evaluation/labelled.js";
-import { bufferSpecs, networkSpecs } from "../../dino/model/network.js";
-import type { Image } from "../../dino/images/pixels.js";
-import { asSafetensors } from "../../dino/weights/checkpoint-bytes.js";
 import { writeJson } from "../../dino/files/files.js";
+import { applyCropU8, drawCrops } from "../../dino/images/augment.js";
 import { isFailure } from "../../dino/images/image-location.js";
-import { lengthOf } from "../../dino/training/schedule.js";
-import { encodeSafetensors } from "../../engine/index.js";
+import type { Image } from "../../dino/images/pixels.js";
 import type { Part, Parts } from "../../dino/images/split.js";
-import { augmentOptions, networkConfig } from "../../dino/config/derive.js";
+import { bufferSpecs, networkSpecs } from "../../dino/model/network.js";
+import { lengthOf } from "../../dino/training/schedule.js";
+import { asSafetensors } from "../../dino/weights/checkpoint-bytes.js";
+import { encodeSafetensors } from "../../engine/index.js";
 
 /** `images.json` beside the pixels. */
 export interface ImagesFile {

@@ -1,10 +1,10 @@
 /** Our engine beside others, on the same adapter in the same run. */
-import type { Answers } from "./host.js";
 import { contestant, type Entrant } from "./contestant.js";
 import { OURS } from "./entrants.js";
+import type { Answers } from "./host.js";
 import { type Effort, race, type Standing } from "./race.js";
-import type { Workload } from "./workloads.js";
 import { headline } from "./table.js";
+import type { Workload } from "./workloads.js";
 
 /** Who took part, on what, and what came of each workload. */
 export interface PeerComparison {

@@ -1,4 +1,5 @@
 /** This project's engine, through what anybody may import. */
+import { readShader } from "../../engine/adapters/node.js";
 import { createDevice, type Device } from "../../engine/core/device.js";
 import {
   add,
@@ -19,7 +20,6 @@ import {
   softmax as soften,
   type Tensor,
 } from "../../engine/index.js";
-import { readShader } from "../../engine/adapters/node.js";
 import type { Host } from "../steps/rows.js";
 import { packHeads, swapMiddle, transpose } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";

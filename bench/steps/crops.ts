@@ -1,5 +1,5 @@
-import { drawCrops, officialAugmentation } from "../../dino/images/augment.js";
 import { createCropMaker } from "../../dino/batches/crop-maker.js";
+import { drawCrops, officialAugmentation } from "../../dino/images/augment.js";
 import type { Device } from "../../engine/core/device.js";
 import { input } from "../../engine/index.js";
 

@@ -1,5 +1,5 @@
-import { onPaper } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
+import { onPaper } from "../../engine/index.js";
 import { createNetworks, type StepSize } from "./step.js";
 
 /** What a training step would take of a card's memory. */

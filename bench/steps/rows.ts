@@ -1,3 +1,6 @@
+import { rng } from "../../dino/math/random.js";
+import type { Device } from "../../engine/core/device.js";
+import { formatShape } from "../../engine/core/tensor.js";
 import {
   attention,
   cast,
@@ -20,10 +23,7 @@ import {
   softmax,
   type Tensor,
 } from "../../engine/index.js";
-import type { Device } from "../../engine/core/device.js";
 import { adamw, ema } from "../../engine/optimizers/optimizer.js";
-import { rng } from "../../dino/math/random.js";
-import { formatShape } from "../../engine/core/tensor.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
 

@@ -1,5 +1,3 @@
-import type { Device } from "../../engine/core/device.js";
-import type { Precision, Program } from "../../engine/index.js";
 import {
   createNetwork,
   initialValues,
@@ -8,6 +6,8 @@ import {
   writeNetwork,
 } from "../../dino/model/network.js";
 import { createStep, type StepOutput, type TrainingStep } from "../../dino/training/step.js";
+import type { Device } from "../../engine/core/device.js";
+import type { Precision, Program } from "../../engine/index.js";
 import { numbers } from "./rows.js";
 
 /** How large a step is. */

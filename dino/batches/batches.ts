@@ -1,9 +1,9 @@
 /** Training batches: images augmented ahead of their use, by whatever makes the crops. */
 import { type AugmentOptions, checkAugmentOptions } from "../images/augment.js";
+import type { ImageSet } from "../images/image-set.js";
 import { shareOf, type Sharer } from "./batch-share.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, CropSettings } from "./image-crops.js";
-import type { ImageSet } from "../images/image-set.js";
 import { epochOrders, type Order } from "./order.js";
 import { type Assignment, createSlot, type Slot, slotFiller, type SlotLayout } from "./slots.js";
 

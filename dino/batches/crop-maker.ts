@@ -13,8 +13,8 @@ import {
   transient,
 } from "../../engine/index.js";
 import type { CropParameters, Jitter } from "../images/augment.js";
-import { type CropLayout, cropPlace } from "./crop-layout.js";
 import type { Normalization, Size } from "../images/pixels.js";
+import { type CropLayout, cropPlace } from "./crop-layout.js";
 
 const resizing = kernel("crop-resize", {
   reads: ["pixels", "parameters"],

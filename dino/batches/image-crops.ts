@@ -1,8 +1,8 @@
 /** The crops of some images of a batch, on whatever thread makes them. */
 import { applyCropU8, type AugmentOptions, drawCrops } from "../images/augment.js";
-import type { CroppedPicture } from "./crop-maker.js";
-import { type Image, normalize, normalizeTable, packPixels, resize } from "../images/pixels.js";
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
+import { type Image, normalize, normalizeTable, packPixels, resize } from "../images/pixels.js";
+import type { CroppedPicture } from "./crop-maker.js";
 
 export interface CropSettings {
   readonly augment: AugmentOptions;

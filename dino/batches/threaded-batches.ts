@@ -3,9 +3,9 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import type { Decoding } from "../images/image-location.js";
 import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
 import { type Batches, type BatchOptions, openBatches } from "./batches.js";
-import type { Decoding } from "../images/image-location.js";
 
 export interface ThreadedBatchOptions extends BatchOptions {
   /** Worker threads, at most one for each core, which is also the default. */

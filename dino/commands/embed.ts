@@ -1,8 +1,8 @@
 /** `dino embed` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { openWhole } from "../images/sources/open-parts.js";
 import { featurePaths, listed, writeFeatures } from "../evaluation/feature-files.js";
+import { openWhole } from "../images/sources/open-parts.js";
 import { loadModel } from "../weights/load-model.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";

@@ -1,7 +1,7 @@
 /** How commands fail: one line on stderr, and an exit code. */
 import { CommanderError } from "commander";
-import { Interrupted } from "../training/interrupt.js";
 import { SettingsError } from "../config/resolve.js";
+import { Interrupted } from "../training/interrupt.js";
 import { UsageError } from "./flags.js";
 import { oneLine } from "./output.js";
 

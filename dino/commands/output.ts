@@ -2,9 +2,9 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { writeFileAtomically } from "../files/files.js";
+import type { DecodeFailure } from "../images/image-location.js";
 import { type Picture } from "../pictures/drawing.js";
 import { encodePng } from "../pictures/png.js";
-import type { DecodeFailure } from "../images/image-location.js";
 
 /** A message of any library on one line, and nothing in it that a terminal obeys: files and their names may hold anything. */
 export function oneLine(message: string): string {

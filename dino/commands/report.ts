@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { takeReports } from "../files/progress.js";
 import { writeReport } from "../experiments/report.js";
+import { takeReports } from "../files/progress.js";
 import { print, printJson } from "./output.js";
 
 interface ReportFlags {

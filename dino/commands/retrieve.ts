@@ -1,9 +1,8 @@
 /** `dino retrieve` */
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { openWhole } from "../images/sources/open-parts.js";
-import { loadModel } from "../weights/load-model.js";
 import { takeReports } from "../files/progress.js";
+import { openWhole } from "../images/sources/open-parts.js";
 import {
   type Benchmark,
   classBenchmark,
@@ -13,6 +12,7 @@ import {
 } from "../retrieval/retrieve.js";
 import { openRevisited, type RevisitedName, revisitedNames } from "../retrieval/revisited.js";
 import { SCALES, shapedFeatures } from "../retrieval/shaped-features.js";
+import { loadModel } from "../weights/load-model.js";
 import { UsageError, wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";

@@ -3,14 +3,14 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { featurePaths, readFeatures } from "../evaluation/feature-files.js";
-import { loadModel } from "../weights/load-model.js";
+import { wholeOf } from "../images/split.js";
+import type { Which } from "../model/backbone.js";
 import { indexedImages } from "../retrieval/indexed-images.js";
 import { searchIndex, searchSheet } from "../retrieval/search.js";
+import { loadModel } from "../weights/load-model.js";
 import { asUsage, pngFile, wholeNumber } from "./flags.js";
 import { extractor } from "./model.js";
 import { print, printJson, writePicture } from "./output.js";
-import { wholeOf } from "../images/split.js";
-import type { Which } from "../model/backbone.js";
 
 interface SearchFlags {
   readonly index: string;

@@ -2,12 +2,12 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { openParts } from "../images/sources/open-parts.js";
+import { resolveConfig } from "../config/resolve.js";
 import { ablations, parseAxis, sweep, type SweepRow } from "../experiments/sweep.js";
+import { openParts } from "../images/sources/open-parts.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
-import { resolveConfig } from "../config/resolve.js";
 
 export function addSweep(dino: Command): void {
   const command = dino

@@ -1,5 +1,6 @@
 /** `dino train` */
 import { type Command, Option } from "commander";
+import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags.js";
 import { type PartialConfig, type SettingName, settingNames, settings } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
@@ -7,7 +8,6 @@ import { startTraining } from "../training/start.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";
 import { amongRanks } from "./ranks.js";
-import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags.js";
 
 const groups = {
   "main_dino.py": "Options of the official main_dino.py:",

@@ -2,12 +2,12 @@
 import { type Command, Option } from "commander";
 import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/adapters/node.js";
 import { parseSetting } from "../config/flags.js";
-import type { PartialConfig } from "../config/settings.js";
-import { resolveConfig } from "../config/resolve.js";
 import { presetNames } from "../config/presets.js";
+import { resolveConfig } from "../config/resolve.js";
+import type { PartialConfig } from "../config/settings.js";
+import { tune, type Tuned } from "../experiments/tune.js";
 import { takeReports } from "../files/progress.js";
 import { checkPrecision } from "../training/checks.js";
-import { tune, type Tuned } from "../experiments/tune.js";
 import { asUsage } from "./flags.js";
 import { print, printJson } from "./output.js";
 

@@ -4,10 +4,10 @@
  * untrained 31.4 %, after 400 steps 46.3 %; with two local crops of 0.2 to 0.5 besides 39.7 %, of 0.5 to 0.8 beside global ones
  * of 0.8 to 1 42.9 %); nobody has trained with those for a GPU yet.
  */
-import type { Config, PartialConfig, SettingName } from "./settings.js";
-import type { Size } from "../images/pixels.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
+import type { Size } from "../images/pixels.js";
 import { architectures } from "./derive.js";
+import type { Config, PartialConfig, SettingName } from "./settings.js";
 
 /** What the settings go by. */
 export interface Facts {

@@ -1,9 +1,9 @@
 /** What `--preset auto` goes by: the images, out of the headers of some, and the adapter. */
 import { totalmem } from "node:os";
 import type { Device } from "../../engine/index.js";
-import type { Facts } from "./auto.js";
 import { measureImage } from "../images/sources/folder-images.js";
 import type { Part } from "../images/split.js";
+import type { Facts } from "./auto.js";
 
 /** Images whose headers are read, evenly spread over all. */
 const SAMPLE = 200;

@@ -1,7 +1,7 @@
 /** What settings make of a network, its training and its images. */
-import type { Size } from "../images/pixels.js";
 import type { Sinkhorn } from "../../engine/index.js";
 import type { AugmentOptions } from "../images/augment.js";
+import type { Size } from "../images/pixels.js";
 import type { Config } from "./settings.js";
 
 /** The network of a configuration: `--arch`, or what `--dim`, `--depth` and `--heads` say instead. */

@@ -1,7 +1,7 @@
 /** Settings as a command line writes them. */
 import type { Size } from "../images/pixels.js";
-import { type Config, type PartialConfig, type SettingName, settings } from "./settings.js";
 import { toBoolean } from "./setting.js";
+import { type Config, type PartialConfig, type SettingName, settings } from "./settings.js";
 
 /** The flag of a setting: patchSize -> --patch-size. */
 export function flagOf(name: SettingName): string {

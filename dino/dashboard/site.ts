@@ -1,6 +1,7 @@
 /** All that the pages may ask for, by its address: the pages themselves, and what runs have written. */
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
+import { pictureName } from "../run/picture-names.js";
 import type { ModelList, RunList } from "./api.js";
 import {
   describeModel,
@@ -11,7 +12,6 @@ import {
   type ServedIndex,
   type ServedModel,
 } from "./models.js";
-import { pictureName } from "../run/picture-names.js";
 import { openPage } from "./page.js";
 import { describeRun, findRuns, readLogPart, readRunFile, type Runs } from "./runs.js";
 

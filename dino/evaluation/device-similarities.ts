@@ -1,6 +1,6 @@
 /** Similarities of features, computed on a device. */
-import type { FeatureRows, Similarities } from "../math/feature-rows.js";
 import { type Device, input, matmul, type Program, record } from "../../engine/index.js";
+import type { FeatureRows, Similarities } from "../math/feature-rows.js";
 
 /** Similarities computed on a device, for knnClassify. Dispose of it to free its memory. */
 export interface DeviceSimilarities extends Disposable {

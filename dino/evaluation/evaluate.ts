@@ -1,11 +1,11 @@
 /** The k-NN accuracy of whatever makes features. */
 import type { Device } from "../../engine/index.js";
-import { knnClassify, type KnnResult } from "./knn.js";
-import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Parts } from "../images/split.js";
 import { dotProducts, normalizeRows, type Similarities } from "../math/feature-rows.js";
 import { similaritiesOn } from "./device-similarities.js";
+import { knnClassify, type KnnResult } from "./knn.js";
+import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
 
 export interface KnnSettings {
   readonly ks: readonly number[];

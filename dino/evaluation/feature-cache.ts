@@ -4,13 +4,13 @@ import { createReadStream, existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "./feature-files.js";
-import type { Extracted } from "../model/extract.js";
-import type { Extract } from "./labelled.js";
+import type { ImageSet } from "../images/image-set.js";
 import { wholeOf } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";
 import type { View, Which } from "../model/backbone.js";
-import type { ImageSet } from "../images/image-set.js";
+import type { Extracted } from "../model/extract.js";
+import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "./feature-files.js";
+import type { Extract } from "./labelled.js";
 
 export interface CacheOptions {
   readonly folder: string;

@@ -3,11 +3,11 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "../files/files.js";
-import type { Extracted } from "../model/extract.js";
 import { encodeNpy, parseNpy } from "../files/npy.js";
 import { shown } from "../files/text.js";
-import type { FeatureRows } from "../math/feature-rows.js";
 import type { ImageSet } from "../images/image-set.js";
+import type { FeatureRows } from "../math/feature-rows.js";
+import type { Extracted } from "../model/extract.js";
 
 const listSchema = z.object({
   /** The folder that the paths in `files` are within, or the name of a built-in set. */

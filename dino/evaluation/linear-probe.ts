@@ -20,9 +20,9 @@ import {
   sumLeading,
   type Tensor,
 } from "../../engine/index.js";
-import type { Labelled } from "./labelled.js";
-import { rng } from "../math/random.js";
 import { rowsOf } from "../math/feature-rows.js";
+import { rng } from "../math/random.js";
+import type { Labelled } from "./labelled.js";
 
 export interface ProbeOptions {
   /** Numbers of a row of features. */

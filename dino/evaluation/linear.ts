@@ -1,9 +1,9 @@
 /** Linear evaluation: layers learn the classes from frozen features. https://github.com/facebookresearch/dino/blob/main/eval_linear.py */
 import type { Device } from "../../engine/index.js";
+import { cosineSchedule } from "../math/schedules.js";
 import type { Labelled } from "./labelled.js";
 import type { LearningBatches } from "./linear-batches.js";
 import { type Accuracy, createLinearProbe, type LinearLayer } from "./linear-probe.js";
-import { cosineSchedule } from "../math/schedules.js";
 
 export interface LinearOptions {
   readonly device: Device;

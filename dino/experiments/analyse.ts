@@ -2,15 +2,15 @@
 import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { builtinPreset } from "../config/presets.js";
-import { type Series, writeChart } from "../pictures/charts.js";
-import { writeJson } from "../files/files.js";
-import type { Config, PartialConfig } from "../config/settings.js";
 import { resolveConfig } from "../config/resolve.js";
+import type { Config, PartialConfig } from "../config/settings.js";
+import { featuresOf, knnOf } from "../evaluation/online-evaluation.js";
+import { writeJson } from "../files/files.js";
 import type { Parts } from "../images/split.js";
+import { type Series, writeChart } from "../pictures/charts.js";
 import type { Log } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
 import { trainWithProgress } from "../training/supervised.js";
-import { featuresOf, knnOf } from "../evaluation/online-evaluation.js";
 import { runTrials } from "./training-runs.js";
 
 /** The corners of figure 7: teachers with and without centering, with and without sharpening. */

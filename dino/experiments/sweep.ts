@@ -1,17 +1,17 @@
 /** Trainings over several values of some settings, compared by the k-NN accuracy of what they learnt. */
 import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
-import { type Panel, type Series, writeChart } from "../pictures/charts.js";
-import { writeJson } from "../files/files.js";
-import { type Config, type PartialConfig, type SettingName, settingNames } from "../config/settings.js";
-import { evaluateKnn } from "../evaluation/evaluate.js";
-import { extractFeatures } from "../model/extract.js";
-import { loadModel } from "../weights/load-model.js";
-import { runTrials, type Trial } from "./training-runs.js";
-import type { Parts } from "../images/split.js";
-import { viewOf } from "../model/backbone.js";
 import { flagOf, parseSetting } from "../config/flags.js";
 import { resolveConfig } from "../config/resolve.js";
+import { type Config, type PartialConfig, type SettingName, settingNames } from "../config/settings.js";
+import { evaluateKnn } from "../evaluation/evaluate.js";
+import { writeJson } from "../files/files.js";
+import type { Parts } from "../images/split.js";
+import { viewOf } from "../model/backbone.js";
+import { extractFeatures } from "../model/extract.js";
+import { type Panel, type Series, writeChart } from "../pictures/charts.js";
+import { loadModel } from "../weights/load-model.js";
+import { runTrials, type Trial } from "./training-runs.js";
 
 /** A setting and the values it is to take. */
 export interface Axis {

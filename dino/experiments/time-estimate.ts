@@ -1,13 +1,13 @@
 /** How long a training and its evaluations take, by a few steps and a few images that are timed beforehand. */
 import type { Device } from "../../engine/index.js";
 import { openThreadedBatches } from "../batches/threaded-batches.js";
-import type { Config } from "../config/settings.js";
 import { networkConfig } from "../config/derive.js";
+import type { Config } from "../config/settings.js";
+import { similaritiesOn } from "../evaluation/device-similarities.js";
 import type { Parts } from "../images/split.js";
 import { type FeatureRows, rowsOf } from "../math/feature-rows.js";
-import { extractFeatures } from "../model/extract.js";
-import { similaritiesOn } from "../evaluation/device-similarities.js";
 import { viewOf } from "../model/backbone.js";
+import { extractFeatures } from "../model/extract.js";
 import { backboneOf, initialValues } from "../model/network.js";
 import { batchOptions, openTrainer } from "../training/trainer.js";
 

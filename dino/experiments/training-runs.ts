@@ -2,15 +2,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
-import { stepsDone } from "../weights/checkpoint.js";
-import type { Config, SettingName } from "../config/settings.js";
-import { differenceBetween, fitWarmups } from "../config/resolve.js";
 import { flagOf } from "../config/flags.js";
+import { differenceBetween, fitWarmups } from "../config/resolve.js";
+import type { Config, SettingName } from "../config/settings.js";
 import type { Parts } from "../images/split.js";
-import { type Log, readLog } from "../run/log.js";
 import { readConfig } from "../run/config-file.js";
-import { trainWithProgress } from "../training/supervised.js";
+import { type Log, readLog } from "../run/log.js";
 import { lengthOf } from "../training/schedule.js";
+import { trainWithProgress } from "../training/supervised.js";
+import { stepsDone } from "../weights/checkpoint.js";
 
 /** A training to be made. */
 export interface Trial {

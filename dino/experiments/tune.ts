@@ -1,10 +1,10 @@
 /** Measures which of several kernels is the fastest for a training step on an adapter. */
 import { type Choices, type Device, type Program, withChoices } from "../../engine/index.js";
-import type { Config } from "../config/settings.js";
-import { createNetwork, initialValues, writeNetwork } from "../model/network.js";
-import { rng } from "../math/random.js";
-import { createStep, type TrainingStep } from "../training/step.js";
 import { networkConfig, stepConfig } from "../config/derive.js";
+import type { Config } from "../config/settings.js";
+import { rng } from "../math/random.js";
+import { createNetwork, initialValues, writeNetwork } from "../model/network.js";
+import { createStep, type TrainingStep } from "../training/step.js";
 
 export interface TuneOptions {
   readonly device: Device;

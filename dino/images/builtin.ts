@@ -1,7 +1,7 @@
 /** The built-in images: sheets of many small shapes, a pure function of their number. */
+import { type Rng, rng } from "../math/random.js";
 import { type ImageSet, memoryImages } from "./image-set.js";
 import type { Image } from "./pixels.js";
-import { type Rng, rng } from "../math/random.js";
 
 /** The name that stands for the built-in images wherever a folder of images is expected. */
 export const BUILTIN = "builtin";

@@ -1,6 +1,6 @@
 /** Sets of images behind one interface, wherever they come from. */
-import type { Image } from "./pixels.js";
 import { type DecodeFailure, type Decoding, type ImagePlace, isFailure } from "./image-location.js";
+import type { Image } from "./pixels.js";
 
 /** A set of images, counted from 0. */
 export interface ImageSet {

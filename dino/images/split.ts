@@ -1,6 +1,6 @@
 /** Parts of a set of images: what is trained on, and what is held out. */
-import type { ImageSet } from "./image-set.js";
 import { firstUniform } from "../math/random.js";
+import type { ImageSet } from "./image-set.js";
 
 /** Some images of a set. */
 export interface Part {

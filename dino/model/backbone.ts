@@ -1,9 +1,9 @@
 /** A trained backbone and how images are shown to it. */
 import type { Device } from "../../engine/index.js";
-import type { Lookup, VitConfig } from "./vit.js";
+import { evalView } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { Normalization, Size } from "../images/pixels.js";
-import { evalView } from "../config/derive.js";
+import type { Lookup, VitConfig } from "./vit.js";
 
 /** A backbone on a device: its shape and its parameters. */
 export interface Backbone {

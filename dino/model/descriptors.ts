@@ -1,7 +1,7 @@
 /** What is taken of an image as its features. */
 import { concat, constant, matmul, reshape, type Tensor } from "../../engine/index.js";
-import { clsOf, intermediateLayers, vit } from "./vit.js";
 import type { Backbone } from "./backbone.js";
+import { clsOf, intermediateLayers, vit } from "./vit.js";
 
 /** What is taken of an image as its features. */
 export interface Descriptor {

@@ -1,9 +1,9 @@
 /** What a trained backbone makes of images: features for k-NN and search. */
 import { input, record } from "../../engine/index.js";
 import { evalCrop } from "../images/augment.js";
+import { type DecodeFailure, isFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { centerCrop, type Image, normalize, normalizeTable, resizeShortSide } from "../images/pixels.js";
-import { type DecodeFailure, isFailure } from "../images/image-location.js";
 import type { FeatureRows } from "../math/feature-rows.js";
 import type { Backbone, View } from "./backbone.js";
 import { clsDescriptor, type Descriptor } from "./descriptors.js";

@@ -1,8 +1,8 @@
 /** Looks closely at single images, one after the other: their patch features, what their cls token attends to. */
 import { input, type Program, record, reshape, slice, type Tensor } from "../../engine/index.js";
 import { type Image, type Normalization, normalize, normalizeTable, type Size } from "../images/pixels.js";
-import { grid, look, type Sight } from "./vit.js";
 import type { Backbone } from "./backbone.js";
+import { grid, look, type Sight } from "./vit.js";
 
 /** Something to see in one image, recorded once for every size. */
 export type Aspect = (backbone: Backbone, sight: Sight) => Tensor;

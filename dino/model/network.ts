@@ -11,10 +11,10 @@ import {
   type Projection,
   type Tensor,
 } from "../../engine/index.js";
-import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
 import { rng } from "../math/random.js";
-import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
 import type { Backbone } from "./backbone.js";
+import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
+import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
 
 /** A backbone and its projection head. */
 export interface NetworkConfig {

@@ -2,15 +2,15 @@
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomically } from "../files/files.js";
-import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./drawing.js";
-import { clsAttentionOf, openInspector } from "../model/inspector.js";
-import { attentionPicture } from "./pictures.js";
+import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { openSubjects, readSubject } from "../images/sources/image-files.js";
-import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./visualize.js";
-import { encodePng } from "./png.js";
 import type { Model } from "../model/backbone.js";
-import type { DecodeFailure } from "../images/image-location.js";
+import { clsAttentionOf, openInspector } from "../model/inspector.js";
+import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./drawing.js";
+import { attentionPicture } from "./pictures.js";
+import { encodePng } from "./png.js";
+import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./visualize.js";
 
 export interface AttendOptions {
   readonly model: Model;

@@ -1,20 +1,20 @@
 /** Patch features of images as colours, by principal components that all images share, without their background. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { openScratch, type Scratch } from "../files/disk-arrays.js";
+import type { DecodeFailure } from "../images/image-location.js";
+import type { Size } from "../images/pixels.js";
+import { openSubjects, readSubject, type Subject } from "../images/sources/image-files.js";
+import { type FeatureRows, takeRows } from "../math/feature-rows.js";
+import { type Basis, principalComponents, project } from "../math/principal-components.js";
+import type { Model } from "../model/backbone.js";
+import { clsAttentionOf, openInspector, patchesOf } from "../model/inspector.js";
 import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./drawing.js";
 import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
-import { clsAttentionOf, openInspector, patchesOf } from "../model/inspector.js";
 import { patchIn } from "./map-colors.js";
 import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js";
-import type { Size } from "../images/pixels.js";
-import { type Basis, principalComponents, project } from "../math/principal-components.js";
-import { openScratch, type Scratch } from "../files/disk-arrays.js";
-import { openSubjects, readSubject, type Subject } from "../images/sources/image-files.js";
-import { meanOfHeads } from "./visualize.js";
 import { encodePng } from "./png.js";
-import { type FeatureRows, takeRows } from "../math/feature-rows.js";
-import type { Model } from "../model/backbone.js";
-import type { DecodeFailure } from "../images/image-location.js";
+import { meanOfHeads } from "./visualize.js";
 
 export interface PcaOptions {
   readonly model: Model;

@@ -1,4 +1,5 @@
 /** Pictures of what a network sees: attention maps, and features of patches as colours. */
+import { resize } from "../images/pixels.js";
 import {
   blankPicture,
   categoryColor,
@@ -18,7 +19,6 @@ import {
 } from "./drawing.js";
 import { colorsOf, fitColors } from "./feature-colors.js";
 import { dimColor, grey, overlayColor, patchIn, smoothIn } from "./map-colors.js";
-import { resize } from "../images/pixels.js";
 import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
 
 const PAPER: Color = [255, 255, 255];

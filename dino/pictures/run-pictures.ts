@@ -1,11 +1,11 @@
 /** Pictures of a run on its way: what its teacher sees in a few images, the same ones each time. */
-import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
 import type { Config } from "../config/settings.js";
-import type { Picture } from "./drawing.js";
-import { backboneOf, type Network } from "../model/network.js";
-import type { PictureKind } from "../run/picture-names.js";
 import { firstOfEach, type Part, type Parts } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
+import { backboneOf, type Network } from "../model/network.js";
+import type { PictureKind } from "../run/picture-names.js";
+import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
+import type { Picture } from "./drawing.js";
 
 export interface RunPicturesOptions {
   readonly config: Config;

@@ -1,4 +1,5 @@
 /** Many small images on one sheet: queries beside what was found, groups of what is alike. */
+import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import {
   blankPicture,
   type Box,
@@ -11,7 +12,6 @@ import {
   scalePicture,
   textWidth,
 } from "../pictures/drawing.js";
-import { type Image, resize, sizeWithin } from "../images/pixels.js";
 
 /** An image on the sheet, with two lines below it. */
 export interface SheetCell {

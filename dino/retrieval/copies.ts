@@ -1,16 +1,16 @@
 /** How well copies of images are traced to their originals by their features. */
 import { concat, type Device, gem, slice } from "../../engine/index.js";
+import { similaritiesOn } from "../evaluation/device-similarities.js";
+import type { DecodeFailure } from "../images/image-location.js";
+import type { ImageSet } from "../images/image-set.js";
+import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
+import type { Backbone } from "../model/backbone.js";
+import type { Descriptor } from "../model/descriptors.js";
 import type { Extracted } from "../model/extract.js";
 import { clsOf, intermediateLayers } from "../model/vit.js";
 import type { Copydays } from "./copydays.js";
 import { meanScores, rankAll, scoreRanking } from "./ranking.js";
 import { learnWhitening, whiten } from "./whitening.js";
-import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
-import type { Backbone } from "../model/backbone.js";
-import type { Descriptor } from "../model/descriptors.js";
-import { similaritiesOn } from "../evaluation/device-similarities.js";
-import type { ImageSet } from "../images/image-set.js";
-import type { DecodeFailure } from "../images/image-location.js";
 
 /**
  * The cls token and, beside it, the generalised mean of the patch tokens with a power of 4, as the official

@@ -1,8 +1,8 @@
 /** config.json of a run. */
-import type { Config } from "../config/settings.js";
-import { filesOf } from "./run-folder.js";
 import { readFile } from "node:fs/promises";
 import { parseConfig } from "../config/resolve.js";
+import type { Config } from "../config/settings.js";
+import { filesOf } from "./run-folder.js";
 
 /** The settings of the run in a folder. Throws, naming the file, where there are none. */
 export async function readConfig(out: string): Promise<Config> {

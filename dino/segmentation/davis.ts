@@ -1,8 +1,8 @@
 /** Videos with masks in the layout of DAVIS 2017. https://davischallenge.org/davis2017/code.html */
 import { readdir, readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
-import { isImageName } from "../images/sources/folder-list.js";
 import { shown } from "../files/text.js";
+import { isImageName } from "../images/sources/folder-list.js";
 
 /** One video. */
 export interface Sequence {

@@ -1,8 +1,8 @@
 /** Maps of labels, as DAVIS keeps them: PNG files whose pixels are indices into a palette. */
 import { readFile } from "node:fs/promises";
 import { decode, encode } from "fast-png";
-import type { Color } from "../pictures/drawing.js";
 import type { Size } from "../images/pixels.js";
+import type { Color } from "../pictures/drawing.js";
 
 /** A label for every pixel. */
 export interface LabelMap extends Size {

@@ -3,11 +3,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { l2Normalize } from "../../engine/index.js";
 import { writeJson } from "../files/files.js";
-import type { Sequence } from "./davis.js";
-import { type Inspector, openInspector, patchesOf } from "../model/inspector.js";
-import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
-import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Propagator } from "./propagation.js";
 import { type Image, resize, type Size } from "../images/pixels.js";
+import { readImage } from "../images/sources/image-files.js";
+import type { Model } from "../model/backbone.js";
+import { type Inspector, openInspector, patchesOf } from "../model/inspector.js";
+import type { Sequence } from "./davis.js";
+import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
 import {
   boundaryMeasure,
   meanStatistics,
@@ -16,8 +17,7 @@ import {
   type Statistics,
   statisticsOf,
 } from "./metrics.js";
-import { readImage } from "../images/sources/image-files.js";
-import type { Model } from "../model/backbone.js";
+import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Propagator } from "./propagation.js";
 
 export interface SegmentOptions {
   readonly model: Model;

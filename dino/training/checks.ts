@@ -1,8 +1,8 @@
 /** Checks of settings against images, device and ranks, before anything is trained. */
 import type { Device } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
-import type { Parts } from "../images/split.js";
 import { checkParts } from "../evaluation/labelled.js";
+import type { Parts } from "../images/split.js";
 import { toFirst } from "../mpi/sharing.js";
 import type { World } from "../mpi/world.js";
 

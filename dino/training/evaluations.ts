@@ -2,12 +2,12 @@
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import { type Compared, comparedParts } from "../evaluation/compared-parts.js";
-import type { Parts } from "../images/split.js";
 import { featuresOf, knnOf, linearOf, type Looking, type OnLooked } from "../evaluation/online-evaluation.js";
-import { gatherFeatures, runOf } from "./shared-state.js";
-import type { World } from "../mpi/world.js";
+import type { Parts } from "../images/split.js";
 import type { Network } from "../model/network.js";
+import type { World } from "../mpi/world.js";
 import type { Accuracies } from "../run/log.js";
+import { gatherFeatures, runOf } from "./shared-state.js";
 
 /** The end of an epoch, or of the run. */
 export interface Moment {

@@ -2,12 +2,12 @@
 import type { Batch } from "../batches/batches.js";
 import { dataWatch } from "../batches/data-watch.js";
 import type { Config } from "../config/settings.js";
-import type { Losses } from "../weights/checkpoint-bytes.js";
 import type { EpochLine, StepLine } from "../run/log.js";
-import type { StepOutput, TrainingStep } from "./step.js";
+import type { Losses } from "../weights/checkpoint-bytes.js";
 import { collapseWatch } from "./collapse.js";
-import { meansOver, type RunLength, type Schedules } from "./schedule.js";
 import { readLossScale } from "./not-finite.js";
+import { meansOver, type RunLength, type Schedules } from "./schedule.js";
+import type { StepOutput, TrainingStep } from "./step.js";
 
 export interface MeterOptions {
   readonly config: Config;

@@ -1,20 +1,20 @@
 /** What a run under way leaves in its folder: settings, logs, checkpoints, pictures. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { writeCheckpoint } from "../weights/checkpoint.js";
-import { writeFileAtomically, writeJson } from "../files/files.js";
+import { formatConfig } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
+import { writeFileAtomically, writeJson } from "../files/files.js";
+import type { Parts } from "../images/split.js";
+import { encodePng } from "../pictures/png.js";
+import { drawRunPictures } from "../pictures/run-pictures.js";
 import type { LogLine } from "../run/log.js";
 import { pictureKinds, pictureName } from "../run/picture-names.js";
-import { encodePng } from "../pictures/png.js";
 import { cutPictures, filesOf } from "../run/run-folder.js";
 import { openLog } from "../run/run-log.js";
-import { drawRunPictures } from "../pictures/run-pictures.js";
 import type { StepProfile } from "../run/step-profile.js";
-import type { Trainer } from "./trainer.js";
-import type { Parts } from "../images/split.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
-import { formatConfig } from "../config/resolve.js";
+import { writeCheckpoint } from "../weights/checkpoint.js";
+import type { Trainer } from "./trainer.js";
 
 /** Writes what a run has come to. All throw where the folder cannot be written to, and say which checkpoint is whole. */
 export interface RunOutput {

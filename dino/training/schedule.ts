@@ -1,7 +1,7 @@
 /** How long a run is, and what changes in it from step to step. */
 import type { Config } from "../config/settings.js";
-import type { EpochLine } from "../run/log.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
+import type { EpochLine } from "../run/log.js";
 import type { Knob } from "./step.js";
 
 /** The length of a run on some images. */

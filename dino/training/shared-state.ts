@@ -1,11 +1,11 @@
 /** What ranks share of a run: its beginning, its features, and whether their states are the same. */
-import { bytesIn, type World } from "../mpi/world.js";
-import type { Beginning } from "./trainer.js";
-import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
-import type { Extracted } from "../model/extract.js";
 import { createHash } from "node:crypto";
-import { fromFirst, toFirst } from "../mpi/sharing.js";
 import type { DecodeFailure } from "../images/image-location.js";
+import type { Extracted } from "../model/extract.js";
+import { fromFirst, toFirst } from "../mpi/sharing.js";
+import { bytesIn, type World } from "../mpi/world.js";
+import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
+import type { Beginning } from "./trainer.js";
 
 /** What rank 0 begins with, at every rank, so that other ranks need not reach its files; `make` is called there alone. */
 export async function shareBeginning(world: World, make: () => Promise<Beginning>): Promise<Beginning> {

@@ -1,21 +1,21 @@
 /** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
 import { existsSync } from "node:fs";
-import type { Device } from "../../engine/index.js";
 import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
+import type { Device } from "../../engine/index.js";
 import { checkEqualShares } from "../batches/batch-share.js";
 import { type Choice, chooseSettings, settingsOf } from "../config/auto.js";
+import { gatherFacts } from "../config/dataset-facts.js";
+import { flagOf, formatSettings } from "../config/flags.js";
 import { changeableOnResume, resolveConfig } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
-import { flagOf, formatSettings } from "../config/flags.js";
 import type { Dashboard } from "../dashboard/server.js";
-import { gatherFacts } from "../config/dataset-facts.js";
 import { openParts } from "../images/sources/open-parts.js";
-import { checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
-import { startValues } from "./init.js";
 import { fromFirst } from "../mpi/sharing.js";
 import { alone, type World } from "../mpi/world.js";
 import { readConfig } from "../run/config-file.js";
 import { checkpointsIn, filesOf } from "../run/run-folder.js";
+import { checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
+import { startValues } from "./init.js";
 import type { TrainOptions } from "./run.js";
 import { type Training, trainSilently, trainWithProgress } from "./supervised.js";
 import { train, type TrainSummary } from "./train.js";

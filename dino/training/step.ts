@@ -31,10 +31,10 @@ import {
   updateCenter,
 } from "../../engine/index.js";
 import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
-import { forward, type ForwardOptions, type Network } from "../model/network.js";
-import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./collectives.js";
 import type { Size } from "../images/pixels.js";
+import { forward, type ForwardOptions, type Network } from "../model/network.js";
 import type { DropSource } from "../model/vit.js";
+import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./collectives.js";
 
 /** What changes on every step. */
 export type Knob = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";

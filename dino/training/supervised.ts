@@ -1,10 +1,10 @@
 /** Training on a terminal: progress, signals that end a run in order, and a new device for one that was lost. */
-import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
+import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
 import type { Config, SettingName } from "../config/settings.js";
-import type { Parts } from "../images/split.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { startProgress, takeReports } from "../files/progress.js";
+import type { Parts } from "../images/split.js";
 import type { EpochLine, EvaluationLine } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
 import { heedSignals, Interrupted } from "./interrupt.js";

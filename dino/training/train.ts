@@ -1,10 +1,10 @@
 /** The training loop: steps of a student and its teacher, and what is logged, evaluated, drawn and saved between them. */
 import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
-import { verifyStates } from "./shared-state.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
 import { filesOf } from "../run/run-folder.js";
 import { evaluateDue, isDue } from "./evaluations.js";
 import { dumpNotFinite, isStopAsked, openRun, type Run, type TrainOptions } from "./run.js";
+import { verifyStates } from "./shared-state.js";
 import type { StepTaken } from "./trainer.js";
 
 export interface TrainSummary {

@@ -2,23 +2,23 @@
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
 import { shareOfRows, type Sharer } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
+import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
 import { augmentOptions, networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { ImageSet } from "../images/image-set.js";
-import { createNetwork, writeNetwork } from "../model/network.js";
 import { type RandomKey, rng } from "../math/random.js";
-import type { Checkpoint } from "../weights/checkpoint-bytes.js";
+import { createNetwork, writeNetwork } from "../model/network.js";
 import type { EpochLine, StepLine } from "../run/log.js";
-import { runProfiled } from "./profiled-step.js";
 import type { StepProfile } from "../run/step-profile.js";
-import { createStep, type TrainingStep } from "./step.js";
-import { GLOBAL_CROPS } from "../batches/crop-layout.js";
-import { lengthOf } from "./schedule.js";
-import { schedules } from "./schedule.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
+import type { Peers } from "./collectives.js";
 import { openMeter } from "./meter.js";
 import { notFinite, wasSkipped } from "./not-finite.js";
-import type { Peers } from "./collectives.js";
+import { runProfiled } from "./profiled-step.js";
+import { lengthOf } from "./schedule.js";
+import { schedules } from "./schedule.js";
+import { createStep, type TrainingStep } from "./step.js";
 import { restore, stateOf, type TrainingState } from "./training-state.js";
 
 export interface TrainerOptions {

@@ -1,10 +1,10 @@
 /** The frames of a video, in order: the images of a folder, or a file that ffmpeg reads. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { probeVideo, readVideo } from "./ffmpeg.js";
-import { openImages } from "../images/sources/folder-images.js";
-import type { Image } from "../images/pixels.js";
 import { isFailure } from "../images/image-location.js";
+import type { Image } from "../images/pixels.js";
+import { openImages } from "../images/sources/folder-images.js";
+import { probeVideo, readVideo } from "./ffmpeg.js";
 
 /** Frames, to be read as often as wanted. */
 export interface Frames {

@@ -1,6 +1,11 @@
 /** The attention of a backbone's last block through a video: a picture for each frame, and all of them as a video. */
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { openScratch, type Scratch } from "../files/disk-arrays.js";
+import { fitToPatches } from "../images/crop-to-patches.js";
+import type { Image, Size } from "../images/pixels.js";
+import type { Model } from "../model/backbone.js";
+import { clsAttentionOf, openInspector } from "../model/inspector.js";
 import { writeAnimation } from "../pictures/animation.js";
 import {
   blankPicture,
@@ -12,17 +17,11 @@ import {
   type Picture,
   asPicture,
 } from "../pictures/drawing.js";
+import { dimColor, overlayColor, patchIn, smoothIn } from "../pictures/map-colors.js";
+import { encodePng } from "../pictures/png.js";
+import { attentionMask, meanOfHeads } from "../pictures/visualize.js";
 import { encodeVideo, hasFfmpeg } from "./ffmpeg.js";
 import type { Frames } from "./frames.js";
-import { clsAttentionOf, openInspector } from "../model/inspector.js";
-import { dimColor, overlayColor, patchIn, smoothIn } from "../pictures/map-colors.js";
-import type { Image, Size } from "../images/pixels.js";
-import { openScratch, type Scratch } from "../files/disk-arrays.js";
-
-import { attentionMask, meanOfHeads } from "../pictures/visualize.js";
-import { encodePng } from "../pictures/png.js";
-import { fitToPatches } from "../images/crop-to-patches.js";
-import type { Model } from "../model/backbone.js";
 
 /** What a picture shows: the map, the frame under it, or the frame and beside it the same under the map. */
 export const shows = ["map", "overlay", "side-by-side"] as const;

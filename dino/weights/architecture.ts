@@ -1,9 +1,9 @@
 /** What network weights belong to, read off their shapes. */
+import { formatSize } from "../config/flags.js";
 import type { PartialConfig } from "../config/settings.js";
+import { listed } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { NamedTensor } from "./names.js";
-import { listed } from "../files/text.js";
-import { formatSize } from "../config/flags.js";
 
 /** What shapes do not tell. */
 export interface Told {

@@ -12,9 +12,9 @@ import {
   type SafeTensor,
   type Shape,
 } from "../../engine/index.js";
+import { formatConfig, parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig } from "../config/settings.js";
 import { shown } from "../files/text.js";
-import { formatConfig, parseConfig } from "../config/resolve.js";
 
 /** Numbers and their shape, on the host. */
 export interface Values {

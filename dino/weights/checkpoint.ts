@@ -1,6 +1,8 @@
 /** Checkpoints and model files on disk. */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { writeFileAtomically } from "../files/files.js";
+import { openFile } from "../files/placed-file.js";
 import {
   type Checkpoint,
   encodeCheckpoint,
@@ -11,9 +13,7 @@ import {
   runIn,
   type Sha256,
 } from "./checkpoint-bytes.js";
-import { writeFileAtomically } from "../files/files.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
-import { openFile } from "../files/placed-file.js";
 
 /** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
 export async function writeCheckpoint(

@@ -2,20 +2,20 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { networkConfig, vitConfig } from "../config/derive.js";
+import { formatConfig, parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig } from "../config/settings.js";
-import { initialValue } from "../model/network.js";
+import { openFile, type PlacedFile } from "../files/placed-file.js";
+import { shown } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
+import type { Which } from "../model/backbone.js";
+import { initialValue } from "../model/network.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
+import type { Values } from "./checkpoint-bytes.js";
 import { expectWhole, type Fit, fitTo, usable } from "./match-tensors.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./torch/stored.js";
-import { shown } from "../files/text.js";
-import type { Which } from "../model/backbone.js";
-import type { Values } from "./checkpoint-bytes.js";
-import { networkConfig, vitConfig } from "../config/derive.js";
-import { formatConfig, parseConfig } from "../config/resolve.js";
-import { openFile, type PlacedFile } from "../files/placed-file.js";
 
 export interface ImportOptions {
   /** Of a file with two networks; the teacher if left out. */

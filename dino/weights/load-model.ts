@@ -1,7 +1,7 @@
 /** Models out of files. */
 import type { Device } from "../../engine/index.js";
-import { readModel } from "./checkpoint.js";
 import type { Model, Which } from "../model/backbone.js";
+import { readModel } from "./checkpoint.js";
 import { networkIn, placeModel, type ReadNetwork } from "./read-network.js";
 
 /** Reads a network of a checkpoint or model file. Throws if it is neither, or if parameters do not fit the settings. */

@@ -1,10 +1,10 @@
 /** Compares the tensors of a file with the parameters of a network. */
 import type { ParamSpec } from "../../engine/index.js";
+import { listed } from "../files/text.js";
 import type { NetworkConfig } from "../model/network.js";
 import { bufferSpecs, networkSpecs } from "../model/network.js";
 import type { NamedTensor, OfficialTensors } from "./names.js";
 import { elementsOf } from "./torch/stored.js";
-import { listed } from "../files/text.js";
 
 /** A parameter, and the tensor that a file has for it. */
 export interface Parameter {

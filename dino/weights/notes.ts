@@ -1,7 +1,7 @@
 /** What an exported file says of itself besides its numbers, for other programs and for `dino import`. */
-import { type Config, defaultConfig } from "../config/settings.js";
 import { evalView, vitConfig } from "../config/derive.js";
 import { parseConfig } from "../config/resolve.js";
+import { type Config, defaultConfig } from "../config/settings.js";
 
 const PRODUCER = "dino-webgpu";
 

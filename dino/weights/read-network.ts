@@ -1,10 +1,10 @@
 /** Networks out of checkpoints and model files. */
-import type { Config } from "../config/settings.js";
-import { type VitConfig, vitSpecs } from "../model/vit.js";
-import type { ModelFile, Values } from "./checkpoint-bytes.js";
-import type { Model, Which } from "../model/backbone.js";
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
 import { vitConfig } from "../config/derive.js";
+import type { Config } from "../config/settings.js";
+import type { Model, Which } from "../model/backbone.js";
+import { type VitConfig, vitSpecs } from "../model/vit.js";
+import type { ModelFile, Values } from "./checkpoint-bytes.js";
 
 /** One network out of a checkpoint or model file, on the host. */
 export interface ReadNetwork {

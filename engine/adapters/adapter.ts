@@ -2,8 +2,8 @@ import { closeSync, existsSync, fstatSync, readdirSync, readSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
-import { adaptersIn, hasDeviceLayer, listCards, NO_NAME, showingOne } from "./adapter-list.js";
 import { type AdapterKind, adapterKind, adapterName } from "../core/device.js";
+import { adaptersIn, hasDeviceLayer, listCards, NO_NAME, showingOne } from "./adapter-list.js";
 import { type Archive, findArchive, unpackSwiftShader } from "./swiftshader.js";
 
 /** What can be asked for, in a call or through `DINO_ADAPTER`. */

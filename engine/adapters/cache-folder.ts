@@ -1,5 +1,5 @@
-import { join } from "node:path";
 import { homedir } from "node:os";
+import { join } from "node:path";
 
 /** Where unpacked drivers are kept: `$XDG_CACHE_HOME/dino-webgpu`, by default `~/.cache/dino-webgpu`. */
 export function cacheFolder(): string {

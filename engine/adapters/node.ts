@@ -3,8 +3,8 @@
  * @module dino-webgpu/engine/node
  */
 import { readFileSync, readdirSync } from "node:fs";
-import { type AdapterOptions, chooseAdapter } from "./adapter.js";
 import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
+import { type AdapterOptions, chooseAdapter } from "./adapter.js";
 import { pollCalmly } from "./polling.js";
 import { readChoices, tunedPath } from "./tuned.js";
 

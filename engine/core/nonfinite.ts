@@ -1,10 +1,10 @@
 /** The first number of a run that is infinite or none. */
-import { elementGrid, kernel } from "./kernel.js";
 import type { Device } from "./device.js";
-import { compile, encode, type Row } from "./rows.js";
-import { type Resident, sizeOf, type Tensor, type Transient } from "./tensor.js";
+import { elementGrid, kernel } from "./kernel.js";
 import { allocate, copyOut } from "./memory.js";
 import { writeDown } from "./recording.js";
+import { compile, encode, type Row } from "./rows.js";
+import { type Resident, sizeOf, type Tensor, type Transient } from "./tensor.js";
 
 /** The first number of a run that is infinite or none. */
 export interface NonFinite {

@@ -1,8 +1,8 @@
 /** How long the kernels of a program take. */
 import { type Device, throwIfFailed } from "./device.js";
+import { copyOut } from "./memory.js";
 import { encode, type Row } from "./rows.js";
 import { formatShape } from "./tensor.js";
-import { copyOut } from "./memory.js";
 import { answerOf } from "./with-timeout.js";
 
 /** What a kernel took, all its dispatches together. */

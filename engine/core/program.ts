@@ -1,13 +1,13 @@
 import { type Device, throwIfFailed } from "./device.js";
+import { goThrough, type Stage, stagesOf } from "./host-callback.js";
 import { allocate, copyOut, type Input } from "./memory.js";
+import { check, type NonFinite } from "./nonfinite.js";
 import { plan, type Plan } from "./plan.js";
+import { byKernel, type KernelTime, type Span, timeline } from "./profile.js";
 import { type Decision, type Dispatch, type Grid, refuseNesting, writeDown } from "./recording.js";
+import { compile, encode, place, type Row } from "./rows.js";
 import { bytesOf, formatShape, owner, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
 import { answerOf } from "./with-timeout.js";
-import { compile, encode, place, type Row } from "./rows.js";
-import { byKernel, type KernelTime, type Span, timeline } from "./profile.js";
-import { check, type NonFinite } from "./nonfinite.js";
-import { goThrough, type Stage, stagesOf } from "./host-callback.js";
 
 /** A recorded function that can be run again and again. */
 export interface Program<Names extends string = string> extends Disposable {

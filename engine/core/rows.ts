@@ -1,8 +1,8 @@
 /** Dispatches that are ready to run. */
-import type { Dispatch } from "./recording.js";
 import { type Device, throwIfFailed } from "./device.js";
-import { bytesOf, offsetInOwner, owner, type Tensor, type Transient } from "./tensor.js";
 import { type Pipeline, pipelineOf } from "./pipeline.js";
+import type { Dispatch } from "./recording.js";
+import { bytesOf, offsetInOwner, owner, type Tensor, type Transient } from "./tensor.js";
 import { answerOf } from "./with-timeout.js";
 
 /** A dispatch that is ready to run. */

@@ -1,10 +1,10 @@
-import { copy, fill } from "../ops/fill.js";
-import { add } from "../ops/add.js";
-import { updateAverage } from "../ops/moving-average.js";
 import type { Layout, LayoutEntry, Params } from "../core/params.js";
-import { put } from "../ops/placement.js";
 import { recording, transient } from "../core/recording.js";
 import { BYTES_PER_ELEMENT, expectShape, owner, type Tensor } from "../core/tensor.js";
+import { add } from "../ops/add.js";
+import { copy, fill } from "../ops/fill.js";
+import { updateAverage } from "../ops/moving-average.js";
+import { put } from "../ops/placement.js";
 
 /**
  * The gradients of `y` with respect to each of `wrt`, given `dy` of the shape of `y`.

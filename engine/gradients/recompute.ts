@@ -1,4 +1,3 @@
-import { gradients } from "./gradients.js";
 import {
   differentiable,
   type Dispatch,
@@ -8,6 +7,7 @@ import {
   type TapeEntry,
 } from "../core/recording.js";
 import { owner, type Tensor } from "../core/tensor.js";
+import { gradients } from "./gradients.js";
 
 /**
  * What `fn` returns, at less memory: nothing between what it takes and its result is kept for the backward, which runs `fn`

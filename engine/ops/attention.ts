@@ -1,5 +1,5 @@
-import { choose, sizeClass } from "../core/kernel-choice.js";
 import type { Device } from "../core/device.js";
+import { choose, sizeClass } from "../core/kernel-choice.js";
 import { elementGrid, grid, kernel } from "../core/kernel.js";
 import { constant, differentiable, type Grid, recording, transient } from "../core/recording.js";
 import { axes, type Precision, precisionOf, sizeOf, type Tensor } from "../core/tensor.js";

@@ -2,8 +2,8 @@ import { elementGrid, grid, kernel } from "../core/kernel.js";
 import { differentiable, stopGradient, transient } from "../core/recording.js";
 import { axes, expectShape, sizeOf, type Tensor } from "../core/tensor.js";
 import { updateAverage } from "./moving-average.js";
-import { rowParts, sumLeading } from "./sum.js";
 import { scale } from "./scale.js";
+import { rowParts, sumLeading } from "./sum.js";
 
 const forward = kernel("batchnorm", {
   reads: ["x", "gain", "bias", "mean", "variance"],

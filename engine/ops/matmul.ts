@@ -1,5 +1,5 @@
-import { choose, sizeClass } from "../core/kernel-choice.js";
 import type { Device } from "../core/device.js";
+import { choose, sizeClass } from "../core/kernel-choice.js";
 import { kernel } from "../core/kernel.js";
 import { constant, differentiable, type Grid, recording, reshape, transient } from "../core/recording.js";
 import { axes, formatShape, type Precision, precisionOf, type Shape, type Tensor } from "../core/tensor.js";

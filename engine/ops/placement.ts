@@ -1,6 +1,6 @@
-import { copy } from "./fill.js";
 import { recording } from "../core/recording.js";
 import { bytesOf, owner, type Tensor } from "../core/tensor.js";
+import { copy } from "./fill.js";
 
 /** Makes `part` of a larger transient hold the elements of `x`: what wrote `x` writes there instead, or they are copied. */
 export function put(x: Tensor, part: Tensor): void {

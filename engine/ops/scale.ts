@@ -1,6 +1,6 @@
 import { elementGrid, kernel } from "../core/kernel.js";
-import { sizeOf, type Tensor } from "../core/tensor.js";
 import { differentiable, transient } from "../core/recording.js";
+import { sizeOf, type Tensor } from "../core/tensor.js";
 
 const forward = kernel("scale", { reads: ["x"], writes: ["out"], constants: ["FACTOR"] });
 

@@ -1,11 +1,11 @@
 import type { Device } from "../core/device.js";
-import type { Gradients } from "../gradients/gradients.js";
 import { grid, kernel } from "../core/kernel.js";
-import { type LossScale, settle } from "./loss-scale.js";
 import { input, type Input } from "../core/memory.js";
 import { createParams, type Layout, layoutOf, type Params, type ParamSpec } from "../core/params.js";
 import { transient } from "../core/recording.js";
 import { ALIGNMENT, BYTES_PER_ELEMENT, expectShape, type Tensor } from "../core/tensor.js";
+import type { Gradients } from "../gradients/gradients.js";
+import { type LossScale, settle } from "./loss-scale.js";
 
 const segmentSquares = kernel("segment-squares", {
   reads: ["segments", "gradient"],

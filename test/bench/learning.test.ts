@@ -1,8 +1,8 @@
-import { expect } from "chai";
 import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import sharp from "sharp";
 import { compareLearning, parseRecipe } from "../../bench/learning/command.js";
 import {
@@ -19,17 +19,17 @@ import { learningChart, learningTable, pairOf } from "../../bench/learning/repor
 import { exportCrops, exportImages, exportStart, type ImagesFile } from "../../bench/learning/shared.js";
 import { meanAndSpread, welch } from "../../bench/learning/statistics.js";
 import { bench } from "../../bench/run.js";
+import { flagOf } from "../../dino/config/flags.js";
+import { formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 import { type Config, settingNames } from "../../dino/config/settings.js";
 import { memoryImages } from "../../dino/images/image-set.js";
-import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
 import type { Image } from "../../dino/images/pixels.js";
+import { type Parts, wholeOf } from "../../dino/images/split.js";
 import { rng } from "../../dino/math/random.js";
+import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
 import { startValues } from "../../dino/training/init.js";
 import { testDevice } from "../support/device.js";
 import { rejection } from "../support/rejection.js";
-import { type Parts, wholeOf } from "../../dino/images/split.js";
-import { flagOf } from "../../dino/config/flags.js";
-import { formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 
 let folder: string;
 const fixture = (name: string) => join(folder, name);

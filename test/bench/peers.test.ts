@@ -1,7 +1,7 @@
-import { expect } from "chai";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import { keep } from "../../bench/keep.js";
 import { comparePeers, type PeerComparison } from "../../bench/peers/compare.js";
 import { entrants, OURS } from "../../bench/peers/entrants.js";

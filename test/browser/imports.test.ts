@@ -1,8 +1,8 @@
-import { expect } from "chai";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { expect } from "chai";
 import ts from "typescript";
 import { readShader } from "../../engine/adapters/node.js";
 import { bundle } from "./chromium.js";

@@ -1,19 +1,19 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
-import type { Device } from "../../engine/index.js";
 import { openBatchesHere } from "../../dino/batches/batches-here.js";
-import type { BuiltinImages } from "../../dino/images/builtin.js";
-import { parseCheckpoint, parseModel, under } from "../../dino/weights/checkpoint-bytes.js";
 import { fitWarmups } from "../../dino/config/resolve.js";
-import { wholeOf } from "../../dino/images/split.js";
-import { extractFeatures } from "../../dino/model/extract.js";
-import { networkIn, placeModel } from "../../dino/weights/read-network.js";
-import { viewOf } from "../../dino/model/backbone.js";
+import type { BuiltinImages } from "../../dino/images/builtin.js";
 import { memoryImages } from "../../dino/images/image-set.js";
+import type { Image } from "../../dino/images/pixels.js";
+import { wholeOf } from "../../dino/images/split.js";
+import { rng } from "../../dino/math/random.js";
+import { viewOf } from "../../dino/model/backbone.js";
+import { extractFeatures } from "../../dino/model/extract.js";
 import { clsAttentionOf, openInspector } from "../../dino/model/inspector.js";
 import { lengthOf } from "../../dino/training/schedule.js";
-import type { Image } from "../../dino/images/pixels.js";
-import { rng } from "../../dino/math/random.js";
 import { batchOptions, openTrainer } from "../../dino/training/trainer.js";
+import { parseCheckpoint, parseModel, under } from "../../dino/weights/checkpoint-bytes.js";
+import { networkIn, placeModel } from "../../dino/weights/read-network.js";
+import type { Device } from "../../engine/index.js";
 
 /** Noise of 24 x 24 pixels, always the same. */
 function fixedImage(): Image {

@@ -1,7 +1,7 @@
-import { expect } from "chai";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import { builtinImages } from "../../dino/images/builtin.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { writeTinyCheckpoint } from "../support/command-line.js";

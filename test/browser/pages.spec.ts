@@ -1,9 +1,9 @@
-import { expect } from "chai";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { expect } from "chai";
 import type { Browser, Page, Response, Worker } from "playwright-core";
 import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { openSite } from "../../dino/dashboard/site.js";

@@ -1,7 +1,7 @@
 /** The pages as they are built, and what tests ask of each. */
-import axe from "axe-core";
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import axe from "axe-core";
 import type { Page } from "playwright-core";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

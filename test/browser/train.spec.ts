@@ -1,13 +1,13 @@
-import { expect } from "chai";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import type { Browser, Page, Worker } from "playwright-core";
-import { type Checkpoint, parseCheckpoint } from "../../dino/weights/checkpoint-bytes.js";
-import { readCheckpoint } from "../../dino/weights/checkpoint.js";
 import { openParts } from "../../dino/images/sources/open-parts.js";
 import { train } from "../../dino/training/train.js";
 import { configOf } from "../../dino/web/train/settings.js";
+import { type Checkpoint, parseCheckpoint } from "../../dino/weights/checkpoint-bytes.js";
+import { readCheckpoint } from "../../dino/weights/checkpoint.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { startChromium } from "./chromium.js";
 import { type Host, serveFiles } from "./file-server.js";

@@ -1,4 +1,3 @@
-import { expect } from "chai";
 import { exec, execFile, type ExecFileException } from "node:child_process";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -6,15 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { expect } from "chai";
 import sharp from "sharp";
 import { program } from "../../dino/cli.js";
+import { parseConfig } from "../../dino/config/resolve.js";
 import { parseNpy } from "../../dino/files/npy.js";
+import { type EpochLine, readLog as readRunLog } from "../../dino/run/log.js";
 import { tunedPath, writeChoices } from "../../engine/adapters/node.js";
+import { dino, dinoIn, drawFolder, type Finished, tiny } from "../support/command-line.js";
 import { testDevice } from "../support/device.js";
 import { rejectedWith } from "../support/rejection.js";
-import { type EpochLine, readLog as readRunLog } from "../../dino/run/log.js";
-import { dino, dinoIn, drawFolder, type Finished, tiny } from "../support/command-line.js";
-import { parseConfig } from "../../dino/config/resolve.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const everyCommand = (await program()).commands;

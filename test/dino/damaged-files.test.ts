@@ -1,26 +1,26 @@
-import { expect } from "chai";
-import fc from "fast-check";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { attend } from "../../dino/pictures/attend.js";
-import { readCheckpoint, readModel, stepsDone } from "../../dino/weights/checkpoint.js";
+import { expect } from "chai";
+import fc from "fast-check";
 import { oneLine } from "../../dino/commands/output.js";
-import { openDavis } from "../../dino/segmentation/davis.js";
+import { formatConfig } from "../../dino/config/resolve.js";
 import { readFeatures } from "../../dino/evaluation/feature-files.js";
-import { loadModel } from "../../dino/weights/load-model.js";
-import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/segmentation/label-map.js";
-import { readLog } from "../../dino/run/log.js";
+import { attend } from "../../dino/pictures/attend.js";
 import { openRevisited } from "../../dino/retrieval/revisited.js";
-import { encodeSafetensors, parseSafetensors, safetensorsMetadata } from "../../engine/index.js";
+import { readConfig } from "../../dino/run/config-file.js";
+import { readLog } from "../../dino/run/log.js";
+import { openDavis } from "../../dino/segmentation/davis.js";
+import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/segmentation/label-map.js";
+import { readCheckpoint, readModel, stepsDone } from "../../dino/weights/checkpoint.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { readChoices } from "../../engine/adapters/node.js";
+import { encodeSafetensors, parseSafetensors, safetensorsMetadata } from "../../engine/index.js";
+import { drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../support/command-line.js";
 import { testDevice } from "../support/device.js";
 import { fuzzRuns } from "../support/fuzz.js";
 import { rejectedWith, rejection } from "../support/rejection.js";
-import { drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../support/command-line.js";
 import { dict, op, pickle } from "../support/torch-files.js";
-import { readConfig } from "../../dino/run/config-file.js";
-import { formatConfig } from "../../dino/config/resolve.js";
 
 /** What nobody expects where JSON is read. */
 const hostile: fc.Arbitrary<unknown> = fc.oneof(

@@ -1,12 +1,12 @@
-import { expect } from "chai";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
+import { isFailure } from "../../dino/images/image-location.js";
 import { attentionMaps, embed, knn, loadModel, memoryImages, openImages, train } from "../../dino/index.js";
+import { drawFolder, tinySettings, writeTinyCheckpoint } from "../support/command-line.js";
 import { testDevice } from "../support/device.js";
 import { rejection } from "../support/rejection.js";
-import { drawFolder, tinySettings, writeTinyCheckpoint } from "../support/command-line.js";
-import { isFailure } from "../../dino/images/image-location.js";
 
 describe("library", function () {
   this.timeout(120_000);

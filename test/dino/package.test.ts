@@ -1,4 +1,3 @@
-import { expect } from "chai";
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { builtinModules, createRequire } from "node:module";
@@ -6,8 +5,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { documents, printedBy } from "../support/documents.js";
+import { expect } from "chai";
 import { drawFolder, writeTinyCheckpoint } from "../support/command-line.js";
+import { documents, printedBy } from "../support/documents.js";
 
 interface PackageFile {
   readonly license: string;

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import type { CropParameters } from "../../dino/images/augment.js";
 import { createCropMaker } from "../../dino/batches/crop-maker.js";
+import type { CropParameters } from "../../dino/images/augment.js";
 import { packPixels } from "../../dino/images/pixels.js";
 import { download, input } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { distillation, download, fill, gradients, input, record, scalars, updateCenter } from "../../engine/index.js";
 import { teacherTemperatureSchedule } from "../../dino/math/schedules.js";
+import { distillation, download, fill, gradients, input, record, scalars, updateCenter } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { evaluate, gradients, input, type Tensor } from "../../engine/index.js";
 import { positionEmbedding, type VitConfig } from "../../dino/model/vit.js";
+import { evaluate, gradients, input, type Tensor } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 

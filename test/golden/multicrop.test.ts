@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { evaluate, fill, gradients, input, type Input, linear, mul, sum, type Tensor } from "../../engine/index.js";
 import { createNetwork, forward, type NetworkConfig, writeNetwork } from "../../dino/model/network.js";
 import { scope, vit } from "../../dino/model/vit.js";
+import { evaluate, fill, gradients, input, type Input, linear, mul, sum, type Tensor } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 import type { HeadCase } from "./head.test.js";

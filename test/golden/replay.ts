@@ -1,10 +1,10 @@
 /** The official training run, replayed. */
 import { expect } from "chai";
-import { download, type Precision } from "../../engine/index.js";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/model/network.js";
 import type { Peers } from "../../dino/training/collectives.js";
 import { createStep } from "../../dino/training/step.js";
+import { download, type Precision } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { golden } from "./golden.js";
 

@@ -3,14 +3,14 @@ import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import { writeCheckpoint } from "../../dino/weights/checkpoint.js";
-import type { Config, PartialConfig } from "../../dino/config/settings.js";
-import { writeFeatures } from "../../dino/evaluation/feature-files.js";
-import { bufferSpecs, initialValues, networkSpecs } from "../../dino/model/network.js";
-import { rng } from "../../dino/math/random.js";
-import { compiledLauncher, sourceLauncher } from "./compiled-program.js";
 import { networkConfig } from "../../dino/config/derive.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
+import type { Config, PartialConfig } from "../../dino/config/settings.js";
+import { writeFeatures } from "../../dino/evaluation/feature-files.js";
+import { rng } from "../../dino/math/random.js";
+import { bufferSpecs, initialValues, networkSpecs } from "../../dino/model/network.js";
+import { writeCheckpoint } from "../../dino/weights/checkpoint.js";
+import { compiledLauncher, sourceLauncher } from "./compiled-program.js";
 
 /** A process that has ended. */
 export interface Finished {

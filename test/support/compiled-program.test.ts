@@ -1,10 +1,10 @@
-import { expect } from "chai";
 import { execFile } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { expect } from "chai";
 import { compile } from "./compiled-program.js";
 
 describe("the compiled program", () => {

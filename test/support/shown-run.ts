@@ -1,19 +1,19 @@
 /** A finished run with all that the pages show: lines, pictures, a checkpoint and an index of its images. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { formatConfig } from "../../dino/config/resolve.js";
 import type { PartialConfig } from "../../dino/config/settings.js";
-import { encodePng } from "../../dino/pictures/png.js";
 import { indexOfRun, listed, writeFeatures } from "../../dino/evaluation/feature-files.js";
-import { extractFeatures } from "../../dino/model/extract.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
+import { viewOf } from "../../dino/model/backbone.js";
+import { extractFeatures } from "../../dino/model/extract.js";
+import { encodePng } from "../../dino/pictures/png.js";
 import type { LogLine, StepLine } from "../../dino/run/log.js";
-import { loadModel } from "../../dino/weights/load-model.js";
 import { pictureName } from "../../dino/run/picture-names.js";
 import { filesOf } from "../../dino/run/run-folder.js";
-import { testDevice } from "./device.js";
+import { loadModel } from "../../dino/weights/load-model.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
-import { viewOf } from "../../dino/model/backbone.js";
-import { formatConfig } from "../../dino/config/resolve.js";
+import { testDevice } from "./device.js";
 
 /** A line of a log, alike but for what is named. */
 export function lineOf(step: number, changes: Partial<StepLine> = {}): StepLine {

@@ -1,7 +1,7 @@
 import { rng } from "../../dino/math/random.js";
+import type { Backbone } from "../../dino/model/backbone.js";
 import { initVitParam, type VitConfig, vitSpecs } from "../../dino/model/vit.js";
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
-import type { Backbone } from "../../dino/model/backbone.js";
 
 const shape: VitConfig = {
   ...{ imageRows: 8, imageCols: 8, patch: 4, channels: 3 },

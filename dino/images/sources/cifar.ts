@@ -1,11 +1,11 @@
 /** CIFAR-10 and CIFAR-100 in their binary form: a label or two, then 32 x 32 pixels in planes, image after image. */
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { openFile } from "../../files/files.js";
+import type { Decoding } from "../image-location.js";
+import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { labelled } from "./join.js";
-import type { Decoding } from "../image-location.js";
-import { openFile } from "../../files/files.js";
-import type { ImageSet } from "../image-set.js";
 
 const SIDE = 32;
 const PIXELS = 3 * SIDE * SIDE;

@@ -1,9 +1,9 @@
 /** How an image becomes pixels, wherever it lies, on any thread. */
 import sharp, { type Sharp } from "sharp";
-import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
-import { type DecodeFailure, type Decoding, type ImagePlace, type RawForm } from "../image-location.js";
-import { readPageValue } from "./parquet-page.js";
 import { readRange } from "../../files/files.js";
+import { type DecodeFailure, type Decoding, type ImagePlace, type RawForm } from "../image-location.js";
+import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
+import { readPageValue } from "./parquet-page.js";
 
 /** The bytes of a file of one image; more is no image that anybody trains on. */
 const MAX_BYTES = 2 ** 29;

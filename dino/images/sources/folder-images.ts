@@ -1,12 +1,12 @@
 /** Sets of images in files. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { imageNames, listImages } from "./folder-list.js";
-import { nameAt, type PackedNames, packNames } from "./names.js";
+import type { DecodeFailure, Decoding } from "../image-location.js";
 import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
 import type { Size } from "../pixels.js";
-import type { DecodeFailure, Decoding } from "../image-location.js";
 import { decodePlace, measurePlace } from "./decode.js";
+import { imageNames, listImages } from "./folder-list.js";
+import { nameAt, type PackedNames, packNames } from "./names.js";
 
 /** How to open a set of images. */
 export interface OpenOptions extends Decoding {

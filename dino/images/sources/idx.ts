@@ -1,11 +1,11 @@
 /** IDX files, the form of MNIST: gray images of one size, and their labels in a file beside them, compressed or not. */
 import { createReadStream, existsSync } from "node:fs";
 import { createGunzip } from "node:zlib";
+import { openFile, readRange } from "../../files/files.js";
+import type { Decoding } from "../image-location.js";
+import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { labelled } from "./join.js";
-import type { Decoding } from "../image-location.js";
-import { openFile, readRange } from "../../files/files.js";
-import type { ImageSet } from "../image-set.js";
 
 /** What the names of such files end in. */
 export function isIdxName(name: string): boolean {

@@ -2,10 +2,10 @@
 import { stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
 import { type Fit, fittedSize, fitToPatches } from "../crop-to-patches.js";
-import { openImages } from "./folder-images.js";
+import { type DecodeFailure, isFailure } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
 import { decodePlace } from "./decode.js";
-import { type DecodeFailure, isFailure } from "../image-location.js";
+import { openImages } from "./folder-images.js";
 
 /** One image to make pictures of. */
 export interface Subject {

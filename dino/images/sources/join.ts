@@ -1,8 +1,8 @@
 /** Sets of images one after the other as one set. */
-import { imageSet, sortClasses } from "./folder-images.js";
 import { lowerBound } from "../../math/binary-search.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet, SetContents } from "../image-set.js";
+import { imageSet, sortClasses } from "./folder-images.js";
 
 /** Sets to join. */
 export interface JoinOptions {

@@ -1,9 +1,9 @@
 /** Images as commands name them, split into what is trained on and what is held out. */
-import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import { reportCount } from "../../files/progress.js";
+import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import type { Decoding } from "../image-location.js";
-import { openData } from "./open.js";
 import { type Part, type Parts, splitImages, wholeOf } from "../split.js";
+import { openData } from "./open.js";
 
 /**
  * Images as openData finds them, split by `heldOut` and `seed`, or the built-in images, which have a split of their own. What takes a

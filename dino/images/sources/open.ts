@@ -2,14 +2,14 @@
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { imagesOfFolder, type OpenOptions } from "./folder-images.js";
+import type { Decoding } from "../image-location.js";
+import type { ImageSet } from "../image-set.js";
 import { openCifar } from "./cifar.js";
+import { imagesOfFolder, type OpenOptions } from "./folder-images.js";
 import { imageNames, isImageName, listFiles, listImages } from "./folder-list.js";
 import { isIdxName, openIdx } from "./idx.js";
 import { joinSets } from "./join.js";
 import { nameAt, packNames } from "./names.js";
-import type { Decoding } from "../image-location.js";
-import type { ImageSet } from "../image-set.js";
 
 /** The kinds of files that hold many images; what brings a package with it is loaded when it is wanted. */
 const kinds = [

@@ -4,8 +4,8 @@
  * https://parquet.apache.org/docs/file-format/data-pages/encodings/
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
-import type { ColumnForm, CompressionCodec, Page, PagePlace } from "../image-location.js";
 import { readRange } from "../../files/files.js";
+import type { ColumnForm, CompressionCodec, Page, PagePlace } from "../image-location.js";
 
 export type Value = Uint8Array | number | undefined;
 

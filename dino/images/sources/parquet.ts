@@ -2,15 +2,15 @@
 import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema, type SchemaTree } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
-import { imageSet } from "./folder-images.js";
+import { type OpenFile, openFile } from "../../files/files.js";
 import { lowerBound } from "../../math/binary-search.js";
+import type { ColumnForm, Decoding, Page } from "../image-location.js";
+import type { ImageSet } from "../image-set.js";
+import { imageSet } from "./folder-images.js";
 import { labelled } from "./join.js";
 import { indexOf } from "./list-cache.js";
 import { readPage, type Value } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
-import type { ColumnForm, Decoding, Page } from "../image-location.js";
-import { type OpenFile, openFile } from "../../files/files.js";
-import type { ImageSet } from "../image-set.js";
 
 /** What is known of a file. */
 interface ParquetIndex {

@@ -1,13 +1,13 @@
 /** WebDataset shards: tar files of images, a class beside each or not, every image read from where it lies. */
 import { Header, type HeaderData, Pax } from "tar";
+import { type OpenFile, openFile } from "../../files/files.js";
+import type { Decoding } from "../image-location.js";
+import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { isImageName } from "./folder-list.js";
+import { labelled } from "./join.js";
 import { indexOf } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
-import { labelled } from "./join.js";
-import type { Decoding } from "../image-location.js";
-import { type OpenFile, openFile } from "../../files/files.js";
-import type { ImageSet } from "../image-set.js";
 
 /** What is known of a shard. */
 interface TarIndex {

@@ -1,7 +1,7 @@
 /** How long the kernels of a step took. */
 import { useState } from "preact/hooks";
-import type { Run } from "./run-client.js";
 import { RunChoice } from "./run-choice.js";
+import type { Run } from "./run-client.js";
 
 /** Kernels that are shown at once. */
 const FIRST = 10;

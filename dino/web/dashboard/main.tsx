@@ -2,14 +2,14 @@
 import { render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
+import { Page } from "../shell/page.js";
 import { Configuration } from "./configuration.js";
 import { COLORS, Curves } from "./curves.js";
-import { follow, getJson, type Run } from "./run-client.js";
 import { Kernels } from "./kernels.js";
 import { panels } from "./panels.js";
 import { Pictures } from "./pictures.js";
+import { follow, getJson, type Run } from "./run-client.js";
 import { Runs } from "./runs.js";
-import { Page } from "../shell/page.js";
 import "./style.css";
 
 /** Between two questions to the server, while somebody looks and while nobody does. */

@@ -1,7 +1,7 @@
 /** The list of runs: which are shown, how far they are, and what is wrong with them. */
 import { COLORS } from "./curves.js";
-import type { Run } from "./run-client.js";
 import { formatAge, lengthOf, stageOf, warningsOf } from "./progress.js";
+import type { Run } from "./run-client.js";
 
 interface RunsProps {
   readonly runs: readonly Run[];

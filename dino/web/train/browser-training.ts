@@ -1,22 +1,22 @@
 /** A training on the built-in images, with what is measured and drawn on the way: the same in a page's worker and in Node. */
 import type { Device } from "../../../engine/index.js";
 import { openBatchesHere } from "../../batches/batches-here.js";
-import type { BuiltinImages } from "../../images/builtin.js";
-import type { Checkpoint } from "../../weights/checkpoint-bytes.js";
-import type { Config } from "../../config/settings.js";
-import { fitWarmups } from "../../config/resolve.js";
 import { networkConfig } from "../../config/derive.js";
-import type { Picture } from "../../pictures/drawing.js";
+import { fitWarmups } from "../../config/resolve.js";
+import type { Config } from "../../config/settings.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
+import type { BuiltinImages } from "../../images/builtin.js";
 import { firstOf, type Part, type Parts, wholeOf } from "../../images/split.js";
-import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
 import { viewOf } from "../../model/backbone.js";
-import { lengthOf } from "../../training/schedule.js";
-import type { StepLine } from "../../run/log.js";
+import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
 import { backboneOf, initialValues } from "../../model/network.js";
-import type { PictureKind } from "../../run/picture-names.js";
+import type { Picture } from "../../pictures/drawing.js";
 import { drawRunPictures } from "../../pictures/run-pictures.js";
+import type { StepLine } from "../../run/log.js";
+import type { PictureKind } from "../../run/picture-names.js";
+import { lengthOf } from "../../training/schedule.js";
 import { batchOptions, openTrainer, type Progress } from "../../training/trainer.js";
+import type { Checkpoint } from "../../weights/checkpoint-bytes.js";
 
 export interface CourseOptions {
   readonly device: Device;

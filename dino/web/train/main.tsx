@@ -8,15 +8,15 @@ import { panels } from "../dashboard/panels.js";
 import "../dashboard/style.css";
 import { keepModel } from "../shell/kept-model.js";
 import { Page, useHidden } from "../shell/page.js";
-import type { Trouble } from "../shell/trouble.js";
 import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
+import type { Trouble } from "../shell/trouble.js";
 import type { CourseEvent, Ended } from "./browser-training.js";
 import { DrawnPictures } from "./drawn-pictures.js";
 import { Results } from "./results.js";
-import { after, NOTHING, type Seen } from "./training-view.js";
 import { configOf, type Field, type Fields, FIELDS, START } from "./settings.js";
 import "./style.css";
 import { startTrainingThread } from "./thread.js";
+import { after, NOTHING, type Seen } from "./training-view.js";
 
 const TITLE = "Train with DINO";
 /** Between two looks at what the thread told: more often nobody sees. */

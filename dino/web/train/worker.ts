@@ -2,10 +2,10 @@
 import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
-import { type BuiltinImages, builtinImages } from "../../images/builtin.js";
-import { type Checkpoint, encodeCheckpoint } from "../../weights/checkpoint-bytes.js";
 import type { Config } from "../../config/settings.js";
+import { type BuiltinImages, builtinImages } from "../../images/builtin.js";
 import type { Picture } from "../../pictures/drawing.js";
+import { type Checkpoint, encodeCheckpoint } from "../../weights/checkpoint-bytes.js";
 import { inWords } from "../shell/trouble.js";
 import { opaque } from "../viewer/maps.js";
 import { type CourseEvent, type Ended, takeCourse } from "./browser-training.js";

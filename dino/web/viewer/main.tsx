@@ -3,18 +3,18 @@ import { render } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import type { Image } from "../../images/pixels.js";
 import { Page, useHidden } from "../shell/page.js";
-import type { Trouble } from "../shell/trouble.js";
 import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
+import type { Trouble } from "../shell/trouble.js";
 import { openCamera } from "./camera.js";
 import { answerOf, type Choice, type Fetched, findChoices } from "./catalog.js";
 import { Examples } from "./examples.js";
-import type { ModelFacts, Sight } from "./viewer-model.js";
 import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
 import { Neighbors } from "./neighbors.js";
 import { PatchMap } from "./patch-map.js";
 import { frameOf, readPicture } from "./pictures.js";
 import "./style.css";
 import { startViewerThread } from "./thread.js";
+import type { ModelFacts, Sight } from "./viewer-model.js";
 
 /** Of a shorter side in pixels: the maps of smaller images are coarse. */
 const LEAST_CLEAR = 96;

@@ -1,6 +1,6 @@
 /** Maps over the patches of an image: what is attended to, and what is alike. */
-import { heatColor } from "../../pictures/drawing.js";
 import type { Size } from "../../images/pixels.js";
+import { heatColor } from "../../pictures/drawing.js";
 import { meanOfHeads, toUnitRange } from "../../pictures/visualize.js";
 import type { Sight } from "./viewer-model.js";
 

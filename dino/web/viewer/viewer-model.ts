@@ -1,16 +1,16 @@
 /** What the viewer computes, on whatever device: what a network sees in an image, and the images most like it. */
 import type { Device } from "../../../engine/index.js";
-import { parseModel } from "../../weights/checkpoint-bytes.js";
-import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
-import { fitToPatches } from "../../images/crop-to-patches.js";
-import { openInspector, patchesOf } from "../../model/inspector.js";
+import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
 import { parseNpy } from "../../files/npy.js";
+import { fitToPatches } from "../../images/crop-to-patches.js";
 import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js";
-import { nearest, type Neighbor } from "../../retrieval/nearest.js";
-import { clsOf } from "../../model/vit.js";
 import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
-import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
+import { openInspector, patchesOf } from "../../model/inspector.js";
+import { clsOf } from "../../model/vit.js";
+import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
+import { nearest, type Neighbor } from "../../retrieval/nearest.js";
+import { parseModel } from "../../weights/checkpoint-bytes.js";
 import { networkIn, placeModel } from "../../weights/read-network.js";
 
 /** A model as the page has to know it. */

@@ -2,11 +2,11 @@
 import { encodeSafetensors } from "../../../engine/index.js";
 import { asSafetensors, type Values } from "../checkpoint-bytes.js";
 import { huggingFaceTensors } from "../names.js";
-import { modelSettings, processorSettings } from "./hugging-face.js";
 import { notesOf } from "../notes.js";
+import type { ReadNetwork } from "../read-network.js";
+import { modelSettings, processorSettings } from "./hugging-face.js";
 import { encodeOnnx } from "./onnx.js";
 import { type GraphOptions, vitGraph } from "./vit-graph.js";
-import type { ReadNetwork } from "../read-network.js";
 
 export const formats = ["onnx", "safetensors", "hf"] as const;
 

@@ -1,6 +1,6 @@
 /** Settings of a ViT as Hugging Face's libraries read them, in Python and in JavaScript. */
-import type { Config } from "../../config/settings.js";
 import { evalView, vitConfig } from "../../config/derive.js";
+import type { Config } from "../../config/settings.js";
 
 /** config.json of a ViTModel. Throws for a network with registers, which that has not. */
 export function modelSettings(config: Config): object {

@@ -1,7 +1,7 @@
 /** The network of `vit.ts` as an ONNX model, which resamples the positions for images of any size itself. */
 import { grid, type VitConfig } from "../../model/vit.js";
-import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from "./onnx.js";
 import type { Values } from "../checkpoint-bytes.js";
+import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from "./onnx.js";
 
 /** Parameters under their official names without prefix, see `vitSpecs`. */
 export type Backbone = ReadonlyMap<string, Values>;

@@ -3,10 +3,10 @@
  * version, the machine's sizes, what was saved, keys of storages), then the storages, each after the number of its elements.
  * `_legacy_save` in https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
  */
+import type { PlacedFile } from "../../files/placed-file.js";
+import { torchRules } from "./objects.js";
 import { MAX_PICKLE_BYTES, readPickle, type Unpickled } from "./pickle.js";
 import { elementBytes } from "./stored.js";
-import { torchRules } from "./objects.js";
-import type { PlacedFile } from "../../files/placed-file.js";
 
 /** The file's first bytes: the magic number 0x1950a86a20f9469cfc6c as a pickle of protocol 2. */
 export const legacyMagic = Uint8Array.of(

@@ -1,9 +1,9 @@
 /** Files of torch.save since PyTorch 1.6: a zip archive NAME/data.pkl, with each storage in an entry NAME/data/KEY. */
 import { type Entry, fromFdPromise, type ZipFile } from "yauzl";
+import type { PlacedFile } from "../../files/placed-file.js";
+import { torchRules } from "./objects.js";
 import { MAX_PICKLE_BYTES, readPickle } from "./pickle.js";
 import { elementBytes } from "./stored.js";
-import { torchRules } from "./objects.js";
-import type { PlacedFile } from "../../files/placed-file.js";
 
 /** A ViT-B with its optimizer has 800. */
 const MAX_ENTRIES = 20_000;

@@ -1,4 +1,3 @@
-import { put } from "../placement.js";
 import { stopGradient, transient } from "../../core/recording.js";
 import {
   ALIGNMENT,
@@ -14,6 +13,7 @@ import {
 import { add } from "../add.js";
 import { half } from "../cast.js";
 import { matmul } from "../matmul.js";
+import { put } from "../placement.js";
 import { meanLeading } from "../sum.js";
 
 /** Logits [rows, cols] as the product x weightᵀ of x [rows, dim] and weight [cols, dim], made some columns at a time. */

@@ -1,7 +1,9 @@
 import { elementGrid, grid, kernel } from "../../core/kernel.js";
-import { put } from "../placement.js";
 import { differentiable, stopGradient, transient } from "../../core/recording.js";
 import { axes, expectShape, formatShape, rowsOf, type Tensor } from "../../core/tensor.js";
+import { updateAverage } from "../moving-average.js";
+import { put } from "../placement.js";
+import { mean, meanLeading, sum } from "../sum.js";
 import {
   backwardOf,
   chunksOf,
@@ -15,8 +17,6 @@ import {
   sourcesOf,
   withoutTape,
 } from "./logits.js";
-import { updateAverage } from "../moving-average.js";
-import { mean, meanLeading, sum } from "../sum.js";
 import { type Centering, sharpen } from "./targets.js";
 
 const studentPart = kernel("distillation-student", {

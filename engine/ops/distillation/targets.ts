@@ -1,8 +1,8 @@
 import { elementGrid, grid, kernel } from "../../core/kernel.js";
 import { constant, transient } from "../../core/recording.js";
 import { rowsOf, type Tensor } from "../../core/tensor.js";
-import { type Chunk, type Logits, logitsAxes, logitsOf, perChunk, remade } from "./logits.js";
 import { repeat } from "../sum.js";
+import { type Chunk, type Logits, logitsAxes, logitsOf, perChunk, remade } from "./logits.js";
 
 const teacherPart = kernel("distillation-teacher", {
   reads: ["x", "center", "temperature"],

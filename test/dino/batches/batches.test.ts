@@ -3,15 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import sharp from "sharp";
-import { applyCrop, drawCrops, officialAugmentation, type AugmentOptions } from "../../../dino/images/augment.js";
-import type { Batch, Batches } from "../../../dino/batches/batches.js";
 import { openBatchesHere } from "../../../dino/batches/batches-here.js";
-import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { type Image, packPixels } from "../../../dino/images/pixels.js";
-import { rng } from "../../../dino/math/random.js";
+import type { Batch, Batches } from "../../../dino/batches/batches.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../dino/batches/threaded-batches.js";
-import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
+import { applyCrop, drawCrops, officialAugmentation, type AugmentOptions } from "../../../dino/images/augment.js";
 import { isFailure } from "../../../dino/images/image-location.js";
+import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
+import { type Image, packPixels } from "../../../dino/images/pixels.js";
+import { openImages } from "../../../dino/images/sources/folder-images.js";
+import { rng } from "../../../dino/math/random.js";
 
 const augment: AugmentOptions = {
   ...officialAugmentation,

@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { drawCrops, officialAugmentation } from "../../../dino/images/augment.js";
 import { cropPlace } from "../../../dino/batches/crop-layout.js";
 import { createCropMaker } from "../../../dino/batches/crop-maker.js";
+import { drawCrops, officialAugmentation } from "../../../dino/images/augment.js";
 import { rng } from "../../../dino/math/random.js";
 import { download, input, sizeOf } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";

@@ -1,7 +1,7 @@
-import { expect } from "chai";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import { sourceOf } from "../../../dino/commands/labelled.js";
 import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../../support/command-line.js";
 

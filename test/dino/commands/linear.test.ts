@@ -1,7 +1,7 @@
-import { expect } from "chai";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import type { Source } from "../../../dino/commands/labelled.js";
 import { checkLinearFlags, type LinearFlags } from "../../../dino/commands/linear.js";
 import type { LinearResult } from "../../../dino/evaluation/linear.js";

@@ -1,22 +1,22 @@
-import { expect } from "chai";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import fc from "fast-check";
 import sharp from "sharp";
-import { openDevice } from "../../../engine/adapters/node.js";
-import { planMemory } from "../../../dino/training/memory-advice.js";
 import { chooseSettings, type Facts, settingsOf } from "../../../dino/config/auto.js";
-import { type Config, defaultConfig, type PartialConfig } from "../../../dino/config/settings.js";
 import { gatherFacts } from "../../../dino/config/dataset-facts.js";
-import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { lengthOf } from "../../../dino/training/schedule.js";
-import { rejection } from "../../support/rejection.js";
-import { wholeOf } from "../../../dino/images/split.js";
-import { memoryImages } from "../../../dino/images/image-set.js";
-import { formatSettings } from "../../../dino/config/flags.js";
 import { vitConfig } from "../../../dino/config/derive.js";
+import { formatSettings } from "../../../dino/config/flags.js";
 import { fitWarmups, resolveConfig } from "../../../dino/config/resolve.js";
+import { type Config, defaultConfig, type PartialConfig } from "../../../dino/config/settings.js";
+import { memoryImages } from "../../../dino/images/image-set.js";
+import { openImages } from "../../../dino/images/sources/folder-images.js";
+import { wholeOf } from "../../../dino/images/split.js";
+import { planMemory } from "../../../dino/training/memory-advice.js";
+import { lengthOf } from "../../../dino/training/schedule.js";
+import { openDevice } from "../../../engine/adapters/node.js";
+import { rejection } from "../../support/rejection.js";
 
 const GIB = 2 ** 30;
 

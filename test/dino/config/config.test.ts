@@ -1,10 +1,10 @@
 import { expect } from "chai";
-import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
-import { type Config, defaultConfig, settingNames, settings } from "../../../dino/config/settings.js";
-import { presetNames, presets } from "../../../dino/config/presets.js";
-import { flagOf, parseSetting } from "../../../dino/config/flags.js";
 import { augmentOptions, evalView, headConfig, vitConfig } from "../../../dino/config/derive.js";
+import { flagOf, parseSetting } from "../../../dino/config/flags.js";
+import { presetNames, presets } from "../../../dino/config/presets.js";
 import { fitWarmups, formatConfig, parseConfig, resolveConfig } from "../../../dino/config/resolve.js";
+import { type Config, defaultConfig, settingNames, settings } from "../../../dino/config/settings.js";
+import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
 
 describe("config", () => {
   it("draws crops by default as the official code does", () => {

@@ -1,4 +1,3 @@
-import { expect } from "chai";
 import { type ChildProcess, spawn } from "node:child_process";
 import {
   appendFile,
@@ -19,11 +18,11 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, relative, sep } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { expect } from "chai";
 import { encode } from "fast-png";
 import sharp from "sharp";
-import { readModel } from "../../../dino/weights/checkpoint.js";
-import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
 import { program } from "../../../dino/cli.js";
+import { formatConfig, resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import type { LogPart, ModelList, RunList } from "../../../dino/dashboard/api.js";
 import { findRuns } from "../../../dino/dashboard/runs.js";
@@ -34,14 +33,15 @@ import { parseNpy } from "../../../dino/files/npy.js";
 import { cutLog, type LogLine } from "../../../dino/run/log.js";
 import { pictureName } from "../../../dino/run/picture-names.js";
 import { filesOf } from "../../../dino/run/run-folder.js";
-import { follow, type Get, type Run } from "../../../dino/web/dashboard/run-client.js";
 import { curvesOf, panels } from "../../../dino/web/dashboard/panels.js";
 import { lengthOf, stageOf, warningsOf } from "../../../dino/web/dashboard/progress.js";
+import { follow, type Get, type Run } from "../../../dino/web/dashboard/run-client.js";
+import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
+import { readModel } from "../../../dino/weights/checkpoint.js";
+import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
 import { sourceLauncher } from "../../support/compiled-program.js";
 import { rejection } from "../../support/rejection.js";
-import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
 import { lineOf, textOf, writeShownRun } from "../../support/shown-run.js";
-import { formatConfig, resolveConfig } from "../../../dino/config/resolve.js";
 
 /** The runs as the page knows them, see follow. */
 const runsOf = async (known: readonly Run[], get: Get): Promise<readonly Run[]> => (await follow(known, get)).runs;

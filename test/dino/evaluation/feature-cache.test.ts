@@ -1,15 +1,15 @@
-import { expect } from "chai";
 import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import { type CacheOptions, keepFeatures } from "../../../dino/evaluation/feature-cache.js";
-import { pixelFeatures } from "../../../dino/model/extract.js";
-import { openImages } from "../../../dino/images/sources/folder-images.js";
 import type { Extract } from "../../../dino/evaluation/labelled.js";
-import { drawFolder } from "../../support/command-line.js";
+import { memoryImages } from "../../../dino/images/image-set.js";
+import { openImages } from "../../../dino/images/sources/folder-images.js";
 import { wholeOf } from "../../../dino/images/split.js";
 import type { View } from "../../../dino/model/backbone.js";
-import { memoryImages } from "../../../dino/images/image-set.js";
+import { pixelFeatures } from "../../../dino/model/extract.js";
+import { drawFolder } from "../../support/command-line.js";
 
 const view: View = { resize: 4, crop: { rows: 4, cols: 4 }, mean: [0, 0, 0], std: [1, 1, 1] };
 

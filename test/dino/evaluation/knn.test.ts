@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { knnClassify, type KnnOptions } from "../../../dino/evaluation/knn.js";
-import { rng } from "../../../dino/math/random.js";
 import { dotProducts, type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
+import { rng } from "../../../dino/math/random.js";
 
 function randomRows(rows: number, dim: number, seed: number): FeatureRows {
   const random = rng({ seed, purpose: "test" });

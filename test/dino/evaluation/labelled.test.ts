@@ -1,7 +1,7 @@
-import { expect } from "chai";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import { writeFeatures } from "../../../dino/evaluation/feature-files.js";
 import { readLabelled } from "../../../dino/evaluation/labelled-files.js";
 import { rejection } from "../../support/rejection.js";

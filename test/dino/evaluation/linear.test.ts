@@ -1,12 +1,8 @@
-import { expect } from "chai";
-import fc from "fast-check";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { officialProbeCrop } from "../../../dino/images/augment.js";
-import { extractFeatures } from "../../../dino/model/extract.js";
-import { loadModel } from "../../../dino/weights/load-model.js";
-import { openImages } from "../../../dino/images/sources/folder-images.js";
+import { expect } from "chai";
+import fc from "fast-check";
 import { type Extract, type Labelled, labelledFeatures } from "../../../dino/evaluation/labelled.js";
 import {
   keptBatches,
@@ -17,15 +13,19 @@ import {
 } from "../../../dino/evaluation/linear-batches.js";
 import { createLinearProbe, type LinearLayer } from "../../../dino/evaluation/linear-probe.js";
 import { type LinearOptions, trainLinear } from "../../../dino/evaluation/linear.js";
-import { rng } from "../../../dino/math/random.js";
-import { testDevice } from "../../support/device.js";
-import { rejection } from "../../support/rejection.js";
-import { drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { officialProbeCrop } from "../../../dino/images/augment.js";
+import { memoryImages } from "../../../dino/images/image-set.js";
+import { openImages } from "../../../dino/images/sources/folder-images.js";
 import { wholeOf } from "../../../dino/images/split.js";
 import { takeRows } from "../../../dino/math/feature-rows.js";
+import { rng } from "../../../dino/math/random.js";
 import { type Model, viewOf } from "../../../dino/model/backbone.js";
 import { blocksDescriptor, clsDescriptor } from "../../../dino/model/descriptors.js";
-import { memoryImages } from "../../../dino/images/image-set.js";
+import { extractFeatures } from "../../../dino/model/extract.js";
+import { loadModel } from "../../../dino/weights/load-model.js";
+import { drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
 
 /** Rows around a center for each class; `spread` decides whether they can be told apart. */
 function clusters(rows: number, dim: number, classes: number, spread: number, seed = 0): Labelled {

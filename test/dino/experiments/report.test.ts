@@ -1,12 +1,12 @@
-import { expect } from "chai";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
+import { formatConfig } from "../../../dino/config/resolve.js";
 import { writeReport } from "../../../dino/experiments/report.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
-import { formatConfig } from "../../../dino/config/resolve.js";
 
 describe("dino report", function () {
   this.timeout(60_000);

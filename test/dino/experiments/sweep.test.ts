@@ -1,8 +1,8 @@
-import { expect } from "chai";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import { ablations, parseAxis } from "../../../dino/experiments/sweep.js";
 import { dino, drawFolder, tiny } from "../../support/command-line.js";
 

@@ -2,11 +2,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { tune } from "../../../dino/experiments/tune.js";
-import { input, matmul, record, withChoices } from "../../../engine/index.js";
-import { forgetChoices, readChoices, tunedPath, writeChoices } from "../../../engine/adapters/node.js";
-import { testDevice } from "../../support/device.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
+import { tune } from "../../../dino/experiments/tune.js";
+import { forgetChoices, readChoices, tunedPath, writeChoices } from "../../../engine/adapters/node.js";
+import { input, matmul, record, withChoices } from "../../../engine/index.js";
+import { testDevice } from "../../support/device.js";
 
 describe("tuning", () => {
   const product = async (choices: Readonly<Record<string, string>>) => {

@@ -1,9 +1,9 @@
-import { expect } from "chai";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import { writeFileAtomically } from "../../../dino/files/files.js";
 import { compiledModule } from "../../support/compiled-program.js";
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { encodeOnnx } from "../../../dino/weights/export/onnx.js";
 import { double, float, integer, joined, message, text } from "../../../dino/files/protobuf.js";
+import { encodeOnnx } from "../../../dino/weights/export/onnx.js";
 import { floatOf, integerOf, messages, readMessage, textOf } from "../../support/protobuf-reader.js";
 
 describe("protocol buffers", () => {

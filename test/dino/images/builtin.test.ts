@@ -1,8 +1,8 @@
 /** The built-in images: what can be said of them by looking at pixels alone. */
 import { expect } from "chai";
 import { builtinImages } from "../../../dino/images/builtin.js";
-import type { ImageSet } from "../../../dino/images/image-set.js";
 import { isFailure } from "../../../dino/images/image-location.js";
+import type { ImageSet } from "../../../dino/images/image-set.js";
 
 async function pixelsOf(set: ImageSet, index: number): Promise<Uint8Array> {
   const image = await set.decode(index);

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect } from "chai";
 import sharp, { type Sharp } from "sharp";
-import { listedImages, measureImage, openImages } from "../../../dino/images/sources/folder-images.js";
-import type { Image } from "../../../dino/images/pixels.js";
-import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
-import { splitImages } from "../../../dino/images/split.js";
 import { isFailure } from "../../../dino/images/image-location.js";
+import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
+import type { Image } from "../../../dino/images/pixels.js";
+import { listedImages, measureImage, openImages } from "../../../dino/images/sources/folder-images.js";
+import { splitImages } from "../../../dino/images/split.js";
 
 /** A picture 12 wide and 8 high: red above, green below. */
 function picture(): Sharp {

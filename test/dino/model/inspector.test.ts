@@ -1,17 +1,17 @@
-import { expect } from "chai";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadModel } from "../../../dino/weights/load-model.js";
-import { clsAttentionOf, openInspector, patchesOf } from "../../../dino/model/inspector.js";
+import { expect } from "chai";
 import { type Image, normalize, normalizeTable } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
+import type { Model } from "../../../dino/model/backbone.js";
+import { clsAttentionOf, openInspector, patchesOf } from "../../../dino/model/inspector.js";
 import { encode, lastAttention } from "../../../dino/model/vit.js";
+import { loadModel } from "../../../dino/weights/load-model.js";
 import { evaluate, input } from "../../../engine/index.js";
+import { writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
-import { writeTinyCheckpoint } from "../../support/command-line.js";
-import type { Model } from "../../../dino/model/backbone.js";
 
 function noise(seed: number, rows: number, cols: number): Image {
   const random = rng({ seed, purpose: "noise" });

@@ -1,8 +1,11 @@
 import { expect } from "chai";
-import { clsAttentionOf, openInspector, patchesOf } from "../../../dino/model/inspector.js";
-import { initialValues, networkSpecs } from "../../../dino/model/network.js";
+import { networkConfig } from "../../../dino/config/derive.js";
+import { resolveConfig } from "../../../dino/config/resolve.js";
 import { type Image, normalize, normalizeTable } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
+import type { Backbone } from "../../../dino/model/backbone.js";
+import { clsAttentionOf, openInspector, patchesOf } from "../../../dino/model/inspector.js";
+import { initialValues, networkSpecs } from "../../../dino/model/network.js";
 import {
   encode,
   initVitParam,
@@ -15,9 +18,6 @@ import {
 } from "../../../dino/model/vit.js";
 import { createParams, evaluate, gradients, fill, input, layoutOf, sum, mul } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
-import type { Backbone } from "../../../dino/model/backbone.js";
-import { networkConfig } from "../../../dino/config/derive.js";
-import { resolveConfig } from "../../../dino/config/resolve.js";
 
 const PATCHES = 6;
 const DIM = 12;

@@ -4,10 +4,10 @@ import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { readCheckpoint } from "../../../dino/weights/checkpoint.js";
 import { readLog } from "../../../dino/run/log.js";
-import { compiledLauncher } from "../../support/compiled-program.js";
+import { readCheckpoint } from "../../../dino/weights/checkpoint.js";
 import { dino, drawFolder, type Finished, tiny } from "../../support/command-line.js";
+import { compiledLauncher } from "../../support/compiled-program.js";
 
 /** A way to start several processes. */
 interface Mpi {

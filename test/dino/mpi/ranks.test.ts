@@ -1,14 +1,14 @@
 import { expect } from "chai";
-import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { defaultConfig } from "../../../dino/config/settings.js";
 import { heedful } from "../../../dino/mpi/interruptible-world.js";
 import { launchOf } from "../../../dino/mpi/launcher.js";
 import { openReporter, slowRank, warningsOfOthers } from "../../../dino/mpi/reports.js";
 import { fromFirst, toFirst } from "../../../dino/mpi/sharing.js";
 import { alone, openWorld } from "../../../dino/mpi/world.js";
+import { gatherFeatures, runOf, shareBeginning, verifyStates } from "../../../dino/training/shared-state.js";
+import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { inProcess } from "../../support/in-process.js";
 import { rejection } from "../../support/rejection.js";
-import { gatherFeatures, runOf, shareBeginning, verifyStates } from "../../../dino/training/shared-state.js";
 
 const none = { sum: 0, count: 0 };
 

@@ -1,12 +1,12 @@
-import { expect } from "chai";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import sharp from "sharp";
-import { openSubjects, readSubject } from "../../../dino/images/sources/image-files.js";
-import { rejection } from "../../support/rejection.js";
-import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
 import { fitToPatches } from "../../../dino/images/crop-to-patches.js";
+import { openSubjects, readSubject } from "../../../dino/images/sources/image-files.js";
+import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { rejection } from "../../support/rejection.js";
 
 async function drawImage(path: string, width: number, height: number): Promise<void> {
   const background = { r: width * 5, g: height * 5, b: 90 };

@@ -1,9 +1,9 @@
 import { expect } from "chai";
 import { PNG } from "pngjs";
+import { rng } from "../../../dino/math/random.js";
 import { svgToPng } from "../../../dino/pictures/charts.js";
 import { type MapOptions, mapSvg, type Places, placeFeatures } from "../../../dino/pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "../../../dino/pictures/neighbors.js";
-import { rng } from "../../../dino/math/random.js";
 import { rejection } from "../../support/rejection.js";
 
 const grey = (side = 8) => ({ rows: side, cols: side, pixels: new Uint8Array(side * side * 3).fill(128) });

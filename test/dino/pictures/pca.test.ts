@@ -1,15 +1,15 @@
-import { expect } from "chai";
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import sharp from "sharp";
+import type { FeatureRows } from "../../../dino/math/feature-rows.js";
+import { rng } from "../../../dino/math/random.js";
 import { blankPicture, pixel } from "../../../dino/pictures/drawing.js";
 import { colorsOf, fitColors } from "../../../dino/pictures/feature-colors.js";
 import { fitForeground } from "../../../dino/pictures/pca.js";
 import { featurePairsPicture, thumbnail } from "../../../dino/pictures/pictures.js";
-import { rng } from "../../../dino/math/random.js";
 import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
-import type { FeatureRows } from "../../../dino/math/feature-rows.js";
 
 const dim = 4;
 

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { PNG } from "pngjs";
+import { rng } from "../../../dino/math/random.js";
 import {
   blankPicture,
   drawText,
@@ -9,7 +10,6 @@ import {
   textWidth,
 } from "../../../dino/pictures/drawing.js";
 import { attentionPicture, featureMapPicture } from "../../../dino/pictures/pictures.js";
-import { rng } from "../../../dino/math/random.js";
 import { encodePng } from "../../../dino/pictures/png.js";
 
 const random = (length: number, seed: number): Float32Array => {

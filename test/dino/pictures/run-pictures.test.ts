@@ -1,19 +1,19 @@
-import { expect } from "chai";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import sharp from "sharp";
+import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openParts } from "../../../dino/images/sources/open-parts.js";
+import type { Parts } from "../../../dino/images/split.js";
 import { readLog } from "../../../dino/run/log.js";
 import { pictureName, pictureOf } from "../../../dino/run/picture-names.js";
 import { filesOf, removeRun } from "../../../dino/run/run-folder.js";
 import type { StepProfile } from "../../../dino/run/step-profile.js";
 import { train } from "../../../dino/training/train.js";
-import { testDevice } from "../../support/device.js";
 import { drawFolder, tinySettings } from "../../support/command-line.js";
-import type { Parts } from "../../../dino/images/split.js";
-import { resolveConfig } from "../../../dino/config/resolve.js";
+import { testDevice } from "../../support/device.js";
 
 describe("pictures on the way", () => {
   let inside: string;

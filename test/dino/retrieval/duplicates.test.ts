@@ -1,18 +1,18 @@
-import { expect } from "chai";
-import fc from "fast-check";
 import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
+import fc from "fast-check";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
 import { writeFeatures } from "../../../dino/evaluation/feature-files.js";
+import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
 import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
-import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
 
 function randomRows(rows: number, dim: number): FeatureRows {
   const random = rng({ seed: 4, purpose: "rows" });

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
+import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import {
   averagePrecision,
@@ -9,7 +10,6 @@ import {
   scoreRanking,
   type Truth,
 } from "../../../dino/retrieval/ranking.js";
-import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 
 describe("average precision", () => {
   const cases: readonly (readonly [what: string, places: number[], relevant: number, expected: number])[] = [

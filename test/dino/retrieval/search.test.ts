@@ -1,13 +1,13 @@
-import { expect } from "chai";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
-import { nearest } from "../../../dino/retrieval/nearest.js";
-import { rejection } from "../../support/rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
+import { nearest } from "../../../dino/retrieval/nearest.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { rejection } from "../../support/rejection.js";
 
 const rows = (...values: readonly (readonly number[])[]): FeatureRows => ({
   values: Float32Array.from(values.flat()),

@@ -1,21 +1,21 @@
-import { expect } from "chai";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
 import sharp from "sharp";
-import { listedImages } from "../../../dino/images/sources/folder-images.js";
+import { memoryImages } from "../../../dino/images/image-set.js";
 import { type Box, type Image, normalize, normalizeTable, resize, resizedCrop } from "../../../dino/images/pixels.js";
+import { listedImages } from "../../../dino/images/sources/folder-images.js";
 import { rng } from "../../../dino/math/random.js";
+import type { Backbone } from "../../../dino/model/backbone.js";
+import { vit } from "../../../dino/model/vit.js";
 import { imagesAtOnce, SCALES, shapedFeatures } from "../../../dino/retrieval/shaped-features.js";
 import { groupByShape } from "../../../dino/retrieval/shapes.js";
 import { shrinkBilinear } from "../../../dino/retrieval/shrink.js";
-import { vit } from "../../../dino/model/vit.js";
 import { evaluate, input } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 import { tinyBackbone } from "../../support/tiny-backbone.js";
-import type { Backbone } from "../../../dino/model/backbone.js";
-import { memoryImages } from "../../../dino/images/image-set.js";
 
 const normalization = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] } as const;
 

@@ -1,17 +1,17 @@
-import { expect } from "chai";
-import fc from "fast-check";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
+import fc from "fast-check";
+import { resolveConfig } from "../../../dino/config/resolve.js";
 import { openParts } from "../../../dino/images/sources/open-parts.js";
 import { type EpochLine, type EvaluationLine, type LogLine, readLog, type StepLine } from "../../../dino/run/log.js";
 import { removeRun } from "../../../dino/run/run-folder.js";
 import { openLog } from "../../../dino/run/run-log.js";
 import { train } from "../../../dino/training/train.js";
-import { testDevice } from "../../support/device.js";
 import { tinySettings } from "../../support/command-line.js";
+import { testDevice } from "../../support/device.js";
 import { floatOf, integerOf, messages, readMessage, textOf } from "../../support/protobuf-reader.js";
-import { resolveConfig } from "../../../dino/config/resolve.js";
 
 /** CRC-32C bit by bit, as RFC 3720 defines it. */
 function crc32c(bytes: Uint8Array): number {

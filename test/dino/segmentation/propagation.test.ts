@@ -1,5 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
+import type { Size } from "../../../dino/images/pixels.js";
+import { rng } from "../../../dino/math/random.js";
 import {
   bandsOf,
   labelPixels,
@@ -7,8 +9,6 @@ import {
   openPropagator,
   type PropagationOptions,
 } from "../../../dino/segmentation/propagation.js";
-import type { Size } from "../../../dino/images/pixels.js";
-import { rng } from "../../../dino/math/random.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 

@@ -1,9 +1,10 @@
-import { expect } from "chai";
-import { decode, encode } from "fast-png";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
+import { decode, encode } from "fast-png";
 import sharp from "sharp";
+import { rng } from "../../../dino/math/random.js";
 import { openDavis } from "../../../dino/segmentation/davis.js";
 import {
   type ColoredLabelMap,
@@ -12,10 +13,9 @@ import {
   resizeLabels,
   usualPalette,
 } from "../../../dino/segmentation/label-map.js";
-import { rng } from "../../../dino/math/random.js";
 import { type Segmentation, shrink } from "../../../dino/segmentation/segment.js";
-import { rejection } from "../../support/rejection.js";
 import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { rejection } from "../../support/rejection.js";
 
 const palette = [
   [0, 0, 0],

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { collapseWatch, type CollapseSample } from "../../../dino/training/collapse.js";
 import type { Config } from "../../../dino/config/settings.js";
+import { collapseWatch, type CollapseSample } from "../../../dino/training/collapse.js";
 
 const K = 64;
 const lnK = Math.log(K);

@@ -20,23 +20,23 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
-import { download, input, type Device } from "../../../engine/index.js";
-import { openDevice } from "../../../engine/adapters/node.js";
-import { readCheckpoint, stepsDone } from "../../../dino/weights/checkpoint.js";
-import type { PartialConfig } from "../../../dino/config/settings.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
-import type { Parts } from "../../../dino/images/split.js";
+import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openParts } from "../../../dino/images/sources/open-parts.js";
-import { readLog } from "../../../dino/run/log.js";
-import { adviseOnMemory, planMemory } from "../../../dino/training/memory-advice.js";
+import type { Parts } from "../../../dino/images/split.js";
 import { rng } from "../../../dino/math/random.js";
+import { readLog } from "../../../dino/run/log.js";
 import { filesOf, takeFolder } from "../../../dino/run/run-folder.js";
+import { adviseOnMemory, planMemory } from "../../../dino/training/memory-advice.js";
 import { trainWithProgress } from "../../../dino/training/supervised.js";
 import { train } from "../../../dino/training/train.js";
+import { readCheckpoint, stepsDone } from "../../../dino/weights/checkpoint.js";
+import { openDevice } from "../../../engine/adapters/node.js";
+import { download, input, type Device } from "../../../engine/index.js";
+import { tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
 import { compiledLauncher, compiledModule } from "../../support/compiled-program.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
-import { tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
 
 const settings = {
   ...{ ...tinySettings, preset: "shapes", batch: 8, steps: 8, warmupEpochs: 0, localCropsNumber: 2, threads: 1 },

@@ -2,18 +2,18 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
+import { networkConfig } from "../../../dino/config/derive.js";
+import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { evaluateKnn } from "../../../dino/evaluation/evaluate.js";
 import { openParts } from "../../../dino/images/sources/open-parts.js";
-import { extractFeatures } from "../../../dino/model/extract.js";
-import { createNetwork, initialValues, writeNetwork } from "../../../dino/model/network.js";
-import { train } from "../../../dino/training/train.js";
-import { scope } from "../../../dino/model/vit.js";
-import { testDevice } from "../../support/device.js";
 import { firstOf, type Parts } from "../../../dino/images/split.js";
 import { viewOf } from "../../../dino/model/backbone.js";
-import { networkConfig } from "../../../dino/config/derive.js";
-import { resolveConfig } from "../../../dino/config/resolve.js";
+import { extractFeatures } from "../../../dino/model/extract.js";
+import { createNetwork, initialValues, writeNetwork } from "../../../dino/model/network.js";
+import { scope } from "../../../dino/model/vit.js";
+import { train } from "../../../dino/training/train.js";
+import { testDevice } from "../../support/device.js";
 
 /** The demo's recipe over an eighth of its steps: the teacher follows faster, and fewer local crops are made. */
 const short = {

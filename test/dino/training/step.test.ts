@@ -1,11 +1,14 @@
 import { expect } from "chai";
-import type { Config } from "../../../dino/config/settings.js";
 import { type Sharer, shareOf, shareOfRows } from "../../../dino/batches/batch-share.js";
 import { cropPlace } from "../../../dino/batches/crop-layout.js";
-import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../../dino/model/network.js";
+import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
+import { resolveConfig } from "../../../dino/config/resolve.js";
+import type { Config } from "../../../dino/config/settings.js";
 import { rng } from "../../../dino/math/random.js";
-import { createStep, type StepOptions, type TrainingStep } from "../../../dino/training/step.js";
+import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../../dino/model/network.js";
 import { vit } from "../../../dino/model/vit.js";
+import { createStep, type StepOptions, type TrainingStep } from "../../../dino/training/step.js";
+import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
 import {
   add,
@@ -19,12 +22,9 @@ import {
   scale,
   sizeOf,
 } from "../../../engine/index.js";
-import { openDevice } from "../../../engine/adapters/node.js";
 import { testDevice } from "../../support/device.js";
 import { inProcess } from "../../support/in-process.js";
 import { rejection } from "../../support/rejection.js";
-import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
-import { resolveConfig } from "../../../dino/config/resolve.js";
 
 const small: Config = resolveConfig({
   ...{

@@ -2,16 +2,16 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { type Choices, withChoices } from "../../../engine/index.js";
-import type { PartialConfig } from "../../../dino/config/settings.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
-import { readCheckpoint } from "../../../dino/weights/checkpoint.js";
-import { readLog } from "../../../dino/run/log.js";
-import type { Parts } from "../../../dino/images/split.js";
+import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openParts } from "../../../dino/images/sources/open-parts.js";
+import type { Parts } from "../../../dino/images/split.js";
+import { readLog } from "../../../dino/run/log.js";
 import { checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";
 import type { TrainOptions } from "../../../dino/training/run.js";
 import { train } from "../../../dino/training/train.js";
+import { readCheckpoint } from "../../../dino/weights/checkpoint.js";
+import { type Choices, withChoices } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 
 /** A network small enough to train in seconds; local crops, drop path and batch norm take part. */

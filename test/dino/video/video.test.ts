@@ -1,19 +1,19 @@
-import { expect } from "chai";
-import fc from "fast-check";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "chai";
+import fc from "fast-check";
 import sharp from "sharp";
+import { openScratch } from "../../../dino/files/disk-arrays.js";
+import type { Image } from "../../../dino/images/pixels.js";
 import { heatColor, pixel } from "../../../dino/pictures/drawing.js";
-import { loadModel } from "../../../dino/weights/load-model.js";
 import { parsePpm } from "../../../dino/video/ffmpeg.js";
 import { openFrames } from "../../../dino/video/frames.js";
-import type { Image } from "../../../dino/images/pixels.js";
-import { openScratch } from "../../../dino/files/disk-arrays.js";
 import { attendVideo, drawFrame, scaleOf } from "../../../dino/video/video.js";
+import { loadModel } from "../../../dino/weights/load-model.js";
+import { dinoIn, writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
-import { dinoIn, writeTinyCheckpoint } from "../../support/command-line.js";
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = [];

@@ -1,11 +1,11 @@
 import { expect } from "chai";
 import { builtinImages } from "../../../dino/images/builtin.js";
-import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 import type { Image } from "../../../dino/images/pixels.js";
 import { type CourseEvent, takeCourse } from "../../../dino/web/train/browser-training.js";
-import { after, NOTHING } from "../../../dino/web/train/training-view.js";
 import { configOf, START } from "../../../dino/web/train/settings.js";
+import { after, NOTHING } from "../../../dino/web/train/training-view.js";
+import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { testDevice } from "../../support/device.js";
 import { lineOf } from "../../support/shown-run.js";
 

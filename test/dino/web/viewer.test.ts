@@ -1,22 +1,22 @@
-import { expect } from "chai";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { extractFeatures } from "../../../dino/model/extract.js";
-import { memoryImages } from "../../../dino/images/image-set.js";
-import { loadModel } from "../../../dino/weights/load-model.js";
+import { expect } from "chai";
 import { encodeNpy } from "../../../dino/files/npy.js";
+import { memoryImages } from "../../../dino/images/image-set.js";
 import { type Image, normalize, normalizeTable } from "../../../dino/images/pixels.js";
+import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
+import { type Model, viewOf } from "../../../dino/model/backbone.js";
+import { extractFeatures } from "../../../dino/model/extract.js";
 import { encode, lastAttention } from "../../../dino/model/vit.js";
-import { openViewer, type Sight, type Viewer } from "../../../dino/web/viewer/viewer-model.js";
 import { attentionFrom, likenessTo } from "../../../dino/web/viewer/maps.js";
+import { openViewer, type Sight, type Viewer } from "../../../dino/web/viewer/viewer-model.js";
+import { loadModel } from "../../../dino/weights/load-model.js";
 import { type Device, evaluate, input } from "../../../engine/index.js";
+import { writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
-import { writeTinyCheckpoint } from "../../support/command-line.js";
-import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
-import { type Model, viewOf } from "../../../dino/model/backbone.js";
 
 function noise(seed: number, rows: number, cols: number): Image {
   const random = rng({ seed, purpose: "noise" });

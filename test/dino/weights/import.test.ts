@@ -1,21 +1,22 @@
-import { expect } from "chai";
-import fc from "fast-check";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readCheckpoint, readModel, writeModel } from "../../../dino/weights/checkpoint.js";
-import { loadModel } from "../../../dino/weights/load-model.js";
+import { expect } from "chai";
+import fc from "fast-check";
+import { vitConfig } from "../../../dino/config/derive.js";
 import { vit, vitSpecs } from "../../../dino/model/vit.js";
+import { readCheckpoint, readModel, writeModel } from "../../../dino/weights/checkpoint.js";
 import { importNetwork, type ImportOptions } from "../../../dino/weights/import.js";
+import { loadModel } from "../../../dino/weights/load-model.js";
 import { encodeSafetensors, evaluate, input, parseSafetensors, type SafeTensor } from "../../../engine/index.js";
 import { golden, relmax } from "../../golden/golden.js";
 import type { VitCase } from "../../golden/vit.test.js";
+import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { testDevice } from "../../support/device.js";
 import { fuzzRuns } from "../../support/fuzz.js";
 import { rejection } from "../../support/rejection.js";
-import { testDevice } from "../../support/device.js";
-import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
 import {
   dict,
   legacyFile,
@@ -26,7 +27,6 @@ import {
   zip,
   type ZipEntry,
 } from "../../support/torch-files.js";
-import { vitConfig } from "../../../dino/config/derive.js";
 
 const fixtures = fileURLToPath(new URL("../../fixtures", import.meta.url));
 

@@ -14,9 +14,9 @@ import {
   reason,
   type Surroundings,
 } from "../../../engine/adapters/adapter.js";
-import { type Device, throwIfFailed } from "../../../engine/core/device.js";
 import { openDevice, readShader } from "../../../engine/adapters/node.js";
 import { type Archive, findArchive, unpackSwiftShader } from "../../../engine/adapters/swiftshader.js";
+import { type Device, throwIfFailed } from "../../../engine/core/device.js";
 import { compiledModule } from "../../support/compiled-program.js";
 
 const bareLinux: Surroundings = {

@@ -1,6 +1,6 @@
-import { expect } from "chai";
 import { performance } from "node:perf_hooks";
 import { promisify } from "node:util";
+import { expect } from "chai";
 import { fill, matmul, record } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 

@@ -1,5 +1,8 @@
 import { expect } from "chai";
+import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
+import { grid, kernel } from "../../../engine/core/kernel.js";
+import { transient } from "../../../engine/core/recording.js";
 import {
   add,
   attention,
@@ -43,9 +46,6 @@ import {
   upload,
   weightNorm,
 } from "../../../engine/index.js";
-import { grid, kernel } from "../../../engine/core/kernel.js";
-import { openDevice } from "../../../engine/adapters/node.js";
-import { transient } from "../../../engine/core/recording.js";
 import { testDevice } from "../../support/device.js";
 import { rejectedWith, rejection } from "../../support/rejection.js";
 

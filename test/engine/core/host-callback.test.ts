@@ -1,10 +1,10 @@
 import { expect } from "chai";
-import { readyAfter } from "../../../engine/core/host-callback.js";
 import type { Device } from "../../../engine/core/device.js";
-import { add, copy, type HostWork, input, onHost, record, scale, type Tensor } from "../../../engine/index.js";
+import { readyAfter } from "../../../engine/core/host-callback.js";
 import { plan } from "../../../engine/core/plan.js";
 import { transient, writeDown } from "../../../engine/core/recording.js";
 import { rowsOf } from "../../../engine/core/tensor.js";
+import { add, copy, type HostWork, input, onHost, record, scale, type Tensor } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 

@@ -1,6 +1,11 @@
 import { expect } from "chai";
 import fc from "fast-check";
+import { rng } from "../../../dino/math/random.js";
+import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
+import { plan, type Plan } from "../../../engine/core/plan.js";
+import { transient, writeDown } from "../../../engine/core/recording.js";
+import { owner, type Resident, type Shape, type Storage } from "../../../engine/core/tensor.js";
 import {
   add,
   attention,
@@ -35,11 +40,6 @@ import {
   sum,
   type Tensor,
 } from "../../../engine/index.js";
-import { plan, type Plan } from "../../../engine/core/plan.js";
-import { transient, writeDown } from "../../../engine/core/recording.js";
-import { owner, type Resident, type Shape, type Storage } from "../../../engine/core/tensor.js";
-import { rng } from "../../../dino/math/random.js";
-import { openDevice } from "../../../engine/adapters/node.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 

@@ -1,12 +1,12 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { fuzzRuns } from "../../support/fuzz.js";
 import {
   encodeSafetensors,
   parseSafetensors,
   safetensorsMetadata,
   type SafeTensor,
 } from "../../../engine/core/safetensors.js";
+import { fuzzRuns } from "../../support/fuzz.js";
 
 /** A file whose header says `header` (text, or what becomes JSON), followed by `room` bytes of numbers. */
 function fileOf(header: unknown, room = 0, claimed?: bigint): Uint8Array {

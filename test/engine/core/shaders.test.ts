@@ -1,11 +1,11 @@
-import { expect } from "chai";
 import { readdirSync } from "node:fs";
+import { expect } from "chai";
+import { openDevice, readShader } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
+import { kernels } from "../../../engine/core/kernel.js";
+import { pipelineOf } from "../../../engine/core/pipeline.js";
 import "../../../dino/batches/crop-maker.js"; // these two declare every kernel
 import "../../../engine/index.js";
-import { kernels } from "../../../engine/core/kernel.js";
-import { openDevice, readShader } from "../../../engine/adapters/node.js";
-import { pipelineOf } from "../../../engine/core/pipeline.js";
 
 const shaders = readdirSync(new URL("../../../shaders/", import.meta.url)).map((file) => file.replace(/\.wgsl$/, ""));
 const isKernel = (name: string) => readShader(name).includes("@compute");

@@ -1,11 +1,11 @@
 import { expect } from "chai";
+import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
+import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { createNetwork } from "../../../dino/model/network.js";
 import { createStep } from "../../../dino/training/step.js";
-import { createDevice, type KernelSet, throwIfFailed } from "../../../engine/core/device.js";
 import { chooseAdapter, readShader } from "../../../engine/adapters/node.js";
-import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
-import { resolveConfig } from "../../../dino/config/resolve.js";
+import { createDevice, type KernelSet, throwIfFailed } from "../../../engine/core/device.js";
 
 /** The least that any WebGPU offers: https://www.w3.org/TR/webgpu/#limits */
 const LEAST: Readonly<Record<string, number>> = {

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
+import { rng } from "../../../dino/math/random.js";
 import type { Device } from "../../../engine/core/device.js";
 import {
   add,
@@ -21,7 +22,6 @@ import {
   sum,
   type Tensor,
 } from "../../../engine/index.js";
-import { rng } from "../../../dino/math/random.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 

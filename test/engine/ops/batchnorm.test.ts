@@ -1,8 +1,8 @@
 import { expect } from "chai";
-import { batchNorm, batchNormRunning, download, input, record } from "../../../engine/index.js";
 import { rng } from "../../../dino/math/random.js";
-import { testDevice } from "../../support/device.js";
+import { batchNorm, batchNormRunning, download, input, record } from "../../../engine/index.js";
 import { columnStatistics, values } from "../../../reference/operations.js";
+import { testDevice } from "../../support/device.js";
 
 describe("batch norm", () => {
   it("moves the running statistics towards each batch, the variance unbiased, and evaluation uses them", async () => {

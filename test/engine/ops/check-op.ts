@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { evaluate, fill, gradients, input, type Input, mul, sum, type Tensor } from "../../../engine/index.js";
-import type { Device } from "../../../engine/core/device.js";
 import { rng, type Rng } from "../../../dino/math/random.js";
+import type { Device } from "../../../engine/core/device.js";
+import { evaluate, fill, gradients, input, type Input, mul, sum, type Tensor } from "../../../engine/index.js";
 import type { Values } from "../../../reference/operations.js";
 
 /** One line of the op table: a GPU function, its float64 reference and the shapes to try it on. */

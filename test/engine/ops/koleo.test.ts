@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { evaluate, fill, gradients, input, koleo } from "../../../engine/index.js";
-import { rejection } from "../../support/rejection.js";
 import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
 
 /** KoLeo of rows, and its gradient. */
 async function of(rows: readonly (readonly number[])[], groups?: number) {

@@ -1,11 +1,11 @@
+import type { Rng } from "../../../dino/math/random.js";
 import * as gpu from "../../../engine/index.js";
 import type { Tensor } from "../../../engine/index.js";
-import type { Rng } from "../../../dino/math/random.js";
-import { checkOp, type OpRow } from "./check-op.js";
-import { testDevice } from "../../support/device.js";
-import { withTensorCoresPlayed } from "./tensor-cores.js";
 import * as reference from "../../../reference/operations.js";
 import type { Values } from "../../../reference/operations.js";
+import { testDevice } from "../../support/device.js";
+import { checkOp, type OpRow } from "./check-op.js";
+import { withTensorCoresPlayed } from "./tensor-cores.js";
 
 const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
 

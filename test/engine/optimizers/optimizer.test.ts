@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { rng } from "../../../dino/math/random.js";
 import {
   adamw,
   type AdamWOptions,
@@ -15,7 +16,6 @@ import {
   scalars,
   sgd,
 } from "../../../engine/index.js";
-import { rng } from "../../../dino/math/random.js";
 import { testDevice } from "../../support/device.js";
 
 /** Tensors smaller than a segment, larger than one, and one that is never trained. */

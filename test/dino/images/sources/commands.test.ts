@@ -1,8 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
-import { readLog } from "../../../../dino/run/log.js";
 import { indexedImages } from "../../../../dino/retrieval/indexed-images.js";
+import { readLog } from "../../../../dino/run/log.js";
 import { dino, tiny } from "../../../support/command-line.js";
 import { inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
 

@@ -1,13 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
-import { officialAugmentation } from "../../../../dino/images/augment.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../../dino/batches/threaded-batches.js";
+import { officialAugmentation } from "../../../../dino/images/augment.js";
+import { isFailure } from "../../../../dino/images/image-location.js";
 import { openParts } from "../../../../dino/images/sources/open-parts.js";
 import { openData, partsOf } from "../../../../dino/images/sources/open.js";
 import { rejection } from "../../../support/rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
-import { isFailure } from "../../../../dino/images/image-location.js";
 
 const COUNT = 12;
 

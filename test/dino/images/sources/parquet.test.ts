@@ -2,11 +2,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect } from "chai";
+import { isFailure } from "../../../../dino/images/image-location.js";
 import { openParquet } from "../../../../dino/images/sources/parquet.js";
 import { thriftSize } from "../../../../dino/images/sources/thrift.js";
 import { rejection } from "../../../support/rejection.js";
 import { imagesOf, inFolder, noise, pngs, survivesDamage, writeParquet } from "./written-images.js";
-import { isFailure } from "../../../../dino/images/image-location.js";
 
 describe("Parquet image sets", () => {
   const range = (count: number) => Array.from({ length: count }, (_, i) => i);

@@ -9,11 +9,11 @@ import fc from "fast-check";
 import { ByteWriter, type ColumnSource, parquetWrite } from "hyparquet-writer";
 import sharp from "sharp";
 import { pack } from "tar-stream";
+import { isFailure } from "../../../../dino/images/image-location.js";
+import type { ImageSet } from "../../../../dino/images/image-set.js";
 import type { Image } from "../../../../dino/images/pixels.js";
 import { rng } from "../../../../dino/math/random.js";
 import { fuzzRuns } from "../../../support/fuzz.js";
-import type { ImageSet } from "../../../../dino/images/image-set.js";
-import { isFailure } from "../../../../dino/images/image-location.js";
 
 /** Noise of a size of its own. */
 export function noise(index: number): Image {

@@ -1,5 +1,10 @@
 import { expect } from "chai";
+import { rng } from "../../../../dino/math/random.js";
+import { openDevice } from "../../../../engine/adapters/node.js";
 import type { Device } from "../../../../engine/core/device.js";
+import { plan, type Plan } from "../../../../engine/core/plan.js";
+import { writeDown } from "../../../../engine/core/recording.js";
+import { bytesOf, type Resident, sameShape, type Shape, sizeOf } from "../../../../engine/core/tensor.js";
 import {
   createParams,
   type Distillation,
@@ -15,11 +20,6 @@ import {
   type Sinkhorn,
   type Tensor,
 } from "../../../../engine/index.js";
-import { openDevice } from "../../../../engine/adapters/node.js";
-import { plan, type Plan } from "../../../../engine/core/plan.js";
-import { writeDown } from "../../../../engine/core/recording.js";
-import { bytesOf, type Resident, sameShape, type Shape, sizeOf } from "../../../../engine/core/tensor.js";
-import { rng } from "../../../../dino/math/random.js";
 import { testDevice } from "../../../support/device.js";
 
 interface Sizes {

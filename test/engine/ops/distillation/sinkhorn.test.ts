@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { distillation, evaluate, fill, gradients, input, sizeOf } from "../../../../engine/index.js";
 import { rng } from "../../../../dino/math/random.js";
+import { distillation, evaluate, fill, gradients, input, sizeOf } from "../../../../engine/index.js";
 import { testDevice } from "../../../support/device.js";
 import { rejection } from "../../../support/rejection.js";
 
