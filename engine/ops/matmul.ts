@@ -99,8 +99,8 @@ function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precis
     ? choose(`matmul f16 ${extent}`, halvesIn(strided, shape, precision ?? "f16"), halvesRule(device, strided))
     : choose(`matmul f32 ${extent}`, singlesIn(strided, shape), singlesRule(device, strided));
 
-  const product = (x: Tensor, y: Tensor, transposed: Transposed, precision: Precision) =>
-    multiply(what, x, y, { transposed, precision });
+  const product = (x: Tensor, y: Tensor, sides: Transposed, result: Precision) =>
+    multiply(what, x, y, { transposed: sides, precision: result });
   return differentiable(c, bias ? [a, b, bias] : [a, b], (dc) => [
     transposed.a
       ? product(right, dc, { a: transposed.b ?? false, b: true }, aPrecision)
@@ -130,11 +130,11 @@ type Way = "vectors" | "subgroups" | "tiles of 64" | "tiles of 128";
 function singlesIn(product: Product, shape: Shape): Readonly<Record<Way, (() => Tensor) | undefined>> {
   const { a, b, bias, batch, m, n, k, strides } = product;
   const BIAS = bias ? 1 : 0;
-  const onCpu = (kernel: typeof inVectors, rows: number, cols: number) => () => {
+  const onCpu = (variant: typeof inVectors, rows: number, cols: number) => () => {
     const c = transient(shape);
     const sizes = constant([9], [m, n, k, ...strides], { dtype: "u32", label: "matmul sizes" });
     const groups: Grid = [Math.ceil(n / cols), Math.ceil(m / rows), batch];
-    kernel({ a, b, bias: bias ?? b, sizes, c }, { BIAS }, groups); // without a bias any tensor, unread
+    variant({ a, b, bias: bias ?? b, sizes, c }, { BIAS }, groups); // without a bias any tensor, unread
     return c;
   };
   const tiled = (side: Side) => () => {
@@ -169,8 +169,8 @@ function halvesIn(
   const { a, b } = product;
   const BIAS = product.bias ? 1 : 0;
   type Tensors = Readonly<Record<"a" | "b" | "bias" | "sizes" | "c", Tensor>>;
-  const divided = (tiling: Tiling, note: (tensors: Tensors, precision: Precision, groups: Grid) => void) => () => {
-    const { splits, sizes, groups } = divide(product, tiling);
+  const divided = (chosen: Tiling, note: (tensors: Tensors, precision: Precision, groups: Grid) => void) => () => {
+    const { splits, sizes, groups } = divide(product, chosen);
     const parts = splits === 1 ? precision : "f32";
     const c = transient(splits === 1 ? shape : [splits, ...shape], parts);
     note({ a, b, bias: product.bias ?? constant([], [0], { label: "no bias" }), sizes, c }, parts, groups);
