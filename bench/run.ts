@@ -477,7 +477,9 @@ async function benchLearning(flags: Flags, print: (line: string) => void): Promi
     throw new Error("--learning needs --official FOLDER: git clone https://github.com/facebookresearch/dino");
   if (given.length === 0) throw new Error("--learning needs at least one --recipe, such as --recipe shapes");
   const shortened = { flags: { steps: 20 }, seeds: 2, evaluations: 2 };
-  const recipes = quick ? given.map(({ name, flags }) => ({ name, flags: { ...flags, ...shortened.flags } })) : given;
+  const recipes = quick
+    ? given.map(({ name, flags: settings }) => ({ name, flags: { ...settings, ...shortened.flags } }))
+    : given;
   const { seeds, evaluations } = quick ? shortened : flags;
   using device = await openDevice();
   const file = resultsPath(device.name, { prefix: "learning-" });

@@ -93,9 +93,9 @@ export interface KnnMeasure extends LookOptions {
  * images have no classes, or the test images one that the train images lack.
  */
 export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport> {
-  const { train, test, ks = [10, 20, 100, 200], ...options } = measure;
+  const { train: training, test, ks = [10, 20, 100, 200], ...options } = measure;
   return evaluateKnn({
-    parts: { train: wholeOf(await openSet(train)), test: wholeOf(await openSet(test)) },
+    parts: { train: wholeOf(await openSet(training)), test: wholeOf(await openSet(test)) },
     extract: ({ images, indices }) =>
       extractFeatures(model, images, { ...options, indices, view: viewOf(model.config) }),
     ks,

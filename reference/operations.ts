@@ -60,12 +60,12 @@ export function erf(x: number): number {
   if (t > 6) return Math.sign(x);
   if (t < 2.5) {
     let term = t;
-    let sum = t;
+    let series = t;
     for (let n = 1; Math.abs(term) > 1e-18; n++) {
       term *= (-t * t) / n;
-      sum += term / (2 * n + 1);
+      series += term / (2 * n + 1);
     }
-    return (Math.sign(x) * 2 * sum) / Math.sqrt(Math.PI);
+    return (Math.sign(x) * 2 * series) / Math.sqrt(Math.PI);
   }
   let fraction = 0;
   for (let n = 60; n > 0; n--) fraction = n / 2 / (t + fraction);
@@ -115,9 +115,9 @@ export const layernorm =
   (epsilon: number) =>
   (x: Values, gain: Values, bias: Values): Values =>
     mapRows(x, (row) => {
-      const mean = total(row) / row.length;
-      const variance = total(row.map((v) => (v - mean) ** 2)) / row.length;
-      return row.map((v, c) => ((v - mean) / Math.sqrt(variance + epsilon)) * gain.data[c]! + bias.data[c]!);
+      const average = total(row) / row.length;
+      const variance = total(row.map((v) => (v - average) ** 2)) / row.length;
+      return row.map((v, c) => ((v - average) / Math.sqrt(variance + epsilon)) * gain.data[c]! + bias.data[c]!);
     });
 
 export const l2Normalize = (x: Values): Values =>
@@ -155,13 +155,13 @@ export const matmul =
       const z = Math.floor(index / (m * n));
       const row = Math.floor(index / n) % m;
       const col = index % n;
-      let sum = 0;
+      let acc = 0;
       for (let i = 0; i < k; i++) {
         const left = a.data[(z * aRows + (transposed.a ? i : row)) * aCols + (transposed.a ? row : i)]!;
         const right = b.data[(z * bRows + (transposed.b ? col : i)) * bCols + (transposed.b ? i : col)]!;
-        sum += left * right;
+        acc += left * right;
       }
-      return batch > 0 ? sum : NaN;
+      return batch > 0 ? acc : NaN;
     });
   };
 
@@ -189,7 +189,7 @@ export const concat =
     const first = parts[0]!;
     const shape = first.shape.with(
       axis,
-      parts.reduce((sum, x) => sum + x.shape[axis]!, 0),
+      parts.reduce((acc, x) => acc + x.shape[axis]!, 0),
     );
     const inner = first.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
     return values(shape, (i) => {
@@ -228,12 +228,12 @@ export const gem =
   (x: Values): Values => {
     const [batch, tokens, cols] = x.shape as [number, number, number];
     return values([batch, cols], (i) => {
-      let sum = 0;
+      let acc = 0;
       for (let token = 0; token < tokens; token++) {
         const at = (Math.floor(i / cols) * tokens + token) * cols + (i % cols);
-        sum += Math.max(x.data[at]!, epsilon) ** power;
+        acc += Math.max(x.data[at]!, epsilon) ** power;
       }
-      return (sum / tokens) ** (1 / power);
+      return (acc / tokens) ** (1 / power);
     });
   };
 
@@ -275,13 +275,13 @@ export const attention =
       const head = Math.floor(d / headDim);
       const query = Math.floor(i / dim) % tokens;
       const b = Math.floor(i / (dim * tokens));
-      let sum = 0;
+      let acc = 0;
       for (let j = 0; j < tokens; j++) {
-        sum +=
+        acc +=
           p.data[((b * heads + head) * tokens + query) * tokens + j]! *
           qkv.data[(b * tokens + j) * width + 2 * dim + d]!;
       }
-      return sum;
+      return acc;
     });
   };
 
@@ -380,11 +380,13 @@ export const koleo =
 /** (x - mean) / sqrt(variance + epsilon) * gain + bias with given statistics. */
 export const batchNormRunning =
   (epsilon: number) =>
-  (x: Values, gain: Values, bias: Values, mean: Values, variance: Values): Values => {
+  (x: Values, gain: Values, bias: Values, fixedMean: Values, variance: Values): Values => {
     const { cols } = rowsOf(x);
     return values(x.shape, (i) => {
       const c = i % cols;
-      return ((x.data[i]! - mean.data[c]!) / Math.sqrt(variance.data[c]! + epsilon)) * gain.data[c]! + bias.data[c]!;
+      return (
+        ((x.data[i]! - fixedMean.data[c]!) / Math.sqrt(variance.data[c]! + epsilon)) * gain.data[c]! + bias.data[c]!
+      );
     });
   };
 
@@ -396,13 +398,13 @@ export const columnStatistics = (x: Values): { readonly mean: Values; readonly v
     for (let i = 0; i < x.data.length; i++) y.data[i % cols]! += of(i) / rows;
     return y;
   };
-  const mean = average((i) => x.data[i]!);
-  return { mean, variance: average((i) => (x.data[i]! - mean.data[i % cols]!) ** 2) };
+  const center = average((i) => x.data[i]!);
+  return { mean: center, variance: average((i) => (x.data[i]! - center.data[i % cols]!) ** 2) };
 };
 
 export const batchNorm =
   (epsilon: number) =>
   (x: Values, gain: Values, bias: Values): Values => {
-    const { mean, variance } = columnStatistics(x);
-    return batchNormRunning(epsilon)(x, gain, bias, mean, variance);
+    const { mean: center, variance } = columnStatistics(x);
+    return batchNormRunning(epsilon)(x, gain, bias, center, variance);
   };

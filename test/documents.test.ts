@@ -209,7 +209,7 @@ describe("code in documents", function () {
   const blocks = blocksOf("ts");
 
   it("is written in languages that are checked", () => {
-    const languages = new Set(all.flatMap(({ blocks }) => blocks.map(({ language }) => language)));
+    const languages = new Set(all.flatMap(({ blocks: ofPage }) => ofPage.map(({ language }) => language)));
     expect([...languages].filter((language) => !["ts", "sh", "yaml", ""].includes(language))).to.deep.equal([]);
     expect(blocks.length).to.be.above(3);
   });
@@ -255,8 +255,8 @@ function mistakesIn(blocks: readonly CodeBlock[]): readonly string[] {
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
   const paths = Object.fromEntries([...sources].map(([name, file]) => [name, [join(root, file)]]));
   const texts = new Map(blocks.map(({ text }, i) => [join(root, `test/document-${i}.ts`), text]));
-  const all = { ...options, paths, noEmit: true, declaration: false };
-  const host = ts.createCompilerHost(all);
+  const whole = { ...options, paths, noEmit: true, declaration: false };
+  const host = ts.createCompilerHost(whole);
   const usual = { ...host };
   host.fileExists = (path) => texts.has(path) || usual.fileExists(path);
   host.readFile = (path) => texts.get(path) ?? usual.readFile(path);
@@ -264,7 +264,7 @@ function mistakesIn(blocks: readonly CodeBlock[]): readonly string[] {
     const text = texts.get(path);
     return text === undefined ? usual.getSourceFile(path, ...rest) : ts.createSourceFile(path, text, rest[0]);
   };
-  const compiled = ts.createProgram([...texts.keys()], all, host);
+  const compiled = ts.createProgram([...texts.keys()], whole, host);
   return blocks.flatMap(({ document, line }, i) => {
     const source = compiled.getSourceFile(join(root, `test/document-${i}.ts`));
     const found = [...compiled.getSyntacticDiagnostics(source), ...compiled.getSemanticDiagnostics(source)];

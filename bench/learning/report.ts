@@ -19,7 +19,7 @@ export function pairOf(
 ): Pair {
   const of = (name: Learner) =>
     seeds.map((seed) => {
-      const found = curves[name]?.find((curve) => curve.seed === seed);
+      const found = curves[name]?.find((candidate) => candidate.seed === seed);
       if (!found) throw new Error(`${recipe}: no curve of ${name}, seed ${seed}`);
       return found;
     });

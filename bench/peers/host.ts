@@ -58,10 +58,10 @@ function make<K extends Kind>(kind: K, workload: Workload<K>): Job | Promise<Job
   return operation?.(workload, inputsOf(workload));
 }
 
-async function time(job: Job, iterations: number): Promise<number> {
+async function time(measuredJob: Job, iterations: number): Promise<number> {
   const start = performance.now();
-  for (let i = 0; i < iterations; i++) await job.step();
-  await job.sync();
+  for (let i = 0; i < iterations; i++) await measuredJob.step();
+  await measuredJob.sync();
   return performance.now() - start;
 }
 

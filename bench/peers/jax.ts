@@ -59,13 +59,13 @@ export async function init(): Promise<Identity> {
 }
 
 export const matmul = (_: Workload<"matmul">, { a, b }: Inputs<"matmul">): Promise<Job> =>
-  forward([a, b], (a, b) => jax.numpy.matmul(a, b));
+  forward([a, b], (p, q) => jax.numpy.matmul(p, q));
 
 export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promise<Job> =>
-  forward([x], (x) => jax.nn.softmax(x, -1));
+  forward([x], (z) => jax.nn.softmax(z, -1));
 
 export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
-  forward([x, gamma, beta], (x, gain, bias) => normalise(x, gain, bias, eps));
+  forward([x, gamma, beta], (z, gain, bias) => normalise(z, gain, bias, eps));
 
 export const attention = (_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> =>
   forward([q, k, v], (queries, keys, values) => attend(queries, keys, values, q.shape[3]!));
@@ -130,7 +130,7 @@ async function train<Names extends string>(
   await jax.blockUntilReady(arrays.map(([, x]) => x));
   const values = Object.fromEntries(arrays.filter(([name]) => isParam(name)));
   const fixed = Object.fromEntries(arrays.filter(([name]) => !isParam(name)));
-  const both = (params: Named<string>, fixed: Named<string>) => loss({ ...params, ...fixed } as Named<Names>);
+  const both = (weights: Named<string>, others: Named<string>) => loss({ ...weights, ...others } as Named<Names>);
   const compiled = jax.jit(jax.valueAndGrad(both));
   const once = () => compiled(jax.tree.ref(values), jax.tree.ref(fixed));
   return lazily([values, fixed], once, async ([total, gradients]) => {

@@ -65,8 +65,8 @@ export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"a
   return {
     ...job,
     async read() {
-      const { out } = await job.read();
-      return { out: swapMiddle({ shape: [batch, tokens, heads, headDim], data: out }).data };
+      const { out: result } = await job.read();
+      return { out: swapMiddle({ shape: [batch, tokens, heads, headDim], data: result }).data };
     },
   };
 }

@@ -36,13 +36,13 @@ export async function init(): Promise<Identity> {
 }
 
 export const matmul = (_: Workload<"matmul">, { a, b }: Inputs<"matmul">): Promise<Job> =>
-  forward([a, b], (a, b) => multiply(a, b));
+  forward([a, b], (p, q) => multiply(p, q));
 
 export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promise<Job> =>
-  forward([x], (x) => soften(x));
+  forward([x], (z) => soften(z));
 
 export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
-  forward([x, gamma, beta], (x, gain, bias) => normalise(x, gain, bias, { epsilon: eps }));
+  forward([x, gamma, beta], (z, gain, bias) => normalise(z, gain, bias, { epsilon: eps }));
 
 /** Heads lie within tokens here, packed once before. */
 export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {

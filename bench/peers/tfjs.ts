@@ -54,12 +54,12 @@ export async function init(): Promise<Identity> {
 }
 
 export const matmul = (_: Workload<"matmul">, { a, b }: Inputs<"matmul">): Job =>
-  forward([a, b], (a, b) => tf.matMul(a, b));
+  forward([a, b], (p, q) => tf.matMul(p, q));
 
-export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Job => forward([x], (x) => tf.softmax(x));
+export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Job => forward([x], (z) => tf.softmax(z));
 
 export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Job =>
-  forward([x, gamma, beta], (x, gain, bias) => normalise(x, gain, bias, eps));
+  forward([x, gamma, beta], (z, gain, bias) => normalise(z, gain, bias, eps));
 
 export const attention = (_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Job =>
   forward([q, k, v], (queries, keys, values) => attend(queries, keys, values, q.shape[3]!));

@@ -292,14 +292,14 @@ function prototypes(batch: number, precision: Precision): BenchRow[] {
       return distilled(reference.linear(x, w), teacher, center!, temperatures);
     };
   };
-  const product = (rows: number) => 2 * rows * PROTOTYPES * BOTTLENECK;
+  const productFlops = (count: number) => 2 * count * PROTOTYPES * BOTTLENECK;
   return [
     {
       name: `prototypes and loss${suffix}`,
       ...half,
       inputs: shapes(few),
       build: (x, weight, teacherX, teacherWeight, center) => [loss(x, weight, teacherX, teacherWeight, center)],
-      flops: product((crops + CROPS.global) * few),
+      flops: productFlops((crops + CROPS.global) * few),
       tolerance: inHalf ? 1e-3 : 1e-5,
       check: (inputs, result) => {
         const of = expected(inputs, few);
@@ -315,12 +315,12 @@ function prototypes(batch: number, precision: Precision): BenchRow[] {
       inputs: shapes(batch),
       build: (x, weight, teacherX, teacherWeight, center) =>
         gradientsOf(loss(x, weight, teacherX, teacherWeight, center), fill([], lossScale), [x, weight]),
-      flops: product((3 * crops + CROPS.global) * batch), // what is made again is not counted
+      flops: productFlops((3 * crops + CROPS.global) * batch), // what is made again is not counted
       check: (inputs, result) => {
         const of = expected(inputs, batch);
-        const rows = cropsOf(0, batch, crops);
+        const joined = cropsOf(0, batch, crops);
         const scaled = (moved: Values) => (lossScale / batch) * of(moved, 0);
-        return gradientDeviation(take(result, rows), take(inputs[0]!, rows), scaled);
+        return gradientDeviation(take(result, joined), take(inputs[0]!, joined), scaled);
       },
       tolerance: inHalf ? 1e-2 : 1e-4,
     },

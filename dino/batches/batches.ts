@@ -136,9 +136,9 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     } finally {
       isWaiting = false;
     }
-    const { epoch, iteration, globals, locals, pixels, pictures, indices } = inUse;
+    const { epoch, iteration, globals, locals, pixels, pictures, indices: batchIndices } = inUse;
     const waitedMs = performance.now() - beganMs;
-    return { epoch, iteration, globals, locals, pixels, pictures, indices, waitedMs, ready };
+    return { epoch, iteration, globals, locals, pixels, pictures, indices: batchIndices, waitedMs, ready };
   }
 
   const close = (): Promise<void> => {

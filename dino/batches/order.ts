@@ -41,20 +41,20 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
   const shards = shuffleBuffer > 0 ? images.shards : undefined;
 
   /** One random order of a part's images, piece by piece: each call fills an array. */
-  const passThrough = ({ name, first, count }: Part, pass: number, shards: readonly number[]) => {
+  const passThrough = ({ name, first, count }: Part, pass: number, starts: readonly number[]) => {
     const key = { seed, epoch: pass };
-    const runs = runsOf(indices.subarray(first, first + count), shards);
+    const runs = runsOf(indices.subarray(first, first + count), starts);
     const files = rng({ ...key, purpose: `order of shards${name}` }).permutation(runs.length);
     const random = rng({ ...key, purpose: `shuffle buffer${name}` });
     return buffered(filesInTurn({ runs, files, count }), { count, shuffleBuffer, random });
   };
 
   /** One random order of a part's images. */
-  const pass = (part: Part, pass: number): Int32Array => {
+  const pass = (part: Part, epoch: number): Int32Array => {
     const { name, count } = part;
-    if (shards === undefined) return rng({ seed, epoch: pass, purpose: `order${name}` }).permutation(count);
+    if (shards === undefined) return rng({ seed, epoch, purpose: `order${name}` }).permutation(count);
     const order = new Int32Array(count);
-    passThrough(part, pass, shards)(order);
+    passThrough(part, epoch, shards)(order);
     return order;
   };
 

@@ -34,13 +34,13 @@ type About = Pick<Setting<unknown>, "unit" | "about" | "source" | "alias">;
 
 type Range = { readonly from?: number; readonly above?: number; readonly to?: number; readonly below?: number };
 
-export function number(initial: number, range: Range, about: About): Setting<number> {
-  const schema = z.number().refine((value) => isWithin(value, range));
+export function number(initial: number, limits: Range, about: About): Setting<number> {
+  const schema = z.number().refine((value) => isWithin(value, limits));
   return {
     ...about,
     default: initial,
     schema,
-    expected: `a number${words(range)}`,
+    expected: `a number${words(limits)}`,
     words: 1,
     parse: ([word]) => toNumber(word),
   };
@@ -48,15 +48,15 @@ export function number(initial: number, range: Range, about: About): Setting<num
 
 export function whole(
   initial: number,
-  range: Range,
+  limits: Range,
   about: About = { unit: "", about: "", source: "ours" },
 ): Setting<number> {
-  const schema = z.number().refine((value) => Number.isSafeInteger(value) && isWithin(value, range));
+  const schema = z.number().refine((value) => Number.isSafeInteger(value) && isWithin(value, limits));
   return {
     ...about,
     default: initial,
     schema,
-    expected: `a whole number${words(range)}`,
+    expected: `a whole number${words(limits)}`,
     words: 1,
     parse: ([word]) => toNumber(word),
   };

@@ -196,8 +196,8 @@ export async function createLinearProbe(device: Device, options: ProbeOptions): 
           if (ranks[i]! < 5) layer.five++;
         }
       }
-      return sums.map(({ first, five, loss }) => ({
-        top1: (100 * first) / total,
+      return sums.map(({ first: top, five, loss }) => ({
+        top1: (100 * top) / total,
         top5: (100 * five) / total,
         loss: loss / total,
       }));

@@ -174,11 +174,11 @@ export function advise(kind: AdapterKind | undefined, others: readonly Other[], 
 }
 
 /** The commands that install Mesa's Vulkan drivers, new enough for Dawn, on this distribution. */
-export function mesaCommands(distribution: Distribution | undefined): string {
-  const names = distribution ? [distribution.id, ...distribution.like] : [];
-  if (distribution?.id === "debian" && distribution.codename === "bookworm") {
+export function mesaCommands(known: Distribution | undefined): string {
+  const names = known ? [known.id, ...known.like] : [];
+  if (known?.id === "debian" && known.codename === "bookworm") {
     const suite = "bookworm-backports"; // bookworm's own Mesa is refused by Dawn
-    const { uri = "MIRROR", keyring } = distribution.apt ?? {};
+    const { uri = "MIRROR", keyring } = known.apt ?? {};
     const source = `deb ${keyring === undefined ? "" : `[signed-by=${keyring}] `}${uri} ${suite} main`;
     return [
       `echo "${source}" | sudo tee /etc/apt/sources.list.d/backports.list`,

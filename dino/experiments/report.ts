@@ -168,7 +168,9 @@ async function curves(config: Config, log: Log): Promise<string> {
   ];
   const measured = (["knn", "linear"] as const).map((name) => ({
     name: name === "knn" ? "k-NN" : name,
-    points: log.evaluations.flatMap((line) => (line[name] ? [[line.step, line[name].top1] as const] : [])),
+    points: log.evaluations.flatMap((evaluation) =>
+      evaluation[name] ? [[evaluation.step, evaluation[name].top1] as const] : [],
+    ),
   }));
   const lines = measured.filter(({ points }) => points.length > 0);
   if (lines.length > 0) {

@@ -49,8 +49,8 @@ export function sequence(fields: readonly Encoded[]): Encoded {
   };
 }
 
-export function joined({ bytes, parts }: Encoded): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(bytes);
+export function joined({ bytes: content, parts }: Encoded): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(content);
   let at = 0;
   for (const part of parts) {
     whole.set(part, at);

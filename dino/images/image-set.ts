@@ -89,8 +89,8 @@ export function memoryImages(contents: {
     },
     decode: (index) => {
       const { rows, cols } = sizes[index]!;
-      const start = starts[index]!;
-      return Promise.resolve({ rows, cols, pixels: memory.subarray(start, start + rows * cols * 3) });
+      const offset = starts[index]!;
+      return Promise.resolve({ rows, cols, pixels: memory.subarray(offset, offset + rows * cols * 3) });
     },
   });
 }

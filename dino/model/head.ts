@@ -61,9 +61,9 @@ function mlpLayers({ inDim, hidden, bottleneck, layers, batchNorm }: HeadConfig)
 export function headSpecs(config: HeadConfig): ParamSpec[] {
   const param = (name: string, trainable: boolean, ...shape: number[]): ParamSpec => ({ name, shape, trainable });
   return [
-    ...mlpLayers(config).flatMap(({ linear, batchNorm, into, out }) => [
-      param(`${linear}.weight`, true, out, into),
-      param(`${linear}.bias`, true, out),
+    ...mlpLayers(config).flatMap(({ linear: layer, batchNorm, into, out }) => [
+      param(`${layer}.weight`, true, out, into),
+      param(`${layer}.bias`, true, out),
       ...(batchNorm ? [param(`${batchNorm}.weight`, true, out), param(`${batchNorm}.bias`, true, out)] : []),
     ]),
     param("last_layer.weight_g", !config.normLastLayer, config.out, 1),

@@ -36,13 +36,13 @@ const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
   specs.map((spec) => ({ ...spec, name: prefix + spec.name }));
 
 /** Every parameter under its official name, in the official order. */
-export function networkSpecs({ vit, head }: NetworkConfig): ParamSpec[] {
-  return [...prefixed("backbone.", vitSpecs(vit)), ...prefixed("head.", headSpecs(head))];
+export function networkSpecs({ vit: vitConfig, head: headConfig }: NetworkConfig): ParamSpec[] {
+  return [...prefixed("backbone.", vitSpecs(vitConfig)), ...prefixed("head.", headSpecs(headConfig))];
 }
 
 /** Running statistics under their official names. */
-export function bufferSpecs({ head }: NetworkConfig): ParamSpec[] {
-  return prefixed("head.", headBufferSpecs(head));
+export function bufferSpecs({ head: headConfig }: NetworkConfig): ParamSpec[] {
+  return prefixed("head.", headBufferSpecs(headConfig));
 }
 
 /** The backbone of a network, without its head; it shares the network's memory. */

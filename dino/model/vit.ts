@@ -67,7 +67,7 @@ export function vitSpecs(config: VitConfig): ParamSpec[] {
   const { rows, cols } = grid(config, config.imageRows, config.imageCols);
   const hidden = Math.round(dim * config.mlpRatio);
   const param = (name: string, ...shape: number[]): ParamSpec => ({ name, shape, trainable: !isFrozen(config, name) });
-  const norm = (name: string) => [param(`${name}.weight`, dim), param(`${name}.bias`, dim)];
+  const normSpecs = (name: string) => [param(`${name}.weight`, dim), param(`${name}.bias`, dim)];
   const layer = (name: string, out: number, into: number) => [
     param(`${name}.weight`, out, into),
     param(`${name}.bias`, out),
@@ -79,21 +79,21 @@ export function vitSpecs(config: VitConfig): ParamSpec[] {
     param("patch_embed.proj.weight", dim, channels, patch, patch),
     param("patch_embed.proj.bias", dim),
     ...Array.from({ length: config.depth }, (_, i) => [
-      ...norm(`blocks.${i}.norm1`),
+      ...normSpecs(`blocks.${i}.norm1`),
       ...layer(`blocks.${i}.attn.qkv`, 3 * dim, dim),
       ...layer(`blocks.${i}.attn.proj`, dim, dim),
-      ...norm(`blocks.${i}.norm2`),
+      ...normSpecs(`blocks.${i}.norm2`),
       ...layer(`blocks.${i}.mlp.fc1`, hidden, dim),
       ...layer(`blocks.${i}.mlp.fc2`, dim, hidden),
     ]).flat(),
-    ...norm("norm"),
+    ...normSpecs("norm"),
   ];
 }
 
 function isFrozen({ frozenBlocks = 0 }: VitConfig, name: string): boolean {
   if (frozenBlocks === 0 || name.startsWith("norm.")) return false;
-  const [, block] = /^blocks\.(\d+)\./.exec(name) ?? [];
-  return block === undefined || Number(block) < frozenBlocks;
+  const [, number] = /^blocks\.(\d+)\./.exec(name) ?? [];
+  return number === undefined || Number(number) < frozenBlocks;
 }
 
 /**
@@ -261,8 +261,8 @@ const wholeBranches: Branches = { attention: (x) => x, mlp: (x) => x };
 function branchDrops(config: VitConfig, i: number, batch: number, drop: DropSource | undefined): Branches {
   const rate = dropRate(config, i);
   if (!drop || rate === 0) return wholeBranches;
-  const [attention, mlp] = [drop(batch), drop(batch)];
-  return { attention: (x) => dropPath(x, attention, rate), mlp: (x) => dropPath(x, mlp, rate) };
+  const [attentionDrop, mlp] = [drop(batch), drop(batch)];
+  return { attention: (x) => dropPath(x, attentionDrop, rate), mlp: (x) => dropPath(x, mlp, rate) };
 }
 
 /** x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, dim] -> the same. */

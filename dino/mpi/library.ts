@@ -133,7 +133,7 @@ function initialise(lib: LibraryHandle): Library {
 
   let before: Promise<unknown> = Promise.resolve();
   /** Calls on a thread, in turn. */
-  const inTurn = (name: string, fn: MpiFunction, ...given: readonly unknown[]): Promise<void> => {
+  const inTurn = (symbol: string, fn: MpiFunction, ...given: readonly unknown[]): Promise<void> => {
     const call = async (): Promise<void> => {
       const code = await new Promise<number>((resolve, reject) => {
         fn.async(...given, (error: Error | null, result: number) => {
@@ -141,7 +141,7 @@ function initialise(lib: LibraryHandle): Library {
           else resolve(result);
         });
       });
-      expectSuccess(name, code);
+      expectSuccess(symbol, code);
     };
     const done = before.then(call);
     before = done.catch(() => undefined); // whoever awaits this call is told

@@ -59,10 +59,10 @@ export function neighborsSvg({ queries, groups, classes, title, caption }: Neigh
   const bottom = rowTop(queries.length) + 14;
 
   const heading = { size: 19, color: ink.text, weight: "bold" } as const;
-  const headings = groups.flatMap(({ title, accuracy }, group) => {
+  const headings = groups.flatMap(({ title: called, accuracy }, group) => {
     const x = groupLeft(group) + groupWidth / 2;
     return [
-      text(`${title} ${accuracy.toFixed(0)} %`, { x, y: 80 }, { ...heading, size: 16, anchor: "middle" }),
+      text(`${called} ${accuracy.toFixed(0)} %`, { x, y: 80 }, { ...heading, size: 16, anchor: "middle" }),
       text("k-NN accuracy", { x, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" }),
     ];
   });

@@ -69,7 +69,7 @@ export function meanScores(scores: readonly (QueryScore | undefined)[]): Scores 
   const mean = (of: (score: QueryScore) => number): number =>
     counted.reduce((sum, score) => sum + of(score), 0) / counted.length;
   return {
-    meanAveragePrecision: mean(({ averagePrecision }) => averagePrecision),
+    meanAveragePrecision: mean(({ averagePrecision: precision }) => precision),
     meanPrecisions: (counted[0]?.precisions ?? []).map((_, i) => mean(({ precisions }) => precisions[i]!)),
     queries: counted.length,
   };

@@ -95,9 +95,9 @@ function overlap(box: Box, { rows, cols }: Size, name: string): Box {
   const height = Math.min(rows, box.top + box.height) - top;
   const width = Math.min(cols, box.left + box.width) - left;
   if (!(height > 0 && width > 0)) {
-    const { top, left, height, width } = box;
+    const { top: y0, left: x0, height: boxRows, width: boxCols } = box;
     throw new Error(
-      `${name}: expected a box within ${cols} x ${rows} pixels, got left ${left}, top ${top}, width ${width}, height ${height}`,
+      `${name}: expected a box within ${cols} x ${rows} pixels, got left ${x0}, top ${y0}, width ${boxCols}, height ${boxRows}`,
     );
   }
   return { top, left, height, width };

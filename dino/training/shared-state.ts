@@ -27,7 +27,7 @@ export async function shareBeginning(world: World, make: () => Promise<Beginning
 }
 
 function flat(values: ReadonlyMap<string, Float32Array>): ReadonlyMap<string, Values> {
-  return new Map([...values].map(([name, values]) => [name, { shape: [values.length], values }]));
+  return new Map([...values].map(([name, each]) => [name, { shape: [each.length], values: each }]));
 }
 
 async function shareTensors(
@@ -45,7 +45,7 @@ async function shareTensors(
 
 /** The share of a list that a rank takes: one run of it, as long as those of the others or one longer. */
 export function runOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" | "size">): readonly T[] {
-  const start = (rank: number): number => Math.floor((list.length * rank) / size);
+  const start = (which: number): number => Math.floor((list.length * which) / size);
   return Array.from({ length: start(rank + 1) - start(rank) }, (_, i) => list[start(rank) + i]!);
 }
 
@@ -95,8 +95,8 @@ export async function verifyStates(world: World, { step, tensors }: Checkpoint):
     return [part, hash.digest("hex")] as const;
   });
   const all = (await toFirst(world, hashes)).map((each) => new Map(each));
-  const wrong = all.flatMap((hashes, rank) => {
-    const parts = [...hashes].filter(([part, hash]) => hash !== all[0]!.get(part)).map(([part]) => part);
+  const wrong = all.flatMap((ofRank, rank) => {
+    const parts = [...ofRank].filter(([part, hash]) => hash !== all[0]!.get(part)).map(([part]) => part);
     return parts.length > 0 ? [`rank ${rank} in its ${parts.join(", ")}`] : [];
   });
   if (wrong.length === 0) return;

@@ -138,18 +138,18 @@ export async function createStep(device: Device, options: StepOptions): Promise<
       };
       let gradients: Gradients | undefined;
       const parts = Array.from({ length: accumulate }, (_, part) => {
-        const groups = (locals ? [globals, locals] : [globals]).map((crops) => partOf(crops, part, accumulate));
+        const groups = (locals ? [globals, locals] : [globals]).map((view) => partOf(view, part, accumulate));
         const distilled = distill(groups, { ...options, centering, teacherTemperature, drop, batchNorm });
         const scaled = scaling && { scale: scaling.scale };
         gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
         return distilled;
       });
-      const total = (name: Mean) => parts.map((part) => part[name]!).reduce((sum, x) => add(sum, x));
-      const own = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
+      const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
+      const means = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
         Mean,
         Tensor
       >;
-      const whole = peers ? sumsOver(peers, own) : own;
+      const whole = peers ? sumsOver(peers, means) : means;
       if (peers) sumGradients(peers, gradients!, { compress: options.compress ?? false });
       const { norms } = optimizer.step(gradients!, {
         lr: knobs.lr,
@@ -247,11 +247,11 @@ function distill(groups: readonly Tensor[], options: DistillOptions): Distilled 
   const parts = accumulate * (peers?.size ?? 1);
   const share = (x: Tensor, of = parts) => (of === 1 ? x : scale(x, 1 / of));
   const loss = share(found.loss);
-  const koleo = koleoWeight > 0 ? koleoOf(features, seen.features.shape[0]!, peers) : undefined;
+  const koleoLoss = koleoWeight > 0 ? koleoOf(features, seen.features.shape[0]!, peers) : undefined;
   return {
-    objective: koleo ? add(loss, scale(share(koleo, accumulate), GLOBAL_CROPS * koleoWeight)) : loss,
+    objective: koleoLoss ? add(loss, scale(share(koleoLoss, accumulate), GLOBAL_CROPS * koleoWeight)) : loss,
     loss,
-    ...(koleo && { koleo: share(koleo) }),
+    ...(koleoLoss && { koleo: share(koleoLoss) }),
     teacherEntropy: share(found.teacherEntropy),
     meanTargets: share(found.meanTargets),
     teacherMean: share(found.teacherMean),
@@ -271,7 +271,7 @@ function koleoOf(features: Tensor, globalCrops: number, peers: Peers | undefined
     koleo(rowsOver(peers, l2Normalize(slice(features, 0, view * images, images)))),
   );
   return scale(
-    views.reduce((sum, x) => add(sum, x)),
+    views.reduce((before, x) => add(before, x)),
     1 / GLOBAL_CROPS,
   );
 }
@@ -282,6 +282,6 @@ function direction(features: Tensor): Tensor {
 }
 
 /** |mean of unit vectors|^2: [dim] -> [], 1 where all point one way. */
-function coherence(direction: Tensor): Tensor {
-  return sum(mul(direction, direction));
+function coherence(mean: Tensor): Tensor {
+  return sum(mul(mean, mean));
 }

@@ -73,7 +73,7 @@ async function beforeFirstStep(run: Run, options: TrainOptions): Promise<KnnAccu
 /** Lets the caller look at the networks where it is time; logs what it found, unless the line of an epoch will. */
 async function visit(run: Run, taken: StepTaken, options: TrainOptions): Promise<Accuracies | undefined> {
   const { step, steps, epoch, epochLine } = taken;
-  const visitsBy = (step: number): number => Math.floor((step * (options.visit?.times ?? 0)) / steps);
+  const visitsBy = (at: number): number => Math.floor((at * (options.visit?.times ?? 0)) / steps);
   if (!options.visit || visitsBy(step) === visitsBy(step - 1)) return undefined;
   const { look } = options.visit;
   const { trainer, onLooked } = run;

@@ -203,7 +203,7 @@ async function openOnDevice(
     const batch = config.batch / (peers?.size ?? 1);
     const step = own(await createStep(device, { student, teacher, ...stepConfig(config), batch, peers }));
     if ("checkpoint" in begin) restore({ student, teacher, step }, begin.checkpoint);
-    else for (const network of [student, teacher]) writeNetwork(network, begin.values);
+    else for (const into of [student, teacher]) writeNetwork(into, begin.values);
     const cropsOnDevice = batches.pixelsPerPicture > 0;
     const maker = cropsOnDevice ? own(await openCropMaker(device, { step, config, batch, batches })) : undefined;
     return { student, teacher, step, maker, [Symbol.dispose]: dispose };

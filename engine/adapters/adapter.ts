@@ -54,9 +54,9 @@ const ANY: readonly AdapterKind[] = ["gpu", "lavapipe", "swiftshader", "software
 
 /** The ways to try, best first; empty where what was asked for cannot be had. */
 export function attempts(at: Surroundings): readonly Attempt[] {
-  const { platform, prefer, userDrivers, lavapipe, swiftShader } = at;
+  const { platform, prefer, userDrivers: drivers, lavapipe, swiftShader } = at;
   if (prefer === "null") return [{ drivers: "none", accepts: ["null"] }];
-  if (userDrivers !== undefined) return [{ drivers: "user", accepts: prefer ? [prefer] : ANY }];
+  if (drivers !== undefined) return [{ drivers: "user", accepts: prefer ? [prefer] : ANY }];
   if (prefer === "gpu") return [{ drivers: "all", accepts: ["gpu"] }];
   if (prefer === "lavapipe") return lavapipe === undefined ? [] : [{ drivers: "lavapipe", accepts: ["lavapipe"] }];
   if (prefer === "swiftshader") return swiftShader ? [{ drivers: "swiftshader", accepts: ["swiftshader"] }] : [];
@@ -151,11 +151,11 @@ const MESA = "libvulkan1 and mesa-vulkan-drivers 25 or newer (for Debian 12 from
 const OPTIONAL = "run npm install --include=optional for SwiftShader, which is packaged for Linux x64";
 
 function diagnosis(at: Surroundings, tried: boolean): { readonly problem: string; readonly remedy: string } {
-  const { prefer, userDrivers } = at;
-  if (userDrivers !== undefined) {
+  const { prefer, userDrivers: drivers } = at;
+  if (drivers !== undefined) {
     const not = prefer === undefined ? "gives no adapter" : `is not the ${prefer} adapter asked for`;
     return {
-      problem: `VK_DRIVER_FILES names ${userDrivers}, which ${not}`,
+      problem: `VK_DRIVER_FILES names ${drivers}, which ${not}`,
       remedy: "Unset it to let other drivers in",
     };
   }
@@ -254,8 +254,8 @@ async function open(
     ...(driverFile === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, driverFile]))),
   };
   const options = drivers === "none" ? [...OPTIONS, "backend=null"] : OPTIONS;
-  const list = () => namesOf(options, environment);
-  const one = index === undefined ? ANY_ONE : await only(index, await list(), { options, environment });
+  const listing = () => namesOf(options, environment);
+  const one = index === undefined ? ANY_ONE : await only(index, await listing(), { options, environment });
   const key = `${driverFile ?? drivers} ${index ?? ""}`;
   const gpu = opened.get(key) ?? create([...options, ...one.options]);
 
@@ -269,7 +269,7 @@ async function open(
   const complaints = complaintsIn(stderr);
   if (!adapter) throw new Error(complaints === "" ? "no adapter" : complaints);
   opened.set(key, gpu);
-  return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), list, complaints };
+  return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), list: listing, complaints };
 }
 
 /** There is no adapter of the index that was asked for, or none that can be told from another. */
@@ -295,7 +295,7 @@ async function only(
 ): Promise<{ readonly options: readonly string[]; readonly environment: Variables }> {
   const name = all[index];
   if (name === undefined) {
-    const known = all.map((name, i) => `${i} ${name}`).join(", ");
+    const known = all.map((each, i) => `${i} ${each}`).join(", ");
     throw new NoSuchIndexError(`adapter ${index}: expected one of ${all.length === 0 ? "none" : known}`);
   }
   const chosen = { options: [`adapter=${name}`], environment: {} };

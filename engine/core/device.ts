@@ -134,8 +134,8 @@ export async function createDevice(
     event.preventDefault(); // thrown by the next run or read, so a browser need not print it too
     fail(new Error(`${name}: ${event.error.message.trim()}`));
   });
-  void gpu.lost.then(({ reason, message }) => {
-    const why = [reason === "unknown" ? "" : ` (${reason})`, message && `: ${message.trim()}`].join("");
+  void gpu.lost.then(({ reason, message: words }) => {
+    const why = [reason === "unknown" ? "" : ` (${reason})`, words && `: ${words.trim()}`].join("");
     fail(new DeviceLostError(`${name}: the device was lost${why}`));
   });
 

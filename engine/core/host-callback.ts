@@ -43,9 +43,9 @@ export function readyAfter(dispatches: readonly Dispatch[], index: number): numb
   const { tensors } = dispatches[index]!;
   const from = (tensors["from"] ?? tensors["x"])!;
   const [start, end] = [offsetInOwner(from), offsetInOwner(from) + bytesOf(from)];
-  return dispatches.slice(0, index).findLastIndex(({ kernel, tensors }) =>
+  return dispatches.slice(0, index).findLastIndex(({ kernel, tensors: bound }) =>
     kernel.bindings.some(({ name, access }) => {
-      const x = tensors[name]!;
+      const x = bound[name]!;
       const first = offsetInOwner(x);
       return access !== "read" && sameMemory(x, from) && first < end && start < first + bytesOf(x);
     }),
@@ -151,7 +151,7 @@ export function stagesOf<Row>(
     stages.push({ kind, crossing });
   };
   const crossings = dispatches.map(({ work, tensors: { from, to, x } }) => {
-    const place = (x: Tensor): Place => ({ ...placeOf(x), bytes: bytesOf(x) });
+    const place = (tensor: Tensor): Place => ({ ...placeOf(tensor), bytes: bytesOf(tensor) });
     return work && createCrossing(device, { from: place((from ?? x)!), to: place((to ?? x)!), work });
   });
   const leavingAfter = new Map<number, Crossing[]>();

@@ -37,9 +37,9 @@ export function kernel<const Names extends string, const Constants extends strin
   ];
   const self: Kernel = { file, bindings, constants: declaration.constants };
   declared.push(self);
-  return (tensors, constants, grid) => {
+  return (tensors, constants, groups) => {
     const { device, dispatches, deciding } = recording(file);
-    const dispatch: Dispatch = { kernel: self, tensors, constants, grid, decision: deciding.what };
+    const dispatch: Dispatch = { kernel: self, tensors, constants, grid: groups, decision: deciding.what };
     checkDispatch(device, dispatch);
     for (const { name, access } of bindings) {
       const { storage } = tensors[name as Names];
@@ -50,45 +50,45 @@ export function kernel<const Names extends string, const Constants extends strin
   };
 }
 
-function checkDispatch(device: Device, { kernel, tensors, constants, grid }: Dispatch): void {
+function checkDispatch(device: Device, { kernel: used, tensors, constants, grid: groups }: Dispatch): void {
   const { maxStorageBuffersPerShaderStage: most } = device.limits;
-  if (kernel.bindings.length > most) {
-    throw new Error(`${kernel.file}: binds ${kernel.bindings.length} buffers; ${device.name} allows ${most} a kernel`);
+  if (used.bindings.length > most) {
+    throw new Error(`${used.file}: binds ${used.bindings.length} buffers; ${device.name} allows ${most} a kernel`);
   }
-  for (const { name, access } of kernel.bindings) {
+  for (const { name, access } of used.bindings) {
     const x = tensors[name]!;
     const limit = device.limits.maxStorageBufferBindingSize;
     if (bytesOf(x) > limit) {
       throw new Error(
-        `${kernel.file}: ${name} ${formatShape(x.shape)} needs ${bytesOf(x)} bytes in one binding; ` +
+        `${used.file}: ${name} ${formatShape(x.shape)} needs ${bytesOf(x)} bytes in one binding; ` +
           `${device.name} binds at most ${limit}. Use a smaller batch, image or number of prototypes`,
       );
     }
     if (x.storage.kind === "resident" && x.storage.device !== device) {
-      throw new Error(`${kernel.file}: ${name} (${x.storage.label}) belongs to another device`);
+      throw new Error(`${used.file}: ${name} (${x.storage.label}) belongs to another device`);
     }
     if (access === "write" && x.storage.kind === "transient" && x.storage.inside) {
-      throw new Error(`${kernel.file}: ${name} was placed inside ${owner(x.storage).label} and can't be written again`);
+      throw new Error(`${used.file}: ${name} was placed inside ${owner(x.storage).label} and can't be written again`);
     }
   }
-  refuseSharedMemory(kernel, tensors);
-  for (const name of kernel.constants) {
-    if (!Number.isFinite(constants[name])) throw new Error(`${kernel.file}: constant ${name} is ${constants[name]}`);
+  refuseSharedMemory(used, tensors);
+  for (const name of used.constants) {
+    if (!Number.isFinite(constants[name])) throw new Error(`${used.file}: constant ${name} is ${constants[name]}`);
   }
-  if (!grid.every((groups) => Number.isInteger(groups) && groups >= 1 && groups <= MAX_GROUPS_PER_AXIS)) {
-    throw new Error(`${kernel.file}: grid [${grid.join(", ")}] leaves 1..${MAX_GROUPS_PER_AXIS} workgroups an axis`);
+  if (!groups.every((count) => Number.isInteger(count) && count >= 1 && count <= MAX_GROUPS_PER_AXIS)) {
+    throw new Error(`${used.file}: grid [${groups.join(", ")}] leaves 1..${MAX_GROUPS_PER_AXIS} workgroups an axis`);
   }
 }
 
 /** WebGPU lets no dispatch read and write one buffer, nor write the same bytes through two bindings. */
-function refuseSharedMemory(kernel: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
-  kernel.bindings.forEach(({ name, access }, i) => {
+function refuseSharedMemory(used: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
+  used.bindings.forEach(({ name, access }, i) => {
     if (access === "read") return;
-    kernel.bindings.forEach((other, j) => {
+    used.bindings.forEach((other, j) => {
       const [a, b] = [tensors[name]!, tensors[other.name]!];
       if (i === j || memoryOf(a) !== memoryOf(b) || (other.access !== "read" && !overlap(a, b))) return;
       throw new Error(
-        `${kernel.file}: ${other.name} and ${name} lie in one buffer (${a.storage.label}), and ${name} is written; copy one of them first`,
+        `${used.file}: ${other.name} and ${name} lie in one buffer (${a.storage.label}), and ${name} is written; copy one of them first`,
       );
     });
   });

@@ -28,8 +28,8 @@ export async function check(
   const stride = device.limits.minStorageBufferOffsetAlignment;
   const probes: { finding: NonFinite; x: Tensor; after: number }[] = [];
   const seen = new Map<GPUBuffer, Set<number>>();
-  rows.forEach(({ dispatch: { kernel, tensors } }, index) => {
-    for (const { name, access } of kernel.bindings) {
+  rows.forEach(({ dispatch: { kernel: launched, tensors } }, index) => {
+    for (const { name, access } of launched.bindings) {
       const x = tensors[name]!;
       if (x.dtype === "u32") continue;
       const { storage } = x;
@@ -43,7 +43,7 @@ export async function check(
       }
       if (access !== "read")
         probes.push({
-          finding: { where: `${kernel.file}: ${name}`, shape: x.shape, dispatch: index },
+          finding: { where: `${launched.file}: ${name}`, shape: x.shape, dispatch: index },
           x,
           after: index,
         });

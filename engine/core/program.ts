@@ -105,14 +105,14 @@ async function once<Outputs extends Readonly<Record<string, Tensor>>>(
 ): Promise<Record<keyof Outputs & string, Float32Array>> {
   type Names = keyof Outputs & string;
   let names: Names[] = [];
-  using program = await build(device, () => {
+  using made = await build(device, () => {
     const outputs = fn();
     names = Object.keys(outputs);
     return outputs;
   });
-  await program.run();
+  await made.run();
   const values = {} as Record<Names, Float32Array>;
-  for (const name of names) values[name] = await program.read(name);
+  for (const name of names) values[name] = await made.read(name);
   return values;
 }
 
@@ -157,15 +157,15 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
   };
 
   const run = async () => {
-    await pass((rows) => {
+    await pass((kernels) => {
       const encoder = device.gpu.createCommandEncoder();
-      const pass = encoder.beginComputePass();
+      const encoding = encoder.beginComputePass();
       let pipeline: GPUComputePipeline | undefined;
-      for (const row of rows) {
-        encode(pass, row, pipeline);
+      for (const row of kernels) {
+        encode(encoding, row, pipeline);
         ({ pipeline } = row);
       }
-      pass.end();
+      encoding.end();
       device.gpu.queue.submit([encoder.finish()]);
     });
     queued.push(device.gpu.queue.onSubmittedWorkDone());
@@ -175,7 +175,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
 
   const timed = async () => {
     const spans: Span[] = [];
-    await pass(async (rows) => void spans.push(...(await timeline(device, rows))));
+    await pass(async (kernels) => void spans.push(...(await timeline(device, kernels))));
     const beganMs = spans[0]?.startMs ?? 0;
     return spans.map((span) => ({ ...span, startMs: span.startMs - beganMs }));
   };

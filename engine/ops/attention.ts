@@ -21,14 +21,14 @@ const keysBackward = kernel("attention-backward-keys", {
 });
 const forwards = { reads: ["qkv", "sizes"], writes: ["out", "lse"], constants: [] } as const;
 const backwards = { reads: ["qkv", "sizes", "dOut", "lse", "delta"], writes: [], updates: ["dQkv"] } as const;
-const delta = { reads: ["out", "dOut"], writes: ["delta"], constants: ["TOKENS", "HEADS", "HEAD_DIM"] } as const;
+const binds = { reads: ["out", "dOut"], writes: ["delta"], constants: ["TOKENS", "HEADS", "HEAD_DIM"] } as const;
 const inSubgroups = kernel("attention-subgroups", forwards);
 const backwardsInSubgroups = [
   kernel("attention-subgroups-backward-queries", { ...backwards, constants: [] }),
   kernel("attention-subgroups-backward-keys", { ...backwards, constants: [] }),
 ];
 const inTiles = { f32: kernel("attention-tiled", forwards), f16: kernel("attention-tiled-f16", forwards) };
-const deltas = { f32: kernel("attention-delta", delta), f16: kernel("attention-delta-f16", delta) };
+const deltas = { f32: kernel("attention-delta", binds), f16: kernel("attention-delta-f16", binds) };
 const backwardInTiles = {
   f32: kernel("attention-tiled-backward", { ...backwards, constants: ["PART"] }),
   f16: kernel("attention-tiled-backward-f16", { ...backwards, constants: ["PART"] }),

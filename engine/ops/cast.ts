@@ -23,8 +23,8 @@ export function half(x: Tensor): Tensor {
   const { storage } = x;
   if (storage.kind === "transient") return cast(stopGradient(x), "f16");
   const known = halves.get(storage);
-  const writes = ({ kernel, tensors }: Dispatch) =>
-    kernel.bindings.some(({ name, access }) => {
+  const writes = ({ kernel: launched, tensors }: Dispatch) =>
+    launched.bindings.some(({ name, access }) => {
       const written = tensors[name]!.storage;
       return access !== "read" && written.kind === "resident" && written.buffer === storage.buffer;
     });

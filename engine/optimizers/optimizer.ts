@@ -116,8 +116,8 @@ export function adamw(params: Params, options: AdamWOptions = {}): Optimizer {
     );
     for (const part of parts) {
       const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
-      const moments = { m: part.of(m.flat), v: part.of(v.flat) };
-      adamwUpdate({ segments: part.segments, control, gradient, parameter, ...moments }, constants, part.groups);
+      const averages = { m: part.of(m.flat), v: part.of(v.flat) };
+      adamwUpdate({ segments: part.segments, control, gradient, parameter, ...averages }, constants, part.groups);
     }
     return { norms };
   });

@@ -78,8 +78,8 @@ describe("the check of an engine's gradients", () => {
       return (moved(1e-5) - moved(-1e-5)) / 2e-5;
     });
     const check = checkOf({ ...workload, params: ["b2"] });
-    const of = (b2: Float32Array) =>
-      check({ loss: loss(at({ shape: [3], data: inputsOf(workload).b2.data })), grads: { b2 } });
+    const of = (changed: Float32Array) =>
+      check({ loss: loss(at({ shape: [3], data: inputsOf(workload).b2.data })), grads: { b2: changed } });
     expect(of(gradient)).to.be.below(1e-5);
     expect(of(gradient.with(1, 1.1 * gradient[1]!))).to.be.above(TOLERANCE);
   });

@@ -46,7 +46,7 @@ async function mirror(): Promise<void> {
 
   describe("in Chromium", () => {
     before(() => {
-      allEnded = page.evaluate((leftOut) => (globalThis as unknown as InPageTests).runTests(leftOut), leftOut);
+      allEnded = page.evaluate((names) => (globalThis as unknown as InPageTests).runTests(names), leftOut);
       allEnded.catch(() => undefined); // thrown by the test that waits for it
     });
     after(() => opened[Symbol.asyncDispose]());

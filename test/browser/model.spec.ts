@@ -25,7 +25,7 @@ describe("a model in Chromium", () => {
     await using opened = await openPage(await bundle("./model-in-page.ts"));
     await opened.page.waitForFunction(() => "lookAndTrain" in globalThis);
     const inPage = await opened.page.evaluate(
-      ([bytes, steps]) => (globalThis as unknown as ModelPage).lookAndTrain(bytes, steps),
+      ([content, steps]) => (globalThis as unknown as ModelPage).lookAndTrain(content, steps),
       [[...bytes], STEPS] as const,
     );
 
@@ -46,7 +46,7 @@ describe("a model in Chromium", () => {
     const error = await opened.page.evaluate(() =>
       (globalThis as unknown as ModelPage).lookAndTrain([], 0).then(
         () => "none",
-        (error: unknown) => String(error),
+        (failure: unknown) => String(failure),
       ),
     );
     expect(error).to.match(/open this page over https, or from localhost/);

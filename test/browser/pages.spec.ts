@@ -116,7 +116,8 @@ describe("pages in Chromium", () => {
       });
       await ready();
       const bytes = await Promise.all(texts);
-      const sum = (of: (text: Buffer) => number) => Math.round(bytes.reduce((sum, text) => sum + of(text), 0) / 1000);
+      const sum = (of: (text: Buffer) => number) =>
+        Math.round(bytes.reduce((total, text) => total + of(text), 0) / 1000);
       sizes[path] = sum((text) => text.length);
       console.log(`      ${path || "the runs"}: ${sizes[path]} kB, ${sum((text) => gzipSync(text).length)} packed`);
       if (path !== "viewer.html") await page.close();

@@ -81,8 +81,8 @@ describe("golden multi-crop", () => {
     const trained = network.params.layout.entries.filter(({ trainable }) => trainable).map(({ name }) => name);
     const found = await evaluate(device, () => {
       const logitsOf = (images: readonly Tensor[]) => {
-        const { x, weight } = forward(network, images).logits;
-        return linear(x, weight);
+        const { x, weight: lastWeight } = forward(network, images).logits;
+        return linear(x, lastWeight);
       };
       const logits = logitsOf(groups);
       const total = sum(mul(mul(logits, logits), weight));

@@ -43,17 +43,17 @@ export function compiledModule(source: string): string {
 export const sourceLauncher = join(root, "dino/dino.js");
 
 /** Compiles the program of a checkout, unless the cache holds it compiled from the very same sources; returns its folder. */
-export function compile(checkout: string, cache: string): string {
+export function compile(checkout: string, parent: string): string {
   const files = sources(checkout);
   const hash = createHash("sha256")
     .update(version)
     .update(readFileSync(fileURLToPath(import.meta.url)));
   for (const file of [...settings, ...files]) hash.update(`\0${file}\0`).update(readFileSync(join(checkout, file)));
-  const folder = join(cache, hash.digest("hex").slice(0, 16));
+  const folder = join(parent, hash.digest("hex").slice(0, 16));
   if (existsSync(folder)) return folder;
 
-  mkdirSync(cache, { recursive: true });
-  removeOld(cache);
+  mkdirSync(parent, { recursive: true });
+  removeOld(parent);
   const temporary = mkdtempSync(`${folder}.`);
   try {
     write(checkout, temporary, files);
@@ -100,9 +100,9 @@ function write(checkout: string, folder: string, files: readonly string[]): void
 }
 
 /** Removes what was compiled more than a day ago; other runs of the tests may be using what is newer. */
-function removeOld(cache: string): void {
-  for (const name of readdirSync(cache)) {
-    const path = join(cache, name);
+function removeOld(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const path = join(parent, name);
     if (Date.now() - statSync(path).mtimeMs > DAY_MS) rmSync(path, { recursive: true, force: true });
   }
 }

@@ -28,7 +28,7 @@ export function inProcess(count: number): readonly World[] {
   };
   const sum = (all: readonly Came[]): void => {
     const numbers = all.map(({ from }) => floats(from));
-    const total = numbers[0]!.map((_, i) => numbers.reduce((sum, each) => sum + each[i]!, 0));
+    const total = numbers[0]!.map((_, i) => numbers.reduce((added, each) => added + each[i]!, 0));
     for (const { to } of all) floats(to).set(total);
   };
   const allGather = (all: readonly Came[]): void => {

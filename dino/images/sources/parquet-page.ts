@@ -45,7 +45,7 @@ export async function readPage(
   let next = 0;
   return Array.from(present!, (level) => (level === column.definition ? stored[next++] : undefined));
 
-  async function referred(numbers: Uint8Array, count: number): Promise<readonly Value[]> {
+  async function referred(numbers: Uint8Array, most: number): Promise<readonly Value[]> {
     if (dictionary === undefined) throw new Error("parquet: a page refers to a dictionary that is not there");
     const packed = await readRange(path, dictionary.start, dictionary.size);
     const entries = plain(
@@ -55,7 +55,7 @@ export async function readPage(
     );
     const width = numbers[0] ?? 0;
     if (width > 32) throw new Error(`parquet: expected at most 32 bits a number, got ${width}`);
-    return Array.from(runs(numbers.subarray(1), width, count), (number) => {
+    return Array.from(runs(numbers.subarray(1), width, most), (number) => {
       if (number >= entries.length) throw new Error("parquet: a page refers beyond its dictionary");
       return entries[number];
     });

@@ -34,10 +34,10 @@ export async function openTar(path: string, decoding: Decoding = {}): Promise<Im
     count: blocks.length,
     shards: [0],
     ...labelled(classes, labels),
-    name: (index) => nameAt(names, index),
-    place: (index) => ({
-      name: `${path}/${nameAt(names, index)}`,
-      bytes: { kind: "range", path, start: blocks[index]! * BLOCK, size: sizes[index]! },
+    name: (image) => nameAt(names, image),
+    place: (image) => ({
+      name: `${path}/${nameAt(names, image)}`,
+      bytes: { kind: "range", path, start: blocks[image]! * BLOCK, size: sizes[image]! },
     }),
   });
 }

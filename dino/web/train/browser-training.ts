@@ -104,7 +104,7 @@ async function train(options: CourseOptions): Promise<void> {
   const { teacher, steps } = trainer;
   tell({ kind: "begins", step: trainer.done });
   const measureTeacher = (of: Measured["of"]) =>
-    measure(of, ({ images }, options) => extractFeatures(backboneOf(teacher), images, options));
+    measure(of, ({ images: set }, how) => extractFeatures(backboneOf(teacher), set, how));
   const look = async (): Promise<void> => {
     keep(await trainer.state());
     const drawn = await drawRunPictures(teacher, trainer.done, { config, parts });
@@ -114,7 +114,7 @@ async function train(options: CourseOptions): Promise<void> {
   };
 
   if (trainer.done === 0) {
-    await measure("pixels", ({ images }, options) => pixelFeatures(images, options));
+    await measure("pixels", ({ images: set }, how) => pixelFeatures(set, how));
     await measureTeacher("untrained");
     await trainer.aside(look);
   }

@@ -68,9 +68,9 @@ function Train() {
   const begin = () => {
     if (!("config" in wanted)) return;
     forget();
-    run((tell) => thread.begin(wanted.config, tell));
+    run((report) => thread.begin(wanted.config, report));
   };
-  const goOn = () => run((tell) => thread.goOn(tell));
+  const goOn = () => run((report) => thread.goOn(report));
   const stop = () => {
     setPhase("stopping");
     void thread.stop();

@@ -31,11 +31,11 @@ async function run(tell: Tell): Promise<Ended> {
   const { config, state } = course!;
   stopping = new AbortController();
   tell({ kind: "aside", words: "Opening the device" });
-  const device = await useDevice();
+  const opened = await useDevice();
   tell({ kind: "aside", words: "Drawing the images" });
   images ??= builtinImages();
-  const keep = (state: Checkpoint) => void (course = { config, state });
-  return takeCourse({ device, config, images, from: state, stop: stopping.signal, tell, encode, keep });
+  const keep = (reached: Checkpoint) => void (course = { config, state: reached });
+  return takeCourse({ device: opened, config, images, from: state, stop: stopping.signal, tell, encode, keep });
 }
 
 /** A picture as a PNG file, which the page shows without a pause. */

@@ -74,8 +74,8 @@ export function vitGraph({ vit, params, naming, onProgress }: GraphOptions): Omi
 function openGraph(params: Backbone, onProgress: GraphOptions["onProgress"]): Graph {
   const nodes: OnnxNode[] = [];
   const tensors: OnnxTensor[] = [];
-  const op: Graph["op"] = (op, inputs, attributes = {}, name = `${op}_${nodes.length}`) => {
-    nodes.push({ op, inputs, outputs: [name], attributes });
+  const op: Graph["op"] = (kind, inputs, attributes = {}, name = `${kind}_${nodes.length}`) => {
+    nodes.push({ op: kind, inputs, outputs: [name], attributes });
     return name;
   };
   const put = (tensor: OnnxTensor): string => {

@@ -143,8 +143,8 @@ function checked(centering: Centering, cols: number): Centering {
  * In place, center = momentum * center + (1 - momentum) * mean: center [cols] or [1, cols], mean of the teacher's rows [cols].
  * DINO, eq. 4 (https://arxiv.org/abs/2104.14294).
  */
-export function updateCenter(center: Tensor, mean: Tensor, momentum: number): void {
-  const { cols } = axes("updateCenter mean", mean, "cols");
+export function updateCenter(center: Tensor, batchMean: Tensor, momentum: number): void {
+  const { cols } = axes("updateCenter mean", batchMean, "cols");
   expectShape("updateCenter center", center, center.shape.length === 2 ? [1, cols] : [cols]);
-  updateAverage(center, { ...mean, shape: center.shape }, { keep: momentum, add: 1 - momentum });
+  updateAverage(center, { ...batchMean, shape: center.shape }, { keep: momentum, add: 1 - momentum });
 }

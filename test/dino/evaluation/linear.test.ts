@@ -244,11 +244,11 @@ describe("batches to learn from", () => {
         const labels = Int32Array.from({ length: rows }, (_, i) => i);
         const batches = keptBatches({ features: { values, rows, dim: 2 }, labels }, { batch, seed });
         const read = (epoch: number) => Array.from(batches(epoch) as Iterable<Labelled>);
-        for (const { features, labels } of read(0)) {
-          expect(labels.length).to.be.within(1, batch);
-          labels.forEach((label, i) => expect(features.values[2 * i]).to.equal(2 * label));
+        for (const { features, labels: classes } of read(0)) {
+          expect(classes.length).to.be.within(1, batch);
+          classes.forEach((label, i) => expect(features.values[2 * i]).to.equal(2 * label));
         }
-        const order = (epoch: number) => read(epoch).flatMap(({ labels }) => [...labels]);
+        const order = (epoch: number) => read(epoch).flatMap(({ labels: classes }) => [...classes]);
         expect(order(0).sort((a, b) => a - b)).to.deep.equal([...labels]);
         expect(order(1)).to.deep.equal(order(1));
         if (rows > 20) expect(order(0)).not.to.deep.equal(order(1));
@@ -286,7 +286,7 @@ describe("batches to learn from", () => {
     const parts = { train: part, test: part };
     const view = viewOf(model.config);
     const descriptor = clsDescriptor(model);
-    const extract: Extract = ({ images, indices }) => extractFeatures(model, images, { view, indices });
+    const extract: Extract = ({ images: set, indices }) => extractFeatures(model, set, { view, indices });
     const options = { batch: 8, seed: 5, validation: 0.3 };
     const kept = keptMaterial(await labelledFeatures(parts, extract), options);
     const crop = officialProbeCrop;
@@ -297,13 +297,13 @@ describe("batches to learn from", () => {
       for await (const batch of batches(0)) labels.push(...batch.labels);
       return labels.sort((a, b) => a - b);
     };
-    for (const { validation, test, images, dim, ...material } of [kept, shown]) {
+    for (const { validation, test, images: source, dim, ...material } of [kept, shown]) {
       expect(validation).to.deep.equal(kept.validation);
       expect(test.labels).to.deep.equal(Int32Array.from(levels));
       expect(validation!.labels.length)
         .to.be.within(5, 20)
-        .and.to.equal(40 - images);
-      const all = [...(await learnt({ validation, test, images, dim, ...material })), ...validation!.labels];
+        .and.to.equal(40 - source);
+      const all = [...(await learnt({ validation, test, images: source, dim, ...material })), ...validation!.labels];
       expect(all.sort((a, b) => a - b)).to.deep.equal(levels);
       expect(dim).to.equal(16);
     }

@@ -40,13 +40,13 @@ describe("tuning", () => {
       ...{ device, config },
       onProgress: (done, total) => reports.push([done, total]),
     });
-    expect(measured.map(({ what }) => what.split(" ")[0])).to.include.members(["matmul", "attention"]);
-    for (const { what, rule, best, ms } of measured) {
-      expect(ms, what).to.include.all.keys(rule, best);
-      for (const [way, taken] of Object.entries(ms)) expect(taken, `${what}, ${way}`).to.be.at.least(0);
-      if (best === rule) expect(choices).to.not.have.property(what);
+    expect(measured.map(({ what: choice }) => choice.split(" ")[0])).to.include.members(["matmul", "attention"]);
+    for (const { what: choice, rule, best, ms } of measured) {
+      expect(ms, choice).to.include.all.keys(rule, best);
+      for (const [way, taken] of Object.entries(ms)) expect(taken, `${choice}, ${way}`).to.be.at.least(0);
+      if (best === rule) expect(choices).to.not.have.property(choice);
       else {
-        expect(choices).to.have.property(what, best);
+        expect(choices).to.have.property(choice, best);
         expect(ms[best]).to.be.below(0.95 * ms[rule]!);
         expect(ms[best]).to.equal(Math.min(...Object.values(ms)));
       }

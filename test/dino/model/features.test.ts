@@ -74,8 +74,12 @@ describe("features", () => {
     const set = memoryImages({ images: noises(5) });
     const { features } = await extractFeatures(backbone, set, { view, batch: 2, indices: [4, 0, 2] });
     const batches: { indices: number[]; values: number[] }[] = [];
-    for await (const { features, indices } of featureBatches(backbone, set, { view, batch: 2, indices: [4, 0, 2] }))
-      batches.push({ indices: [...indices], values: [...features.values] });
+    for await (const { features: some, indices } of featureBatches(backbone, set, {
+      view,
+      batch: 2,
+      indices: [4, 0, 2],
+    }))
+      batches.push({ indices: [...indices], values: [...some.values] });
     expect(batches.map(({ indices }) => indices)).to.deep.equal([[4, 0], [2]]);
     expect(batches.flatMap(({ values }) => values)).to.deep.equal([...features.values]);
   });

@@ -111,7 +111,9 @@ describe("training under mpirun", function () {
 
   /** Compares a run with the one of a single process: its log and what it trained. */
   async function expectLikeAlone(name: string): Promise<void> {
-    const [log, expected] = await Promise.all([name, "alone"].map((run) => readLog(join(folder, run, "log.jsonl"))));
+    const [log, expected] = await Promise.all(
+      [name, "alone"].map((folderName) => readLog(join(folder, folderName, "log.jsonl"))),
+    );
     expect(log!.steps.map(({ step }) => step)).to.deep.equal(expected!.steps.map(({ step }) => step));
     for (const [i, { loss, gradientNorm, teacherEntropy }] of expected!.steps.entries()) {
       const found = log!.steps[i]!;
@@ -158,7 +160,7 @@ describe("training under mpirun", function () {
       .finished;
     expect(code, stderr).to.equal(0);
     const [log, expected] = await Promise.all(
-      ["compressed", "alone"].map((run) => readLog(join(folder, run, "log.jsonl"))),
+      ["compressed", "alone"].map((folderName) => readLog(join(folder, folderName, "log.jsonl"))),
     );
     expect(log!.steps[0]!.loss).to.be.closeTo(expected!.steps[0]!.loss, 1e-3);
   });

@@ -14,7 +14,7 @@ const none = { sum: 0, count: 0 };
 
 function checkpoint(values: Readonly<Record<string, readonly number[]>>): Checkpoint {
   const tensors = Object.entries(values).map(
-    ([name, values]) => [name, { shape: [values.length], values: Float32Array.from(values) }] as const,
+    ([name, numbers]) => [name, { shape: [numbers.length], values: Float32Array.from(numbers) }] as const,
   );
   const unlogged = { interval: none, epoch: { sum: 1.5, count: 1 } };
   return { config: defaultConfig, step: 7, unlogged, choices: { matmul: "tiled" }, tensors: new Map(tensors) };

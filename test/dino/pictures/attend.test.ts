@@ -104,7 +104,7 @@ describe("dino attend", function () {
     expect(failures.map(({ path }) => path)).to.deep.equal([join(photos, "torn.png")]);
     const paths = images.flatMap(({ picture, mean, heads }) => [
       picture,
-      ...[mean, ...heads].flatMap((paths) => Object.values(paths)),
+      ...[mean, ...heads].flatMap((files) => Object.values(files)),
     ]);
     expect(paths).to.have.members((await readdir(out)).map((name) => join(out, name)));
     expect(paths).to.have.length(2 * (1 + 3 * (1 + 2)));

@@ -54,8 +54,8 @@ describe("learning, on the built-in images", function () {
   let out: string;
 
   before(async () => {
-    const { train, test } = await openParts("builtin", { heldOut: 0, seed: 0 });
-    parts = { train: firstOf(train, 1000), test: firstOf(test, 250) };
+    const { train: trainPart, test } = await openParts("builtin", { heldOut: 0, seed: 0 });
+    parts = { train: firstOf(trainPart, 1000), test: firstOf(test, 250) };
     out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   });
   after(() => rm(out, { recursive: true, force: true }));

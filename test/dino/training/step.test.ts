@@ -277,7 +277,7 @@ describe("the training step", () => {
       const { step, student } = made;
       fillWithNoise(step.globals);
       const backbone = (name: string) => student.params.get(`backbone.${name}`);
-      const trained = student.params.layout.entries.filter(({ name }) => name.startsWith("backbone."));
+      const trainedParams = student.params.layout.entries.filter(({ name }) => name.startsWith("backbone."));
       const [rows, crops] = [(2 * config.batch) / parts, sizeOf(step.globals.shape) / parts];
       const found = await evaluate(await testDevice(), () => {
         const losses = Array.from({ length: parts }, (_, part) => {
@@ -296,9 +296,9 @@ describe("the training step", () => {
         const dParams = gradients(
           loss,
           fill([], 1),
-          trained.map(({ name }) => student.params.get(name)),
+          trainedParams.map(({ name }) => student.params.get(name)),
         );
-        return { loss, ...Object.fromEntries(trained.map(({ name }, i) => [name, dParams[i]!])) };
+        return { loss, ...Object.fromEntries(trainedParams.map(({ name }, i) => [name, dParams[i]!])) };
       });
       return new Map(Object.entries(found));
     }

@@ -48,7 +48,7 @@ describe("training", () => {
       test: { ...all.test, indices: all.test.indices.slice(0, 20) },
     };
   });
-  after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
+  after(() => Promise.all(folders.map((path) => rm(path, { recursive: true, force: true }))));
 
   async function folder(): Promise<string> {
     const out = await mkdtemp(join(tmpdir(), "dino-train-"));
@@ -261,7 +261,7 @@ describe("training", () => {
     );
     expect(steps).to.deep.equal([0, 2, 4, 6, 8]);
     const { evaluations } = await readLog(join(out, "log.jsonl"));
-    expect(evaluations.map(({ type, step, knn }) => [type, step, knn?.top1])).to.deep.equal([
+    expect(evaluations.map(({ type, step, knn: accuracy }) => [type, step, accuracy?.top1])).to.deep.equal([
       ...[0, 2, 4, 6].map((step) => ["evaluation", step, step]),
       ["epoch", 8, 8],
     ]);

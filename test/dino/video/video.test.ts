@@ -151,8 +151,8 @@ describe("attention of a video", () => {
       for (const image of images) yield await Promise.resolve(image);
     }
     const out = join(folder, "out");
-    const options = { model, out, size: 16, show: "map", overwrite: false } as const;
-    expect(await rejection(attendVideo({ ...options, frames: { fps: 1, count: 2, read } }))).to.include(
+    const wanted = { model, out, size: 16, show: "map", overwrite: false } as const;
+    expect(await rejection(attendVideo({ ...wanted, frames: { fps: 1, count: 2, read } }))).to.include(
       "frame 2: expected 24 x 16 pixels as in the first, got 40 x 16",
     );
     expect(await readdir(out)).to.deep.equal([]);

@@ -49,13 +49,13 @@ describe("export", function () {
   async function model(name: string, settings: PartialConfig = {}): Promise<string> {
     const path = join(folder, `${name}.safetensors`);
     const config = resolveConfig({ ...tinySettings, depth: 2, localCropsNumber: 0, ...settings });
-    const tensors = networkSpecs(networkConfig(config)).map(({ name, shape }) => {
+    const tensors = networkSpecs(networkConfig(config)).map(({ name: parameter, shape }) => {
       const values = numbers(
         shape.reduce((product, axis) => product * axis, 1),
-        name,
+        parameter,
       );
-      const isGain = /norm\d?\.weight$/.test(name);
-      return [name, { shape, values: values.map((value) => 0.3 * value + (isGain ? 1 : 0)) }] as const;
+      const isGain = /norm\d?\.weight$/.test(parameter);
+      return [parameter, { shape, values: values.map((value) => 0.3 * value + (isGain ? 1 : 0)) }] as const;
     });
     await writeModel(path, { config, tensors: new Map(tensors) });
     return path;
@@ -63,10 +63,10 @@ describe("export", function () {
 
   async function write(path: string, format: Format, options?: ExportOptions): Promise<string> {
     const out = path.replace(".safetensors", `-${format}`);
-    for (const { name, encode } of exportFiles(await readNetworkOf(path, "teacher"), format, options)) {
+    for (const { name, encode: encodeFile } of exportFiles(await readNetworkOf(path, "teacher"), format, options)) {
       const file = name === undefined ? out : join(out, name);
       await mkdir(dirname(file), { recursive: true });
-      await writeFile(file, encode());
+      await writeFile(file, encodeFile());
     }
     return out;
   }
@@ -186,7 +186,9 @@ describe("export", function () {
         if (format === "hf" && settings.registers !== undefined) continue;
         it(`comes back the same to the byte through ${way}: a network ${name}`, async () => {
           const whole = await readModel(await model("whole", settings));
-          const tensors = [...whole.tensors].filter(([name]) => options.head || name.startsWith("backbone."));
+          const tensors = [...whole.tensors].filter(
+            ([tensorName]) => options.head || tensorName.startsWith("backbone."),
+          );
           const first = join(folder, "first.safetensors");
           await writeModel(first, { ...whole, tensors: new Map(tensors) });
           const canonical = join(folder, "canonical.safetensors");

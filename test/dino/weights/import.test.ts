@@ -405,7 +405,7 @@ describe("import", () => {
 });
 
 function renamed(tensors: Tensors, rename: (name: string) => string): Tensors {
-  return new Map([...tensors].map(([name, tensor]) => [rename(name), tensor]));
+  return new Map([...tensors].map(([name, stored]) => [rename(name), stored]));
 }
 
 function without(tensors: Tensors, name: string): Tensors {
@@ -438,14 +438,14 @@ function huggingFace(state: Tensors, { prefix, isNew = false }: { prefix: string
     [/mlp\.fc2/, fc2],
   ];
   return new Map(
-    [...state].flatMap(([name, tensor]): [string, SafeTensor][] => {
+    [...state].flatMap(([name, stored]): [string, SafeTensor][] => {
       const plain = names.reduce((text, [pattern, other]) => text.replace(pattern, other), name);
-      if (!plain.includes("attn.qkv") || tensor.dtype !== "F32") return [[prefix + plain, tensor]];
-      const [rows, ...rest] = tensor.shape as readonly [number, ...number[]];
-      const third = tensor.data.length / 3;
+      if (!plain.includes("attn.qkv") || stored.dtype !== "F32") return [[prefix + plain, stored]];
+      const [rows, ...rest] = stored.shape as readonly [number, ...number[]];
+      const third = stored.data.length / 3;
       return parts.map((part, i) => [
         prefix + plain.replace("attn.qkv", part),
-        { dtype: "F32", shape: [rows / 3, ...rest], data: tensor.data.slice(i * third, (i + 1) * third) },
+        { dtype: "F32", shape: [rows / 3, ...rest], data: stored.data.slice(i * third, (i + 1) * third) },
       ]);
     }),
   );

@@ -39,7 +39,7 @@ describe("work of the host in the middle of a run", () => {
       onHost(
         before,
         before,
-        each((x) => x + 1),
+        each((v) => v + 1),
       );
       return { kept, after: scale(before, 10) };
     });
@@ -49,8 +49,8 @@ describe("work of the host in the middle of a run", () => {
     ]) {
       x.write(values);
       await program.run();
-      expect([...(await program.read("kept"))]).to.deep.equal(values.map((x) => 2 * x));
-      expect([...(await program.read("after"))]).to.deep.equal(values.map((x) => 10 * (2 * x + 1)));
+      expect([...(await program.read("kept"))]).to.deep.equal(values.map((v) => 2 * v));
+      expect([...(await program.read("after"))]).to.deep.equal(values.map((v) => 10 * (2 * v + 1)));
     }
   });
 
@@ -77,7 +77,7 @@ describe("work of the host in the middle of a run", () => {
         onHost(
           part,
           part,
-          each((x) => x),
+          each((v) => v),
         );
       return { whole };
     });
@@ -97,7 +97,7 @@ describe("work of the host in the middle of a run", () => {
       for (const [name, part] of [["last", parts[1]] as const, ["first", parts[0]] as const]) {
         onHost(part, part, (from, to) => {
           order.push(name);
-          return each((x) => (name === "last" ? x + 0.5 : -x))(from, to);
+          return each((v) => (name === "last" ? v + 0.5 : -v))(from, to);
         });
       }
       return { whole };
@@ -116,7 +116,7 @@ describe("work of the host in the middle of a run", () => {
       const y = scale(x, 2);
       onHost(y, y, async (from, to) => {
         await new Promise((resolve) => setTimeout(resolve, 30));
-        await each((x) => -x)(from, to);
+        await each((v) => -v)(from, to);
       });
       return { z: scale(y, 3) };
     });
@@ -132,7 +132,7 @@ describe("work of the host in the middle of a run", () => {
     using program = await record(device, () => {
       const y = scale(x, 1);
       onHost(y, y, (from, to) =>
-        fail ? Promise.reject(new Error("the host has had enough")) : each((x) => x)(from, to),
+        fail ? Promise.reject(new Error("the host has had enough")) : each((v) => v)(from, to),
       );
       return { y };
     });
@@ -151,7 +151,7 @@ describe("work of the host in the middle of a run", () => {
           onHost(
             from,
             to,
-            each((x) => x),
+            each((v) => v),
           );
           return { to };
         }),

@@ -234,7 +234,7 @@ describe("a program", () => {
     device = await testDevice();
   });
 
-  const resident = (shape: Shape, values: ArrayLike<number>, label?: string) => {
+  const owned = (shape: Shape, values: ArrayLike<number>, label?: string) => {
     const x = input(device, shape, label === undefined ? {} : { label });
     x.write(values);
     return x;
@@ -262,7 +262,7 @@ describe("a program", () => {
   });
 
   it("sees inputs and scalars as they were last written before a run", async () => {
-    using x = resident([2], [1, 2]);
+    using x = owned([2], [1, 2]);
     using knobs = scalars(device, "factor", "shift");
     knobs.write({ factor: 10, shift: 1 });
     using program = await record(device, () => ({ y: add(mul(x, knobs.factor), knobs.shift) }));
@@ -275,8 +275,8 @@ describe("a program", () => {
   });
 
   it("drops dispatches that nobody reads, and keeps those that write resident memory", async () => {
-    using x = resident([4], [1, 2, 3, 4]);
-    using state = resident([4], [0, 0, 0, 0]);
+    using x = owned([4], [1, 2, 3, 4]);
+    using state = owned([4], [0, 0, 0, 0]);
     using program = await record(device, () => {
       gelu(softmax(x));
       copy(add(state, x), state);
@@ -288,8 +288,8 @@ describe("a program", () => {
   });
 
   it("runs many times without being read, and queues at most two runs", async () => {
-    using count = resident([1], [0]);
-    using one = resident([1], [1]);
+    using count = owned([1], [0]);
+    using one = owned([1], [1]);
     using program = await record(device, () => {
       copy(add(count, one), count);
       return {};
@@ -300,8 +300,8 @@ describe("a program", () => {
 
   it("shares its Params with other programs", async () => {
     using params = network(device);
-    using few = resident([2, 8], normals(16));
-    using many = resident([9, 8], normals(72));
+    using few = owned([2, 8], normals(16));
+    using many = owned([9, 8], normals(72));
     using a = await record(device, () => ({ loss: forward(params, few) }));
     using b = await record(device, () => ({ loss: forward(params, many) }));
     using halve = await record(device, () => {
@@ -322,7 +322,7 @@ describe("a program", () => {
   it("reads outputs, inputs that were returned, and views into the middle of a tensor", async () => {
     using knobs = scalars(device, "first", "second");
     knobs.write({ first: 1, second: 2 });
-    using x = resident([2, 3], [1, 2, 3, 4, 5, 6]);
+    using x = owned([2, 3], [1, 2, 3, 4, 5, 6]);
     using program = await record(device, () => ({ x, y: reshape(scale(x, 2), [6]), second: knobs.second }));
     await program.run();
     expect([...(await program.read("x"))]).to.deep.equal([1, 2, 3, 4, 5, 6]);
@@ -331,7 +331,7 @@ describe("a program", () => {
   });
 
   it("answers several reads at once, of one output too", async () => {
-    using x = resident([3], [1, 2, 3]);
+    using x = owned([3], [1, 2, 3]);
     using program = await record(device, () => ({ y: scale(x, 2), z: scale(x, 3) }));
     await program.run();
     const [y, again, z] = await Promise.all([program.read("y"), program.read("y"), program.read("z")]);
@@ -341,7 +341,7 @@ describe("a program", () => {
   });
 
   it("refuses to read what it does not have", async () => {
-    using x = resident([3], [1, 2, 3]);
+    using x = owned([3], [1, 2, 3]);
     using ids = input(device, [2], { dtype: "u32", label: "ids" });
     using program = await record(device, () => ({ y: scale(x, 2), total: sum(x), ids }));
     await program.run();
@@ -355,7 +355,7 @@ describe("a program", () => {
   });
 
   it("says so when it is used after its end, and harms nobody else", async () => {
-    using x = resident([3], [1, 2, 3]);
+    using x = owned([3], [1, 2, 3]);
     const program = await record(device, () => ({ y: scale(x, 2) }));
     await program.run();
     program[Symbol.dispose]();
@@ -367,7 +367,7 @@ describe("a program", () => {
   });
 
   it("refuses a tensor that no kernel has written", async () => {
-    using x = resident([3], [1, 2, 3]);
+    using x = owned([3], [1, 2, 3]);
     let kept: Tensor = x;
     using first = await record(device, () => ({ y: (kept = scale(x, 2)) }));
     await first.run();
@@ -382,7 +382,7 @@ describe("a program", () => {
   });
 
   it("is printed with its shapes, buffers and totals", async () => {
-    using x = resident([2, 3], normals(6), "images");
+    using x = owned([2, 3], normals(6), "images");
     using program = await record(device, () => ({ y: softmax(scale(x, 2)) }));
     expect(program.print().split("\n")).to.deep.equal([
       "   0  scale: x [2, 3] images -> out [2, 3] #0  1",
@@ -395,7 +395,7 @@ describe("a program", () => {
   });
 
   it("evaluates once and forgets", async () => {
-    using x = resident([3], [1, 2, 3]);
+    using x = owned([3], [1, 2, 3]);
     const found = await evaluate(device, () => ({ y: scale(x, 2), total: sum(x) }));
     expect(Object.keys(found)).to.deep.equal(["y", "total"]);
     expect([...found.y]).to.deep.equal([2, 4, 6]);
@@ -427,7 +427,7 @@ describe("a program", () => {
       await expectProfile(nothing);
     });
     it("gives nothing for a program of no dispatches", async () => {
-      using x = resident([1], [1]);
+      using x = owned([1], [1]);
       using program = await record(device, () => ({ x }));
       expect(await program.profile()).to.deep.equal([]);
     });
@@ -450,7 +450,7 @@ describe("a program", () => {
   describe("check()", () => {
     it("finds what overflowed f16, of an odd number of elements too", async function () {
       if (!device.features.has("shader-f16")) this.skip(); // SwiftShader has none
-      using x = resident([3], [1, 2, 3]);
+      using x = owned([3], [1, 2, 3]);
       using program = await record(device, () => ({ y: cast(gelu(cast(x, "f16")), "f32") }));
       expect(await program.check()).to.equal(undefined);
       x.write([1, 2, 1e6]); // beyond 65504
@@ -458,13 +458,13 @@ describe("a program", () => {
     });
 
     it("finds nothing where all is finite", async () => {
-      using x = resident([3], [1, -2, 3.4e38]);
+      using x = owned([3], [1, -2, 3.4e38]);
       using program = await record(device, () => ({ y: softmax(x) }));
       expect(await program.check()).to.equal(undefined);
     });
 
     it("names the first kernel that made an infinity or a NaN", async () => {
-      using x = resident([3], [1, 2, 3e38]);
+      using x = owned([3], [1, 2, 3e38]);
       using program = await record(device, () => ({ y: gelu(scale(scale(scale(x, 0.5), 10), 2)) }));
       expect(await program.check()).to.deep.equal({ where: "scale: out", shape: [3], dispatch: 1 });
     });
@@ -474,8 +474,8 @@ describe("a program", () => {
       ["an infinity", -Infinity],
     ] as const) {
       it(`names an input that holds ${what}, though others are called the same`, async () => {
-        using fine = resident([3], [1, 2, 3]);
-        using bad = resident([70], normals(70).with(69, value));
+        using fine = owned([3], [1, 2, 3]);
+        using bad = owned([70], normals(70).with(69, value));
         using program = await record(device, () => ({ y: add(scale(sum(fine), 2), sum(bad)) }));
         expect(await program.check()).to.deep.equal({ where: "input (as it came in)", shape: [70], dispatch: -1 });
       });
@@ -483,7 +483,7 @@ describe("a program", () => {
 
     it("names the parameter", async () => {
       using params = network(device);
-      using x = resident([2, 8], normals(16));
+      using x = owned([2, 8], normals(16));
       const values = await params.read();
       values.get("second.weight")![3] = NaN;
       params.write(values);
@@ -492,7 +492,7 @@ describe("a program", () => {
     });
 
     it("has nothing to look at in a program of no dispatches", async () => {
-      using x = resident([1], [NaN]);
+      using x = owned([1], [NaN]);
       using program = await record(device, () => ({ x }));
       expect(await program.check()).to.equal(undefined);
     });

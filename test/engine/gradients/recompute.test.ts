@@ -108,7 +108,7 @@ describe("recompute", () => {
         const before = y;
         y = fn(() => {
           let z = before;
-          for (let layer = 0; layer < width; layer++) z = gelu(z);
+          for (let index = 0; index < width; index++) z = gelu(z);
           return z;
         });
       }

@@ -76,7 +76,10 @@ export async function checkOp(row: OpRow, device: Device): Promise<void> {
     let differences = differencesOf.get(row);
     if (differences === undefined) {
       const which = trained.map((x) => inputs.indexOf(x));
-      differencesOf.set(row, (differences = which.map((input) => differentiate(row, host, input, weight, random))));
+      differencesOf.set(
+        row,
+        (differences = which.map((position) => differentiate(row, host, position, weight, random))),
+      );
     }
     trained.forEach((x, j) => {
       const which = inputs.indexOf(x);

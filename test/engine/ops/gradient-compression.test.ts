@@ -43,7 +43,7 @@ describe("numbers in blocks of half the size", () => {
     for (let i = 0; i < 128; i++) {
       const terms = [values[i]!, values[128 + i]!, values[256 + i]!];
       const sum = terms.reduce((sum, x) => sum + x, 0);
-      const most = 5e-4 * terms.reduce((sum, x) => sum + Math.abs(x), Math.abs(sum));
+      const most = 5e-4 * terms.reduce((added, x) => added + Math.abs(x), Math.abs(sum));
       expect(Math.abs(found[i]! - sum), `at ${i}`).to.be.below(most);
     }
   });
