@@ -1,11 +1,14 @@
 import { defineConfig } from "eslint/config";
+import { importX } from "eslint-plugin-import-x";
 import tseslint from "typescript-eslint";
 
+// Which folder may import which is checked by dependency-cruiser, see .dependency-cruiser.js.
 export default defineConfig(
   { ignores: ["dist/", "api/", "runs/", "coverage/", "node_modules/"] },
   {
     files: ["**/*.ts", "**/*.tsx"],
     extends: [tseslint.configs.strictTypeChecked],
+    plugins: { "import-x": importX },
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
       "@typescript-eslint/restrict-template-expressions": [
@@ -14,6 +17,16 @@ export default defineConfig(
       ],
       "@typescript-eslint/no-non-null-assertion": "off",
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      "@typescript-eslint/no-shadow": ["error", { ignoreOnInitialization: true, allow: ["_"] }],
+      "import-x/first": "error",
+      "import-x/order": [
+        "error",
+        {
+          groups: ["builtin", "external", "parent", ["sibling", "index"]],
+          "newlines-between": "never",
+          alphabetize: { order: "asc", caseInsensitive: true },
+        },
+      ],
     },
   },
 );
