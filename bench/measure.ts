@@ -8,7 +8,7 @@ import { recordCrops } from "./crops.js";
 import { figure } from "./format.js";
 import { savingFlags } from "./memory.js";
 import { quantile } from "./quantile.js";
-import { type BenchRow, numbers, type OwningRow } from "./rows.js";
+import { type BenchRow, numbers, type OwningRow } from "./row.js";
 import { recordStep, type StepSize } from "./step.js";
 
 /** The result of one row. */

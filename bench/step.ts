@@ -2,7 +2,7 @@ import type { Device } from "../engine/device.js";
 import type { Precision, Program } from "../engine/index.js";
 import { createNetwork, initialValues, type Network, type NetworkConfig, writeNetwork } from "../dino/network.js";
 import { createStep, type StepOutput, type TrainingStep } from "../dino/step.js";
-import { numbers } from "./rows.js";
+import { numbers } from "./row.js";
 
 /** How large a step is. */
 export interface StepSize {

@@ -2,7 +2,8 @@
 import { sizeOf } from "../../engine/index.js";
 import * as reference from "../../test/reference.js";
 import type { Values } from "../../test/reference.js";
-import { type BenchRow, type Host, rowwise } from "../rows.js";
+import { rowwise } from "../check.js";
+import type { BenchRow, Host } from "../row.js";
 import { packHeads } from "./layouts.js";
 import type { Outcome } from "./peer.js";
 import { type Workload, draw, inputsOf, type InputNames } from "./workloads.js";

@@ -20,7 +20,7 @@ import {
   type Tensor,
 } from "../../engine/index.js";
 import { readShader } from "../../engine/node.js";
-import type { Host } from "../rows.js";
+import type { Host } from "../row.js";
 import { packHeads, swapMiddle, transpose } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
