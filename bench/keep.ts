@@ -7,7 +7,7 @@ import type { Billion } from "./billion.js";
 import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { RankResult } from "./ranks/command.js";
-import type { Measured } from "./run.js";
+import type { Measured } from "./measure.js";
 import type { Scaled } from "./steps/scaling.js";
 import type { Soak } from "./soak.js";
 import type { StepSize } from "./steps/step.js";

@@ -1,5 +1,4 @@
 /** This project's engine, through what anybody may import. */
-import { createDevice, type Device } from "../../engine/core/device.js";
 import {
   add,
   attention as attend,
@@ -20,7 +19,8 @@ import {
   type Tensor,
 } from "../../engine/index.js";
 import { readShader } from "../../engine/adapters/node.js";
-import type { Host } from "../steps/rows.js";
+import { createDevice, type Device } from "../../engine/core/device.js";
+import type { Host } from "../steps/row.js";
 import { packHeads, swapMiddle, transpose } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";

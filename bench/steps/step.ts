@@ -1,5 +1,5 @@
-import type { Device } from "../../engine/core/device.js";
 import type { Precision, Program } from "../../engine/index.js";
+import type { Device } from "../../engine/core/device.js";
 import {
   createNetwork,
   initialValues,
@@ -8,7 +8,7 @@ import {
   writeNetwork,
 } from "../../dino/model/network.js";
 import { createStep, type StepOutput, type TrainingStep } from "../../dino/training/step.js";
-import { numbers } from "./rows.js";
+import { numbers } from "./row.js";
 
 /** How large a step is. */
 export interface StepSize {

@@ -56,7 +56,9 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
   const made = data !== undefined && isBuiltin(data) ? builtinPreset : null;
   const preset = flags.preset === undefined ? made : flags.preset;
   if (preset === "auto" && chosen === undefined)
-    throw new SettingsError("--preset auto goes by the images, which only dino train looks at first; name another preset here");
+    throw new SettingsError(
+      "--preset auto goes by the images, which only dino train looks at first; name another preset here",
+    );
   return checkConfig({
     ...defaultConfig,
     ...(preset !== null && preset !== "auto" && presets[preset]),
@@ -128,7 +130,9 @@ function checkConfig(config: Config): Config {
   for (const name of sizes) {
     const { rows, cols } = name === "imageSize" ? imageSize : localSize;
     if (rows % patchSize !== 0 || cols % patchSize !== 0) {
-      throw new SettingsError(`--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`);
+      throw new SettingsError(
+        `--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`,
+      );
     }
   }
   const { batch, accumulate } = config;
@@ -140,7 +144,8 @@ function checkConfig(config: Config): Config {
     );
   }
   const { dim, depth, heads, frozenBlocks } = vitConfig(config);
-  if (frozenBlocks > depth) throw new SettingsError(`--freeze-blocks ${frozenBlocks} is more than the --depth of ${depth}`);
+  if (frozenBlocks > depth)
+    throw new SettingsError(`--freeze-blocks ${frozenBlocks} is more than the --depth of ${depth}`);
   if (dim % heads !== 0) throw new SettingsError(`--heads ${heads} does not divide --dim ${dim}`);
   if (dim / heads > 128) {
     throw new SettingsError(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);

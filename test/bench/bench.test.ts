@@ -2,15 +2,19 @@ import { expect } from "chai";
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { bench, measure } from "../../bench/run.js";
-import { compare, markdown, runTorch } from "../../bench/against.js";
-import { planStep } from "../../bench/steps/memory.js";
-import { flopsOf, scaleAlong, SCALES, scalingTable } from "../../bench/steps/scaling.js";
-import { createNetworks } from "../../bench/steps/step.js";
-import { type BenchRow, rowwise, rows } from "../../bench/steps/rows.js";
 import { scale, softmax } from "../../engine/index.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import * as reference from "../../reference/operations.js";
+import { bench } from "../../bench/run.js";
+import { measure } from "../../bench/measure.js";
+import { compare, markdown, runTorch } from "../../bench/against.js";
+import { planStep } from "../../bench/steps/memory.js";
+import { flopsOf, scaleAlong, scalingTable } from "../../bench/steps/scaling.js";
+import { SCALES } from "../../bench/steps/scaling.js";
+import { createNetworks } from "../../bench/steps/step.js";
+import { rowwise } from "../../bench/check.js";
+import type { BenchRow } from "../../bench/steps/row.js";
+import { rows } from "../../bench/steps/rows.js";
 import { testDevice } from "../support/device.js";
 import { rejection } from "../support/rejection.js";
 
@@ -150,7 +154,7 @@ describe("the bench", () => {
   });
 
   it("leaves the process with an error where something is wrong", async () => {
-    const run = fileURLToPath(new URL("../../bench/run.ts", import.meta.url));
+    const run = fileURLToPath(new URL("../bench/run.ts", import.meta.url));
     const failure = await rejection(
       promisify(execFile)(process.execPath, ["--import", "tsx", run, "--filter", "nothing"]),
     );
