@@ -154,7 +154,7 @@ describe("the bench", () => {
   });
 
   it("leaves the process with an error where something is wrong", async () => {
-    const run = fileURLToPath(new URL("../bench/run.ts", import.meta.url));
+    const run = fileURLToPath(new URL("../../bench/run.ts", import.meta.url));
     const failure = await rejection(
       promisify(execFile)(process.execPath, ["--import", "tsx", run, "--filter", "nothing"]),
     );
