@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { KernelTime } from "../engine/index.js";
-import type { Measured } from "./run.js";
+import type { Measured } from "./measure.js";
 
 /** What `bench/torch/bench.py` prints. */
 export interface PeerResult {

@@ -2,10 +2,11 @@
 import { sizeOf } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
-import { type BenchRow, type Host, rowwise } from "../steps/rows.js";
+import { rowwise } from "../steps/check.js";
+import type { BenchRow, Host } from "../steps/row.js";
 import { packHeads } from "./layouts.js";
 import type { Outcome } from "./peer.js";
-import { type Workload, draw, inputsOf, type InputNames } from "./workloads.js";
+import { draw, type InputNames, inputsOf, type Workload } from "./workloads.js";
 
 /** How far from the reference an outcome may lie: engines that are less exact than ours are not wrong. */
 export const TOLERANCE = 1e-3;

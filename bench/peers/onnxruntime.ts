@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web/webgpu";
 import { encodeOnnx, type OnnxNode } from "../../dino/weights/export/onnx.js";
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../steps/rows.js";
+import type { Host } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import { swapMiddle } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";

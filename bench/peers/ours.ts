@@ -20,7 +20,7 @@ import {
   softmax as soften,
   type Tensor,
 } from "../../engine/index.js";
-import type { Host } from "../steps/rows.js";
+import type { Host } from "../steps/row.js";
 import { packHeads, swapMiddle, transpose } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";

@@ -8,7 +8,7 @@ import {
 import { createStep, type StepOutput, type TrainingStep } from "../../dino/training/step.js";
 import type { Device } from "../../engine/core/device.js";
 import type { Precision, Program } from "../../engine/index.js";
-import { numbers } from "./rows.js";
+import { numbers } from "./row.js";
 
 /** How large a step is. */
 export interface StepSize {

@@ -1,64 +1,88 @@
 /**
- * The settings of `--preset auto`: what a run should be, by how many images there are, how large they are and what computes,
- * each with its reason. They are starting points. Those for software were tried on the built-in images (lavapipe, seed 0, k = 20:
- * untrained 31.4 %, after 400 steps 46.3 %; with two local crops of 0.2 to 0.5 besides 39.7 %, of 0.5 to 0.8 beside global ones
- * of 0.8 to 1 42.9 %); nobody has trained with those for a GPU yet.
+ * Chooses the settings of `--preset auto` by the number and size of the images and by the adapter, each with its reason. They are
+ * starting points. The settings for software adapters were tried on the built-in images (lavapipe, seed 0, k = 20: untrained
+ * 31.4 %, after 400 steps 46.3 %; with two more local crops of scale 0.2 to 0.5 39.7 %, of scale 0.5 to 0.8 and global ones of
+ * 0.8 to 1 42.9 %); the settings for GPUs are untested.
  */
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import { architectures } from "./derive.js";
 import type { Config, PartialConfig, SettingName } from "./settings.js";
 
-/** What the settings go by. */
+/** The properties of the images and the adapter that determine the settings. */
 export interface Facts {
   /** Images to train on. */
   readonly images: number;
-  /** Pixels of the shorter side of the middle one of the images, by that. */
+  /** Median length of the shorter side, in pixels. */
   readonly shortSide: number;
   readonly adapter: Adapter;
-  /** What a step may take beside the weights. */
+  /** Memory that a step may use besides the weights. */
   readonly memoryBytes: number;
 }
 
 export type Adapter = "gpu" | "software";
 
-/** Settings that belong together, and why they are so. */
+/** Settings that belong together, and the reason for them. */
 export interface Choice {
   readonly settings: PartialConfig;
   readonly because: string;
 }
 
-/** What there is time for. */
+/** The largest run for which each adapter has time. */
 const LIMITS = {
   gpu: { name: "a GPU", pixels: 224, localCrops: 8, prototypes: 65536, steps: 20_000 },
   software: { name: "an adapter in software", pixels: 64, localCrops: 0, prototypes: 4096, steps: 400 },
 } as const;
 
-/** Smaller images are enlarged to it. */
+/** Smaller images are enlarged to this size. */
 const LEAST_PIXELS = 16;
-/** From here on the augmentation of the paper leaves enough to see. */
+/** From this size on, the augmentation of the paper leaves enough detail. */
 const PIXELS_OF_PHOTOS = 64;
-/** The paper has 20: 1.28 million images, 65,536 prototypes. */
+/** The paper has 20: 1.28 million images for 65,536 prototypes. */
 const IMAGES_PER_PROTOTYPE = 16;
-/** Each image is seen so often at least, and at most. */
+/** The bounds of the number of epochs. */
 const EPOCHS = { least: 30, most: 1000 };
-/** From this width on the official start values, head, learning rate and temperature fit; below it what our own runs found. */
+/** From this width on, the official initialization, head, learning rate and temperature apply; below it, those of our own runs. */
 const OFFICIAL_DIM = 384;
 
-/** All settings that a run should have other than by default, around those that are `given`. */
+/** Chooses the settings of a run that are neither `given` nor left at their defaults, each with its reason. */
 export function chooseSettings(facts: Facts, given: PartialConfig = {}): readonly Choice[] {
-  const { images, shortSide, adapter, memoryBytes } = facts;
-  const limits = LIMITS[adapter];
   const choices: Choice[] = [];
+  const draft: Draft = { facts, given, choose: chooseInto(choices, given) };
+  const crops = chooseCrops(draft);
+  const network = chooseNetwork(draft);
+  const batch = chooseBatch(draft, crops, network);
+  const steps = chooseLength(draft, batch);
+  chooseTeacher(draft, steps);
+  if (isNarrow(network)) chooseNarrowLearning(draft, batch);
+  return choices;
+}
 
-  /** Notes those that are not given and not left to others, and returns all as they will be. */
-  const choose = <Name extends SettingName>(settings: Pick<Config, Name>, because: string): Pick<Config, Name> => {
+/** Notes a choice of settings, and returns the settings as the run will have them. */
+type Choose = <Name extends SettingName>(settings: Pick<Config, Name>, because: string) => Pick<Config, Name>;
+
+/** The inputs of every choice, and where to note it. */
+interface Draft {
+  readonly facts: Facts;
+  readonly given: PartialConfig;
+  readonly choose: Choose;
+}
+
+/** Notes in `choices` the settings that are neither given nor null, which leaves a setting at its default. */
+function chooseInto(choices: Choice[], given: PartialConfig): Choose {
+  return <Name extends SettingName>(settings: Pick<Config, Name>, because: string): Pick<Config, Name> => {
     const isOpen = ([name, value]: [string, unknown]) => value !== null && given[name as Name] === undefined;
     const open = Object.entries(settings).filter(isOpen);
     if (open.length > 0) choices.push({ settings: Object.fromEntries(open), because });
     return { ...settings, ...Object.fromEntries(Object.entries(given).filter(([name]) => name in settings)) };
   };
+}
 
+type Crops = Pick<Config, "imageSize" | "patchSize" | "localCropsNumber" | "localSize">;
+
+/** Chooses the sizes, number and augmentation of the crops. */
+function chooseCrops({ facts: { shortSide, adapter }, given, choose }: Draft): Crops {
+  const limits = LIMITS[adapter];
   const wanted = given.imageSize ? shorterOf(given.imageSize) : between(LEAST_PIXELS, shortSide, limits.pixels);
   const patch = given.patchSize ?? patchFor(wanted, adapter);
   const { imageSize, patchSize } = choose(
@@ -66,7 +90,6 @@ export function chooseSettings(facts: Facts, given: PartialConfig = {}): readonl
     `the images have ${count(shortSide)} pixels on the shorter side, and ${limits.name} has time for ${limits.pixels}`,
   );
   const pixels = shorterOf(imageSize);
-  const isPhoto = pixels >= PIXELS_OF_PHOTOS;
   const { localCropsNumber } = choose(
     { localCropsNumber: limits.localCrops },
     adapter === "gpu" ? "as in the paper" : "in few steps the built-in images are learnt better from large crops alone",
@@ -76,22 +99,32 @@ export function chooseSettings(facts: Facts, given: PartialConfig = {}): readonl
     localCropsNumber > 0 ? choose({ localSize: local }, "3/7 of the side, as in the paper") : { localSize: local };
   if (localCropsNumber === 0)
     choose({ globalCropsScale: [0.25, 1] }, "where there are no others, global crops have to differ in scale too");
-  if (!isPhoto) {
+  if (pixels < PIXELS_OF_PHOTOS) {
     if (localCropsNumber > 0) choose({ localCropsScale: [0.2, 0.5] }, `less of ${pixels} pixels shows too little`);
     choose(
       { blurGlobal1: 0, blurGlobal2: 0, blurLocal: 0, evalResize: pixels },
       `a blur of up to 2 pixels hides what ${pixels} pixels show; evaluation sees all of them`,
     );
   }
+  return { imageSize, patchSize, localCropsNumber, localSize };
+}
 
+/** Width and number of the blocks of a network. */
+interface NetworkSize {
+  readonly dim: number;
+  readonly depth: number;
+}
+
+/** Chooses the backbone, its initialization and the head. */
+function chooseNetwork({ facts, given, choose }: Draft): NetworkSize {
+  const limits = LIMITS[facts.adapter];
   const network =
     given.arch === undefined
-      ? choose(networkFor(facts), `${count(images)} images, and what ${limits.name} has time for`)
+      ? choose(networkFor(facts), `${count(facts.images)} images, and what ${limits.name} has time for`)
       : { dim: null, depth: null, heads: null, ...given, arch: given.arch };
   const dim = network.dim ?? architectures[network.arch].dim;
   const depth = network.depth ?? architectures[network.arch].depth;
-  const isNarrow = dim < OFFICIAL_DIM;
-  if (isNarrow) {
+  if (isNarrow({ dim })) {
     choose({ initStd: rounded(1 / Math.sqrt(dim)) }, `1 / sqrt(${dim}); 0.02 is made for ${OFFICIAL_DIM} or more`);
     choose(
       { hiddenDim: 4 * dim, bottleneckDim: Math.min(256, dim), useBnInHead: true, normLastLayer: false },
@@ -100,50 +133,71 @@ export function chooseSettings(facts: Facts, given: PartialConfig = {}): readonl
   }
   if (depth < 12) choose({ dropPathRate: 0 }, `${depth} blocks need no stochastic depth`);
   choose(
-    { outDim: between(256, powerOfTwo(images / IMAGES_PER_PROTOTYPE), limits.prototypes) },
+    { outDim: between(256, powerOfTwo(facts.images / IMAGES_PER_PROTOTYPE), limits.prototypes) },
     `about ${IMAGES_PER_PROTOTYPE} images for each prototype, within 256 and ${count(limits.prototypes)}`,
   );
+  return { dim, depth };
+}
 
+/** Chooses the batch and how a step of it fits into memory; returns the batch. */
+function chooseBatch({ facts, given, choose }: Draft, crops: Crops, { dim, depth }: NetworkSize): number {
+  const { imageSize, patchSize, localCropsNumber, localSize } = crops;
+  const pixels = shorterOf(imageSize);
   const { batch } = choose(
     { batch: batchFor(facts, pixels) },
-    `8 steps an epoch if it can be, and no more than ${limits.name} keeps busy with at ${pixels} pixels`,
+    `8 steps an epoch if it can be, and no more than ${LIMITS[facts.adapter].name} keeps busy with at ${pixels} pixels`,
   );
+  const { memoryBytes } = facts;
   const tokens = GLOBAL_CROPS * tokensOf(imageSize, patchSize) + localCropsNumber * tokensOf(localSize, patchSize);
   const { bytes, ...saving } = fitMemory({ batch, tokens, dim, depth }, { memoryBytes, given });
   choose(saving, `a step then takes about ${mib(bytes)} of the ${mib(memoryBytes)} it may take`);
+  return batch;
+}
 
+/** Chooses the number of steps and the warm-up; returns the steps. */
+function chooseLength({ facts: { images, adapter }, given, choose }: Draft, batch: number): number {
   const iterations = Math.max(1, Math.floor(images / batch)); // of an epoch
   const steps = given.steps ?? (given.epochs === undefined ? stepsFor(adapter, iterations) : given.epochs * iterations);
   if (given.epochs === undefined) {
     choose(
       { steps },
       adapter === "gpu"
-        ? `${count(limits.steps)}, but ${EPOCHS.least} to ${EPOCHS.most} epochs of ${count(iterations)}`
+        ? `${count(LIMITS.gpu.steps)}, but ${EPOCHS.least} to ${EPOCHS.most} epochs of ${count(iterations)}`
         : "what takes minutes in software; more give more",
     );
   }
   const warmup = { warmupEpochs: rounded(steps / iterations / 10), freezeLastLayer: steps < 20 * iterations ? 0 : 1 };
   choose(warmup, `a tenth of ${count(steps)} steps to warm up; the last layer frozen for an epoch if there are 20`);
+  return steps;
+}
+
+/** Chooses the momentum of the teacher. */
+function chooseTeacher({ choose }: Draft, steps: number): void {
   const isShort = steps < 1000;
   choose(
     { momentumTeacher: rounded(between(0.9, 1 - 8 / steps, 0.996)), momentumTeacherEnd: isShort ? 0.985 : 1 },
     `a teacher that is the mean of an eighth of ${count(steps)} steps, or of 250` +
       (isShort ? "; if it stood still at the end, it would stop learning too soon" : ""),
   );
-  if (isNarrow) {
-    choose(
-      { lr: rounded((0.001 * 256) / batch), minLr: 1e-5 },
-      `0.001 for a batch of ${batch}, with which small networks learn`,
-    );
-    choose(
-      { teacherTemp: 0.03, warmupTeacherTemp: 0.03 },
-      "what narrow networks learn the built-in images with; the paper's is 0.04",
-    );
-  }
-  return choices;
 }
 
-/** The settings of all choices together. */
+/** Chooses the learning rate and the temperature of the teacher for a narrow network. */
+function chooseNarrowLearning({ choose }: Draft, batch: number): void {
+  choose(
+    { lr: rounded((0.001 * 256) / batch), minLr: 1e-5 },
+    `0.001 for a batch of ${batch}, with which small networks learn`,
+  );
+  choose(
+    { teacherTemp: 0.03, warmupTeacherTemp: 0.03 },
+    "what narrow networks learn the built-in images with; the paper's is 0.04",
+  );
+}
+
+function isNarrow({ dim }: Pick<NetworkSize, "dim">): boolean {
+  return dim < OFFICIAL_DIM;
+}
+
+/** Merges the settings of all choices. */
 export function settingsOf(choices: readonly Choice[]): PartialConfig {
   return choices.reduce((all, { settings }) => ({ ...all, ...settings }), {});
 }

@@ -1,4 +1,4 @@
-/** All that the pages may ask for, by its address: the pages themselves, and what runs have written. */
+/** Everything that a browser can request, by address: the pages themselves and the files of runs and models. */
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { pictureName } from "../run/picture-names.js";
@@ -6,6 +6,7 @@ import type { ModelList, RunList } from "./api.js";
 import {
   describeModel,
   modelBytes,
+  type ModelFinder,
   type ModelOptions,
   openIndex,
   openModels,
@@ -16,30 +17,30 @@ import { openPage } from "./page.js";
 import { describeRun, findRuns, readLogPart, readRunFile, type Runs } from "./runs.js";
 
 export interface SiteOptions extends Partial<ModelOptions> {
-  /** Folders of runs, and folders that hold such. */
+  /** Folders of runs, or folders that contain them. */
   readonly roots: readonly string[];
   readonly say: (words: string) => void;
 }
 
-/** What is at an address. */
+/** The content of an address. */
 export interface Content {
   readonly type: string;
   readonly bytes: Uint8Array | string;
-  /** Whether what is at this address never changes. */
+  /** Whether the content of this address never changes. */
   readonly lasts?: boolean;
 }
 
-/** Something at an address, and how to get it. */
+/** An address and the way to read its content. */
 export interface Place {
-  /** "/" between the parts, which are not encoded. */
+  /** Parts separated by "/", not encoded. */
   readonly address: string;
   readonly read: () => Promise<Content | undefined>;
 }
 
 export interface Site {
-  /** What is at an address; undefined where there is nothing. Throws a RangeError for a query that makes no sense. */
+  /** Reads the content of an address, undefined if it has none. Throws a RangeError for an invalid query. */
   at(address: string, query: URLSearchParams): Promise<Content | undefined>;
-  /** All that is there now, each file whole, for pages that no server stands behind. */
+  /** Lists all addresses that have content now, each file whole, for a static export. */
   places(): Promise<readonly Place[]>;
 }
 
@@ -58,97 +59,156 @@ function contentOf(name: string, bytes: Content["bytes"]): Content {
   return { type: TYPES[extname(name)] ?? "application/octet-stream", bytes };
 }
 
-/** Opens the pages of some runs. Throws where there are no pages, and where openModels does. */
+/** Opens the site of the runs under `roots`. Throws where openPage and openModels do. */
 export async function openSite({ roots, models = [], indexes = [], say }: SiteOptions): Promise<Site> {
   const page = await openPage(say);
-  const findModels = await openModels({ models, indexes });
-  let runs: Runs = new Map();
-  let served: ReadonlyMap<string, ServedModel> = new Map();
-  const lookForRuns = async () => (runs = await findRuns(roots));
-  const lookForModels = async () => (served = await findModels(await lookForRuns()));
-  const model = keepLast(modelBytes);
-  const index = keepLast((path: string) => openIndex(path));
-
-  const listRuns = async (isLive: boolean): Promise<Content> => {
-    await lookForRuns();
-    const all = await Promise.all([...runs].map(([name, folder]) => describeRun(name, folder).catch(() => undefined)));
-    return json({ isLive, runs: all.filter((run) => run !== undefined) } satisfies RunList);
-  };
-  const listModels = async (): Promise<Content> => {
-    await lookForModels();
-    const all = await Promise.all([...served].map(([name, one]) => describeModel(name, one).catch(() => undefined)));
-    return json(all.filter((state) => state !== undefined) satisfies ModelList);
-  };
-  const ofModel = async (name: string, file: string): Promise<Content | undefined> => {
-    const one = served.get(name) ?? (await lookForModels()).get(name); // which looks through all folders
-    if (one === undefined) return undefined;
-    const { version, index: indexed } = await describeModel(name, one);
-    if (file === "model.safetensors") return contentOf(file, await model(version, one));
-    if (one.index === undefined || indexed === undefined) return undefined;
-    return ofIndex(await index(indexed.version, one.index), file);
-  };
-  const ofRun = async (name: string, file: string, query: URLSearchParams): Promise<Content | undefined> => {
-    const folder = runs.get(name) ?? (await lookForRuns()).get(name);
-    if (folder === undefined) return undefined;
-    if (file !== "log.json") {
-      const bytes = await readRunFile(folder, file);
-      return bytes && contentOf(file, bytes);
-    }
-    const from = Number(query.get("from") ?? 0);
-    if (!Number.isSafeInteger(from) || from < 0) throw new RangeError("from: expected a number of bytes");
-    const part = await readLogPart(folder, { from, version: query.get("version") ?? "" });
-    return part && json(part);
-  };
+  const catalog = openCatalog(roots, await openModels({ models, indexes }));
+  const readModel = openModelReader();
 
   const at: Site["at"] = async (address, query) => {
     const file = page.get(address);
     if (file !== undefined) return { ...contentOf(file, await readFile(file)), lasts: address.startsWith("/assets/") };
-    if (address === "/api/runs.json") return listRuns(true);
-    if (address === "/api/models.json") return listModels();
+    if (address === "/api/runs.json") return listRuns(await catalog.findRuns(), true);
+    if (address === "/api/models.json") return listModels((await catalog.findAll()).models);
     const [, kind, rest] = /^\/api\/(runs|models)\/(.+)$/.exec(address) ?? [];
     const [, name, inside] = /^(.+?)\/((?:(?:pictures|images)\/)?[^/]+)$/.exec(rest ?? "") ?? [];
     if (name === undefined || inside === undefined) return undefined;
-    return kind === "runs" ? ofRun(name, inside, query) : ofModel(name, inside);
+    if (kind === "runs") {
+      const folder = await catalog.run(name);
+      return folder === undefined ? undefined : readRun(folder, inside, query);
+    }
+    const model = await catalog.model(name);
+    return model && readModel(name, model, inside);
   };
+  return { at, places: () => placesOf(page, catalog, at) };
+}
 
-  return {
-    at,
-    async places() {
-      await lookForModels();
-      const [noQuery, places]: [URLSearchParams, Place[]] = [new URLSearchParams(), []];
-      const put = (address: string, read: Place["read"] = () => at(address, noQuery)) => places.push({ address, read });
-      for (const address of page.keys()) if (address !== "/") put(address);
-      put("/api/runs.json", () => listRuns(false));
-      put("/api/models.json");
-      for (const [name, folder] of runs) {
-        const state = await describeRun(name, folder);
-        put(`/api/runs/${name}/config.json`);
-        put(`/api/runs/${name}/log.json`, async () => {
-          const part = await readLogPart(folder, { from: 0, version: "" }, Infinity);
-          return part && json(part);
-        });
-        if (state.profile !== undefined) put(`/api/runs/${name}/profile.json`);
-        for (const { kind, steps } of state.pictures) {
-          for (const step of steps) put(`/api/runs/${name}/pictures/${pictureName(step, kind)}`);
-        }
-      }
-      for (const [name, one] of served) {
-        put(`/api/models/${name}/model.safetensors`);
-        if (one.index === undefined) continue;
-        const { names } = await openIndex(one.index);
-        for (const file of ["features.npy", "index.json"]) put(`/api/models/${name}/${file}`);
-        for (const row of names.files.keys()) put(`/api/models/${name}/images/${row}.webp`);
-      }
-      return places;
-    },
+type Models = ReadonlyMap<string, ServedModel>;
+
+/** Everything found in one search. */
+interface Found {
+  readonly runs: Runs;
+  readonly models: Models;
+}
+
+/** The runs and models by name. */
+interface Catalog {
+  /** Searches the folders for runs. */
+  findRuns(): Promise<Runs>;
+  /** Searches the folders for runs and models. */
+  findAll(): Promise<Found>;
+  /** Returns the folder of a run; searches only if the latest search did not find it. */
+  run(name: string): Promise<string | undefined>;
+  /** Returns a model; searches only if the latest search did not find it. */
+  model(name: string): Promise<ServedModel | undefined>;
+}
+
+function openCatalog(roots: readonly string[], findModels: ModelFinder): Catalog {
+  let runs: Runs = new Map();
+  let models: Models = new Map();
+  const searchRuns = async (): Promise<Runs> => (runs = await findRuns(roots));
+  const searchAll = async (): Promise<Found> => {
+    models = await findModels(await searchRuns());
+    return { runs, models };
   };
+  return {
+    findRuns: searchRuns,
+    findAll: searchAll,
+    run: async (name) => runs.get(name) ?? (await searchRuns()).get(name),
+    model: async (name) => models.get(name) ?? (await searchAll()).models.get(name),
+  };
+}
+
+/** Describes the runs, without those that cannot be read; `isLive` if a server answers for them. */
+async function listRuns(runs: Runs, isLive: boolean): Promise<Content> {
+  const all = await Promise.all([...runs].map(([name, folder]) => describeRun(name, folder).catch(() => undefined)));
+  return json({ isLive, runs: all.filter((run) => run !== undefined) } satisfies RunList);
+}
+
+/** Describes the models, without those that cannot be read. */
+async function listModels(models: Models): Promise<Content> {
+  const all = await Promise.all([...models].map(([name, model]) => describeModel(name, model).catch(() => undefined)));
+  return json(all.filter((state) => state !== undefined) satisfies ModelList);
+}
+
+/** Reads a file of a run: of its log, the part that the query asks for. */
+async function readRun(folder: string, file: string, query: URLSearchParams): Promise<Content | undefined> {
+  if (file !== "log.json") {
+    const bytes = await readRunFile(folder, file);
+    return bytes && contentOf(file, bytes);
+  }
+  const from = Number(query.get("from") ?? 0);
+  if (!Number.isSafeInteger(from) || from < 0) throw new RangeError("from: expected a number of bytes");
+  const part = await readLogPart(folder, { from, version: query.get("version") ?? "" });
+  return part && json(part);
+}
+
+type ModelReader = (name: string, model: ServedModel, file: string) => Promise<Content | undefined>;
+
+/** Reads files of models and their indexes; keeps the latest of each in memory. */
+function openModelReader(): ModelReader {
+  const bytesOf = keepLast(modelBytes);
+  const indexOf = keepLast((path: string) => openIndex(path));
+  return async (name, model, file) => {
+    const { version, index } = await describeModel(name, model);
+    if (file === "model.safetensors") return contentOf(file, await bytesOf(version, model));
+    if (model.index === undefined || index === undefined) return undefined;
+    return readIndexed(await indexOf(index.version, model.index), file);
+  };
+}
+
+/** Lists everything at the site now, for `Site.places`. */
+async function placesOf(
+  page: ReadonlyMap<string, string>,
+  catalog: Catalog,
+  at: Site["at"],
+): Promise<readonly Place[]> {
+  const { runs, models } = await catalog.findAll();
+  const placeAt = (address: string): Place => ({ address, read: () => at(address, new URLSearchParams()) });
+  const places: Place[] = [...page.keys()].filter((address) => address !== "/").map(placeAt);
+  places.push({ address: "/api/runs.json", read: async () => listRuns(await catalog.findRuns(), false) });
+  places.push(placeAt("/api/models.json"));
+  for (const [name, folder] of runs) places.push(...(await placesOfRun(name, folder, placeAt)));
+  for (const [name, model] of models) {
+    for (const file of await filesOfModel(model)) places.push(placeAt(`/api/models/${name}/${file}`));
+  }
+  return places;
+}
+
+/** Lists the files of a run; its log is one place, which reads all parts. */
+async function placesOfRun(
+  name: string,
+  folder: string,
+  placeAt: (address: string) => Place,
+): Promise<readonly Place[]> {
+  const state = await describeRun(name, folder);
+  const readLog = async () => {
+    const part = await readLogPart(folder, { from: 0, version: "" }, Infinity);
+    return part && json(part);
+  };
+  const pictures = state.pictures.flatMap(({ kind, steps }) => steps.map((step) => pictureName(step, kind)));
+  return [
+    placeAt(`/api/runs/${name}/config.json`),
+    { address: `/api/runs/${name}/log.json`, read: readLog },
+    ...(state.profile === undefined ? [] : [placeAt(`/api/runs/${name}/profile.json`)]),
+    ...pictures.map((picture) => placeAt(`/api/runs/${name}/pictures/${picture}`)),
+  ];
+}
+
+/** Lists the files of a model and of its index. */
+async function filesOfModel({ index }: ServedModel): Promise<readonly string[]> {
+  if (index === undefined) return ["model.safetensors"];
+  const { names } = await openIndex(index);
+  const images = [...names.files.keys()].map((row) => `images/${row}.webp`);
+  return ["model.safetensors", "features.npy", "index.json", ...images];
 }
 
 function json(value: unknown): Content {
   return contentOf(".json", JSON.stringify(value));
 }
 
-async function ofIndex({ names, features, picture }: ServedIndex, file: string): Promise<Content | undefined> {
+/** Reads a file of an index: its list, its features or a picture. */
+async function readIndexed({ names, features, picture }: ServedIndex, file: string): Promise<Content | undefined> {
   if (file === "index.json") return json(names);
   if (file === "features.npy") return contentOf(file, await features());
   const [, row] = /^images\/(\d+)\.webp$/.exec(file) ?? [];
@@ -156,12 +216,14 @@ async function ofIndex({ names, features, picture }: ServedIndex, file: string):
   return bytes && contentOf(file, bytes);
 }
 
-/** Opens a thing once for all who ask for its version; of several things, the one asked for last is kept. */
-function keepLast<T, Opened>(open: (one: T) => Promise<Opened>): (version: string, one: T) => Promise<Opened> {
+/** A cache of one entry: opens each version once for all callers, and keeps the one requested last. */
+function keepLast<Source, Opened>(
+  open: (source: Source) => Promise<Opened>,
+): (version: string, source: Source) => Promise<Opened> {
   let kept: { readonly version: string; readonly opened: Promise<Opened> } | undefined;
-  return (version, one) => {
+  return (version, source) => {
     if (kept?.version !== version) {
-      const opened = open(one);
+      const opened = open(source);
       kept = { version, opened };
       opened.catch(() => (kept = undefined));
     }

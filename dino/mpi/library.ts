@@ -1,36 +1,36 @@
-/** Open MPI and MPICH, called through koffi: the few functions of MPI that a training needs. */
+/** Calls the MPI functions that training needs in Open MPI or MPICH, through koffi. */
 import type { KoffiFunc, LibraryHandle } from "koffi";
 import type { Launch } from "./launcher.js";
 
-/** Numbers in memory that MPI reads and writes in place, a range that a device has mapped as well. */
+/** Memory that MPI reads and writes in place; may be a mapped range of a device buffer. */
 export type Memory = ArrayBuffer | ArrayBufferView;
 
 /**
- * An MPI library that is initialised. What returns a promise waits on a thread of its own, and takes its turn after what was
- * called before it; all of them throw what the library says went wrong.
+ * An initialised MPI library. Functions that return a promise run on another thread, in the order of the calls; every function
+ * throws the library's error message.
  */
 export interface Library {
-  /** As it calls itself: "Open MPI v4.1.4". */
+  /** Name and version, such as "Open MPI v4.1.4". */
   readonly name: string;
   readonly rank: number;
   readonly size: number;
-  /** to = the sum over all ranks of `from`, f32, the same at every rank. */
+  /** All-reduce: to = the sum over all ranks of `from`, f32, identical on every rank. */
   sum(from: Memory, to: Memory): Promise<void>;
   /** to [ranks, bytes of `from`] = every rank's `from`. */
   allGather(from: Memory, to: Memory): Promise<void>;
-  /** from, to [ranks, bytes]: row r goes to rank r, whose own row for this rank comes back. */
+  /** from, to [ranks, bytes]: sends row r to rank r and receives its row for this rank. */
   allToAll(from: Memory, to: Memory): Promise<void>;
-  /** Rank 0's bytes to all others. */
+  /** Copies rank 0's bytes to all other ranks. */
   broadcast(bytes: Memory): Promise<void>;
   send(bytes: Memory, rank: number): Promise<void>;
   receive(bytes: Memory, rank: number): Promise<void>;
-  /** Waits until every rank comes to its end, and ends the library. */
+  /** Waits until every rank finalizes, and shuts the library down. */
   finalize(): void;
-  /** Ends all processes of the world, this one too. */
+  /** Ends all processes of the world, including this one. */
   abort(exitCode: number): void;
 }
 
-/** Where the two look for their handles: Open MPI's are symbols of the library, MPICH's are numbers. */
+/** The handles of both libraries: symbols in Open MPI, numbers in MPICH. */
 const KINDS = {
   "Open MPI": {
     type: "void *",
@@ -50,10 +50,10 @@ const KINDS = {
 
 type Kind = keyof typeof KINDS;
 
-/** A function of the library, which returns an error code. */
+/** A function of the library; returns an error code. */
 type MpiFunction = KoffiFunc<(...given: unknown[]) => number>;
 
-/** Names that the libraries go by; libmpi.so.12 is what MPICH calls itself where Debian does not, and Intel MPI too. */
+/** File names of the libraries; MPICH outside of Debian and Intel MPI are named libmpi.so.12. */
 const NAMES: Readonly<Record<Kind, readonly string[]>> =
   process.platform === "darwin"
     ? { "Open MPI": ["libmpi.40.dylib"], MPICH: ["libmpi.12.dylib", "libmpich.12.dylib"] }
@@ -61,12 +61,12 @@ const NAMES: Readonly<Record<Kind, readonly string[]>> =
 
 const PACKAGES = "libopenmpi3 or libmpich12 on Debian and Ubuntu, openmpi or mpich on Fedora";
 
-/** In bytes and elements, an MPI call counts up to 2^31 - 1. */
+/** The maximum number of elements of one call; MPI counts up to 2^31 - 1. */
 const MOST = 2 ** 30;
 
 /**
- * The MPI library of the launcher, initialised. Throws where none is installed, and where none of those that are there takes
- * part in the launcher's world; `given` names one by its path.
+ * Opens and initialises the MPI library of the launcher, or the one at path `given`. Throws if none is installed or none of those
+ * installed joins the launcher's world.
  */
 export async function openLibrary({ launcher, size }: Launch, given = process.env.DINO_MPI_LIBRARY): Promise<Library> {
   const kinds: readonly Kind[] = launcher === "mpirun of MPICH" ? ["MPICH", "Open MPI"] : ["Open MPI", "MPICH"];
@@ -98,29 +98,65 @@ export async function openLibrary({ launcher, size }: Launch, given = process.en
   );
 }
 
+/** Initialises MPI for calls from several threads and opens its world. */
 function initialise(lib: LibraryHandle): Library {
-  const kind = kindOf(lib);
-  const { type, handles: places } = KINDS[kind];
-  const handle = (name: keyof typeof places): unknown => {
-    const place: string | number = places[name];
+  const mpi = bind(lib);
+  const { world, declare, expectSuccess } = mpi;
+  const name = initialiseThreads(mpi);
+  const size = numberOf(mpi, "MPI_Comm_size");
+  const enqueue = openQueue(expectSuccess);
+  const finalize = declare("int MPI_Finalize()");
+  const abort = declare("int MPI_Abort(HANDLE world, int code)");
+  return {
+    name,
+    rank: numberOf(mpi, "MPI_Comm_rank"),
+    size,
+    ...collectives(mpi, enqueue, size),
+    ...messages(mpi, enqueue),
+    finalize: () => expectSuccess("MPI_Finalize", finalize()),
+    abort: (exitCode) => void abort(world, exitCode),
+  };
+}
+
+/** The handles of a library, and the way to declare its functions and check what they return. */
+interface Bindings {
+  readonly world: unknown;
+  readonly byte: unknown;
+  readonly float: unknown;
+  readonly plus: unknown;
+  readonly errorsReturn: unknown;
+  /** Declares a function by its C prototype, in which HANDLE is the type of a handle. */
+  readonly declare: (prototype: string) => MpiFunction;
+  /** Throws the library's error message unless the code is 0. */
+  readonly expectSuccess: (name: string, code: number) => void;
+}
+
+function bind(lib: LibraryHandle): Bindings {
+  const { type, handles } = KINDS[kindOf(lib)];
+  const handle = (name: keyof typeof handles): unknown => {
+    const place: string | number = handles[name];
     return typeof place === "number" ? place : lib.symbol(place);
   };
-  const [world, byte, float, plus] = (["world", "byte", "float", "sum"] as const).map(handle);
-  const declare = (text: string): MpiFunction => lib.func(text.replaceAll("HANDLE", type));
-
+  const declare = (prototype: string): MpiFunction => lib.func(prototype.replaceAll("HANDLE", type));
   const errorText = declare("int MPI_Error_string(int code, _Out_ void *text, _Out_ int *length)");
-  const expectSuccess = (name: string, code: number): void => {
-    if (code === 0) return;
-    const text = Buffer.alloc(512);
-    errorText(code, text, [0]);
-    throw new Error(`mpi: ${name}: ${text.toString("latin1").split("\0")[0]}`);
+  return {
+    world: handle("world"),
+    byte: handle("byte"),
+    float: handle("float"),
+    plus: handle("sum"),
+    errorsReturn: handle("errorsReturn"),
+    declare,
+    expectSuccess(name, code) {
+      if (code === 0) return;
+      const text = Buffer.alloc(512);
+      errorText(code, text, [0]);
+      throw new Error(`mpi: ${name}: ${text.toString("latin1").split("\0")[0]}`);
+    },
   };
-  const numberFrom = (name: string): number => {
-    const out = [0];
-    expectSuccess(name, declare(`int ${name}(HANDLE world, _Out_ int *out)`)(world, out));
-    return out[0]!;
-  };
+}
 
+/** Initialises MPI and makes its errors return codes; returns name and version. Throws if it is built for one thread only. */
+function initialiseThreads({ world, errorsReturn, declare, expectSuccess }: Bindings): string {
   const SERIALIZED = 2; // calls come from several threads, but never two at a time
   const provided = [0];
   const initThread = declare("int MPI_Init_thread(void *argc, void *argv, int required, _Out_ int *provided)");
@@ -129,63 +165,80 @@ function initialise(lib: LibraryHandle): Library {
   if (provided[0]! < SERIALIZED)
     throw new Error(`mpi: ${name} takes calls from one thread only; install another build`);
   const setHandler = declare("int MPI_Comm_set_errhandler(HANDLE world, HANDLE handler)");
-  expectSuccess("MPI_Comm_set_errhandler", setHandler(world, handle("errorsReturn")));
+  expectSuccess("MPI_Comm_set_errhandler", setHandler(world, errorsReturn));
+  return name;
+}
 
-  let before: Promise<unknown> = Promise.resolve();
-  /** Calls on a thread, in turn. */
-  const inTurn = (symbol: string, fn: MpiFunction, ...given: readonly unknown[]): Promise<void> => {
+/** Calls a function that returns one number about the world. */
+function numberOf({ world, declare, expectSuccess }: Bindings, name: "MPI_Comm_size" | "MPI_Comm_rank"): number {
+  const out = [0];
+  expectSuccess(name, declare(`int ${name}(HANDLE world, _Out_ int *out)`)(world, out));
+  return out[0]!;
+}
+
+/** Calls a function on another thread, after all calls before it; rejects if it fails. */
+type Enqueue = (name: string, fn: MpiFunction, ...args: readonly unknown[]) => Promise<void>;
+
+function openQueue(expectSuccess: Bindings["expectSuccess"]): Enqueue {
+  let previous: Promise<unknown> = Promise.resolve();
+  return (name, fn, ...args) => {
     const call = async (): Promise<void> => {
       const code = await new Promise<number>((resolve, reject) => {
-        fn.async(...given, (error: Error | null, result: number) => {
+        fn.async(...args, (error: Error | null, result: number) => {
           if (error) reject(error);
           else resolve(result);
         });
       });
-      expectSuccess(symbol, code);
+      expectSuccess(name, code);
     };
-    const done = before.then(call);
-    before = done.catch(() => undefined); // whoever awaits this call is told
+    const done = previous.then(call);
+    previous = done.catch(() => undefined); // the caller handles the error
     return done;
   };
+}
 
+/** The operations in which all ranks take part. */
+function collectives(
+  { world, byte, float, plus, declare }: Bindings,
+  enqueue: Enqueue,
+  size: number,
+): Pick<Library, "sum" | "allGather" | "allToAll" | "broadcast"> {
   const allReduce = declare("int MPI_Allreduce(void *, void *, int, HANDLE, HANDLE, HANDLE)");
   const allGather = declare("int MPI_Allgather(void *, int, HANDLE, void *, int, HANDLE, HANDLE)");
   const allToAll = declare("int MPI_Alltoall(void *, int, HANDLE, void *, int, HANDLE, HANDLE)");
   const broadcast = declare("int MPI_Bcast(void *, int, HANDLE, int, HANDLE)");
-  const send = declare("int MPI_Send(void *, int, HANDLE, int, int, HANDLE)");
-  const receive = declare("int MPI_Recv(void *, int, HANDLE, int, int, HANDLE, void *)");
-  const finalize = declare("int MPI_Finalize()");
-  const abort = declare("int MPI_Abort(HANDLE world, int code)");
-  const size = numberFrom("MPI_Comm_size");
-  const TAG = 0;
   return {
-    name,
-    rank: numberFrom("MPI_Comm_rank"),
-    size,
     async sum(from, to) {
       const [sources, targets] = [pieces(from, 4), pieces(to, 4)];
       for (const [i, piece] of sources.entries())
-        await inTurn("MPI_Allreduce", allReduce, piece, targets[i], piece.length / 4, float, plus, world);
+        await enqueue("MPI_Allreduce", allReduce, piece, targets[i], piece.length / 4, float, plus, world);
     },
     allGather: (from, to) =>
-      inTurn("MPI_Allgather", allGather, from, from.byteLength, byte, to, from.byteLength, byte, world),
+      enqueue("MPI_Allgather", allGather, from, from.byteLength, byte, to, from.byteLength, byte, world),
     allToAll: (from, to) => {
       const bytes = from.byteLength / size;
-      return inTurn("MPI_Alltoall", allToAll, from, bytes, byte, to, bytes, byte, world);
+      return enqueue("MPI_Alltoall", allToAll, from, bytes, byte, to, bytes, byte, world);
     },
     async broadcast(bytes) {
-      for (const piece of pieces(bytes)) await inTurn("MPI_Bcast", broadcast, piece, piece.length, byte, 0, world);
+      for (const piece of pieces(bytes)) await enqueue("MPI_Bcast", broadcast, piece, piece.length, byte, 0, world);
     },
+  };
+}
+
+/** The operations between two ranks. */
+function messages({ world, byte, declare }: Bindings, enqueue: Enqueue): Pick<Library, "send" | "receive"> {
+  const TAG = 0;
+  const send = declare("int MPI_Send(void *, int, HANDLE, int, int, HANDLE)");
+  const receive = declare("int MPI_Recv(void *, int, HANDLE, int, int, HANDLE, void *)");
+  return {
     async send(bytes, rank) {
-      for (const piece of pieces(bytes)) await inTurn("MPI_Send", send, piece, piece.length, byte, rank, TAG, world);
+      for (const piece of pieces(bytes)) await enqueue("MPI_Send", send, piece, piece.length, byte, rank, TAG, world);
     },
     async receive(bytes, rank) {
       const status = new Uint8Array(64); // of 24 bytes at most
       for (const piece of pieces(bytes))
-        await inTurn("MPI_Recv", receive, piece, piece.length, byte, rank, TAG, world, status);
+        await enqueue("MPI_Recv", receive, piece, piece.length, byte, rank, TAG, world, status);
     },
-    finalize: () => expectSuccess("MPI_Finalize", finalize()),
-    abort: (exitCode) => void abort(world, exitCode),
   };
 }
 
@@ -198,15 +251,15 @@ function kindOf(lib: LibraryHandle): Kind {
   }
 }
 
-/** Name and version, which the libraries put at the front of long lines. */
+/** Returns name and version, the beginning of a long description. */
 function versionOf(libraryVersion: MpiFunction): string {
-  const text = Buffer.alloc(8192); // MPI_MAX_LIBRARY_VERSION_STRING, of which MPICH's is the longest
+  const text = Buffer.alloc(8192); // the larger MPI_MAX_LIBRARY_VERSION_STRING, of MPICH
   libraryVersion(text, [0]);
   const words = text.toString("latin1").split("\0")[0]!;
   return /^[^,\n]*/.exec(words)![0].replace(/\s+/g, " ").replace("Version: ", "").trim();
 }
 
-/** Memory in pieces that one call takes. */
+/** Splits memory into pieces of at most `MOST` elements of `unit` bytes, as one call takes. */
 function pieces(memory: Memory, unit = 1): Uint8Array[] {
   const whole =
     memory instanceof ArrayBuffer

@@ -1,90 +1,41 @@
 /** The page that trains: a small run on the built-in images, on the visitor's own device. */
-import { proxy } from "comlink";
-import { render } from "preact";
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { type ComponentChildren, render } from "preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
+import "../dashboard/style.css";
+import "./style.css";
 import { Curves } from "../dashboard/curves.js";
 import { panels } from "../dashboard/panels.js";
-import "../dashboard/style.css";
-import { keepModel } from "../shell/kept-model.js";
 import { Page, useHidden } from "../shell/page.js";
-import { asTrouble, TroubleNote } from "../shell/trouble-note.js";
-import type { Trouble } from "../shell/trouble.js";
-import type { CourseEvent, Ended } from "./browser-training.js";
+import { TroubleNote } from "../shell/trouble-note.js";
+import { useAttempts, useFailure } from "../shell/use-trouble.js";
 import { DrawnPictures } from "./drawn-pictures.js";
 import { Results } from "./results.js";
-import { configOf, type Field, type Fields, FIELDS, START } from "./settings.js";
-import "./style.css";
+import { SettingsFields } from "./settings-fields.js";
+import { configOf, START } from "./settings.js";
+import { TakeAway } from "./take-away.js";
 import { startTrainingThread } from "./thread.js";
-import { after, NOTHING, type Seen } from "./training-view.js";
+import type { Seen } from "./training-view.js";
+import { type Phase, type Training, useTraining } from "./use-training.js";
 
 const TITLE = "Train with DINO";
-/** Between two looks at what the thread told: more often nobody sees. */
-const SHOWN_MS = 100;
-/** Of the dashboard's curves, those that say something of so short a run. */
+/** The curves of the dashboard that are informative for a short run. */
 const SHOWN_PANELS = panels.filter(({ title }) =>
   ["Loss", "Entropy and KL divergence", "Gradient norm", "Learning rate", "Images per second"].includes(title),
 );
 
 const { ask: thread, onFailure } = startTrainingThread();
 
-/** "new" before the first training. */
-type Phase = "new" | "training" | "stopping" | Ended | "broken";
-
 function Train() {
-  const [deviceName, setDeviceName] = useState<string>();
-  const [phase, setPhase] = useState<Phase>("new");
-  const [fields, setFields] = useState<Fields>(START);
-  const [trouble, setTrouble] = useState<Trouble>();
-  /** Of the thread, which nothing mends but another one. */
-  const [failure, setFailure] = useState<Trouble>();
-  const { seen, tell, forget } = useSeen();
-  const isHidden = useHidden();
-  const wanted = useMemo(() => configOf(fields), [fields]);
+  const failure = useFailure(onFailure);
+  const { trouble, attempt } = useAttempts();
+  const training = useTraining(thread, attempt);
+  const { deviceName, phase, seen, goOn } = training;
   const isBusy = failure === undefined && (phase === "training" || phase === "stopping");
-
-  const attempt = useCallback(async (work: () => Promise<void>) => {
-    setTrouble(undefined);
-    try {
-      await work();
-    } catch (error) {
-      setTrouble(asTrouble(error));
-    }
-  }, []);
-  useEffect(() => onFailure(setFailure), []);
-  useEffect(() => void attempt(async () => setDeviceName(await thread.open())), [attempt]);
-
-  const run = (how: (tell: (event: CourseEvent) => void) => Promise<Ended>) =>
-    void attempt(async () => {
-      setPhase("training");
-      let ended: Phase = "broken";
-      try {
-        ended = await how(proxy(tell));
-      } finally {
-        setPhase(ended);
-        tell({ kind: "aside", words: undefined });
-      }
-    });
-  const begin = () => {
-    if (!("config" in wanted)) return;
-    forget();
-    run((report) => thread.begin(wanted.config, report));
-  };
-  const goOn = () => run((report) => thread.goOn(report));
-  const stop = () => {
-    setPhase("stopping");
-    void thread.stop();
-  };
-
-  const { progress } = seen;
-  const share = progress ? progress.step / progress.steps : 0;
+  const share = seen.progress ? seen.progress.step / seen.progress.steps : 0;
   useEffect(() => {
     document.title = isBusy ? `${Math.floor(100 * share)} % - ${TITLE}` : TITLE;
   }, [isBusy, share]);
-  const shown = useMemo(
-    () => [{ run: { state: { name: "this page" }, steps: seen.lines, evaluations: [] }, color: 0 }],
-    [seen.lines],
-  );
 
   return (
     <Page name="Train" title={TITLE} status={statusOf(failure ? "broken" : phase, seen)}>
@@ -93,140 +44,95 @@ function Train() {
         in this page{deviceName === undefined ? "" : `, on ${deviceName}`}. Nothing leaves this page. It takes seconds
         on a graphics card, and minutes without one.
       </p>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          begin();
-        }}
-      >
-        <Settings {...{ fields, setFields, isBusy }} errors={"errors" in wanted ? wanted.errors : {}} />
-        <div class="buttons">
-          <button type="submit" class="strong" disabled={isBusy || deviceName === undefined || "errors" in wanted}>
-            {phase === "new" ? "Train" : "Train anew"}
-          </button>
-          {isBusy && (
-            <button type="button" disabled={phase === "stopping"} onClick={stop}>
-              Stop
-            </button>
-          )}
-          {phase === "stopped" && (
-            <button type="button" class="strong" onClick={goOn}>
-              Go on
-            </button>
-          )}
-          {(phase === "stopped" || phase === "finished" || phase === "broken") && progress && (
-            <TakeAway attempt={attempt} />
-          )}
-        </div>
-      </form>
+      <TrainingForm training={training} isBusy={isBusy}>
+        {(phase === "stopped" || phase === "finished" || phase === "broken") && seen.progress && (
+          <TakeAway thread={thread} attempt={attempt} />
+        )}
+      </TrainingForm>
       {phase !== "new" && <progress max={1} value={share} aria-label="Steps done" />}
       {failure && <TroubleNote trouble={failure} />}
       {trouble && <TroubleNote trouble={trouble} {...(phase === "broken" && { goOn })} />}
-      {isBusy && (
-        <p class="quiet note">
-          {isHidden
-            ? "The training goes on while this page is hidden, though browsers may give it less of the device; phones may stop it."
-            : "It goes on while you look at another tab, if slower, as long as this page stays open."}
-        </p>
-      )}
+      {isBusy && <BackgroundNote />}
       {seen.warnings.map((words) => (
         <p class="warning" key={words}>
           {words}
         </p>
       ))}
-      {phase !== "new" && (
-        <>
-          <Results measured={seen.measured} />
-          <Curves panels={SHOWN_PANELS} shown={shown} />
-          <DrawnPictures drawn={seen.drawn} />
-        </>
-      )}
+      {phase !== "new" && <Findings seen={seen} />}
     </Page>
   );
 }
 
-interface SettingsProps {
-  readonly fields: Fields;
-  readonly setFields: (fields: Fields) => void;
-  readonly errors: Readonly<Partial<Record<Field, string>>>;
+interface TrainingFormProps {
+  readonly training: Training;
   readonly isBusy: boolean;
+  /** More buttons. */
+  readonly children: ComponentChildren;
 }
 
-function Settings({ fields, setFields, errors, isBusy }: SettingsProps) {
-  const names = Object.keys(FIELDS) as Field[];
+/** The settings and the buttons that begin, stop and go on. */
+function TrainingForm({ training, isBusy, children }: TrainingFormProps) {
+  const { deviceName, phase, begin, goOn, stop } = training;
+  const [fields, setFields] = useState(START);
+  const wanted = useMemo(() => configOf(fields), [fields]);
   return (
-    <>
-      <div class="fields">
-        {names.map((name) => (
-          <label key={name}>
-            {FIELDS[name]}
-            <input
-              class="boxed"
-              name={name}
-              inputMode="numeric"
-              value={fields[name]}
-              disabled={isBusy}
-              aria-invalid={errors[name] !== undefined}
-              aria-describedby={errors[name] === undefined ? undefined : `wrong-${name}`}
-              onInput={({ currentTarget: { value } }) => setFields({ ...fields, [name]: value })}
-            />
-          </label>
-        ))}
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        if ("config" in wanted) begin(wanted.config);
+      }}
+    >
+      <SettingsFields
+        fields={fields}
+        setFields={setFields}
+        isBusy={isBusy}
+        errors={"errors" in wanted ? wanted.errors : {}}
+      />
+      <div class="buttons">
+        <button type="submit" class="strong" disabled={isBusy || deviceName === undefined || "errors" in wanted}>
+          {phase === "new" ? "Train" : "Train anew"}
+        </button>
+        {isBusy && (
+          <button type="button" disabled={phase === "stopping"} onClick={stop}>
+            Stop
+          </button>
+        )}
+        {phase === "stopped" && (
+          <button type="button" class="strong" onClick={goOn}>
+            Go on
+          </button>
+        )}
+        {children}
       </div>
-      {names.map(
-        (name) =>
-          errors[name] !== undefined && (
-            <p class="trouble note" id={`wrong-${name}`} key={name}>
-              {errors[name]}
-            </p>
-          ),
-      )}
-    </>
+    </form>
   );
 }
 
-/** What to do with the model: a file of it, or a look through it. */
-function TakeAway({ attempt }: { readonly attempt: (work: () => Promise<void>) => Promise<void> }) {
-  const download = async () => {
-    const { step, bytes } = (await thread.checkpoint())!;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
-    link.download = `shapes-step-${step}.safetensors`;
-    link.click();
-    URL.revokeObjectURL(link.href);
-  };
-  const look = async () => {
-    const { step, bytes } = (await thread.checkpoint())!;
-    await keepModel(bytes, `shapes trained here, step ${step}`);
-    location.href = "./viewer.html";
-  };
+/** Tells what becomes of the training when the page is not in front. */
+function BackgroundNote() {
+  const isHidden = useHidden();
+  return (
+    <p class="quiet note">
+      {isHidden
+        ? "The training goes on while this page is hidden, though browsers may give it less of the device; phones may stop it."
+        : "It goes on while you look at another tab, if slower, as long as this page stays open."}
+    </p>
+  );
+}
+
+/** Accuracy, curves and pictures of the training. */
+function Findings({ seen: { lines, measured, drawn } }: { readonly seen: Seen }) {
+  const shown = useMemo(
+    () => [{ run: { state: { name: "this page" }, steps: lines, evaluations: [] }, color: 0 }],
+    [lines],
+  );
   return (
     <>
-      <button type="button" onClick={() => void attempt(download)}>
-        Download the checkpoint
-      </button>
-      <button type="button" onClick={() => void attempt(look)}>
-        Look with it in the viewer
-      </button>
+      <Results measured={measured} />
+      <Curves panels={SHOWN_PANELS} shown={shown} />
+      <DrawnPictures drawn={drawn} />
     </>
   );
-}
-
-/** What the thread has told, shown now and then. */
-function useSeen() {
-  const [seen, setSeen] = useState<Seen>(NOTHING);
-  const known = useRef(NOTHING);
-  const timer = useRef<ReturnType<typeof setTimeout>>();
-  const put = useCallback((next: Seen) => {
-    known.current = next;
-    timer.current ??= setTimeout(() => {
-      timer.current = undefined;
-      setSeen(known.current);
-    }, SHOWN_MS);
-  }, []);
-  const tell = useCallback((event: CourseEvent) => put(after(known.current, event)), [put]);
-  const forget = useCallback(() => put(NOTHING), [put]);
-  return { seen, tell, forget };
 }
 
 function statusOf(phase: Phase, { aside, progress }: Seen): string {

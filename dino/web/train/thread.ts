@@ -2,6 +2,9 @@
 import { takeThread, type Thread } from "../shell/thread.js";
 import type { TrainingThread } from "./worker.js";
 
+/** Calls what the thread offers. */
+export type AskTraining = Thread<TrainingThread>["ask"];
+
 export function startTrainingThread(): Thread<TrainingThread> {
   return takeThread(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
 }

@@ -1,6 +1,6 @@
 /** The visitor's camera. */
 
-/** Opens it, the one on the back of a phone. Throws, saying what to do, where there is none or it is refused. */
+/** Opens the camera, on a phone the one at its back. Throws with advice if there is none or access is denied. */
 export async function openCamera(): Promise<HTMLVideoElement> {
   // Pages that are not secure have no media devices at all, whatever the types say.
   const devices = navigator.mediaDevices as MediaDevices | undefined;
@@ -15,6 +15,11 @@ export async function openCamera(): Promise<HTMLVideoElement> {
   video.srcObject = stream;
   await video.play();
   return video;
+}
+
+/** Turns the camera off. */
+export function stopCamera({ srcObject }: HTMLVideoElement): void {
+  for (const track of (srcObject as MediaStream).getTracks()) track.stop();
 }
 
 function reasonOf({ name, message }: DOMException): string {

@@ -1,234 +1,87 @@
 /**
- * Python pickles, read without running anything: of the opcodes (https://github.com/python/cpython/blob/main/Lib/pickletools.py)
- * those that PyTorch's own `weights_only` loader takes, which are all that torch.save writes, and those with which later protocols
- * write the same; of Python's names those that the caller lists, each of them a plain function here.
+ * Reads Python pickles without running any code. It supports the opcodes
+ * (https://github.com/python/cpython/blob/main/Lib/pickletools.py) of PyTorch's `weights_only` loader, which cover everything
+ * that torch.save writes, and their equivalents in later protocols. A pickle may only refer to the Python names that the caller
+ * lists; each maps to a function here.
  */
 
 import { shown } from "../../files/text.js";
+import {
+  advance,
+  type Cursor,
+  fail,
+  openCursor,
+  readByte,
+  readFloat64,
+  readInt32,
+  readInteger,
+  readLine,
+  readText,
+  readUint16,
+  readUint32,
+} from "./pickle-cursor.js";
 
-/** What stands for calling a name of Python. */
+/** Replaces a call of a Python name. */
 export type Call = (args: readonly unknown[]) => unknown;
 
 export interface PickleRules {
-  /** The names that a pickle may mention, as "module.name". */
+  /** The allowed names, as "module.name", and what calling each returns. */
   readonly names: ReadonlyMap<string, Call>;
-  /** The object that a persistent id stands for; there are none where it is left out. */
+  /** Resolves a persistent id to its object; without it, a persistent id is an error. */
   readonly persistent?: (id: unknown) => unknown;
 }
 
-/** A class or function that a pickle mentions. */
+/** A class or function that a pickle refers to. */
 export interface Name {
   readonly name: string;
   readonly call: Call;
 }
 
-/** An object that Python would have made of a class: its state and no more. */
+/** An instance of a Python class, reduced to its state. */
 export interface Instance {
   readonly instanceOf: string;
   state: unknown;
 }
 
-/** What was read, and the byte after it. */
+/** The unpickled value and the offset of the byte after its pickle. */
 export interface Unpickled {
   readonly value: unknown;
   readonly end: number;
 }
 
-/** What callers should read at most; that of a ViT-B with its optimizer has 73 KB. */
+/** The largest pickle that callers should read; a ViT-B with its optimizer has 73 KB. */
 export const MAX_PICKLE_BYTES = 16 * 2 ** 20;
-/** A ViT-B with its optimizer takes 24,000; a dictionary, the largest thing that one of them makes, takes some 200 bytes. */
+/** A ViT-B with its optimizer takes 24,000; the largest object that one opcode creates, a dictionary, takes about 200 bytes. */
 const MAX_OPCODES = 300_000;
-/** Python's integers have no end; torch.save writes one of 10 bytes, its magic number. */
-const MAX_INTEGER_BYTES = 16;
-/** What torch.save writes, and what Python writes by itself. */
+/** torch.save writes protocol 2; 3 to 5 are the defaults of the versions of Python 3. */
 const PROTOCOLS = [2, 3, 4, 5];
 
+/** The state of the pickle machine between two opcodes. */
+interface Machine {
+  readonly cursor: Cursor;
+  readonly rules: PickleRules;
+  readonly stack: unknown[];
+  /** The height of the stack at each mark. */
+  readonly marks: number[];
+  readonly memo: Map<number, unknown>;
+}
+
 /**
- * Reads the pickle that begins at byte `start`. Lists and tuples become arrays, dictionaries maps, integers beyond 2^53
- * bigints, what names are called for whatever their function returns. Takes time and memory in proportion to the bytes read.
- * Throws for other opcodes and names, and where the bytes end early.
+ * Reads the pickle at offset `start`. Lists and tuples become arrays, dictionaries maps, integers beyond 2^53 bigints, and calls
+ * whatever the function of their name returns. Takes time and memory proportional to the bytes read. Throws on any other opcode
+ * or name, and if the bytes end early.
  */
-export function readPickle(bytes: Uint8Array, { names, persistent }: PickleRules, start = 0): Unpickled {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const stack: unknown[] = [];
-  const marks: number[] = [];
-  const memo = new Map<number, unknown>();
-  let at = start;
-
-  const fail = (message: string): never => {
-    throw new Error(`pickle: ${message}, at byte ${at}`);
-  };
-  const take = (count: number): number => {
-    if (at + count > bytes.length) fail(`expected ${count} more bytes, ${bytes.length - at} are left`);
-    at += count;
-    return at - count;
-  };
-  const byte = () => view.getUint8(take(1));
-  const uint32 = () => view.getUint32(take(4), true);
-  const text = (length: number): string => {
-    const from = take(length);
-    return utf8.decode(bytes.subarray(from, at));
-  };
-  const line = (): string => {
-    const end = bytes.indexOf(NEWLINE, at);
-    if (end < 0) fail("expected the end of a line");
-    const words = text(end - at);
-    at++;
-    return words;
-  };
-  const integer = (length: number): number | bigint => {
-    if (length > MAX_INTEGER_BYTES) fail(`expected an integer of at most ${MAX_INTEGER_BYTES} bytes, got ${length}`);
-    const from = take(length);
-    let value = 0n;
-    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[from + i]!);
-    const signed = BigInt.asIntN(8 * length, value);
-    return Number.isSafeInteger(Number(signed)) ? Number(signed) : signed;
-  };
-  const pop = (): unknown => (stack.length > 0 ? stack.pop() : fail("expected a value on the stack, which is empty"));
-  const top = (): unknown => (stack.length > 0 ? stack.at(-1) : fail("expected a value on the stack, which is empty"));
-  const popToMark = (): unknown[] => stack.splice(marks.pop() ?? fail("expected a mark, but there is none"));
-  const remembered = (index: number): unknown =>
-    memo.has(index) ? memo.get(index) : fail(`nothing was kept under ${index}`);
-  const call = (): void => {
-    const args = pop();
-    const callee = pop();
-    if (!isName(callee) || !Array.isArray(args)) return fail("expected a function and its arguments");
-    stack.push(callee.call(args));
-  };
-  const append = (items: readonly unknown[]): void => {
-    const list = top();
-    if (!Array.isArray(list)) return fail("expected a list to append to");
-    for (const item of items) list.push(item);
-  };
-  const setItems = (items: readonly unknown[]): void => {
-    const dictionary = top();
-    if (!(dictionary instanceof Map) || items.length % 2 !== 0) return fail("expected a dictionary, keys and values");
-    for (let i = 0; i < items.length; i += 2) dictionary.set(items[i], items[i + 1]);
-  };
-  const build = (): void => {
-    const state = pop();
-    const target = top();
-    if (isInstance(target)) target.state = state;
-    else if (!(target instanceof Map)) fail("expected an object to give a state"); // an OrderedDict has attributes too
-  };
-
+export function readPickle(bytes: Uint8Array, rules: PickleRules, start = 0): Unpickled {
+  const cursor = openCursor(bytes, start);
+  const machine: Machine = { cursor, rules, stack: [], marks: [], memo: new Map() };
   for (let count = 0; count < MAX_OPCODES; count++) {
-    const opcode = byte();
-    switch (opcode) {
-      case OPCODE.PROTO: {
-        const protocol = byte();
-        if (!PROTOCOLS.includes(protocol)) fail(`expected a protocol from 2 to 5, got ${protocol}`);
-        break;
-      }
-      case OPCODE.STOP:
-        return { value: pop(), end: at };
-      case OPCODE.MARK:
-        marks.push(stack.length);
-        break;
-      case OPCODE.BINPUT:
-        memo.set(byte(), top());
-        break;
-      case OPCODE.LONG_BINPUT:
-        memo.set(uint32(), top());
-        break;
-      case OPCODE.MEMOIZE:
-        memo.set(memo.size, top());
-        break;
-      case OPCODE.FRAME:
-        take(8); // its length, which only helps those who read a stream
-        break;
-      case OPCODE.BINGET:
-        stack.push(remembered(byte()));
-        break;
-      case OPCODE.LONG_BINGET:
-        stack.push(remembered(uint32()));
-        break;
-      case OPCODE.NONE:
-        stack.push(null);
-        break;
-      case OPCODE.NEWTRUE:
-        stack.push(true);
-        break;
-      case OPCODE.NEWFALSE:
-        stack.push(false);
-        break;
-      case OPCODE.BININT:
-        stack.push(view.getInt32(take(4), true));
-        break;
-      case OPCODE.BININT1:
-        stack.push(byte());
-        break;
-      case OPCODE.BININT2:
-        stack.push(view.getUint16(take(2), true));
-        break;
-      case OPCODE.LONG1:
-        stack.push(integer(byte()));
-        break;
-      case OPCODE.BINFLOAT:
-        stack.push(view.getFloat64(take(8), false));
-        break;
-      case OPCODE.BINUNICODE:
-        stack.push(text(uint32()));
-        break;
-      case OPCODE.SHORT_BINUNICODE:
-      case OPCODE.SHORT_BINSTRING:
-        stack.push(text(byte()));
-        break;
-      case OPCODE.EMPTY_TUPLE:
-      case OPCODE.EMPTY_LIST:
-        stack.push([]);
-        break;
-      case OPCODE.TUPLE:
-        stack.push(popToMark());
-        break;
-      case OPCODE.TUPLE1:
-        stack.push([pop()]);
-        break;
-      case OPCODE.TUPLE2:
-        stack.push([pop(), pop()].reverse());
-        break;
-      case OPCODE.TUPLE3:
-        stack.push([pop(), pop(), pop()].reverse());
-        break;
-      case OPCODE.APPEND:
-        append([pop()]);
-        break;
-      case OPCODE.APPENDS:
-        append(popToMark());
-        break;
-      case OPCODE.EMPTY_DICT:
-        stack.push(new Map());
-        break;
-      case OPCODE.SETITEM:
-        setItems([pop(), pop()].reverse());
-        break;
-      case OPCODE.SETITEMS:
-        setItems(popToMark());
-        break;
-      case OPCODE.GLOBAL: {
-        const name = `${line()}.${line()}`;
-        const known =
-          names.get(name) ?? fail(`it calls for "${shown(name)}", which nothing here needs; nothing was run`);
-        stack.push({ name, call: known } satisfies Name);
-        break;
-      }
-      case OPCODE.REDUCE:
-      case OPCODE.NEWOBJ:
-        call();
-        break;
-      case OPCODE.BUILD:
-        build();
-        break;
-      case OPCODE.BINPERSID: {
-        const id = pop();
-        stack.push(persistent ? persistent(id) : fail("expected no persistent id"));
-        break;
-      }
-      default:
-        fail(`opcode 0x${opcode.toString(16).padStart(2, "0")} is none that is needed`);
-    }
+    const opcode = readByte(cursor);
+    if (opcode === OPCODE.STOP) return { value: pop(machine), end: cursor.at };
+    const execute = INSTRUCTIONS.get(opcode);
+    if (!execute) fail(cursor, `opcode 0x${opcode.toString(16).padStart(2, "0")} is none that is needed`);
+    execute(machine);
   }
-  return fail(`it takes more than ${MAX_OPCODES} steps to read, far more than weights do`);
+  return fail(cursor, `it takes more than ${MAX_OPCODES} steps to read, far more than weights do`);
 }
 
 export function isName(value: unknown): value is Name {
@@ -239,13 +92,10 @@ export function isInstance(value: unknown): value is Instance {
   return typeof value === "object" && value !== null && "instanceOf" in value;
 }
 
-/** Objects of a class, of which only the state is kept. */
+/** Stands for a class: calling it creates an `Instance` without state. */
 export function instancesOf(name: string): Call {
   return () => ({ instanceOf: name, state: undefined }) satisfies Instance;
 }
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-const NEWLINE = 0x0a;
 
 const OPCODE = {
   MARK: 0x28, // (
@@ -285,3 +135,144 @@ const OPCODE = {
   MEMOIZE: 0x94,
   FRAME: 0x95,
 } as const;
+
+/** Executes one opcode, whose byte has been read. */
+type Instruction = (machine: Machine) => void;
+type InstructionGroup = readonly (readonly [opcode: number, execute: Instruction])[];
+
+/** The instruction that pushes what `produce` returns. */
+function push(produce: (machine: Machine) => unknown): Instruction {
+  return (machine) => void machine.stack.push(produce(machine));
+}
+
+/** Opcodes about the pickle itself. */
+const FRAMING: InstructionGroup = [
+  [OPCODE.PROTO, checkProtocol],
+  [OPCODE.FRAME, ({ cursor }) => void advance(cursor, 8)], // the frame's length, of use to readers of a stream
+];
+
+const MEMO: InstructionGroup = [
+  [OPCODE.BINPUT, (machine) => void machine.memo.set(readByte(machine.cursor), top(machine))],
+  [OPCODE.LONG_BINPUT, (machine) => void machine.memo.set(readUint32(machine.cursor), top(machine))],
+  [OPCODE.MEMOIZE, (machine) => void machine.memo.set(machine.memo.size, top(machine))],
+  [OPCODE.BINGET, push((machine) => recall(machine, readByte(machine.cursor)))],
+  [OPCODE.LONG_BINGET, push((machine) => recall(machine, readUint32(machine.cursor)))],
+];
+
+/** Opcodes that push None, a truth value, a number or a string. */
+const SCALARS: InstructionGroup = [
+  [OPCODE.NONE, push(() => null)],
+  [OPCODE.NEWTRUE, push(() => true)],
+  [OPCODE.NEWFALSE, push(() => false)],
+  [OPCODE.BININT, push(({ cursor }) => readInt32(cursor))],
+  [OPCODE.BININT1, push(({ cursor }) => readByte(cursor))],
+  [OPCODE.BININT2, push(({ cursor }) => readUint16(cursor))],
+  [OPCODE.LONG1, push(({ cursor }) => readInteger(cursor, readByte(cursor)))],
+  [OPCODE.BINFLOAT, push(({ cursor }) => readFloat64(cursor))],
+  [OPCODE.BINUNICODE, push(({ cursor }) => readText(cursor, readUint32(cursor)))],
+  [OPCODE.SHORT_BINUNICODE, push(({ cursor }) => readText(cursor, readByte(cursor)))],
+  [OPCODE.SHORT_BINSTRING, push(({ cursor }) => readText(cursor, readByte(cursor)))],
+];
+
+/** Opcodes that create and fill tuples, lists and dictionaries. */
+const COLLECTIONS: InstructionGroup = [
+  [OPCODE.MARK, ({ stack, marks }) => void marks.push(stack.length)],
+  [OPCODE.EMPTY_TUPLE, push(() => [])],
+  [OPCODE.TUPLE, push(popToMark)],
+  [OPCODE.TUPLE1, push((machine) => popMany(machine, 1))],
+  [OPCODE.TUPLE2, push((machine) => popMany(machine, 2))],
+  [OPCODE.TUPLE3, push((machine) => popMany(machine, 3))],
+  [OPCODE.EMPTY_LIST, push(() => [])],
+  [OPCODE.APPEND, (machine) => appendItems(machine, popMany(machine, 1))],
+  [OPCODE.APPENDS, (machine) => appendItems(machine, popToMark(machine))],
+  [OPCODE.EMPTY_DICT, push(() => new Map())],
+  [OPCODE.SETITEM, (machine) => setItems(machine, popMany(machine, 2))],
+  [OPCODE.SETITEMS, (machine) => setItems(machine, popToMark(machine))],
+];
+
+/** Opcodes that look up names and create what is neither a scalar nor a collection. */
+const OBJECTS: InstructionGroup = [
+  [OPCODE.GLOBAL, push(lookUpName)],
+  [OPCODE.REDUCE, push(callName)],
+  [OPCODE.NEWOBJ, push(callName)],
+  [OPCODE.BUILD, setState],
+  [OPCODE.BINPERSID, push(resolvePersistentId)],
+];
+
+/** Every supported opcode but STOP. */
+const INSTRUCTIONS: ReadonlyMap<number, Instruction> = new Map([FRAMING, MEMO, SCALARS, COLLECTIONS, OBJECTS].flat());
+
+function checkProtocol({ cursor }: Machine): void {
+  const protocol = readByte(cursor);
+  if (!PROTOCOLS.includes(protocol)) fail(cursor, `expected a protocol from 2 to 5, got ${protocol}`);
+}
+
+function pop({ stack, cursor }: Machine): unknown {
+  return stack.length > 0 ? stack.pop() : fail(cursor, "expected a value on the stack, which is empty");
+}
+
+/** Pops `count` values and returns them in the order in which they were pushed. */
+function popMany(machine: Machine, count: 1 | 2 | 3): unknown[] {
+  return Array.from({ length: count }, () => pop(machine)).reverse();
+}
+
+/** Pops the latest mark and all values above it. */
+function popToMark({ stack, marks, cursor }: Machine): unknown[] {
+  return stack.splice(marks.pop() ?? fail(cursor, "expected a mark, but there is none"));
+}
+
+function top({ stack, cursor }: Machine): unknown {
+  return stack.length > 0 ? stack.at(-1) : fail(cursor, "expected a value on the stack, which is empty");
+}
+
+function recall({ memo, cursor }: Machine, index: number): unknown {
+  return memo.has(index) ? memo.get(index) : fail(cursor, `nothing was kept under ${index}`);
+}
+
+/** Appends to the list on top of the stack. */
+function appendItems(machine: Machine, items: readonly unknown[]): void {
+  const list = top(machine);
+  if (!Array.isArray(list)) return fail(machine.cursor, "expected a list to append to");
+  for (const item of items) list.push(item);
+}
+
+/** Sets items, keys and values in turn, of the dictionary on top of the stack. */
+function setItems(machine: Machine, items: readonly unknown[]): void {
+  const dictionary = top(machine);
+  if (!(dictionary instanceof Map) || items.length % 2 !== 0) {
+    return fail(machine.cursor, "expected a dictionary, keys and values");
+  }
+  for (let i = 0; i < items.length; i += 2) dictionary.set(items[i], items[i + 1]);
+}
+
+/** Reads a name. Throws if the rules do not allow it. */
+function lookUpName({ cursor, rules }: Machine): Name {
+  const name = `${readLine(cursor)}.${readLine(cursor)}`;
+  const call = rules.names.get(name);
+  return call
+    ? { name, call }
+    : fail(cursor, `it calls for "${shown(name)}", which nothing here needs; nothing was run`);
+}
+
+/** Pops arguments and a name, and calls the function that the rules give for the name. */
+function callName(machine: Machine): unknown {
+  const args = pop(machine);
+  const callee = pop(machine);
+  if (!isName(callee) || !Array.isArray(args)) return fail(machine.cursor, "expected a function and its arguments");
+  return callee.call(args);
+}
+
+/** Pops a state and gives it to the object below it. */
+function setState(machine: Machine): void {
+  const state = pop(machine);
+  const target = top(machine);
+  if (isInstance(target)) target.state = state;
+  else if (!(target instanceof Map)) fail(machine.cursor, "expected an object to give a state");
+  // else: the attributes of an OrderedDict, which nothing here needs
+}
+
+function resolvePersistentId(machine: Machine): unknown {
+  const id = pop(machine);
+  const { persistent } = machine.rules;
+  return persistent ? persistent(id) : fail(machine.cursor, "expected no persistent id");
+}

@@ -1,0 +1,42 @@
+/** The settings of a training as fields, with what is wrong in them. */
+import { type Field, type Fields, FIELDS } from "./settings.js";
+
+interface SettingsFieldsProps {
+  readonly fields: Fields;
+  readonly setFields: (fields: Fields) => void;
+  readonly errors: Readonly<Partial<Record<Field, string>>>;
+  readonly isBusy: boolean;
+}
+
+export function SettingsFields({ fields, setFields, errors, isBusy }: SettingsFieldsProps) {
+  const names = Object.keys(FIELDS) as Field[];
+  return (
+    <>
+      <div class="fields">
+        {names.map((name) => (
+          <label key={name}>
+            {FIELDS[name]}
+            <input
+              class="boxed"
+              name={name}
+              inputMode="numeric"
+              value={fields[name]}
+              disabled={isBusy}
+              aria-invalid={errors[name] !== undefined}
+              aria-describedby={errors[name] === undefined ? undefined : `wrong-${name}`}
+              onInput={({ currentTarget: { value } }) => setFields({ ...fields, [name]: value })}
+            />
+          </label>
+        ))}
+      </div>
+      {names.map(
+        (name) =>
+          errors[name] !== undefined && (
+            <p class="trouble note" id={`wrong-${name}`} key={name}>
+              {errors[name]}
+            </p>
+          ),
+      )}
+    </>
+  );
+}

@@ -1,0 +1,74 @@
+/** The training as state of the page. */
+import { proxy } from "comlink";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import type { Config } from "../../config/settings.js";
+import type { Attempts } from "../shell/use-trouble.js";
+import type { CourseEvent, Ended } from "./browser-training.js";
+import type { AskTraining } from "./thread.js";
+import { after, NOTHING } from "./training-view.js";
+import type { Seen } from "./training-view.js";
+
+/** The minimum time between two updates of the page. */
+const SHOWN_MS = 100;
+
+/** "new" before the first training. */
+export type Phase = "new" | "training" | "stopping" | Ended | "broken";
+
+export interface Training {
+  /** The adapter; undefined until the thread has opened it. */
+  readonly deviceName: string | undefined;
+  readonly phase: Phase;
+  readonly seen: Seen;
+  /** Trains from the first step. */
+  readonly begin: (config: Config) => void;
+  /** Goes on with a training that has stopped. */
+  readonly goOn: () => void;
+  /** Stops the training after the current step. */
+  readonly stop: () => void;
+}
+
+export function useTraining(thread: AskTraining, attempt: Attempts["attempt"]): Training {
+  const [deviceName, setDeviceName] = useState<string>();
+  const [phase, setPhase] = useState<Phase>("new");
+  const { seen, tell, forget } = useSeen();
+  useEffect(() => void attempt(async () => setDeviceName(await thread.open())), [attempt]);
+
+  const run = (train: (onEvent: (event: CourseEvent) => void) => Promise<Ended>) =>
+    void attempt(async () => {
+      setPhase("training");
+      let ended: Phase = "broken";
+      try {
+        ended = await train(proxy(tell));
+      } finally {
+        setPhase(ended);
+        tell({ kind: "aside", words: undefined });
+      }
+    });
+  const begin = (config: Config) => {
+    forget();
+    run((onEvent) => thread.begin(config, onEvent));
+  };
+  const goOn = () => run((onEvent) => thread.goOn(onEvent));
+  const stop = () => {
+    setPhase("stopping");
+    void thread.stop();
+  };
+  return { deviceName, phase, seen, begin, goOn, stop };
+}
+
+/** Collects the events of a course, and updates the page at most once every `SHOWN_MS`. */
+function useSeen() {
+  const [seen, setSeen] = useState<Seen>(NOTHING);
+  const known = useRef(NOTHING);
+  const timer = useRef<ReturnType<typeof setTimeout>>();
+  const put = useCallback((next: Seen) => {
+    known.current = next;
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
+      setSeen(known.current);
+    }, SHOWN_MS);
+  }, []);
+  const tell = useCallback((event: CourseEvent) => put(after(known.current, event)), [put]);
+  const forget = useCallback(() => put(NOTHING), [put]);
+  return { seen, tell, forget };
+}

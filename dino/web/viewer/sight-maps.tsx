@@ -1,0 +1,50 @@
+/** The maps of an image: attention, features and likeness, from the patch that the visitor points at. */
+import { useMemo } from "preact/hooks";
+import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
+import { PatchMap } from "./patch-map.js";
+import type { Sight } from "./viewer-model.js";
+
+interface SightMapsProps {
+  readonly sight: Sight;
+  readonly focus: Focus;
+  readonly choose: (focus: Focus) => void;
+}
+
+export function SightMaps({ sight, focus, choose }: SightMapsProps) {
+  const { ofHeads, mean } = useMemo(() => attentionFrom(sight, focus), [sight, focus]);
+  const over = useMemo(
+    () => ({ mean: heat(mean, sight), ofHeads: ofHeads.map((map) => heat(map, sight)) }),
+    [ofHeads, mean, sight],
+  );
+  const colors = useMemo(() => opaque(sight.colors, sight), [sight]);
+  const alike = useMemo(
+    () => (focus === undefined ? undefined : heat(likenessTo(sight, focus), sight)),
+    [sight, focus],
+  );
+  const each = { sight, focus, choose };
+  const from = focus === undefined ? "the whole image (its cls token)" : nameOf(focus, sight);
+  return (
+    <section aria-labelledby="seen">
+      <h2 id="seen">What it sees</h2>
+      <p class="quiet" aria-live="polite">
+        Attention in the last block from {from}. Point at a patch, or move through them with the arrow keys.
+      </p>
+      <div class="maps large">
+        <PatchMap title="Image" {...each} takesKeys />
+        <PatchMap title="Attention, mean of all heads" over={over.mean} {...each} />
+        <PatchMap title="Features as colours (PCA)" over={colors} sharp {...each} />
+        <PatchMap title={focus === undefined ? "Alike: point at a patch" : "Patches alike"} over={alike} {...each} />
+      </div>
+      <h3>Each head</h3>
+      <div class="maps">
+        {over.ofHeads.map((painting, head) => (
+          <PatchMap key={head} title={`Head ${head}`} over={painting} {...each} />
+        ))}
+      </div>
+    </section>
+  );
+}
+
+function nameOf(focus: number, { cols }: Sight): string {
+  return `the patch in row ${Math.floor(focus / cols) + 1}, column ${(focus % cols) + 1}`;
+}

@@ -1,0 +1,21 @@
+/** The camera as state of the page. */
+import { useCallback, useEffect, useState } from "preact/hooks";
+import { openCamera, stopCamera } from "./camera.js";
+import type { Task } from "./use-task.js";
+
+export interface Camera {
+  /** What the camera sees; undefined while it is off. */
+  readonly video: HTMLVideoElement | undefined;
+  readonly start: () => void;
+  readonly stop: () => void;
+}
+
+export function useCamera({ attempt }: Task): Camera {
+  const [video, setVideo] = useState<HTMLVideoElement>();
+  useEffect(() => {
+    if (video) return () => stopCamera(video);
+  }, [video]);
+  const start = () => void attempt("Opening the camera", async () => setVideo(await openCamera()));
+  const stop = useCallback(() => setVideo(undefined), []);
+  return { video, start, stop };
+}

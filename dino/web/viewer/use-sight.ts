@@ -1,0 +1,78 @@
+/** What the network sees, and the patch from which it is shown. */
+import { useEffect, useState } from "preact/hooks";
+import { asTrouble } from "../shell/trouble-note.js";
+import type { Example } from "./catalog.js";
+import type { Focus } from "./maps.js";
+import { frameOf } from "./pictures.js";
+import type { AskViewer } from "./thread.js";
+import type { Camera } from "./use-camera.js";
+import type { CurrentModel, OpenedModel } from "./use-model.js";
+import type { Task } from "./use-task.js";
+import type { Sight } from "./viewer-model.js";
+
+/** The maximum of a camera frame's shorter side; larger frames are shrunk before they go to the thread. */
+const MOST_OF_FRAME = 480;
+
+interface Scene {
+  readonly model: CurrentModel;
+  readonly shown: Example | undefined;
+  readonly camera: Camera;
+  /** Whether the page is hidden, which pauses the camera. */
+  readonly isHidden: boolean;
+}
+
+/** Looks at the shown image whenever it, the model or the size changes; while the camera is on, at its frames instead. */
+export function useSight(thread: AskViewer, task: Task, { model, shown, camera, isHidden }: Scene): Sight | undefined {
+  const { attempt, setTrouble } = task;
+  const { opened, size } = model;
+  const { video, stop } = camera;
+  const [sight, setSight] = useState<Sight>();
+  const isLive = video !== undefined;
+
+  useEffect(() => {
+    if (!opened || !shown || size === undefined || isLive) return;
+    void attempt(`Looking at ${shown.name}`, async () => {
+      setSight(await thread.look(shown.image, { size, keepColors: false }));
+    });
+  }, [opened, shown, size, isLive, attempt]);
+
+  useEffect(() => {
+    if (!video || !opened || size === undefined || isHidden) return;
+    const ended = new AbortController();
+    watch(thread, video, { size, ended: ended.signal, onSight: setSight }).catch((error: unknown) => {
+      setTrouble(asTrouble(error));
+      stop();
+    });
+    return () => ended.abort();
+  }, [video, opened, size, isHidden]);
+  return sight;
+}
+
+interface WatchOptions {
+  readonly size: number;
+  readonly ended: AbortSignal;
+  readonly onSight: (sight: Sight) => void;
+}
+
+/** Looks at one frame after another, each when the one before it is done. */
+async function watch(thread: AskViewer, video: HTMLVideoElement, { size, ended, onSight }: WatchOptions) {
+  for (let keepColors = false; ; keepColors = true) {
+    const seen = await thread.look(frameOf(video, MOST_OF_FRAME), { size, keepColors });
+    if (ended.aborted) return;
+    onSight(seen);
+  }
+}
+
+/** Keeps the patch that the visitor points at; another model, and an image without this patch, have none. */
+export function useFocus(
+  opened: OpenedModel | undefined,
+  sight: Sight | undefined,
+): { readonly focus: Focus; readonly setFocus: (focus: Focus) => void } {
+  const [pointed, point] = useState<{ readonly focus: Focus; readonly model: OpenedModel | undefined }>();
+  const patches = sight === undefined ? 0 : sight.rows * sight.cols;
+  const isThere = pointed?.focus !== undefined && pointed.model === opened && pointed.focus < patches;
+  return {
+    focus: isThere ? pointed.focus : undefined,
+    setFocus: (focus) => point({ focus, model: opened }),
+  };
+}
