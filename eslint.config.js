@@ -2,7 +2,7 @@ import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["dist/", "docs/", "runs/", "coverage/", "node_modules/"] },
+  { ignores: ["dist/", "api/", "runs/", "coverage/", "node_modules/"] },
   {
     files: ["**/*.ts", "**/*.tsx"],
     extends: [tseslint.configs.strictTypeChecked],

@@ -6,12 +6,15 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Header } from "tar";
-import { officialAugmentation } from "../dino/augment.js";
-import { type Cropper, openBatches } from "../dino/batches/batches.js";
-import { type ImageSet, imageSet, splitImages } from "../dino/images.js";
+import { officialAugmentation } from "../dino/images/augment.js";
+import { openBatches } from "../dino/batches/batches.js";
+import type { Cropper } from "../dino/batches/image-crops.js";
+import type { ImageSet } from "../dino/images/image-set.js";
+import { imageSet } from "../dino/images/sources/folder-images.js";
+import { splitImages } from "../dino/images/split.js";
 import { epochOrders } from "../dino/batches/order.js";
-import { openData } from "../dino/sources/open.js";
-import { figure } from "./format.js";
+import { openData } from "../dino/images/sources/open.js";
+import { figure } from "./figures/format.js";
 
 /** The set that is spoken of. */
 const BILLION = 1e9;

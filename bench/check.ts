@@ -1,8 +1,8 @@
 /** Compares results with the float64 reference. */
 import { sizeOf } from "../engine/index.js";
-import * as reference from "../test/reference.js";
-import type { Values } from "../test/reference.js";
-import type { BenchRow, Host } from "./row.js";
+import * as reference from "../reference/operations.js";
+import type { Values } from "../reference/operations.js";
+import type { BenchRow, Host } from "./steps/row.js";
 
 type Reference = (...inputs: Values[]) => Values;
 

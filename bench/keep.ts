@@ -8,9 +8,9 @@ import type { PeerResult } from "./against.js";
 import type { PeerComparison } from "./peers/compare.js";
 import type { RankResult } from "./ranks/command.js";
 import type { Measured } from "./measure.js";
-import type { Scaled } from "./scaling.js";
+import type { Scaled } from "./steps/scaling.js";
 import type { Soak } from "./soak.js";
-import type { StepSize } from "./step.js";
+import type { StepSize } from "./steps/step.js";
 
 /** What is kept of a device: each comparison's latest result, with where it came from. */
 export interface Kept {

@@ -1,15 +1,15 @@
 /** Checks and times the rows of the bench, a training step, its crops and the host. */
 import { byKernel, input, type KernelTime, type Program, record, type Span } from "../engine/index.js";
-import type { Device } from "../engine/device.js";
-import { openDevice } from "../engine/node.js";
-import { pipelineCount } from "../engine/kernel.js";
-import { formatShape } from "../engine/tensor.js";
-import { recordCrops } from "./crops.js";
-import { figure } from "./format.js";
-import { savingFlags } from "./memory.js";
-import { quantile } from "./quantile.js";
-import { type BenchRow, numbers, type OwningRow } from "./row.js";
-import { recordStep, type StepSize } from "./step.js";
+import { openDevice } from "../engine/adapters/node.js";
+import type { Device } from "../engine/core/device.js";
+import { pipelineCount } from "../engine/core/pipeline.js";
+import { formatShape } from "../engine/core/tensor.js";
+import { recordCrops } from "./steps/crops.js";
+import { figure } from "./figures/format.js";
+import { savingFlags } from "./steps/memory.js";
+import { quantile } from "./figures/quantile.js";
+import { type BenchRow, numbers, type OwningRow } from "./steps/row.js";
+import { recordStep, type StepSize } from "./steps/step.js";
 
 /** The result of one row. */
 export interface Measured {

@@ -1,8 +1,8 @@
 /** Prints measurements as text. */
 import type { KernelTime } from "../engine/index.js";
-import { figure, percent } from "./format.js";
+import { figure, percent } from "./figures/format.js";
 import type { Measured } from "./measure.js";
-import { describeMemory } from "./memory.js";
+import { describeMemory } from "./steps/memory.js";
 
 /** Formats the time of each kernel of a step, one line each. */
 export function kernelTable(times: readonly KernelTime[]): string {

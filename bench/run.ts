@@ -2,12 +2,12 @@ import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { chromeTrace, type KernelTime } from "../engine/index.js";
-import type { Device } from "../engine/device.js";
-import { openDevice } from "../engine/node.js";
+import { openDevice } from "../engine/adapters/node.js";
+import type { Device } from "../engine/core/device.js";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
 import { compare, markdown, type PeerResult, runTorch } from "./against.js";
 import { type Flags, parseFlags } from "./flags.js";
-import { figure } from "./format.js";
+import { figure } from "./figures/format.js";
 import { keep, type Kept, type Origin, resultsPath } from "./keep.js";
 import { compareLearning } from "./learning/command.js";
 import { readLearning } from "./learning/curves.js";
@@ -28,7 +28,7 @@ import {
   untilDone,
   withShare,
 } from "./measure.js";
-import { describePlans } from "./memory.js";
+import { describePlans } from "./steps/memory.js";
 import { billionTable, measureBillion } from "./billion.js";
 import { comparePeers } from "./peers/compare.js";
 import { entrants, OURS } from "./peers/entrants.js";
@@ -37,11 +37,11 @@ import { peerTable } from "./peers/table.js";
 import { workloads } from "./peers/workloads.js";
 import { drawEfficiency, measureRanks, rankReport } from "./ranks/command.js";
 import { describeNoise, formatRow, kernelTable } from "./report.js";
-import type { BenchRow, OwningRow } from "./row.js";
-import { rows } from "./rows.js";
-import { axes, scaleAlong, SCALES, type Scaled, scalingTable } from "./scaling.js";
+import type { BenchRow, OwningRow } from "./steps/row.js";
+import { rows } from "./steps/rows.js";
+import { axes, scaleAlong, type Scaled, SCALES, scalingTable } from "./steps/scaling.js";
 import { formatSample, soak, soakTable } from "./soak.js";
-import { recordStep, STEP_SIZE, type StepSize } from "./step.js";
+import { recordStep, STEP_SIZE, type StepSize } from "./steps/step.js";
 
 const EFFORT = {
   usual: { warmups: 2, minRepeats: 5, maxRepeats: 50, maxMs: 3000 },

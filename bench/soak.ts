@@ -2,12 +2,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { resolveConfig } from "../dino/config.js";
-import { openParts } from "../dino/evaluation/open-parts.js";
+import { openParts } from "../dino/images/sources/open-parts.js";
 import { train } from "../dino/training/train.js";
 import type { Device } from "../engine/index.js";
-import { figure } from "./format.js";
-import { quantile } from "./quantile.js";
+import { figure } from "./figures/format.js";
+import { quantile } from "./figures/quantile.js";
+import { resolveConfig } from "../dino/config/resolve.js";
 
 /** Of one interval of a soak. */
 export interface Sample {

@@ -2,22 +2,17 @@
  * What a program may import that trains networks and looks at images with them, under Node.
  * @module dino-webgpu
  */
-export type { Choice } from "./auto.js";
+export type { Choice } from "./config/auto.js";
 export type { Device } from "../engine/index.js";
-export { openDevice } from "../engine/node.js";
-export type { Config, PartialConfig, SettingName } from "./config.js";
+export { openDevice } from "../engine/adapters/node.js";
+export type { Config, PartialConfig, SettingName } from "./config/settings.js";
 export type { KnnReport } from "./evaluation/evaluate.js";
-export type { Model, Which } from "./features.js";
-export {
-  type DecodeFailure,
-  type ImageSet,
-  listedImages,
-  memoryImages,
-  type MixturePart,
-  openImages,
-  type OpenOptions,
-} from "./images.js";
-export { dotProducts, type FeatureRows, type KnnResult, normalizeRows, type Similarities } from "./evaluation/knn.js";
+export type { Model, Which } from "./model/backbone.js";
+export { listedImages, openImages, type OpenOptions } from "./images/sources/folder-images.js";
+export type { DecodeFailure } from "./images/image-location.js";
+export { type ImageSet, memoryImages, type MixturePart } from "./images/image-set.js";
+export { type KnnResult } from "./evaluation/knn.js";
+export { dotProducts, type FeatureRows, normalizeRows, type Similarities } from "./math/feature-rows.js";
 export {
   type AttentionMaps,
   attentionMaps,
@@ -34,10 +29,10 @@ export {
 } from "./library.js";
 export type { Accuracies, EpochLine, EvaluationLine } from "./run/log.js";
 export type { KnnAccuracy, LinearAccuracy, OnLooked } from "./evaluation/online-evaluation.js";
-export type { Image, Size } from "./pixels.js";
+export type { Image, Size } from "./images/pixels.js";
 export { nearest, type Neighbor } from "./retrieval/nearest.js";
 export type { Finished } from "./training/start.js";
-export { readImage } from "./pictures/subjects.js";
+export { readImage } from "./images/sources/image-files.js";
 export type { Progress } from "./training/trainer.js";
-export type { Lookup, VitConfig } from "./vit.js";
-export type { Decoding, ImagePlace } from "./sources/image-place.js";
+export type { Lookup, VitConfig } from "./model/vit.js";
+export type { Decoding, ImagePlace } from "./images/image-location.js";

@@ -1,18 +1,21 @@
 /** What a program does with a network in a line each: everything that the functions behind the commands need is opened here. */
 import type { Device } from "../engine/index.js";
-import { openDevice } from "../engine/node.js";
-import type { PartialConfig } from "./config.js";
-import { evaluateKnn, type KnnReport, wholeOf } from "./evaluation/evaluate.js";
-import { openWhole } from "./evaluation/open-parts.js";
-import { extractFeatures, type Model, viewOf, type Which } from "./features.js";
-import { loadModel as loadOnto } from "./model.js";
-import { type DecodeFailure, type ImageSet, memoryImages } from "./images.js";
-import { clsAttentionOf, openInspector } from "./inspector.js";
-import type { FeatureRows } from "./evaluation/knn.js";
-import type { Image, Size } from "./pixels.js";
+import { openDevice } from "../engine/adapters/node.js";
+import type { PartialConfig } from "./config/settings.js";
+import { evaluateKnn, type KnnReport } from "./evaluation/evaluate.js";
+import { openWhole } from "./images/sources/open-parts.js";
+import { extractFeatures } from "./model/extract.js";
+import { loadModel as loadOnto } from "./weights/load-model.js";
+import { clsAttentionOf, openInspector } from "./model/inspector.js";
+import type { Image, Size } from "./images/pixels.js";
 import { type Finished, type Listener, startTraining } from "./training/start.js";
-import { readImage } from "./pictures/subjects.js";
-import { fitToPatches } from "./fit.js";
+import { readImage } from "./images/sources/image-files.js";
+import { fitToPatches } from "./images/crop-to-patches.js";
+import { wholeOf } from "./images/split.js";
+import type { FeatureRows } from "./math/feature-rows.js";
+import { type Model, viewOf, type Which } from "./model/backbone.js";
+import { type ImageSet, memoryImages } from "./images/image-set.js";
+import type { DecodeFailure } from "./images/image-location.js";
 
 /** Where to load a model, and which. */
 export interface LoadOptions {

@@ -3,7 +3,8 @@
  * `createDevice` one in a browser.
  * @module dino-webgpu/engine
  */
-export { type Choices, withChoices } from "./choices.js";
+export { withChoices } from "./core/kernel-choice.js";
+export type { Choices } from "./core/device.js";
 export {
   type AdapterKind,
   createDevice,
@@ -14,10 +15,10 @@ export {
   isCausedBy,
   type KernelSet,
   OutOfMemoryError,
-} from "./device.js";
-export { type GradientOptions, gradients, type Gradients, parameterGradients } from "./gradients.js";
-export { lossScale, type LossScale } from "./loss-scale.js";
-export { download, input, type Input, scalars, type Scalars, upload } from "./memory.js";
+} from "./core/device.js";
+export { type GradientOptions, gradients, type Gradients, parameterGradients } from "./gradients/gradients.js";
+export { lossScale, type LossScale } from "./optimizers/loss-scale.js";
+export { download, input, type Input, scalars, type Scalars, upload } from "./core/memory.js";
 export {
   adamw,
   type AdamWOptions,
@@ -29,22 +30,16 @@ export {
   sgd,
   type SgdOptions,
   type StepSettings,
-} from "./optimizer.js";
-export { onPaper, type Paper } from "./paper.js";
-export { createParams, type Layout, type LayoutEntry, layoutOf, type Params, type ParamSpec } from "./params.js";
-export {
-  byKernel,
-  chromeTrace,
-  evaluate,
-  type KernelTime,
-  type NonFinite,
-  type Program,
-  record,
-  type Span,
-} from "./program.js";
-export { onHost } from "./crossing.js";
-export { recompute } from "./recompute.js";
-export { type Declaration, elementGrid, grid, type Grid, kernel } from "./kernel.js";
+} from "./optimizers/optimizer.js";
+export { onPaper, type Paper } from "./core/dry-run.js";
+export { createParams, type Layout, type LayoutEntry, layoutOf, type Params, type ParamSpec } from "./core/params.js";
+export { evaluate, type Program, record } from "./core/program.js";
+export type { NonFinite } from "./core/nonfinite.js";
+export { byKernel, chromeTrace, type KernelTime, type Span } from "./core/profile.js";
+export { onHost } from "./core/host-callback.js";
+export { recompute } from "./gradients/recompute.js";
+export { type Declaration, elementGrid, grid, kernel } from "./core/kernel.js";
+export type { Grid } from "./core/recording.js";
 export {
   type Backward,
   constant,
@@ -54,7 +49,7 @@ export {
   reshape,
   stopGradient,
   transient,
-} from "./recording.js";
+} from "./core/recording.js";
 export {
   type DType,
   type HostDType,
@@ -64,7 +59,7 @@ export {
   sizeOf,
   type Storage,
   type Tensor,
-} from "./tensor.js";
+} from "./core/tensor.js";
 export {
   encodeSafetensors,
   parseSafetensors,
@@ -75,7 +70,7 @@ export {
   type SafeEntry,
   type SafeHeader,
   type SafeTensor,
-} from "./safetensors.js";
+} from "./core/safetensors.js";
 
 export { add } from "./ops/add.js";
 export { attention, attentionProbabilities } from "./ops/attention.js";
@@ -86,11 +81,11 @@ export {
   batchNormRunning,
   type RunningStatistics,
 } from "./ops/batchnorm.js";
-export { packBlocks, sumBlocks, unpackBlocks } from "./ops/blocks.js";
+export { packBlocks, sumBlocks, unpackBlocks } from "./ops/gradient-compression.js";
 export { cast } from "./ops/cast.js";
 export { concat, slice } from "./ops/concat.js";
 export { crossEntropy, labelRank } from "./ops/cross-entropy.js";
-export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation.js";
+export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation/loss.js";
 export { dropPath } from "./ops/drop-path.js";
 export { copy, fill } from "./ops/fill.js";
 export { gelu } from "./ops/gelu.js";
@@ -98,13 +93,14 @@ export { koleo } from "./ops/koleo.js";
 export { gem, type GemOptions } from "./ops/gem.js";
 export { largest } from "./ops/largest.js";
 export { layernorm, type LayernormOptions } from "./ops/layernorm.js";
-export type { Logits, Projection } from "./ops/logits.js";
+export type { Logits, Projection } from "./ops/distillation/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";
 export { linear, matmul, type Transposed } from "./ops/matmul.js";
-export { mul, scale } from "./ops/mul.js";
+export { mul } from "./ops/mul.js";
+export { scale } from "./ops/scale.js";
 export { l2Normalize, scaleRows, weightNorm } from "./ops/normalize.js";
 export { patches } from "./ops/patches.js";
 export { type GridSize, resizeGrid } from "./ops/resize-grid.js";
 export { softmax } from "./ops/softmax.js";
-export type { Centering, Sinkhorn } from "./ops/targets.js";
+export type { Centering, Sinkhorn } from "./ops/distillation/targets.js";
 export { mean, meanLeading, repeat, sum, sumLeading } from "./ops/sum.js";

@@ -2,23 +2,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Config,
-  fitWarmups,
-  flagOf,
-  formatConfig,
-  parseSetting,
-  type PartialConfig,
-  resolveConfig,
-  settingNames,
-} from "../../dino/config.js";
-import type { Parts } from "../../dino/evaluation/evaluate.js";
-import { openParts } from "../../dino/evaluation/open-parts.js";
-import { startProgress } from "../../dino/progress.js";
-import { writeFileAtomically } from "../../dino/run/checkpoint-file.js";
+import { type Config, type PartialConfig, settingNames } from "../../dino/config/settings.js";
+import { openParts } from "../../dino/images/sources/open-parts.js";
+import { startProgress } from "../../dino/files/progress.js";
+import { writeFileAtomically } from "../../dino/files/files.js";
 import { startValues } from "../../dino/training/init.js";
 import { heedSignals } from "../../dino/training/interrupt.js";
-import { lengthOf } from "../../dino/training/knobs.js";
+import { lengthOf } from "../../dino/training/schedule.js";
 import type { Device } from "../../engine/index.js";
 import type { Origin } from "../keep.js";
 import {
@@ -35,6 +25,9 @@ import { checkOfficial, expectHonoured, learnOfficially, officialSettings } from
 import { learnHere, stepsAt } from "./ours.js";
 import { type Pair, pairOf } from "./report.js";
 import { exportCrops, exportImages, exportStart } from "./shared.js";
+import type { Parts } from "../../dino/images/split.js";
+import { flagOf, parseSetting } from "../../dino/config/flags.js";
+import { fitWarmups, formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 
 /** What the official code takes from ours. */
 export const lendings = ["start", "crops"] as const;

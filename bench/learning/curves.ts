@@ -1,8 +1,8 @@
 /** Learning curves, and the file in which they are kept, so that what was trained once is not trained again. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { type Config, type SettingName, settingNames } from "../../dino/config.js";
-import { writeJson } from "../../dino/run/checkpoint-file.js";
+import { type Config, type SettingName, settingNames } from "../../dino/config/settings.js";
+import { writeJson } from "../../dino/files/files.js";
 import type { Origin } from "../keep.js";
 
 /** [step, k-NN top-1 of the teacher on the held-out images, in percent] */

@@ -5,9 +5,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type Config, flagOf, formatSize, formatValue, type SettingName, vitConfig } from "../../dino/config.js";
+import type { Config, SettingName } from "../../dino/config/settings.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import type { Learnt, Point } from "./curves.js";
+import { flagOf, formatSize, formatValue } from "../../dino/config/flags.js";
+import { vitConfig } from "../../dino/config/derive.js";
 
 /** `bench/torch/settings.json`: what `learn.py` makes of each setting. */
 export interface OfficialSettings {

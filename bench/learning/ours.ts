@@ -2,13 +2,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Config } from "../../dino/config.js";
-import type { Parts } from "../../dino/evaluation/evaluate.js";
+import type { Config } from "../../dino/config/settings.js";
 import { featuresOf, type KnnAccuracy, knnOf } from "../../dino/evaluation/online-evaluation.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import { train } from "../../dino/training/train.js";
 import type { Device } from "../../engine/index.js";
 import type { Learnt, Point } from "./curves.js";
+import type { Parts } from "../../dino/images/split.js";
 
 export interface OurTraining {
   readonly device: Device;

@@ -1,6 +1,6 @@
 /** Learning curves of both codes as a table and as a figure. */
 import type { Chart, Panel } from "../../dino/pictures/charts.js";
-import { figure } from "../format.js";
+import { figure } from "../figures/format.js";
 import type { Learner, Learnt, RecipeCurves } from "./curves.js";
 import { meanAndSpread, welch } from "./statistics.js";
 

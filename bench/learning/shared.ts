@@ -4,18 +4,19 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { once } from "node:events";
 import { pipeline } from "node:stream/promises";
-import { applyCropU8, drawCrops } from "../../dino/augment.js";
+import { applyCropU8, drawCrops } from "../../dino/images/augment.js";
 import { epochOrders } from "../../dino/batches/order.js";
-import { augmentOptions, type Config, networkConfig } from "../../dino/config.js";
-import type { Part, Parts } from "../../dino/evaluation/evaluate.js";
+import type { Config } from "../../dino/config/settings.js";
 import { checkParts } from "../../dino/evaluation/labelled.js";
-import { bufferSpecs, networkSpecs } from "../../dino/network.js";
-import type { Image } from "../../dino/pixels.js";
-import { asSafetensors } from "../../dino/run/checkpoint-bytes.js";
-import { writeJson } from "../../dino/run/checkpoint-file.js";
-import { isFailure } from "../../dino/sources/image-place.js";
-import { lengthOf } from "../../dino/training/knobs.js";
+import { bufferSpecs, networkSpecs } from "../../dino/model/network.js";
+import type { Image } from "../../dino/images/pixels.js";
+import { asSafetensors } from "../../dino/weights/checkpoint-bytes.js";
+import { writeJson } from "../../dino/files/files.js";
+import { isFailure } from "../../dino/images/image-location.js";
+import { lengthOf } from "../../dino/training/schedule.js";
 import { encodeSafetensors } from "../../engine/index.js";
+import type { Part, Parts } from "../../dino/images/split.js";
+import { augmentOptions, networkConfig } from "../../dino/config/derive.js";
 
 /** `images.json` beside the pixels. */
 export interface ImagesFile {

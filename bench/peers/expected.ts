@@ -1,12 +1,12 @@
 /** What a workload should give, in float64. */
 import { sizeOf } from "../../engine/index.js";
-import * as reference from "../../test/reference.js";
-import type { Values } from "../../test/reference.js";
+import * as reference from "../../reference/operations.js";
+import type { Values } from "../../reference/operations.js";
 import { rowwise } from "../check.js";
-import type { BenchRow, Host } from "../row.js";
+import type { BenchRow, Host } from "../steps/row.js";
 import { packHeads } from "./layouts.js";
 import type { Outcome } from "./peer.js";
-import { type Workload, draw, inputsOf, type InputNames } from "./workloads.js";
+import { draw, type InputNames, inputsOf, type Workload } from "./workloads.js";
 
 /** How far from the reference an outcome may lie: engines that are less exact than ours are not wrong. */
 export const TOLERANCE = 1e-3;

@@ -1,7 +1,7 @@
 /** WebGPU as browser libraries look for it, on the adapter that this project chooses. */
 import { globals } from "webgpu";
-import { adapterName } from "../../engine/device.js";
-import { chooseAdapter } from "../../engine/node.js";
+import { adapterName } from "../../engine/core/device.js";
+import { chooseAdapter } from "../../engine/adapters/node.js";
 
 /** What the libraries of this process opened. */
 const devices: GPUDevice[] = [];

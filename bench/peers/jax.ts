@@ -1,7 +1,7 @@
 /** jax-js on WebGPU, everything under jit. */
 import { readFileSync } from "node:fs";
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../row.js";
+import type { Host } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import type { Identity, Job, Outcome } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";

@@ -1,5 +1,5 @@
 /** Numbers in another order, for engines that keep them differently. */
-import type { Host } from "../row.js";
+import type { Host } from "../steps/row.js";
 
 /** [rows, cols] -> [cols, rows] */
 export function transpose({ shape, data }: Host): Host {

@@ -2,9 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web/webgpu";
-import { encodeOnnx, type OnnxNode } from "../../dino/export/onnx.js";
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../row.js";
+import { encodeOnnx, type OnnxNode } from "../../dino/weights/export/onnx.js";
+import type { Host } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import { swapMiddle } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";

@@ -1,5 +1,4 @@
 /** This project's engine, through what anybody may import. */
-import { createDevice, type Device } from "../../engine/device.js";
 import {
   add,
   attention as attend,
@@ -19,8 +18,9 @@ import {
   softmax as soften,
   type Tensor,
 } from "../../engine/index.js";
-import { readShader } from "../../engine/node.js";
-import type { Host } from "../row.js";
+import { readShader } from "../../engine/adapters/node.js";
+import { createDevice, type Device } from "../../engine/core/device.js";
+import type { Host } from "../steps/row.js";
 import { packHeads, swapMiddle, transpose } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";

@@ -1,6 +1,6 @@
 /** One workload, by every peer: checked, warmed, then timed by turns. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { rng } from "../../dino/random.js";
+import { rng } from "../../dino/math/random.js";
 import type { Contestant } from "./contestant.js";
 import { checkOf, TOLERANCE } from "./expected.js";
 import type { Workload } from "./workloads.js";

@@ -1,5 +1,5 @@
-import { figure, percent } from "../format.js";
-import { quantile } from "../quantile.js";
+import { figure, percent } from "../figures/format.js";
+import { quantile } from "../figures/quantile.js";
 import type { PeerComparison } from "./compare.js";
 import { OURS } from "./entrants.js";
 import type { Entry, Standing, Timed } from "./race.js";

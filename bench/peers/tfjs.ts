@@ -1,6 +1,6 @@
 /** TensorFlow.js on its WebGPU backend. It has neither GELU nor LayerNorm nor attention: they are composed, as its users do. */
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../row.js";
+import type { Host } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";

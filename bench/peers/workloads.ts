@@ -1,6 +1,6 @@
 /** What every engine is asked to do: pieces of a Vision Transformer in the sizes of DINO, and the training of two of them. */
 import { type Shape, sizeOf } from "../../engine/index.js";
-import type { Host } from "../row.js";
+import type { Host } from "../steps/row.js";
 
 /** The inputs of each kind of workload, by name. */
 export interface InputNames {

@@ -2,8 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
-import { openDevice } from "../../engine/node.js";
-import { figure } from "../format.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { figure } from "../figures/format.js";
 import { type ConstantName, type Constants, constantsWith } from "./constants.js";
 import {
   measureCrossing,

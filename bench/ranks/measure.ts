@@ -3,8 +3,8 @@ import { execFile } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { Device } from "../../engine/device.js";
-import { quantile } from "../quantile.js";
+import type { Device } from "../../engine/core/device.js";
+import { quantile } from "../figures/quantile.js";
 import { crowded, fastest, type Algorithm, type Link } from "./collectives.js";
 
 /** What was measured again and again: the least, which is what nobody else on the machine disturbed, and the quartiles. */

@@ -1,6 +1,6 @@
 /** What the model of steps on many GPUs says, as tables and as a figure. */
 import type { Chart } from "../../dino/pictures/charts.js";
-import { figure, percent } from "../format.js";
+import { figure, percent } from "../figures/format.js";
 import type { Constant, ConstantName, Constants } from "./constants.js";
 import type { Predicted, Timed } from "./measure.js";
 import {

@@ -1,6 +1,6 @@
 /** What the model says of clusters of GPUs: how efficient each is, and what would make it more so. */
-import { STEP_SIZE } from "../step.js";
-import type { Sized } from "../scaling.js";
+import { STEP_SIZE } from "../steps/step.js";
+import type { Sized } from "../steps/scaling.js";
 import { type Cluster, flatRing, twoLevels } from "./collectives.js";
 import type { ConstantName } from "./constants.js";
 import { rankStep, type Sending, type StepTime, stepTime } from "./step-time.js";

@@ -1,8 +1,8 @@
 /** How long a training step takes on paper, its gradients summed over ranks while the backward still runs. */
-import { networkSpecs } from "../../dino/network.js";
+import { networkSpecs } from "../../dino/model/network.js";
 import { layoutOf } from "../../engine/index.js";
-import { forwardFlops, type Sized } from "../scaling.js";
-import { networkOf } from "../step.js";
+import { forwardFlops, type Sized } from "../steps/scaling.js";
+import { networkOf } from "../steps/step.js";
 
 /** What a rank computes, in seconds, and the values that leave it. */
 export interface RankStep {

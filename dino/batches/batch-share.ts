@@ -12,16 +12,20 @@ export interface Sharer {
  * after another, so that those of all devices are the part. Throws where the shares are not equal.
  */
 export function shareOf(images: number, parts: number, { rank, size }: Sharer): readonly number[] {
+  checkEqualShares(images, parts, size);
   const part = imagesPerPart(images, parts);
   const share = part / size;
-  if (!Number.isInteger(share)) {
-    const each = parts === 1 ? "" : ` of each of the ${parts} parts of --accumulate`;
-    throw new Error(
-      `--batch ${images}: expected a multiple of ${size * parts}, so that ${size} ranks have equal shares${each}; ` +
-        "it is the number of images of a step on all ranks together",
-    );
-  }
   return Array.from({ length: parts * share }, (_, i) => Math.floor(i / share) * part + rank * share + (i % share));
+}
+
+/** Throws where devices cannot have equal shares of each part of a batch. */
+export function checkEqualShares(images: number, parts: number, size: number): void {
+  if (Number.isInteger(imagesPerPart(images, parts) / size)) return;
+  const each = parts === 1 ? "" : ` of each of the ${parts} parts of --accumulate`;
+  throw new Error(
+    `--batch ${images}: expected a multiple of ${size * parts}, so that ${size} ranks have equal shares${each}; ` +
+      "it is the number of images of a step on all ranks together",
+  );
 }
 
 /** Of numbers for the rows of a part, crop-major [crops * images of the part], those of a device's share: [crops * share]. */

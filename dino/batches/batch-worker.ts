@@ -1,8 +1,8 @@
 /** The thread side of batches: decodes images and makes their crops. It keeps nothing between tasks. */
 import { parentPort, workerData } from "node:worker_threads";
 import { type CropSettings, cropSheets, type MadeCrops } from "./image-crops.js";
-import type { Decoding, ImagePlace } from "../sources/image-place.js";
-import { decodePlace } from "../sources/place.js";
+import type { Decoding, ImagePlace } from "../images/image-location.js";
+import { decodePlace } from "../images/sources/decode.js";
 
 /** What a worker is started with. */
 export interface WorkerSetup extends CropSettings {

@@ -1,11 +1,11 @@
 /** Training batches: images augmented ahead of their use, by whatever makes the crops. */
-import { checkAugmentOptions, type AugmentOptions } from "../augment.js";
-import { type Sharer, shareOf } from "./batch-share.js";
-import { cropPlace } from "./crop-layout.js";
+import { type AugmentOptions, checkAugmentOptions } from "../images/augment.js";
+import { shareOf, type Sharer } from "./batch-share.js";
 import type { CroppedPicture } from "./crop-maker.js";
-import type { CropSettings, MadeCrops } from "./image-crops.js";
-import type { ImageSet } from "../image-set.js";
+import type { Cropper, CropSettings } from "./image-crops.js";
+import type { ImageSet } from "../images/image-set.js";
 import { epochOrders, type Order } from "./order.js";
+import { type Assignment, createSlot, type Slot, slotFiller, type SlotLayout } from "./slots.js";
 
 export interface BatchOptions {
   readonly images: ImageSet;
@@ -49,21 +49,6 @@ export interface Batch {
   readonly ready: number;
 }
 
-/** What decodes images and makes their crops, or prepares them for a device that does. */
-export interface Cropper {
-  /** Images that it likes to be given at a time. */
-  readonly imagesPerTask: number;
-  crop(epoch: number, items: readonly CropItem[]): Promise<MadeCrops>;
-  close(): Promise<void>;
-}
-
-/** An image of a task. */
-export interface CropItem {
-  readonly index: number;
-  /** What the crops are drawn for: the number of the image, or of the one that it stands in for. */
-  readonly key: number;
-}
-
 /** An endless row of batches, epoch after epoch, that depends on neither threads nor timing. */
 export interface Batches {
   readonly iterationsPerEpoch: number;
@@ -80,149 +65,57 @@ export interface Batches {
 }
 
 /**
- * Opens a cropper and begins the first batches. In every epoch the images are shuffled anew; an image that cannot be decoded
- * is noted in `images.failures`, and the next one of `indices` that can be stands in for it.
+ * Opens a cropper and begins the first batches. Every epoch shuffles the images anew; an image that cannot be decoded is noted
+ * in `images.failures`, and the next one of `indices` that can be decoded stands in for it.
  * Throws if there are fewer images than a batch holds, and for options that make no sense.
  */
 export function openBatches(options: BatchOptions, openCropper: (settings: CropSettings) => Cropper): Batches {
-  const {
-    images,
-    batch,
-    parts = 1,
-    seed,
-    shuffleBuffer = 0,
-    augment,
-    prefetch = 2,
-    onDevice = false,
-    share = { rank: 0, size: 1 },
-    start = { epoch: 0, iteration: 0 },
-  } = options;
+  const { images, batch, parts = 1, seed, shuffleBuffer = 0, augment, prefetch = 2 } = options;
+  const { share = { rank: 0, size: 1 }, start = { epoch: 0, iteration: 0 } } = options;
   const given = options.indices ?? new Int32Array(images.count).map((_, i) => i);
   const indices = given instanceof Int32Array ? given : new Int32Array(given);
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
-  const taken = shareOf(batch, parts, share); // which throws
-  const count = taken.length;
+  const positions = shareOf(batch, parts, share);
   checkWhole("prefetch", prefetch, 1);
-  if (indices.length < batch) {
-    throw new Error(
-      `batches: expected at least one batch of ${batch} images, got ${indices.length}; make the batch smaller`,
-    );
-  }
-  const strange = indices.find((index) => index < 0 || index >= images.count);
-  if (strange !== undefined) {
-    throw new Error(`batches indices: expected images from 0 to ${images.count - 1}, got ${strange}`);
-  }
-  if (indices.some((index, i) => i > 0 && index <= indices[i - 1]!))
-    throw new Error("batches indices: expected images in ascending order, each once");
+  checkIndices(indices, images.count, batch);
   const iterationsPerEpoch = Math.floor(indices.length / batch);
   checkWhole("start.epoch", start.epoch, 0);
   checkWhole("start.iteration", start.iteration, 0, iterationsPerEpoch - 1);
 
-  const { globalSize, localSize, localCrops } = augment;
-  const globalValues = 3 * globalSize.rows * globalSize.cols;
-  const localValues = 3 * localSize.rows * localSize.cols;
-  const valuesPerImage = 2 * globalValues + localCrops * localValues;
-
-  const pixelsPerPicture = onDevice ? Math.min(images.largest ?? PIXELS_PER_FILE, PIXELS_PER_FILE) : 0;
-  const cropper = openCropper({ augment, seed, ...(onDevice && { pixelsPerPicture }) });
-
-  /** The first image from `place` on in the list, round its end, that is not known to be broken. */
-  const nextGood = (place: number): number => {
-    for (let step = 0; step < indices.length; step++) {
-      const tried = (place + step) % indices.length;
-      if (!images.failures.has(indices[tried]!)) return tried;
-    }
-    throw new Error(`batches: expected images, but not one of the ${indices.length} to train on could be decoded`);
-  };
-
-  async function fill(slot: Slot, positions: readonly number[], places: readonly number[]): Promise<void> {
-    const tried = places.map(nextGood);
-    const items = tried.map((place, i) => ({ index: indices[place]!, key: slot.drawn[positions[i]!]! }));
-    const { crops, pixels, pictures, failures } = await cropper.crop(slot.epoch, items);
-    const failed = new Map(failures.map(({ item, failure }) => [item, failure]));
-    for (const [item, place] of tried.entries()) {
-      const index = indices[place]!;
-      const failure = failed.get(item);
-      if (failure !== undefined) {
-        images.fail(index, failure);
-        continue;
-      }
-      const position = positions[item]!;
-      slot.indices[position] = index;
-      if (onDevice) {
-        const picture = pixels.subarray(item * pixelsPerPicture, (item + 1) * pixelsPerPicture);
-        slot.pixels.set(picture, position * pixelsPerPicture);
-        slot.pictures[position] = pictures[item]!;
-        continue;
-      }
-      let from = item * valuesPerImage;
-      for (let crop = 0; crop < 2; crop++, from += globalValues) {
-        const place = cropPlace({ crops: 2, images: count, parts }, crop, position);
-        slot.globals.set(crops.subarray(from, from + globalValues), place * globalValues);
-      }
-      for (let crop = 0; crop < localCrops; crop++, from += localValues) {
-        const place = cropPlace({ crops: localCrops, images: count, parts }, crop, position);
-        slot.locals.set(crops.subarray(from, from + localValues), place * localValues);
-      }
-    }
-    const again = [...failed.keys()];
-    if (again.length > 0) {
-      await fill(
-        slot,
-        again.map((item) => positions[item]!),
-        again.map((item) => tried[item]!),
-      );
-    }
-  }
-
+  const layout = layoutOf(options, positions.length);
+  const { pixelsPerPicture } = layout;
+  const cropper = openCropper({ augment, seed, ...(pixelsPerPicture > 0 && { pixelsPerPicture }) });
+  const fill = slotFiller({ images, indices, cropper, layout });
   const orderOf = epochOrders({ images, indices, seed, shuffleBuffer });
   let order: (Order & { readonly epoch: number }) | undefined;
   let upcoming = start.epoch * iterationsPerEpoch + start.iteration;
 
-  /** Sets out to make the batch after the last one that was begun. */
-  function begin(slot: Slot): void {
+  /** Assigns the images of the next batch to the positions of a slot. */
+  function assign(slot: Slot): readonly Assignment[] {
     slot.epoch = Math.floor(upcoming / iterationsPerEpoch);
     slot.iteration = upcoming % iterationsPerEpoch;
     upcoming++;
     if (order?.epoch !== slot.epoch) order = { epoch: slot.epoch, ...orderOf(slot.epoch, slot.iteration * batch) };
-    const { places: inOrder, repeats } = order.next(batch);
-    const places = taken.map((image) => inOrder[image]!);
-    for (const [i, place] of places.entries()) {
-      slot.drawn[i] = indices[place]! + (repeats?.[taken[i]!] ?? 0) * images.count;
-    }
-    const tasks: Promise<void>[] = [];
-    for (let from = 0; from < count; from += cropper.imagesPerTask) {
-      const positions = Array.from({ length: Math.min(cropper.imagesPerTask, count - from) }, (_, i) => from + i);
-      tasks.push(
-        fill(
-          slot,
-          positions,
-          positions.map((position) => places[position]!),
-        ),
-      );
-    }
+    const { places, repeats } = order.next(batch);
+    return positions.map((inBatch, position) => {
+      const place = places[inBatch]!;
+      slot.keys[position] = indices[place]! + (repeats?.[inBatch] ?? 0) * images.count;
+      return { position, place };
+    });
+  }
+
+  /** Starts to make the next batch. */
+  function begin(slot: Slot): void {
+    const tasks = chunks(assign(slot), cropper.imagesPerTask).map((assignments) => fill(slot, assignments));
     slot.isReady = false;
     slot.filled = Promise.all(tasks).then(() => void (slot.isReady = true));
-    slot.filled.catch(() => undefined); // whoever asks for this batch is told
+    slot.filled.catch(() => undefined); // `next` rejects with the error
     ahead.push(slot);
   }
 
   const ahead: Slot[] = [];
-  for (let i = 0; i <= prefetch; i++) {
-    begin({
-      epoch: 0,
-      iteration: 0,
-      filled: Promise.resolve(),
-      isReady: false,
-      drawn: new Uint32Array(count),
-      indices: new Int32Array(count),
-      globals: new Float32Array(onDevice ? 0 : 2 * count * globalValues),
-      locals: new Float32Array(onDevice ? 0 : localCrops * count * localValues),
-      pixels: new Uint32Array(count * pixelsPerPicture),
-      pictures: [],
-    });
-  }
+  for (let i = 0; i <= prefetch; i++) begin(createSlot(layout));
   let inUse: Slot | undefined;
   let isWaiting = false;
   let broken: Error | undefined;
@@ -231,7 +124,7 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     if (isWaiting) throw new Error("batches: next was called before the last call was answered; await each one");
     if (broken !== undefined) throw broken;
     isWaiting = true;
-    const asked = performance.now();
+    const beganMs = performance.now();
     const ready = ahead.filter(({ isReady }) => isReady).length;
     try {
       if (inUse !== undefined) begin(inUse);
@@ -244,7 +137,7 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
       isWaiting = false;
     }
     const { epoch, iteration, globals, locals, pixels, pictures, indices } = inUse;
-    const waitedMs = performance.now() - asked;
+    const waitedMs = performance.now() - beganMs;
     return { epoch, iteration, globals, locals, pixels, pictures, indices, waitedMs, ready };
   }
 
@@ -255,26 +148,38 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
   return { iterationsPerEpoch, pixelsPerPicture, next, close, [Symbol.asyncDispose]: close };
 }
 
-/** A batch in the making, and its memory. */
-interface Slot {
-  epoch: number;
-  iteration: number;
-  filled: Promise<void>;
-  isReady: boolean;
-  /**
-   * What crops are drawn for, [batch]: the images of the shuffled order, even if others stand in, and beyond their number the
-   * same again for each time that an image came before in the epoch.
-   */
-  readonly drawn: Uint32Array;
-  readonly indices: Int32Array<ArrayBuffer>;
-  readonly globals: Float32Array<ArrayBuffer>;
-  readonly locals: Float32Array<ArrayBuffer>;
-  readonly pixels: Uint32Array<ArrayBuffer>;
-  readonly pictures: CroppedPicture[];
-}
-
 /** Pixels of a picture that a device cuts crops out of, at most. */
 const PIXELS_PER_FILE = 2 ** 18;
+
+function layoutOf({ images, augment, parts = 1, onDevice = false }: BatchOptions, count: number): SlotLayout {
+  const { globalSize, localSize, localCrops } = augment;
+  return {
+    images: count,
+    parts,
+    globalValues: 3 * globalSize.rows * globalSize.cols,
+    localValues: 3 * localSize.rows * localSize.cols,
+    localCrops,
+    pixelsPerPicture: onDevice ? Math.min(images.largest ?? PIXELS_PER_FILE, PIXELS_PER_FILE) : 0,
+  };
+}
+
+function chunks<T>(list: readonly T[], length: number): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(list.length / length) }, (_, i) => list.slice(i * length, (i + 1) * length));
+}
+
+function checkIndices(indices: Int32Array, images: number, batch: number): void {
+  if (indices.length < batch) {
+    throw new Error(
+      `batches: expected at least one batch of ${batch} images, got ${indices.length}; make the batch smaller`,
+    );
+  }
+  const strange = indices.find((index) => index < 0 || index >= images);
+  if (strange !== undefined) {
+    throw new Error(`batches indices: expected images from 0 to ${images - 1}, got ${strange}`);
+  }
+  if (indices.some((index, i) => i > 0 && index <= indices[i - 1]!))
+    throw new Error("batches indices: expected images in ascending order, each once");
+}
 
 function checkWhole(name: string, value: number, lowest: number, highest = 2 ** 31 - 1): void {
   if (!Number.isInteger(value) || value < lowest || value > highest) {

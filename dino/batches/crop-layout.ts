@@ -21,9 +21,15 @@ export function cropPlace({ crops, images, parts }: CropLayout, crop: number, im
 
 /** Images of each part of a batch. Throws where the parts are not equal. */
 export function imagesPerPart(images: number, parts: number): number {
-  const each = images / parts;
-  if (parts < 1 || !Number.isInteger(each)) {
-    throw new Error(`crops: a batch of ${images} images has no ${parts} equal parts; take a number that divides it`);
-  }
-  return each;
+  checkEqualParts(images, parts);
+  return images / parts;
 }
+
+/** Throws where a batch has no so many equal parts. */
+export function checkEqualParts(images: number, parts: number): void {
+  if (parts >= 1 && Number.isInteger(images / parts)) return;
+  throw new Error(`crops: a batch of ${images} images has no ${parts} equal parts; take a number that divides it`);
+}
+
+/** Global crops of an image: the teacher sees these, the student sees all crops. */
+export const GLOBAL_CROPS = 2;

@@ -12,9 +12,9 @@ import {
   type Tensor,
   transient,
 } from "../../engine/index.js";
-import type { CropParameters, Jitter } from "../augment.js";
+import type { CropParameters, Jitter } from "../images/augment.js";
 import { type CropLayout, cropPlace } from "./crop-layout.js";
-import type { Normalization, Size } from "../pixels.js";
+import type { Normalization, Size } from "../images/pixels.js";
 
 const resizing = kernel("crop-resize", {
   reads: ["pixels", "parameters"],

@@ -1,8 +1,8 @@
 /** The crops of some images of a batch, on whatever thread makes them. */
-import { applyCropU8, type AugmentOptions, drawCrops } from "../augment.js";
+import { applyCropU8, type AugmentOptions, drawCrops } from "../images/augment.js";
 import type { CroppedPicture } from "./crop-maker.js";
-import { type Image, normalize, normalizeTable, packPixels, resize } from "../pixels.js";
-import { type DecodeFailure, isFailure } from "../sources/image-place.js";
+import { type Image, normalize, normalizeTable, packPixels, resize } from "../images/pixels.js";
+import { type DecodeFailure, isFailure } from "../images/image-location.js";
 
 export interface CropSettings {
   readonly augment: AugmentOptions;
@@ -19,6 +19,21 @@ export interface MadeCrops {
   readonly pixels: Uint32Array<ArrayBuffer>;
   readonly pictures: readonly (CroppedPicture | undefined)[];
   readonly failures: readonly { readonly item: number; readonly failure: DecodeFailure }[];
+}
+
+/** Decodes images and makes their crops, or prepares them for a device that does. */
+export interface Cropper {
+  /** Images of one call that keep it busy without delaying the others. */
+  readonly imagesPerTask: number;
+  crop(epoch: number, items: readonly CropItem[]): Promise<MadeCrops>;
+  close(): Promise<void>;
+}
+
+/** An image of a task. */
+export interface CropItem {
+  readonly index: number;
+  /** Key of the random draws of its crops: its own index, or that of the image that it stands in for. */
+  readonly key: number;
 }
 
 /** Some images of an epoch on their way into a batch. */

@@ -1,7 +1,7 @@
 /** In which order images are trained on: a function of seed and epoch alone, so that a run can begin anywhere in it. */
-import type { ImageSet, MixturePart } from "../image-set.js";
-import { lowerBound } from "../lower-bound.js";
-import { type Rng, rng } from "../random.js";
+import type { ImageSet, MixturePart } from "../images/image-set.js";
+import { lowerBound } from "../math/binary-search.js";
+import { type Rng, rng } from "../math/random.js";
 
 export interface OrderOptions {
   readonly images: Pick<ImageSet, "count" | "shards" | "mixture">;

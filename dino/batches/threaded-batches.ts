@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
 import { type Batches, type BatchOptions, openBatches } from "./batches.js";
-import type { Decoding } from "../sources/image-place.js";
+import type { Decoding } from "../images/image-location.js";
 
 export interface ThreadedBatchOptions extends BatchOptions {
   /** Worker threads, at most one for each core, which is also the default. */

@@ -1,9 +1,9 @@
 /** `dino analyse` */
 import { join } from "node:path";
 import { Argument, type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../analyse.js";
-import { openParts } from "../evaluation/open-parts.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../experiments/analyse.js";
+import { openParts } from "../images/sources/open-parts.js";
 import { asUsage } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";

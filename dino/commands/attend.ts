@@ -1,9 +1,9 @@
 /** `dino attend` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { attend } from "../attend.js";
-import { loadModel } from "../model.js";
-import { takeReports } from "../progress.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { attend } from "../pictures/attend.js";
+import { loadModel } from "../weights/load-model.js";
+import { takeReports } from "../files/progress.js";
 import { share } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";

@@ -1,18 +1,18 @@
 /** `dino copies` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { extractFeatures } from "../features.js";
-import { loadModel } from "../model.js";
-import { type Image, normalize, normalizeTable, resize } from "../pixels.js";
-import type { ImageSet } from "../images.js";
-import { openData } from "../sources/open.js";
-import { takeReports } from "../progress.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { extractFeatures } from "../model/extract.js";
+import { loadModel } from "../weights/load-model.js";
+import { type Image, normalize, normalizeTable, resize } from "../images/pixels.js";
+import { openData } from "../images/sources/open.js";
+import { takeReports } from "../files/progress.js";
 import { copyDescriptor, type CopyReport, traceCopies } from "../retrieval/copies.js";
 import { openCopydays } from "../retrieval/copydays.js";
 import { imagesAtOnce } from "../retrieval/shaped-features.js";
 import { wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
 import { print, printAside, printJson, reportFailures } from "./output.js";
+import type { ImageSet } from "../images/image-set.js";
 
 interface CopiesOptions extends ModelOptions {
   readonly data: string;

@@ -1,19 +1,19 @@
 /** `dino dedupe` */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Device } from "../../engine/index.js";
-import { openDevice } from "../../engine/node.js";
-import { openWhole } from "../evaluation/open-parts.js";
-import { readFeatures } from "../feature-files.js";
-import type { Which } from "../features.js";
-import { loadModel } from "../model.js";
-import type { DecodeFailure } from "../images.js";
-import { type FeatureRows, normalizeRows } from "../evaluation/knn.js";
-import { takeReports } from "../progress.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { openWhole } from "../images/sources/open-parts.js";
+import { readFeatures } from "../evaluation/feature-files.js";
+import { loadModel } from "../weights/load-model.js";
+import { takeReports } from "../files/progress.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";
 import { type IndexedImages, indexedImages } from "../retrieval/indexed-images.js";
 import { pngFile, UsageError, wholeNumber } from "./flags.js";
 import { extractor } from "./model.js";
 import { print, printJson, reportFailures, writePicture } from "./output.js";
+import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
+import type { Which } from "../model/backbone.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 interface DedupeFlags {
   readonly index?: string;

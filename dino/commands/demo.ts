@@ -1,7 +1,7 @@
 /** `dino demo` */
 import { join } from "node:path";
 import type { Command } from "commander";
-import { demo } from "../demo.js";
+import { demo } from "../experiments/demo.js";
 import { wholeNumber } from "./flags.js";
 import { print, printAside, printJson } from "./output.js";
 

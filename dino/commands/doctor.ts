@@ -1,6 +1,6 @@
 /** `dino doctor` */
 import type { Command } from "commander";
-import { describe, diagnose } from "../doctor.js";
+import { describe, diagnose } from "../experiments/doctor.js";
 import { print, printJson } from "./output.js";
 
 export function addDoctor(dino: Command): void {

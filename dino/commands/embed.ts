@@ -1,9 +1,9 @@
 /** `dino embed` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { openWhole } from "../evaluation/open-parts.js";
-import { featurePaths, listed, writeFeatures } from "../feature-files.js";
-import { loadModel } from "../model.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { openWhole } from "../images/sources/open-parts.js";
+import { featurePaths, listed, writeFeatures } from "../evaluation/feature-files.js";
+import { loadModel } from "../weights/load-model.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";

@@ -2,14 +2,14 @@
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
-import { writeFileAtomically } from "../run/checkpoint-file.js";
-import { exportFiles, type Format, formats } from "../export/formats.js";
-import type { ReadNetwork } from "../features.js";
-import { readNetworkOf } from "../model.js";
-import { takeReports } from "../progress.js";
+import { writeFileAtomically } from "../files/files.js";
+import { exportFiles, type Format, formats } from "../weights/export/formats.js";
+import { readNetworkOf } from "../weights/load-model.js";
+import { takeReports } from "../files/progress.js";
 import { UsageError } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { areSame, print, printJson } from "./output.js";
+import type { ReadNetwork } from "../weights/read-network.js";
 
 interface ExportFlags extends CheckpointOptions {
   readonly out: string;

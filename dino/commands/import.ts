@@ -3,15 +3,16 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
 import { sizeOf } from "../../engine/index.js";
-import { writeModel } from "../run/checkpoint.js";
-import { formatSize, parseSetting, vitConfig } from "../config.js";
-import type { Which } from "../features.js";
-import { takeReports } from "../progress.js";
-import { isOfHead } from "../weights/fit.js";
+import { writeModel } from "../weights/checkpoint.js";
+import { takeReports } from "../files/progress.js";
+import { isOfHead } from "../weights/match-tensors.js";
 import { type Imported, importNetwork } from "../weights/import.js";
-import { listed } from "../weights/words.js";
+import { listed } from "../files/text.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
 import { areSame, print, printJson } from "./output.js";
+import type { Which } from "../model/backbone.js";
+import { formatSize, parseSetting } from "../config/flags.js";
+import { vitConfig } from "../config/derive.js";
 
 interface ImportFlags {
   readonly out: string;

@@ -1,13 +1,12 @@
 /** `dino knn` */
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { compareNeighbors } from "../evaluation/evaluate.js";
-import { clsDescriptor } from "../features.js";
-import { loadModel } from "../model.js";
+import { loadModel } from "../weights/load-model.js";
 import type { KnnResult } from "../evaluation/knn.js";
 import { labelledFeatures, type LabelledParts } from "../evaluation/labelled.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { positive, wholeNumber, wholeNumbers } from "./flags.js";
 import {
   addLabelledOptions,
@@ -18,6 +17,7 @@ import {
   sourceOf,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
+import { clsDescriptor } from "../model/descriptors.js";
 
 interface KnnOptions extends LabelledOptions {
   readonly k?: readonly number[];

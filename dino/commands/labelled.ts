@@ -1,13 +1,14 @@
 /** What the commands share that measure features by the classes of images: whose features, and of which images. */
 import type { Command, Option } from "commander";
-import type { Parts } from "../evaluation/evaluate.js";
-import { openParts, openWhole } from "../evaluation/open-parts.js";
+import { openParts, openWhole } from "../images/sources/open-parts.js";
 import { keepFeatures } from "../evaluation/feature-cache.js";
-import { type Descriptor, type Model, viewOf } from "../features.js";
 import type { Extract } from "../evaluation/labelled.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
 import { printAside } from "./output.js";
+import type { Parts } from "../images/split.js";
+import { type Model, viewOf } from "../model/backbone.js";
+import type { Descriptor } from "../model/descriptors.js";
 
 export interface LabelledOptions extends Omit<ModelOptions, "checkpoint"> {
   readonly checkpoint?: string;

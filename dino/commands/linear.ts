@@ -1,16 +1,15 @@
 /** `dino linear` */
 import { type Command, Option } from "commander";
 import type { Device } from "../../engine/index.js";
-import { openDevice } from "../../engine/node.js";
-import { officialProbeCrop } from "../augment.js";
-import { blocksDescriptor, type Model, viewOf } from "../features.js";
-import { loadModel } from "../model.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { officialProbeCrop } from "../images/augment.js";
+import { loadModel } from "../weights/load-model.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
 import { keptMaterial, type LinearMaterial, shownMaterial } from "../evaluation/linear-batches.js";
 import { writeLinear } from "../evaluation/linear-file.js";
 import { type LinearReport, type LinearResult, trainLinear } from "../evaluation/linear.js";
-import { startProgress } from "../progress.js";
+import { startProgress } from "../files/progress.js";
 import { count, positives, probability, share, UsageError, zeroOrMore } from "./flags.js";
 import {
   addLabelledOptions,
@@ -23,6 +22,8 @@ import {
   sourceOf,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
+import { type Model, viewOf } from "../model/backbone.js";
+import { blocksDescriptor } from "../model/descriptors.js";
 
 export interface LinearFlags extends LabelledOptions {
   readonly nLastBlocks?: number;

@@ -1,9 +1,11 @@
 /** What the commands share that look at images with a checkpoint. */
 import { type Command, Option } from "commander";
-import type { Part } from "../evaluation/evaluate.js";
-import { type Descriptor, type Extracted, extractFeatures, type Model, viewOf, type Which } from "../features.js";
-import { takeReports } from "../progress.js";
+import { type Extracted, extractFeatures } from "../model/extract.js";
+import { takeReports } from "../files/progress.js";
 import { wholeNumber } from "./flags.js";
+import type { Part } from "../images/split.js";
+import { type Model, viewOf, type Which } from "../model/backbone.js";
+import type { Descriptor } from "../model/descriptors.js";
 
 export interface CheckpointOptions {
   readonly checkpoint: string;

@@ -1,10 +1,10 @@
 /** What commands print: results on stdout, what went wrong on stderr. */
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeFileAtomically } from "../run/checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 import { type Picture } from "../pictures/drawing.js";
-import type { DecodeFailure } from "../images.js";
 import { encodePng } from "../pictures/png.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /** A message of any library on one line, and nothing in it that a terminal obeys: files and their names may hold anything. */
 export function oneLine(message: string): string {

@@ -1,9 +1,9 @@
 /** `dino pca` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { loadModel } from "../model.js";
-import { drawPca } from "../pca.js";
-import { takeReports } from "../progress.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { loadModel } from "../weights/load-model.js";
+import { drawPca } from "../pictures/pca.js";
+import { takeReports } from "../files/progress.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";

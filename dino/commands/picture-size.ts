@@ -1,9 +1,9 @@
 /** How large images are shown, in the commands that make pictures of single ones. */
 import type { Command } from "commander";
-import { parseSetting } from "../config.js";
-import type { Model } from "../features.js";
-import type { Size } from "../pixels.js";
+import type { Size } from "../images/pixels.js";
 import { asUsage } from "./flags.js";
+import type { Model } from "../model/backbone.js";
+import { parseSetting } from "../config/flags.js";
 
 export interface PictureSizeOptions {
   readonly imageSize?: Size;

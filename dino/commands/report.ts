@@ -1,9 +1,9 @@
 /** `dino report` */
 import { join } from "node:path";
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { takeReports } from "../progress.js";
-import { writeReport } from "../report.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { takeReports } from "../files/progress.js";
+import { writeReport } from "../experiments/report.js";
 import { print, printJson } from "./output.js";
 
 interface ReportFlags {

@@ -1,9 +1,9 @@
 /** `dino retrieve` */
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { openWhole } from "../evaluation/open-parts.js";
-import { loadModel } from "../model.js";
-import { takeReports } from "../progress.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { openWhole } from "../images/sources/open-parts.js";
+import { loadModel } from "../weights/load-model.js";
+import { takeReports } from "../files/progress.js";
 import {
   type Benchmark,
   classBenchmark,

@@ -1,16 +1,16 @@
 /** `dino search` */
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { featurePaths, readFeatures } from "../feature-files.js";
-import type { Which } from "../features.js";
-import { loadModel } from "../model.js";
-import { wholeOf } from "../evaluation/evaluate.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { featurePaths, readFeatures } from "../evaluation/feature-files.js";
+import { loadModel } from "../weights/load-model.js";
 import { indexedImages } from "../retrieval/indexed-images.js";
 import { searchIndex, searchSheet } from "../retrieval/search.js";
 import { asUsage, pngFile, wholeNumber } from "./flags.js";
 import { extractor } from "./model.js";
 import { print, printJson, writePicture } from "./output.js";
+import { wholeOf } from "../images/split.js";
+import type { Which } from "../model/backbone.js";
 
 interface SearchFlags {
   readonly index: string;

@@ -1,11 +1,11 @@
 /** `dino segment` */
 import type { Command } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { openDavis } from "../davis.js";
-import { loadModel } from "../model.js";
-import { usualPropagation } from "../label-propagation.js";
-import { takeReports } from "../progress.js";
-import { type Measures, segment } from "../segment.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { openDavis } from "../segmentation/davis.js";
+import { loadModel } from "../weights/load-model.js";
+import { usualPropagation } from "../segmentation/propagation.js";
+import { takeReports } from "../files/progress.js";
+import { type Measures, segment } from "../segmentation/segment.js";
 import { count, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson } from "./output.js";

@@ -6,7 +6,7 @@ import { openDashboard } from "../dashboard/server.js";
 import { openSite } from "../dashboard/site.js";
 import { expectFreeFolder, writeSite } from "../dashboard/static.js";
 import { heedSignals } from "../training/interrupt.js";
-import { takeReports } from "../progress.js";
+import { takeReports } from "../files/progress.js";
 import { DEFAULT_PORT, port as portOf, UsageError } from "./flags.js";
 import { print, printAside, printJson } from "./output.js";
 

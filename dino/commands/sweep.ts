@@ -1,13 +1,13 @@
 /** `dino sweep` */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { resolveConfig } from "../config.js";
-import { openParts } from "../evaluation/open-parts.js";
-import { ablations, parseAxis, sweep, type SweepRow } from "../sweep.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { openParts } from "../images/sources/open-parts.js";
+import { ablations, parseAxis, sweep, type SweepRow } from "../experiments/sweep.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
+import { resolveConfig } from "../config/resolve.js";
 
 export function addSweep(dino: Command): void {
   const command = dino

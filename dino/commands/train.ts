@@ -1,22 +1,13 @@
 /** `dino train` */
 import { type Command, Option } from "commander";
-import {
-  flagOf,
-  formatValue,
-  parseSetting,
-  parseUseFp16,
-  type PartialConfig,
-  resolveConfig,
-  type SettingName,
-  settingNames,
-  settings,
-} from "../config.js";
+import { type PartialConfig, type SettingName, settingNames, settings } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
-import { LISTS_VARIABLE } from "../sources/kept.js";
+import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
 import { startTraining } from "../training/start.js";
-import { amongRanks } from "./failure.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";
+import { amongRanks } from "./ranks.js";
+import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags.js";
 
 const groups = {
   "main_dino.py": "Options of the official main_dino.py:",
@@ -69,12 +60,9 @@ export function addTrain(dino: Command): void {
   );
   command.action(async (options: Readonly<Record<string, unknown>>) => {
     const flags = asUsage(() => readFlags(options));
-    if (options["resume"] !== true) {
-      if (flags.data === undefined)
-        throw new UsageError("--data: expected a folder of images, files that hold many, or `builtin`");
-      if (flags.preset !== "auto") asUsage(() => resolveConfig(flags));
-    }
     const resume = options["resume"] === true;
+    if (!resume && flags.data === undefined)
+      throw new UsageError("--data: expected a folder of images, files that hold many, or `builtin`");
     const overwrite = options["overwrite"] === true;
     const dashboard = options["dashboard"] as number | undefined;
     const adapter = options["device"] as number | undefined;

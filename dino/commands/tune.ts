@@ -1,11 +1,13 @@
 /** `dino tune` */
 import { type Command, Option } from "commander";
-import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/node.js";
-import { parseSetting, type PartialConfig, resolveConfig } from "../config.js";
-import { presetNames } from "../presets.js";
-import { takeReports } from "../progress.js";
-import { checkPrecision } from "../training/start.js";
-import { tune, type Tuned } from "../tune.js";
+import { chooseAdapter, forgetChoices, openDevice, tunedPath, writeChoices } from "../../engine/adapters/node.js";
+import { parseSetting } from "../config/flags.js";
+import type { PartialConfig } from "../config/settings.js";
+import { resolveConfig } from "../config/resolve.js";
+import { presetNames } from "../config/presets.js";
+import { takeReports } from "../files/progress.js";
+import { checkPrecision } from "../training/checks.js";
+import { tune, type Tuned } from "../experiments/tune.js";
 import { asUsage } from "./flags.js";
 import { print, printJson } from "./output.js";
 

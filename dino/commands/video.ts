@@ -2,11 +2,11 @@
 import { realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { openDevice } from "../../engine/node.js";
-import { loadModel } from "../model.js";
-import { openFrames } from "../frames.js";
-import { takeReports } from "../progress.js";
-import { attendVideo, shows, type Show } from "../video.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { loadModel } from "../weights/load-model.js";
+import { openFrames } from "../video/frames.js";
+import { takeReports } from "../files/progress.js";
+import { attendVideo, shows, type Show } from "../video/video.js";
 import { positive, share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printAside, printJson } from "./output.js";

@@ -3,15 +3,15 @@ import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import sharp from "sharp";
-import { encodeModel } from "../run/checkpoint-bytes.js";
-import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../feature-files.js";
-import { isFailure } from "../images.js";
-import { readNetworkOf } from "../model.js";
-import { type Image, resize, sizeWithin } from "../pixels.js";
+import { encodeModel } from "../weights/checkpoint-bytes.js";
+import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../evaluation/feature-files.js";
+import { readNetworkOf } from "../weights/load-model.js";
+import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
 import { filesOf } from "../run/run-folder.js";
 import type { IndexedNames, ModelState } from "./api.js";
 import { type Runs, unlike, versionOf } from "./runs.js";
+import { isFailure } from "../images/image-location.js";
 
 /** A network on disk, and where features of it lie. */
 export interface ServedModel {

@@ -1,7 +1,7 @@
 /** Which images k-NN compares while a network is trained. */
-import type { Config } from "../config.js";
-import { rng } from "../random.js";
-import type { Part, Parts } from "./evaluate.js";
+import type { Config } from "../config/settings.js";
+import { rng } from "../math/random.js";
+import type { Part, Parts } from "../images/split.js";
 
 /** An evaluation that nobody asked for looks at so many images at most, of which a fifth at most is classified. */
 const MOST = 12_000;

@@ -1,45 +1,11 @@
 /** Labelled images to measure features with, and the k-NN accuracy of whatever makes features. */
 import type { Device } from "../../engine/index.js";
-import { similaritiesOn } from "../features.js";
-import type { ImageSet } from "../image-set.js";
-import { dotProducts, knnClassify, type KnnResult, normalizeRows, type Similarities } from "./knn.js";
+import { knnClassify, type KnnResult } from "./knn.js";
 import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
-import type { DecodeFailure } from "../sources/image-place.js";
-
-/** Some images of a set. */
-export interface Part {
-  readonly images: ImageSet;
-  readonly indices: Int32Array;
-}
-
-/** Images to train on, and those that are kept from it. */
-export interface Parts {
-  readonly train: Part;
-  /** Empty if nothing is held out. */
-  readonly test: Part;
-}
-
-/** All images of a set. */
-export function wholeOf(images: ImageSet): Part {
-  return { images, indices: new Int32Array(images.count).map((_, index) => index) };
-}
-
-/** The first images of a part, so many at most. */
-export function firstOf({ images, indices }: Part, count: number): Part {
-  return { images, indices: indices.slice(0, count) };
-}
-
-/** The first images of each class, so many if it has them. Throws for images without labels. */
-export function firstOfEach({ images, indices }: Part, count = 1): readonly number[] {
-  const { labels } = images;
-  if (labels === undefined) throw new Error("first images of each class: expected images with classes");
-  const found = images.classes.map((): number[] => []);
-  for (const index of indices) {
-    const ofClass = found[labels[index]!]!;
-    if (ofClass.length < count) ofClass.push(index);
-  }
-  return found.flat();
-}
+import type { DecodeFailure } from "../images/image-location.js";
+import type { Parts } from "../images/split.js";
+import { dotProducts, normalizeRows, type Similarities } from "../math/feature-rows.js";
+import { similaritiesOn } from "./device-similarities.js";
 
 export interface KnnSettings {
   readonly ks: readonly number[];

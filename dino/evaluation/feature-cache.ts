@@ -4,12 +4,13 @@ import { createReadStream, existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { wholeOf } from "./evaluate.js";
-import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "../feature-files.js";
-import type { Extracted, View, Which } from "../features.js";
-import type { ImageSet } from "../images.js";
-import { takeRows } from "./knn.js";
+import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "./feature-files.js";
+import type { Extracted } from "../model/extract.js";
 import type { Extract } from "./labelled.js";
+import { wholeOf } from "../images/split.js";
+import { takeRows } from "../math/feature-rows.js";
+import type { View, Which } from "../model/backbone.js";
+import type { ImageSet } from "../images/image-set.js";
 
 export interface CacheOptions {
   readonly folder: string;

@@ -1,5 +1,5 @@
 /** Features of images whose classes are known, out of files. */
-import { readFeatures } from "../feature-files.js";
+import { readFeatures } from "./feature-files.js";
 import { type LabelledParts, numbersOf } from "./labelled.js";
 
 /** The features of two files, both with labels. Throws where one cannot be read, or where they do not fit each other. */

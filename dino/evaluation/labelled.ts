@@ -1,8 +1,8 @@
 /** Features of images whose classes are known: what k-NN and linear classifiers learn from, and are measured on. */
-import type { Part, Parts } from "./evaluate.js";
-import type { Extracted } from "../features.js";
-import type { DecodeFailure } from "../sources/image-place.js";
-import type { FeatureRows } from "./knn.js";
+import type { Extracted } from "../model/extract.js";
+import type { DecodeFailure } from "../images/image-location.js";
+import type { Part, Parts } from "../images/split.js";
+import type { FeatureRows } from "../math/feature-rows.js";
 
 export interface Labelled {
   /** Not normalised. */

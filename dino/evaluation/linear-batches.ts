@@ -1,12 +1,13 @@
 /** What linear layers learn from: features of the same images in every epoch, or of new crops of them. */
-import { probeCrop, type ProbeCropOptions } from "../augment.js";
-import type { Part, Parts } from "./evaluate.js";
-import { type Backbone, type Descriptor, type ExtractOptions, featureBatches } from "../features.js";
-import { splitImages } from "../image-set.js";
-import { takeRows } from "./knn.js";
+import { probeCrop, type ProbeCropOptions } from "../images/augment.js";
+import { type ExtractOptions, featureBatches } from "../model/extract.js";
 import { checkParts, type Extract, labelled, type Labelled, type LabelledParts } from "./labelled.js";
-import { rng } from "../random.js";
-import type { DecodeFailure } from "../sources/image-place.js";
+import { rng } from "../math/random.js";
+import type { DecodeFailure } from "../images/image-location.js";
+import { type Part, type Parts, splitImages } from "../images/split.js";
+import { takeRows } from "../math/feature-rows.js";
+import type { Backbone } from "../model/backbone.js";
+import type { Descriptor } from "../model/descriptors.js";
 
 /** The batches of an epoch, in the order they are learnt from; each is for use until the next. */
 export type LearningBatches = (epoch: number) => AsyncIterable<Labelled> | Iterable<Labelled>;

@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { encodeSafetensors } from "../../engine/index.js";
-import { writeFileAtomically } from "../run/checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 import type { LinearLayer } from "./linear-probe.js";
 
 /** What a layer is of, in the metadata of its file. */

@@ -22,9 +22,9 @@ import {
   sumLeading,
   type Tensor,
 } from "../../engine/index.js";
-import { rowsOf } from "./knn.js";
 import type { Labelled } from "./labelled.js";
-import { rng } from "../random.js";
+import { rng } from "../math/random.js";
+import { rowsOf } from "../math/feature-rows.js";
 
 export interface ProbeOptions {
   /** Length of a feature vector. */

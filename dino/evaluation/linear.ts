@@ -3,7 +3,7 @@ import type { Device } from "../../engine/index.js";
 import type { Labelled } from "./labelled.js";
 import type { LearningBatches } from "./linear-batches.js";
 import { type Accuracy, createLinearProbe, type LinearLayer } from "./linear-probe.js";
-import { cosineSchedule } from "../schedule.js";
+import { cosineSchedule } from "../math/schedules.js";
 
 export interface LinearOptions {
   readonly device: Device;

@@ -1,13 +1,15 @@
 /** How well the features of a network under training tell the classes of images apart, in percent. */
 import type { Device } from "../../engine/index.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import type { Compared } from "./compared-parts.js";
-import { compareNeighbors, type Parts } from "./evaluate.js";
-import { type Extracted, extractFeatures, viewOf } from "../features.js";
+import { compareNeighbors } from "./evaluate.js";
+import { type Extracted, extractFeatures } from "../model/extract.js";
 import { labelledFeatures, type LabelledParts } from "./labelled.js";
 import { keptBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
-import { backboneOf, type Network } from "../network.js";
+import { backboneOf, type Network } from "../model/network.js";
+import type { Parts } from "../images/split.js";
+import { viewOf } from "../model/backbone.js";
 
 export interface OnlineOptions {
   readonly device: Device;

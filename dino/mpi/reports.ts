@@ -1,6 +1,6 @@
 /** What ranks report to rank 0 between steps: how long they took, and what went wrong. */
 import { toFirst } from "./sharing.js";
-import type { Heedful } from "./heedful.js";
+import type { Heedful } from "./interruptible-world.js";
 
 /** Of one rank, over an interval of the log. */
 export interface RankReport {

@@ -1,6 +1,6 @@
 /** Animated WebP out of pictures, for where nothing can encode a video. */
 import sharp from "sharp";
-import { writeFileAtomically } from "../run/checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 
 export interface AnimationOptions {
   /** Pictures of one size, in order. */

@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { Resvg } from "@resvg/resvg-js";
 import type { TopLevelSpec } from "vega-lite";
-import { writeFileAtomically } from "../run/checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 
 /** One line of a panel. */
 export interface Series {

@@ -1,11 +1,11 @@
 /** A few images looked at closely, and the pictures of what a backbone sees in them. */
 import { asPicture, type Picture } from "./drawing.js";
-import type { Backbone, View } from "../features.js";
-import type { ImageSet } from "../image-set.js";
-import { clsAttentionOf, openInspector, patchesOf, type Seen } from "../inspector.js";
+import type { ImageSet } from "../images/image-set.js";
+import { clsAttentionOf, openInspector, patchesOf, type Seen } from "../model/inspector.js";
 import { attentionPicture, featureMapPicture } from "./pictures.js";
-import { centerCrop, type Image, resizeShortSide } from "../pixels.js";
-import { isFailure } from "../sources/image-place.js";
+import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
+import { isFailure } from "../images/image-location.js";
+import type { Backbone, View } from "../model/backbone.js";
 
 /** An image as a backbone saw it, and what it saw. */
 export interface CloseUp {

@@ -1,5 +1,5 @@
 /** Pictures in memory: boxes, images, text. */
-import type { Image } from "../pixels.js";
+import type { Image } from "../images/pixels.js";
 
 /** Eight bits a channel: `rgb` is row-major [height, width, 3]. */
 export interface Picture {

@@ -1,7 +1,7 @@
 /** Features as colours: their first three principal components as red, green and blue, so that like features look alike. */
 import type { Color } from "./drawing.js";
-import type { FeatureRows } from "../evaluation/knn.js";
-import { principalComponents, type PrincipalComponents, project } from "../principal-components.js";
+import { principalComponents, type PrincipalComponents, project } from "../math/principal-components.js";
+import type { FeatureRows } from "../math/feature-rows.js";
 
 /** What colours mean, for any number of features. */
 export interface Palette {

@@ -1,8 +1,8 @@
 /** A map of images by their features: images with similar features lie close together. */
-import type { FeatureRows } from "../evaluation/knn.js";
-import type { Image } from "../pixels.js";
+import type { Image } from "../images/pixels.js";
 import { categoryColor } from "./drawing.js";
 import { element, hex, ink, square, svgFile, text } from "./svg.js";
+import type { FeatureRows } from "../math/feature-rows.js";
 
 /** Places on a map, [rows, 2]. */
 export type Places = Float64Array;

@@ -1,5 +1,5 @@
 /** A picture of images beside their nearest neighbours, as several kinds of features find them. */
-import type { Image } from "../pixels.js";
+import type { Image } from "../images/pixels.js";
 import { element, ink, square, svgFile, text } from "./svg.js";
 
 /** A square image and its class. */

@@ -18,7 +18,7 @@ import {
 } from "./drawing.js";
 import { colorsOf, fitColors } from "./feature-colors.js";
 import { dimColor, grey, overlayColor, patchIn, smoothIn } from "./map-colors.js";
-import { resize } from "../pixels.js";
+import { resize } from "../images/pixels.js";
 import { attentionMask, meanOfHeads, toUnitRange } from "./visualize.js";
 
 const PAPER: Color = [255, 255, 255];

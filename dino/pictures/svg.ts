@@ -1,5 +1,5 @@
 /** Pieces of SVG for pictures that are composed of images, frames and text. */
-import type { Image } from "../pixels.js";
+import type { Image } from "../images/pixels.js";
 import { asPicture } from "./drawing.js";
 import { encodePng } from "./png.js";
 

@@ -11,7 +11,7 @@ import {
   scalePicture,
   textWidth,
 } from "../pictures/drawing.js";
-import { type Image, resize, sizeWithin } from "../pixels.js";
+import { type Image, resize, sizeWithin } from "../images/pixels.js";
 
 /** An image on the sheet, with two lines below it. */
 export interface SheetCell {

@@ -1,12 +1,16 @@
 /** How well copies of images are traced to their originals by their features. */
 import { concat, type Device, gem, slice } from "../../engine/index.js";
-import { type Backbone, type Descriptor, type Extracted, similaritiesOn } from "../features.js";
-import type { DecodeFailure, ImageSet } from "../images.js";
-import { type FeatureRows, normalizeRows } from "../evaluation/knn.js";
-import { clsOf, intermediateLayers } from "../vit.js";
+import type { Extracted } from "../model/extract.js";
+import { clsOf, intermediateLayers } from "../model/vit.js";
 import type { Copydays } from "./copydays.js";
 import { meanScores, rankAll, scoreRanking } from "./ranking.js";
 import { learnWhitening, whiten } from "./whitening.js";
+import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
+import type { Backbone } from "../model/backbone.js";
+import type { Descriptor } from "../model/descriptors.js";
+import { similaritiesOn } from "../evaluation/device-similarities.js";
+import type { ImageSet } from "../images/image-set.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /**
  * The cls token and, beside it, the generalised mean of the patch tokens with a power of 4, as the official

@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { type ImageSet, openImages } from "../images.js";
+import { openImages } from "../images/sources/folder-images.js";
+import type { ImageSet } from "../images/image-set.js";
 
 /** Copies that were made in one way. */
 export interface Copies {

@@ -2,11 +2,11 @@
 import { basename } from "node:path";
 import type { Device } from "../../engine/index.js";
 import type { Picture } from "../pictures/drawing.js";
-import { isFailure } from "../images.js";
-import type { FeatureRows } from "../evaluation/knn.js";
 import { contactSheet, type SheetCell, type SheetRow } from "./contact-sheet.js";
 import type { IndexedImages } from "./indexed-images.js";
 import { type Pair, similarPairs } from "./similar-pairs.js";
+import type { FeatureRows } from "../math/feature-rows.js";
+import { isFailure } from "../images/image-location.js";
 
 export interface DuplicatesOptions {
   readonly device: Device;

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { heldOutBuiltin, isBuiltin } from "../builtin.js";
-import type { FeatureList } from "../feature-files.js";
-import type { DecodeFailure, ImageSet } from "../images.js";
-import type { Image } from "../pixels.js";
-import { openData } from "../sources/open.js";
-import { decodePlace } from "../sources/place.js";
+import { heldOutBuiltin, isBuiltin } from "../images/builtin.js";
+import type { FeatureList } from "../evaluation/feature-files.js";
+import type { Image } from "../images/pixels.js";
+import { openData } from "../images/sources/open.js";
+import { decodePlace } from "../images/sources/decode.js";
+import type { ImageSet } from "../images/image-set.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /** The images that the rows of an index belong to. */
 export interface IndexedImages {

@@ -1,5 +1,5 @@
 /** The rows of features that are most like others, by the cosine between them. */
-import { compareRows, dotProducts, type FeatureRows, largest, type Similarities } from "../evaluation/knn.js";
+import { compareRows, dotProducts, type FeatureRows, largest, type Similarities } from "../math/feature-rows.js";
 
 /** A row of an index, and how like it is. */
 export interface Neighbor {

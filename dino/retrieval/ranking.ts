@@ -1,5 +1,5 @@
 /** How good rankings are: average precision and precision at k, as the revisited Oxford and Paris benchmarks count them. */
-import { compareRows, type FeatureRows, type Similarities } from "../evaluation/knn.js";
+import { compareRows, type FeatureRows, type Similarities } from "../math/feature-rows.js";
 
 /** What a query should find. An image that is neither relevant nor junk is wrong. */
 export interface Truth {

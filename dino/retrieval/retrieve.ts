@@ -1,11 +1,13 @@
 /** How well the images that belong together are found by their features. */
 import type { Device } from "../../engine/index.js";
-import { type Extracted, similaritiesOn } from "../features.js";
-import type { DecodeFailure, ImageSet } from "../images.js";
-import { normalizeRows } from "../evaluation/knn.js";
-import type { Box } from "../pixels.js";
+import type { Extracted } from "../model/extract.js";
+import type { Box } from "../images/pixels.js";
 import { meanScores, type QueryScore, rankAll, scoreRanking, type Scores, type Truth } from "./ranking.js";
 import { queryBox, type Revisited, setups } from "./revisited.js";
+import { normalizeRows } from "../math/feature-rows.js";
+import { similaritiesOn } from "../evaluation/device-similarities.js";
+import type { ImageSet } from "../images/image-set.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /** Queries, what to find them in, and what they should find. */
 export interface Benchmark {

@@ -6,11 +6,12 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type ImageSet, listedImages } from "../images.js";
-import { type Box, roundHalfEven } from "../pixels.js";
-import { readPickle } from "../weights/pickle.js";
-import { shown } from "../weights/words.js";
+import { listedImages } from "../images/sources/folder-images.js";
+import { type Box, roundHalfEven } from "../images/pixels.js";
+import { readPickle } from "../weights/torch/pickle.js";
+import { shown } from "../files/text.js";
 import type { Truth } from "./ranking.js";
+import type { ImageSet } from "../images/image-set.js";
 
 export const revisitedNames = ["roxford5k", "rparis6k"] as const;
 

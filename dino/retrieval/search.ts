@@ -2,13 +2,16 @@
 import { basename, resolve } from "node:path";
 import type { Device } from "../../engine/index.js";
 import type { Picture } from "../pictures/drawing.js";
-import { type Extracted, similaritiesOn } from "../features.js";
-import { type ImageSet, isFailure, listedImages, measureImage } from "../images.js";
-import { type FeatureRows, normalizeRows } from "../evaluation/knn.js";
-import type { Image } from "../pixels.js";
+import type { Extracted } from "../model/extract.js";
+import { listedImages, measureImage } from "../images/sources/folder-images.js";
+import type { Image } from "../images/pixels.js";
 import { contactSheet, type SheetRow } from "./contact-sheet.js";
 import type { IndexedImages } from "./indexed-images.js";
 import { nearest, type Neighbor } from "./nearest.js";
+import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
+import { similaritiesOn } from "../evaluation/device-similarities.js";
+import type { ImageSet } from "../images/image-set.js";
+import { isFailure } from "../images/image-location.js";
 
 /** What was found for a file. */
 export interface Found {

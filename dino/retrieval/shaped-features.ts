@@ -1,11 +1,14 @@
 /** Features of images in their own shape, at one scale or several, as retrieval takes them. */
 import { add, reshape, scale, slice } from "../../engine/index.js";
-import { type Backbone, type Descriptor, type Extracted, featureBatches } from "../features.js";
-import type { DecodeFailure, ImageSet } from "../images.js";
-import { type Image, normalize, normalizeTable, type Normalization, resizedCrop, type Size } from "../pixels.js";
-import { vit } from "../vit.js";
+import { type Extracted, featureBatches } from "../model/extract.js";
+import { type Image, normalize, normalizeTable, type Normalization, resizedCrop, type Size } from "../images/pixels.js";
+import { vit } from "../model/vit.js";
 import { groupByShape, scaled, type ShapeOptions } from "./shapes.js";
 import { shrinkBilinear } from "./shrink.js";
+import type { Backbone } from "../model/backbone.js";
+import type { Descriptor } from "../model/descriptors.js";
+import type { ImageSet } from "../images/image-set.js";
+import type { DecodeFailure } from "../images/image-location.js";
 
 /** The scales of the official `--multiscale`. */
 export const SCALES = [1, 1 / Math.sqrt(2), 1 / 2] as const;

@@ -1,6 +1,8 @@
 /** In which size each image of a set is shown in its own shape, and which images can go through a network together. */
-import { type DecodeFailure, type ImageSet, isFailure, measureImage } from "../images.js";
-import { type Box, type Size, sizeWithin } from "../pixels.js";
+import { measureImage } from "../images/sources/folder-images.js";
+import { type Box, type Size, sizeWithin } from "../images/pixels.js";
+import type { ImageSet } from "../images/image-set.js";
+import { type DecodeFailure, isFailure } from "../images/image-location.js";
 
 export interface ShapeOptions {
   /** Larger images are shrunk until their longer side has so many pixels. */

@@ -1,4 +1,4 @@
-import type { Size } from "../pixels.js";
+import type { Size } from "../images/pixels.js";
 
 /**
  * Shrinks planes by a factor of 1 or less: [planes, rows, cols] -> [planes, floor(rows * factor), floor(cols * factor)]. Each

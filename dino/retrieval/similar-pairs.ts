@@ -1,5 +1,5 @@
 import { type Device, input, largest, matmul, record, reshape } from "../../engine/index.js";
-import { type FeatureRows, rowsOf } from "../evaluation/knn.js";
+import { type FeatureRows, rowsOf } from "../math/feature-rows.js";
 
 /** Two rows, the earlier one first, and the cosine between them. */
 export interface Pair {

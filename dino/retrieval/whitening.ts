@@ -1,7 +1,7 @@
 /** Whitening: features turned and scaled so that on other images every direction varies as much as any other. */
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
-import { dotProducts, type FeatureRows } from "../evaluation/knn.js";
-import { covarianceOf, meanRow } from "../principal-components.js";
+import { covarianceOf, meanRow } from "../math/principal-components.js";
+import { dotProducts, type FeatureRows } from "../math/feature-rows.js";
 
 export interface Whitening {
   /** [dim] */

@@ -1,9 +1,9 @@
 /** log.jsonl of a run: a line for every interval of steps, one for every epoch, and one for every evaluation in between. */
 import { appendFile, readFile } from "node:fs/promises";
 import { z } from "zod";
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 import type { KnnAccuracy, LinearAccuracy } from "../evaluation/online-evaluation.js";
-import { shown } from "../weights/words.js";
+import { shown } from "../files/text.js";
 
 /** Of an interval of steps. Lengths of time in milliseconds, entropies in nats. */
 export interface StepLine {

@@ -1,5 +1,5 @@
 /** log.txt of a run: a line for every epoch, as main_dino.py writes it, for the tools that plot those. */
-import { writeFileAtomically } from "./checkpoint-file.js";
+import { writeFileAtomically } from "../files/files.js";
 import type { EpochLine } from "./log.js";
 
 /**

@@ -1,5 +1,5 @@
 /** All that a run logs into its folder: log.jsonl, log.txt, and event files where they are asked for. */
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 import { appendLine, cutLog, type EpochLine, type LogLine, readLog } from "./log.js";
 import { writeOfficialLog } from "./official-log.js";
 import { filesOf } from "./run-folder.js";

@@ -5,7 +5,7 @@
 import { appendFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log, LogLine } from "./log.js";
-import { bytesOf, double, type Encoded, float, integer, joined, message, sequence, text } from "../protobuf.js";
+import { bytesOf, double, type Encoded, float, integer, joined, message, sequence, text } from "../files/protobuf.js";
 
 /** The event files that this program writes: TensorBoard wants the first two words, seconds put later ones behind. */
 const OURS = /^events\.out\.tfevents\.\d+\.dino$/;

@@ -1,5 +1,5 @@
 /** Live diagnosis of collapse, the two ways of DINO's section 5.3 (https://arxiv.org/abs/2104.14294). */
-import type { Config } from "../config.js";
+import type { Config } from "../config/settings.js";
 
 /** What a step says about the targets that the teacher gives. */
 export interface CollapseSample {

@@ -1,11 +1,13 @@
 /** What student and teacher of a run start from: a fresh network, or the weights of a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
-import { type Config, formatSize, networkConfig, vitConfig } from "../config.js";
-import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../network.js";
-import type { Size } from "../pixels.js";
-import { positionEmbedding } from "../vit.js";
-import { isOfHead } from "../weights/fit.js";
+import type { Config } from "../config/settings.js";
+import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
+import type { Size } from "../images/pixels.js";
+import { positionEmbedding } from "../model/vit.js";
+import { isOfHead } from "../weights/match-tensors.js";
 import { type Imported, importNetwork } from "../weights/import.js";
+import { formatSize } from "../config/flags.js";
+import { networkConfig, vitConfig } from "../config/derive.js";
 
 /**
  * Start values of all parameters and statistics, drawn from the seed, or as `--init` has them: the backbone of that file, its

@@ -1,8 +1,9 @@
 /** What a training step takes of a device's memory, and what would make it take less. */
 import { type Device, onPaper } from "../../engine/index.js";
-import { type Config, networkConfig, stepConfig } from "../config.js";
-import { createNetwork } from "../network.js";
-import { createStep } from "../step.js";
+import type { Config } from "../config/settings.js";
+import { createNetwork } from "../model/network.js";
+import { createStep } from "./step.js";
+import { networkConfig, stepConfig } from "../config/derive.js";
 
 /** Memory of a training step, in bytes. */
 export interface StepMemory {

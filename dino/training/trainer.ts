@@ -1,21 +1,24 @@
-/** A training under way, wherever it runs: batches in, steps on the GPU, lines for a log and states to go on from out. */
-import { type Device, download, type LossScale, type NonFinite, sizeOf, withChoices } from "../../engine/index.js";
-import { type Sharer, shareOfRows } from "../batches/batch-share.js";
+/** Student and teacher in training on one device: from a batch to the line of the log, step by step. */
+import { type Device, sizeOf, withChoices } from "../../engine/index.js";
+import { shareOfRows, type Sharer } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
-import type { Checkpoint, Losses } from "../run/checkpoint-bytes.js";
-import { collapseWatch } from "./collapse.js";
-import { augmentOptions, type Config, networkConfig, stepConfig } from "../config.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
-import { dataWatch } from "../batches/data-watch.js";
-import type { ImageSet } from "../image-set.js";
-import { lengthOf, meansOver, schedules } from "./knobs.js";
+import { augmentOptions, networkConfig, stepConfig } from "../config/derive.js";
+import type { Config } from "../config/settings.js";
+import type { ImageSet } from "../images/image-set.js";
+import { createNetwork, writeNetwork } from "../model/network.js";
+import { type RandomKey, rng } from "../math/random.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import type { EpochLine, StepLine } from "../run/log.js";
-import { createNetwork, type Network, writeNetwork } from "../network.js";
-import type { Peers } from "./peers.js";
-import { type RandomKey, rng } from "../random.js";
-import { runProfiled, type StepProfile } from "../run/step-profile.js";
-import { createStep, GLOBAL_CROPS, type StepOutput, type TrainingStep } from "../step.js";
-import { batchOf, restore, stateOf, type TrainingState } from "./training-state.js";
+import { runProfiled } from "./profiled-step.js";
+import type { StepProfile } from "../run/step-profile.js";
+import { createStep, GLOBAL_CROPS, type TrainingStep } from "./step.js";
+import { lengthOf } from "./schedule.js";
+import { schedules } from "./schedule.js";
+import { openMeter } from "./meter.js";
+import { notFinite, wasSkipped } from "./not-finite.js";
+import type { Peers } from "./collectives.js";
+import { restore, stateOf, type TrainingState } from "./training-state.js";
 
 export interface TrainerOptions {
   readonly device: Device;
@@ -27,7 +30,8 @@ export interface TrainerOptions {
   readonly begin: Beginning;
   /** Devices that have a share of every batch each; this one has all of it if left out. */
   readonly peers?: Peers | undefined;
-  readonly openBatches: (options: BatchOptions) => Batches;
+  /** Batches as `batchOptions` describes them. */
+  readonly batches: Batches;
   /** Told what goes wrong without ending the training. */
   readonly onWarning: (words: string) => void;
 }
@@ -71,140 +75,74 @@ export interface Trainer extends TrainingState, AsyncDisposable {
    * finite; in f16 only where a smaller scale of the loss does not help.
    */
   takeStep(options?: { readonly profiles?: boolean }): Promise<StepTaken>;
-  /** Does what is no training between two steps: it counts in no rate. */
+  /** Runs work between steps, excluded from images/s. */
   aside<T>(work: () => Promise<T>): Promise<T>;
   /** All that a training needs to go on from here, to the byte. */
   state(): Promise<Checkpoint>;
 }
 
-/** A loss that is not finite. */
-export class NotFiniteError extends Error {
-  constructor(
-    message: string,
-    /** What the step left, and the batch and the knobs that it was given. */
-    readonly dump: Checkpoint,
-    /** Whether the message names the tensor that it began with. */
-    readonly isNamed: boolean,
-  ) {
-    super(message);
-  }
-}
-
 /**
  * Makes a student and its teacher ready to be trained (DINO, algorithm 1) as `config` says. The same seed on the same adapter
- * gives the same bytes, also where a training goes on from a state. Throws where state or images do not fit the settings.
+ * gives the same bytes, also where a training goes on from a state. Takes over `batches`, and closes them where it throws: where
+ * state or images do not fit the settings.
  */
 export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { config, images, indices, begin, peers, onWarning: warn } = options;
-  const share = peers ?? { rank: 0, size: 1 };
+  const { config, images, indices, batches, begin, peers, onWarning: warn } = options;
+  const share = peers ?? ALONE;
   const checkpoint = "checkpoint" in begin ? begin.checkpoint : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const length = lengthOf(config, indices.length);
-  const { iterationsPerEpoch, steps } = length;
   const schedule = schedules(config, length);
-  let done = checkpoint?.step ?? 0;
-  let unlogged = checkpoint?.unlogged ?? { interval: NO_LOSSES, epoch: NO_LOSSES };
-
-  const cropsOnDevice = config.cropsOn === "gpu" || (config.cropsOn === "auto" && device.kernels === "gpu");
-  const batches = options.openBatches({
-    images,
-    indices,
-    batch: config.batch,
-    parts: config.accumulate,
-    ...{ seed: config.seed, shuffleBuffer: config.shuffleBuffer },
-    augment: augmentOptions(config),
-    onDevice: cropsOnDevice,
-    share,
-    start: { epoch: Math.floor(done / iterationsPerEpoch), iteration: done % iterationsPerEpoch },
-  });
-  const opened = await openOnDevice(device, {
-    config,
-    begin,
-    peers,
-    batches: cropsOnDevice ? batches : undefined,
-  }).catch(async (error: unknown) => {
+  const opened = await openOnDevice(device, { config, begin, peers, batches }).catch(async (error: unknown) => {
     await batches.close();
     throw error;
   });
   const { student, teacher, step } = opened;
-
-  const skipped = new Set<number>();
-  const watch = collapseWatch(config.outDim, config.centering);
-  const watchData = dataWatch(images.shards !== undefined && config.shuffleBuffer === 0);
-  const nothingYet = () => ({
-    ...{ steps: 0, startMs: performance.now(), waitedMs: 0, ready: 0 },
-    peersMs: step.program.waitedMs(),
+  const meter = openMeter({
+    ...{ config, length, schedule, step, warn },
+    unlogged: checkpoint?.unlogged,
+    readsShards: images.shards !== undefined && config.shuffleBuffer === 0,
+    hasPeers: peers !== undefined,
   });
-  let interval = nothingYet();
+  const skipped = new Set<number>();
+  let done = checkpoint?.step ?? 0;
 
-  async function state(): Promise<Checkpoint> {
-    return { config, step: done, unlogged, choices: device.choices, tensors: await stateOf(opened) };
-  }
+  const state = async (): Promise<Checkpoint> => {
+    return { config, step: done, unlogged: meter.unlogged, choices: device.choices, tensors: await stateOf(opened) };
+  };
 
   async function takeStep({ profiles = false }: { readonly profiles?: boolean } = {}): Promise<StepTaken> {
-    const batch = await batches.next();
+    const batch = await batches.next(); // crops of the images: two global ones, and local ones
     for (const [index, { path, reason }] of images.failures) {
       if (skipped.size < skipped.add(index).size) warn(`${path}: skipped: ${reason}`);
     }
-    const knobs = schedule(done);
     await writeCrops(opened, batch);
-    step.knobs.write(knobs);
+    const values = schedule(done);
+    step.knobs.write(values);
     writeDrops(step, config, share, { seed: config.seed, epoch: batch.epoch, index: batch.iteration });
+
+    // Teacher and student forward, loss, gradients, update of student, teacher and center: see createStep.
     const profile = profiles ? await runProfiled(step, device, done + 1) : undefined;
     if (!profile) await step.program.run();
-    const loss = await step.program.readScalar("loss");
-    if (Number.isFinite(loss))
-      unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
-    else if (!(await wasSkipped(step, student))) {
-      const { tensors, ...rest } = await state();
-      const dump = { ...rest, tensors: new Map([...tensors, ...(await batchOf(step, knobs))]) };
-      const finding = await step.program.check();
-      throw new NotFiniteError(describeNotFinite(finding, { loss, step: done }), dump, finding !== undefined);
-    }
-    done++;
-    interval.steps++;
-    interval.waitedMs += batch.waitedMs;
-    interval.ready += batch.ready;
-    const seconds = (performance.now() - interval.startMs) / 1000;
-    const imagesPerSecond = (interval.steps * config.batch) / seconds;
-    const { epoch } = batch;
 
-    let line: StepLine | undefined;
-    if (done % config.logEvery === 0 || done === steps) {
-      line = {
-        ...{ step: done, epoch, loss: mean(unlogged.interval) },
-        ...(await observe(step, { loss, hasKoleo: config.koleo > 0 })),
-        ...{ lr: knobs.lr, weightDecay: knobs.weightDecay, momentum: knobs.momentum },
-        teacherTemperature: knobs.teacherTemperature,
-        ...(step.lossScale && { lossScale: await expectLossScale(step.lossScale, done) }),
-        imagesPerSecond,
-        dataWaitMs: interval.waitedMs,
-        batchesReady: interval.ready / interval.steps,
-        ...(peers && { peersWaitMs: step.program.waitedMs() - interval.peersMs }),
-      };
-      for (const warning of [watch(line), watchData(interval)]) if (warning !== undefined) warn(warning);
-      unlogged = { ...unlogged, interval: NO_LOSSES };
-      interval = nothingYet();
-    }
-    let epochLine: EpochLine | undefined;
-    const epochEnds = done % iterationsPerEpoch === 0;
-    if (epochEnds || done === steps) {
-      const means = meansOver(schedule, { from: epoch * iterationsPerEpoch, to: done });
-      epochLine = { type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...means };
-      if (epochEnds) unlogged = { ...unlogged, epoch: NO_LOSSES };
-    }
-    return { step: done, steps, epoch, loss, lr: knobs.lr, imagesPerSecond, line, epochLine, profile };
+    const loss = await step.program.readScalar("loss");
+    if (Number.isFinite(loss)) meter.addLoss(loss);
+    else if (!(await wasSkipped(step, student))) throw await notFinite(step, await state(), { loss, values });
+    done++;
+    const { epoch } = batch;
+    const { steps } = length;
+    return { step: done, steps, epoch, loss, lr: values.lr, profile, ...(await meter.count({ done, loss, batch })) };
   }
 
   return {
-    ...{ device, student, teacher, step, iterationsPerEpoch, steps, takeStep, state },
+    ...{ device, student, teacher, step, ...length, takeStep, state },
     get done() {
       return done;
     },
     async aside(work) {
       const beganMs = performance.now();
       const result = await work();
-      interval.startMs += performance.now() - beganMs;
+      meter.exclude(performance.now() - beganMs);
       return result;
     },
     async [Symbol.asyncDispose]() {
@@ -214,20 +152,40 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   };
 }
 
+const ALONE: Sharer = { rank: 0, size: 1 };
+
+/** The batches of a run, from the step on that it begins with. */
+export function batchOptions({
+  config,
+  device,
+  images,
+  indices,
+  begin,
+  peers,
+}: Omit<TrainerOptions, "batches" | "onWarning">): BatchOptions {
+  const { iterationsPerEpoch } = lengthOf(config, indices.length);
+  const done = "checkpoint" in begin ? begin.checkpoint.step : 0;
+  return {
+    ...{ images, indices, share: peers ?? ALONE },
+    batch: config.batch,
+    parts: config.accumulate,
+    seed: config.seed,
+    shuffleBuffer: config.shuffleBuffer,
+    augment: augmentOptions(config),
+    onDevice: config.cropsOn === "gpu" || (config.cropsOn === "auto" && device.kernels === "gpu"),
+    start: { epoch: Math.floor(done / iterationsPerEpoch), iteration: done % iterationsPerEpoch },
+  };
+}
+
 interface OnDevice extends TrainingState, Disposable {
   /** Where the device makes the crops. */
   readonly maker: CropMaker | undefined;
 }
 
-/** All that a training has on a device; `batches` are those that it makes crops of. */
+/** Allocates networks, step and, where batches hold pictures, what makes their crops. */
 async function openOnDevice(
   device: Device,
-  {
-    config,
-    begin,
-    peers,
-    batches,
-  }: Pick<TrainerOptions, "config" | "begin" | "peers"> & { readonly batches: Batches | undefined },
+  { config, begin, peers, batches }: Pick<TrainerOptions, "config" | "begin" | "peers" | "batches">,
 ): Promise<OnDevice> {
   const owned: Disposable[] = [];
   const own = <T extends Disposable>(x: T): T => {
@@ -245,7 +203,8 @@ async function openOnDevice(
     const step = own(await createStep(device, { student, teacher, ...stepConfig(config), batch, peers }));
     if ("checkpoint" in begin) restore({ student, teacher, step }, begin.checkpoint);
     else for (const network of [student, teacher]) writeNetwork(network, begin.values);
-    const maker = batches && own(await openCropMaker(device, { step, config, batch, batches }));
+    const cropsOnDevice = batches.pixelsPerPicture > 0;
+    const maker = cropsOnDevice ? own(await openCropMaker(device, { step, config, batch, batches })) : undefined;
     return { student, teacher, step, maker, [Symbol.dispose]: dispose };
   } catch (error) {
     dispose();
@@ -304,69 +263,4 @@ function writeDrops(
     const all = Float32Array.from({ length: sizeOf(drop.shape) * share.size }, () => random.uniform());
     drop.write(shareOfRows(all, images, share));
   });
-}
-
-/** What a line of the log says of the last step alone. */
-async function observe(
-  { program }: TrainingStep,
-  { loss, hasKoleo }: { readonly loss: number; readonly hasKoleo: boolean },
-) {
-  const scalar = (name: StepOutput) => program.readScalar(name);
-  const teacherEntropy = await scalar("teacherEntropy");
-  return {
-    ...(hasKoleo && { koleo: await scalar("koleo") }),
-    teacherEntropy,
-    klDivergence: loss - teacherEntropy,
-    meanTargetEntropy: entropy(await program.read("meanTargets")),
-    studentSpread: 1 - (await scalar("studentCoherence")),
-    teacherSpread: 1 - (await scalar("teacherCoherence")),
-    gradientNorm: Math.hypot(...(await program.read("norms"))),
-  };
-}
-
-/** Below it the scaled gradients are smaller than the loss's own, so that f16 overflows for another reason than the scale. */
-const LEAST_LOSS_SCALE = 1;
-
-/** The scale of the loss. Throws where it has fallen too low to train on. */
-async function expectLossScale({ state }: LossScale, step: number): Promise<number> {
-  const scale = (await download(state))[0]!;
-  if (scale >= LEAST_LOSS_SCALE) return scale;
-  throw new Error(
-    `train: the loss scale fell to ${scale} by step ${step}: the gradients overflow f16 at any scale. ` +
-      "Lower --lr, or take --precision f32; the last checkpoint is intact",
-  );
-}
-
-/**
- * Whether a loss that is not finite did no harm: the student alone overflowed f16, so that the optimizer skipped the step, and
- * nothing else keeps what it computed.
- */
-async function wasSkipped({ program, lossScale }: TrainingStep, { buffers }: Network): Promise<boolean> {
-  if (!lossScale || buffers) return false;
-  const scale = (await download(lossScale.state))[0]!;
-  return scale >= LEAST_LOSS_SCALE && Number.isFinite(await program.readScalar("teacherEntropy"));
-}
-
-function describeNotFinite(
-  finding: NonFinite | undefined,
-  at: { readonly loss: number; readonly step: number },
-): string {
-  const culprit = finding
-    ? `the first tensor that is not finite is ${finding.where} [${finding.shape.join(", ")}]`
-    : "it does not recur";
-  return `train: loss is ${at.loss} at step ${at.step}; ${culprit}. Lower --lr or --clip-grad; the last checkpoint is intact`;
-}
-
-const NO_LOSSES: Losses = { sum: 0, count: 0 };
-
-function plus({ sum, count }: Losses, loss: number): Losses {
-  return { sum: sum + loss, count: count + 1 };
-}
-
-function mean({ sum, count }: Losses): number {
-  return sum / count;
-}
-
-function entropy(distribution: Float32Array): number {
-  return distribution.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
 }

@@ -1,8 +1,8 @@
 /** What a training consists of between two steps, as tensors for a checkpoint and back. */
 import { download, upload } from "../../engine/index.js";
-import { type Checkpoint, under, type Values } from "../run/checkpoint-bytes.js";
-import { type Network, readNetwork, writeNetwork } from "../network.js";
-import type { Knob, TrainingStep } from "../step.js";
+import { type Checkpoint, under, type Values } from "../weights/checkpoint-bytes.js";
+import { type Network, readNetwork, writeNetwork } from "../model/network.js";
+import type { Knob, TrainingStep } from "./step.js";
 
 /** All that a step changes. */
 export interface TrainingState {

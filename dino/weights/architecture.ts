@@ -1,8 +1,9 @@
 /** What network weights belong to, read off their shapes. */
-import { formatSize, type PartialConfig } from "../config.js";
-import type { Size } from "../pixels.js";
+import type { PartialConfig } from "../config/settings.js";
+import type { Size } from "../images/pixels.js";
 import type { NamedTensor } from "./names.js";
-import { listed } from "./words.js";
+import { listed } from "../files/text.js";
+import { formatSize } from "../config/flags.js";
 
 /** What shapes do not tell. */
 export interface Told {

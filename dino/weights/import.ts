@@ -2,18 +2,20 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import type { Values } from "../run/checkpoint.js";
-import { type Config, defaultConfig, formatConfig, networkConfig, parseConfig, vitConfig } from "../config.js";
-import type { Which } from "../features.js";
-import { initialValue } from "../network.js";
-import type { Size } from "../pixels.js";
+import { type Config, defaultConfig } from "../config/settings.js";
+import { initialValue } from "../model/network.js";
+import type { Size } from "../images/pixels.js";
 import { backboneSettings, headSettings, type Told } from "./architecture.js";
-import { openFile, type PlacedFile } from "./file.js";
-import { expectWhole, type Fit, fitTo, usable } from "./fit.js";
+import { expectWhole, type Fit, fitTo, usable } from "./match-tensors.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
-import { elementsOf } from "./stored.js";
-import { shown } from "./words.js";
+import { elementsOf } from "./torch/stored.js";
+import { shown } from "../files/text.js";
+import type { Which } from "../model/backbone.js";
+import type { Values } from "./checkpoint-bytes.js";
+import { networkConfig, vitConfig } from "../config/derive.js";
+import { formatConfig, parseConfig } from "../config/resolve.js";
+import { openFile, type PlacedFile } from "../files/placed-file.js";
 
 export interface ImportOptions {
   /** Of a file with two networks; the teacher if left out. */

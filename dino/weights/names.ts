@@ -1,6 +1,6 @@
 /** Names that ViTs have in the files of several projects, as the official ones, and back. */
-import type { Values } from "../run/checkpoint.js";
-import type { StoredTensor } from "./stored.js";
+import type { StoredTensor } from "./torch/stored.js";
+import type { Values } from "./checkpoint-bytes.js";
 
 /** A tensor and the names that it has in the file: three for queries, keys and values that are joined. */
 export interface NamedTensor {

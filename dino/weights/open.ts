@@ -1,14 +1,15 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
-import { settingsIn } from "../run/checkpoint.js";
-import type { Config } from "../config.js";
-import { settingsInNotes } from "../export/notes.js";
-import type { Which } from "../features.js";
-import { type PlacedFile, readSafetensorsHeader } from "./file.js";
-import { isInstance } from "./pickle.js";
-import { legacyMagic, readTorchLegacy } from "./torch-legacy.js";
-import { readTorchZip } from "./torch-zip.js";
-import { elementBytes, type StoredTensor, toF32 } from "./stored.js";
-import { shown } from "./words.js";
+import type { Config } from "../config/settings.js";
+import { settingsInNotes } from "./notes.js";
+import { readSafetensorsHeader } from "./safetensors-header.js";
+import { isInstance } from "./torch/pickle.js";
+import { legacyMagic, readTorchLegacy } from "./torch/legacy.js";
+import { readTorchZip } from "./torch/zip.js";
+import { elementBytes, type StoredTensor, toF32 } from "./torch/stored.js";
+import { shown } from "../files/text.js";
+import type { Which } from "../model/backbone.js";
+import { settingsIn } from "./checkpoint-bytes.js";
+import type { PlacedFile } from "../files/placed-file.js";
 
 /** One network out of a file. */
 export interface FoundNetwork {

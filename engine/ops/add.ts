@@ -1,6 +1,6 @@
-import { kernel, runGrid } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { formatShape, precisionOf, sameShape, sizeOf, type Tensor } from "../tensor.js";
+import { kernel, runGrid } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { expectSuffix, precisionOf, sameShape, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
 import { sumLeading } from "./sum.js";
 
@@ -11,18 +11,11 @@ const byOne = { f32: kernel("add", forwards), f16: kernel("add-f16", forwards) }
 
 /** Sum in the precision of a, where b repeats along the leading axes of a: [..., ...b] + [...b] -> [..., ...b]. */
 export function add(a: Tensor, b: Tensor): Tensor {
-  expectSuffix("add", a, b);
+  expectSuffix("add: b", b.shape, a.shape, "a ");
   if (a.dtype === "f16") return cast(add(cast(a, "f32"), b), "f16"); // rounded once
   const precision = sameShape(a.shape, b.shape) ? precisionOf("add b", b) : "f32";
   const out = transient(a.shape);
   const forward = precision === "f32" && sizeOf(b.shape) % 4 === 0 ? byFour : byOne[precision];
   forward({ a, b: cast(b, precision), out }, {}, runGrid(sizeOf(a.shape)));
   return differentiable(out, [a, b], (dy) => [dy, cast(sumLeading(dy, b.shape), precisionOf("add b", b))]);
-}
-
-/** Throws unless the shape of b ends the shape of a. */
-export function expectSuffix(what: string, a: Tensor, b: Tensor): void {
-  if (!sameShape(a.shape.slice(a.shape.length - b.shape.length), b.shape)) {
-    throw new Error(`${what}: b ${formatShape(b.shape)} is not the end of a ${formatShape(a.shape)}`);
-  }
 }

@@ -1,8 +1,8 @@
-import { choose, sizeClass } from "../choices.js";
-import type { Device } from "../device.js";
-import { elementGrid, type Grid, grid, kernel } from "../kernel.js";
-import { constant, differentiable, recording, transient } from "../recording.js";
-import { axes, type Precision, precisionOf, sizeOf, type Tensor } from "../tensor.js";
+import { choose, sizeClass } from "../core/kernel-choice.js";
+import type { Device } from "../core/device.js";
+import { elementGrid, grid, kernel } from "../core/kernel.js";
+import { constant, differentiable, type Grid, recording, transient } from "../core/recording.js";
+import { axes, type Precision, precisionOf, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
 
 const constants = ["TOKENS", "HEADS", "HEAD_DIM", "SCALE"] as const;

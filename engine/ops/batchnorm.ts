@@ -1,9 +1,9 @@
-import { elementGrid, grid, kernel } from "../kernel.js";
-import { differentiable, stopGradient, transient } from "../recording.js";
-import { axes, expectShape, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, grid, kernel } from "../core/kernel.js";
+import { differentiable, stopGradient, transient } from "../core/recording.js";
+import { axes, expectShape, sizeOf, type Tensor } from "../core/tensor.js";
 import { updateAverage } from "./moving-average.js";
-import { scale } from "./mul.js";
 import { rowParts, sumLeading } from "./sum.js";
+import { scale } from "./scale.js";
 
 const forward = kernel("batchnorm", {
   reads: ["x", "gain", "bias", "mean", "variance"],

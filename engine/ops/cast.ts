@@ -1,6 +1,6 @@
-import { kernel, runGrid } from "../kernel.js";
-import { differentiable, type Dispatch, recording, stopGradient, transient } from "../recording.js";
-import { type Precision, precisionOf, sizeOf, type Tensor } from "../tensor.js";
+import { kernel, runGrid } from "../core/kernel.js";
+import { differentiable, type Dispatch, recording, stopGradient, transient } from "../core/recording.js";
+import { type Precision, precisionOf, sizeOf, type Tensor } from "../core/tensor.js";
 
 const conversion = { reads: ["x"], writes: ["y"], constants: [] } as const;
 const conversions = { f16: kernel("cast-f16", conversion), f32: kernel("cast-f32", conversion) };

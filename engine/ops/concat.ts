@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { formatShape, sameShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { formatShape, sameShape, type Shape, sizeOf, type Tensor } from "../core/tensor.js";
 
 const slicing = kernel("slice", { reads: ["x"], writes: ["out"], constants: ["AXIS", "LENGTH", "INNER", "START"] });
 const placing = kernel("place", {

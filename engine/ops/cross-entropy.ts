@@ -1,6 +1,6 @@
-import { elementGrid, grid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { axes, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, grid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { axes, sizeOf, type Tensor } from "../core/tensor.js";
 
 const forward = kernel("cross-entropy", {
   reads: ["x", "labels"],

@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { expectShape, precisionOf, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { expectShape, precisionOf, sizeOf, type Tensor } from "../core/tensor.js";
 
 const forwards = { reads: ["x", "uniform"], writes: ["y"], constants: ["PROBABILITY"] } as const;
 const dropping = { f32: kernel("drop-path", forwards), f16: kernel("drop-path-f16", forwards) };

@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { transient } from "../recording.js";
-import { formatShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { transient } from "../core/recording.js";
+import { formatShape, type Shape, sizeOf, type Tensor } from "../core/tensor.js";
 
 const filling = kernel("fill", { reads: [], writes: ["out"], constants: ["VALUE"] });
 const copying = kernel("copy", { reads: ["x"], writes: ["out"], constants: [] });

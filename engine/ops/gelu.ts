@@ -1,6 +1,6 @@
-import { kernel, runGrid } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { precisionOf, sizeOf, type Tensor } from "../tensor.js";
+import { kernel, runGrid } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { precisionOf, sizeOf, type Tensor } from "../core/tensor.js";
 
 const forwards = { reads: ["x"], writes: ["y"], constants: [] } as const;
 const backwards = { reads: ["x", "dy"], writes: ["dx"], constants: [] } as const;

@@ -1,6 +1,6 @@
-import { grid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { axes, formatShape, type Tensor } from "../tensor.js";
+import { grid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { axes, formatShape, type Tensor } from "../core/tensor.js";
 import { mean } from "./sum.js";
 
 const forward = kernel("koleo", {

@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { transient } from "../recording.js";
-import { axes, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { transient } from "../core/recording.js";
+import { axes, type Tensor } from "../core/tensor.js";
 
 const forward = kernel("largest", { reads: ["x"], writes: ["y"], constants: ["COLS"] });
 

@@ -1,6 +1,6 @@
-import { grid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { axes, expectShape, type Precision, type Tensor } from "../tensor.js";
+import { grid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { axes, expectShape, type Precision, type Tensor } from "../core/tensor.js";
 import { rowParts, sumLeading } from "./sum.js";
 
 const forwards = {

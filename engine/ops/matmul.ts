@@ -1,8 +1,8 @@
-import { choose, sizeClass } from "../choices.js";
-import type { Device } from "../device.js";
-import { type Grid, kernel } from "../kernel.js";
-import { constant, differentiable, recording, reshape, transient } from "../recording.js";
-import { axes, formatShape, type Precision, precisionOf, type Shape, type Tensor } from "../tensor.js";
+import { choose, sizeClass } from "../core/kernel-choice.js";
+import type { Device } from "../core/device.js";
+import { kernel } from "../core/kernel.js";
+import { constant, differentiable, type Grid, recording, reshape, transient } from "../core/recording.js";
+import { axes, formatShape, type Precision, precisionOf, type Shape, type Tensor } from "../core/tensor.js";
 import { cast, half } from "./cast.js";
 import { sumLeading } from "./sum.js";
 

@@ -1,5 +1,5 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { expectShape, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { expectShape, sizeOf, type Tensor } from "../core/tensor.js";
 
 const updating = kernel("moving-average", {
   reads: ["x"],

@@ -1,6 +1,6 @@
-import { grid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { axes, expectShape, sizeOf, type Tensor } from "../tensor.js";
+import { grid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { axes, expectShape, sizeOf, type Tensor } from "../core/tensor.js";
 
 const forward = kernel("normalize", { reads: ["x"], writes: ["y", "lengths"], constants: ["ROWS", "COLS", "EPSILON"] });
 const backward = kernel("normalize-backward", {

@@ -1,6 +1,6 @@
-import { elementGrid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { axes, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { axes, sizeOf, type Tensor } from "../core/tensor.js";
 
 const constants = ["CHANNELS", "ROWS", "COLS", "PATCH"] as const;
 const forward = kernel("patches", { reads: ["images"], writes: ["out"], constants });

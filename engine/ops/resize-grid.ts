@@ -1,5 +1,5 @@
-import { constant } from "../recording.js";
-import { axes, type Tensor } from "../tensor.js";
+import { constant } from "../core/recording.js";
+import { axes, type Tensor } from "../core/tensor.js";
 import { matmul } from "./matmul.js";
 
 /** Rows and columns of a grid. */

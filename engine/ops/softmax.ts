@@ -1,6 +1,6 @@
-import { grid, kernel } from "../kernel.js";
-import { differentiable, transient } from "../recording.js";
-import { axes, type Tensor } from "../tensor.js";
+import { grid, kernel } from "../core/kernel.js";
+import { differentiable, transient } from "../core/recording.js";
+import { axes, type Tensor } from "../core/tensor.js";
 
 const byOne = kernel("softmax", { reads: ["x"], writes: ["y"], constants: ["ROWS", "COLS"] });
 const byFour = kernel("softmax-vec4", { reads: ["x"], writes: ["y"], constants: ["ROWS", "COLS"] });

@@ -1,8 +1,8 @@
-import { elementGrid, grid, kernel } from "../kernel.js";
-import { differentiable, recording, stopGradient, transient } from "../recording.js";
-import { formatShape, precisionOf, sameShape, type Shape, sizeOf, type Tensor } from "../tensor.js";
+import { elementGrid, grid, kernel } from "../core/kernel.js";
+import { differentiable, recording, stopGradient, transient } from "../core/recording.js";
+import { expectSuffix, precisionOf, type Shape, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
-import { scale } from "./mul.js";
+import { scale } from "./scale.js";
 
 const summing = { reads: ["x"], writes: ["out"], constants: ["ROWS", "COLS", "PARTS"] } as const;
 const columns = { f32: kernel("sum-rows", summing), f16: kernel("sum-rows-f16", summing) };
@@ -34,7 +34,7 @@ function sumRows(x: Tensor, rows: number, cols: number): Tensor {
 
 /** The sum over all leading axes, in f32: [..., ...shape] -> shape; the adjoint of `repeat`. */
 export function sumLeading(x: Tensor, shape: Shape): Tensor {
-  expectEnd("sumLeading shape", shape, x.shape);
+  expectSuffix("sumLeading shape:", shape, x.shape);
   const cols = sizeOf(shape);
   const rows = sizeOf(x.shape) / cols;
   const total = rows === 1 ? cast(stopGradient(x), "f32") : sumRows(x, rows, cols);
@@ -44,16 +44,10 @@ export function sumLeading(x: Tensor, shape: Shape): Tensor {
 
 /** x over and over along new leading axes: [...] -> shape, which ends in the shape of x. */
 export function repeat(x: Tensor, shape: Shape): Tensor {
-  expectEnd("repeat x", x.shape, shape);
+  expectSuffix("repeat x:", x.shape, shape);
   const out = transient(shape);
   repeating({ x, out }, {}, elementGrid(sizeOf(shape)));
   return differentiable(out, [x], (dy) => [sumLeading(dy, x.shape)]);
-}
-
-function expectEnd(what: string, end: Shape, shape: Shape): void {
-  if (!sameShape(shape.slice(Math.max(0, shape.length - end.length)), end)) {
-    throw new Error(`${what}: ${formatShape(end)} is not the end of ${formatShape(shape)}`);
-  }
 }
 
 /** Elements that one workgroup of `sum.wgsl` takes. */

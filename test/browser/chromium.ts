@@ -45,7 +45,8 @@ export async function bundle(
 const browserInsteadOfNode: Plugin = {
   name: "browser-instead-of-node",
   enforce: "pre",
-  resolveId: (id) => (id.endsWith("/engine/node.js") ? fromHere("../../engine/browser.ts") : undefined),
+  resolveId: (id) =>
+    id.endsWith("/engine/adapters/node.js") ? fromHere("../../engine/adapters/browser.ts") : undefined,
 };
 
 /** A page in a Chromium of its own, which ends with it. */

@@ -4,7 +4,7 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import ts from "typescript";
-import { readShader } from "../../engine/node.js";
+import { readShader } from "../../engine/adapters/node.js";
 import { bundle } from "./chromium.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -34,13 +34,13 @@ function reach(...entries: readonly string[]) {
 
 describe("what a page runs", () => {
   it("takes an engine that imports neither Node nor a package", () => {
-    const { modules, others } = reach("engine/index.ts", "engine/browser.ts");
+    const { modules, others } = reach("engine/index.ts", "engine/adapters/browser.ts");
     expect(Object.fromEntries(others)).to.deep.equal({});
-    expect(modules).to.include("engine/ops/attention.ts").and.not.include("engine/node.ts");
+    expect(modules).to.include("engine/ops/attention.ts").and.not.include("engine/adapters/node.ts");
   });
 
   it("would notice Node", () => {
-    expect([...reach("engine/node.ts").others.keys()]).to.include.members(["node:fs", "webgpu"]);
+    expect([...reach("engine/adapters/node.ts").others.keys()]).to.include.members(["node:fs", "webgpu"]);
   });
 
   it("loads, looks and trains without Node, and with no package but zod", () => {

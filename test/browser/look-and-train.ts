@@ -1,17 +1,19 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
-import { openBatchesHere } from "../../dino/batches/batches-here.js";
-import type { BuiltinImages } from "../../dino/builtin.js";
-import { parseCheckpoint, parseModel, under } from "../../dino/run/checkpoint-bytes.js";
-import { fitWarmups } from "../../dino/config.js";
-import { wholeOf } from "../../dino/evaluation/evaluate.js";
-import { extractFeatures, networkIn, placeModel, viewOf } from "../../dino/features.js";
-import { memoryImages } from "../../dino/image-set.js";
-import { clsAttentionOf, openInspector } from "../../dino/inspector.js";
-import { lengthOf } from "../../dino/training/knobs.js";
-import type { Image } from "../../dino/pixels.js";
-import { rng } from "../../dino/random.js";
-import { openTrainer } from "../../dino/training/trainer.js";
 import type { Device } from "../../engine/index.js";
+import { openBatchesHere } from "../../dino/batches/batches-here.js";
+import type { BuiltinImages } from "../../dino/images/builtin.js";
+import { parseCheckpoint, parseModel, under } from "../../dino/weights/checkpoint-bytes.js";
+import { fitWarmups } from "../../dino/config/resolve.js";
+import { wholeOf } from "../../dino/images/split.js";
+import { extractFeatures } from "../../dino/model/extract.js";
+import { networkIn, placeModel } from "../../dino/weights/read-network.js";
+import { viewOf } from "../../dino/model/backbone.js";
+import { memoryImages } from "../../dino/images/image-set.js";
+import { clsAttentionOf, openInspector } from "../../dino/model/inspector.js";
+import { lengthOf } from "../../dino/training/schedule.js";
+import type { Image } from "../../dino/images/pixels.js";
+import { rng } from "../../dino/math/random.js";
+import { batchOptions, openTrainer } from "../../dino/training/trainer.js";
 
 /** Noise of 24 x 24 pixels, always the same. */
 function fixedImage(): Image {
@@ -44,10 +46,11 @@ export async function train(
   const part = wholeOf(images);
   const wanted = { ...file.config, batch: 4, steps };
   const { iterationsPerEpoch } = lengthOf(wanted, part.indices.length);
+  const { config } = fitWarmups(wanted, { iterationsPerEpoch, given: new Set() });
+  const setup = { ...part, config, device, begin: { values: under("student.", file) } };
   await using trainer = await openTrainer({
-    ...{ ...part, device, openBatches: openBatchesHere },
-    config: fitWarmups(wanted, { iterationsPerEpoch, given: new Set() }).config,
-    begin: { values: under("student.", file) },
+    ...setup,
+    batches: openBatchesHere(batchOptions(setup)),
     onWarning: (words) => {
       throw new Error(words);
     },

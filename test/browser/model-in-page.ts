@@ -1,6 +1,6 @@
 /** A page with a model: what `look-and-train.ts` does, on the browser's own device and built-in images. */
-import { builtinImages } from "../../dino/builtin.js";
-import { openDevice } from "../../engine/browser.js";
+import { builtinImages } from "../../dino/images/builtin.js";
+import { openDevice } from "../../engine/adapters/browser.js";
 import { look, train } from "./look-and-train.js";
 
 /** What the page offers to Node. */

@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { openDevice, shaderText } from "../../engine/browser.js";
+import { openDevice, shaderText } from "../../engine/adapters/browser.js";
 import { evaluate, fill } from "../../engine/index.js";
-import { rejection } from "../rejection.js";
+import { rejection } from "../support/rejection.js";
 
 describe("opening a device in a browser", () => {
   it("gives a device that computes, and whose loss throws", async () => {

@@ -9,7 +9,7 @@ import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { openSite } from "../../dino/dashboard/site.js";
 import { writeSite } from "../../dino/dashboard/static.js";
 import { filesOf } from "../../dino/run/run-folder.js";
-import { writeShownRun } from "../dino/shown-run.js";
+import { writeShownRun } from "../support/shown-run.js";
 import { startChromium } from "./chromium.js";
 import { serveFiles } from "./file-server.js";
 import { buildPages, violations } from "./pages.js";

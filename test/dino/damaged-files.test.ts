@@ -3,24 +3,24 @@ import fc from "fast-check";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { attend } from "../../dino/attend.js";
-import { readCheckpoint, readModel, stepsDone } from "../../dino/run/checkpoint.js";
+import { attend } from "../../dino/pictures/attend.js";
+import { readCheckpoint, readModel, stepsDone } from "../../dino/weights/checkpoint.js";
 import { oneLine } from "../../dino/commands/output.js";
-import { formatConfig } from "../../dino/config.js";
-import { openDavis } from "../../dino/davis.js";
-import { readFeatures } from "../../dino/feature-files.js";
-import { loadModel } from "../../dino/model.js";
-import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/label-map.js";
+import { openDavis } from "../../dino/segmentation/davis.js";
+import { readFeatures } from "../../dino/evaluation/feature-files.js";
+import { loadModel } from "../../dino/weights/load-model.js";
+import { encodeLabelMap, readLabelMap, usualPalette } from "../../dino/segmentation/label-map.js";
 import { readLog } from "../../dino/run/log.js";
 import { openRevisited } from "../../dino/retrieval/revisited.js";
-import { readConfig } from "../../dino/training/start.js";
 import { encodeSafetensors, parseSafetensors, safetensorsMetadata } from "../../engine/index.js";
-import { readChoices } from "../../engine/node.js";
-import { testDevice } from "../device.js";
-import { fuzzRuns } from "../fuzz.js";
-import { rejectedWith, rejection } from "../rejection.js";
-import { drawFolder, writeTinyCheckpoint, writeTwoClasses } from "./command-line.js";
-import { dict, op, pickle } from "./torch-files.js";
+import { readChoices } from "../../engine/adapters/node.js";
+import { testDevice } from "../support/device.js";
+import { fuzzRuns } from "../support/fuzz.js";
+import { rejectedWith, rejection } from "../support/rejection.js";
+import { drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../support/command-line.js";
+import { dict, op, pickle } from "../support/torch-files.js";
+import { readConfig } from "../../dino/run/config-file.js";
+import { formatConfig } from "../../dino/config/resolve.js";
 
 /** What nobody expects where JSON is read. */
 const hostile: fc.Arbitrary<unknown> = fc.oneof(

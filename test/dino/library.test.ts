@@ -3,10 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { attentionMaps, embed, knn, loadModel, memoryImages, openImages, train } from "../../dino/index.js";
-import { isFailure } from "../../dino/images.js";
-import { testDevice } from "../device.js";
-import { rejection } from "../rejection.js";
-import { drawFolder, tinySettings, writeTinyCheckpoint } from "./command-line.js";
+import { testDevice } from "../support/device.js";
+import { rejection } from "../support/rejection.js";
+import { drawFolder, tinySettings, writeTinyCheckpoint } from "../support/command-line.js";
+import { isFailure } from "../../dino/images/image-location.js";
 
 describe("library", function () {
   this.timeout(120_000);

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
+import { documents, printedBy } from "../support/documents.js";
+import { drawFolder, writeTinyCheckpoint } from "../support/command-line.js";
 
 interface PackageFile {
   readonly license: string;
@@ -147,21 +148,17 @@ describe("package @long", function () {
     await compile("--noEmit", ...bundler, "typed.ts"); // with a browser's types, WebGPU's among them
   });
 
-  it("does what README.md shows, compiled as somebody else would", async () => {
-    const programs = [...(await read("README.md")).matchAll(/```ts\n(.*?)```/gs)].map(([, text]) => text!);
-    expect(programs).to.have.length(2);
-    const names = programs.map((_, i) => `readme-${i}`);
-    for (const [i, text] of programs.entries()) await put(`readme-${i}.ts`, text);
+  it("does what documents show, compiled as somebody else would", async () => {
+    const blocks = documents().flatMap((document) => document.blocks.filter(({ language }) => language === "ts"));
+    const names = blocks.map((_, i) => `shown-${i}`);
+    for (const [i, { text }] of blocks.entries()) await put(`${names[i]!}.ts`, text);
     await compile(...nodenext, ...names.map((name) => `${name}.ts`));
     await mkdir(join(home, "runs/demo"), { recursive: true });
     await writeTinyCheckpoint(join(home, "runs/demo/checkpoint.safetensors"));
     await drawFolder(join(home, "photos"), 2);
-    expect((await node("readme-0.js")).trim().split("\n"))
-      .to.have.length(4)
-      .and.satisfy((lines: readonly string[]) =>
-        lines.every((line) => /^(red|blue)\/\d\.png is most like( (red|blue)\/\d\.png,?){3}$/.test(line)),
-      );
-    expect(await node("readme-1.js")).to.match(/^Float32Array\(6\) \[\s*0\.0900/);
+    for (const [i, block] of blocks.entries()) {
+      if (block.runs) expect((await node(`${names[i]!}.js`)).trim(), block.document).to.match(printedBy(block));
+    }
   });
 
   it("has the shaders in what browsers import, whatever bundles it", async () => {

@@ -1,6 +1,6 @@
 /** The golden augmentation, for every pipeline that is compared with it. */
-import type { CropParameters, Jitter } from "../../dino/augment.js";
-import type { Box, Image, Normalization, Size } from "../../dino/pixels.js";
+import type { CropParameters, Jitter } from "../../dino/images/augment.js";
+import type { Box, Image, Normalization, Size } from "../../dino/images/pixels.js";
 import { golden } from "./golden.js";
 
 /** One line of augment.json: what is done to the picture, and the tensor that holds the result. */

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { applyCrop, applyCropU8, evalCrop, imageNet } from "../../dino/augment.js";
+import { applyCrop, applyCropU8, evalCrop, imageNet } from "../../dino/images/augment.js";
 import {
   adjustBrightness,
   adjustContrast,
@@ -17,7 +17,7 @@ import {
   resizeShortSide,
   solarize,
   type Image,
-} from "../../dino/pixels.js";
+} from "../../dino/images/pixels.js";
 import { cases, chainParameters, image, type Operation, square, stored } from "./augment-cases.js";
 
 describe("golden: augment", () => {

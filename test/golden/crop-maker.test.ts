@@ -1,9 +1,9 @@
 import { expect } from "chai";
-import type { CropParameters } from "../../dino/augment.js";
+import type { CropParameters } from "../../dino/images/augment.js";
 import { createCropMaker } from "../../dino/batches/crop-maker.js";
-import { packPixels } from "../../dino/pixels.js";
+import { packPixels } from "../../dino/images/pixels.js";
 import { download, input } from "../../engine/index.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import { cases, chainParameters, image, type Operation, square, stored } from "./augment-cases.js";
 
 /** Greatest and mean deviation in levels of 255 from Pillow: what the golden files suggest for pipelines of float numbers. */

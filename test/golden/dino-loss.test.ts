@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { distillation, download, fill, gradients, input, record, scalars, updateCenter } from "../../engine/index.js";
-import { teacherTemperatureSchedule } from "../../dino/schedule.js";
-import { testDevice } from "../device.js";
+import { teacherTemperatureSchedule } from "../../dino/math/schedules.js";
+import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 
 interface Case {

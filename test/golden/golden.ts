@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseSafetensors, type SafeDtype, type SafeTensor } from "../../engine/safetensors.js";
+import { parseSafetensors, type SafeDtype, type SafeTensor } from "../../engine/core/safetensors.js";
 
 /** The reference numbers' folder: GOLDEN_DIR if set, else the copy in the repository. */
 const folder = process.env["GOLDEN_DIR"] ?? fileURLToPath(new URL("data", import.meta.url));

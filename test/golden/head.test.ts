@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { evaluate, fill, gradients, input, linear, mul, sum, type Tensor } from "../../engine/index.js";
-import { head, headSpecs } from "../../dino/head.js";
-import { testDevice } from "../device.js";
+import { head, headSpecs } from "../../dino/model/head.js";
+import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 import { goldenParams } from "./params.js";
 

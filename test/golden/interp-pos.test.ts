@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { evaluate, gradients, input, type Tensor } from "../../engine/index.js";
-import { positionEmbedding, type VitConfig } from "../../dino/vit.js";
-import { testDevice } from "../device.js";
+import { positionEmbedding, type VitConfig } from "../../dino/model/vit.js";
+import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 
 interface InterpolationCase {

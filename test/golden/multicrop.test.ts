@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import { evaluate, fill, gradients, input, type Input, linear, mul, sum, type Tensor } from "../../engine/index.js";
-import { createNetwork, forward, type NetworkConfig, writeNetwork } from "../../dino/network.js";
-import { scope, vit } from "../../dino/vit.js";
-import { testDevice } from "../device.js";
+import { createNetwork, forward, type NetworkConfig, writeNetwork } from "../../dino/model/network.js";
+import { scope, vit } from "../../dino/model/vit.js";
+import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 import type { HeadCase } from "./head.test.js";
 import type { VitCase } from "./vit.test.js";

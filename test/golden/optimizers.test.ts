@@ -13,7 +13,7 @@ import {
   scalars,
   sgd,
 } from "../../engine/index.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import { golden, type GoldenTensors, relmax } from "./golden.js";
 
 interface Run {

@@ -1,5 +1,5 @@
 import { createParams, layoutOf, type Params } from "../../engine/index.js";
-import { testDevice } from "../device.js";
+import { testDevice } from "../support/device.js";
 import type { GoldenTensors } from "./golden.js";
 
 /** Parameters as a golden file stores them: those whose name starts with `prefix`, under the rest of their name. */

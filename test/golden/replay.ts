@@ -2,10 +2,10 @@
 import { expect } from "chai";
 import { download, type Precision } from "../../engine/index.js";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
-import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/network.js";
-import type { Peers } from "../../dino/training/peers.js";
-import { createStep } from "../../dino/step.js";
-import { testDevice } from "../device.js";
+import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/model/network.js";
+import type { Peers } from "../../dino/training/collectives.js";
+import { createStep } from "../../dino/training/step.js";
+import { testDevice } from "../support/device.js";
 import { golden } from "./golden.js";
 
 export interface TrainingRun {

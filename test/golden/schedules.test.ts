@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { cosineSchedule, teacherTemperatureSchedule, type Schedule } from "../../dino/schedule.js";
+import { cosineSchedule, teacherTemperatureSchedule, type Schedule } from "../../dino/math/schedules.js";
 import { golden } from "./golden.js";
 
 interface Schedules {

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { testDevice } from "../device.js";
-import { inProcess } from "../in-process.js";
+import { testDevice } from "../support/device.js";
+import { inProcess } from "../support/in-process.js";
 import { golden, relmax } from "./golden.js";
 import { expectState, replay, type TrainingRun } from "./replay.js";
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { dropPath, evaluate, fill, gradients, input, mul, type Params, sum, type Tensor } from "../../engine/index.js";
-import { intermediateLayers, lastAttention, prepareTokens, vit, type VitConfig } from "../../dino/vit.js";
-import { testDevice } from "../device.js";
+import { intermediateLayers, lastAttention, prepareTokens, vit, type VitConfig } from "../../dino/model/vit.js";
+import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";
 import { goldenParams } from "./params.js";
 

@@ -1,5 +1,5 @@
 /** The settings of the runs that are shown, those first in which they differ. */
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 
 /** In these every run differs from others. */
 const OWN: ReadonlySet<string> = new Set(["out"]);

@@ -1,7 +1,7 @@
 /** Curves of the runs that are shown, laid over each other. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 import { type Curved, curvesOf, formatNumber, type Panel } from "./panels.js";
 
 /** A run, and the number of its colour. */

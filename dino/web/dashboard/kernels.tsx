@@ -1,6 +1,6 @@
 /** How long the kernels of a step took. */
 import { useState } from "preact/hooks";
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 import { RunChoice } from "./run-choice.js";
 
 /** Kernels that are shown at once. */

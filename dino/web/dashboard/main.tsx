@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import { Configuration } from "./configuration.js";
 import { COLORS, Curves } from "./curves.js";
-import { follow, getJson, type Run } from "./feed.js";
+import { follow, getJson, type Run } from "./run-client.js";
 import { Kernels } from "./kernels.js";
 import { panels } from "./panels.js";
 import { Pictures } from "./pictures.js";

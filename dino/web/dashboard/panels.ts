@@ -1,7 +1,7 @@
 /** The curves of the dashboard: which there are, and their points. */
 import uPlot from "uplot";
 import type { Accuracies, StepLine } from "../../run/log.js";
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 
 /** What of a run curves are drawn of. */
 export type Curved = Pick<Run, "steps" | "evaluations">;

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { pictureName } from "../../run/picture-names.js";
 import { addressOf } from "../shell/address.js";
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 import { RunChoice } from "./run-choice.js";
 
 export const WORDS = { attention: "Attention of each head", features: "Patch features as colours" } as const;

@@ -1,6 +1,6 @@
 /** How far a run is, in numbers and words. */
 import { collapseWatch } from "../../training/collapse.js";
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 
 /** Steps of the whole run; undefined before it is known how many an epoch has. */
 export function lengthOf({ config: { steps, epochs }, epochs: lines }: Run): number | undefined {

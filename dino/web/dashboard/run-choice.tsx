@@ -1,5 +1,5 @@
 /** Which run a section is about, where there are several. */
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 
 interface RunChoiceProps {
   readonly id: string;

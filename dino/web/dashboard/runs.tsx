@@ -1,6 +1,6 @@
 /** The list of runs: which are shown, how far they are, and what is wrong with them. */
 import { COLORS } from "./curves.js";
-import type { Run } from "./feed.js";
+import type { Run } from "./run-client.js";
 import { formatAge, lengthOf, stageOf, warningsOf } from "./progress.js";
 
 interface RunsProps {

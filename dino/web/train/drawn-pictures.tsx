@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { pictureKinds } from "../../run/picture-names.js";
 import { WORDS } from "../dashboard/pictures.js";
-import type { Drawn } from "./course.js";
+import type { Drawn } from "./browser-training.js";
 
 export function DrawnPictures({ drawn }: { readonly drawn: readonly Drawn[] }) {
   /** undefined for the latest one. */

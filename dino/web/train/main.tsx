@@ -10,7 +10,7 @@ import { TroubleNote } from "../shell/trouble-note.js";
 import { useAttempts, useFailure } from "../shell/use-trouble.js";
 import { DrawnPictures } from "./drawn-pictures.js";
 import { Results } from "./results.js";
-import type { Seen } from "./seen.js";
+import type { Seen } from "./training-view.js";
 import { configOf, START } from "./settings.js";
 import { SettingsFields } from "./settings-fields.js";
 import "./style.css";

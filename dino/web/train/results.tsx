@@ -1,5 +1,5 @@
 /** How well neighbours tell the held-out images apart, before and after. */
-import type { Measured } from "./course.js";
+import type { Measured } from "./browser-training.js";
 
 const NAMES = { pixels: "Raw pixels", untrained: "Before training", trained: "After training" } as const;
 

@@ -1,6 +1,7 @@
 /** The settings of a training in the page: those that it asks for, and the rest. */
-import { BUILTIN } from "../../builtin.js";
-import { type Config, resolveConfig, settings } from "../../config.js";
+import { BUILTIN } from "../../images/builtin.js";
+import { type Config, settings } from "../../config/settings.js";
+import { resolveConfig } from "../../config/resolve.js";
 
 /** What the page asks for, and what it calls it. */
 export const FIELDS = { steps: "Steps", batch: "Images a step", seed: "Seed" } as const;

@@ -1,5 +1,5 @@
 /** What to do with a trained model: download it, or open it in the viewer. */
-import { keepModel } from "../kept-model.js";
+import { keepModel } from "../shell/kept-model.js";
 import type { Attempts } from "../shell/use-trouble.js";
 import type { AskTraining } from "./thread.js";
 

@@ -1,10 +1,10 @@
 /** The training as state of the page. */
 import { proxy } from "comlink";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import type { Config } from "../../config.js";
+import type { Config } from "../../config/settings.js";
 import type { Attempts } from "../shell/use-trouble.js";
-import type { CourseEvent, Ended } from "./course.js";
-import { after, NOTHING, type Seen } from "./seen.js";
+import type { CourseEvent, Ended } from "./browser-training.js";
+import { after, NOTHING, type Seen } from "./training-view.js";
 import type { AskTraining } from "./thread.js";
 
 /** The minimum time between two updates of the page. */

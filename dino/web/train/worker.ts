@@ -1,14 +1,14 @@
 /** The thread that trains, so that the page stays smooth. What it throws is a Trouble. */
 import { expose, transfer } from "comlink";
-import { openDevice } from "../../../engine/browser.js";
+import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
-import { type BuiltinImages, builtinImages } from "../../builtin.js";
-import { type Checkpoint, encodeCheckpoint } from "../../run/checkpoint-bytes.js";
-import type { Config } from "../../config.js";
+import { type BuiltinImages, builtinImages } from "../../images/builtin.js";
+import { type Checkpoint, encodeCheckpoint } from "../../weights/checkpoint-bytes.js";
+import type { Config } from "../../config/settings.js";
 import type { Picture } from "../../pictures/drawing.js";
 import { inWords } from "../shell/trouble.js";
 import { opaque } from "../viewer/maps.js";
-import { type CourseEvent, type Ended, takeCourse } from "./course.js";
+import { type CourseEvent, type Ended, takeCourse } from "./browser-training.js";
 
 type Tell = (event: CourseEvent) => void;
 

@@ -1,11 +1,11 @@
 /** The models that the page can look with, and the images that their indexes are of. */
 import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js";
-import { firstOfEach, wholeOf } from "../../evaluation/evaluate.js";
-import type { Image } from "../../pixels.js";
-import { isFailure } from "../../sources/image-place.js";
-import { heldOutBuiltin } from "../../builtin.js";
-import { type KeptModel, keptModel } from "../kept-model.js";
+import type { Image } from "../../images/pixels.js";
+import { isFailure } from "../../images/image-location.js";
+import { heldOutBuiltin } from "../../images/builtin.js";
+import { type KeptModel, keptModel } from "../shell/kept-model.js";
 import { addressOf } from "../shell/address.js";
+import { firstOfEach, wholeOf } from "../../images/split.js";
 
 /** A model that the visitor can choose. */
 export interface Choice {

@@ -8,7 +8,7 @@ import type { Choice } from "./catalog.js";
 import { Controls } from "./controls.js";
 import { DropArea } from "./drop-area.js";
 import { Examples } from "./examples.js";
-import type { ModelFacts, Sight } from "./looking.js";
+import type { ModelFacts, Sight } from "./viewer-model.js";
 import { Neighbors } from "./neighbors.js";
 import { readPicture } from "./pictures.js";
 import { SightMaps } from "./sight-maps.js";

@@ -1,8 +1,8 @@
 /** Maps over the patches of an image: what is attended to, and what is alike. */
 import { heatColor } from "../../pictures/drawing.js";
-import type { Size } from "../../pixels.js";
+import type { Size } from "../../images/pixels.js";
 import { meanOfHeads, toUnitRange } from "../../pictures/visualize.js";
-import type { Sight } from "./looking.js";
+import type { Sight } from "./viewer-model.js";
 
 /** A patch of an image, row by row from 0; undefined for the cls token. */
 export type Focus = number | undefined;

@@ -1,6 +1,6 @@
 /** An image with a map over it; the pointer or the arrow keys choose the patch that all maps are seen from. */
 import { useEffect, useRef } from "preact/hooks";
-import type { Sight } from "./looking.js";
+import type { Sight } from "./viewer-model.js";
 import { type Focus, opaque, type Painting } from "./maps.js";
 import { paint } from "./pictures.js";
 

@@ -1,5 +1,5 @@
 /** Pictures of all kinds as the engine takes them: red, green and blue, eight bits each. */
-import type { Image } from "../../pixels.js";
+import type { Image } from "../../images/pixels.js";
 import type { Painting } from "./maps.js";
 
 /** A picture file. Throws, naming it, where the browser cannot read it. */

@@ -1,6 +1,6 @@
 /** The maps of an image: attention, features and likeness, from the patch that the visitor points at. */
 import { useMemo } from "preact/hooks";
-import type { Sight } from "./looking.js";
+import type { Sight } from "./viewer-model.js";
 import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
 import { PatchMap } from "./patch-map.js";
 

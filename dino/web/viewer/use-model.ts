@@ -1,7 +1,7 @@
 /** The models to choose from, and the one that is open. */
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { type Choice, type Fetched, findChoices } from "./catalog.js";
-import type { ModelFacts } from "./looking.js";
+import type { ModelFacts } from "./viewer-model.js";
 import type { AskViewer } from "./thread.js";
 import type { ShownImage } from "./use-image.js";
 import type { Task } from "./use-task.js";

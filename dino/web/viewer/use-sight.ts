@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { asTrouble } from "../shell/trouble-note.js";
 import type { Example } from "./catalog.js";
-import type { Sight } from "./looking.js";
+import type { Sight } from "./viewer-model.js";
 import type { Focus } from "./maps.js";
 import { frameOf } from "./pictures.js";
 import type { AskViewer } from "./thread.js";

@@ -1,10 +1,10 @@
 /** The thread that the viewer computes on, so that its page stays smooth. What it throws is a Trouble. */
 import { expose, transfer } from "comlink";
-import { openDevice } from "../../../engine/browser.js";
+import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
-import type { Image } from "../../pixels.js";
+import type { Image } from "../../images/pixels.js";
 import { inWords } from "../shell/trouble.js";
-import { type LookOptions, type ModelFacts, openViewer, type Sight, type Viewer } from "./looking.js";
+import { type LookOptions, type ModelFacts, openViewer, type Sight, type Viewer } from "./viewer-model.js";
 
 let device: Device | undefined;
 /** The model that is looked with, and what it was opened with, to open it once more. */

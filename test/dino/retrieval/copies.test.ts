@@ -3,17 +3,16 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import sharp, { type Sharp } from "sharp";
-import type { ImageSet } from "../../../dino/images.js";
-import { memoryImages } from "../../../dino/images.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { copyDescriptor, traceCopies } from "../../../dino/retrieval/copies.js";
 import { openCopydays } from "../../../dino/retrieval/copydays.js";
-import { encode } from "../../../dino/vit.js";
+import { encode } from "../../../dino/model/vit.js";
 import { evaluate, input } from "../../../engine/index.js";
-import { testDevice } from "../../device.js";
-import { rejection } from "../../rejection.js";
-import { dino, writeTinyCheckpoint } from "../command-line.js";
-import { tinyBackbone } from "../tiny-backbone.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { tinyBackbone } from "../../support/tiny-backbone.js";
+import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 
 describe("copy detection", () => {
   it("describes an image by its cls token and the generalised mean of its patches", async () => {

@@ -5,14 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
-import { writeFeatures } from "../../../dino/feature-files.js";
-import { type FeatureRows, normalizeRows } from "../../../dino/evaluation/knn.js";
-import { rng } from "../../../dino/random.js";
+import { writeFeatures } from "../../../dino/evaluation/feature-files.js";
+import { rng } from "../../../dino/math/random.js";
 import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
 import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";
-import { testDevice } from "../../device.js";
-import { rejection } from "../../rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
 
 function randomRows(rows: number, dim: number): FeatureRows {
   const random = rng({ seed: 4, purpose: "rows" });

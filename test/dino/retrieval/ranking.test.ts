@@ -1,7 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { dotProducts, type FeatureRows } from "../../../dino/evaluation/knn.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import {
   averagePrecision,
   meanScores,
@@ -10,6 +9,7 @@ import {
   scoreRanking,
   type Truth,
 } from "../../../dino/retrieval/ranking.js";
+import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 
 describe("average precision", () => {
   const cases: readonly (readonly [what: string, places: number[], relevant: number, expected: number])[] = [

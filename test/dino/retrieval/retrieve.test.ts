@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import sharp, { type Sharp } from "sharp";
 import { program } from "../../../dino/cli.js";
-import { type ImageSet, memoryImages } from "../../../dino/images.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { classBenchmark, retrieve, revisitedBenchmark } from "../../../dino/retrieval/retrieve.js";
 import { openRevisited, queryBox, setups } from "../../../dino/retrieval/revisited.js";
-import { testDevice } from "../../device.js";
-import { rejection } from "../../rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 
 describe("retrieval", () => {
   /** Images of one pixel, whose features are [1, 0], [0, 1], ... by the pixel's value. */

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
-import { dotProducts, type FeatureRows } from "../../../dino/evaluation/knn.js";
 import { nearest } from "../../../dino/retrieval/nearest.js";
-import { rejection } from "../../rejection.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../command-line.js";
+import { rejection } from "../../support/rejection.js";
+import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 
 const rows = (...values: readonly (readonly number[])[]): FeatureRows => ({
   values: Float32Array.from(values.flat()),

@@ -3,18 +3,19 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import type { Backbone } from "../../../dino/features.js";
-import { listedImages, memoryImages } from "../../../dino/images.js";
-import { type Box, type Image, normalize, normalizeTable, resize, resizedCrop } from "../../../dino/pixels.js";
-import { rng } from "../../../dino/random.js";
+import { listedImages } from "../../../dino/images/sources/folder-images.js";
+import { type Box, type Image, normalize, normalizeTable, resize, resizedCrop } from "../../../dino/images/pixels.js";
+import { rng } from "../../../dino/math/random.js";
 import { imagesAtOnce, SCALES, shapedFeatures } from "../../../dino/retrieval/shaped-features.js";
 import { groupByShape } from "../../../dino/retrieval/shapes.js";
 import { shrinkBilinear } from "../../../dino/retrieval/shrink.js";
-import { vit } from "../../../dino/vit.js";
+import { vit } from "../../../dino/model/vit.js";
 import { evaluate, input } from "../../../engine/index.js";
-import { testDevice } from "../../device.js";
-import { rejection } from "../../rejection.js";
-import { tinyBackbone } from "../tiny-backbone.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { tinyBackbone } from "../../support/tiny-backbone.js";
+import type { Backbone } from "../../../dino/model/backbone.js";
+import { memoryImages } from "../../../dino/images/image-set.js";
 
 const normalization = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] } as const;
 

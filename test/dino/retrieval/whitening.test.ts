@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import type { FeatureRows } from "../../../dino/evaluation/knn.js";
-import { rng } from "../../../dino/random.js";
+import { rng } from "../../../dino/math/random.js";
 import { learnWhitening, whiten } from "../../../dino/retrieval/whitening.js";
+import type { FeatureRows } from "../../../dino/math/feature-rows.js";
 
 /** Rows around a mean far from 0, that vary much along some directions and little along others, and not by coordinates. */
 function cloud(rows: number, dim: number): FeatureRows {

@@ -1,0 +1,42 @@
+import { drawCrops, officialAugmentation } from "../../dino/images/augment.js";
+import { createCropMaker } from "../../dino/batches/crop-maker.js";
+import type { Device } from "../../engine/core/device.js";
+import { input } from "../../engine/index.js";
+
+/** A picture as ImageNet has them. */
+const PICTURE = { rows: 375, cols: 500 };
+
+export interface Crops extends Disposable {
+  /** Makes all crops of a batch once more, from pixels that are brought anew. */
+  run(): Promise<void>;
+}
+
+/** Two crops of 224 pixels and eight of 96 of each of `batch` pictures of noise, with the official augmentation. */
+export async function recordCrops(device: Device, batch: number): Promise<Crops> {
+  const { globalSize, localSize, localCrops, mean, std } = officialAugmentation;
+  const crops = (count: number, { rows, cols }: typeof globalSize) => input(device, [count * batch, 3, rows, cols]);
+  const globals = crops(2, globalSize);
+  const locals = crops(localCrops, localSize);
+  const pixelsPerPicture = PICTURE.rows * PICTURE.cols;
+  const maker = await createCropMaker(device, {
+    ...{ pictures: batch, pixelsPerPicture, mean, std },
+    groups: [
+      { crops: 2, out: globals },
+      { crops: localCrops, out: locals },
+    ],
+  });
+  const pixels = new Uint32Array(batch * pixelsPerPicture).map((_, i) => Math.imul(i, 0x9e3779b1) & 0xffffff);
+  const pictures = Array.from({ length: batch }, (_, index) => ({
+    cols: PICTURE.cols,
+    crops: drawCrops(officialAugmentation, { seed: 1, epoch: 0, index }, PICTURE),
+  }));
+  return {
+    async run() {
+      maker.write(pixels, pictures);
+      await maker.run();
+    },
+    [Symbol.dispose]() {
+      for (const x of [maker, globals, locals]) x[Symbol.dispose]();
+    },
+  };
+}

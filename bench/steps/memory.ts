@@ -1,0 +1,59 @@
+import { onPaper } from "../../engine/index.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { createNetworks, type StepSize } from "./step.js";
+
+/** What a training step would take of a card's memory. */
+export interface StepMemory {
+  /** Weights, teacher, optimizer state and crops. */
+  readonly residentBytes: number;
+  /** Activations and gradients: the planned buffers, and the fullest moment, less than which no plan can do. */
+  readonly plannedBytes: number;
+  readonly leastBytes: number;
+  readonly dispatches: number;
+}
+
+/** ViT-S/16 with the official crops and head. */
+const VIT_S16 = { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 } as const;
+
+/** Plans a step of any size without the memory for it: buffers and pipelines exist on paper alone. */
+export async function planStep(size: StepSize): Promise<StepMemory> {
+  using nothing = await openDevice({ prefer: "null" });
+  const { device, bytes } = onPaper(nothing);
+  using made = await createNetworks(device, size);
+  const { bytes: plannedBytes, lowerBoundBytes: leastBytes, dispatches } = made.step.program;
+  return { residentBytes: bytes() - plannedBytes, plannedBytes, leastBytes, dispatches };
+}
+
+/** What a ViT-S/16 step of so many images would take of a card's memory, with and without what saves some: a line each. */
+export async function describePlans({
+  batch,
+  accumulate,
+}: Pick<Required<StepSize>, "batch" | "accumulate">): Promise<readonly string[]> {
+  const { globalSize, localSize, prototypes } = VIT_S16;
+  const lines = [
+    `ViT-S/16, ${batch} images, crops of 2 x ${globalSize} and 8 x ${localSize} pixels, ${prototypes} prototypes`,
+  ];
+  for (const parts of new Set([1, accumulate])) {
+    for (const recompute of [false, true]) {
+      const size = { ...VIT_S16, batch, accumulate: parts, recompute };
+      const plan = await planStep(size);
+      if (lines.length === 1) lines.push(row("weights, optimizer, crops", mebibytes(plan.residentBytes)));
+      const flags = savingFlags(size).join(" ") || "a step";
+      lines.push(row(flags, `${describeMemory(plan)}, ${plan.dispatches} dispatches`));
+    }
+  }
+  return lines;
+}
+
+const row = (name: string, value: string) => `  ${name.padEnd(30)}${value}`;
+
+const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+
+export function describeMemory({ plannedBytes, leastBytes }: Pick<StepMemory, "plannedBytes" | "leastBytes">): string {
+  return `${mebibytes(plannedBytes)}, ${(plannedBytes / leastBytes).toFixed(2)} x the least`;
+}
+
+/** The flags by which a step saves memory. */
+export function savingFlags({ accumulate = 1, recompute = false }: StepSize): string[] {
+  return [...(accumulate > 1 ? [`--accumulate ${accumulate}`] : []), ...(recompute ? ["--recompute"] : [])];
+}

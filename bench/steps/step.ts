@@ -1,0 +1,102 @@
+import type { Precision, Program } from "../../engine/index.js";
+import type { Device } from "../../engine/core/device.js";
+import {
+  createNetwork,
+  initialValues,
+  type Network,
+  type NetworkConfig,
+  writeNetwork,
+} from "../../dino/model/network.js";
+import { createStep, type StepOutput, type TrainingStep } from "../../dino/training/step.js";
+import { numbers } from "./row.js";
+
+/** How large a step is. */
+export interface StepSize {
+  /** Images; each gives 2 global and 8 local crops. */
+  readonly batch: number;
+  readonly globalSize: number;
+  readonly localSize: number;
+  readonly dim: number;
+  readonly prototypes: number;
+  /** Blocks of the ViT; 12 if left out. */
+  readonly depth?: number;
+  /** Parts that the images go through in, and whether blocks are computed again: 1 and no if left out. */
+  readonly accumulate?: number;
+  readonly recompute?: boolean;
+  /** Of the networks; f32 if left out. */
+  readonly precision?: Precision;
+}
+
+/** Patches of 16: on a GPU ViT-S with the official crops and head, in software ViT-Ti with what takes seconds. */
+export const STEP_SIZE = {
+  gpu: { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 },
+  software: { globalSize: 96, localSize: 48, dim: 192, prototypes: 8192 },
+} as const satisfies Record<string, Omit<StepSize, "batch">>;
+
+export interface Step extends Disposable {
+  readonly program: Program<StepOutput>;
+  /** Largest deviation of the loss, which starts at log(prototypes), relative to that. */
+  check(): Promise<number>;
+}
+
+interface Networks extends Disposable {
+  readonly config: NetworkConfig;
+  readonly student: Network;
+  readonly teacher: Network;
+  readonly step: TrainingStep;
+}
+
+/** The networks of a step: ViT with patches of 16, and the official head. */
+export function networkOf({ globalSize, dim, prototypes, depth = 12, precision = "f32" }: StepSize): NetworkConfig {
+  return {
+    vit: {
+      ...{ imageRows: globalSize, imageCols: globalSize, patch: 16, channels: 3 },
+      ...{ dim, depth, heads: dim / 64, mlpRatio: 4, dropPathRate: 0 },
+    },
+    head: {
+      ...{ inDim: dim, hidden: 2048, bottleneck: 256, out: prototypes },
+      ...{ layers: 3, batchNorm: false, normLastLayer: true },
+    },
+    precision,
+  };
+}
+
+/** The step that training takes, and its networks, all zero. */
+export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
+  const { batch, globalSize, localSize, accumulate = 1, recompute = false } = size;
+  const config = networkOf(size);
+  const student = createNetwork(device, config, "student");
+  const teacher = createNetwork(device, config, "teacher");
+  const step = await createStep(device, {
+    ...{ student, teacher, batch },
+    globalSize: { rows: globalSize, cols: globalSize },
+    localSize: { rows: localSize, cols: localSize },
+    localCrops: 8,
+    ...{ optimizer: "adamw", studentTemperature: 0.1, centerMomentum: 0.9, clip: 3, accumulate, recompute },
+  });
+  return {
+    ...{ config, student, teacher, step },
+    [Symbol.dispose]() {
+      for (const x of [step, student, teacher]) x[Symbol.dispose]();
+    },
+  };
+}
+
+/** The step that training takes, at its start values and on crops of noise. */
+export async function recordStep(device: Device, size: StepSize): Promise<Step> {
+  const made = await createNetworks(device, size);
+  const { config, student, teacher, step } = made;
+  const values = initialValues(config, { seed: 1, initStd: 0.02 });
+  for (const network of [student, teacher]) writeNetwork(network, values);
+  step.knobs.write({ lr: 1e-4, weightDecay: 0.04, momentum: 0.996, teacherTemperature: 0.04, frozen: 0 });
+  for (const images of [step.globals, step.locals!]) images.write(numbers(images.shape, images.shape[2]!).data);
+  const { program } = step;
+  return {
+    program,
+    async check() {
+      await program.run();
+      return Math.abs((await program.readScalar("loss")) / Math.log(size.prototypes) - 1);
+    },
+    [Symbol.dispose]: () => made[Symbol.dispose](),
+  };
+}

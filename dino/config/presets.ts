@@ -1,0 +1,116 @@
+/** Settings that belong together: whole recipes, by name. */
+import type { PartialConfig } from "./settings.js";
+
+export const presetNames = ["shapes", "small-images", "vit-ti16", "vit-s16", "vit-s8", "vit-b16", "vit-b8"] as const;
+
+/** The built-in images, learnt in two minutes: multi-crop with local crops, and a ViT of a tenth of a million parameters. */
+const shapes = {
+  data: "builtin",
+  patchSize: 4,
+  imageSize: { rows: 32, cols: 32 },
+  localSize: { rows: 12, cols: 12 },
+  evalResize: 64, // the sheets as they are, of which evaluations see the middle at the scale of the crops
+  dim: 64,
+  depth: 2,
+  heads: 2,
+  initStd: 0.125, // 1 / sqrt(dim); 0.02 is made for widths from 384 on
+  dropPathRate: 0,
+  outDim: 1024,
+  hiddenDim: 256,
+  bottleneckDim: 64,
+  useBnInHead: true,
+  normLastLayer: false,
+  globalCropsScale: [0.2, 0.4],
+  localCropsScale: [0.04, 0.1],
+  localCropsNumber: 8,
+  flip: 0, // mirrors the moons
+  jitter: 0,
+  grayscale: 0,
+  blurGlobal1: 0,
+  blurGlobal2: 0,
+  blurLocal: 0,
+  solarizeGlobal2: 0,
+  mean: [0.121, 0.121, 0.121], // of the built-in images, as is std
+  std: [0.212, 0.212, 0.212],
+  steps: 400,
+  batch: 16,
+  lr: 0.048, // 0.003 for a batch of 16
+  minLr: 1e-5,
+  warmupEpochs: 0.25, // 31 steps
+  freezeLastLayer: 0,
+  momentumTeacher: 0.96,
+  momentumTeacherEnd: 0.99, // a teacher that stands still at 1 stops learning too soon in so short a run
+  teacherTemp: 0.04,
+  warmupTeacherTemp: 0.04,
+} as const satisfies PartialConfig;
+
+/**
+ * What the published models have in common; they were trained on ImageNet with 1024 images a step over many GPUs, for
+ * which `--batch` stands at its size for one. Sources: README.md of https://github.com/facebookresearch/dino and the
+ * `args` it links to. Settings marked "recalled" stand as remembered, not checked against those files.
+ */
+const published = {
+  teacherTemp: 0.07,
+  warmupTeacherTemp: 0.04,
+  warmupTeacherTempEpochs: 30,
+  globalCropsScale: [0.25, 1],
+  localCropsScale: [0.05, 0.25],
+  localCropsNumber: 10,
+} as const satisfies PartialConfig;
+
+const vitSmall16 = {
+  ...published,
+  arch: "vit_small",
+  patchSize: 16,
+  normLastLayer: false,
+  epochs: 800,
+  minLr: 1e-5, // recalled
+  clipGrad: 0, // recalled
+} as const satisfies PartialConfig;
+
+const vitBase16 = {
+  ...published,
+  arch: "vit_base",
+  patchSize: 16,
+  normLastLayer: true,
+  warmupTeacherTempEpochs: 50,
+  freezeLastLayer: 3,
+  epochs: 400,
+  batch: 32,
+  lr: 0.00075,
+  minLr: 2e-6,
+  clipGrad: 0.3, // recalled
+} as const satisfies PartialConfig;
+
+/** The preset that is made for the built-in images. */
+export const builtinPreset = "shapes" satisfies (typeof presetNames)[number];
+
+export const presets: Readonly<Record<(typeof presetNames)[number], PartialConfig>> = {
+  shapes,
+  /** Folders of photographs of 32 to 64 pixels, such as CIFAR or Tiny ImageNet; our own choice. */
+  "small-images": {
+    arch: "vit_tiny",
+    patchSize: 4,
+    imageSize: { rows: 32, cols: 32 },
+    localSize: { rows: 16, cols: 16 },
+    evalResize: 32,
+    initStd: 0.07, // 1 / sqrt(dim)
+    outDim: 4096,
+    normLastLayer: false,
+    localCropsNumber: 6,
+    localCropsScale: [0.1, 0.4],
+    blurGlobal1: 0,
+    blurGlobal2: 0,
+    blurLocal: 0,
+    batch: 128,
+    epochs: 200,
+  },
+  /** No model of this size was published: the recipe of ViT-S/16. */
+  "vit-ti16": { ...vitSmall16, arch: "vit_tiny" },
+  "vit-s16": vitSmall16,
+  /** Recalled, but for what `published` has. */
+  "vit-s8": { ...vitSmall16, patchSize: 8, batch: 16, clipGrad: 3 },
+  "vit-b16": vitBase16,
+  /** Recalled, but for what `published` has. */
+  "vit-b8": { ...vitBase16, patchSize: 8, batch: 6, epochs: 300, lr: 0.0005, clipGrad: 3 },
+};

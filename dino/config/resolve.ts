@@ -1,0 +1,202 @@
+/** From flags, presets and files to the settings of a run. */
+import { isBuiltin } from "../images/builtin.js";
+import { builtinPreset, presets } from "./presets.js";
+import { z } from "zod";
+import { shown } from "../files/text.js";
+import { flagOf, formatSize } from "./flags.js";
+import { vitConfig } from "./derive.js";
+import {
+  type Config,
+  defaultConfig,
+  type PartialConfig,
+  type SettingName,
+  settingNames,
+  settings,
+} from "./settings.js";
+import type { Setting } from "./setting.js";
+
+/** Settings that contradict each other. */
+export class SettingsError extends Error {}
+
+/** The first setting in which two runs differ, but for those that may. */
+export function differenceBetween(a: Config, b: Config, free: ReadonlySet<SettingName>): SettingName | undefined {
+  return settingNames.find((name) => !free.has(name) && JSON.stringify(a[name]) !== JSON.stringify(b[name]));
+}
+
+/** What may differ between a run and its continuation: its length, and what changes no number. */
+export const changeableOnResume: ReadonlySet<SettingName> = new Set([
+  "epochs",
+  "steps",
+  "data",
+  "out",
+  "threads",
+  "recompute",
+  "logEvery",
+  "verifyRanks",
+  "tensorboard",
+  "picturesEvery",
+  "checkpointEvery",
+  "saveckpFreq",
+  "knnEvery",
+  "linearEvery",
+  "knnK",
+]);
+
+/**
+ * Resolves the settings of a run: flags override the preset, which overrides the defaults. The built-in images have a preset of
+ * their own. A flag also overrides related settings of the preset: `--epochs` its steps, `--arch` its dim, depth and heads,
+ * `--image-size` its eval-resize. `chosen`: settings picked by `--preset auto`. Throws SettingsError where settings contradict
+ * each other.
+ */
+export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Config {
+  const { epochs, steps, arch, imageSize, data } = flags;
+  if (epochs !== undefined && steps !== undefined && steps !== null) {
+    throw new SettingsError(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
+  }
+  const made = data !== undefined && isBuiltin(data) ? builtinPreset : null;
+  const preset = flags.preset === undefined ? made : flags.preset;
+  if (preset === "auto" && chosen === undefined)
+    throw new SettingsError(
+      "--preset auto goes by the images, which only dino train looks at first; name another preset here",
+    );
+  return checkConfig({
+    ...defaultConfig,
+    ...(preset !== null && preset !== "auto" && presets[preset]),
+    ...(epochs !== undefined && { steps: null }),
+    ...(arch !== undefined && { dim: null, depth: null, heads: null }),
+    ...(imageSize !== undefined && { evalResize: null }),
+    ...(preset === "auto" && chosen), // around the flags
+    ...flags,
+    preset,
+  });
+}
+
+/** Settings of ours that came later and are off by default. */
+const later: ReadonlySet<SettingName> = new Set([
+  "freezeBlocks",
+  "init",
+  "linearEvery",
+  "maxPixels",
+  "shuffleBuffer",
+  "tensorboard",
+  "picturesEvery",
+  "compressGradients",
+  "verifyRanks",
+]);
+
+/**
+ * A configuration out of the text of a config.json, in which what DINOv2 and later versions added may be missing, as in those of
+ * earlier runs: it is off then. Throws, naming the setting, where another one is missing, or one is unknown or wrong.
+ */
+export function parseConfig(json: string): Config {
+  let values: unknown;
+  try {
+    values = JSON.parse(json);
+  } catch (error) {
+    throw new Error(`config: this is no JSON: ${(error as Error).message}`, { cause: error });
+  }
+  const shape = Object.fromEntries(
+    settingNames.map((name): [string, z.ZodType] => {
+      const { schema, source, default: initial }: Setting<unknown> = settings[name];
+      return [name, source === "dinov2" || later.has(name) ? schema.default(initial) : schema];
+    }),
+  );
+  const parsed = z.strictObject(shape).safeParse(values);
+  if (parsed.success) return checkConfig(parsed.data as unknown as Config);
+  const [issue] = parsed.error.issues;
+  if (issue?.code === "unrecognized_keys") {
+    throw new Error(`config: no setting is called ${shown(issue.keys.join(", "))}; was it written by another version?`);
+  }
+  const name = issue?.path[0] as SettingName | undefined;
+  if (name === undefined) throw new Error("config: expected an object of settings");
+  const value = (values as Record<string, unknown>)[name];
+  const { expected } = settings[name];
+  throw new Error(
+    value === undefined
+      ? `config: the setting ${name} is missing; expected ${expected}`
+      : `config ${name}: expected ${expected}, got ${shown(JSON.stringify(value))}`,
+  );
+}
+
+/** A configuration as the text of a config.json. */
+export function formatConfig(config: Config): string {
+  return `${JSON.stringify(config, undefined, 2)}\n`;
+}
+
+/** The same configuration; throws where settings contradict each other, naming both. */
+function checkConfig(config: Config): Config {
+  const { patchSize, imageSize, localSize, localCropsNumber } = config;
+  const sizes = localCropsNumber > 0 ? (["imageSize", "localSize"] as const) : (["imageSize"] as const);
+  for (const name of sizes) {
+    const { rows, cols } = name === "imageSize" ? imageSize : localSize;
+    if (rows % patchSize !== 0 || cols % patchSize !== 0) {
+      throw new SettingsError(
+        `--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`,
+      );
+    }
+  }
+  const { batch, accumulate } = config;
+  if (batch % accumulate !== 0) throw new SettingsError(`--accumulate ${accumulate} does not divide --batch ${batch}`);
+  if (config.koleo > 0 && batch / accumulate < 2) {
+    throw new SettingsError(
+      `--koleo ${config.koleo} parts images from each other, but one goes through at a time; raise --batch ${batch} ` +
+        `or lower --accumulate ${accumulate}`,
+    );
+  }
+  const { dim, depth, heads, frozenBlocks } = vitConfig(config);
+  if (frozenBlocks > depth)
+    throw new SettingsError(`--freeze-blocks ${frozenBlocks} is more than the --depth of ${depth}`);
+  if (dim % heads !== 0) throw new SettingsError(`--heads ${heads} does not divide --dim ${dim}`);
+  if (dim / heads > 128) {
+    throw new SettingsError(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);
+  }
+  const { evalResize } = config;
+  if (evalResize !== null && evalResize < Math.min(imageSize.rows, imageSize.cols)) {
+    throw new SettingsError(
+      `--eval-resize ${evalResize} is smaller than --image-size ${formatSize(imageSize)}, which is cut out of it`,
+    );
+  }
+  const { heldOut, data } = config;
+  if (config.linearEvery > 0 && heldOut === 0 && !isBuiltin(data)) {
+    throw new SettingsError(
+      `--linear-every ${config.linearEvery} needs images to classify; keep some from training with --held-out 0.1`,
+    );
+  }
+  return config;
+}
+
+/** What a run shortens because it is short itself, in words. */
+export interface FittedConfig {
+  readonly config: Config;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Shortens warm-ups that are longer than the run to a tenth of it, unless the user asked for them: then it throws.
+ * `given` names what he set himself.
+ */
+export function fitWarmups(
+  config: Config,
+  { iterationsPerEpoch, given }: { readonly iterationsPerEpoch: number; readonly given: ReadonlySet<SettingName> },
+): FittedConfig {
+  const { steps, epochs } = config;
+  const length = steps === null ? epochs : steps / iterationsPerEpoch; // in epochs
+  const run = steps === null ? `${epochs} epochs` : `${steps} steps, ${round(length)} epochs`;
+  const notes: string[] = [];
+  const fit = (name: "warmupEpochs" | "warmupTeacherTempEpochs", shortened: number, longest: number): number => {
+    const asked = config[name];
+    if (asked <= longest) return asked;
+    if (given.has(name)) {
+      throw new Error(`${flagOf(name)} ${asked} is longer than the run of ${run}; shorten it, or lengthen the run`);
+    }
+    notes.push(`${flagOf(name)} ${asked} is longer than the run of ${run}: shortened to ${round(shortened)}`);
+    return shortened;
+  };
+  const warmupEpochs = fit("warmupEpochs", length / 10, length);
+  const warmupTeacherTempEpochs = fit("warmupTeacherTempEpochs", Math.floor(length / 10), Math.ceil(length));
+  return { config: { ...config, warmupEpochs, warmupTeacherTempEpochs }, notes };
+}
+
+function round(value: number): number {
+  return Number(value.toPrecision(3));
+}

@@ -1,0 +1,189 @@
+/** What a setting is, and the kinds of settings. */
+import { z } from "zod";
+import type { Size } from "../images/pixels.js";
+import { presetNames } from "./presets.js";
+
+declare global {
+  // Types of zod speak of it; merged with those of Node or a browser where a program has them.
+  // eslint-disable-next-line @typescript-eslint/no-empty-object-type
+  interface URL {}
+}
+
+/** Where a setting and its default come from. */
+export type Source = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
+
+/** One setting: what it is when nobody sets it, what it may be, and how a command line writes it. */
+export interface Setting<T> {
+  readonly default: T;
+  /** Of the number, or what to put behind the flag: "epochs", "pixels", "0 to 1". */
+  readonly unit: string;
+  readonly about: string;
+  readonly source: Source;
+  /** Another flag for it: the official name where ours is shorter. */
+  readonly alias?: string;
+  readonly schema: z.ZodType<T>;
+  /** What the schema accepts, for messages. */
+  readonly expected: string;
+  /** Words of a command line that one value takes; 0 for a switch, whose word may be left out. */
+  readonly words: number;
+  /** Those words as a value; what makes no sense is left to the schema. */
+  readonly parse: (words: readonly string[]) => unknown;
+}
+
+type About = Pick<Setting<unknown>, "unit" | "about" | "source" | "alias">;
+
+type Range = { readonly from?: number; readonly above?: number; readonly to?: number; readonly below?: number };
+
+export function number(initial: number, range: Range, about: About): Setting<number> {
+  const schema = z.number().refine((value) => isWithin(value, range));
+  return {
+    ...about,
+    default: initial,
+    schema,
+    expected: `a number${words(range)}`,
+    words: 1,
+    parse: ([word]) => toNumber(word),
+  };
+}
+
+export function whole(
+  initial: number,
+  range: Range,
+  about: About = { unit: "", about: "", source: "ours" },
+): Setting<number> {
+  const schema = z.number().refine((value) => Number.isSafeInteger(value) && isWithin(value, range));
+  return {
+    ...about,
+    default: initial,
+    schema,
+    expected: `a whole number${words(range)}`,
+    words: 1,
+    parse: ([word]) => toNumber(word),
+  };
+}
+
+export function flag(initial: boolean, about: About): Setting<boolean> {
+  return { ...about, default: initial, schema: z.boolean(), expected: "true or false", words: 0, parse: toBoolean };
+}
+
+export function text(initial: string, about: About): Setting<string> {
+  return {
+    ...about,
+    default: initial,
+    schema: z.string().min(1),
+    expected: `a ${about.unit}`,
+    words: 1,
+    parse: ([word]) => word,
+  };
+}
+
+export function choice<const Name extends string>(
+  names: readonly Name[],
+  initial: Name,
+  about: About = { unit: "", about: "", source: "ours" },
+): Setting<Name> {
+  const known = (word: string | undefined): string | undefined =>
+    names.find((name) => plain(name) === plain(word ?? "")) ?? word;
+  return {
+    ...about,
+    default: initial,
+    schema: z.enum(names),
+    expected: `one of ${names.join(", ")}`,
+    words: 1,
+    parse: ([word]) => known(word),
+  };
+}
+
+export function size(initial: number, about: About): Setting<Size> {
+  const side = z.number().int().min(1);
+  return {
+    ...about,
+    default: { rows: initial, cols: initial },
+    schema: z.strictObject({ rows: side, cols: side }),
+    expected: "a number of pixels, or ROWSxCOLS",
+    words: 1,
+    parse: ([word]) => {
+      const [, rows, cols] = /^(\d+)(?:x(\d+))?$/.exec(word ?? "") ?? [];
+      return { rows: toNumber(rows), cols: toNumber(cols ?? rows) };
+    },
+  };
+}
+
+export function range(
+  initial: readonly [number, number],
+  limits: Range,
+  about: About,
+): Setting<readonly [number, number]> {
+  const schema = z
+    .tuple([z.number(), z.number()])
+    .readonly()
+    .refine(([low, high]) => low <= high && isWithin(low, limits) && isWithin(high, limits));
+  const expected = `two numbers${words(limits)}, the lower one first`;
+  return { ...about, default: initial, schema, expected, words: 2, parse: toNumbers };
+}
+
+export function triple(
+  initial: readonly [number, number, number],
+  limits: Range,
+  about: About,
+): Setting<readonly [number, number, number]> {
+  const schema = z
+    .tuple([z.number(), z.number(), z.number()])
+    .readonly()
+    .refine((values) => values.every((value) => isWithin(value, limits)));
+  return { ...about, default: initial, schema, expected: `three numbers${words(limits)}`, words: 3, parse: toNumbers };
+}
+
+/** The name of a preset; `none` is null, which is also the default. */
+export function recipe(about: About): Setting<(typeof presetNames)[number] | "auto" | null> {
+  const named = choice([...presetNames, "auto"], "auto");
+  const optionally = optional(named, about);
+  const expected = `${named.expected}, none`;
+  return { ...optionally, expected, parse: (given) => (given[0] === "none" ? null : named.parse(given)) };
+}
+
+/** A setting that may be left to others: null, `auto` on the command line, which is also its default. */
+export function optional<T>(setting: Setting<T>, about: About): Setting<T | null> {
+  return {
+    ...setting,
+    ...about,
+    default: null,
+    schema: setting.schema.nullable(),
+    expected: `${setting.expected}, or auto`,
+    parse: (given) => (given[0] === "auto" ? null : setting.parse(given)),
+  };
+}
+
+function isWithin(
+  value: number,
+  { from = -Infinity, above = -Infinity, to = Infinity, below = Infinity }: Range,
+): boolean {
+  return Number.isFinite(value) && value >= from && value > above && value <= to && value < below;
+}
+
+/** Limits in words, to follow "a number". */
+export function words({ from, above, to, below }: Range): string {
+  if (from !== undefined && (to ?? below) !== undefined && to !== Number.MAX_SAFE_INTEGER) {
+    return to === undefined ? ` from ${from} to below ${below!}` : ` from ${from} to ${to}`;
+  }
+  if (above !== undefined) return ` above ${above}${to === undefined ? "" : `, up to ${to}`}`;
+  return from === undefined ? "" : ` of ${from} or more`;
+}
+
+function toNumber(word: string | undefined): number {
+  return word === undefined || word.trim() === "" ? NaN : Number(word);
+}
+
+function toNumbers(given: readonly string[]): number[] {
+  return given.flatMap((word) => word.split(",")).map(toNumber);
+}
+
+export function toBoolean([word]: readonly string[]): unknown {
+  if (word === undefined || /^(true|on|1)$/i.test(word)) return true;
+  return /^(false|off|0)$/i.test(word) ? false : word;
+}
+
+/** Names are the same whether they are written with dashes or underscores. */
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll("_", "-");
+}

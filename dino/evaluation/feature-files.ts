@@ -1,0 +1,114 @@
+/** Features on disk: a NumPy file of a row an image, and beside it the list of images as text and as JSON. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { writeFileAtomically } from "../files/files.js";
+import type { Extracted } from "../model/extract.js";
+import { encodeNpy, parseNpy } from "../files/npy.js";
+import { shown } from "../files/text.js";
+import type { FeatureRows } from "../math/feature-rows.js";
+import type { ImageSet } from "../images/image-set.js";
+
+const listSchema = z.object({
+  /** The folder that the paths in `files` are within, or the name of a built-in set. */
+  data: z.string(),
+  checkpoint: z.string(),
+  which: z.enum(["teacher", "student"]),
+  /** The image of each row, as a path within the folder. */
+  files: z.array(z.string()),
+  /** Names of the classes; none where the images have no labels. */
+  classes: z.array(z.string()),
+  /** The class of each row, an index of `classes`. */
+  labels: z.array(z.int().nonnegative()).optional(),
+  /** Images that could not be decoded, and so have no row. */
+  failures: z.array(z.object({ path: z.string(), reason: z.string() })),
+});
+
+/** What the rows of a file of features belong to. */
+export type FeatureList = Readonly<z.infer<typeof listSchema>>;
+
+export interface Features {
+  /** Not normalised. */
+  readonly features: FeatureRows;
+  readonly list: FeatureList;
+}
+
+/** Features of a set of images with their list; `made` says of what and by what. */
+export function listed(
+  images: ImageSet,
+  { features, indices, failures }: Extracted,
+  made: Pick<FeatureList, "data" | "checkpoint" | "which">,
+): Features {
+  const labels = images.labels && Array.from(indices, (index) => images.labels![index]!);
+  const list = {
+    ...made,
+    files: Array.from(indices, (index) => images.name(index)),
+    classes: [...images.classes],
+    ...(labels && { labels }),
+    failures: [...failures],
+  };
+  return { features, list };
+}
+
+/** Where the files lie that stand for one path. Throws for a path that does not end in .npy. */
+export function featurePaths(path: string): { readonly npy: string; readonly txt: string; readonly json: string } {
+  if (!path.endsWith(".npy")) throw new Error(`features: expected a file ending in .npy, got ${path}`);
+  const stem = path.slice(0, -".npy".length);
+  return { npy: path, txt: `${stem}.txt`, json: `${stem}.json` };
+}
+
+/** Where features of images lie in the folder of a run, so that its viewer finds them. */
+export function indexOfRun(out: string): string {
+  return join(out, "features.npy");
+}
+
+/** Writes the three files, the one in JSON last, into a folder that is made if it is missing. Throws where featurePaths does. */
+export async function writeFeatures(path: string, { features, list }: Features): Promise<void> {
+  const { npy, txt, json } = featurePaths(path);
+  await mkdir(dirname(path), { recursive: true });
+  const { values, rows, dim } = features;
+  await writeFileAtomically(npy, encodeNpy({ values, shape: [rows, dim] }));
+  await writeFile(txt, list.files.map((name) => `${name}\n`).join(""));
+  await writeFileAtomically(json, `${JSON.stringify(list, undefined, 1)}\n`);
+}
+
+/** Reads what writeFeatures wrote. Throws, naming the file, where one is missing or damaged or they do not fit each other. */
+export async function readFeatures(path: string): Promise<Features> {
+  const { npy, json } = featurePaths(path);
+  const { values, shape } = parse(npy, parseNpy, await read(npy));
+  const [rows, dim] = shape;
+  if (!dim || rows === undefined || values instanceof Int32Array) {
+    throw new Error(`${npy}: expected features, [images, dim] float32, got [${shape.join(", ")}]`);
+  }
+  const list = parse(json, (bytes) => listSchema.parse(JSON.parse(bytes.toString("utf8"))), await read(json));
+  const { files, labels, classes } = list;
+  if (files.length !== rows || (labels !== undefined && labels.length !== rows)) {
+    const counts = `${files.length} files${labels === undefined ? "" : ` and ${labels.length} labels`}`;
+    throw new Error(`${json}: expected an entry for each of the ${rows} rows of ${npy}, got ${counts}`);
+  }
+  const strange = labels?.find((label) => label >= classes.length);
+  if (strange !== undefined) throw new Error(`${json}: label ${strange} is none of the ${classes.length} classes`);
+  return { features: { values, rows, dim }, list };
+}
+
+/** Of a message about a list, which may be wrong in a million places. */
+const MOST_CHARACTERS = 1000;
+
+async function read(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const words = missing ? "there is no such file; dino embed writes features" : (error as Error).message;
+    throw new Error(`${path}: ${words}`, { cause: error });
+  }
+}
+
+function parse<T>(path: string, as: (bytes: Buffer) => T, bytes: Buffer): T {
+  try {
+    return as(bytes);
+  } catch (error) {
+    const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    throw new Error(`${path}: ${shown(message, MOST_CHARACTERS)}`, { cause: error });
+  }
+}

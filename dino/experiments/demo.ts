@@ -1,0 +1,349 @@
+/** Implements `dino demo`: trains on the built-in images and shows in numbers and pictures what the network has learnt. */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Device } from "../../engine/index.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import { writeJson } from "../files/files.js";
+import type { Config } from "../config/settings.js";
+import { resolveConfig } from "../config/resolve.js";
+import { compareNeighbors } from "../evaluation/evaluate.js";
+import { firstOf, firstOfEach, type Part, type Parts } from "../images/split.js";
+import { type FeatureRows, takeRows } from "../math/feature-rows.js";
+import { labelledFeatures } from "../evaluation/labelled.js";
+import { openParts } from "../images/sources/open-parts.js";
+import { type DemoPictures, drawPictures, type Look } from "./demo-pictures.js";
+import { indexOfRun, listed, writeFeatures } from "../evaluation/feature-files.js";
+import { type Extracted, extractFeatures, pixelFeatures } from "../model/extract.js";
+import { type View, viewOf } from "../model/backbone.js";
+import { loadModel } from "../weights/load-model.js";
+import { backboneOf } from "../model/network.js";
+import { builtinPreset } from "../config/presets.js";
+import { formatTime, startProgress, takeReports } from "../files/progress.js";
+import { nearest } from "../retrieval/nearest.js";
+import { timeComparison, type TimedOptions, timeTraining } from "./time-estimate.js";
+import { lengthOf } from "../training/schedule.js";
+import { trainWithProgress } from "../training/supervised.js";
+
+export interface DemoOptions {
+  readonly out: string;
+  /** Steps of the training; by default those of the recipe, or as many as fit into 200 seconds. */
+  readonly steps?: number;
+  /** Takes few steps and images, to test that everything works. */
+  readonly quick: boolean;
+  /** Prints progress and results. */
+  readonly say: (...lines: readonly string[]) => void;
+}
+
+/** The content of `OUT/summary.json`. */
+export interface DemoSummary extends DemoPictures {
+  /** k-NN top-1 on held-out images, k 20, in percent. */
+  readonly knn: { readonly untrained: number; readonly trained: number; readonly pixels: number };
+  readonly checkpoint: string;
+  /** Path of the features of the held-out images, as `dino embed` writes them. */
+  readonly index: string;
+  readonly seconds: number;
+  readonly device: string;
+}
+
+const QUICK = { steps: 20, train: 512, test: 128 } as const;
+/** The maximum share of the training time for evaluations between the first step and the last. */
+const SHARE_OF_EVALUATIONS = 0.1;
+const MOST_EVALUATIONS = 8;
+
+/** Runs the demo and writes its results to `out`. Throws if that folder holds anything but a former run. */
+export async function demo({ out, steps, quick, say }: DemoOptions): Promise<DemoSummary> {
+  const began = performance.now();
+  await expectOurs(out);
+  const asked = steps ?? (quick ? QUICK.steps : undefined);
+  const recipe = resolveConfig({ preset: builtinPreset, out, ...(asked !== undefined && { steps: asked }) });
+  const view = viewOf(recipe);
+  using device = await openDevice();
+  say(`device      ${device.name}`);
+  const parts = await openDemoParts(recipe.data, quick);
+  say(describeParts(parts));
+
+  const comparison = { device, parts, k: recipe.knnK, queries: queriesOf(parts.test) };
+  const pixelRows = await extractBoth(
+    parts,
+    withProgress("pixels", (part, onProgress) => pixelFeatures(part.images, { ...part, view, onProgress })),
+  );
+  const timed = { device, config: recipe, parts };
+  const plan = await planTraining(timed, { began, isAsked: asked !== undefined, pixels: pixelRows.train.features });
+  for (const line of plan.lines) say(line);
+
+  const pixels = await compare(pixelRows, { ...comparison, title: "pixels, comparing" });
+  say(`pixels      k-NN ${percent(pixels.knn.top1)} of the held-out images right, comparing pixel with pixel`);
+  const { untrained, trained, index, checkpoint } = await trainAndCompare(plan, { comparison, view });
+
+  const { seed, data } = plan.config;
+  const model = () => loadModel(device, checkpoint);
+  const { queries } = comparison;
+  const pictures = await drawPictures({ out, parts, view, queries, pixels, untrained, trained, seed, model });
+  const indexPath = indexOfRun(out);
+  await writeFeatures(indexPath, listed(parts.test.images, index, { data, checkpoint, which: "teacher" }));
+
+  const summary: DemoSummary = {
+    knn: { untrained: untrained.knn.top1, trained: trained.knn.top1, pixels: pixels.knn.top1 },
+    ...pictures,
+    checkpoint,
+    index: indexPath,
+    seconds: Math.round((performance.now() - began) / 100) / 10,
+    device: device.name,
+  };
+  await writeJson(join(out, "summary.json"), summary);
+  say(...describeSummary(summary, out));
+  return summary;
+}
+
+/** Opens the images of the demo, a few of them if it is to be quick. */
+async function openDemoParts(data: Config["data"], quick: boolean): Promise<Parts> {
+  const all = await openParts(data, { heldOut: 0, seed: 0 });
+  return quick ? { train: firstOf(all.train, QUICK.train), test: firstOf(all.test, QUICK.test) } : all;
+}
+
+function describeParts({ train, test }: Parts): string {
+  const { classes } = test.images;
+  return (
+    `images      ${train.indices.length} to train on, ${test.indices.length} held out, ${classes.length} classes; ` +
+    "nothing of the training sees a class"
+  );
+}
+
+/** The results and the next steps, line by line. */
+function describeSummary({ knn, checkpoint, index, seconds, ...pictures }: DemoSummary, out: string): string[] {
+  return [
+    "",
+    "k-NN accuracy on held-out images",
+    `  raw pixels          ${percent(knn.pixels)}`,
+    `  untrained network   ${percent(knn.untrained)}`,
+    `  after training      ${percent(knn.trained)}   (${signed(knn.trained - knn.untrained)} points)`,
+    "",
+    "Pictures, the first one first:",
+    `  ${pictures.neighbors}   images and those most like them, before and after training`,
+    `  ${pictures.map}   all held-out images on a map, before and after training`,
+    `  ${pictures.attention}   where the trained network looks`,
+    "",
+    `checkpoint  ${checkpoint}`,
+    `index       ${index}`,
+    `took        ${formatTime(1000 * seconds)}`,
+    "",
+    "Next, curves and any picture under the network's eye, in a browser:",
+    `  npx dino serve ${out} --open`,
+    "On images of your own:",
+    "  npx dino train --data FOLDER --out runs/mine --preset small-images",
+  ];
+}
+
+/** The approximate time of drawing the pictures. */
+const PICTURES_MS = 5000;
+
+/** The maximum time of the demo, unless the length of the training is given. */
+const LONGEST_MS = 200_000;
+const FEWEST_STEPS = 30;
+
+interface PlanOptions {
+  /** When the demo began, by `performance.now()`. */
+  readonly began: number;
+  /** Whether the user gave the length of the training. */
+  readonly isAsked: boolean;
+  /** Pixels of the training images. */
+  readonly pixels: FeatureRows;
+}
+
+/** The training that fits into the time. */
+interface TrainingPlan {
+  readonly config: Config;
+  /** Steps of the training. */
+  readonly length: number;
+  /** Evaluations between the first step and the last. */
+  readonly inBetween: number;
+  /** The plan, for people. */
+  readonly lines: readonly string[];
+}
+
+/** Measures the time of steps and images, and shortens the recipe to what fits into the time. */
+async function planTraining(timed: TimedOptions, { began, isAsked, pixels }: PlanOptions): Promise<TrainingPlan> {
+  const { config: recipe, parts } = timed;
+  const wanted = lengthOf(recipe, parts.train.indices.length).steps;
+  const spentMs = performance.now() - began;
+  const { length, inBetween, restMs } = await estimate(timed, { wanted, isAsked, spentMs, pixels });
+  const totalMs = performance.now() - began + restMs;
+  const lines = [`time        about ${formatTime(totalMs)} in all, by a few steps and images on this adapter`];
+  if (length < wanted) {
+    lines.push(
+      `            trains ${length} of the recipe's ${wanted} steps, since this adapter is slow: ` +
+        `dino demo --steps ${wanted} trains them all, and dino doctor says what is faster`,
+    );
+  }
+  return { config: shortened(recipe, { wanted, length }), length, inBetween, lines };
+}
+
+interface EstimateOptions extends Pick<PlanOptions, "isAsked" | "pixels"> {
+  /** Steps of the recipe. */
+  readonly wanted: number;
+  /** Time since the demo began. */
+  readonly spentMs: number;
+}
+
+interface Estimate extends Pick<TrainingPlan, "length" | "inBetween"> {
+  /** The time of everything that follows. */
+  readonly restMs: number;
+}
+
+/** Measures first, then decides how many of the `wanted` steps and how many evaluations the demo has time for. */
+async function estimate(timed: TimedOptions, { wanted, isAsked, spentMs, pixels }: EstimateOptions): Promise<Estimate> {
+  const began = performance.now();
+  const { train, test } = timed.parts;
+  using timing = startProgress({ title: "timing", total: 2 });
+  const { step, image } = await timeTraining(timed);
+  timing.update(1);
+  const pixelsMs = await timeComparison(timed.device, pixels, test.indices.length);
+  timing.update(2);
+  const evaluationMs = image * (train.indices.length + test.indices.length);
+  const leastMs = pixelsMs + 2 * evaluationMs + PICTURES_MS;
+  const leftMs = LONGEST_MS - spentMs - (performance.now() - began) - leastMs;
+  const length = isAsked ? wanted : Math.min(wanted, Math.max(FEWEST_STEPS, Math.floor(leftMs / step)));
+  const trainingMs = step * length;
+  const inBetween = Math.min(MOST_EVALUATIONS, Math.floor((SHARE_OF_EVALUATIONS * trainingMs) / evaluationMs));
+  return { length, inBetween, restMs: leastMs + trainingMs + inBetween * evaluationMs };
+}
+
+/** Shortens the recipe: the teacher of a shorter run follows faster, though less than in proportion. */
+function shortened(config: Config, { wanted, length }: { readonly wanted: number; readonly length: number }): Config {
+  if (length === wanted) return config;
+  const faster = (momentum: number) => Math.max(0, 1 - (1 - momentum) * Math.sqrt(wanted / length));
+  return {
+    ...config,
+    steps: length,
+    momentumTeacher: faster(config.momentumTeacher),
+    momentumTeacherEnd: faster(config.momentumTeacherEnd),
+  };
+}
+
+interface Trained {
+  readonly untrained: Look;
+  readonly trained: Look;
+  /** Features of the held-out images after the last step, not normalised. */
+  readonly index: Extracted;
+  /** Path of the last checkpoint. */
+  readonly checkpoint: string;
+}
+
+/** Trains, and evaluates the teacher before the first step, after the last and in between. */
+async function trainAndCompare(
+  { config, length, inBetween }: TrainingPlan,
+  { comparison, view }: { readonly comparison: CompareOptions; readonly view: View },
+): Promise<Trained> {
+  const { device, parts } = comparison;
+  const [trainImages, testImages] = [parts.train.indices.length, parts.test.indices.length];
+  const looks: Look[] = [];
+  let index: Extracted | undefined;
+  const { checkpoint } = await trainWithProgress({
+    device,
+    config,
+    parts,
+    given: new Set(),
+    resume: false,
+    visit: {
+      times: 1 + inBetween,
+      look: async ({ step, teacher }, onLooked) => {
+        const found = await extractBoth(parts, (part) =>
+          extractFeatures(backboneOf(teacher), part.images, {
+            ...part,
+            view,
+            onProgress: (done) => onLooked(done + (part === parts.test ? trainImages : 0), trainImages + testImages),
+          }),
+        );
+        if (step === length) index = copyOf(found.test);
+        const look = await compare(found, comparison);
+        looks.push(look);
+        return { knn: look.knn };
+      },
+    },
+  });
+  return { untrained: looks[0]!, trained: looks.at(-1)!, index: index!, checkpoint };
+}
+
+/** Chooses the queries of the picture of neighbours by rule: the first held-out images of each class. */
+function queriesOf(test: Part): readonly number[] {
+  const each = test.images.classes.length <= MOST_QUERIES / 2 ? 2 : 1;
+  return firstOfEach(test, each).slice(0, MOST_QUERIES);
+}
+
+const MOST_QUERIES = 10;
+const NEIGHBORS = 5;
+
+interface Both {
+  readonly train: Extracted;
+  readonly test: Extracted;
+}
+
+async function extractBoth(
+  { train, test }: Parts,
+  extract: (part: Part, title: string) => Promise<Extracted>,
+): Promise<Both> {
+  return { train: await extract(train, "train images"), test: await extract(test, "test images") };
+}
+
+interface CompareOptions {
+  readonly device: Device;
+  readonly parts: Parts;
+  readonly k: number;
+  readonly queries: readonly number[];
+  /** Title of the progress bar; without it, no progress is shown. */
+  readonly title?: string;
+}
+
+/** Computes what numbers and pictures show of the features; normalises them in place. */
+async function compare(both: Both, { device, parts, k, queries, title }: CompareOptions): Promise<Look> {
+  using comparing = title === undefined ? undefined : takeReports(title);
+  const labelled = await labelledFeatures(parts, (part) =>
+    Promise.resolve(part === parts.test ? both.test : both.train),
+  );
+  const report = await compareNeighbors(labelled, {
+    ks: [k],
+    device,
+    ...(comparing && { onCompared: comparing.report }),
+  });
+  const { neighbors, top1, top5 } = report.results[0]!;
+  const rows = queries.map((query) => both.test.indices.indexOf(query));
+  const queryRows = takeRows(both.test.features, rows);
+  const found = await nearest({ queries: queryRows, index: both.train.features, k: NEIGHBORS });
+  return {
+    knn: { k: neighbors, top1, top5, images: report.testImages, among: report.trainImages, areTrainedOn: false },
+    neighbors: found.map((near) => near.map(({ row }) => both.train.indices[row]!)),
+    test: both.test.features,
+  };
+}
+
+/** Copies features, which `compare` normalises in place. */
+function copyOf({ features, ...rest }: Extracted): Extracted {
+  return { ...rest, features: { ...features, values: features.values.slice() } };
+}
+
+type ExtractPart = (part: Part, onProgress: (done: number, total: number) => void) => Promise<Extracted>;
+
+function withProgress(name: string, extract: ExtractPart): (part: Part, title: string) => Promise<Extracted> {
+  return async (part, title) => {
+    using progress = takeReports(`${name}, ${title}`);
+    return await extract(part, progress.report);
+  };
+}
+
+/** Throws if the folder holds files of anything but a run. */
+async function expectOurs(out: string): Promise<void> {
+  const left = (await readdir(out).catch(() => [])).filter((name) => !name.startsWith("."));
+  if (left.length > 0 && !left.includes("config.json")) {
+    throw new Error(
+      `--out ${out}: expected an empty folder or a former run, got ${left.length} other files; name another`,
+    );
+  }
+}
+
+function percent(value: number): string {
+  return `${value.toFixed(1).padStart(5)} %`;
+}
+
+function signed(value: number): string {
+  return `${value < 0 ? "" : "+"}${value.toFixed(1)}`;
+}

@@ -1,0 +1,195 @@
+/** Trainings over several values of some settings, compared by the k-NN accuracy of what they learnt. */
+import { join } from "node:path";
+import type { Device } from "../../engine/index.js";
+import { type Panel, type Series, writeChart } from "../pictures/charts.js";
+import { writeJson } from "../files/files.js";
+import { type Config, type PartialConfig, type SettingName, settingNames } from "../config/settings.js";
+import { evaluateKnn } from "../evaluation/evaluate.js";
+import { extractFeatures } from "../model/extract.js";
+import { loadModel } from "../weights/load-model.js";
+import { runTrials, type Trial } from "./training-runs.js";
+import type { Parts } from "../images/split.js";
+import { viewOf } from "../model/backbone.js";
+import { flagOf, parseSetting } from "../config/flags.js";
+import { resolveConfig } from "../config/resolve.js";
+
+/** A setting and the values it is to take. */
+export interface Axis {
+  readonly setting: SettingName;
+  /** As the command line writes them. */
+  readonly words: readonly string[];
+}
+
+/**
+ * Ablations of the paper, with the values it compares: of the teacher's momentum (section 5.2), of multi-crop (table 8), of
+ * prototypes (appendix, table 12), of the batch (table 9), of the teacher's temperature (appendix, table 11).
+ */
+export const ablations: Readonly<Record<string, string>> = {
+  momentum: "momentum-teacher=0,0.9,0.98,0.996",
+  "multi-crop": "local-crops-number=0,2,6,10",
+  prototypes: "out-dim=64,256,1024,4096",
+  batch: "batch=8,16,32,64",
+  temperature: "teacher-temp=0.02,0.04,0.06,0.08",
+};
+
+/** `setting=value,value,...` or the name of an ablation. Throws for anything else, and for a value that the setting refuses. */
+export function parseAxis(word: string): Axis {
+  const [flag = "", values] = (ablations[word] ?? word).split("=", 2);
+  const setting = settingNames.find((name) => flagOf(name) === `--${flag}`);
+  if (setting === undefined || values === undefined || values === "") {
+    const known = Object.keys(ablations).join(", ");
+    throw new Error(`${word}: expected SETTING=VALUE,VALUE,... with a setting of dino train, or one of ${known}`);
+  }
+  const fixed: readonly SettingName[] = ["data", "out", "preset", "seed", "heldOut"];
+  if (fixed.includes(setting)) throw new Error(`${word}: ${flagOf(setting)} is the same for all runs of a sweep`);
+  const words = [...new Set(values.split(","))];
+  for (const value of words) parseSetting(setting, [value]);
+  return { setting, words };
+}
+
+/** What one combination of values came to. */
+export interface SweepRow {
+  readonly name: string;
+  /** By flag, as the command line writes them. */
+  readonly values: Readonly<Record<string, string>>;
+  /** k-NN top-1 on the held-out images of each seed, in percent, and their mean. */
+  readonly top1: readonly number[];
+  readonly meanTop1: number;
+  /** Of the last line of the log, mean over the seeds. */
+  readonly loss: number;
+  readonly teacherEntropy: number;
+}
+
+export interface Sweep {
+  readonly k: number;
+  readonly seeds: readonly number[];
+  /** In the order of the axes; without a grid, the baseline first. */
+  readonly rows: readonly SweepRow[];
+  readonly svg: string;
+  readonly png: string;
+}
+
+export interface SweepOptions {
+  readonly device: Device;
+  readonly parts: Parts;
+  /** What all runs share. */
+  readonly flags: PartialConfig;
+  readonly out: string;
+  readonly axes: readonly Axis[];
+  readonly seeds: readonly number[];
+  /** All combinations of values, instead of one axis at a time around the baseline. */
+  readonly grid: boolean;
+  readonly overwrite: boolean;
+  readonly say: (line: string) => void;
+}
+
+/** Trains and evaluates them all; writes sweep.json, sweep.svg and sweep.png. Throws before it trains where values do not go together. */
+export async function sweep(options: SweepOptions): Promise<Sweep> {
+  const { device, parts, axes, seeds, out, flags } = options;
+  const baseline = resolveConfig(flags);
+  const { knnK: k } = baseline;
+  const combinations = combine(options, baseline);
+  const runs = combinations.flatMap((combination) =>
+    seeds.map((seed) => ({ combination, trial: trialOf(options, baseline, { combination, seed }) })),
+  );
+  const tried = await runTrials({ ...options, trials: runs.map(({ trial }) => trial) });
+  const top1: number[] = [];
+  for (const { name, checkpoint } of tried) {
+    using model = await loadModel(device, checkpoint);
+    const view = viewOf(model.config);
+    const { results } = await evaluateKnn({
+      ...{ parts, ks: [k], device },
+      extract: ({ images, indices }) => extractFeatures(model, images, { view, indices }),
+    });
+    top1.push(results[0]!.top1);
+    options.say(`${name}   k-NN ${results[0]!.top1.toFixed(2)} %`);
+  }
+  const rows = combinations.map((combination): SweepRow => {
+    const mine = runs.flatMap((run, i) => (run.combination === combination ? [i] : []));
+    const last = mine.map((i) => tried[i]!.log.steps.at(-1)!);
+    return {
+      name: nameOf(combination),
+      values: Object.fromEntries(combination.map(({ setting, word }) => [flagOf(setting).slice(2), word])),
+      top1: mine.map((i) => top1[i]!),
+      meanTop1: mean(mine.map((i) => top1[i]!)),
+      loss: mean(last.map(({ loss }) => loss)),
+      teacherEntropy: mean(last.map(({ teacherEntropy }) => teacherEntropy)),
+    };
+  });
+  const title = `k-NN top-1 on held-out images, k ${k}${seeds.length > 1 ? `, ${seeds.length} seeds` : ""}`;
+  const panels = axes.map((axis) => panelOf(axis, { axes, baseline, rows }));
+  const paths = await writeChart(join(out, "sweep"), { title, panels });
+  const found = { k, seeds, rows, ...paths };
+  await writeJson(join(out, "sweep.json"), found);
+  return found;
+}
+
+/** Values that differ from the baseline's, at most one for each axis. */
+type Combination = readonly { readonly setting: SettingName; readonly word: string }[];
+
+function combine({ axes, grid }: SweepOptions, baseline: Config): readonly Combination[] {
+  const each = axes.map(({ setting, words }) => words.map((word) => ({ setting, word })));
+  if (grid)
+    return each.reduce<Combination[]>((all, one) => all.flatMap((before) => one.map((x) => [...before, x])), [[]]);
+  const others = each.flat().filter(({ setting, word }) => !isBaseline(baseline, setting, word));
+  return [[], ...others.map((one) => [one])];
+}
+
+function isBaseline(baseline: Config, setting: SettingName, word: string): boolean {
+  return JSON.stringify(parseSetting(setting, [word])) === JSON.stringify(baseline[setting]);
+}
+
+function nameOf(combination: Combination): string {
+  if (combination.length === 0) return "baseline";
+  return combination
+    .map(({ setting, word }) => `${flagOf(setting).slice(2)}-${word.replaceAll(/[/\\]/g, "-")}`)
+    .join("_");
+}
+
+/** A warm-up of the teacher's temperature starts where it ends, unless it is varied itself. */
+function trialOf(
+  { flags, out }: Pick<SweepOptions, "flags" | "out">,
+  baseline: Config,
+  { combination, seed }: { readonly combination: Combination; readonly seed: number },
+): Trial {
+  const varied: PartialConfig = Object.fromEntries(
+    combination.map(({ setting, word }) => [setting, parseSetting(setting, [word])]),
+  );
+  const { teacherTemp } = varied;
+  const isSteady = baseline.warmupTeacherTemp === baseline.teacherTemp && teacherTemp !== undefined;
+  const steady = isSteady ? { warmupTeacherTemp: teacherTemp } : {};
+  const name = `${nameOf(combination)}_seed-${seed}`;
+  return { name, config: resolveConfig({ ...flags, ...steady, ...varied, seed, out: join(out, name) }) };
+}
+
+/** Top-1 along one axis, whose values have a place each, as far apart as they may lie: a line for each combination of the others' values. */
+function panelOf(
+  { setting, words }: Axis,
+  {
+    rows,
+    baseline,
+    axes,
+  }: { readonly rows: readonly SweepRow[]; readonly baseline: Config; readonly axes: readonly Axis[] },
+): Panel {
+  const flag = flagOf(setting).slice(2);
+  const others = axes.map((axis) => flagOf(axis.setting).slice(2)).filter((other) => other !== flag);
+  const numeric = words.every((word) => Number.isFinite(Number(word)));
+  const lines = new Map<string, [string, number][]>();
+  for (const { values, meanTop1 } of rows) {
+    const rest = others.flatMap((other) => (other in values ? [`${other} ${values[other]!}`] : []));
+    const own =
+      values[flag] ?? (rest.length === 0 ? words.find((word) => isBaseline(baseline, setting, word)) : undefined);
+    if (own === undefined) continue;
+    const name = rest.length === 0 ? "one setting at a time" : rest.join(", ");
+    lines.set(name, [...(lines.get(name) ?? []), [own, meanTop1]]);
+  }
+  const series: Series[] = [...lines].map(([name, points]) => ({
+    name,
+    points: numeric ? points.sort(([a], [b]) => Number(a) - Number(b)) : points,
+  }));
+  return { title: flag, x: flag, y: "percent", series, points: true };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

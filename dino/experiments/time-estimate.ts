@@ -1,0 +1,60 @@
+/** How long a training and its evaluations take, by a few steps and a few images that are timed beforehand. */
+import type { Device } from "../../engine/index.js";
+import { openThreadedBatches } from "../batches/threaded-batches.js";
+import type { Config } from "../config/settings.js";
+import { networkConfig } from "../config/derive.js";
+import type { Parts } from "../images/split.js";
+import { type FeatureRows, rowsOf } from "../math/feature-rows.js";
+import { extractFeatures } from "../model/extract.js";
+import { similaritiesOn } from "../evaluation/device-similarities.js";
+import { viewOf } from "../model/backbone.js";
+import { backboneOf, initialValues } from "../model/network.js";
+import { batchOptions, openTrainer } from "../training/trainer.js";
+
+export interface TimedOptions {
+  readonly device: Device;
+  readonly config: Config;
+  readonly parts: Parts;
+}
+
+/** Milliseconds. */
+export interface Times {
+  readonly step: number;
+  /** The features of an image. */
+  readonly image: number;
+}
+
+/** Steps are timed until a second has passed, but so many at most. */
+const STEPS = 3;
+const IMAGES = 64;
+
+/** Times steps and images; kernels are compiled by then, and stay so for the device. */
+export async function timeTraining({ device, config: timed, parts: { train } }: TimedOptions): Promise<Times> {
+  const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // however short the run is
+  const values = initialValues(networkConfig(config), config);
+  const setup = { config, ...train, device, begin: { values } };
+  const batches = openThreadedBatches(batchOptions(setup));
+  await using trainer = await openTrainer({ ...setup, batches, onWarning: () => undefined });
+  await trainer.takeStep();
+  let steps = 0;
+  let stepsMs = 0;
+  for (; steps < STEPS && stepsMs < 1000; steps++) stepsMs += await timeOf(() => trainer.takeStep());
+  const indices = train.indices.subarray(0, IMAGES);
+  const look = () => extractFeatures(backboneOf(trainer.teacher), train.images, { view: viewOf(config), indices });
+  await look();
+  return { step: stepsMs / steps, image: (await timeOf(look)) / indices.length };
+}
+
+/** Milliseconds that it takes to compare so many rows with all of `others` on a device, by some of them. */
+export async function timeComparison(device: Device, others: FeatureRows, rows: number): Promise<number> {
+  const block = rowsOf(others, 0, Math.min(others.rows, 64));
+  using multiplied = similaritiesOn(device, others);
+  await multiplied.similarities(block, others);
+  return ((await timeOf(() => Promise.resolve(multiplied.similarities(block, others)))) * rows) / block.rows;
+}
+
+async function timeOf(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return performance.now() - began;
+}

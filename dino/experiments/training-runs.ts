@@ -1,0 +1,86 @@
+/** Trainings that differ in some settings, side by side in one folder, each a run like any other. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Device } from "../../engine/index.js";
+import { stepsDone } from "../weights/checkpoint.js";
+import type { Config, SettingName } from "../config/settings.js";
+import { differenceBetween, fitWarmups } from "../config/resolve.js";
+import { flagOf } from "../config/flags.js";
+import type { Parts } from "../images/split.js";
+import { type Log, readLog } from "../run/log.js";
+import { readConfig } from "../training/start.js";
+import { trainWithProgress } from "../training/supervised.js";
+import { lengthOf } from "../training/schedule.js";
+
+/** A training to be made. */
+export interface Trial {
+  /** Of its folder. */
+  readonly name: string;
+  /** `out` is the folder's path. */
+  readonly config: Config;
+}
+
+/** A training that was made, now or before. */
+export interface Tried extends Trial {
+  readonly checkpoint: string;
+  readonly log: Log;
+}
+
+export interface TrialsOptions {
+  readonly device: Device;
+  readonly parts: Parts;
+  readonly trials: readonly Trial[];
+  /** Trains again what is there already. */
+  readonly overwrite: boolean;
+  /** Says what comes next. */
+  readonly say: (line: string) => void;
+}
+
+/**
+ * Trains one after the other. What a former call finished is taken as it stands, and what it left unfinished goes on, so that
+ * trials survive being stopped. Throws, before anything is trained, where a folder holds a run of other settings.
+ */
+export async function runTrials({ device, parts, trials, overwrite, say }: TrialsOptions): Promise<readonly Tried[]> {
+  const images = parts.train.indices.length;
+  const states = await Promise.all(trials.map(async (trial) => (overwrite ? "missing" : await stateOf(trial, images))));
+  const tried: Tried[] = [];
+  for (const [i, trial] of trials.entries()) {
+    const { name, config } = trial;
+    const state = states[i]!;
+    const checkpoint = join(config.out, "checkpoint.safetensors");
+    say(`${i + 1} of ${trials.length}   ${name}${state === "finished" ? "   (there already)" : ""}`);
+    if (state !== "finished") {
+      await trainWithProgress({
+        device,
+        config,
+        parts,
+        given: new Set(),
+        resume: state === "begun",
+        goesOn: "the same command",
+      });
+    }
+    tried.push({ ...trial, checkpoint, log: await readLog(join(config.out, "log.jsonl")) });
+  }
+  return tried;
+}
+
+/** What may differ between a trial and the run that is there: nothing that changes a number. */
+const free: ReadonlySet<SettingName> = new Set(["out", "threads", "preset"]);
+
+async function stateOf(trial: Trial, images: number): Promise<"missing" | "begun" | "finished"> {
+  const { out } = trial.config;
+  const path = join(out, "config.json");
+  const checkpoint = join(out, "checkpoint.safetensors");
+  if (!existsSync(path) || !existsSync(checkpoint)) return "missing";
+  const there = await readConfig(out);
+  const { iterationsPerEpoch, steps } = lengthOf(trial.config, images);
+  const { config } = fitWarmups(trial.config, { iterationsPerEpoch, given: new Set() });
+  const name = differenceBetween(config, there, free);
+  if (name !== undefined) {
+    const [wanted, has] = [JSON.stringify(config[name]), JSON.stringify(there[name])];
+    throw new Error(
+      `${out} holds a run with ${flagOf(name)} ${has}, not ${wanted}; --overwrite replaces it, or name another --out`,
+    );
+  }
+  return (await stepsDone(checkpoint)) === steps ? "finished" : "begun";
+}

@@ -1,0 +1,112 @@
+/** Measures which of several kernels is the fastest for a training step on an adapter. */
+import { type Choices, type Device, type Program, withChoices } from "../../engine/index.js";
+import type { Config } from "../config/settings.js";
+import { createNetwork, initialValues, writeNetwork } from "../model/network.js";
+import { rng } from "../math/random.js";
+import { createStep, type TrainingStep } from "../training/step.js";
+import { networkConfig, stepConfig } from "../config/derive.js";
+
+export interface TuneOptions {
+  readonly device: Device;
+  /** What the step is made of. */
+  readonly config: Config;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** One decision and what each way took in a step, in milliseconds; undefined where the device does not have it. */
+export interface Measured {
+  readonly what: string;
+  readonly rule: string;
+  readonly best: string;
+  readonly ms: Readonly<Record<string, number>>;
+}
+
+export interface Tuned {
+  /** Where another way than the rule's is the faster by a twentieth or more. */
+  readonly choices: Choices;
+  readonly measured: readonly Measured[];
+  /** Whole steps by the rules and by the choices. */
+  readonly ruleMs: number;
+  readonly tunedMs: number;
+}
+
+/** A way must win by so much, or noise would choose. */
+const CLEAR_WIN = 0.95;
+const REPEATS = 3;
+/** Losses of two ways may differ by rounding alone: relative, in f32 and f16. */
+const TOLERANCE = { f32: 1e-4, f16: 1e-2 };
+
+/**
+ * Records the training step of a configuration once for each way to do things, and times every dispatch; the way that is
+ * clearly the fastest for an operation of a size is chosen. Throws where a way changes the loss.
+ */
+export async function tune({ device, config, onProgress = () => undefined }: TuneOptions): Promise<Tuned> {
+  const byRule = await measure(withChoices(device, {}), config);
+  const ways = [...new Set(byRule.decisions.flatMap(({ ways }) => ways))];
+  const taken = new Map(byRule.decisions.map(({ what, way }) => [what, new Map([[way, byRule.ms.get(what) ?? 0]])]));
+  onProgress(1, ways.length + 2);
+  for (const [done, way] of ways.entries()) {
+    const others = byRule.decisions.filter((decision) => decision.ways.includes(way) && decision.way !== way);
+    if (others.length > 0) {
+      const found = await measure(
+        withChoices(device, Object.fromEntries(others.map(({ what }) => [what, way]))),
+        config,
+      );
+      if (!(Math.abs(found.loss / byRule.loss - 1) <= TOLERANCE[config.precision])) {
+        throw new Error(
+          `tune: with ${way} the loss is ${found.loss}, by the rules ${byRule.loss}; a kernel is wrong on ${device.name}`,
+        );
+      }
+      for (const { what } of others) taken.get(what)!.set(way, found.ms.get(what) ?? 0);
+    }
+    onProgress(done + 2, ways.length + 2);
+  }
+  const measured = byRule.decisions.map(({ what, way: rule }): Measured => {
+    const ms = taken.get(what)!;
+    const [fastest, least] = [...ms].reduce((best, found) => (found[1] < best[1] ? found : best));
+    return { what, rule, best: least < CLEAR_WIN * ms.get(rule)! ? fastest : rule, ms: Object.fromEntries(ms) };
+  });
+  const choices = Object.fromEntries(measured.flatMap(({ what, rule, best }) => (best === rule ? [] : [[what, best]])));
+  const tuned = await measure(withChoices(device, choices), config);
+  onProgress(ways.length + 2, ways.length + 2);
+  return { choices, measured, ruleMs: byRule.totalMs, tunedMs: tuned.totalMs };
+}
+
+/** A step on noise: its loss, and the least time of each decision and of all dispatches. */
+async function measure(device: Device, config: Config) {
+  const shape = networkConfig(config);
+  using student = createNetwork(device, shape, "student");
+  using teacher = createNetwork(device, shape, "teacher");
+  const values = initialValues(shape, config);
+  for (const network of [student, teacher]) writeNetwork(network, values);
+  using step = await createStep(device, { student, teacher, ...stepConfig(config) });
+  feed(step);
+  await step.program.run();
+  const loss = await step.program.readScalar("loss");
+  const runs: Awaited<ReturnType<typeof timesOf>>[] = [];
+  for (let repeat = 0; repeat < REPEATS; repeat++) runs.push(await timesOf(step.program));
+  const least = (pick: (run: (typeof runs)[number]) => number) => Math.min(...runs.map(pick));
+  const { decisions } = step.program;
+  const ms = new Map(decisions.map(({ what }) => [what, least((run) => run.ms.get(what) ?? 0)]));
+  return { loss, decisions, ms, totalMs: least((run) => run.totalMs) };
+}
+
+/** Milliseconds of a run by decision, and in all. */
+async function timesOf(program: Program) {
+  const ms = new Map<string, number>();
+  let totalMs = 0;
+  for (const span of await program.timeline()) {
+    totalMs += span.ms;
+    if (span.decision !== undefined) ms.set(span.decision, (ms.get(span.decision) ?? 0) + span.ms);
+  }
+  return { ms, totalMs };
+}
+
+function feed(step: TrainingStep): void {
+  step.knobs.write({ lr: 0, weightDecay: 0, momentum: 1, teacherTemperature: 0.04, frozen: 1 });
+  const random = rng({ seed: 0, purpose: "tune" });
+  for (const x of [step.globals, ...(step.locals ? [step.locals] : []), ...step.drops]) {
+    const size = x.shape.reduce((product, axis) => product * axis, 1);
+    x.write(Float32Array.from({ length: size }, () => random.uniform()));
+  }
+}

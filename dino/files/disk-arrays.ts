@@ -1,0 +1,46 @@
+/** Arrays on disk while a command works with them, where memory should not hold them all. */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { readFrom } from "./files.js";
+
+/** Arrays in the order they came. Dispose of it to free the disk. */
+export interface Scratch extends AsyncDisposable {
+  readonly count: number;
+  append(values: Float32Array): Promise<void>;
+  /** One array again, counted from 0. Throws where there is none. */
+  read(index: number): Promise<Float32Array>;
+}
+
+/** A scratch file in a folder. It has no name from the start, so that nothing is left whenever the process stops. */
+export async function openScratch(folder: string): Promise<Scratch> {
+  const path = join(folder, `.scratch-${randomBytes(6).toString("hex")}`);
+  const file: FileHandle = await open(path, "wx+");
+  await rm(path);
+  const ends = [0]; // in bytes
+  return {
+    get count() {
+      return ends.length - 1;
+    },
+    async append(values) {
+      const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+      const start = ends.at(-1)!;
+      for (let written = 0; written < bytes.length;) {
+        const { bytesWritten } = await file.write(bytes, written, bytes.length - written, start + written);
+        written += bytesWritten;
+      }
+      ends.push(start + bytes.length);
+    },
+    async read(index) {
+      const [start, end] = [ends[index], ends[index + 1]];
+      if (start === undefined || end === undefined) {
+        throw new Error(`scratch: expected an array from 0 to ${ends.length - 2}, got ${index}`);
+      }
+      const values = new Float32Array((end - start) / 4);
+      const bytes = new Uint8Array(values.buffer);
+      if ((await readFrom(file, bytes, start)) < bytes.length) throw new Error("scratch: the file ends too early");
+      return values;
+    },
+    [Symbol.asyncDispose]: () => file.close(),
+  };
+}

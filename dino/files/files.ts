@@ -1,0 +1,142 @@
+/** Files that are there whole or not at all, whenever the process or the machine stops. */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+/** No write takes longer; what lies about for longer was left by a killed one. */
+const LONGEST_WRITE_MS = 3600_000;
+
+/**
+ * Writes a file so that `path` holds the old bytes or the new ones, never a part: into a new file beside it, synced to
+ * disk, then renamed. Removes what killed writes of the same path have left. Throws if the folder is missing or full;
+ * `path` is then as before. One machine at a time may write a path. What was there stays under the name `keep`.
+ */
+export async function writeFileAtomically(
+  path: string,
+  content: Uint8Array | string,
+  { keep }: { readonly keep?: string } = {},
+): Promise<void> {
+  const folder = dirname(path);
+  const name = basename(path);
+  await removeLeftovers(folder, name);
+  const temporary = join(folder, `.${name}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
+  try {
+    const file = await open(temporary, "wx");
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    if (keep !== undefined) await keepUnder(keep, path);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(folder);
+}
+
+/** Gives a file, if it is there, a second name, which another file may have had. */
+async function keepUnder(name: string, path: string): Promise<void> {
+  await rm(name, { force: true });
+  await link(path, name).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    return rename(path, name); // on file systems where a file has one name
+  });
+}
+
+/** Writes a value as indented JSON, whole or not at all. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+/** Removes temporary files of `name` whose writers are gone; one that is still written to is left alone. */
+async function removeLeftovers(folder: string, name: string): Promise<void> {
+  const prefix = `.${name}.`;
+  for (const entry of await readdir(folder)) {
+    if (!entry.startsWith(prefix)) continue;
+    const writer = /^(\d+)-[0-9a-f]{8}\.tmp$/.exec(entry.slice(prefix.length))?.[1];
+    if (writer === undefined) continue;
+    const path = join(folder, entry);
+    if (await isLeftover(path, Number(writer))) await rm(path, { force: true });
+  }
+}
+
+async function isLeftover(path: string, writer: number): Promise<boolean> {
+  if (writer !== process.pid && !isAlive(writer)) return true;
+  let touchedMs: number;
+  try {
+    touchedMs = (await stat(path)).mtimeMs;
+  } catch {
+    return false; // renamed or removed by its writer meanwhile
+  }
+  // In a container every process may have this one's number: then it is older than this process.
+  const oldestMs = writer === process.pid ? performance.timeOrigin - 1000 : Date.now() - LONGEST_WRITE_MS;
+  return touchedMs < oldestMs;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0); // signal 0 asks only whether the process is there
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+  }
+}
+
+/** Makes the rename itself last through a power cut; Windows neither needs it nor opens folders. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Fills bytes from a position of a file on; returns how many were there, fewer where the file ends before. */
+export async function readFrom(file: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+  let read = 0;
+  while (read < bytes.length) {
+    const { bytesRead } = await file.read(bytes, read, bytes.length - read, position + read);
+    if (bytesRead === 0) break;
+    read += bytesRead;
+  }
+  return read;
+}
+
+/** Some bytes of a file. Throws where it is gone or ends before them. */
+export async function readRange(path: string, start: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
+  await using file = await openFile(path);
+  return await file.read(start, size);
+}
+
+/** A file that is read here and there. Dispose of it to close it. */
+export interface OpenFile extends AsyncDisposable {
+  readonly path: string;
+  /** In bytes. */
+  readonly size: number;
+  /** Some of its bytes. Throws where it ends before them: nothing is allocated for what is not there. */
+  read(start: number, size: number): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Opens a file. Throws where it is gone. */
+export async function openFile(path: string): Promise<OpenFile> {
+  const handle: FileHandle = await open(path);
+  const { size: whole } = await handle.stat();
+  return {
+    path,
+    size: whole,
+    async read(start, size) {
+      if (!(start >= 0 && size >= 0 && start + size <= whole)) {
+        throw new Error(`${path}: expected ${size} bytes from byte ${start} on, but the file has ${whole}`);
+      }
+      const bytes = new Uint8Array(size);
+      if ((await readFrom(handle, bytes, start)) < size) throw new Error(`${path}: ended while it was read`);
+      return bytes;
+    },
+    [Symbol.asyncDispose]: () => handle.close(),
+  };
+}

@@ -1,0 +1,263 @@
+/**
+ * The random views DINO learns from: two global crops and some local ones of each image, each flipped, coloured, blurred
+ * and solarized by chance. Drawing a crop's parameters and applying them are apart, so that the same parameters can be
+ * stored, compared, or applied elsewhere.
+ */
+import { rng, type RandomKey, type Rng } from "../math/random.js";
+import {
+  adjustBrightness,
+  adjustContrast,
+  adjustHue,
+  adjustSaturation,
+  centerCrop,
+  flip,
+  gaussianBlur,
+  grayscale,
+  normalize,
+  normalizeTable,
+  resizedCrop,
+  resizeShortSide,
+  roundHalfEven,
+  solarize,
+  type Box,
+  type Image,
+  type Normalization,
+  type Size,
+} from "./pixels.js";
+
+/** The three recipes of the official code: they differ in size, scale, blur and solarization. */
+export type CropKind = "global1" | "global2" | "local";
+
+/** Everything that decides how crops are drawn. Probabilities are 0..1, pixel sizes may be oblong. */
+export interface AugmentOptions extends Normalization {
+  readonly globalSize: Size;
+  readonly localSize: Size;
+  /** How many local crops an image gives, next to its two global ones. */
+  readonly localCrops: number;
+  /** Area of a global crop as a share of the image: [lowest, highest]. */
+  readonly globalScale: readonly [number, number];
+  /** Area of a local crop as a share of the image: [lowest, highest]. */
+  readonly localScale: readonly [number, number];
+  /** Width over height of a crop before it is resized: [lowest, highest], drawn log-uniformly. */
+  readonly ratio: readonly [number, number];
+  readonly flipProbability: number;
+  readonly jitterProbability: number;
+  /** The factor is drawn from 1 - strength (at least 0) to 1 + strength; 0 leaves the stage out, here and below. */
+  readonly brightness: number;
+  readonly contrast: number;
+  readonly saturation: number;
+  /** The turn of the colour circle is drawn from -hue to hue; 0.5 is half a turn and the most. */
+  readonly hue: number;
+  readonly grayscaleProbability: number;
+  readonly blurProbability: Readonly<Record<CropKind, number>>;
+  /** Standard deviation of the blur in pixels of the crop: [lowest, highest]. */
+  readonly blurRadius: readonly [number, number];
+  readonly solarizeProbability: Readonly<Record<CropKind, number>>;
+  /** 8-bit values from here on are inverted. */
+  readonly solarizeThreshold: number;
+}
+
+/** Mean and standard deviation of ImageNet. */
+export const imageNet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+/** DataAugmentationDINO of the official main_dino.py with its default arguments. */
+export const officialAugmentation: AugmentOptions = {
+  globalSize: { rows: 224, cols: 224 },
+  localSize: { rows: 96, cols: 96 },
+  localCrops: 8,
+  globalScale: [0.4, 1],
+  localScale: [0.05, 0.4],
+  ratio: [3 / 4, 4 / 3],
+  flipProbability: 0.5,
+  jitterProbability: 0.8,
+  brightness: 0.4,
+  contrast: 0.4,
+  saturation: 0.2,
+  hue: 0.1,
+  grayscaleProbability: 0.2,
+  blurProbability: { global1: 1, global2: 0.1, local: 0.5 },
+  blurRadius: [0.1, 2],
+  solarizeProbability: { global1: 0, global2: 0.2, local: 0 },
+  solarizeThreshold: 128,
+  ...imageNet,
+};
+
+/** One colour adjustment; for hue the factor is the turn, for the others 1 changes nothing. */
+export interface Jitter {
+  readonly adjust: "brightness" | "contrast" | "saturation" | "hue";
+  readonly factor: number;
+}
+
+/** What is done to an image to make one crop, in this order. Plain data: it survives JSON. */
+export interface CropParameters {
+  /** The window that is cut out of the image ... */
+  readonly box: Box;
+  /** ... and resized to this, bicubic. */
+  readonly size: Size;
+  readonly flip: boolean;
+  /** Adjustments in the order they are made. */
+  readonly jitter: readonly Jitter[];
+  readonly grayscale: boolean;
+  /** Standard deviation in pixels of the crop, or none. */
+  readonly blurRadius: number | null;
+  readonly solarizeThreshold: number | null;
+}
+
+/**
+ * The parameters of all crops of one image: global 1, global 2, then the local ones. Each crop has a stream of its own,
+ * so that the number of local crops changes no other draw.
+ */
+export function drawCrops(
+  options: AugmentOptions,
+  key: Pick<RandomKey, "seed" | "epoch" | "index">,
+  image: Size,
+): CropParameters[] {
+  return Array.from({ length: 2 + options.localCrops }, (_, crop) => {
+    const kind = crop === 0 ? "global1" : crop === 1 ? "global2" : "local";
+    return drawCrop(options, kind, rng({ ...key, purpose: `crop ${crop}` }), image);
+  });
+}
+
+/** The parameters of one crop, from the distributions of the official code (torchvision 0.14's and its own). */
+export function drawCrop(options: AugmentOptions, kind: CropKind, random: Rng, image: Size): CropParameters {
+  const [scale, size] =
+    kind === "local" ? [options.localScale, options.localSize] : [options.globalScale, options.globalSize];
+  return {
+    box: drawBox(scale, options.ratio, random, image),
+    size,
+    flip: random.uniform() < options.flipProbability,
+    jitter: random.uniform() < options.jitterProbability ? drawJitter(options, random) : [],
+    grayscale: random.uniform() < options.grayscaleProbability,
+    blurRadius: random.uniform() < options.blurProbability[kind] ? random.uniformIn(...options.blurRadius) : null,
+    solarizeThreshold: random.uniform() < options.solarizeProbability[kind] ? options.solarizeThreshold : null,
+  };
+}
+
+/** A window of random area and shape; if ten tries do not fit, the largest central one of an allowed shape. torchvision's RandomResizedCrop. */
+function drawBox(
+  scale: readonly [number, number],
+  ratio: readonly [number, number],
+  random: Rng,
+  { rows, cols }: Size,
+): Box {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const area = rows * cols * random.uniformIn(...scale);
+    const shape = Math.exp(random.uniformIn(Math.log(ratio[0]), Math.log(ratio[1])));
+    const width = roundHalfEven(Math.sqrt(area * shape));
+    const height = roundHalfEven(Math.sqrt(area / shape));
+    if (width > 0 && width <= cols && height > 0 && height <= rows) {
+      return { top: random.integer(rows - height + 1), left: random.integer(cols - width + 1), height, width };
+    }
+  }
+  const height = cols / rows < ratio[0] ? Math.min(roundHalfEven(cols / ratio[0]), rows) : rows;
+  const width = cols / rows > ratio[1] ? Math.min(roundHalfEven(rows * ratio[1]), cols) : cols;
+  return { top: Math.floor((rows - height) / 2), left: Math.floor((cols - width) / 2), height, width };
+}
+
+/** The four adjustments in random order, without those of strength 0. torchvision's ColorJitter. */
+function drawJitter({ brightness, contrast, saturation, hue }: AugmentOptions, random: Rng): Jitter[] {
+  const around = (strength: number): number => random.uniformIn(Math.max(0, 1 - strength), 1 + strength);
+  const order = random.permutation(4);
+  const all = [
+    { adjust: "brightness", strength: brightness, factor: around(brightness) },
+    { adjust: "contrast", strength: contrast, factor: around(contrast) },
+    { adjust: "saturation", strength: saturation, factor: around(saturation) },
+    { adjust: "hue", strength: hue, factor: random.uniformIn(-hue, hue) },
+  ] as const;
+  return Array.from(order, (i) => all[i]!)
+    .filter(({ strength }) => strength > 0)
+    .map(({ adjust, factor }) => ({ adjust, factor }));
+}
+
+/** One crop before it is normalised: [image.rows, image.cols, 3] -> [size.rows, size.cols, 3], 8 bits after every stage. */
+export function applyCropU8(image: Image, parameters: CropParameters): Image {
+  const crop = resizedCrop(image, parameters.box, parameters.size);
+  if (parameters.flip) flip(crop);
+  for (const { adjust, factor } of parameters.jitter) adjusters[adjust](crop, factor);
+  if (parameters.grayscale) grayscale(crop);
+  if (parameters.blurRadius !== null) gaussianBlur(crop, parameters.blurRadius);
+  if (parameters.solarizeThreshold !== null) solarize(crop, parameters.solarizeThreshold);
+  return crop;
+}
+
+/** One crop, normalised: [image.rows, image.cols, 3] -> [3, size.rows, size.cols]. */
+export function applyCrop(
+  image: Image,
+  parameters: CropParameters,
+  normalization: Normalization = imageNet,
+): Float32Array {
+  return normalize(applyCropU8(image, parameters), normalizeTable(normalization));
+}
+
+/** How a linear classifier is shown the images it learns from. */
+export interface ProbeCropOptions extends Normalization {
+  readonly size: Size;
+  /** Area of the crop as a share of the image: [lowest, highest]. */
+  readonly scale: readonly [number, number];
+  readonly flipProbability: number;
+}
+
+/** torchvision's defaults, which eval_linear.py takes. */
+export const officialProbeCrop = { scale: [0.08, 1], ratio: [3 / 4, 4 / 3], flipProbability: 0.5 } as const;
+
+/**
+ * A random window, resized and perhaps mirrored, normalised: RandomResizedCrop, bilinear unlike the crops of DINO, and
+ * RandomHorizontalFlip of eval_linear.py; -> [3, size.rows, size.cols].
+ */
+export function probeCrop(
+  image: Image,
+  { size, scale, flipProbability, ...normalization }: ProbeCropOptions,
+  random: Rng,
+): Float32Array {
+  const crop = resizedCrop(image, drawBox(scale, officialProbeCrop.ratio, random, image), size, "bilinear");
+  if (random.uniform() < flipProbability) flip(crop);
+  return normalize(crop, normalizeTable(normalization));
+}
+
+/**
+ * The one view used for evaluation: shorter side resized to `resize` pixels, middle `crop` cut out, normalised; -> [3, crop.rows, crop.cols].
+ * The official eval_knn.py takes 256 and 224 x 224. Throws if the crop does not fit.
+ */
+export function evalCrop(
+  image: Image,
+  { resize, crop, ...normalization }: { readonly resize: number; readonly crop: Size } & Normalization,
+): Float32Array {
+  return normalize(centerCrop(resizeShortSide(image, resize), crop), normalizeTable(normalization));
+}
+
+const adjusters = {
+  brightness: adjustBrightness,
+  contrast: adjustContrast,
+  saturation: adjustSaturation,
+  hue: adjustHue,
+} satisfies Record<Jitter["adjust"], (image: Image, factor: number) => void>;
+
+/** Throws at the first option that no crop could be drawn with, naming it. */
+export function checkAugmentOptions(options: AugmentOptions): void {
+  const expect = (holds: boolean, name: keyof AugmentOptions, expected: string): void => {
+    if (!holds) throw new Error(`augment ${name}: expected ${expected}, got ${JSON.stringify(options[name])}`);
+  };
+  const isSize = ({ rows, cols }: Size): boolean =>
+    Number.isInteger(rows) && Number.isInteger(cols) && rows > 0 && cols > 0;
+  const isRange = ([low, high]: readonly [number, number]): boolean => low > 0 && low <= high && high < Infinity;
+  const isProbability = (p: number): boolean => p >= 0 && p <= 1;
+
+  for (const name of ["globalSize", "localSize"] as const) expect(isSize(options[name]), name, "whole rows and cols");
+  for (const name of ["globalScale", "localScale", "ratio", "blurRadius"] as const) {
+    expect(isRange(options[name]), name, "[lowest, highest] above 0");
+  }
+  for (const name of ["flipProbability", "jitterProbability", "grayscaleProbability"] as const) {
+    expect(isProbability(options[name]), name, "0 to 1");
+  }
+  for (const name of ["blurProbability", "solarizeProbability"] as const) {
+    expect(Object.values(options[name]).every(isProbability), name, "0 to 1 for each kind of crop");
+  }
+  for (const name of ["brightness", "contrast", "saturation"] as const) expect(options[name] >= 0, name, "0 or more");
+  expect(options.hue >= 0 && options.hue <= 0.5, "hue", "0 to 0.5");
+  expect(Number.isInteger(options.localCrops) && options.localCrops >= 0, "localCrops", "0, 1, 2, ...");
+  expect(
+    options.std.every((std) => std > 0),
+    "std",
+    "three numbers above 0",
+  );
+}

@@ -1,0 +1,62 @@
+/** CIFAR-10 and CIFAR-100 in their binary form: a label or two, then 32 x 32 pixels in planes, image after image. */
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { imageSet } from "./folder-images.js";
+import { labelled } from "./join.js";
+import type { Decoding } from "../image-location.js";
+import { openFile } from "../../files/files.js";
+import type { ImageSet } from "../image-set.js";
+
+const SIDE = 32;
+const PIXELS = 3 * SIDE * SIDE;
+
+/** The two forms: bytes of labels before each image, the one that counts being the last, and where their names are. */
+const forms = [
+  { classes: 10, labels: 1, names: "batches.meta.txt" },
+  { classes: 100, labels: 2, names: "fine_label_names.txt" },
+] as const;
+
+/** Bytes read at once while labels are gathered. */
+const RECORDS = 256;
+
+/** The images of a CIFAR file. Throws where it is none. */
+export async function openCifar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
+  await using file = await openFile(path);
+  for (const { classes, labels: bytes, names } of forms) {
+    const record = bytes + PIXELS;
+    if (file.size === 0 || file.size % record !== 0) continue;
+    const count = file.size / record;
+    const labels = new Int32Array(count);
+    for (let first = 0; first < count; first += RECORDS) {
+      const some = Math.min(RECORDS, count - first);
+      const records = await file.read(first * record, some * record);
+      for (let i = 0; i < some; i++) labels[first + i] = records[i * record + bytes - 1]!;
+    }
+    if (labels.some((label) => label >= classes)) continue;
+    const called = await classNames(join(dirname(path), names), classes);
+    return imageSet({
+      title: path,
+      decoding,
+      count,
+      largest: SIDE * SIDE,
+      shards: [0],
+      ...labelled(called, labels),
+      name: (index) => `${index}`,
+      place: (index) => ({
+        name: `${path}/${index}`,
+        bytes: { kind: "range", path, start: index * record + bytes, size: PIXELS },
+        raw: { rows: SIDE, cols: SIDE, layout: "planes" },
+      }),
+    });
+  }
+  throw new Error(
+    `${path}: expected a CIFAR file, records of ${1 + PIXELS} or ${2 + PIXELS} bytes that begin with a label, got ${file.size} bytes of something else`,
+  );
+}
+
+/** Names out of the file that comes with the images, or numbers. */
+async function classNames(path: string, count: number): Promise<readonly string[]> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  const names = text.split(/\r?\n/).filter((line) => line !== "");
+  return names.length === count ? names : Array.from({ length: count }, (_, number) => `${number}`);
+}

@@ -1,0 +1,94 @@
+/** How an image becomes pixels, wherever it lies, on any thread. */
+import sharp, { type Sharp } from "sharp";
+import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
+import { type DecodeFailure, type Decoding, type ImagePlace, type RawForm } from "../image-location.js";
+import { readPageValue } from "./parquet-page.js";
+import { readRange } from "../../files/files.js";
+
+/** The bytes of a file of one image; more is no image that anybody trains on. */
+const MAX_BYTES = 2 ** 29;
+
+// Every file is read once an epoch, so a cache only costs memory; many files are decoded at once, so one thread each.
+sharp.cache(false);
+sharp.concurrency(1);
+// An SVG may ask for other files.
+sharp.block({ operation: ["VipsForeignLoadSvg"] });
+
+/**
+ * Decodes an image on whatever thread this is called. The result is RGB: alpha is dropped, as PIL's convert("RGB") does in the
+ * official code; of an animation the first frame; and, unlike the official code, upright as its EXIF orientation says.
+ */
+export async function decodePlace(place: ImagePlace, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
+  const { raw, name } = place;
+  return orFailure(name, async () => {
+    if (raw) return unpack(await bytesOf(place), raw);
+    const { shortSide } = decoding;
+    const upright = (await opened(place, decoding)).autoOrient();
+    const shrunk =
+      shortSide === undefined
+        ? upright
+        : upright.resize({ width: shortSide, height: shortSide, fit: "outside", withoutEnlargement: true });
+    const { data, info } = await shrunk
+      .removeAlpha()
+      .toColourspace("srgb")
+      .raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw new Error(`expected 3 channels, got ${info.channels}`);
+    return { rows: info.height, cols: info.width, pixels: new Uint8Array(data.buffer, data.byteOffset, data.length) };
+  });
+}
+
+/** The size of an image as it would be decoded without shrinking, out of the header of its file; or why there is none. */
+export async function measurePlace(place: ImagePlace): Promise<Size | DecodeFailure> {
+  const { raw, name } = place;
+  if (raw) return { rows: raw.rows, cols: raw.cols };
+  return orFailure(name, async () => {
+    const { width, height } = (await (await opened(place, {})).metadata()).autoOrient;
+    return { rows: height, cols: width };
+  });
+}
+
+async function opened(place: ImagePlace, { torn, maxPixels = MAX_PIXELS }: Decoding): Promise<Sharp> {
+  const options = { failOn: torn === "shown" ? "none" : "error", limitInputPixels: maxPixels } as const;
+  return sharp(place.bytes.kind === "file" ? place.bytes.path : await bytesOf(place), options);
+}
+
+async function bytesOf({ bytes }: ImagePlace): Promise<Uint8Array> {
+  switch (bytes.kind) {
+    case "file":
+      throw new Error("a file of its own is left to the decoder");
+    case "memory":
+      return bytes.memory.subarray(bytes.start, bytes.start + bytes.size);
+    case "range":
+      if (bytes.size > MAX_BYTES) throw new Error(`expected at most ${MAX_BYTES} bytes, got ${bytes.size}`);
+      return readRange(bytes.path, bytes.start, bytes.size);
+    case "page":
+      return readPageValue(bytes);
+    default:
+      return bytes satisfies never;
+  }
+}
+
+/** Pixels as they lie in a file -> [rows, cols, 3]. */
+function unpack(bytes: Uint8Array, { rows, cols, layout }: RawForm): Image {
+  if (layout === "rgb") return { rows, cols, pixels: bytes };
+  const count = rows * cols;
+  const plane = layout === "gray" ? 0 : count;
+  const pixels = new Uint8Array(3 * count);
+  for (let i = 0, at = 0; i < count; i++, at += 3) {
+    pixels[at] = bytes[i]!;
+    pixels[at + 1] = bytes[plane + i]!;
+    pixels[at + 2] = bytes[2 * plane + i]!;
+  }
+  return { rows, cols, pixels };
+}
+
+async function orFailure<T extends Size>(path: string, decode: () => Promise<T>): Promise<T | DecodeFailure> {
+  try {
+    return await decode();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const tooLarge = /exceeds pixel limit/.test(message);
+    return { path, reason: tooLarge ? `${message}; --max-pixels sets the limit` : message };
+  }
+}

@@ -1,0 +1,143 @@
+/** Images to make pictures of, named by files and folders, and as the network sees them: one at a time in memory. */
+import { stat } from "node:fs/promises";
+import { basename, extname, join, resolve } from "node:path";
+import { type Fit, fittedSize, fitToPatches } from "../crop-to-patches.js";
+import { openImages } from "./folder-images.js";
+import type { Image, Size } from "../pixels.js";
+import { decodePlace } from "./decode.js";
+import { type DecodeFailure, isFailure } from "../image-location.js";
+
+/** One image to make pictures of. */
+export interface Subject {
+  readonly file: string;
+  /** What to call its pictures: its own name or path within a folder, "-" for "/", and different for every subject. */
+  readonly name: string;
+  /** As the network sees it: a multiple of the patch. */
+  readonly size: Size;
+}
+
+export interface Subjects {
+  readonly subjects: readonly Subject[];
+  /** Images of folders that cannot be decoded or hold no patch. */
+  readonly failures: readonly DecodeFailure[];
+}
+
+/** Images that are decoded at once while they are checked. */
+const AT_ONCE = 8;
+
+/**
+ * Finds the images that paths name, of a folder all within it, and decodes every one to see whether it can be drawn, without
+ * keeping it. Throws for a path that is neither, for a file named by itself that cannot be drawn, and where nothing is left.
+ */
+export async function openSubjects(
+  paths: readonly string[],
+  fit: Fit,
+  onChecked?: (done: number, total: number) => void,
+): Promise<Subjects> {
+  const found = await findFiles(paths);
+  const subjects: Subject[] = [];
+  const failures: DecodeFailure[] = [];
+  const unique = uniqueNames();
+  for (let from = 0; from < found.length; from += AT_ONCE) {
+    const some = found.slice(from, from + AT_ONCE);
+    const sizes = await Promise.all(
+      some.map(async ({ file }) => {
+        try {
+          return fittedSize(await decode(file), fit);
+        } catch (error) {
+          return { path: file, reason: (error as Error).message };
+        }
+      }),
+    );
+    for (const [i, size] of sizes.entries()) {
+      const { file, stem, isNamed } = some[i]!;
+      if (!("reason" in size)) subjects.push({ file, name: unique(shortened(stem)), size });
+      else if (isNamed) throw new Error(`${file}: ${size.reason}`);
+      else failures.push(size);
+    }
+    onChecked?.(Math.min(from + AT_ONCE, found.length), found.length);
+  }
+  if (subjects.length === 0) {
+    const [first] = failures;
+    throw new Error(`not one of ${failures.length} images can be drawn; ${first!.path}: ${first!.reason}`);
+  }
+  return { subjects, failures };
+}
+
+/** A subject as the network sees it. Throws, naming it, if it can no longer be read. */
+export async function readSubject({ file }: Subject, fit: Fit): Promise<Image> {
+  try {
+    return fitToPatches(await decode(file), fit);
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Decodes a file. Throws, naming it, where it is no image. */
+export async function readImage(file: string): Promise<Image> {
+  try {
+    return await decode(file);
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function decode(file: string): Promise<Image> {
+  const decoded = await decodePlace({ name: file, bytes: { kind: "file", path: resolve(file) } });
+  if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
+  return decoded;
+}
+
+interface Found {
+  readonly file: string;
+  readonly stem: string;
+  /** By a path of its own, not by that of a folder. */
+  readonly isNamed: boolean;
+}
+
+async function findFiles(paths: readonly string[]): Promise<readonly Found[]> {
+  const found: Found[] = [];
+  for (const path of paths) {
+    const target = await stat(path).catch(() => undefined);
+    if (target === undefined)
+      throw new Error(`${path}: expected an image or a folder of images, got nothing of that name`);
+    if (!target.isDirectory()) {
+      found.push({ file: path, stem: withoutExtension(basename(path)), isNamed: true });
+      continue;
+    }
+    const images = await openImages(path);
+    for (let i = 0; i < images.count; i++) {
+      const within = images.name(i);
+      const stem = withoutExtension(within).replaceAll("/", "-");
+      found.push({ file: join(path, within), stem, isNamed: false });
+    }
+  }
+  return found;
+}
+
+function withoutExtension(path: string): string {
+  return path.slice(0, path.length - extname(path).length);
+}
+
+/** Bytes of a name that leave room for what is put behind it; file systems take 255. */
+const MOST_BYTES = 200;
+
+/** The end of a name that is too long for a file. */
+function shortened(name: string): string {
+  return Buffer.byteLength(name) <= MOST_BYTES
+    ? name
+    : Array.from(name)
+        .slice(-MOST_BYTES / 4)
+        .join("");
+}
+
+/** Gives names out, none of them twice, on systems too that do not tell "a" from "A". */
+function uniqueNames(): (stem: string) => string {
+  const used = new Set<string>();
+  return (stem) => {
+    let name = stem;
+    for (let i = 2; used.has(name.toLowerCase()); i++) name = `${stem}-${i}`;
+    used.add(name.toLowerCase());
+    return name;
+  };
+}

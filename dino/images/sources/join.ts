@@ -1,0 +1,74 @@
+/** Sets of images one after the other as one set. */
+import { imageSet, sortClasses } from "./folder-images.js";
+import { lowerBound } from "../../math/binary-search.js";
+import type { Decoding } from "../image-location.js";
+import type { ImageSet, SetContents } from "../image-set.js";
+
+/** Sets to join. */
+export interface JoinOptions {
+  readonly title: string;
+  readonly sets: readonly ImageSet[];
+  /** What the names of the images of each set begin with. */
+  readonly prefixes: readonly string[];
+  /** What each set counts, where they are to have shares of their own. */
+  readonly weights?: readonly number[] | undefined;
+  readonly decoding: Decoding;
+}
+
+/** Images of a set whose files hold one each that are shuffled together where those of others are, file after file. */
+const RUN = 64;
+
+/** One set of several, with the classes of all where all have some. */
+export function joinSets({ title, sets, prefixes, weights, decoding }: JoinOptions): ImageSet {
+  const firsts: number[] = [];
+  let count = 0;
+  for (const set of sets) {
+    firsts.push(count);
+    count += set.count;
+  }
+  const find = (index: number) => {
+    const i = lowerBound(firsts, index + 1) - 1; // the last that begins at the image or before it
+    return { set: sets[i]!, prefix: prefixes[i]!, within: index - firsts[i]! };
+  };
+  const shifted = (numbers: readonly number[], set: number) => numbers.map((number) => number + firsts[set]!);
+  const runs = (set: ImageSet) => Array.from({ length: Math.ceil(set.count / RUN) }, (_, run) => run * RUN);
+  const haveShards = sets.some(({ shards }) => shards !== undefined);
+  const sizes = sets.map(({ largest }) => largest);
+  const name = (index: number): string => {
+    const { set, prefix, within } = find(index);
+    return prefix + set.name(within);
+  };
+  return imageSet({
+    title,
+    count,
+    ...joinLabels(sets, count),
+    decoding,
+    largest: sizes.includes(undefined) ? undefined : Math.max(...sizes.map((size) => size!)),
+    shards: haveShards ? sets.flatMap((set, i) => shifted(set.shards ?? runs(set), i)) : undefined,
+    mixture: weights?.map((weight, i) => ({ first: firsts[i]!, weight })),
+    name,
+    place: (index) => {
+      const { set, within } = find(index);
+      return set.place(within);
+    },
+  });
+}
+
+function joinLabels(sets: readonly ImageSet[], count: number): Pick<SetContents, "classes" | "labels"> {
+  if (sets.some(({ labels }) => labels === undefined)) return {};
+  const names = [...new Set(sets.flatMap(({ classes }) => classes))];
+  const numbers = new Map(names.map((name, number) => [name, number]));
+  const labels = new Int32Array(count);
+  let first = 0;
+  for (const set of sets) {
+    const numberOf = set.classes.map((name) => numbers.get(name)!);
+    for (let i = 0; i < set.count; i++) labels[first + i] = numberOf[set.labels![i]!]!;
+    first += set.count;
+  }
+  return sortClasses(names, labels);
+}
+
+/** Labels as a set has them: sorted classes; none at all where one image has none, which is negative. */
+export function labelled(classes: readonly string[], labels: Int32Array): Pick<SetContents, "classes" | "labels"> {
+  return classes.length === 0 || labels.some((label) => label < 0) ? {} : sortClasses(classes, labels);
+}

@@ -1,0 +1,161 @@
+/** What `--data` may name: folders of images, files that hold many, and mixtures of them. */
+import { existsSync } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { imagesOfFolder, type OpenOptions } from "./folder-images.js";
+import { openCifar } from "./cifar.js";
+import { imageNames, isImageName, listFiles, listImages } from "./folder-list.js";
+import { isIdxName, openIdx } from "./idx.js";
+import { joinSets } from "./join.js";
+import { nameAt, packNames } from "./names.js";
+import type { Decoding } from "../image-location.js";
+import type { ImageSet } from "../image-set.js";
+
+/** The kinds of files that hold many images; what brings a package with it is loaded when it is wanted. */
+const kinds = [
+  {
+    called: "WebDataset shards (.tar)",
+    is: (name: string) => name.endsWith(".tar"),
+    open: async (path: string, decoding: Decoding) => (await import("./tar.js")).openTar(path, decoding),
+  },
+  {
+    called: "Parquet with a column of images (.parquet)",
+    is: (name: string) => name.endsWith(".parquet"),
+    open: async (path: string, decoding: Decoding) => (await import("./parquet.js")).openParquet(path, decoding),
+  },
+  { called: "IDX (...images-idx3-ubyte, or .gz of it)", is: isIdxName, open: openIdx },
+  { called: "CIFAR-10 or CIFAR-100 in binary (.bin)", is: (name: string) => name.endsWith(".bin"), open: openCifar },
+] as const;
+
+/**
+ * The images that a text names: a folder of images; a folder of files that hold many, or one such file, or several by a pattern
+ * with `*` in the last part of the path; and, with commas between them, several of these, each with ":" and a weight or none of
+ * them. Throws, saying what was expected, for anything else.
+ */
+export async function openData(data: string, options: OpenOptions = {}): Promise<ImageSet> {
+  const parts = partsOf(data);
+  if (parts.length === 1 && parts[0]!.weight === undefined) return openPart(data, options);
+  const { onFound, ...decoding } = options;
+  const sets: ImageSet[] = [];
+  let found = 0;
+  for (const { path } of parts) {
+    const before = found;
+    const set = await openPart(path, { ...decoding, onFound: (images) => onFound?.(before + images) });
+    found += set.count;
+    sets.push(set);
+  }
+  const weights = parts.map(({ weight }) => weight).filter((weight) => weight !== undefined);
+  return joinSets({
+    ...{ title: data, sets, decoding },
+    prefixes: parts.map(({ path }) => `${path}/`),
+    weights: weights.length > 0 ? weights : undefined,
+  });
+}
+
+interface DataPart {
+  readonly path: string;
+  readonly weight: number | undefined;
+}
+
+/** The parts of a mixture. Throws where some have weights and others none, and for weights of 0. */
+export function partsOf(data: string): readonly DataPart[] {
+  if (existsSync(data)) return [{ path: data, weight: undefined }];
+  const parts = data.split(",").map((text): DataPart => {
+    const part = text.trim();
+    const [, path, weight] = /^(.+):(\d*\.?\d+)$/.exec(part) ?? [];
+    return path === undefined || existsSync(part)
+      ? { path: part, weight: undefined }
+      : { path, weight: Number(weight) };
+  });
+  const bare = parts.find(({ weight }) => weight === undefined);
+  if (bare && parts.some(({ weight }) => weight !== undefined))
+    throw new Error(`--data ${data}: expected a weight for every part or for none, got none for ${bare.path}`);
+  const nothing = parts.find(({ weight }) => weight === 0);
+  if (nothing) throw new Error(`--data ${data}: expected weights above 0, got 0 for ${nothing.path}; leave it out`);
+  return parts;
+}
+
+async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
+  const { onFound, ...decoding } = options;
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile()) {
+    const kind = kinds.find(({ is }) => is(path));
+    if (kind === undefined) throw nothingFits(path, "a file of another kind");
+    return some(path, await kind.open(path, decoding));
+  }
+  if (found === undefined) {
+    const names = await matching(path);
+    if (names.length === 0) throw nothingFits(path, "nothing of that name");
+    return openFiles(path, { folder: dirname(path), names, ...options });
+  }
+  const images = await listImages(path, onFound);
+  if (images.ends.length > 0) return imagesOfFolder(path, images, decoding);
+  const files = await listFiles(path, (name) => kinds.some(({ is }) => is(name)));
+  const names = Array.from({ length: files.ends.length }, (_, i) => nameAt(files, i));
+  if (names.length === 0) throw nothingFits(path, await describe(path));
+  return openFiles(path, { folder: path, names, ...options });
+}
+
+interface FilesOptions extends OpenOptions {
+  readonly folder: string;
+  /** Paths within it. */
+  readonly names: readonly string[];
+}
+
+/** Files of one kind as one set. Throws where they are of several kinds, or of none. */
+async function openFiles(title: string, { folder, names, onFound, ...decoding }: FilesOptions): Promise<ImageSet> {
+  if (names.every(isImageName)) return imagesOfFolder(folder, packNames(names), decoding);
+  const there = new Set(names);
+  const wanted = names.filter((name) => !(name.endsWith(".gz") && there.has(name.slice(0, -".gz".length))));
+  const found = kinds.filter(({ is }) => wanted.some(is));
+  const [kind] = found;
+  if (kind === undefined || found.length > 1 || !wanted.every(kind.is)) {
+    const called = found.map(({ called }) => called).join(" and ");
+    throw nothingFits(title, `files of several kinds${called && `, ${called}`}; name those of one`);
+  }
+  const sets: ImageSet[] = [];
+  let count = 0;
+  for (const name of wanted) {
+    const set = await kind.open(join(folder, name), decoding);
+    count += set.count;
+    onFound?.(count);
+    sets.push(set);
+  }
+  return some(title, joinSets({ title, sets, prefixes: wanted.map((name) => `${name}/`), decoding }));
+}
+
+function some(path: string, images: ImageSet): ImageSet {
+  if (images.count > 0) return images;
+  throw new Error(`--data ${path}: expected at least one image, got none`);
+}
+
+/** The names of a folder's files that a path matches whose last part holds `*` or `?`, sorted. */
+async function matching(path: string): Promise<readonly string[]> {
+  const pattern = basename(path);
+  if (!/[*?]/.test(pattern)) return [];
+  const matcher = new RegExp(
+    `^${pattern
+      .replaceAll(/[.+^${}()|[\]\\]/g, "\\$&")
+      .replaceAll("*", ".*")
+      .replaceAll("?", ".")}$`,
+  );
+  const names = await readdir(dirname(path)).catch(() => []);
+  return names.filter((name) => matcher.test(name) && !name.startsWith(".")).sort();
+}
+
+/** Entries of a folder that are named in an error. */
+const NAMED = 5;
+
+async function describe(folder: string): Promise<string> {
+  const names = await readdir(folder);
+  if (names.length === 0) return "an empty folder";
+  const more = names.length > NAMED ? `, and ${names.length - NAMED} more` : "";
+  return `a folder of ${names.slice(0, NAMED).join(", ")}${more}`;
+}
+
+function nothingFits(path: string, got: string): Error {
+  const files = kinds.map(({ called }) => called).join("; ");
+  return new Error(
+    `--data ${path}: expected a folder of images (${imageNames}), or one of these files or a folder of them: ${files}; got ${got}`,
+  );
+}

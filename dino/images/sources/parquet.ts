@@ -1,0 +1,248 @@
+/** Parquet image sets as Hugging Face keeps them: a column of encoded images, and one of labels where there are any. */
+import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema, type SchemaTree } from "hyparquet";
+import { parquetHeader } from "hyparquet/src/column.js";
+import { z } from "zod";
+import { imageSet } from "./folder-images.js";
+import { lowerBound } from "../../math/binary-search.js";
+import { labelled } from "./join.js";
+import { indexOf } from "./list-cache.js";
+import { readPage, type Value } from "./parquet-page.js";
+import { thriftSize } from "./thrift.js";
+import type { ColumnForm, Decoding, Page } from "../image-location.js";
+import { type OpenFile, openFile } from "../../files/files.js";
+import type { ImageSet } from "../image-set.js";
+
+/** What is known of a file. */
+interface ParquetIndex {
+  readonly column: ColumnForm;
+  readonly pages: readonly PlacedPage[];
+  readonly count: number;
+  readonly classes: readonly string[];
+  /** The class of each row, -1 where it has none. */
+  readonly labels: Int32Array;
+}
+
+interface PlacedPage {
+  readonly page: Page;
+  readonly dictionary: Page | undefined;
+  /** The row of its first value, in the file. */
+  readonly first: number;
+}
+
+/** Columns of images are called so, or else it is the first that may hold some. */
+const IMAGE_NAMES = ["image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo"];
+const LABEL_NAMES = ["label", "labels", "cls", "class", "fine_label"];
+
+/**
+ * The rows of a parquet file with a column of images: `image{bytes, path}` or plain bytes. An image is found by the page that it
+ * is in, which is read and unpacked for it. Throws where this is no parquet, and where there is no such column.
+ */
+export async function openParquet(path: string, decoding: Decoding = {}): Promise<ImageSet> {
+  const { column, pages, count, classes, labels } = await indexOf(path, "parquet", () => indexParquet(path));
+  const firsts = Float64Array.from(pages, ({ first }) => first);
+  return imageSet({
+    title: path,
+    decoding,
+    count,
+    shards: [0],
+    ...labelled(classes, labels),
+    name: (row) => `${row}`,
+    place: (row) => {
+      const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
+      return { name: `${path}/${row}`, bytes: { kind: "page", path, column, page, dictionary, row: row - first } };
+    },
+  });
+}
+
+async function indexParquet(path: string): Promise<ParquetIndex> {
+  await using file = await openFile(path);
+  try {
+    const metadata = await readMetadata(file);
+    const columns = parquetSchema(metadata).children;
+    const images = columnOfImages(columns);
+    const pages = await pagesOf(file, metadata, images);
+    for (const { page } of pages) whole("images of a page", page.values, Math.max(8 * page.unpackedSize, 2 ** 20));
+    const last = pages.at(-1);
+    const count = last ? last.first + last.page.values : 0;
+    const found = columns.find(({ element }) => LABEL_NAMES.includes(element.name));
+    const column = found && formOf([found]);
+    const labels = column && (await readLabels(file, metadata, { column, path: [found.element.name] }, count));
+    return {
+      column: images.column,
+      pages,
+      count,
+      ...(labels ?? { classes: [], labels: new Int32Array(count).fill(-1) }),
+    };
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(message.startsWith(path) ? message : `${path}: ${message}`, { cause: error });
+  }
+}
+
+const MAGIC = "PAR1";
+const FOOTER = 8;
+
+async function readMetadata(file: OpenFile): Promise<FileMetaData> {
+  const tail = file.size >= 2 * FOOTER ? await file.read(file.size - FOOTER, FOOTER) : new Uint8Array(FOOTER);
+  const size = new DataView(tail.buffer).getUint32(0, true);
+  if (Buffer.from(tail.subarray(4)).toString("latin1") !== MAGIC || size + FOOTER > file.size)
+    throw new Error("expected a parquet file; this is none, or not a whole one");
+  const bytes = await file.read(file.size - FOOTER - size, size + FOOTER);
+  thriftSize(bytes.subarray(0, size));
+  return parquetMetadata(bytes, { geoparquet: false });
+}
+
+/** A column of the file. */
+interface Column {
+  readonly column: ColumnForm;
+  readonly path: readonly string[];
+}
+
+function columnOfImages(columns: readonly SchemaTree[]): Column {
+  const candidates = columns.flatMap((top) => {
+    const { name, converted_type, logical_type } = top.element;
+    const bytes = top.children.find(({ element }) => element.name === "bytes");
+    const levels = bytes ? [top, bytes] : [top];
+    const column = formOf(levels);
+    const isText = !bytes && (converted_type !== undefined || logical_type !== undefined);
+    if (column?.type !== "BYTE_ARRAY" || isText) return [];
+    return [{ column, path: levels.map(({ element }) => element.name), name }];
+  });
+  const named = IMAGE_NAMES.flatMap((name) => candidates.filter((candidate) => candidate.name === name));
+  const chosen = named[0] ?? candidates[0];
+  if (chosen) return chosen;
+  const names = columns.map(({ element }) => element.name);
+  throw new Error(`expected a column of images (image{bytes, path}, or bytes), got ${names.join(", ")}`);
+}
+
+/** What a column's values are; undefined for none that is read here. Levels lead from the top of the schema to the column. */
+function formOf(levels: readonly SchemaTree[]): ColumnForm | undefined {
+  const leaf = levels.at(-1)!;
+  const { type } = leaf.element;
+  if (leaf.children.length > 0 || levels.some(({ element }) => element.repetition_type === "REPEATED"))
+    return undefined;
+  if (type !== "BYTE_ARRAY" && type !== "INT32" && type !== "INT64") return undefined;
+  const definition = levels.filter(({ element }) => element.repetition_type !== "REQUIRED").length;
+  return { type, definition };
+}
+
+/** More than deflate makes of anything: no page of images is that much smaller than they are. */
+const MOST_COMPRESSED = 1032;
+/** Bytes that a header of a page lies in; it may hold the smallest and the largest value. */
+const HEADER = 2 ** 16;
+
+/** The pages of a column, those of dictionaries beside those that refer to them. Throws where they do not fit what the file says. */
+async function pagesOf(file: OpenFile, metadata: FileMetaData, { path }: Column): Promise<readonly PlacedPage[]> {
+  const placed: PlacedPage[] = [];
+  let first = 0;
+  for (const group of metadata.row_groups) {
+    const rows = whole("rows of a group", group.num_rows, 2 ** 31 - 1 - first);
+    const chunk = group.columns.find(({ meta_data }) => meta_data?.path_in_schema.join(".") === path.join("."));
+    if (chunk?.meta_data === undefined || chunk.file_path !== undefined)
+      throw new Error(`parquet: the column ${path.join(".")} is not in the file`);
+    const { pages, dictionary } = await pagesOfChunk(file, chunk.meta_data, rows);
+    for (const page of pages) {
+      placed.push({ page, first, dictionary: page.encoding === "dictionary" ? dictionary : undefined });
+      first += page.values;
+    }
+  }
+  return placed;
+}
+
+async function pagesOfChunk(
+  file: OpenFile,
+  chunk: ColumnMetaData,
+  rows: number,
+): Promise<{ readonly pages: readonly Page[]; readonly dictionary: Page | undefined }> {
+  const { codec } = chunk;
+  let at = whole("offset of pages", chunk.dictionary_page_offset || chunk.data_page_offset, file.size);
+  const end = at + whole("bytes of pages", chunk.total_compressed_size, file.size - at);
+  const pages: Page[] = [];
+  let dictionary: Page | undefined;
+  for (let found = 0; found < rows;) {
+    const bytes = await file.read(at, Math.min(HEADER, end - at));
+    const headerSize = thriftSize(bytes);
+    const header = parquetHeader({ view: new DataView(bytes.buffer), offset: 0 });
+    const start = at + headerSize;
+    const size = whole("bytes of a page", header.compressed_page_size, end - start);
+    const unpackedSize = whole("bytes of a page", header.uncompressed_page_size, size * MOST_COMPRESSED);
+    at = start + size;
+    const common = { start, size, unpackedSize, codec };
+    const { dictionary_page_header: entries, data_page_header: v1, data_page_header_v2: v2 } = header;
+    if (header.type === "DICTIONARY_PAGE" && entries) {
+      const values = whole("values of a dictionary", entries.num_values, unpackedSize);
+      dictionary = { ...common, values, encoding: "plain" };
+    } else if (header.type === "DATA_PAGE" && v1) {
+      const values = whole("values of a page", v1.num_values, rows - found);
+      pages.push({ ...common, values, encoding: encodingOf(v1.encoding) });
+      found += values;
+    } else if (header.type === "DATA_PAGE_V2" && v2) {
+      const values = whole("values of a page", v2.num_values, rows - found);
+      whole("repetitions of a page", v2.repetition_levels_byte_length, 0);
+      const levels = whole("levels of a page", v2.definition_levels_byte_length, Math.min(size, unpackedSize));
+      const levelled = { size: levels, valuesAreCompressed: v2.is_compressed !== false };
+      pages.push({ ...common, values, encoding: encodingOf(v2.encoding), levels: levelled });
+      found += values;
+    }
+  }
+  return { pages, dictionary };
+}
+
+function encodingOf(encoding: string | undefined): Page["encoding"] {
+  if (encoding === "PLAIN") return "plain";
+  if (encoding === "PLAIN_DICTIONARY" || encoding === "RLE_DICTIONARY") return "dictionary";
+  throw new Error(`parquet: expected values encoded plainly or by dictionary, got ${encoding ?? "no known encoding"}`);
+}
+
+/** A number out of the file. Throws unless it is a whole one from 0 to `most`. */
+function whole(what: string, number: number | bigint | undefined, most: number): number {
+  const value = Number(number);
+  if (Number.isSafeInteger(value) && value >= 0 && value <= most) return value;
+  throw new Error(`parquet: ${what}: expected 0 to ${most}, got ${String(number)}`);
+}
+
+/** The class of every row. Throws where there are not as many as images. */
+async function readLabels(
+  file: OpenFile,
+  metadata: FileMetaData,
+  found: Column,
+  count: number,
+): Promise<Pick<ParquetIndex, "classes" | "labels">> {
+  const pages = await pagesOf(file, metadata, found);
+  const rows = pages.reduce((sum, { page }) => sum + page.values, 0);
+  if (rows !== count) throw new Error(`parquet: expected a label for each of ${count} images, got ${rows}`);
+  const names = classNames(metadata, found.path[0]!);
+  const classes = new Map<string, number>();
+  const labels = new Int32Array(count).fill(-1);
+  for (const { page, dictionary, first } of pages) {
+    for (const [i, value] of (await readPage(file.path, found.column, page, dictionary)).entries()) {
+      const name = nameOf(value, names);
+      if (name === undefined) continue;
+      if (!classes.has(name)) classes.set(name, classes.size);
+      labels[first + i] = classes.get(name)!;
+    }
+  }
+  return { classes: [...classes.keys()], labels };
+}
+
+/** The name of a class; Hugging Face has -1 where a label is not told. */
+function nameOf(value: Value, names: readonly string[]): string | undefined {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("utf8");
+  return value === undefined || value < 0 ? undefined : (names[value] ?? `${value}`);
+}
+
+const featuresSchema = z.object({
+  info: z.object({ features: z.record(z.string(), z.unknown()) }),
+});
+const classLabelSchema = z.object({ names: z.array(z.string()) });
+
+/** The names of the classes of a column, where Hugging Face has left them in the file. */
+function classNames({ key_value_metadata }: FileMetaData, column: string): readonly string[] {
+  const written = key_value_metadata?.find(({ key }) => key === "huggingface")?.value;
+  try {
+    const { info } = featuresSchema.parse(JSON.parse(written ?? ""));
+    return classLabelSchema.parse(info.features[column]).names;
+  } catch {
+    return []; // numbers will do
+  }
+}

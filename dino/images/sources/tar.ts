@@ -1,0 +1,162 @@
+/** WebDataset shards: tar files of images, a class beside each or not, every image read from where it lies. */
+import { Header, type HeaderData, Pax } from "tar";
+import { imageSet } from "./folder-images.js";
+import { isImageName } from "./folder-list.js";
+import { indexOf } from "./list-cache.js";
+import { nameAt, nameList, type PackedNames } from "./names.js";
+import { labelled } from "./join.js";
+import type { Decoding } from "../image-location.js";
+import { type OpenFile, openFile } from "../../files/files.js";
+import type { ImageSet } from "../image-set.js";
+
+/** What is known of a shard. */
+interface TarIndex {
+  readonly names: PackedNames;
+  /** Where the bytes of each image begin, and how many there are. */
+  readonly starts: Float64Array;
+  readonly sizes: Float64Array;
+  /** Names of the classes of the shard, and the class of each image; -1 where there is none. */
+  readonly classes: readonly string[];
+  readonly labels: Int32Array;
+}
+
+/**
+ * The images of a tar. Files of one sample lie side by side and share their path up to the first dot; what `.cls` holds is the
+ * class. The path is a name and no more. Throws, naming the byte, where this is no tar, or not a whole one.
+ */
+export async function openTar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
+  const index = await indexOf(path, "tar", () => indexTar(path));
+  const { classes, labels } = index;
+  const { names, blocks, sizes } = packed(index);
+  return imageSet({
+    title: path,
+    decoding,
+    count: blocks.length,
+    shards: [0],
+    ...labelled(classes, labels),
+    name: (index) => nameAt(names, index),
+    place: (index) => ({
+      name: `${path}/${nameAt(names, index)}`,
+      bytes: { kind: "range", path, start: blocks[index]! * BLOCK, size: sizes[index]! },
+    }),
+  });
+}
+
+const BLOCK = 512;
+
+/** What stays in memory of a shard: copies, since arrays out of a kept index hold all of its bytes, and as narrow as they can be. */
+function packed({ names, starts, sizes }: TarIndex) {
+  return {
+    names: { bytes: names.bytes.slice(), ends: narrow(names.ends) },
+    blocks: narrow(starts.map((start) => start / BLOCK)),
+    sizes: narrow(sizes),
+  };
+}
+
+/** Whole numbers in half the memory where they are below 2^32. */
+function narrow(numbers: Float64Array | Uint32Array): Float64Array | Uint32Array {
+  return numbers.every((number) => number < 2 ** 32) ? Uint32Array.from(numbers) : Float64Array.from(numbers);
+}
+
+/** Bytes read at once: headers of small files lie close together. */
+const CHUNK = 2 ** 18;
+/** Longest path, extended header or class; more is no such thing. */
+const LONGEST_TEXT = 2 ** 20;
+
+async function indexTar(path: string): Promise<TarIndex> {
+  await using file = await openFile(path);
+  const names = nameList();
+  const starts: number[] = [];
+  const sizes: number[] = [];
+  const labels: number[] = [];
+  const classes = new Map<string, number>();
+  let sample = { key: "", first: 0, label: -1 };
+  for await (const { name, start, size, read } of filesOf(file)) {
+    const key = keyOf(name);
+    if (key !== sample.key) sample = { key, first: labels.length, label: -1 };
+    if (isImageName(name)) {
+      names.add(Buffer.from(name));
+      starts.push(start);
+      sizes.push(size);
+      labels.push(sample.label);
+    } else if (name === `${key}.cls`) {
+      const text = (await read()).trim();
+      if (!classes.has(text)) classes.set(text, classes.size);
+      sample.label = classes.get(text)!;
+      labels.fill(sample.label, sample.first);
+    }
+  }
+  return {
+    names: names.pack(),
+    starts: Float64Array.from(starts),
+    sizes: Float64Array.from(sizes),
+    classes: [...classes.keys()],
+    labels: Int32Array.from(labels),
+  };
+}
+
+/** What the files of a sample share. */
+function keyOf(name: string): string {
+  const dot = name.indexOf(".", name.lastIndexOf("/") + 1);
+  return dot < 0 ? name : name.slice(0, dot);
+}
+
+interface TarFile {
+  readonly name: string;
+  readonly start: number;
+  readonly size: number;
+  /** The whole of it as text. Throws where it is longer than any that is looked for. */
+  readonly read: () => Promise<string>;
+}
+
+/** The files of a tar, without those whose names begin with a dot. */
+async function* filesOf(file: OpenFile): AsyncGenerator<TarFile> {
+  let buffered = { start: 0, bytes: new Uint8Array(0) };
+  const take = async (start: number, size: number): Promise<Uint8Array> => {
+    const { bytes } = buffered;
+    if (start < buffered.start || start + size > buffered.start + bytes.length) {
+      const whole = Math.max(size, Math.min(CHUNK, file.size - start));
+      buffered = { start, bytes: await file.read(start, whole) };
+    }
+    return buffered.bytes.subarray(start - buffered.start, start - buffered.start + size);
+  };
+  let extended: HeaderData | undefined;
+  let global: HeaderData | undefined;
+  for (let at = 0; at < file.size;) {
+    const damaged = (what: string) => new Error(`${file.path}: expected a tar, but ${what} at byte ${at}`);
+    if (at + BLOCK > file.size) throw damaged("it is cut off");
+    const header = new Header(Buffer.from(await take(at, BLOCK)), 0, extended, global);
+    if (header.nullBlock) return;
+    const { size, path, type } = header;
+    if (!header.cksumValid || path === undefined || !Number.isSafeInteger(size))
+      throw damaged(`there is no header (compressed tars have to be unpacked)`);
+    const start = at + BLOCK;
+    if (start + size! > file.size) throw damaged(`${path} is cut off`);
+    const read = async (): Promise<string> => {
+      if (size! > LONGEST_TEXT) throw damaged(`there are ${size!} bytes of text`);
+      return Buffer.from(await take(start, size!)).toString("utf8");
+    };
+    switch (type) {
+      case "ExtendedHeader":
+      case "OldExtendedHeader":
+        extended = Pax.parse(await read(), extended);
+        break;
+      case "GlobalExtendedHeader":
+        global = Pax.parse(await read(), global, true);
+        break;
+      case "NextFileHasLongPath":
+      case "OldGnuLongPath":
+        extended = { ...extended, path: (await read()).replace(/\0.*$/s, "") };
+        break;
+      default:
+        extended = undefined;
+        if (isFile(type) && !path.slice(path.lastIndexOf("/") + 1).startsWith("."))
+          yield { name: path.replace(/^(\.?\/)+/, ""), start, size: size!, read };
+    }
+    at = start + Math.ceil(size! / BLOCK) * BLOCK;
+  }
+}
+
+function isFile(type: Header["type"]): boolean {
+  return type === "File" || type === "OldFile" || type === "ContiguousFile";
+}

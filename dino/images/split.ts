@@ -1,0 +1,61 @@
+/** Parts of a set of images: what is trained on, and what is held out. */
+import type { ImageSet } from "./image-set.js";
+import { firstUniform } from "../math/random.js";
+
+/** Some images of a set. */
+export interface Part {
+  readonly images: ImageSet;
+  readonly indices: Int32Array;
+}
+
+/** Images to train on, and those that are kept from it. */
+export interface Parts {
+  readonly train: Part;
+  /** Empty if nothing is held out. */
+  readonly test: Part;
+}
+
+/** All images of a set. */
+export function wholeOf(images: ImageSet): Part {
+  return { images, indices: new Int32Array(images.count).map((_, index) => index) };
+}
+
+/** The first images of a part, so many at most. */
+export function firstOf({ images, indices }: Part, count: number): Part {
+  return { images, indices: indices.slice(0, count) };
+}
+
+/** The first images of each class, so many if it has them. Throws for images without labels. */
+export function firstOfEach({ images, indices }: Part, count = 1): readonly number[] {
+  const { labels } = images;
+  if (labels === undefined) throw new Error("first images of each class: expected images with classes");
+  const found = images.classes.map((): number[] => []);
+  for (const index of indices) {
+    const ofClass = found[labels[index]!]!;
+    if (ofClass.length < count) ofClass.push(index);
+  }
+  return found.flat();
+}
+
+/**
+ * Splits image numbers into a part to train on and a part held out, each image by a draw of its own: adding images to the
+ * end of a set moves none of the others. `heldOut` is the expected share, 0 to 1. Splits for other purposes have other draws.
+ */
+export function splitImages(
+  count: number,
+  { heldOut, seed, purpose = "split" }: { readonly heldOut: number; readonly seed: number; readonly purpose?: string },
+): { readonly train: Int32Array; readonly test: Int32Array } {
+  if (!(heldOut >= 0 && heldOut <= 1)) throw new Error(`splitImages heldOut: expected 0 to 1, got ${heldOut}`);
+  const isTest = new Uint8Array(count);
+  const uniform = firstUniform({ seed, purpose });
+  let held = 0;
+  for (let index = 0; heldOut > 0 && index < count; index++) {
+    if (uniform(index) < heldOut) held += isTest[index] = 1;
+  }
+  const parts = { train: new Int32Array(count - held), test: new Int32Array(held) };
+  for (let index = 0, trains = 0, tests = 0; index < count; index++) {
+    if (isTest[index]) parts.test[tests++] = index;
+    else parts.train[trains++] = index;
+  }
+  return parts;
+}

@@ -1,0 +1,59 @@
+/** What is taken of an image as its features. */
+import { concat, constant, matmul, reshape, type Tensor } from "../../engine/index.js";
+import { clsOf, intermediateLayers, vit } from "./vit.js";
+import type { Backbone } from "./backbone.js";
+
+/** What is taken of an image as its features. */
+export interface Descriptor {
+  readonly dim: number;
+  /** Recorded once: images [batch, 3, rows, cols], normalised, -> [batch, dim]. */
+  readonly of: (images: Tensor) => Tensor;
+}
+
+/** The cls token after the last block, which the paper evaluates by k-NN. */
+export function clsDescriptor({ vit: shape, params }: Backbone): Descriptor {
+  return { dim: shape.dim, of: (images) => vit(shape, params, images) };
+}
+
+/** Which tokens a linear classifier sees. */
+export interface BlocksOptions {
+  /** Of so many last blocks the cls tokens, each after the final norm. */
+  readonly lastBlocks: number;
+  /** The mean patch token of the last block besides. */
+  readonly meanPatch: boolean;
+}
+
+/**
+ * The tokens of the last blocks beside each other, the earliest block first and the mean patch token last; with one block, its
+ * cls and mean patch token alternate, as eval_linear.py lays them out. Throws for more blocks than there are.
+ */
+export function blocksDescriptor(
+  { vit: shape, params }: Backbone,
+  { lastBlocks, meanPatch }: BlocksOptions,
+): Descriptor {
+  const { dim, depth } = shape;
+  if (lastBlocks < 1 || lastBlocks > depth) {
+    throw new Error(`features: expected 1 to ${depth} last blocks, as many as the network has, got ${lastBlocks}`);
+  }
+  return {
+    dim: dim * (lastBlocks + (meanPatch ? 1 : 0)),
+    of: (images) => {
+      const blocks = intermediateLayers(shape, params, images, lastBlocks); // each [batch, 1 + patches, dim]
+      const tokens = blocks.map(clsOf);
+      if (!meanPatch) return concat(tokens, 1);
+      const mean = meanPatchOf(blocks.at(-1)!); // [batch, dim]
+      if (lastBlocks > 1) return concat([...tokens, mean], 1);
+      const batch = mean.shape[0]!;
+      const pairs = [tokens[0]!, mean].map((token) => reshape(token, [batch, dim, 1]));
+      return reshape(concat(pairs, 2), [batch, 2 * dim]);
+    },
+  };
+}
+
+/** The mean of the patch tokens: [batch, 1 + patches, dim] -> [batch, dim]. */
+function meanPatchOf(tokens: Tensor): Tensor {
+  const [batch, count, dim] = tokens.shape as readonly [number, number, number];
+  const shares = Float32Array.from({ length: batch * count }, (_, i) => (i % count === 0 ? 0 : 1 / (count - 1)));
+  const weights = constant([batch, 1, count], shares, { label: "shares of the mean patch" });
+  return reshape(matmul(weights, tokens), [batch, dim]);
+}

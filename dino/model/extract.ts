@@ -1,0 +1,171 @@
+/** What a trained backbone makes of images: features for k-NN and search. */
+import { input, record } from "../../engine/index.js";
+import { evalCrop } from "../images/augment.js";
+import type { ImageSet } from "../images/image-set.js";
+import { centerCrop, type Image, normalize, normalizeTable, resizeShortSide } from "../images/pixels.js";
+import { type DecodeFailure, isFailure } from "../images/image-location.js";
+import type { FeatureRows } from "../math/feature-rows.js";
+import type { Backbone, View } from "./backbone.js";
+import { clsDescriptor, type Descriptor } from "./descriptors.js";
+
+export interface ExtractOptions {
+  readonly view: View;
+  /** An image as the backbone is shown it, [3, view.crop.rows, view.crop.cols]; as `view` says if left out. */
+  readonly show?: (image: Image, index: number) => Float32Array;
+  /** clsDescriptor if left out. */
+  readonly descriptor?: Descriptor;
+  /** The images to look at, in this order; all if left out. */
+  readonly indices?: ArrayLike<number>;
+  /** Images of one run on the device: 64 if left out. */
+  readonly batch?: number;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Features of a set, without the images that could not be decoded. */
+export interface Extracted {
+  /** Not normalised, a row an image that could be decoded: [indices.length, dim] */
+  readonly features: FeatureRows;
+  /** The image of each row. */
+  readonly indices: Int32Array;
+  readonly failures: readonly DecodeFailure[];
+}
+
+/** The features of a set of images. Throws if not one of them could be decoded. */
+export async function extractFeatures(
+  backbone: Backbone,
+  images: ImageSet,
+  options: ExtractOptions,
+): Promise<Extracted> {
+  return gather(featureBatches(backbone, images, options), options.indices?.length ?? images.count);
+}
+
+/** The same a batch at a time, each with the images of it that could be decoded, for use until the next. */
+export async function* featureBatches(
+  backbone: Backbone,
+  images: ImageSet,
+  options: ExtractOptions,
+): AsyncGenerator<Extracted> {
+  const { view, descriptor = clsDescriptor(backbone), batch = 64 } = options;
+  const { rows, cols } = view.crop;
+  using pixels = input(backbone.device, [batch, 3, rows, cols], { label: "images" });
+  using program = await record(backbone.device, () => ({ features: descriptor.of(pixels) }));
+  yield* lookAt(images, options, {
+    batch,
+    dim: descriptor.dim,
+    show: options.show ?? ((image) => evalCrop(image, view)),
+    look: async (values) => {
+      pixels.write(values);
+      await program.run();
+      return program.read("features");
+    },
+  });
+}
+
+/**
+ * The pixels themselves as features, seen through the same view: what a network has to beat. Gray pictures give one
+ * channel, which points the same way as three of it.
+ */
+export async function pixelFeatures(images: ImageSet, options: ExtractOptions): Promise<Extracted> {
+  const { resize, crop } = options.view;
+  const table = normalizeTable({ mean: [0, 0, 0], std: [1, 1, 1] });
+  const plane = crop.rows * crop.cols;
+  const isGray = await allGray(images, options.indices);
+  const looking: Looking = {
+    batch: 256,
+    dim: isGray ? plane : 3 * plane,
+    show: (image) => {
+      const channels = normalize(centerCrop(resizeShortSide(image, resize), crop), table); // [3, rows, cols]
+      return isGray ? channels.subarray(0, plane) : channels;
+    },
+    look: (values) => Promise.resolve(values),
+  };
+  return gather(lookAt(images, options, looking), options.indices?.length ?? images.count);
+}
+
+/** Has every image, as far as it can be decoded, three equal channels? */
+async function allGray(images: ImageSet, indices: ArrayLike<number> | undefined): Promise<boolean> {
+  const wanted = indices ?? Array.from({ length: images.count }, (_, index) => index);
+  for (let i = 0; i < wanted.length; i++) {
+    const image = await images.decode(wanted[i]!);
+    if (isFailure(image)) continue;
+    const { pixels } = image;
+    for (let at = 0; at < pixels.length; at += 3) {
+      if (pixels[at] !== pixels[at + 1] || pixels[at] !== pixels[at + 2]) return false;
+    }
+  }
+  return true;
+}
+
+interface Looking {
+  readonly batch: number;
+  readonly dim: number;
+  /** An image as the numbers that are looked at. */
+  readonly show: (image: Image, index: number) => Float32Array;
+  /** Those of a whole batch -> features [batch, dim]. */
+  readonly look: (values: Float32Array) => Promise<Float32Array>;
+}
+
+/** Looks at image after image; the next batch is decoded while one is looked at. */
+async function* lookAt(images: ImageSet, options: ExtractOptions, looking: Looking): AsyncGenerator<Extracted> {
+  const { batch, dim, show, look } = looking;
+  const wanted = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
+
+  const decodeBatch = (from: number): Promise<(Float32Array | DecodeFailure)[]> =>
+    Promise.all(
+      Array.from(wanted.subarray(from, from + batch), async (index) => {
+        const image = await images.decode(index);
+        return isFailure(image) ? image : show(image, index);
+      }),
+    );
+
+  let upcoming = decodeBatch(0);
+  let values: Float32Array | undefined;
+  for (let from = 0; from < wanted.length; from += batch) {
+    const shown = await upcoming;
+    const next = decodeBatch(from + batch);
+    next.catch(() => undefined); // thrown when it is awaited
+    upcoming = next;
+
+    const indices: number[] = [];
+    const failures: DecodeFailure[] = [];
+    for (const [i, one] of shown.entries()) {
+      if (!(one instanceof Float32Array)) {
+        failures.push(one);
+        continue;
+      }
+      values ??= new Float32Array(batch * one.length);
+      values.set(one, indices.length * one.length);
+      indices.push(wanted[from + i]!);
+    }
+    const rows = indices.length;
+    const found = rows > 0 ? await look(values!) : new Float32Array(0); // rows beyond these are of earlier images
+    const features = { values: found.subarray(0, rows * dim), rows, dim };
+    yield { features, indices: Int32Array.from(indices), failures };
+    options.onProgress?.(Math.min(from + batch, wanted.length), wanted.length);
+  }
+}
+
+/** All batches of `count` images in one. Throws if not one of them could be decoded. */
+async function gather(batches: AsyncIterable<Extracted>, count: number): Promise<Extracted> {
+  let features: FeatureRows = { values: new Float32Array(0), rows: 0, dim: 0 };
+  const indices: number[] = [];
+  const failures: DecodeFailure[] = [];
+  for await (const batch of batches) {
+    const { values, dim } = batch.features;
+    if (features.dim !== dim) features = { values: new Float32Array(count * dim), rows: 0, dim };
+    features.values.set(values, indices.length * dim);
+    indices.push(...batch.indices);
+    failures.push(...batch.failures);
+  }
+  const rows = indices.length;
+  if (rows === 0) {
+    const words = failures.length === 0 ? "there are none" : `not one of ${failures.length} could be decoded`;
+    throw new Error(`features: expected images, but ${words}`);
+  }
+  const { values, dim } = features;
+  return {
+    features: { values: rows === count ? values : values.slice(0, rows * dim), rows, dim },
+    indices: Int32Array.from(indices),
+    failures,
+  };
+}

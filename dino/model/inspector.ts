@@ -1,0 +1,90 @@
+/** Looks closely at single images, one after the other: their patch features, what their cls token attends to. */
+import { input, type Program, record, reshape, slice, type Tensor } from "../../engine/index.js";
+import { type Image, type Normalization, normalize, normalizeTable, type Size } from "../images/pixels.js";
+import { grid, look, type Sight } from "./vit.js";
+import type { Backbone } from "./backbone.js";
+
+/** Something to see in one image, recorded once for every size. */
+export type Aspect = (backbone: Backbone, sight: Sight) => Tensor;
+
+/** What was seen in one image: the values of every aspect, and the image's whole patches. */
+export type Seen<Names extends string> = Readonly<Record<Names, Float32Array>> & {
+  readonly rows: number;
+  readonly cols: number;
+};
+
+/** A backbone ready to look. Dispose of it to free its memory. */
+export interface Inspector<Names extends string> extends Disposable {
+  /** Looks at one image of any size that holds a patch; images of one size in a row are looked at without recording anew. */
+  look(image: Image): Promise<Seen<Names>>;
+}
+
+/** Features of the patches after the final norm: -> [patches, dim]. */
+export function patchesOf({ vit: { dim } }: Backbone, { tokens }: Sight): Tensor {
+  const patches = tokens.shape[1]! - 1;
+  return reshape(slice(tokens, 1, 1, patches), [patches, dim]);
+}
+
+/** What the cls token attends to in the last block, of each head; its own share and that of registers left out: -> [heads, patches]. */
+export function clsAttentionOf({ vit: { heads } }: Backbone, { tokens, attention }: Sight): Tensor {
+  const patches = tokens.shape[1]! - 1;
+  const ofCls = attention(1); // [1, heads, 1, 1 + registers + patches]
+  return reshape(slice(ofCls, 3, ofCls.shape[3]! - patches, patches), [heads, patches]);
+}
+
+/** Makes a backbone ready to look at images, normalised as it was trained with, for some aspects. */
+export function openInspector<const Names extends string>(
+  backbone: Backbone,
+  normalization: Normalization,
+  aspects: Readonly<Record<Names, Aspect>>,
+): Inspector<Names> {
+  const { device, vit: shape } = backbone;
+  const table = normalizeTable(normalization);
+  const names = Object.keys(aspects) as Names[];
+  let current: Opened<Names> | undefined;
+
+  const close = (): void => {
+    current?.program[Symbol.dispose]();
+    current?.pixels[Symbol.dispose]();
+    current = undefined;
+  };
+  const open = async ({ rows, cols }: Size): Promise<Opened<Names>> => {
+    const patches = grid(shape, rows, cols); // throws before anything is allocated
+    const pixels = input(device, [1, 3, rows, cols], { label: "image" });
+    try {
+      const program = await record(device, () => {
+        const sight = look(shape, backbone.params, pixels);
+        return Object.fromEntries(names.map((name) => [name, aspects[name](backbone, sight)])) as Record<Names, Tensor>;
+      });
+      return { size: { rows, cols }, patches, pixels, program };
+    } catch (error) {
+      pixels[Symbol.dispose]();
+      throw error;
+    }
+  };
+
+  return {
+    async look(image) {
+      if (current?.size.rows !== image.rows || current.size.cols !== image.cols) {
+        close();
+        current = await open(image);
+      }
+      const { pixels, program, patches } = current;
+      pixels.write(normalize(image, table));
+      await program.run();
+      const values: [Names, Float32Array][] = [];
+      for (const name of names) values.push([name, await program.read(name)]);
+      return { ...(Object.fromEntries(values) as Record<Names, Float32Array>), ...patches };
+    },
+    [Symbol.dispose]: close,
+  };
+}
+
+interface Opened<Names extends string> {
+  /** Of the image, in pixels. */
+  readonly size: Size;
+  /** Of the image, in patches. */
+  readonly patches: Size;
+  readonly pixels: ReturnType<typeof input>;
+  readonly program: Program<Names>;
+}

@@ -1,0 +1,155 @@
+import {
+  batchNorm,
+  type BatchNormOptions,
+  concat,
+  createParams,
+  type Device,
+  layoutOf,
+  type Params,
+  type ParamSpec,
+  type Precision,
+  type Projection,
+  type Tensor,
+} from "../../engine/index.js";
+import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
+import { rng } from "../math/random.js";
+import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
+import type { Backbone } from "./backbone.js";
+
+/** A backbone and its projection head. */
+export interface NetworkConfig {
+  readonly vit: VitConfig;
+  readonly head: HeadConfig;
+  /** What training computes in, between f32 parameters and an f32 loss; f32 if left out. */
+  readonly precision?: Precision;
+}
+
+/** Parameters `backbone.*` and `head.*`, and the running statistics of batch norms where the head has any. */
+export interface Network {
+  readonly config: NetworkConfig;
+  readonly params: Params;
+  readonly buffers: Params | undefined;
+  [Symbol.dispose](): void;
+}
+
+const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
+  specs.map((spec) => ({ ...spec, name: prefix + spec.name }));
+
+/** Every parameter under its official name, in the official order. */
+export function networkSpecs({ vit, head }: NetworkConfig): ParamSpec[] {
+  return [...prefixed("backbone.", vitSpecs(vit)), ...prefixed("head.", headSpecs(head))];
+}
+
+/** Running statistics under their official names. */
+export function bufferSpecs({ head }: NetworkConfig): ParamSpec[] {
+  return prefixed("head.", headBufferSpecs(head));
+}
+
+/** The backbone of a network, without its head; it shares the network's memory. */
+export function backboneOf({ config, params }: Network): Backbone {
+  return { device: params.device, vit: config.vit, params: scope(params.get, "backbone.") };
+}
+
+/** A network with all parameters zero; `label` ("student", "teacher") names it in messages. */
+export function createNetwork(device: Device, config: NetworkConfig, label: string): Network {
+  const params = createParams(device, layoutOf(networkSpecs(config)), label);
+  const statistics = bufferSpecs(config);
+  const buffers = statistics.length > 0 ? createParams(device, layoutOf(statistics), `${label} statistics`) : undefined;
+  return {
+    config,
+    params,
+    buffers,
+    [Symbol.dispose]() {
+      params[Symbol.dispose]();
+      buffers?.[Symbol.dispose]();
+    },
+  };
+}
+
+/** What start values depend on besides the network. */
+export interface Start {
+  readonly seed: number;
+  /** Of the backbone's weights. */
+  readonly initStd: number;
+}
+
+/** Start values of all parameters and statistics, the same for the same seed whatever the order. */
+export function initialValues(config: NetworkConfig, start: Start): Map<string, Float32Array> {
+  const specs = [...networkSpecs(config), ...bufferSpecs(config)];
+  return new Map(specs.map((spec) => [spec.name, initialValue(config, spec, start)]));
+}
+
+/** Start values of one of them. */
+export function initialValue(
+  config: NetworkConfig,
+  { name, shape }: ParamSpec,
+  { seed, initStd }: Start,
+): Float32Array {
+  const random = rng({ seed, purpose: `init ${name}` });
+  const own = name.slice(name.indexOf(".") + 1);
+  return name.startsWith("backbone.")
+    ? initVitParam(config.vit, own, shape, initStd, random)
+    : initHeadParam(config.head, own, shape, random);
+}
+
+/** Writes parameters and statistics. Throws on missing and unknown names. */
+export function writeNetwork(network: Network, values: ReadonlyMap<string, ArrayLike<number>>): void {
+  const { params, buffers } = network;
+  const isBuffer = (name: string) => buffers !== undefined && name in buffers.tensors;
+  params.write(new Map([...values].filter(([name]) => !isBuffer(name))));
+  buffers?.write(new Map([...values].filter(([name]) => isBuffer(name))));
+}
+
+/** Parameters and statistics under their official names. */
+export async function readNetwork({ params, buffers }: Network): Promise<Map<string, Float32Array>> {
+  return new Map([...(await params.read()), ...((await buffers?.read()) ?? [])]);
+}
+
+export interface ForwardOptions extends BlockOptions {
+  /** Of the head's batch norms. */
+  readonly batchNorm?: Pick<BatchNormOptions, "across" | "updateLater">;
+}
+
+/** What a network makes of a batch of crops: backbone features [rows, dim] and logits of the prototypes [rows, out], not yet multiplied. */
+export interface NetworkOutput {
+  readonly features: Tensor;
+  readonly logits: Projection;
+}
+
+/**
+ * Features and logits for crops of several sizes (MultiCropWrapper of the official code): groups of crops, each
+ * [crops * batch, channels, rows, cols] of one size, go through the backbone one group at a time, their features through
+ * the head together; rows in the order given, [all crops * batch, ...].
+ */
+export function forward(network: Network, groups: readonly Tensor[], options: ForwardOptions = {}): NetworkOutput {
+  const { config, params } = network;
+  const { precision = "f32" } = config;
+  const backbone = scope(params.get, "backbone.");
+  const vitConfig = { ...config.vit, precision };
+  const perGroup = groups.map((images) => vit(vitConfig, backbone, images, options)); // [crops * batch, dim] each
+  const features = perGroup.length === 1 ? perGroup[0]! : concat(perGroup, 0);
+  const headConfig = { ...config.head, precision };
+  return {
+    features,
+    logits: head(headConfig, scope(params.get, "head."), features, trainingBatchNorm(network, options)),
+  };
+}
+
+/** Batch statistics, as both student and teacher use them in training; the running ones are kept up to date on the way. */
+function trainingBatchNorm(
+  { params, buffers }: Network,
+  { batchNorm: options }: ForwardOptions,
+): BatchNorm | undefined {
+  if (!buffers) return undefined;
+  return (name, x) =>
+    batchNorm(
+      x,
+      params.get(`head.${name}.weight`),
+      params.get(`head.${name}.bias`),
+      {
+        runningMean: buffers.get(`head.${name}.running_mean`),
+        runningVariance: buffers.get(`head.${name}.running_var`),
+      },
+      options,
+    );
+}

@@ -1,0 +1,115 @@
+/** Pictures of the attention of a backbone's last block: of the mean and each head a map, an overlay and a mask, and all together. */
+import { mkdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { writeFileAtomically } from "../files/files.js";
+import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./drawing.js";
+import { clsAttentionOf, openInspector } from "../model/inspector.js";
+import { attentionPicture } from "./pictures.js";
+import type { Size } from "../images/pixels.js";
+import { openSubjects, readSubject } from "../images/sources/image-files.js";
+import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./visualize.js";
+import { encodePng } from "./png.js";
+import type { Model } from "../model/backbone.js";
+import type { DecodeFailure } from "../images/image-location.js";
+
+export interface AttendOptions {
+  readonly model: Model;
+  /** Images, and folders of images. */
+  readonly paths: readonly string[];
+  /** Where the pictures go; made if it is missing. */
+  readonly out: string;
+  /** Shorter side to resize an image to, or its whole size. */
+  readonly size: number | Size;
+  /** Share of a map's mass that its mask keeps, above 0 to 1. */
+  readonly share: number;
+  readonly onChecked?: (done: number, total: number) => void;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** The pictures of one map. */
+export interface MapPictures {
+  readonly map: string;
+  readonly overlay: string;
+  readonly mask: string;
+}
+
+/** The pictures of one image. */
+export interface Attended {
+  readonly image: string;
+  /** Everything in one picture. */
+  readonly picture: string;
+  /** The mean over heads. */
+  readonly mean: MapPictures;
+  /** Each head by itself. */
+  readonly heads: readonly MapPictures[];
+}
+
+/**
+ * Draws and writes the pictures, with one image at a time in memory. Throws where openSubjects does, before anything is
+ * computed.
+ */
+export async function attend(
+  options: AttendOptions,
+): Promise<{ readonly images: readonly Attended[]; readonly failures: readonly DecodeFailure[] }> {
+  const { model, out, share } = options;
+  const { patch, heads } = model.vit;
+  const fit = { size: options.size, patch };
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
+  await mkdir(out, { recursive: true });
+
+  using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
+  const images: Attended[] = [];
+  for (const [i, subject] of subjects.entries()) {
+    const image = await readSubject(subject, fit);
+    const { rows, cols, attention } = await inspector.look(image);
+    const picture = asPicture(image);
+    const write = async (suffix: string, drawn: Picture): Promise<string> => {
+      const path = join(out, `${subject.name}-${suffix}.png`);
+      await writeFileAtomically(path, encodePng(drawn));
+      return path;
+    };
+    const writeMap = async (suffix: string, map: Float32Array): Promise<MapPictures> => {
+      const heat = blowUp({ maps: toUnitRange(map), rows, cols, factor: patch });
+      const mask = blowUp({ maps: attentionMask({ attention: map, heads: 1, share }), rows, cols, factor: patch });
+      const draw = (colorAt: (at: number, color: Color) => Color): Picture => paintPicture(picture, colorAt);
+      return {
+        map: await write(
+          suffix,
+          draw((at) => heatColor(heat[at]!)),
+        ),
+        overlay: await write(
+          `${suffix}-overlay`,
+          draw((at, color) => mix(color, heatColor(heat[at]!), 0.6)),
+        ),
+        mask: await write(
+          `${suffix}-mask`,
+          draw((at) => (mask[at] === 0 ? BLACK : WHITE)),
+        ),
+      };
+    };
+
+    const together = attentionPicture({
+      items: [{ image: picture, attention, label: basename(subject.file) }],
+      heads,
+      rows,
+      cols,
+      share,
+    });
+    const perHead: MapPictures[] = [];
+    for (let head = 0; head < heads; head++) {
+      const own = attention.subarray(head * rows * cols, (head + 1) * rows * cols);
+      perHead.push(await writeMap(`head${head}`, own));
+    }
+    images.push({
+      image: subject.file,
+      picture: await write("attention", together),
+      mean: await writeMap("mean", meanOfHeads(attention, heads)),
+      heads: perHead,
+    });
+    options.onProgress?.(i + 1, subjects.length);
+  }
+  return { images, failures };
+}
+
+const BLACK = [0, 0, 0] as const;
+const WHITE = [255, 255, 255] as const;

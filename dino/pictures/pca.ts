@@ -1,0 +1,177 @@
+/** Patch features of images as colours, by principal components that all images share, without their background. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./drawing.js";
+import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
+import { clsAttentionOf, openInspector, patchesOf } from "../model/inspector.js";
+import { patchIn } from "./map-colors.js";
+import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js";
+import type { Size } from "../images/pixels.js";
+import { type Basis, principalComponents, project } from "../math/principal-components.js";
+import { openScratch, type Scratch } from "../files/disk-arrays.js";
+import { openSubjects, readSubject, type Subject } from "../images/sources/image-files.js";
+import { meanOfHeads } from "./visualize.js";
+import { encodePng } from "./png.js";
+import { type FeatureRows, takeRows } from "../math/feature-rows.js";
+import type { Model } from "../model/backbone.js";
+import type { DecodeFailure } from "../images/image-location.js";
+
+export interface PcaOptions {
+  readonly model: Model;
+  /** Images, and folders of images. */
+  readonly paths: readonly string[];
+  /** Where the pictures go; made if it is missing. */
+  readonly out: string;
+  /** Shorter side to resize an image to, or its whole size. */
+  readonly size: number | Size;
+  /** Leaves the background black, and its features out of the colours. */
+  readonly mask: boolean;
+  readonly onChecked?: (done: number, total: number) => void;
+  readonly onSeen?: (done: number, total: number) => void;
+  readonly onDrawn?: (done: number, total: number) => void;
+}
+
+/** The picture of one image. */
+export interface Colored {
+  readonly image: string;
+  readonly picture: string;
+  /** Share of its patches that are not background. */
+  readonly foreground: number;
+}
+
+export interface ColoredImages {
+  readonly images: readonly Colored[];
+  /** All images, or the first of them, each beside its picture. */
+  readonly sheet: string;
+  /** Share of variance of the component that each channel shows. */
+  readonly shares: readonly number[];
+  readonly failures: readonly DecodeFailure[];
+}
+
+/** More images are in no sheet. */
+const MOST_ON_SHEET = 60;
+const BLACK: Color = [0, 0, 0];
+
+/**
+ * Draws the images' patch features as DINOv2 does (Oquab et al. 2023, figures 1 and 9, https://arxiv.org/abs/2304.07193): the
+ * first principal component of all patches parts foreground from background, and the first three of the foreground's patches
+ * are red, green and blue. Features are in memory one image at a time. Throws where openSubjects does, before anything is
+ * computed.
+ */
+export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
+  const { model, out, mask } = options;
+  const { dim, patch } = model.vit;
+  const fit = { size: options.size, patch };
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
+  await mkdir(out, { recursive: true });
+  await using features = await openScratch(out);
+
+  const sample = await lookAtAll(options, subjects, features);
+  const foreground = mask ? fitForeground(sample) : undefined;
+  const kept = foreground === undefined ? sample.features : rowsWhere(sample.features, foreground.isIn);
+  const palette = fitColors(kept.rows > 0 ? kept : sample.features);
+
+  const images: Colored[] = [];
+  const sheet: FeaturePair[] = [];
+  for (const [i, subject] of subjects.entries()) {
+    const [rows, cols] = [subject.size.rows / patch, subject.size.cols / patch];
+    const own = { values: await features.read(i), rows: rows * cols, dim };
+    const isIn = foreground?.isIn(own);
+    const colors = colorsOf(palette, own.values).map((color, r) =>
+      isIn === undefined || isIn[r] === 1 ? color : BLACK,
+    );
+    const picture = join(out, `${subject.name}-pca.png`);
+    await writeFile(picture, encodePng(mosaic(subject.size, { colors, rows, cols })));
+    const share = isIn === undefined ? 1 : isIn.reduce((sum, each) => sum + each, 0) / isIn.length;
+    images.push({ image: subject.file, picture, foreground: share });
+    if (i < MOST_ON_SHEET) {
+      const image = thumbnail(asPicture(await readSubject(subject, fit)));
+      sheet.push({ image, colors, rows, cols, label: basename(subject.file) });
+    }
+    options.onDrawn?.(i + 1, subjects.length);
+  }
+  const { shares } = palette.components;
+  const path = join(out, "contact-sheet.png");
+  await writeFile(path, encodePng(featurePairsPicture({ items: sheet, title: titleOf(palette), shares })));
+  return { images, sheet: path, shares: [...shares], failures };
+}
+
+function titleOf({ components }: Palette): string {
+  return `Patch features: ${components.count} principal components of all images as colours`;
+}
+
+/** Some patches of all images. */
+interface Sample {
+  readonly features: FeatureRows;
+  /** How strongly the cls token attends to each, in the mean of heads; 1 is the average of its image. */
+  readonly attention: Float32Array;
+}
+
+/** So many patches tell the components of all. */
+const MOST_SAMPLED = 10_000;
+
+/** Keeps the features of every image, and takes evenly of their patches. */
+async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], features: Scratch): Promise<Sample> {
+  const { model, size } = options;
+  const { dim, patch, heads } = model.vit;
+  using inspector = openInspector(model, model.config, { patches: patchesOf, attention: clsAttentionOf });
+  const counts = subjects.map(({ size: { rows, cols } }) => (rows / patch) * (cols / patch));
+  const step = Math.ceil(counts.reduce((sum, count) => sum + count, 0) / MOST_SAMPLED);
+  const taken: Float32Array[] = [];
+  const attended: number[] = [];
+  for (const [i, subject] of subjects.entries()) {
+    const { patches, attention } = await inspector.look(await readSubject(subject, { size, patch }));
+    await features.append(patches);
+    const mean = meanOfHeads(attention, heads);
+    const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;
+    for (let r = i % step; r < mean.length; r += step) {
+      taken.push(patches.slice(r * dim, (r + 1) * dim));
+      attended.push(mean[r]! / average);
+    }
+    options.onSeen?.(i + 1, subjects.length);
+  }
+  const values = new Float32Array(taken.length * dim);
+  for (const [r, row] of taken.entries()) values.set(row, r * dim);
+  return { features: { values, rows: taken.length, dim }, attention: Float32Array.from(attended) };
+}
+
+/** What tells foreground from background. */
+export interface Foreground {
+  /** 1 for each row of the foreground, else 0: [rows, dim] -> [rows]. */
+  readonly isIn: (features: FeatureRows) => Uint8Array;
+}
+
+/**
+ * The foreground is the side of the first component, from the mean on, that the cls token attends to more: a component has no
+ * sign of its own, and attention is on objects.
+ */
+export function fitForeground({ features, attention }: Sample): Foreground {
+  const { projected, ...basis } = principalComponents({ ...features, count: 1 });
+  const together = projected.reduce((sum, along, r) => sum + along * attention[r]!, 0); // projected has mean 0
+  const sign = together < 0 ? -1 : 1;
+  return {
+    isIn: ({ values }) =>
+      Uint8Array.from(project(basis satisfies Basis, values), (along) => (sign * along > 0 ? 1 : 0)),
+  };
+}
+
+function rowsWhere(features: FeatureRows, isIn: (features: FeatureRows) => Uint8Array): FeatureRows {
+  const kept = isIn(features);
+  return takeRows(
+    features,
+    Array.from(kept.keys()).filter((r) => kept[r] === 1),
+  );
+}
+
+interface Mosaic {
+  readonly colors: readonly Color[];
+  readonly rows: number;
+  readonly cols: number;
+}
+
+function mosaic({ rows: height, cols: width }: Size, { colors, rows, cols }: Mosaic): Picture {
+  const picture = blankPicture(width, height, BLACK);
+  const patchOf = patchIn(picture, rows, cols);
+  paintBox(picture, { x: 0, y: 0, width, height }, (u, v) => colors[patchOf(u, v)]!);
+  return picture;
+}

@@ -1,0 +1,46 @@
+/** Pictures of a run on its way: what its teacher sees in a few images, the same ones each time. */
+import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
+import type { Config } from "../config/settings.js";
+import type { Picture } from "./drawing.js";
+import { backboneOf, type Network } from "../model/network.js";
+import type { PictureKind } from "../run/picture-names.js";
+import { firstOfEach, type Part, type Parts } from "../images/split.js";
+import { viewOf } from "../model/backbone.js";
+
+export interface RunPicturesOptions {
+  readonly config: Config;
+  readonly parts: Parts;
+}
+
+/** Images that the pictures show at most; of attention fewer, with three rows each. */
+const MOST = 6;
+const MOST_ATTENDED = 3;
+
+/**
+ * Draws what a network sees after so many steps: the attention of every head, and the patch features. Undefined where not one of
+ * the images can be decoded.
+ */
+export async function drawRunPictures(
+  network: Network,
+  step: number,
+  { config, parts }: RunPicturesOptions,
+): Promise<Readonly<Record<PictureKind, Picture>> | undefined> {
+  const backbone = backboneOf(network);
+  const view = viewOf(config);
+  const shown = parts.test.indices.length > 0 ? parts.test : parts.train;
+  const { images } = shown;
+  const seen = await lookClosely(backbone, images, chosenOf(shown), closer(view, view.crop.rows < 128 ? 3 : 1));
+  if (seen.length === 0) return undefined;
+  const { heads, dim } = backbone.vit;
+  const labelled = seen.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
+  const title = `What the cls token of the last block attends to after ${step} steps`;
+  return {
+    attention: attentionOf(labelled.slice(0, MOST_ATTENDED), { heads, title }),
+    features: featureMapOf(seen, { dim }),
+  };
+}
+
+/** One of each class, or the first ones where there are no classes. */
+function chosenOf(part: Part): readonly number[] {
+  return (part.images.labels ? firstOfEach(part) : Array.from(part.indices)).slice(0, MOST);
+}

@@ -1,0 +1,53 @@
+/** Checks of settings against images, device and ranks, before anything is trained. */
+import type { Device } from "../../engine/index.js";
+import type { Config } from "../config/settings.js";
+import type { Parts } from "../images/split.js";
+import { checkParts } from "../evaluation/labelled.js";
+import { toFirst } from "../mpi/sharing.js";
+import type { World } from "../mpi/world.js";
+
+/** Throws where accuracies are asked for and the images have no classes to measure them by. */
+export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, test }: Parts): void {
+  const check = (flag: string, parts: Parts): void => {
+    try {
+      checkParts(parts);
+    } catch (error) {
+      throw new Error(`${flag}: ${(error as Error).message}`, { cause: error });
+    }
+  };
+  if (knnEvery !== null && knnEvery > 0) check("--knn-every", { train, test: test.indices.length > 0 ? test : train });
+  if (linearEvery > 0) check("--linear-every", { train, test });
+}
+
+/** Throws where the device lacks what the precision needs. */
+export function checkPrecision({ features, name }: Device, { precision }: Config): void {
+  if (precision === "f16" && !features.has("shader-f16"))
+    throw new Error(
+      `--precision f16: ${name} has no f16 (shader-f16); leave --precision at f32, or take another adapter: dino doctor tells which there are`,
+    );
+}
+
+/** Throws at rank 0 where ranks have different images. Says so where they have different devices, since rounding differs. */
+export async function checkRanks(
+  world: World,
+  { device, parts, say }: { readonly device: Device; readonly parts: Parts; readonly say: (line: string) => void },
+): Promise<void> {
+  if (world.size === 1) return;
+  const { train, test } = parts;
+  const counts = [train.images.count, train.indices.length, test.indices.length].join(", ");
+  const ranks = await toFirst(world, { counts, device: device.name });
+  const differing = (name: "counts" | "device") => ranks.findIndex((rank) => rank[name] !== ranks[0]![name]);
+  const [images, devices] = [differing("counts"), differing("device")];
+  if (images >= 0) {
+    throw new Error(
+      `--data: rank ${images} has other images than rank 0 (in all, to train on, held out: ${ranks[images]!.counts} instead of ` +
+        `${counts}); give all ranks the same`,
+    );
+  }
+  if (devices >= 0) {
+    say(
+      `rank ${devices} computes on ${ranks[devices]!.device}, rank 0 on ${device.name}: where they round otherwise, what they train ` +
+        "parts little by little; --verify-ranks 100 watches that",
+    );
+  }
+}

@@ -1,0 +1,72 @@
+/** Accuracies of the teacher during a run, each when it is due. */
+import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
+import type { Config } from "../config/settings.js";
+import { type Compared, comparedParts } from "../evaluation/compared-parts.js";
+import type { Parts } from "../images/split.js";
+import { featuresOf, knnOf, linearOf, type Looking, type OnLooked } from "../evaluation/online-evaluation.js";
+import { gatherFeatures, runOf } from "./shared-state.js";
+import type { World } from "../mpi/world.js";
+import type { Network } from "../model/network.js";
+import type { Accuracies } from "../run/log.js";
+
+/** The end of an epoch, or of the run. */
+export interface Moment {
+  readonly epochsDone: number;
+  /** Whether the run ends, where everything that is ever evaluated is. */
+  readonly ends: boolean;
+}
+
+/** Whether something that comes every so many epochs is due; 0 for never. */
+export function isDue(every: number, { epochsDone, ends }: Moment): boolean {
+  return every > 0 && (epochsDone % every === 0 || ends);
+}
+
+export interface EvaluationOptions extends Moment {
+  readonly device: Device;
+  readonly config: Config;
+  readonly parts: Parts;
+  readonly world: World;
+  /** Images that all steps of the run take, repetitions included. */
+  readonly trainedOn: number;
+  readonly onLooked: OnLooked;
+  readonly warn: (words: string) => void;
+}
+
+/**
+ * Evaluates what is due: k-NN, a linear classifier, or neither. With several ranks, all extract features and the first
+ * evaluates them. An evaluation that nobody asked for does not end a run when it fails: it warns; with several ranks it
+ * throws, since the others would wait.
+ */
+export async function evaluateDue(network: Network, options: EvaluationOptions): Promise<Accuracies> {
+  const { config, parts, world, warn } = options;
+  const linear = isDue(config.linearEvery, options);
+  const knn = config.knnEvery === null ? options.ends : isDue(config.knnEvery, options);
+  const isAsked = linear || (knn && config.knnEvery !== null);
+  if (!linear && !knn) return {};
+  const compared = comparedParts(parts, config, options.trainedOn);
+  const evaluated = linear ? parts : compared;
+  if (!evaluated) return {};
+  const areTrainedOn = compared?.areTrainedOn ?? false;
+  try {
+    return await evaluate(network, { ...options, parts: evaluated, knn, linear, areTrainedOn });
+  } catch (error) {
+    if (isAsked || world.size > 1 || isCausedBy(error, DeviceLostError)) throw error;
+    warn(`k-NN could not be measured: ${(error as Error).message}`);
+    return {};
+  }
+}
+
+async function evaluate(
+  network: Network,
+  options: EvaluationOptions & Pick<Compared, "areTrainedOn"> & { readonly knn: boolean; readonly linear: boolean },
+): Promise<Accuracies> {
+  const { world, knn, linear } = options;
+  const looking: Looking | undefined =
+    world.size === 1
+      ? undefined
+      : { shareOf: (indices) => runOf(indices, world), gather: (own) => gatherFeatures(world, own) };
+  const features = await featuresOf(network, { ...options, looking });
+  if (world.rank > 0) return {};
+  const ofLinear = linear && { linear: await linearOf(features, options) }; // before k-NN normalizes the features in place
+  return { ...(knn && { knn: await knnOf(features, options) }), ...ofLinear };
+}

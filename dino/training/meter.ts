@@ -1,0 +1,163 @@
+/** What a run logs: means of the loss, rates, and the state of the networks after a step. */
+import type { Batch } from "../batches/batches.js";
+import { dataWatch } from "../batches/data-watch.js";
+import type { Config } from "../config/settings.js";
+import type { Losses } from "../weights/checkpoint-bytes.js";
+import type { EpochLine, StepLine } from "../run/log.js";
+import type { StepOutput, TrainingStep } from "./step.js";
+import { collapseWatch } from "./collapse.js";
+import { meansOver, type RunLength, type Schedules } from "./schedule.js";
+import { readLossScale } from "./not-finite.js";
+
+export interface MeterOptions {
+  readonly config: Config;
+  readonly length: RunLength;
+  readonly schedule: Schedules;
+  readonly step: TrainingStep;
+  /** Losses of an earlier part of the run that no line has reported yet. */
+  readonly unlogged: Unlogged | undefined;
+  /** Whether images are read out of large files in random order. */
+  readonly readsShards: boolean;
+  /** Whether other ranks train too. */
+  readonly hasPeers: boolean;
+  readonly warn: (words: string) => void;
+}
+
+/** Losses since the last line of the log, and since the last epoch ended. */
+export interface Unlogged {
+  readonly interval: Losses;
+  readonly epoch: Losses;
+}
+
+/** A step that was done, for the log. */
+export interface Metered {
+  /** Steps done, this one included. */
+  readonly done: number;
+  readonly loss: number;
+  readonly batch: Pick<Batch, "epoch" | "waitedMs" | "ready">;
+}
+
+/** Collects what the log reports, from one line to the next. */
+export interface Meter {
+  readonly unlogged: Unlogged;
+  addLoss(loss: number): void;
+  /**
+   * Counts a step. Returns its rate, the line of the log that ends with it, if one does, and the line of the epoch or the run
+   * that ends with it, without accuracies. Throws where the loss scale has fallen too low to train on.
+   */
+  count(metered: Metered): Promise<{
+    readonly imagesPerSecond: number;
+    readonly line: StepLine | undefined;
+    readonly epochLine: EpochLine | undefined;
+  }>;
+  /** Excludes a span of time from the rate. */
+  exclude(ms: number): void;
+}
+
+export function openMeter({
+  config,
+  length,
+  schedule,
+  step,
+  readsShards,
+  hasPeers,
+  warn,
+  ...options
+}: MeterOptions): Meter {
+  const { iterationsPerEpoch, steps } = length;
+  const warnOfCollapse = collapseWatch(config.outDim, config.centering);
+  const warnOfWaiting = dataWatch(readsShards);
+  const newInterval = () => ({
+    steps: 0,
+    startMs: performance.now(),
+    waitedMs: 0,
+    ready: 0,
+    peersMs: step.program.waitedMs(),
+  });
+  let unlogged = options.unlogged ?? { interval: NO_LOSSES, epoch: NO_LOSSES };
+  let interval = newInterval();
+
+  async function endInterval({ done, loss, batch }: Metered, imagesPerSecond: number): Promise<StepLine> {
+    const { lr, weightDecay, momentum, teacherTemperature } = schedule(done - 1);
+    const line: StepLine = {
+      step: done,
+      epoch: batch.epoch,
+      loss: mean(unlogged.interval),
+      ...(await observe(step, { loss, hasKoleo: config.koleo > 0 })),
+      ...{ lr, weightDecay, momentum, teacherTemperature },
+      ...(step.lossScale && { lossScale: await readLossScale(step.lossScale, done) }),
+      imagesPerSecond,
+      dataWaitMs: interval.waitedMs,
+      batchesReady: interval.ready / interval.steps,
+      ...(hasPeers && { peersWaitMs: step.program.waitedMs() - interval.peersMs }),
+    };
+    for (const warning of [warnOfCollapse(line), warnOfWaiting(interval)]) if (warning !== undefined) warn(warning);
+    unlogged = { ...unlogged, interval: NO_LOSSES };
+    interval = newInterval();
+    return line;
+  }
+
+  function endEpoch({ done, batch: { epoch } }: Metered): EpochLine {
+    const means = meansOver(schedule, { from: epoch * iterationsPerEpoch, to: done });
+    const line: EpochLine = { type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...means };
+    if (done % iterationsPerEpoch === 0) unlogged = { ...unlogged, epoch: NO_LOSSES };
+    return line;
+  }
+
+  return {
+    get unlogged() {
+      return unlogged;
+    },
+    addLoss(loss) {
+      unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
+    },
+    async count(metered) {
+      const { done, batch } = metered;
+      interval.steps++;
+      interval.waitedMs += batch.waitedMs;
+      interval.ready += batch.ready;
+      const seconds = (performance.now() - interval.startMs) / 1000;
+      const imagesPerSecond = (interval.steps * config.batch) / seconds;
+      const logs = done % config.logEvery === 0 || done === steps;
+      const line = logs ? await endInterval(metered, imagesPerSecond) : undefined;
+      const epochLine = done % iterationsPerEpoch === 0 || done === steps ? endEpoch(metered) : undefined;
+      return { imagesPerSecond, line, epochLine };
+    },
+    exclude(ms) {
+      interval.startMs += ms;
+    },
+  };
+}
+
+/** What a line of the log reports of the last step alone. */
+async function observe(
+  { program }: TrainingStep,
+  { loss, hasKoleo }: { readonly loss: number; readonly hasKoleo: boolean },
+) {
+  const scalar = (name: StepOutput) => program.readScalar(name);
+  const teacherEntropy = await scalar("teacherEntropy");
+  return {
+    ...(hasKoleo && { koleo: await scalar("koleo") }),
+    teacherEntropy,
+    klDivergence: loss - teacherEntropy,
+    meanTargetEntropy: entropy(await program.read("meanTargets")),
+    studentSpread: 1 - (await scalar("studentCoherence")),
+    teacherSpread: 1 - (await scalar("teacherCoherence")),
+    gradientNorm: Math.hypot(...(await program.read("norms"))),
+  };
+}
+
+const NO_LOSSES: Losses = { sum: 0, count: 0 };
+
+function plus({ sum, count }: Losses, loss: number): Losses {
+  return { sum: sum + loss, count: count + 1 };
+}
+
+function mean({ sum, count }: Losses): number {
+  return sum / count;
+}
+
+/** Entropy of a distribution, in nats. */
+function entropy(distribution: Float32Array): number {
+  return distribution.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
+}

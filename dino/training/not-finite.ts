@@ -1,0 +1,62 @@
+/** Losses that are not finite, and the loss scale that keeps f16 gradients from overflowing. */
+import { download, type LossScale, type NonFinite } from "../../engine/index.js";
+import type { Network } from "../model/network.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
+import type { Knob, TrainingStep } from "./step.js";
+import { batchOf } from "./training-state.js";
+
+/** A loss that is not finite. */
+export class NotFiniteError extends Error {
+  constructor(
+    message: string,
+    /** What the step left, with the batch and the schedule values that it was given. */
+    readonly dump: Checkpoint,
+    /** Whether the message names the first tensor that is not finite. */
+    readonly isNamed: boolean,
+  ) {
+    super(message);
+  }
+}
+
+/** Describes a loss that is not finite: checks the step again, kernel by kernel, to find where it began. */
+export async function notFinite(
+  step: TrainingStep,
+  state: Checkpoint,
+  { loss, values }: { readonly loss: number; readonly values: Readonly<Record<Knob, number>> },
+): Promise<NotFiniteError> {
+  const tensors = new Map([...state.tensors, ...(await batchOf(step, values))]);
+  const finding = await step.program.check();
+  return new NotFiniteError(
+    `train: loss is ${loss} at step ${state.step}; ${culpritOf(finding)}. Lower --lr or --clip-grad; the last checkpoint is intact`,
+    { ...state, tensors },
+    finding !== undefined,
+  );
+}
+
+function culpritOf(finding: NonFinite | undefined): string {
+  if (!finding) return "it does not recur";
+  return `the first tensor that is not finite is ${finding.where} [${finding.shape.join(", ")}]`;
+}
+
+/** Below 1, overflow is not caused by loss scaling. */
+const LEAST_LOSS_SCALE = 1;
+
+/** Reads the loss scale. Throws where it has fallen too low to train on. */
+export async function readLossScale({ state }: LossScale, step: number): Promise<number> {
+  const scale = (await download(state))[0]!;
+  if (scale >= LEAST_LOSS_SCALE) return scale;
+  throw new Error(
+    `train: the loss scale fell to ${scale} by step ${step}: the gradients overflow f16 at any scale. ` +
+      "Lower --lr, or take --precision f32; the last checkpoint is intact",
+  );
+}
+
+/**
+ * Whether a loss that is not finite did no harm: only the student overflowed f16, so the optimizer skipped the step, and no
+ * running statistics keep what it computed.
+ */
+export async function wasSkipped({ program, lossScale }: TrainingStep, { buffers }: Network): Promise<boolean> {
+  if (!lossScale || buffers) return false;
+  const scale = (await download(lossScale.state))[0]!;
+  return scale >= LEAST_LOSS_SCALE && Number.isFinite(await program.readScalar("teacherEntropy"));
+}

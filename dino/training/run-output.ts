@@ -1,0 +1,94 @@
+/** What a run under way leaves in its folder: settings, logs, checkpoints, pictures. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { writeCheckpoint } from "../weights/checkpoint.js";
+import { writeFileAtomically, writeJson } from "../files/files.js";
+import type { Config } from "../config/settings.js";
+import type { LogLine } from "../run/log.js";
+import { pictureKinds, pictureName } from "../run/picture-names.js";
+import { encodePng } from "../pictures/png.js";
+import { cutPictures, filesOf } from "../run/run-folder.js";
+import { openLog } from "../run/run-log.js";
+import { drawRunPictures } from "../pictures/run-pictures.js";
+import type { StepProfile } from "../run/step-profile.js";
+import type { Trainer } from "./trainer.js";
+import type { Parts } from "../images/split.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
+import { formatConfig } from "../config/resolve.js";
+
+/** Writes what a run has come to. All throw where the folder cannot be written to, and say which checkpoint is whole. */
+export interface RunOutput {
+  log(line: LogLine): Promise<void>;
+  /** The checkpoint that a run goes on from; what it was before stays beside it. */
+  save(): Promise<void>;
+  /** A checkpoint that stays, with the number of epochs done in its name. */
+  saveNumbered(epochs: number): Promise<void>;
+  /** A state that no run goes on from; returns its path. */
+  dump(state: Checkpoint): Promise<string>;
+  draw(): Promise<void>;
+  writeProfile(profile: StepProfile): Promise<void>;
+}
+
+export interface RunOutputOptions {
+  readonly config: Config;
+  readonly parts: Parts;
+  /** The step of the checkpoint that is there. */
+  readonly saved: number | undefined;
+}
+
+/** Of a rank that leaves the folder to another. */
+export function noOutput(): RunOutput {
+  const nothing = () => Promise.resolve();
+  return {
+    ...{ log: nothing, save: nothing, saveNumbered: nothing, draw: nothing, writeProfile: nothing },
+    dump: () => Promise.resolve(""),
+  };
+}
+
+/** Cuts what the folder of a run holds back to the steps that its trainer has done, and writes the settings. */
+export async function openRunOutput(
+  trainer: Trainer,
+  { config, parts, ...there }: RunOutputOptions,
+): Promise<RunOutput> {
+  const { out } = config;
+  const paths = filesOf(out);
+  let { saved } = there;
+  const written = (writing: Promise<void>): Promise<void> =>
+    writing.catch((error: unknown) => {
+      const whole = saved === undefined ? "there is no checkpoint yet" : `the checkpoint of step ${saved} is whole`;
+      throw new Error(
+        `${out}: expected to write there, but ${(error as Error).message}; ${whole}: see to the disk, then go on with --resume`,
+        { cause: error },
+      );
+    });
+  await writeFileAtomically(paths.config, formatConfig(config));
+  const append = await openLog(config, trainer.done);
+  await cutPictures(out, trainer.done);
+  return {
+    log: (line) => written(append(line)),
+    async save() {
+      if (saved === trainer.done) return;
+      await written(writeCheckpoint(paths.checkpoint, await trainer.state(), { keep: paths.previous }));
+      saved = trainer.done;
+    },
+    async saveNumbered(epochs) {
+      const path = join(out, `checkpoint${String(epochs).padStart(4, "0")}.safetensors`);
+      await written(writeCheckpoint(path, await trainer.state()));
+    },
+    async dump(state) {
+      const path = join(out, `not-finite-${state.step}.safetensors`);
+      await written(writeCheckpoint(path, state));
+      return path;
+    },
+    async draw() {
+      const { teacher, done } = trainer;
+      const drawn = await drawRunPictures(teacher, done, { config, parts });
+      if (drawn === undefined) return;
+      await mkdir(paths.pictures, { recursive: true });
+      for (const kind of pictureKinds) {
+        await written(writeFileAtomically(join(paths.pictures, pictureName(done, kind)), encodePng(drawn[kind])));
+      }
+    },
+    writeProfile: (profile) => written(writeJson(paths.profile, profile)),
+  };
+}

@@ -1,0 +1,267 @@
+/** A run in its folder, opened: who trains, from which state, and where it is logged. */
+import { existsSync } from "node:fs";
+import { rename, statfs } from "node:fs/promises";
+import { availableParallelism, cpus } from "node:os";
+import type { Device } from "../../engine/index.js";
+import { openThreadedBatches } from "../batches/threaded-batches.js";
+import { changeableOnResume, differenceBetween, fitWarmups } from "../config/resolve.js";
+import type { Config, SettingName } from "../config/settings.js";
+import { flagOf } from "../config/flags.js";
+import type { Parts } from "../images/split.js";
+import type { OnLooked } from "../evaluation/online-evaluation.js";
+import { heedful } from "../mpi/interruptible-world.js";
+import { openReporter, type Reporter } from "../mpi/reports.js";
+import { shareBeginning } from "./shared-state.js";
+import { toFirst } from "../mpi/sharing.js";
+import { alone, type World } from "../mpi/world.js";
+import type { Network } from "../model/network.js";
+import type { Checkpoint } from "../weights/checkpoint-bytes.js";
+import { readFirstWhole } from "../weights/checkpoint.js";
+import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
+import { checkpointsIn, filesOf, removeRun, takeFolder } from "../run/run-folder.js";
+import { noOutput, openRunOutput, type RunOutput } from "./run-output.js";
+import { startValues } from "./init.js";
+import { lengthOf } from "./schedule.js";
+import { NotFiniteError } from "./not-finite.js";
+import { batchOptions, type Beginning, openTrainer, type Progress, type Trainer } from "./trainer.js";
+import type { TrainingState } from "./training-state.js";
+
+declare global {
+  // Merged with the type that Node or a browser has of it.
+  // eslint-disable-next-line @typescript-eslint/no-empty-object-type
+  interface AbortSignal {}
+}
+
+export interface TrainOptions {
+  readonly device: Device;
+  readonly config: Config;
+  /** Images to train on, and those held out for evaluation. */
+  readonly parts: Parts;
+  /** Settings that the user gave: where they do not fit the run, it throws instead of shortening them. */
+  readonly given: ReadonlySet<SettingName>;
+  /** Goes on from the last whole checkpoint in the folder of the run, whose files are removed otherwise. */
+  readonly resume: boolean;
+  /** Ends the run, once aborted, after the step under way, with a checkpoint to go on from. */
+  readonly stop?: AbortSignal | undefined;
+  /** The ranks that train together, of which the first alone writes to the folder of the run: this process if left out. */
+  readonly world?: World | undefined;
+  /** What student and teacher start from; startValues of `config` if left out. */
+  readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
+  /** Called after every step. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Called with what goes wrong, or is done otherwise than asked for, without ending the run. */
+  readonly onWarning?: (words: string) => void;
+  /** Called with how many images an evaluation has processed. */
+  readonly onEvaluating?: OnLooked;
+  /** Called with the accuracies of an evaluation. */
+  readonly onEvaluated?: (line: EpochLine | EvaluationLine) => void;
+  /**
+   * Looks at the networks before the first step, and so many times in even steps, the last time after the last step. The
+   * accuracies that it returns are logged, and take the place of those that --knn-every measures.
+   */
+  readonly visit?: {
+    readonly times: number;
+    readonly look: (networks: Networks, onLooked: OnLooked) => Promise<Accuracies | undefined>;
+  };
+}
+
+/** Student and teacher after `step` steps. */
+export interface Networks {
+  readonly step: number;
+  readonly student: Network;
+  readonly teacher: Network;
+}
+
+/** A run under way. Dispose of it to free the memory and unlock the folder. */
+export interface Run extends AsyncDisposable {
+  /** With warm-ups that fit into the run. */
+  readonly config: Config;
+  readonly parts: Parts;
+  readonly world: World;
+  readonly trainer: Trainer;
+  /** Writes to the folder at rank 0, and nothing at the others. */
+  readonly output: RunOutput;
+  readonly reporter: Reporter;
+  readonly onLooked: OnLooked;
+  readonly warn: (words: string) => void;
+  /** All that `warn` was called with. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Locks the folder, opens networks and batches at the step that the run begins with, and cuts the logs back to it. Throws where
+ * another process trains there, where the folder has no room for checkpoints, and where it holds those of another run.
+ */
+export async function openRun(options: TrainOptions): Promise<Run> {
+  const { parts, stop } = options;
+  const warnings: string[] = [];
+  const warn = (words: string): void => {
+    warnings.push(words);
+    options.onWarning?.(words);
+  };
+  const length = lengthOf(options.config, parts.train.indices.length);
+  const { config, notes } = fitWarmups(options.config, { ...length, given: options.given });
+  notes.forEach(warn);
+  let keep = (): Promise<void> => Promise.resolve(); // nothing, until there is a state to keep
+  const world = heedful(options.world ?? alone(), {
+    stop,
+    keep: () => {
+      warn(`${String(stop!.reason)}: the other ranks do not answer; keeping a checkpoint`);
+      return keep();
+    },
+  });
+  const reporter = openReporter(world);
+  const lock = world.rank === 0 ? await takeFolder(config.out) : undefined;
+  try {
+    const begin = await shareBeginning(world, () => beginningOf(options, { config, steps: length.steps, warn }));
+    const trainer = await openOn(world, begin, { ...options, config }, (words) => {
+      reporter.warn(words);
+      if (world.rank === 0) warn(words);
+    });
+    const output = await outputOf(trainer, world, { ...options, config, begin });
+    keep = () => (world.rank === 0 ? output.save() : keepInPlaceOfFirst(trainer, { config, parts }));
+    return {
+      ...{ config, parts, world, trainer, output, reporter, warn, warnings },
+      onLooked: (done, total) => options.onEvaluating?.(done, total),
+      async [Symbol.asyncDispose]() {
+        await trainer[Symbol.asyncDispose]();
+        await lock?.[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await lock?.[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** The last whole checkpoint of a run that is resumed, or start values. */
+async function beginningOf(
+  { device, resume, initial }: TrainOptions,
+  { config, steps, warn }: Pick<Run, "config" | "warn"> & { readonly steps: number },
+): Promise<Beginning> {
+  if (resume) return { checkpoint: await lastCheckpoint(config, { steps, warn }) };
+  return { values: initial ?? (await startValues(device, config, warn)) };
+}
+
+/** Opens batches and networks, on this rank's share of every batch. */
+function openOn(
+  world: World,
+  begin: Beginning,
+  { device, config, parts }: TrainOptions,
+  onWarning: (words: string) => void,
+): Promise<Trainer> {
+  const setup = { config, ...parts.train, device, begin, peers: world.size > 1 ? world : undefined };
+  const batches = openThreadedBatches({ ...batchOptions(setup), ...threadsOf(config, world) });
+  return openTrainer({ ...setup, batches, onWarning });
+}
+
+/** Opens what the first rank writes, and nothing for the others. Disposes of the trainer where it throws. */
+async function outputOf(
+  trainer: Trainer,
+  { rank }: World,
+  { config, parts, resume, begin }: TrainOptions & { readonly begin: Beginning },
+): Promise<RunOutput> {
+  if (rank > 0) return noOutput();
+  try {
+    if (!resume) await removeRun(config.out);
+    await expectRoom(config.out, trainer);
+    const saved = "checkpoint" in begin ? begin.checkpoint.step : undefined;
+    return await openRunOutput(trainer, { config, parts, saved });
+  } catch (error) {
+    await trainer[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Keeps a checkpoint in the place of the first rank, which holds the lock of the folder while it lives. */
+async function keepInPlaceOfFirst(
+  trainer: Trainer,
+  { config, parts }: Pick<TrainOptions, "config" | "parts">,
+): Promise<void> {
+  if (!existsSync(filesOf(config.out).config)) return;
+  await using lock = await takeFolder(config.out).catch(() => undefined);
+  if (lock) await (await openRunOutput(trainer, { config, parts, saved: undefined })).save();
+}
+
+/** The threads that make crops, where it is not one for each core: as the settings say, or this rank's share of its machine. */
+function threadsOf({ threads }: Config, { localSize }: World): { readonly threads?: number } {
+  if (threads !== null) return { threads };
+  const cores = availableParallelism();
+  if (localSize === 1 || cores < cpus().length) return {}; // alone, or bound by the launcher to cores of its own
+  return { threads: Math.max(1, Math.floor(cores / localSize)) };
+}
+
+/** Whether any rank is asked to stop; then all of them stop after the same step. */
+export async function isStopAsked(world: World, stop: AbortSignal | undefined): Promise<boolean> {
+  const asked = stop?.aborted ?? false;
+  if (world.size === 1) return asked;
+  const all = new Float32Array(1);
+  await world.sum(Float32Array.of(asked ? 1 : 0), all);
+  return all[0]! > 0;
+}
+
+/** Writes what a step left whose loss is not finite. All ranks get here, though one alone may be the cause. Throws. */
+export async function dumpNotFinite({ world, output }: Run, error: unknown): Promise<never> {
+  if (!(error instanceof NotFiniteError)) throw error;
+  const message = await namedCause(world, error);
+  const path = await output.dump(error.dump);
+  throw new Error(`${message}, and ${path} holds the batch of this step and what it left`, { cause: error });
+}
+
+/** The message of a rank that names a cause, or else of rank 0; at rank 0, for which the others wait. */
+async function namedCause(world: World, own: NotFiniteError): Promise<string> {
+  if (world.size === 1) return own.message;
+  const messages = await toFirst(world, { message: own.message, isNamed: own.isNamed });
+  if (world.rank > 0) await world.broadcast(undefined); // until rank 0 ends all
+  const named = messages.findIndex(({ isNamed }) => isNamed);
+  const rank = Math.max(0, named);
+  return `${messages[rank]!.message} on rank ${rank}`;
+}
+
+/** The last checkpoint of a run that is whole. Throws where none is, and for one of a run with other settings. */
+async function lastCheckpoint(
+  config: Config,
+  { steps, warn }: { readonly steps: number; readonly warn: (words: string) => void },
+): Promise<Checkpoint> {
+  const { checkpoint, path, damaged } = await readFirstWhole(await checkpointsIn(config.out));
+  for (const { path: broken, message } of damaged) {
+    await rename(broken, `${broken}.damaged`); // else it would be kept in the place of the one that is whole
+    warn(`${message}; going on from step ${checkpoint.step}, which ${path} holds, and keeping it as ${broken}.damaged`);
+  }
+  const name = differenceBetween(config, checkpoint.config, mayDiffer);
+  if (name === undefined) {
+    if (checkpoint.step <= steps) return checkpoint;
+    throw new Error(
+      `${path}: ${checkpoint.step} steps are done, more than the run's ${steps}; raise --steps or --epochs`,
+    );
+  }
+  const [wanted, has] = [config, checkpoint.config].map((settings) => JSON.stringify(settings[name]));
+  throw new Error(
+    `${path} is of a run with ${flagOf(name)} ${has}, but ${filesOf(config.out).config} says ${wanted}: it belongs to another run; ` +
+      "put this run's own checkpoint back, or begin from its weights with --init in another --out",
+  );
+}
+
+/** Besides what may change when a run goes on: what its length decides, and what only chose other settings. */
+const mayDiffer: ReadonlySet<SettingName> = new Set([
+  ...changeableOnResume,
+  ...(["preset", "warmupEpochs", "warmupTeacherTempEpochs"] as const),
+]);
+
+/** Throws where the folder has no room for the checkpoints of a run: the last, the one before, the one being written. */
+async function expectRoom(out: string, { student, teacher, step }: TrainingState): Promise<void> {
+  const held = [
+    ...[student, teacher].flatMap(({ params, buffers }) => [params, buffers]),
+    ...Object.values(step.optimizer.state),
+  ];
+  const bytes = held.reduce((sum, params) => sum + 4 * (params?.layout.size ?? 0), 0);
+  const there = (await checkpointsIn(out)).length;
+  const needed = bytes * Math.max(1, 3 - there);
+  const { bavail, bsize } = await statfs(out);
+  if (bavail * bsize >= needed) return;
+  const mebibytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
+  throw new Error(
+    `--out ${out}: expected room for checkpoints of ${mebibytes(bytes)}, ${mebibytes(needed)} in all, but ${mebibytes(bavail * bsize)} are free; ` +
+      "free some, or name another --out",
+  );
+}

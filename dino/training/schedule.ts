@@ -1,0 +1,60 @@
+/** How long a run is, and what changes in it from step to step. */
+import type { Config } from "../config/settings.js";
+import type { EpochLine } from "../run/log.js";
+import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
+import type { Knob } from "./step.js";
+
+/** The length of a run on some images. */
+export interface RunLength {
+  readonly iterationsPerEpoch: number;
+  /** Of the whole run. */
+  readonly steps: number;
+}
+
+/** How many steps an epoch and the whole run take on so many images. */
+export function lengthOf(config: Config, images: number): RunLength {
+  const iterationsPerEpoch = Math.max(1, Math.floor(images / config.batch));
+  return { iterationsPerEpoch, steps: config.steps ?? config.epochs * iterationsPerEpoch };
+}
+
+/** The values of a step, counted from 0. */
+export type Schedules = (step: number) => Record<Knob, number>;
+
+/** Everything that changes from step to step, as the official schedules have it; the rate is scaled by batch / 256. */
+export function schedules(config: Config, { steps, iterationsPerEpoch }: RunLength): Schedules {
+  const overSteps = { epochs: steps, iterationsPerEpoch: 1 };
+  const lr = cosineSchedule({
+    ...overSteps,
+    base: (config.lr * config.batch) / 256,
+    final: config.minLr,
+    warmupEpochs: Math.round(config.warmupEpochs * iterationsPerEpoch),
+  });
+  const weightDecay = cosineSchedule({ ...overSteps, base: config.weightDecay, final: config.weightDecayEnd });
+  const momentum = cosineSchedule({ ...overSteps, base: config.momentumTeacher, final: config.momentumTeacherEnd });
+  const temperature = teacherTemperatureSchedule({
+    warmupTemperature: config.warmupTeacherTemp,
+    temperature: config.teacherTemp,
+    warmupEpochs: config.warmupTeacherTempEpochs,
+    epochs: Math.ceil(steps / iterationsPerEpoch),
+  });
+  return (step) => {
+    const epoch = Math.floor(step / iterationsPerEpoch);
+    return {
+      lr: lr(step),
+      weightDecay: weightDecay(step),
+      momentum: momentum(step),
+      teacherTemperature: temperature(epoch),
+      frozen: epoch < config.freezeLastLayer ? 1 : 0,
+    };
+  };
+}
+
+/** Of the learning rate and the weight decay over some steps. */
+export function meansOver(
+  schedule: Schedules,
+  { from, to }: { readonly from: number; readonly to: number },
+): Pick<EpochLine, "lr" | "weightDecay"> {
+  const knobs = Array.from({ length: to - from }, (_, i) => schedule(from + i));
+  const meanOf = (name: Knob) => knobs.reduce((sum, each) => sum + each[name], 0) / knobs.length;
+  return { lr: meanOf("lr"), weightDecay: meanOf("weightDecay") };
+}

@@ -1,0 +1,107 @@
+/** What ranks share of a run: its beginning, its features, and whether their states are the same. */
+import { bytesIn, type World } from "../mpi/world.js";
+import type { Beginning } from "./trainer.js";
+import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
+import type { Extracted } from "../model/extract.js";
+import { createHash } from "node:crypto";
+import { fromFirst, toFirst } from "../mpi/sharing.js";
+import type { DecodeFailure } from "../images/image-location.js";
+
+/** What rank 0 begins with, at every rank, so that other ranks need not reach its files; `make` is called there alone. */
+export async function shareBeginning(world: World, make: () => Promise<Beginning>): Promise<Beginning> {
+  if (world.size === 1) return make();
+  const made = world.rank === 0 ? await make() : undefined;
+  const state = made && ("checkpoint" in made ? made.checkpoint : undefined);
+  const told = await fromFirst<Omit<Checkpoint, "tensors"> | null>(world, () => {
+    if (!state) return null;
+    const { config, step, unlogged, choices } = state;
+    return { config, step, unlogged, choices };
+  });
+  const tensors = await shareTensors(
+    world,
+    made && ("checkpoint" in made ? made.checkpoint.tensors : flat(made.values)),
+  );
+  return told
+    ? { checkpoint: { ...told, tensors } }
+    : { values: new Map([...tensors].map(([name, { values }]) => [name, values])) };
+}
+
+function flat(values: ReadonlyMap<string, Float32Array>): ReadonlyMap<string, Values> {
+  return new Map([...values].map(([name, values]) => [name, { shape: [values.length], values }]));
+}
+
+async function shareTensors(
+  world: World,
+  tensors: ReadonlyMap<string, Values> | undefined,
+): Promise<ReadonlyMap<string, Values>> {
+  const shapes = await fromFirst(world, () => [...tensors!].map(([name, { shape }]) => ({ name, shape })));
+  const shared = new Map<string, Values>();
+  for (const { name, shape } of shapes) {
+    const bytes = await world.broadcast(tensors && bytesIn(tensors.get(name)!.values));
+    shared.set(name, { shape, values: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4) });
+  }
+  return shared;
+}
+
+/** The share of a list that a rank takes: one run of it, as long as those of the others or one longer. */
+export function runOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" | "size">): readonly T[] {
+  const start = (rank: number): number => Math.floor((list.length * rank) / size);
+  return Array.from({ length: start(rank + 1) - start(rank) }, (_, i) => list[start(rank) + i]!);
+}
+
+/** The features of all ranks' images, in the order of ranks, at rank 0; at the others their own. */
+export async function gatherFeatures(world: World, own: Extracted): Promise<Extracted> {
+  const lists = await toFirst<{ readonly dim: number; readonly failures: readonly DecodeFailure[] }>(world, {
+    ...{ dim: own.features.dim, failures: own.failures },
+  });
+  const indices = join(Int32Array, await world.gather(bytesIn(own.indices)));
+  const values = join(Float32Array, await world.gather(bytesIn(own.features.values)));
+  if (world.rank > 0) return own;
+  const dim = Math.max(...lists.map(({ dim }) => dim)); // 0 where a rank had no image
+  return {
+    features: { values, rows: indices.length, dim },
+    indices,
+    failures: lists.flatMap(({ failures }) => failures),
+  };
+}
+
+function join<T extends Int32Array | Float32Array>(
+  type: new (buffer: ArrayBuffer) => T,
+  parts: readonly Uint8Array[],
+): T {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return new type(all.buffer);
+}
+
+/** Parts of a state that all ranks must have alike. */
+const PARTS = {
+  teacher: /^(backbone|head)\./,
+  student: /^student\./,
+  optimizer: /^optimizer\./,
+  center: /^center$/,
+  "loss scale": /^loss_scale$/,
+} as const;
+
+/** Throws at rank 0, naming the ranks, where their states are not the same to the byte. */
+export async function verifyStates(world: World, { step, tensors }: Checkpoint): Promise<void> {
+  const hashes = Object.entries(PARTS).map(([part, pattern]) => {
+    const hash = createHash("sha256");
+    for (const [name, { values }] of tensors) if (pattern.test(name)) hash.update(bytesIn(values));
+    return [part, hash.digest("hex")] as const;
+  });
+  const all = (await toFirst(world, hashes)).map((each) => new Map(each));
+  const wrong = all.flatMap((hashes, rank) => {
+    const parts = [...hashes].filter(([part, hash]) => hash !== all[0]!.get(part)).map(([part]) => part);
+    return parts.length > 0 ? [`rank ${rank} in its ${parts.join(", ")}`] : [];
+  });
+  if (wrong.length === 0) return;
+  throw new Error(
+    `--verify-ranks: after step ${step} the ranks are not alike: ${wrong.join("; ")} ${wrong.length > 1 ? "differ" : "differs"} from rank 0; ` +
+      "the last checkpoint may be of either. Look for a faulty device, and for devices or drivers that are not the same",
+  );
+}

@@ -1,0 +1,152 @@
+/** Training on a terminal: progress, signals that end a run in order, and a new device for one that was lost. */
+import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
+import { openDevice } from "../../engine/adapters/node.js";
+import type { Config, SettingName } from "../config/settings.js";
+import type { Parts } from "../images/split.js";
+import { describeKnn } from "../evaluation/online-evaluation.js";
+import { startProgress, takeReports } from "../files/progress.js";
+import type { EpochLine, EvaluationLine } from "../run/log.js";
+import { checkpointsIn } from "../run/run-folder.js";
+import { heedSignals, Interrupted } from "./interrupt.js";
+import { adviseOnMemory } from "./memory-advice.js";
+import type { TrainOptions } from "./run.js";
+import { train, type TrainSummary } from "./train.js";
+
+export interface Training extends Pick<TrainOptions, "visit" | "initial" | "world"> {
+  readonly device: Device;
+  readonly config: Config;
+  readonly parts: Parts;
+  /** Settings that the user gave. */
+  readonly given: ReadonlySet<SettingName>;
+  readonly resume: boolean;
+  /** The command that resumes a stopped run, for messages; `dino train --resume` if left out. */
+  readonly goesOn?: string;
+  /** Opens a device in the place of a lost one; the best adapter's if left out. */
+  readonly reopen?: () => Promise<Device>;
+}
+
+/**
+ * Trains with loss, rate and time left on stderr. Replaces a lost device by a new one and resumes from the last checkpoint. The
+ * first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, which says how to resume.
+ */
+export async function trainWithProgress(training: Training): Promise<TrainSummary> {
+  const { config, goesOn = `npx dino train --out ${config.out} --resume` } = training;
+  const isRank = training.world !== undefined && training.world.size > 1; // ranks stop and resume together
+  using terminal = openTerminal();
+  terminal.say(describeRun(training));
+  using interruption = heedSignals(
+    (signal) => terminal.say(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
+    { isRank },
+  );
+  let { device, resume } = training;
+  const losses = { inARow: 0, atStep: -1 };
+  try {
+    for (;;) {
+      try {
+        const stop = interruption.asked;
+        const summary = await train({ ...training, ...terminal.listener, device, resume, stop });
+        const { done, steps, checkpoint } = summary;
+        if (done === steps) return summary;
+        throw interruptedBy(
+          stop,
+          `stopped after step ${done} of ${steps}, which ${checkpoint} holds; ${goesOn} goes on`,
+        );
+      } catch (error) {
+        if (isCausedBy(error, OutOfMemoryError)) {
+          throw new Error(`${(error as Error).message}; ${await adviseOnMemory(device, config)}`, { cause: error });
+        }
+        if (!isCausedBy(error, DeviceLostError) || training.visit || isRank) throw error;
+        losses.inARow = terminal.step() > losses.atStep ? 1 : losses.inARow + 1;
+        losses.atStep = terminal.step();
+        if (losses.inARow > MOST_LOSSES) throw error;
+        resume = (await checkpointsIn(config.out)).length > 0;
+        const from = resume ? "the last checkpoint" : "the first step";
+        terminal.say(`${(error as Error).message}; going on from ${from} on a new one`);
+        if (device !== training.device) device[Symbol.dispose]();
+        device = await anotherDevice(training);
+      }
+    }
+  } finally {
+    if (device !== training.device) device[Symbol.dispose]();
+  }
+}
+
+/** Trains as one of several ranks whose progress the first shows. Throws Interrupted when that one does. */
+export async function trainSilently(training: Training): Promise<TrainSummary> {
+  using interruption = heedSignals(() => undefined, { isRank: true });
+  const stop = interruption.asked;
+  const summary = await train({ ...training, stop });
+  if (summary.done === summary.steps) return summary;
+  throw interruptedBy(stop, `stopped after step ${summary.done} of ${summary.steps}`);
+}
+
+/** By the signal that this process had, or the one that another rank had. */
+function interruptedBy({ aborted, reason }: AbortSignal, message: string): Interrupted {
+  return new Interrupted(aborted ? (reason as NodeJS.Signals) : "SIGTERM", message);
+}
+
+/** What a training shows on stderr. */
+interface Terminal extends Disposable {
+  readonly say: (line: string) => void;
+  /** The last step that was shown. */
+  readonly step: () => number;
+  readonly listener: Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluating" | "onEvaluated">;
+}
+
+function openTerminal(): Terminal {
+  let progress: ReturnType<typeof startProgress> | undefined;
+  const beginning = takeReports("k-NN before the first step, images");
+  let reached = 0;
+  const say = (line: string): void => {
+    if (progress) progress.say(line);
+    else process.stderr.write(`${line}\n`);
+  };
+  return {
+    say,
+    step: () => reached,
+    listener: {
+      onProgress: ({ step, steps, loss, lr, imagesPerSecond }) => {
+        reached = step;
+        progress ??= startProgress({ title: "training", total: steps, start: step - 1, unit: "steps" });
+        const words = `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`;
+        progress.update(step, words);
+      },
+      onWarning: say,
+      onEvaluating: (looked, images) => {
+        if (progress) progress.update(reached, `k-NN looks at image ${Math.round(looked)} of ${images}`);
+        else beginning.report(Math.round(looked), images);
+      },
+      onEvaluated: (line) => say(describeAccuracies(line)),
+    },
+    [Symbol.dispose]() {
+      progress?.stop();
+      beginning[Symbol.dispose]();
+    },
+  };
+}
+
+function describeRun({ config: { steps, epochs, batch }, parts, device, world }: Training): string {
+  const length = steps === null ? `${epochs} epochs` : `${steps} steps`;
+  const ranks = world && world.size > 1 ? `, ${world.size} ranks with ${world.library}` : "";
+  const images = parts.train.indices.length;
+  return `training on ${images} images for ${length} of batch ${batch}, on ${device.name}${ranks}`;
+}
+
+function describeAccuracies({ step, knn, linear }: EpochLine | EvaluationLine): string {
+  const ofLinear = linear ? [`linear ${linear.top1.toFixed(1)} % of the held-out images right`] : [];
+  return `step ${step}: ${[...(knn ? [describeKnn(knn)] : []), ...ofLinear].join("; ")}`;
+}
+
+/** Devices lost in a row at the same step before the run is given up. */
+const MOST_LOSSES = 3;
+
+/** Opens a device on the adapter of the lost one. Throws where only another adapter is left, which would round differently. */
+async function anotherDevice({ device: lost, reopen = openDevice }: Training): Promise<Device> {
+  const device = await reopen();
+  if (device.name === lost.name) return device;
+  device[Symbol.dispose]();
+  throw new Error(
+    `${lost.name}: the device was lost, and in its place there is only ${device.name}, which rounds otherwise; ` +
+      "the last checkpoint is intact: go on with --resume once the adapter is back",
+  );
+}

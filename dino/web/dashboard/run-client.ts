@@ -1,0 +1,100 @@
+/** What the page knows of the runs, kept up with by asking for no more than is new. */
+import type { Config } from "../../config/settings.js";
+import type { LogPart, RunList, RunState } from "../../dashboard/api.js";
+import type { EpochLine, EvaluationLine, LogLine, StepLine } from "../../run/log.js";
+import type { StepProfile } from "../../run/step-profile.js";
+import { addressOf } from "../shell/address.js";
+
+/** A run as far as it is known. */
+export interface Run {
+  readonly state: RunState;
+  /** As config.json has it: of another version some settings may be missing, and there may be others. */
+  readonly config: Readonly<Partial<Config>>;
+  readonly steps: readonly StepLine[];
+  readonly epochs: readonly EpochLine[];
+  /** The lines that have accuracies, those of epochs included. */
+  readonly evaluations: readonly (EpochLine | EvaluationLine)[];
+  readonly profile: StepProfile | undefined;
+  /** How much of the log is known. */
+  readonly read: { readonly version: string; readonly to: number };
+}
+
+export type Get = (address: string) => Promise<unknown>;
+
+/** Asks the server that this page came from. Throws, with what it said, where it did not answer with success. */
+export async function getJson(address: string): Promise<unknown> {
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(`${address}: ${response.status} ${(await response.text()).trim()}`);
+  return await response.json();
+}
+
+/** The runs as they are now, given what was known of them, and whether they may change. */
+export async function follow(
+  known: readonly Run[],
+  get: Get,
+): Promise<{ readonly runs: readonly Run[]; readonly isLive: boolean }> {
+  const { runs: states, isLive } = (await get("api/runs.json")) as RunList;
+  const formerly = new Map(known.map((run) => [run.state.name, run]));
+  const runs: Run[] = [];
+  for (const state of states) runs.push(await followRun(formerly.get(state.name) ?? nothingOf(state), state, get));
+  return { runs, isLive };
+}
+
+function nothingOf(state: RunState): Run {
+  const none = { ...state, config: "", profile: "" };
+  return {
+    state: none,
+    config: {},
+    steps: [],
+    epochs: [],
+    evaluations: [],
+    profile: undefined,
+    read: { version: "", to: 0 },
+  };
+}
+
+async function followRun(known: Run, state: RunState, get: Get): Promise<Run> {
+  const file = (name: string, version: string) => get(addressOf("runs", state.name, name, version));
+  const config = known.state.config === state.config ? known.config : await file("config.json", state.config);
+  const profile =
+    known.state.profile === state.profile
+      ? known.profile
+      : state.profile === undefined
+        ? undefined
+        : await file("profile.json", state.profile);
+  const run = { ...known, state, config: config as Run["config"], profile: profile as Run["profile"] };
+  const { version, to } = run.read;
+  return version === state.log.version && to === state.log.bytes ? run : await readOn(run, get);
+}
+
+/** Reads the log to its end. */
+async function readOn(run: Run, get: Get): Promise<Run> {
+  const [steps, epochs, evaluations] = [[...run.steps], [...run.epochs], [...run.evaluations]];
+  let { read } = run;
+  for (;;) {
+    const part = (await get(
+      addressOf("runs", run.state.name, `log.json?from=${read.to}&version=${read.version}`),
+    )) as LogPart;
+    if (part.from === 0) steps.length = epochs.length = evaluations.length = 0;
+    for (const line of linesOf(part.lines)) {
+      if (!("type" in line)) steps.push(line);
+      else {
+        if (line.type === "epoch") epochs.push(line);
+        if (line.knn ?? line.linear) evaluations.push(line);
+      }
+    }
+    read = { version: part.version, to: part.to };
+    if (part.to === part.from || part.to >= run.state.log.bytes) return { ...run, steps, epochs, evaluations, read };
+  }
+}
+
+/** Without what a stopped machine left of one. */
+function linesOf(text: string): readonly LogLine[] {
+  return text.split("\n").flatMap((line) => {
+    try {
+      return line === "" ? [] : [JSON.parse(line) as LogLine];
+    } catch {
+      return [];
+    }
+  });
+}

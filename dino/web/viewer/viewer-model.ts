@@ -1,0 +1,154 @@
+/** What the viewer computes, on whatever device: what a network sees in an image, and the images most like it. */
+import type { Device } from "../../../engine/index.js";
+import { parseModel } from "../../weights/checkpoint-bytes.js";
+import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
+import { fitToPatches } from "../../images/crop-to-patches.js";
+import { openInspector, patchesOf } from "../../model/inspector.js";
+import { parseNpy } from "../../files/npy.js";
+import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js";
+import { nearest, type Neighbor } from "../../retrieval/nearest.js";
+import { clsOf } from "../../model/vit.js";
+import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";
+import { type Model, viewOf } from "../../model/backbone.js";
+import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
+import { networkIn, placeModel } from "../../weights/read-network.js";
+
+/** A model as the page has to know it. */
+export interface ModelFacts {
+  readonly parameters: number;
+  readonly patch: number;
+  readonly heads: number;
+  readonly depth: number;
+  readonly dim: number;
+  /** Shorter sides that images may be looked at with, the one of training first. */
+  readonly sizes: readonly number[];
+  /** The adapter that computes. */
+  readonly device: string;
+}
+
+/** An image as a network saw it. */
+export interface Sight {
+  /** What was looked at: whole patches. */
+  readonly image: Image;
+  /** Patches. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly heads: number;
+  /** What the cls token and then every patch attends to, registers and the cls token's own share left out: [heads, 1 + patches, patches]. */
+  readonly attention: Float32Array;
+  /** Of length one: [patches, dim]. */
+  readonly features: Float32Array;
+  /** Features as red, green and blue: [patches, 3]. */
+  readonly colors: Uint8Array;
+  /** The images of the index that are most like it; none without an index. */
+  readonly neighbors: readonly Neighbor[];
+  readonly ms: number;
+}
+
+export interface LookOptions {
+  /** Shorter side that the image is resized to. */
+  readonly size: number;
+  /** Keeps the meaning of the colours of the image before, as the frames of a film want it. */
+  readonly keepColors: boolean;
+}
+
+/** A network that looks at images, one after the other. Dispose of it to free its memory. */
+export interface Viewer extends Disposable {
+  readonly facts: ModelFacts;
+  look(image: Image, options: LookOptions): Promise<Sight>;
+  /** Takes the features of other images, a .npy file that `dino embed` wrote. Throws where they are not of this network. */
+  setIndex(npy: Uint8Array): void;
+}
+
+/** The most bytes of attention that are read back for an image. */
+const MOST_ATTENTION_BYTES = 64 << 20;
+const NEIGHBORS = 12;
+
+/** Puts the network of a checkpoint or model file on a device. Throws where the file is neither. */
+export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>): Promise<Viewer> {
+  const network = networkIn(await parseModel(file), { path: "the model", which: "teacher" });
+  const model = placeModel(device, network, "model");
+  const view = viewOf(model.config);
+  const { heads, patch, depth, dim } = model.vit;
+  const inspector = openInspector(model, view, {
+    patches: patchesOf,
+    attention: (_, { attention }) => attention(), // [1, heads, tokens, tokens]
+  });
+  const describer = openInspector(model, view, { feature: (_, { tokens }) => clsOf(tokens) });
+  let palette: Palette | undefined;
+  let index: { readonly rows: FeatureRows; readonly on: DeviceSimilarities } | undefined;
+
+  const neighborsOf = async (image: Image): Promise<readonly Neighbor[]> => {
+    if (index === undefined) return [];
+    const { feature } = await describer.look(centerCrop(resizeShortSide(image, view.resize), view.crop));
+    const queries = normalizeRows({ values: feature, rows: 1, dim });
+    const [found] = await nearest({ queries, index: index.rows, k: NEIGHBORS, similarities: index.on.similarities });
+    return found!;
+  };
+
+  return {
+    facts: {
+      parameters: [...network.backbone.values()].reduce((sum, { values }) => sum + values.length, 0),
+      ...{ patch, heads, depth, dim },
+      sizes: sizesFor(model, device),
+      device: device.name,
+    },
+    async look(image, { size, keepColors }) {
+      const began = performance.now();
+      const shown = fitToPatches(image, { size, patch });
+      const { rows, cols, patches, attention } = await inspector.look(shown);
+      const features = normalizeRows({ values: patches, rows: rows * cols, dim });
+      if (!keepColors || palette === undefined) palette = fitColors(features);
+      return {
+        image: shown,
+        ...{ rows, cols, heads },
+        attention: withoutExtras(attention, { heads, patches: rows * cols }),
+        features: features.values,
+        colors: Uint8Array.from(colorsOf(palette, features.values).flat()),
+        neighbors: await neighborsOf(image),
+        ms: performance.now() - began,
+      };
+    },
+    setIndex(npy) {
+      const { values, shape } = parseNpy(npy);
+      const [rows, columns] = shape;
+      if (values instanceof Int32Array || rows === undefined || columns !== dim) {
+        throw new Error(`the index: expected ${dim} numbers an image, as this network has, got [${shape.join(", ")}]`);
+      }
+      const features = normalizeRows({ values, rows, dim });
+      index?.on[Symbol.dispose]();
+      index = { rows: features, on: similaritiesOn(device, features) };
+    },
+    [Symbol.dispose]() {
+      index?.on[Symbol.dispose]();
+      for (const owned of [inspector, describer, model]) owned[Symbol.dispose]();
+    },
+  };
+}
+
+/** Once to four times the size of training, as long as the attention of a square image fits into what can be bound and read back. */
+function sizesFor({ vit: { patch, heads, registers = 0 }, config }: Model, { limits }: Device): readonly number[] {
+  const trained = Math.min(config.imageSize.rows, config.imageSize.cols);
+  const most = Math.min(MOST_ATTENTION_BYTES, limits.maxStorageBufferBindingSize);
+  return [1, 1.5, 2, 3, 4]
+    .map((times) => Math.round((times * trained) / patch) * patch)
+    .filter((size, i) => i === 0 || 4 * heads * (1 + registers + (size / patch) ** 2) ** 2 <= most);
+}
+
+/** [heads, tokens, tokens] -> [heads, 1 + patches, patches]: without registers, and without what goes to the cls token. */
+function withoutExtras(
+  attention: Float32Array,
+  { heads, patches }: { readonly heads: number; readonly patches: number },
+): Float32Array {
+  const tokens = Math.round(Math.sqrt(attention.length / heads));
+  const extras = tokens - patches; // the cls token and the registers
+  const kept = new Float32Array(heads * (1 + patches) * patches);
+  for (let head = 0; head < heads; head++) {
+    for (let query = 0; query <= patches; query++) {
+      const token = query === 0 ? 0 : extras + query - 1;
+      const from = (head * tokens + token) * tokens + extras;
+      kept.set(attention.subarray(from, from + patches), (head * (1 + patches) + query) * patches);
+    }
+  }
+  return kept;
+}

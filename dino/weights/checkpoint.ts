@@ -1,0 +1,96 @@
+/** Checkpoints and model files on disk. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import {
+  type Checkpoint,
+  encodeCheckpoint,
+  encodeModel,
+  type ModelFile,
+  parseCheckpoint,
+  parseModel,
+  runIn,
+  type Sha256,
+} from "./checkpoint-bytes.js";
+import { writeFileAtomically } from "../files/files.js";
+import { readSafetensorsHeader } from "./safetensors-header.js";
+import { openFile } from "../files/placed-file.js";
+
+/** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
+export async function writeCheckpoint(
+  path: string,
+  checkpoint: Checkpoint,
+  options: { readonly keep?: string } = {},
+): Promise<void> {
+  await writeFileAtomically(path, await encodeCheckpoint(checkpoint, sha256), options);
+}
+
+/** Writes a network that no run can go on from, whole or not at all. */
+export async function writeModel(path: string, model: Omit<ModelFile, "isTrained">): Promise<void> {
+  await writeFileAtomically(path, await encodeModel(model, sha256));
+}
+
+/** As the system's library computes it: faster than a page can, and of files of any size. */
+const sha256: Sha256 = (parts) => {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return Promise.resolve(hash.digest("hex"));
+};
+
+/** Reads a checkpoint. Throws, naming the file, where there is none or it is none, a model file included. */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  return read(path, parseCheckpoint);
+}
+
+/** A file that is no checkpoint any more, and why. */
+export interface Damaged {
+  readonly path: string;
+  readonly message: string;
+}
+
+/** The first of some checkpoints that is whole, and what is wrong with those before it. Throws where none is. */
+export async function readFirstWhole(
+  paths: readonly string[],
+): Promise<{ readonly checkpoint: Checkpoint; readonly path: string; readonly damaged: readonly Damaged[] }> {
+  const damaged: Damaged[] = [];
+  for (const path of paths) {
+    try {
+      return { checkpoint: await readCheckpoint(path), path, damaged };
+    } catch (error) {
+      damaged.push({ path, message: (error as Error).message });
+    }
+  }
+  throw new Error(damaged.map(({ message }) => message).join("; "));
+}
+
+/** How many steps the run of a checkpoint has done, out of the file's header alone. Throws as readCheckpoint does. */
+export async function stepsDone(path: string): Promise<number> {
+  try {
+    await using file = await openFile(path);
+    return runIn((await readSafetensorsHeader(file)).metadata).step;
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Reads the networks of a checkpoint or of a model file. Throws, naming the file, where there is none or it is neither. */
+export async function readModel(path: string): Promise<ModelFile> {
+  return read(path, parseModel);
+}
+
+async function read<T>(
+  path: string,
+  parse: (bytes: Uint8Array<ArrayBuffer>, sha256: Sha256) => Promise<T>,
+): Promise<T> {
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    throw new Error(`${path}: ${missing ? "there is no such checkpoint" : (error as Error).message}`, { cause: error });
+  }
+  try {
+    return await parse(bytes, sha256);
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}

@@ -1,0 +1,117 @@
+/** Models in the ONNX format (https://onnx.ai/onnx/repo-docs/IR.html): the fields of `onnx.proto` that take part here. */
+import type { Shape } from "../../../engine/index.js";
+import { bytes, bytesOf, type Encoded, float, integer, joined, message, sequence, text } from "../../files/protobuf.js";
+
+/** An integer where it is whole and not said to be a float. */
+export type OnnxAttribute = number | { readonly float: number } | string | readonly number[];
+
+/** An operation, and the names of what it reads and makes; "" stands for an input that is left out. */
+export interface OnnxNode {
+  readonly op: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
+  /** Of operators that ONNX itself lacks. */
+  readonly domain?: "com.microsoft";
+}
+
+/** Numbers that belong to a model: f32, or integers of 64 bits. */
+export interface OnnxTensor {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly values: Float32Array | BigInt64Array;
+}
+
+/** What goes into a model or comes out of it, in f32; a name stands for a size that may differ from run to run. */
+export interface OnnxValue {
+  readonly name: string;
+  readonly shape: readonly (number | string)[];
+}
+
+export interface OnnxModel {
+  /** Each after those that it reads from. */
+  readonly nodes: readonly OnnxNode[];
+  readonly tensors: readonly OnnxTensor[];
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly OnnxValue[];
+  /** What else there is to say about it. */
+  readonly notes?: Readonly<Record<string, string>>;
+}
+
+/** LayerNormalization is there from 17 on. */
+const OPERATORS = [
+  ["", 17],
+  ["com.microsoft", 1],
+] as const;
+const FORMAT_VERSION = 8;
+
+/** What readers of protocol buffers take at most. */
+const MOST_BYTES = 2 ** 31 - 1;
+
+/** Encodes a model. Throws for one that is larger than a protocol buffer may be. */
+export function encodeOnnx({ nodes, tensors, inputs, outputs, notes = {} }: OnnxModel): Uint8Array<ArrayBuffer> {
+  const used = new Set(nodes.map(({ domain = "" }) => domain));
+  const graph = [
+    ...nodes.map(nodeField),
+    text(2, "graph"),
+    ...tensors.map(tensorField),
+    ...inputs.map((value) => message(11, ...valueFields(value))),
+    ...outputs.map((value) => message(12, ...valueFields(value))),
+  ];
+  const model = sequence([
+    integer(1, FORMAT_VERSION),
+    text(2, "dino-webgpu"),
+    message(7, ...graph),
+    ...OPERATORS.filter(([domain]) => domain === "" || used.has(domain)).map(([domain, version]) =>
+      message(8, text(1, domain), integer(2, version)),
+    ),
+    ...Object.entries(notes).map(([key, value]) => message(14, text(1, key), text(2, value))),
+  ]);
+  if (model.bytes > MOST_BYTES) {
+    throw new Error(
+      `onnx: the model takes ${model.bytes} bytes, and a file of this format holds ${MOST_BYTES} at most; ` +
+        "--format safetensors holds more",
+    );
+  }
+  return joined(model);
+}
+
+function nodeField({ op, inputs, outputs, attributes = {}, domain }: OnnxNode): Encoded {
+  return message(
+    1,
+    ...inputs.map((name) => text(1, name)),
+    ...outputs.map((name) => text(2, name)),
+    text(3, outputs[0]!), // a name of its own, which some readers want
+    text(4, op),
+    ...Object.entries(attributes).map(([name, value]) => message(5, text(1, name), ...attributeFields(value))),
+    ...(domain ? [text(7, domain)] : []),
+  );
+}
+
+/** As the type of an attribute. */
+const kinds = { float: 1, integer: 2, text: 3, integers: 7 } as const;
+
+function attributeFields(value: OnnxAttribute): readonly Encoded[] {
+  if (typeof value === "number") return [integer(3, value), integer(20, kinds.integer)];
+  if (typeof value === "string") return [text(4, value), integer(20, kinds.text)];
+  if ("float" in value) return [float(2, value.float), integer(20, kinds.float)];
+  return [...value.map((each) => integer(8, each)), integer(20, kinds.integers)];
+}
+
+/** As the type of an element. */
+const elements = { f32: 1, i64: 7 } as const;
+
+function tensorField({ name, shape, values }: OnnxTensor): Encoded {
+  return message(
+    5,
+    ...shape.map((size) => integer(1, size)),
+    integer(2, values instanceof Float32Array ? elements.f32 : elements.i64),
+    text(8, name),
+    bytes(9, bytesOf(values)),
+  );
+}
+
+function valueFields({ name, shape }: OnnxValue): readonly Encoded[] {
+  const sizes = shape.map((size) => message(1, typeof size === "number" ? integer(1, size) : text(2, size)));
+  return [text(1, name), message(2, message(1, integer(1, elements.f32), message(2, ...sizes)))];
+}

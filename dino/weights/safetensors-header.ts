@@ -1,0 +1,9 @@
+/** A file that is read in places, since those with weights may be larger than memory. */
+import { type SafeHeader, safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
+import type { PlacedFile } from "../files/placed-file.js";
+
+/** The header of a safetensors file, without the tensors. Throws where the file is none. */
+export async function readSafetensorsHeader(file: PlacedFile): Promise<SafeHeader> {
+  const bytes = safetensorsHeaderBytes(await file.read(0, 8), file.size);
+  return safetensorsHeader(await file.read(0, bytes), file.size);
+}

@@ -1,0 +1,60 @@
+/**
+ * Opens devices in a browser, by way of its own WebGPU.
+ * @module dino-webgpu/engine/browser
+ */
+import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
+import { shaderTexts } from "./shader-texts.js";
+
+export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "../core/device.js";
+
+// What `using` looks for, which Safari lacks.
+for (const name of ["dispose", "asyncDispose"] as const) {
+  if (!(name in Symbol)) Object.defineProperty(Symbol, name, { value: Symbol.for(`Symbol.${name}`) });
+}
+
+/** What a page or a worker has of WebGPU. */
+export interface Surroundings {
+  /** Whether the page came over https or from this machine; browsers offer WebGPU to no other. */
+  readonly isSecureContext?: boolean;
+  readonly navigator?: { readonly gpu?: GPU };
+}
+
+/**
+ * Opens the browser's adapter, the faster one where there are two, in a page or a worker. Throws, saying what to do, where there is
+ * no WebGPU or no adapter. Dispose of it to free its memory.
+ */
+export async function openDevice(
+  options: Omit<DeviceOptions, "shaders"> = {},
+  surroundings: Surroundings = globalThis as Surroundings,
+): Promise<Device> {
+  const adapter = await findAdapter(surroundings);
+  return createDevice(adapter, { shaders: shaderText, ...options });
+}
+
+async function findAdapter({ isSecureContext, navigator }: Surroundings): Promise<GPUAdapter> {
+  const gpu = navigator?.gpu;
+  if (!gpu) {
+    throw new Error(
+      isSecureContext === false
+        ? "WebGPU: browsers offer it to secure pages only; open this page over https, or from localhost"
+        : "WebGPU: this browser has none, or has it switched off; take a recent Chrome, Edge, Safari or Firefox",
+    );
+  }
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new Error(
+      "WebGPU: this browser offers no adapter; switch its hardware acceleration on and update the graphics driver " +
+        "(chrome://gpu or about:support say what is wrong), or start Chrome with --enable-unsafe-swiftshader for a slow one",
+    );
+  }
+  return adapter;
+}
+
+/** Text of `shaders/NAME.wgsl`; throws where there is no such file. */
+export function shaderText(name: string): string {
+  const text = shaderTexts.get(name);
+  if (text === undefined) {
+    throw new Error(`shaders/${name}.wgsl does not exist; there are ${[...shaderTexts.keys()].join(", ")}`);
+  }
+  return text;
+}

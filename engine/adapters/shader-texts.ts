@@ -1,0 +1,8 @@
+/// <reference types="vite/types/importMeta.d.ts" />
+
+const files = import.meta.glob<string>("../../shaders/*.wgsl", { query: "?raw", import: "default", eager: true });
+
+/** All kernels, by name: the texts of `shaders/NAME.wgsl`, put here by the bundler. */
+export const shaderTexts: ReadonlyMap<string, string> = new Map(
+  Object.entries(files).map(([path, text]) => [path.slice("../../shaders/".length, -".wgsl".length), text]),
+);

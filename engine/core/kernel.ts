@@ -1,0 +1,128 @@
+import type { Device } from "./device.js";
+import { type Binding, type Dispatch, type Grid, type Kernel, recording } from "./recording.js";
+import { bytesOf, formatShape, offsetInOwner, owner, type Tensor } from "./tensor.js";
+
+export const MAX_GROUPS_PER_AXIS = 65535;
+
+/** The bindings and constants of a WGSL file, by their names there. */
+export interface Declaration<Names extends string, Constants extends string> {
+  /** Bindings that are only read. */
+  readonly reads: readonly Names[];
+  /** Bindings that are written in full before anybody reads them. */
+  readonly writes: readonly Names[];
+  /** Bindings that are read and written, or written in part. */
+  readonly updates?: readonly Names[];
+  readonly constants: readonly Constants[];
+}
+
+const declared: Kernel[] = [];
+
+/** Every kernel that a module declared so far. */
+export function kernels(): readonly Kernel[] {
+  return declared;
+}
+
+/**
+ * Declares `shaders/FILE.wgsl` as a function that notes one dispatch of it in the running recording.
+ * Binding names are the WGSL names; file and declaration are compared when the kernel is first compiled.
+ */
+export function kernel<const Names extends string, const Constants extends string>(
+  file: string,
+  declaration: Declaration<Names, Constants>,
+): (tensors: Readonly<Record<Names, Tensor>>, constants: Readonly<Record<Constants, number>>, grid: Grid) => void {
+  const bindings: Binding[] = [
+    ...declaration.reads.map((name) => ({ name, access: "read" as const })),
+    ...declaration.writes.map((name) => ({ name, access: "write" as const })),
+    ...(declaration.updates ?? []).map((name) => ({ name, access: "update" as const })),
+  ];
+  const self: Kernel = { file, bindings, constants: declaration.constants };
+  declared.push(self);
+  return (tensors, constants, grid) => {
+    const { device, dispatches, deciding } = recording(file);
+    const dispatch: Dispatch = { kernel: self, tensors, constants, grid, decision: deciding.what };
+    checkDispatch(device, dispatch);
+    for (const { name, access } of bindings) {
+      const { storage } = tensors[name as Names];
+      if (access !== "read" && storage.kind === "transient" && storage.label === "unwritten")
+        storage.label = `${file} ${name}`;
+    }
+    dispatches.push(dispatch);
+  };
+}
+
+function checkDispatch(device: Device, { kernel, tensors, constants, grid }: Dispatch): void {
+  const { maxStorageBuffersPerShaderStage: most } = device.limits;
+  if (kernel.bindings.length > most) {
+    throw new Error(`${kernel.file}: binds ${kernel.bindings.length} buffers; ${device.name} allows ${most} a kernel`);
+  }
+  for (const { name, access } of kernel.bindings) {
+    const x = tensors[name]!;
+    const limit = device.limits.maxStorageBufferBindingSize;
+    if (bytesOf(x) > limit) {
+      throw new Error(
+        `${kernel.file}: ${name} ${formatShape(x.shape)} needs ${bytesOf(x)} bytes in one binding; ` +
+          `${device.name} binds at most ${limit}. Use a smaller batch, image or number of prototypes`,
+      );
+    }
+    if (x.storage.kind === "resident" && x.storage.device !== device) {
+      throw new Error(`${kernel.file}: ${name} (${x.storage.label}) belongs to another device`);
+    }
+    if (access === "write" && x.storage.kind === "transient" && x.storage.inside) {
+      throw new Error(`${kernel.file}: ${name} was placed inside ${owner(x.storage).label} and can't be written again`);
+    }
+  }
+  refuseSharedMemory(kernel, tensors);
+  for (const name of kernel.constants) {
+    if (!Number.isFinite(constants[name])) throw new Error(`${kernel.file}: constant ${name} is ${constants[name]}`);
+  }
+  if (!grid.every((groups) => Number.isInteger(groups) && groups >= 1 && groups <= MAX_GROUPS_PER_AXIS)) {
+    throw new Error(`${kernel.file}: grid [${grid.join(", ")}] leaves 1..${MAX_GROUPS_PER_AXIS} workgroups an axis`);
+  }
+}
+
+/** WebGPU lets no dispatch read and write one buffer, nor write the same bytes through two bindings. */
+function refuseSharedMemory(kernel: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
+  kernel.bindings.forEach(({ name, access }, i) => {
+    if (access === "read") return;
+    kernel.bindings.forEach((other, j) => {
+      const [a, b] = [tensors[name]!, tensors[other.name]!];
+      if (i === j || memoryOf(a) !== memoryOf(b) || (other.access !== "read" && !overlap(a, b))) return;
+      throw new Error(
+        `${kernel.file}: ${other.name} and ${name} lie in one buffer (${a.storage.label}), and ${name} is written; copy one of them first`,
+      );
+    });
+  });
+}
+
+function memoryOf({ storage }: Tensor): unknown {
+  const owning = owner(storage);
+  return owning.kind === "resident" ? owning.buffer : owning;
+}
+
+function overlap(a: Tensor, b: Tensor): boolean {
+  const [startA, startB] = [offsetInOwner(a), offsetInOwner(b)];
+  return startA < startB + bytesOf(b) && startB < startA + bytesOf(a);
+}
+
+/** A grid of `groups` workgroups folded over x and y; kernels compute `group.y * grid.x + group.x` and guard the rest. */
+export function grid(groups: number): Grid {
+  if (groups <= MAX_GROUPS_PER_AXIS) return [groups, 1, 1];
+  const y = Math.ceil(groups / MAX_GROUPS_PER_AXIS);
+  return [Math.ceil(groups / y), y, 1];
+}
+
+/** Threads of a workgroup in kernels that work element by element. */
+const ELEMENT_LANES = 64;
+
+/** The grid of a kernel with one thread an element and 64 threads a workgroup. */
+export function elementGrid(elements: number): Grid {
+  return grid(Math.ceil(elements / ELEMENT_LANES));
+}
+
+/** Elements that a workgroup takes in kernels that include `run.wgsl`. */
+const RUN = 1024;
+
+/** The grid of a kernel with a run of elements a workgroup, which on a CPU costs less than a thread an element. */
+export function runGrid(elements: number): Grid {
+  return grid(Math.ceil(elements / RUN));
+}

@@ -1,0 +1,204 @@
+import type { Device } from "./device.js";
+import type { Kernel } from "./recording.js";
+import type { DType } from "./tensor.js";
+
+/** A compiled specialisation of a kernel. */
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  readonly bindings: Readonly<Record<string, FoundBinding>>;
+}
+
+interface Compiled {
+  readonly module: GPUShaderModule;
+  readonly layout: GPUBindGroupLayout;
+  readonly pipelineLayout: GPUPipelineLayout;
+  /** Whether the file leaves the size of its workgroups to the engine. */
+  readonly choosesLanes: boolean;
+  readonly bindings: Readonly<Record<string, FoundBinding>>;
+}
+
+interface Cache {
+  readonly modules: Map<string, Promise<Compiled>>;
+  readonly pipelines: Map<string, Promise<Pipeline>>;
+}
+
+const caches = new WeakMap<GPUDevice, Cache>();
+
+function cacheOf(device: Device): Cache {
+  let cache = caches.get(device.gpu);
+  if (!cache) caches.set(device.gpu, (cache = { modules: new Map(), pipelines: new Map() }));
+  return cache;
+}
+
+/** Number of pipelines compiled on a device so far. */
+export function pipelineCount(device: Device): number {
+  return cacheOf(device).pipelines.size;
+}
+
+/** The pipeline of a kernel with these constants; compiled once per device. Throws `file.wgsl:line:col message`. */
+export function pipelineOf(
+  device: Device,
+  kernel: Kernel,
+  constants: Readonly<Record<string, number>>,
+): Promise<Pipeline> {
+  const { modules, pipelines } = cacheOf(device);
+  const key = `${kernel.file} ${kernel.constants.map((name) => constants[name]).join(" ")}`;
+  let pipeline = pipelines.get(key);
+  if (!pipeline) {
+    let compiled = modules.get(kernel.file);
+    if (!compiled) modules.set(kernel.file, (compiled = compileModule(device, kernel)));
+    pipelines.set(key, (pipeline = specialise(device, kernel, constants, compiled)));
+  }
+  return pipeline;
+}
+
+/**
+ * Threads that share a row in kernels with `override LANES`: a GPU wants some subgroups of them, an adapter on the CPU one
+ * vector, which needs no switching between threads at barriers (8 lanes beat 64 by 8x, bench rows "softmax", "layernorm").
+ */
+function rowLanes({ kernels }: Device): number {
+  return kernels === "gpu" ? 64 : 8;
+}
+
+async function specialise(
+  device: Device,
+  kernel: Kernel,
+  constants: Readonly<Record<string, number>>,
+  compiling: Promise<Compiled>,
+): Promise<Pipeline> {
+  const { module, layout, pipelineLayout, bindings, choosesLanes } = await compiling;
+  const given = Object.fromEntries(kernel.constants.map((name) => [name, constants[name]!]));
+  try {
+    const pipeline = await device.gpu.createComputePipelineAsync({
+      label: kernel.file,
+      layout: pipelineLayout,
+      compute: {
+        module,
+        entryPoint: "main",
+        constants: choosesLanes ? { ...given, LANES: rowLanes(device) } : given,
+      },
+    });
+    return { pipeline, layout, bindings };
+  } catch (error) {
+    const list = Object.entries(given).map(([name, value]) => `${name} = ${value}`);
+    const message = (error as Error).message;
+    throw new Error(`${kernel.file}.wgsl with ${list.join(", ") || "no constants"}: ${message}`, { cause: error });
+  }
+}
+
+async function compileModule(device: Device, kernel: Kernel): Promise<Compiled> {
+  const { code, locate } = assemble(device, kernel.file);
+  const found = parseBindings(code);
+  checkDeclaration(kernel, found);
+  device.gpu.pushErrorScope("validation");
+  const module = device.gpu.createShaderModule({ label: kernel.file, code });
+  const scope = device.gpu.popErrorScope();
+  const { messages } = await module.getCompilationInfo();
+  const error = messages.find((message) => message.type === "error");
+  if (error) throw new Error(`${locate(error.lineNum)}:${error.linePos} ${error.message}`);
+  const invalid = await scope;
+  if (invalid) throw new Error(`${kernel.file}.wgsl: ${invalid.message}`);
+  const layout = device.gpu.createBindGroupLayout({
+    label: kernel.file,
+    entries: found.map(({ number, writable }) => ({
+      binding: number,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: { type: writable ? "storage" : "read-only-storage" },
+    })),
+  });
+  const pipelineLayout = device.gpu.createPipelineLayout({ bindGroupLayouts: [layout] });
+  return {
+    module,
+    layout,
+    pipelineLayout,
+    choosesLanes: /override LANES\b/.test(code),
+    bindings: Object.fromEntries(found.map((binding) => [binding.name, binding])),
+  };
+}
+
+/** The file that stands for an included one on a device: sums in subgroups, which need no memory where one is the workgroup. */
+function variantOf(included: string, device: Device): string {
+  if (included !== "reduce" || !device.features.has("subgroups")) return included;
+  if (device.subgroupWidth === rowLanes(device)) return "reduce-subgroups";
+  return device.kernels === "gpu" ? "reduce-any-subgroups" : included;
+}
+
+/**
+ * A file with its includes appended, so that line numbers stay the file's own; `locate` names a line of the whole. What an
+ * include enables is enabled in front of the first line, where WGSL wants it.
+ */
+function assemble(device: Device, file: string): { readonly code: string; readonly locate: (line: number) => string } {
+  const parts: { file: string; firstLine: number }[] = [];
+  let code = "";
+  let enables = "";
+  let lines = 0;
+  const moveUp = (directive: string) => {
+    enables += `${directive} `;
+    return "";
+  };
+  const append = (name: string) => {
+    const text = parts.length === 0 ? read(name) : read(name).replaceAll(ENABLE, moveUp);
+    parts.push({ file: name, firstLine: lines });
+    code += text + "\n";
+    lines += text.split("\n").length;
+    for (const [, named] of text.matchAll(/^\/\/ include (\S+)$/gm)) {
+      const included = variantOf(named!, device);
+      if (!parts.some((part) => part.file === included)) append(included);
+    }
+  };
+  const read = (name: string) => {
+    try {
+      return device.shaders(name);
+    } catch (error) {
+      if (name === file) throw error;
+      throw new Error(`${file}.wgsl includes ${name}: ${(error as Error).message}`, { cause: error });
+    }
+  };
+  append(file);
+  const locate = (line: number) => {
+    const part = parts.findLast(({ firstLine }) => firstLine < line)!;
+    return `${part.file}.wgsl:${line - part.firstLine}`;
+  };
+  return { code: enables + code, locate };
+}
+
+const ENABLE = /^enable [\w, ]+;/gm;
+
+/** A storage binding as the file declares it. */
+interface FoundBinding {
+  readonly name: string;
+  readonly number: number;
+  readonly writable: boolean;
+  readonly dtype: DType;
+}
+
+const BINDING =
+  /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:\s*array<(\w+)(?:<(\w+)>)?>/g;
+
+function parseBindings(code: string): FoundBinding[] {
+  return [...code.matchAll(BINDING)].map(([, number, access, name, type, inner]) => ({
+    name: name!,
+    number: Number(number),
+    writable: access === "read_write",
+    dtype: dtypeOf(inner ?? type!),
+  }));
+}
+
+/** Of `u32`, `f16`, or a vector's short form, `vec4u` or `vec4h`. */
+function dtypeOf(type: string): DType {
+  if (/u$|u32$/.test(type)) return "u32";
+  return /h$|f16$/.test(type) ? "f16" : "f32";
+}
+
+function checkDeclaration(kernel: Kernel, found: readonly FoundBinding[]): void {
+  const inFile = found.map(({ name, writable }) => `${writable ? "read_write" : "read"} ${name}`);
+  const inDeclaration = kernel.bindings.map(
+    ({ name, access }) => `${access === "read" ? "read" : "read_write"} ${name}`,
+  );
+  if ([...inFile].sort().join() !== [...inDeclaration].sort().join()) {
+    throw new Error(
+      `${kernel.file}.wgsl binds [${inFile.join(", ")}], but its declaration says [${inDeclaration.join(", ")}]`,
+    );
+  }
+}

@@ -1,0 +1,113 @@
+import { type Device, throwIfFailed } from "./device.js";
+import { encode, type Row } from "./rows.js";
+import { formatShape } from "./tensor.js";
+import { copyOut } from "./memory.js";
+import { answerOf } from "./with-timeout.js";
+
+/** What a kernel took, all its dispatches together. */
+export interface KernelTime {
+  readonly kernel: string;
+  readonly calls: number;
+  readonly ms: number;
+  /** Part of the whole, 0..1. */
+  readonly share: number;
+}
+
+/** One dispatch on the clock. */
+export interface Span {
+  readonly kernel: string;
+  /** Shape of what it wrote first. */
+  readonly shape: readonly number[];
+  /** What was decided for it, where there was a choice. */
+  readonly decision: string | undefined;
+  /** After the first dispatch began. */
+  readonly startMs: number;
+  readonly ms: number;
+}
+
+/** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */
+export async function timeline(device: Device, rows: readonly Row[]): Promise<Span[]> {
+  const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // which makes them up
+  const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
+  return times.map(({ beginMs, endMs }, i) => {
+    const { kernel, tensors, decision } = rows[i]!.dispatch;
+    const written = kernel.bindings.find(({ access }) => access !== "read")!;
+    const { shape } = tensors[written.name]!;
+    return { kernel: kernel.file, shape, decision, startMs: beginMs, ms: endMs - beginMs };
+  });
+}
+
+/** Time by kernel, the costliest first. */
+export function byKernel(spans: readonly Span[]): KernelTime[] {
+  const kernels = new Map<string, { calls: number; ms: number }>();
+  for (const { kernel, ms } of spans) {
+    const sum = kernels.get(kernel) ?? { calls: 0, ms: 0 };
+    kernels.set(kernel, { calls: sum.calls + 1, ms: sum.ms + ms });
+  }
+  const total = spans.reduce((sum, { ms }) => sum + ms, 0);
+  return [...kernels]
+    .map(([kernel, { calls, ms }]) => ({ kernel, calls, ms, share: total > 0 ? ms / total : 0 }))
+    .sort((a, b) => b.ms - a.ms);
+}
+
+/** A timeline for chrome://tracing or https://ui.perfetto.dev, in the trace event format: times in microseconds. */
+export function chromeTrace(spans: readonly Span[], device: string): string {
+  const events = spans.map(({ kernel, shape, startMs, ms }) => ({
+    ...{ name: kernel, cat: "kernel", ph: "X", pid: 1, tid: 1 },
+    ...{ ts: 1000 * startMs, dur: 1000 * ms, args: { shape: formatShape(shape) } },
+  }));
+  const named = { name: "process_name", ph: "M", pid: 1, args: { name: device } };
+  return JSON.stringify({ displayTimeUnit: "ms", traceEvents: [named, ...events] });
+}
+
+interface Interval {
+  readonly beginMs: number;
+  readonly endMs: number;
+}
+
+const MAX_QUERIES = 4096;
+
+async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<Interval[]> {
+  const times: Interval[] = [];
+  for (let start = 0; start < rows.length; start += MAX_QUERIES / 2) {
+    const part = rows.slice(start, start + MAX_QUERIES / 2);
+    const querySet = device.gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
+    const bytes = 16 * part.length;
+    const resolved = device.gpu.createBuffer({
+      size: bytes,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
+    const target = device.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const encoder = device.gpu.createCommandEncoder();
+    part.forEach((row, i) => {
+      const pass = encoder.beginComputePass({
+        timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+      });
+      encode(pass, row);
+      pass.end();
+    });
+    encoder.resolveQuerySet(querySet, 0, 2 * part.length, resolved, 0);
+    device.gpu.queue.submit([encoder.finish()]);
+    const nanoseconds = new BigInt64Array((await copyOut(device, resolved, 0, target)).buffer);
+    const ms = (query: number) => Number(nanoseconds[query]!) / 1e6;
+    part.forEach((_, i) => times.push({ beginMs: ms(2 * i), endMs: ms(2 * i + 1) }));
+    for (const owned of [querySet, resolved, target]) owned.destroy();
+  }
+  return times;
+}
+
+async function timeOnHost(device: Device, rows: readonly Row[]): Promise<Interval[]> {
+  const times: Interval[] = [];
+  for (const row of rows) {
+    const beginMs = performance.now();
+    const encoder = device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    encode(pass, row);
+    pass.end();
+    device.gpu.queue.submit([encoder.finish()]);
+    await answerOf(device, device.gpu.queue.onSubmittedWorkDone());
+    times.push({ beginMs, endMs: performance.now() });
+  }
+  throwIfFailed(device);
+  return times;
+}

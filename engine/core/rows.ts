@@ -1,0 +1,68 @@
+import type { Dispatch } from "./recording.js";
+import { type Device, throwIfFailed } from "./device.js";
+import { bytesOf, offsetInOwner, owner, type Tensor, type Transient } from "./tensor.js";
+import { type Pipeline, pipelineOf } from "./pipeline.js";
+import { answerOf } from "./with-timeout.js";
+
+/** A dispatch that is ready to run. */
+export interface Row {
+  readonly dispatch: Dispatch;
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+}
+
+/** Compiles the kernels of dispatches, all at once, and binds their tensors. */
+export async function compile(
+  device: Device,
+  dispatches: readonly Dispatch[],
+  bufferOf: ReadonlyMap<Transient, GPUBuffer>,
+): Promise<Row[]> {
+  const compiling = dispatches.map((d) => pipelineOf(device, d.kernel, d.constants));
+  const settled = await answerOf(device, Promise.allSettled(compiling));
+  throwIfFailed(device);
+  return settled.map((pipeline, i) => {
+    if (pipeline.status === "rejected") throw pipeline.reason;
+    const dispatch = dispatches[i]!;
+    return { dispatch, pipeline: pipeline.value.pipeline, bindGroup: bind(device, dispatch, pipeline.value, bufferOf) };
+  });
+}
+
+function bind(
+  device: Device,
+  { kernel, tensors }: Dispatch,
+  { layout, bindings }: Pipeline,
+  bufferOf: ReadonlyMap<Transient, GPUBuffer>,
+): GPUBindGroup {
+  return device.gpu.createBindGroup({
+    label: kernel.file,
+    layout,
+    entries: kernel.bindings.map(({ name }) => {
+      const { number, dtype } = bindings[name]!;
+      const x = tensors[name]!;
+      if (x.dtype !== dtype) throw new Error(`${kernel.file}: ${name} holds ${x.dtype}, the kernel reads ${dtype}`);
+      return { binding: number, resource: { ...place(x, bufferOf), size: bytesOf(x) } };
+    }),
+  });
+}
+
+export function place(
+  x: Tensor,
+  bufferOf: ReadonlyMap<Transient, GPUBuffer>,
+): { readonly buffer: GPUBuffer; readonly offset: number } {
+  const storage = owner(x.storage);
+  const buffer = storage.kind === "resident" ? storage.buffer : bufferOf.get(storage);
+  return { buffer: buffer!, offset: offsetInOwner(x) };
+}
+
+/** Notes a row in a pass where `current` is the pipeline already; each call into the driver costs the host a microsecond. */
+export function encode(
+  pass: GPUComputePassEncoder,
+  { pipeline, bindGroup, dispatch }: Row,
+  current?: GPUComputePipeline,
+): void {
+  if (pipeline !== current) pass.setPipeline(pipeline);
+  pass.setBindGroup(0, bindGroup);
+  const [x, y, z] = dispatch.grid;
+  if (y === 1 && z === 1) pass.dispatchWorkgroups(x);
+  else pass.dispatchWorkgroups(x, y, z);
+}

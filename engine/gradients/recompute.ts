@@ -1,0 +1,50 @@
+import { gradients } from "./gradients.js";
+import {
+  differentiable,
+  type Dispatch,
+  onOwnTape,
+  recording,
+  stopGradient,
+  type TapeEntry,
+} from "../core/recording.js";
+import { owner, type Tensor } from "../core/tensor.js";
+
+/**
+ * What `fn` returns, at less memory: nothing between what it takes and its result is kept for the backward, which runs `fn`
+ * once more instead. Gradients flow to every tensor that `fn` uses; both runs have to use the same ones, so random numbers
+ * are drawn outside of it. Throws where `fn` writes memory that outlives it, which would happen twice.
+ * Chen et al. 2016 (https://arxiv.org/abs/1604.06174).
+ */
+export function recompute(fn: () => Tensor): Tensor {
+  const { dispatches } = recording("recompute");
+  const start = dispatches.length;
+  const { result, tape } = onOwnTape(fn);
+  dispatches.slice(start).forEach(refuseLastingWrites);
+  const inputs = taken(tape, result);
+  return differentiable(stopGradient(result), inputs, (dy) => {
+    const { result: found } = onOwnTape(() => gradients(fn(), dy, inputs));
+    return found.map((dx) => dx && differentiable(stopGradient(dx), [...inputs, dy], refuseSecondGradients));
+  });
+}
+
+/** The tensors on a tape, and the result, that come from outside. */
+function taken(tape: readonly TapeEntry[], result: Tensor): Tensor[] {
+  const made = new Set(tape.map(({ output }) => output));
+  const used = new Set([...tape.flatMap(({ inputs }) => inputs), result]);
+  return [...used].filter((x) => !made.has(x));
+}
+
+function refuseLastingWrites({ kernel, tensors }: Dispatch): void {
+  for (const { name, access } of kernel.bindings) {
+    const storage = owner(tensors[name]!.storage);
+    if (access === "read" || storage.kind === "transient") continue;
+    throw new Error(
+      `recompute: ${kernel.file} writes ${name} (${storage.label}), which outlives the function and would be written ` +
+        "by its second run too; leave that outside of it",
+    );
+  }
+}
+
+function refuseSecondGradients(): never {
+  throw new Error("recompute: gradients of its gradients are not kept; leave it out to take them");
+}

@@ -1,0 +1,177 @@
+import { expect } from "chai";
+import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
+import { type Config, defaultConfig, settingNames, settings } from "../../../dino/config/settings.js";
+import { presetNames, presets } from "../../../dino/config/presets.js";
+import { flagOf, parseSetting } from "../../../dino/config/flags.js";
+import { augmentOptions, evalView, headConfig, vitConfig } from "../../../dino/config/derive.js";
+import { fitWarmups, formatConfig, parseConfig, resolveConfig } from "../../../dino/config/resolve.js";
+
+describe("config", () => {
+  it("draws crops by default as the official code does", () => {
+    expect(augmentOptions(defaultConfig)).to.deep.equal(officialAugmentation);
+  });
+
+  it("has every default within what its own setting accepts", () => {
+    for (const name of settingNames) {
+      expect(settings[name].schema.safeParse(defaultConfig[name]).success, name).to.equal(true);
+    }
+  });
+
+  it("has the defaults of main_dino.py", () => {
+    const official = { outDim: 65536, momentumTeacher: 0.996, teacherTemp: 0.04, warmupTeacherTempEpochs: 0 };
+    const optimizer = { lr: 0.0005, minLr: 1e-6, weightDecay: 0.04, weightDecayEnd: 0.4, clipGrad: 3, batch: 64 };
+    expect(defaultConfig).to.include({ ...official, ...optimizer, arch: "vit_small", patchSize: 16, epochs: 100 });
+  });
+
+  it("comes back from its own file", () => {
+    for (const preset of presetNames) {
+      const config = resolveConfig({ preset });
+      expect(parseConfig(formatConfig(config)), preset).to.deep.equal(config);
+      checkAugmentOptions(augmentOptions(config));
+      expect(config).to.include(presets[preset]);
+    }
+  });
+
+  it("puts flags above the preset and the preset above the defaults", () => {
+    const config = resolveConfig({ preset: "shapes", lr: 0.5 });
+    expect(config.lr).to.equal(0.5);
+    expect(config.patchSize).to.equal(presets.shapes.patchSize);
+    expect(config.optimizer).to.equal("adamw");
+  });
+
+  it("lets --epochs replace the steps of a preset", () => {
+    expect(resolveConfig({ preset: "shapes", epochs: 3 })).to.include({ epochs: 3, steps: null });
+    expect(() => resolveConfig({ epochs: 3, steps: 5 })).to.throw("--steps 5 and --epochs 3 both give the length");
+  });
+
+  it("brings the preset made for the built-in images, unless told otherwise", () => {
+    expect(resolveConfig({ data: "builtin" })).to.deep.equal(resolveConfig({ preset: "shapes" }));
+    expect(resolveConfig({ data: "builtin", preset: null })).to.deep.equal({ ...defaultConfig, data: "builtin" });
+    expect(resolveConfig({ data: "photos" })).to.deep.equal({ ...defaultConfig, data: "photos" });
+  });
+
+  it("lets flags replace what a preset says in other words", () => {
+    expect(resolveConfig({ preset: "shapes", arch: "vit_tiny" })).to.include({ dim: null, depth: null, heads: null });
+    expect(resolveConfig({ preset: "shapes", imageSize: { rows: 64, cols: 64 } }).evalResize).to.equal(null);
+  });
+
+  it("sizes the network by --arch, or by what is said instead", () => {
+    const config = resolveConfig({
+      arch: "vit_tiny",
+      depth: 2,
+      imageSize: { rows: 32, cols: 64 },
+      localCropsNumber: 0,
+    });
+    expect(vitConfig(config)).to.include({ dim: 192, depth: 2, heads: 3, imageRows: 32, imageCols: 64, channels: 3 });
+    expect(headConfig(config)).to.include({ inDim: 192, hidden: 2048, bottleneck: 256, out: 65536, layers: 3 });
+  });
+
+  it("evaluates as the official code does, 256 pixels for 224", () => {
+    expect(evalView(defaultConfig)).to.deep.equal({ resize: 256, crop: { rows: 224, cols: 224 } });
+  });
+
+  const parsed: readonly (readonly [keyof Config, readonly string[], unknown])[] = [
+    ["patchSize", ["8"], 8],
+    ["imageSize", ["32"], { rows: 32, cols: 32 }],
+    ["imageSize", ["32x48"], { rows: 32, cols: 48 }],
+    ["arch", ["vit-tiny"], "vit_tiny"],
+    ["globalCropsScale", ["0.4", "1"], [0.4, 1]],
+    ["globalCropsScale", ["0.4,1"], [0.4, 1]],
+    ["mean", ["0.5,0.5,0.5"], [0.5, 0.5, 0.5]],
+    ["normLastLayer", [], true],
+    ["normLastLayer", ["False"], false],
+    ["lr", ["1e-3"], 0.001],
+    ["warmupEpochs", ["0.5"], 0.5],
+    ["threads", ["auto"], null],
+    ["precision", ["F16"], "f16"],
+    ["accumulate", ["4"], 4],
+    ["recompute", [], true],
+    ["preset", ["auto"], "auto"],
+    ["preset", ["VIT_S16"], "vit-s16"],
+    ["preset", ["none"], null],
+  ];
+  for (const [name, words, value] of parsed) {
+    it(`reads ${flagOf(name)} ${words.join(" ")}`, () => {
+      expect(parseSetting(name, words)).to.deep.equal(value);
+    });
+  }
+
+  const refused: readonly (readonly [keyof Config, readonly string[], string])[] = [
+    ["patchSize", ["five"], "--patch-size: expected a whole number of 1 or more, got five"],
+    ["patchSize", ["0"], "--patch-size: expected a whole number of 1 or more, got 0"],
+    ["accumulate", ["0"], "--accumulate: expected a whole number of 1 or more, got 0"],
+    ["batch", ["2.5"], "--batch: expected a whole number of 1 or more, got 2.5"],
+    ["lr", [""], "--lr: expected a number of 0 or more, got "],
+    ["imageSize", ["32x"], "--image-size: expected a number of pixels, or ROWSxCOLS, got 32x"],
+    ["arch", ["resnet50"], "--arch: expected one of vit_tiny, vit_small, vit_base, got resnet50"],
+    ["globalCropsScale", ["1", "0.4"], "the lower one first, got 1 0.4"],
+    ["globalCropsScale", ["0.4"], "expected two numbers"],
+    ["mean", ["0.5", "0.5"], "expected three numbers"],
+    ["dropPathRate", ["1"], "expected a number from 0 to below 1, got 1"],
+    ["precision", ["bf16"], "--precision: expected one of f32, f16, got bf16"],
+    ["optimizer", ["adam"], "expected one of adamw, sgd, lars"],
+    ["normLastLayer", ["maybe"], "expected true or false, got maybe"],
+    ["preset", ["shape"], "expected one of shapes, "],
+    ["preset", [], "vit-b8, auto, none, got the flag alone"],
+  ];
+  for (const [name, words, message] of refused) {
+    it(`refuses ${flagOf(name)} ${words.join(" ")}`, () => {
+      expect(() => parseSetting(name, words)).to.throw(message);
+    });
+  }
+
+  it("names both settings that contradict each other", () => {
+    const side = (pixels: number) => ({ rows: pixels, cols: pixels });
+    const small = { imageSize: side(32), localSize: side(16), patchSize: 8 };
+    expect(() => resolveConfig({ ...small, patchSize: 5 })).to.throw("--patch-size 5 does not divide --image-size 32");
+    expect(() => resolveConfig({ ...small, localSize: side(20) })).to.throw(
+      "--patch-size 8 does not divide --local-size 20",
+    );
+    resolveConfig({ ...small, localSize: side(20), localCropsNumber: 0 });
+    expect(() => resolveConfig({ dim: 100, heads: 3 })).to.throw("--heads 3 does not divide --dim 100");
+    expect(() => resolveConfig({ dim: 512, heads: 2 })).to.throw("at most 128");
+    expect(() => resolveConfig({ accumulate: 3 })).to.throw("--accumulate 3 does not divide --batch 64");
+    expect(() => resolveConfig({ koleo: 0.1, batch: 4, accumulate: 4 })).to.throw("--koleo 0.1 parts images");
+    expect(() => resolveConfig({ evalResize: 100 })).to.throw("--eval-resize 100 is smaller than --image-size 224");
+    expect(() => resolveConfig({ data: "photos", linearEvery: 1 })).to.throw("--held-out");
+    expect(() => resolveConfig({ data: "photos", linearEvery: 2 })).to.throw("--linear-every 2 needs images");
+  });
+
+  it("reads the file of a run from before some settings, which are off then", () => {
+    const config = resolveConfig({ preset: "shapes" });
+    const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, ...earlier } = config;
+    expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
+    expect([sinkhornIterations, freezeBlocks, init, linearEvery]).to.deep.equal([3, 0, null, 0]);
+    expect({ registers, koleo, centering }).to.deep.equal({ registers: 0, koleo: 0, centering: "center" });
+    expect(() => parseConfig(JSON.stringify({ ...earlier, registers: -1 }))).to.throw(
+      "config registers: expected a whole",
+    );
+  });
+
+  it("says what is wrong with a file", () => {
+    const config = resolveConfig({ preset: "shapes" });
+    const { lr, ...withoutLr } = config;
+    expect(() => parseConfig("{")).to.throw("config: this is no JSON");
+    expect(() => parseConfig("[]")).to.throw("config: expected an object");
+    expect(() => parseConfig(JSON.stringify(withoutLr))).to.throw("the setting lr is missing");
+    expect(() => parseConfig(JSON.stringify({ ...config, lr: -lr }))).to.throw(
+      "config lr: expected a number of 0 or more",
+    );
+    expect(() => parseConfig(JSON.stringify({ ...config, colour: 1 }))).to.throw("no setting is called colour");
+    expect(() => parseConfig(JSON.stringify({ ...config, patchSize: 5 }))).to.throw("does not divide");
+  });
+
+  it("shortens a warm-up that is longer than the run, unless it was asked for", () => {
+    const config = resolveConfig({ steps: 30, warmupTeacherTempEpochs: 5 });
+    const fitted = fitWarmups(config, { iterationsPerEpoch: 10, given: new Set() });
+    expect(fitted.config).to.include({ warmupTeacherTempEpochs: 0 });
+    expect(fitted.config.warmupEpochs).to.be.closeTo(0.3, 1e-12);
+    expect(fitted.notes).to.have.length(2);
+    expect(fitted.notes[0]).to.include("--warmup-epochs 10 is longer than the run of 30 steps, 3 epochs");
+    expect(() => fitWarmups(config, { iterationsPerEpoch: 10, given: new Set(["warmupEpochs"]) })).to.throw(
+      "--warmup-epochs 10",
+    );
+    const long = resolveConfig({ epochs: 100 });
+    expect(fitWarmups(long, { iterationsPerEpoch: 10, given: new Set() })).to.deep.equal({ config: long, notes: [] });
+  });
+});

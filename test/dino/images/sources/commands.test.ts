@@ -1,0 +1,44 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { expect } from "chai";
+import { readLog } from "../../../../dino/run/log.js";
+import { indexedImages } from "../../../../dino/retrieval/indexed-images.js";
+import { dino, tiny } from "../../../support/command-line.js";
+import { inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
+
+describe("commands on files of many images", () => {
+  it("train on a mixture, and measure on one file", () =>
+    inFolder(async (folder) => {
+      const files = await pngs(24);
+      const [shards, parquet, out] = [join(folder, "shards"), join(folder, "x.parquet"), join(folder, "run")];
+      await mkdir(shards);
+      const samples = files.slice(0, 12).map((file, i) => [`${i}.png`, file] as const);
+      await writeTar(join(shards, "0.tar"), [...samples, ["torn.png", "no image"]]);
+      await writeParquet(parquet, files.slice(12), { labels: files.slice(12).map((_, i) => BigInt(i % 2)) });
+      const data = `${shards}:3,${parquet}:1`;
+      const trained = await dino("train", "--data", data, "--out", out, ...tiny, "--steps", "12");
+      expect(trained.code, trained.stderr).to.equal(0);
+      expect(trained.stderr).to.include(
+        `${join(shards, "0.tar")}/torn.png: skipped: Input buffer contains unsupported`,
+      );
+      const { steps } = await readLog(join(out, "log.jsonl"));
+      for (const { batchesReady, dataWaitMs } of steps) {
+        expect(batchesReady).to.be.within(0, 3);
+        expect(dataWaitMs).to.be.at.least(0);
+      }
+      const checkpoint = ["--checkpoint", join(out, "checkpoint.safetensors")];
+      const measured = await dino("knn", ...checkpoint, "--data", parquet, "--split", "0.4", "--json");
+      expect(measured.code, measured.stderr).to.equal(0);
+      expect(JSON.parse(measured.stdout)).to.include({ trainImages: 7, testImages: 5 });
+    }));
+
+  it("find images of an index again", () =>
+    inFolder(async (folder) => {
+      const files = await pngs(3);
+      const parquet = join(folder, "x.parquet");
+      await writeParquet(parquet, files);
+      const images = await indexedImages({ data: parquet, files: ["2", "0", "7"] });
+      expect([images.path(0), await images.decode(0), await images.decode(1)]).to.deep.equal(["2", noise(2), noise(0)]);
+      expect(await images.decode(2)).to.deep.equal({ path: "7", reason: `is not in ${parquet}` });
+    }));
+});

@@ -1,0 +1,73 @@
+import { mkdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect } from "chai";
+import fc from "fast-check";
+import { openImages } from "../../../../dino/images/sources/folder-images.js";
+import { LISTS_VARIABLE } from "../../../../dino/images/sources/list-cache.js";
+import { nameAt, packNames, sortedNames } from "../../../../dino/images/sources/names.js";
+import { inFolder } from "./written-images.js";
+
+describe("packed names", () => {
+  it("come back as they were, and are sorted as their bytes are", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: "grapheme" })), (names) => {
+        const packed = packNames(names);
+        expect(names.map((_, i) => nameAt(packed, i))).to.deep.equal(names);
+        const sorted = Array.from(sortedNames(packed), (i) => names[i]!);
+        expect(sorted).to.deep.equal([...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+      }),
+      { seed: 1 },
+    );
+  });
+});
+
+describe("lists of large folders", () => {
+  const count = 10_500;
+  const variables = ["XDG_CACHE_HOME", LISTS_VARIABLE] as const;
+  const before = variables.map((name) => process.env[name]);
+  afterEach(() => {
+    for (const [i, name] of variables.entries()) {
+      if (before[i] === undefined) Reflect.deleteProperty(process.env, name);
+      else process.env[name] = before[i];
+    }
+  });
+
+  it("are kept until a folder changes, or until a new one is asked for", () =>
+    inFolder(async (folder) => {
+      process.env["XDG_CACHE_HOME"] = join(folder, "cache");
+      const photos = join(folder, "photos");
+      const [a, b] = [join(photos, "a"), join(photos, "a", "b")];
+      await mkdir(b, { recursive: true });
+      for (let i = 0; i < count; i += 500)
+        await Promise.all(Array.from({ length: 500 }, (_, j) => writeFile(join(i % 1000 ? a : b, `${i + j}.jpg`), "")));
+      const old = new Date(2020, 1, 1);
+      const settle = () => Promise.all([photos, a, b].map((path) => utimes(path, old, old)));
+      const open = async () => (await openImages(photos)).count;
+
+      expect(await open()).to.equal(count); // too young to be kept
+      await rm(join(b, "0.jpg"));
+      await settle();
+      expect(await open()).to.equal(count - 1);
+      await rm(join(b, "1.jpg"));
+      await settle(); // as if nothing had happened
+      expect(await open()).to.equal(count - 1);
+      process.env[LISTS_VARIABLE] = "new";
+      expect(await open()).to.equal(count - 2);
+      Reflect.deleteProperty(process.env, LISTS_VARIABLE);
+      await writeFile(join(b, "0.jpg"), "");
+      expect((await stat(b)).mtimeMs).to.not.equal(old.getTime());
+      expect(await open()).to.equal(count - 1);
+    }));
+
+  it("are made without a cache that cannot be written", () =>
+    inFolder(async (folder) => {
+      await writeFile(join(folder, "file"), "");
+      process.env["XDG_CACHE_HOME"] = join(folder, "file");
+      const photos = join(folder, "photos");
+      await mkdir(photos);
+      for (let i = 0; i < count; i += 500)
+        await Promise.all(Array.from({ length: 500 }, (_, j) => writeFile(join(photos, `${i + j}.jpg`), "")));
+      await utimes(photos, 0, 0);
+      expect((await openImages(photos)).count).to.equal(count);
+    }));
+});

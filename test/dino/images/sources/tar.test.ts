@@ -1,0 +1,67 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect } from "chai";
+import { openTar } from "../../../../dino/images/sources/tar.js";
+import { rejection } from "../../../support/rejection.js";
+import { imagesOf, inFolder, noise, pngs, survivesDamage, writeTar } from "./written-images.js";
+
+describe("WebDataset shards", () => {
+  it("hold images that are read where they lie, whatever their names", () =>
+    inFolder(async (folder) => {
+      const files = await pngs(4);
+      const long = `${"deep/".repeat(40)}x`; // too long for a plain header
+      const names = ["a/1.png", `${long}.png`, "ünï 图.PNG", "b.left.png"];
+      const path = join(folder, "s.tar");
+      await writeTar(path, [
+        ["a/1.json", "{}"],
+        ...names.map((name, i) => [name, files[i]!] as const),
+        [".hidden.png", "none"],
+        ["../../escape.txt", "none"],
+      ]);
+      const set = await openTar(path);
+      expect(Array.from({ length: set.count }, (_, i) => set.name(i))).to.deep.equal(names);
+      expect(await imagesOf(set)).to.deep.equal([0, 1, 2, 3].map(noise));
+      expect([set.labels, set.classes]).to.deep.equal([undefined, []]);
+    }));
+
+  it("take the class of a sample from its .cls, before or behind the image, if all have one", () =>
+    inFolder(async (folder) => {
+      const files = await pngs(3);
+      const path = join(folder, "s.tar");
+      const samples = [
+        ["x/1.cls", "dog\n"],
+        ["x/1.png", files[0]!],
+        ["x/2.png", files[1]!],
+        ["x/2.cls", "cat"],
+        ["3.png", files[2]!],
+      ] as const;
+      await writeTar(path, [...samples, ["3.cls", "dog"]]);
+      const { classes, labels } = await openTar(path);
+      expect(classes).to.deep.equal(["cat", "dog"]);
+      expect([...labels!]).to.deep.equal([1, 0, 1]);
+      const other = join(folder, "t.tar");
+      await writeTar(other, samples);
+      expect((await openTar(other)).labels).to.equal(undefined);
+    }));
+
+  it("say where a file is no tar, or not a whole one", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "s.tar");
+      await writeFile(path, "no tar at all ".repeat(100));
+      expect(await rejection(openTar(path))).to.match(/s\.tar: expected a tar, but there is no header .* at byte 0$/);
+      await writeTar(path, [["1.png", Buffer.alloc(3000)]]);
+      await writeFile(path, (await readFile(path)).subarray(0, 2000));
+      expect(await rejection(openTar(path))).to.match(/expected a tar, but 1\.png is cut off at byte 0$/);
+    }));
+
+  it("do no harm when they are damaged", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "s.tar");
+      const files = await pngs(3);
+      await writeTar(path, [
+        ...files.map((file, i) => [`${i}.png`, file] as const),
+        [`${"long/".repeat(30)}2.cls`, "5"],
+      ]);
+      await survivesDamage(join(folder, "t.tar"), await readFile(path), openTar, { runs: 300 });
+    }));
+});

@@ -1,0 +1,458 @@
+/** Runs that are stopped, damaged, crowded out, or lose their device: nothing is lost, and the bytes come out the same. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import {
+  appendFile,
+  copyFile,
+  mkdtemp,
+  open,
+  readFile,
+  readdir,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { expect } from "chai";
+import fc from "fast-check";
+import { download, input, type Device } from "../../../engine/index.js";
+import { openDevice } from "../../../engine/adapters/node.js";
+import { readCheckpoint, stepsDone } from "../../../dino/weights/checkpoint.js";
+import type { PartialConfig } from "../../../dino/config/settings.js";
+import { resolveConfig } from "../../../dino/config/resolve.js";
+import type { Parts } from "../../../dino/images/split.js";
+import { openParts } from "../../../dino/images/sources/open-parts.js";
+import { readLog } from "../../../dino/run/log.js";
+import { adviseOnMemory, planMemory } from "../../../dino/training/memory-advice.js";
+import { rng } from "../../../dino/math/random.js";
+import { filesOf, takeFolder } from "../../../dino/run/run-folder.js";
+import { trainWithProgress } from "../../../dino/training/supervised.js";
+import { train } from "../../../dino/training/train.js";
+import { compiledLauncher, compiledModule } from "../../support/compiled-program.js";
+import { testDevice } from "../../support/device.js";
+import { rejection } from "../../support/rejection.js";
+import { tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
+
+const settings = {
+  ...{ ...tinySettings, preset: "shapes", batch: 8, steps: 8, warmupEpochs: 0, localCropsNumber: 2, threads: 1 },
+  ...{ logEvery: 2, checkpointEvery: 2 },
+} as const satisfies PartialConfig;
+
+describe("faults", () => {
+  let parts: Parts;
+  let wholeRun: string;
+  const folders: string[] = [];
+
+  before(async () => {
+    const all = await openParts("builtin", { heldOut: 0, seed: 0 });
+    parts = { ...all, train: { ...all.train, indices: all.train.indices.slice(0, 40) } };
+    wholeRun = await folder();
+    await run(wholeRun);
+  });
+  after(() => Promise.all(folders.map((path) => rm(path, { recursive: true, force: true }))));
+
+  async function folder(): Promise<string> {
+    const out = await mkdtemp(join(tmpdir(), "dino-faults-"));
+    folders.push(out);
+    return out;
+  }
+
+  interface Options {
+    readonly resume?: boolean;
+    readonly stopAt?: number;
+    readonly changes?: PartialConfig;
+    readonly device?: Device;
+    readonly warnings?: string[];
+  }
+
+  async function run(out: string, options: Options = {}) {
+    const { resume = false, stopAt, changes = {}, device, warnings = [] } = options;
+    const stop = new AbortController();
+    return train({
+      ...{ device: device ?? (await testDevice()), parts, resume, given: new Set(), stop: stop.signal },
+      config: resolveConfig({ ...settings, out, ...changes }),
+      onProgress: ({ step }) => {
+        if (step === stopAt) stop.abort();
+      },
+      onWarning: (words) => warnings.push(words),
+    });
+  }
+
+  /** What a checkpoint holds beside the name of its folder. */
+  async function expectSameState(out: string, other = wholeRun): Promise<void> {
+    const [found, expected] = await Promise.all(
+      [out, other].map(async (of) => {
+        const { config, ...rest } = await readCheckpoint(filesOf(of).checkpoint);
+        return { ...rest, config: { ...config, out: "" }, log: await lossesOf(of) };
+      }),
+    );
+    expect(found).to.deep.equal(expected);
+  }
+
+  async function lossesOf(out: string) {
+    const { steps, epochs } = await readLog(filesOf(out).log);
+    return [...steps, ...epochs].map(({ step, loss }) => [step, loss]);
+  }
+
+  describe("of files", () => {
+    it("knows a checkpoint of which any byte was changed", async () => {
+      const path = join(await folder(), "checkpoint.safetensors");
+      await writeTinyCheckpoint(path);
+      const { size } = await stat(path);
+      await readCheckpoint(path);
+      await fc.assert(
+        fc.asyncProperty(fc.nat(size - 1), fc.integer({ min: 1, max: 255 }), async (place, change) => {
+          const file = await open(path, "r+");
+          const byte = Buffer.alloc(1);
+          await file.read(byte, 0, 1, place);
+          const flip = async (): Promise<unknown> => file.write(Buffer.of((byte[0] = byte[0]! ^ change)), 0, 1, place);
+          try {
+            await flip();
+            expect(await rejection(readCheckpoint(path))).to.contain(path);
+            await flip();
+          } finally {
+            await file.close();
+          }
+        }),
+        { seed: 1, numRuns: 60 },
+      );
+      await readCheckpoint(path);
+    });
+
+    it("goes on from the checkpoint before, where the last one is damaged, and keeps that", async () => {
+      const out = await folder();
+      await run(out, { stopAt: 6 });
+      const { checkpoint } = filesOf(out);
+      await truncate(checkpoint, 1000);
+      const warnings: string[] = [];
+      await run(out, { resume: true, warnings });
+      expect(warnings.join()).to.match(
+        /checkpoint\.safetensors: .+; going on from step 4, which .+-previous.+\.damaged/,
+      );
+      expect((await stat(`${checkpoint}.damaged`)).size).to.equal(1000);
+      await expectSameState(out);
+    });
+
+    it("refuses to go on where no checkpoint is whole, naming each", async () => {
+      const out = await folder();
+      await run(out, { stopAt: 6 });
+      const { checkpoint, previous } = filesOf(out);
+      await Promise.all([truncate(checkpoint, 7), writeFile(previous, "no checkpoint")]);
+      const message = await rejection(run(out, { resume: true }));
+      expect(message).to.contain(`${checkpoint}: `).and.to.contain(`${previous}: `);
+    });
+
+    it("refuses a checkpoint of another network, and says in what it differs", async () => {
+      const [out, other] = [await folder(), await folder()];
+      await run(out, { stopAt: 2 });
+      await run(other, { stopAt: 2, changes: { dim: 32 } });
+      await copyFile(filesOf(other).checkpoint, filesOf(out).checkpoint);
+      const message = await rejection(run(out, { resume: true }));
+      expect(message).to.contain("is of a run with --dim 32, but").and.to.contain("says 16: it belongs to another run");
+    });
+
+    it("goes on where the log ends within a line", async () => {
+      const out = await folder();
+      await run(out, { stopAt: 6 });
+      await appendFile(filesOf(out).log, '{"step":7,"los');
+      expect((await readLog(filesOf(out).log)).steps.map(({ step }) => step)).to.deep.equal([2, 4, 6]);
+      await run(out, { resume: true });
+      await expectSameState(out);
+    });
+
+    it("keeps a second run out of a folder, and lets it in after the first", async () => {
+      const out = await folder();
+      const first = await takeFolder(out);
+      const refused = await rejection(run(out));
+      expect(refused).to.match(/^--out .+: process \d+ on .+ is training there; wait for it, stop it, or name/);
+      await first[Symbol.asyncDispose]();
+      await (await takeFolder(out))[Symbol.asyncDispose]();
+    });
+
+    it("says that a folder cannot be written to", async function () {
+      const file = join(await folder(), "file");
+      await writeFile(file, "");
+      const inFile = await rejection(takeFolder(join(file, "run")));
+      expect(inFile).to.match(/^--out .+: expected a folder to write to, but ENOTDIR.+; name another one$/);
+      if (process.getuid?.() !== 0) this.skip(); // only root can try as somebody else
+      const module = compiledModule("dino/run/run-folder.ts");
+      const program = `
+        const { takeFolder } = await import(${JSON.stringify(module)});
+        process.setuid(65534);
+        await takeFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
+      const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program]);
+      expect(stdout).to.match(/^--out .+: expected a folder to write to, but EACCES/);
+    });
+  });
+
+  describe("of disks", () => {
+    let disk: string;
+
+    before(async function () {
+      disk = await folder();
+      const mounted = await promisify(execFile)("mount", ["-t", "tmpfs", "-o", "size=1m", "none", disk]).then(
+        () => true,
+        () => false,
+      );
+      if (!mounted) this.skip(); // only where this process may mount
+    });
+    after(() => promisify(execFile)("umount", [disk]).catch(() => undefined));
+
+    it("refuses to begin where checkpoints have no room", async () => {
+      const message = await rejection(run(join(disk, "large"), { changes: { hiddenDim: 2048 } }));
+      expect(message).to.match(
+        /expected room for checkpoints of \d+ MiB, \d+ MiB in all, but 1 MiB are free; free some/,
+      );
+    });
+
+    it("leaves the last checkpoint whole when the disk fills up, and goes on once there is room", async () => {
+      const out = join(disk, "run");
+      const stop = new AbortController();
+      const config = resolveConfig({ ...settings, out });
+      const filler = join(disk, "filler");
+      const filled = train({
+        ...{ device: await testDevice(), parts, resume: false, given: new Set(), config, stop: stop.signal },
+        onProgress: ({ step }) => {
+          if (step === 5) void writeFile(filler, new Uint8Array(2 ** 20)).catch(() => undefined);
+        },
+      });
+      const message = await rejection(filled);
+      expect(message).to.match(
+        /expected to write there, but ENOSPC.+; the checkpoint of step 4 is whole: see to the disk/,
+      );
+      expect(await stepsDone(filesOf(out).checkpoint)).to.equal(4);
+      await rm(filler);
+      await run(out, { resume: true });
+      await expectSameState(out);
+    });
+  });
+
+  describe("of devices", () => {
+    const training = (out: string, device: Device) => ({
+      ...{ device, parts, resume: false, given: new Set<never>() },
+      config: resolveConfig({ ...settings, out }),
+    });
+
+    /** A device that is lost when it has been written to so many times. */
+    async function failing(writes: number): Promise<Device> {
+      const device = await openDevice({ choices: {} });
+      const write = device.gpu.queue.writeBuffer.bind(device.gpu.queue);
+      device.gpu.queue.writeBuffer = (...words: Parameters<typeof write>) => {
+        if (writes-- === 0) device.gpu.destroy();
+        write(...words);
+      };
+      return device;
+    }
+
+    it("goes on from the last checkpoint on a new device, to the same bytes, when one is lost during a step", async () => {
+      const out = await folder();
+      const reopened: Device[] = [];
+      using lost = await failing(40);
+      const reopen = async () => {
+        const device = await openDevice({ choices: {} });
+        reopened.push(device);
+        return device;
+      };
+      await trainWithProgress({ ...training(out, lost), reopen });
+      expect(lost.failure()?.message).to.contain("the device was lost");
+      expect(reopened).to.have.length(1);
+      await expectSameState(out);
+    });
+
+    it("gives up when every device is lost at once", async () => {
+      using lost = await failing(0);
+      let opened = 0;
+      const reopen = () => {
+        opened++;
+        return failing(0);
+      };
+      const error = await rejection(trainWithProgress({ ...training(await folder(), lost), reopen }));
+      expect(error).to.contain("the device was lost");
+      expect(opened).to.equal(3);
+    });
+
+    it("refuses to go on with an adapter that rounds otherwise", async () => {
+      using lost = await failing(0);
+      const reopen = async () => ({ ...(await openDevice({ choices: {} })), name: "another adapter" });
+      const error = await rejection(trainWithProgress({ ...training(await folder(), lost), reopen }));
+      expect(error).to.match(/there is only another adapter, which rounds otherwise; the last checkpoint is intact/);
+    });
+
+    it("says what takes less memory, and how much less, where there is not enough", async () => {
+      const device = await testDevice();
+      const limits = limitsOf(device, { maxBufferSize: 20_000 });
+      const out = await folder();
+      const error = await rejection(trainWithProgress(training(out, { ...device, limits })));
+      expect(error).to.match(/^out of memory: .+; a step takes \d+ MiB, \d+ MiB of them for .+; it takes with --/);
+      const config = resolveConfig({ ...settings, depth: 6, batch: 64, out });
+      const whole = await planMemory(device, config);
+      const [half, recomputed] = await Promise.all([
+        planMemory(device, { ...config, batch: 32 }),
+        planMemory(device, { ...config, recompute: true }),
+      ]);
+      expect(half.plannedBytes / whole.plannedBytes).to.be.within(0.4, 0.7);
+      expect(recomputed.plannedBytes).to.be.below(whole.plannedBytes);
+      expect(recomputed.residentBytes / whole.residentBytes).to.be.closeTo(1, 0.01);
+      const words = await adviseOnMemory(device, config);
+      for (const flag of ["--recompute", "--accumulate 4", "--recompute --accumulate 4", "--batch 32"]) {
+        expect(words).to.contain(`with ${flag} `);
+      }
+    });
+
+    it("stops waiting for a device that does not answer", async () => {
+      const device = await testDevice();
+      const silent: Device = { ...device, patienceMs: 50, fail: () => undefined, gpu: hanging(device.gpu) };
+      using tensor = input(silent, [4]);
+      const error = await rejection(download(tensor));
+      expect(error).to.match(/no answer for 0\.05 s, it seems to hang; .+DINO_PATIENCE/);
+    });
+
+    it("keeps the batch and the state of a step whose loss is not finite", async () => {
+      const out = await folder();
+      const message = await rejection(run(out, { changes: { lr: 1e38, clipGrad: 0 } }));
+      const [, step] = /loss is \S+ at step (\d+)/.exec(message)!;
+      const dump = join(out, `not-finite-${step}.safetensors`);
+      expect(message).to.contain(`${dump} holds the batch`);
+      const { tensors } = await readCheckpoint(dump);
+      expect(tensors.get("batch.globals")!.shape).to.deep.equal([16, 3, 16, 16]);
+      expect(tensors.get("batch.locals")!.shape).to.deep.equal([16, 3, 8, 8]);
+      expect(tensors.get("knobs.lr")!.values[0]).to.be.above(1e30);
+      expect(tensors.has("student.backbone.cls_token")).to.equal(true);
+    });
+  });
+
+  describe("of processes", () => {
+    /** Runs `dino train` in a folder, so that checkpoints name the same --out wherever it lies. */
+    function start(cwd: string, ...flags: readonly string[]): ChildProcess & { readonly said: () => string } {
+      const words = [compiledLauncher(), "train", "--out", "run", ...flags];
+      const child = spawn(process.execPath, words, { cwd, stdio: ["ignore", "ignore", "pipe"] });
+      let said = "";
+      child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+      return Object.assign(child, { said: () => said });
+    }
+
+    const steps = 64;
+    const flags = [
+      ...[...tiny, "--data", "builtin", "--steps", String(steps), "--checkpoint-every", "1", "--hidden-dim", "512"],
+      ...["--log-every", "4"],
+    ];
+    const checkpointIn = (cwd: string) => filesOf(join(cwd, "run")).checkpoint;
+
+    async function stepIn(cwd: string): Promise<number> {
+      return existsSync(checkpointIn(cwd)) ? stepsDone(checkpointIn(cwd)) : 0;
+    }
+
+    async function reach(step: number, cwd: string, child: ReturnType<typeof start>): Promise<void> {
+      while ((await stepIn(cwd)) < step) {
+        if (child.exitCode !== null) throw new Error(`ended before step ${step}: ${child.said()}`);
+        await sleep(5);
+      }
+    }
+
+    let expected: Buffer;
+    let undisturbed: string;
+    before(async function () {
+      this.timeout(120_000);
+      undisturbed = await folder();
+      const child = start(undisturbed, ...flags);
+      const [code] = (await once(child, "exit")) as [number];
+      expect(code, child.said()).to.equal(0);
+      expected = await readFile(checkpointIn(undisturbed));
+    });
+
+    it("gives the same file when killed at two random instants", async () => {
+      await killed(2, 6);
+    }).timeout(180_000);
+
+    it("gives the same file when killed at 20 random instants @long", async () => {
+      const left = await Promise.all([killed(10, 7), killed(10, 8)]); // two at a time: most of it is starting on one core
+      if (process.env["DEBUG"])
+        process.stderr.write(`killed while writing a checkpoint: ${left.join(" and ")} of 10\n`);
+    }).timeout(600_000);
+
+    /** Kills a run so many times, and sees what comes of it; returns how often it was writing a checkpoint. */
+    async function killed(kills: number, seed: number): Promise<number> {
+      const cwd = await folder();
+      const random = rng({ seed, purpose: "instants" });
+      const leftovers = async () => (await readdir(join(cwd, "run"))).filter((name) => name.endsWith(".tmp"));
+      let left = 0;
+      for (let kill = 0; kill < kills; kill++) {
+        const child = start(cwd, ...(kill === 0 ? flags : ["--resume"]));
+        await reach((await stepIn(cwd)) + 1 + random.integer(3), cwd, child);
+        await sleep(100 * random.uniform());
+        child.kill("SIGKILL");
+        await once(child, "close");
+        if ((await leftovers()).length > 0) left++;
+        if ((await stepIn(cwd)) === steps) throw new Error(`the run was over after ${kill + 1} kills`);
+      }
+      const child = start(cwd, "--resume");
+      const [code] = (await once(child, "exit")) as [number];
+      expect(code, child.said()).to.equal(0);
+      expect((await readFile(checkpointIn(cwd))).equals(expected)).to.equal(true);
+      expect(await lossesOf(join(cwd, "run"))).to.deep.equal(await lossesOf(join(undisturbed, "run")));
+      expect(await leftovers()).to.deep.equal([]);
+      return left;
+    }
+
+    it("ends in order at the first Ctrl-C or SIGTERM, says how to go on, and goes on to the same file", async () => {
+      const cwd = await folder();
+      for (const [signal, code] of [
+        ["SIGINT", 130],
+        ["SIGTERM", 143],
+      ] as const) {
+        const child = start(cwd, ...(signal === "SIGINT" ? flags : ["--resume"]));
+        await reach((await stepIn(cwd)) + 3, cwd, child);
+        child.kill(signal);
+        expect((await once(child, "close"))[0]).to.equal(code);
+        expect(child.said()).to.contain(`${signal}: ending after this step, with a checkpoint; once more ends at once`);
+        const step = await stepIn(cwd);
+        expect(child.said()).to.match(
+          new RegExp(
+            `dino: ${signal}: stopped after step ${step} of ${steps}, which run/.+ --out run --resume goes on`,
+          ),
+        );
+      }
+      const child = start(cwd, "--resume");
+      expect((await once(child, "close"))[0], child.said()).to.equal(0);
+      expect((await readFile(checkpointIn(cwd))).equals(expected)).to.equal(true);
+    }).timeout(180_000);
+
+    it("gives the same file whatever the number of threads", async () => {
+      const cwd = await folder();
+      const child = start(cwd, ...flags, "--threads", "2");
+      expect((await once(child, "close"))[0], child.said()).to.equal(0);
+      const { config, ...two } = await readCheckpoint(checkpointIn(cwd));
+      expect({ ...two, config: { ...config, threads: 1 } }).to.deep.equal(
+        await readCheckpoint(checkpointIn(undisturbed)),
+      );
+    }).timeout(120_000);
+  });
+});
+
+/** A device's limits, some of them changed. */
+function limitsOf({ limits }: Device, changes: Partial<Record<keyof GPUSupportedLimits, number>>): GPUSupportedLimits {
+  return new Proxy(limits, {
+    get: (target, name) => changes[name as keyof GPUSupportedLimits] ?? (Reflect.get(target, name, target) as unknown),
+  });
+}
+
+/** A GPU whose buffers are never mapped. */
+function hanging(gpu: GPUDevice): GPUDevice {
+  const createBuffer = (descriptor: GPUBufferDescriptor): GPUBuffer => {
+    const buffer = gpu.createBuffer(descriptor);
+    buffer.mapAsync = () => new Promise(() => undefined);
+    return buffer;
+  };
+  return new Proxy(gpu, {
+    get(target, name) {
+      if (name === "createBuffer") return createBuffer;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+}

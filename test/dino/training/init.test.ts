@@ -1,0 +1,160 @@
+import { expect } from "chai";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Config, PartialConfig } from "../../../dino/config/settings.js";
+import { loadModel } from "../../../dino/weights/load-model.js";
+import { startValues } from "../../../dino/training/init.js";
+import { initialValues, type Network } from "../../../dino/model/network.js";
+import { rng } from "../../../dino/math/random.js";
+import { continued } from "../../../dino/training/start.js";
+import { train } from "../../../dino/training/train.js";
+import { scope, vit, vitSpecs } from "../../../dino/model/vit.js";
+import { encodeSafetensors, evaluate, input, type SafeTensor } from "../../../engine/index.js";
+import { golden, relmax } from "../../golden/golden.js";
+import { rejection } from "../../support/rejection.js";
+import { testDevice } from "../../support/device.js";
+import { tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
+import { wholeOf } from "../../../dino/images/split.js";
+import { memoryImages } from "../../../dino/images/image-set.js";
+import { networkConfig, vitConfig } from "../../../dino/config/derive.js";
+import { resolveConfig } from "../../../dino/config/resolve.js";
+
+describe("init", () => {
+  let folder: string;
+  let file: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "init-"));
+    file = join(folder, "trained.safetensors");
+    await writeTinyCheckpoint(file, { seed: 5 });
+    await mkdir(join(folder, "run"));
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  /** A run of the shape of `file`, from another seed. */
+  const settle = (changes: PartialConfig = {}): Config =>
+    resolveConfig({ ...tinySettings, data: "builtin", init: file, seed: 1, ...changes });
+
+  async function start(config: Config) {
+    const said: string[] = [];
+    const values = await startValues(await testDevice(), config, (words) => said.push(words));
+    return { values, said: said.join("\n") };
+  }
+
+  const differing = (a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<string, Float32Array>): string[] =>
+    [...a].flatMap(([name, values]) => (relmax(b.get(name)!, values) === 0 ? [] : [name]));
+
+  it("begins with the features of the file, in student and teacher", async () => {
+    const device = await testDevice();
+    const gray = { rows: 16, cols: 16, pixels: new Uint8Array(16 * 16 * 3).fill(99) };
+    const part = wholeOf(memoryImages({ images: [gray, gray, gray, gray] }));
+    const config = settle({ out: join(folder, "run"), batch: 4, steps: 1, warmupEpochs: 0, threads: 1 });
+    using images = input(device, [2, 3, 16, 16]);
+    images.write(Float32Array.from({ length: 2 * 3 * 16 * 16 }, (_, i) => Math.sin(i)));
+    const featuresOf = async ({ config: { vit: shape }, params }: Network) =>
+      (await evaluate(device, () => ({ cls: vit(shape, scope(params.get, "backbone."), images) }))).cls;
+    const seen: Float32Array[] = [];
+    await train({
+      ...{ device, config, parts: { train: part, test: part } },
+      ...{ given: new Set(), resume: false },
+      visit: {
+        times: 1,
+        look: async ({ step, student, teacher }) => {
+          if (step === 0) seen.push(await featuresOf(student), await featuresOf(teacher));
+        },
+      },
+    });
+    using model = await loadModel(device, file);
+    const { cls } = await evaluate(device, () => ({ cls: vit(model.vit, model.params, images) }));
+    expect(seen).to.deep.equal([cls, cls]);
+  });
+
+  it("takes backbone and head where both are of one shape", async () => {
+    const { values, said } = await start(settle());
+    expect(
+      differing(initialValues(networkConfig(settle()), { seed: 5, initStd: settle().initStd }), values),
+    ).to.deep.equal([]);
+    expect(said).to.equal(`--init ${file}: backbone taken, head taken`);
+  });
+
+  it("draws a head that the file does not have so", async () => {
+    const config = settle({ outDim: 48 });
+    const { values, said } = await start(config);
+    const fresh = initialValues(networkConfig(config), config);
+    for (const name of differing(fresh, values)) expect(name).to.match(/^backbone\./);
+    expect(said).to.include("fresh head: that of the file is of another shape");
+  });
+
+  it("resamples positions for another image as the official code does", async () => {
+    interface Case {
+      readonly key: string;
+      readonly base_grid: number;
+      readonly patch: number;
+      readonly dim: number;
+      readonly rows_px: number;
+      readonly cols_px: number;
+    }
+    const stored = golden.tensors("interp_pos");
+    const { cases } = golden.json<{ cases: readonly Case[] }>("interp_pos");
+    const whole = cases.filter(({ patch, rows_px, cols_px }) => rows_px % patch === 0 && cols_px % patch === 0);
+    expect(whole.length).to.be.at.least(5);
+    for (const { key, base_grid, patch, dim, rows_px, cols_px } of whole) {
+      const side = base_grid * patch;
+      const shape = { dim, depth: 1, heads: 1, patchSize: patch, imageSize: { rows: side, cols: side } };
+      const from = resolveConfig({ ...tinySettings, ...shape, localCropsNumber: 0, evalResize: null });
+      const positions = stored.f32(`base${base_grid}.pos_embed`);
+      const tensors = vitSpecs(vitConfig(from)).map(({ name, shape: axes }): [string, SafeTensor] => {
+        const random = rng({ seed: 0, purpose: name });
+        const size = axes.reduce((product, axis) => product * axis, 1);
+        const data = name === "pos_embed" ? positions : Float32Array.from({ length: size }, () => random.normal());
+        return [name, { dtype: "F32", shape: axes, data }];
+      });
+      const backbone = join(folder, "backbone.safetensors");
+      await writeFile(backbone, encodeSafetensors(tensors));
+      const imageSize = { rows: rows_px, cols: cols_px };
+      const config = settle({ ...shape, imageSize, localCropsNumber: 0, init: backbone, evalResize: null });
+      const { values, said } = await start(config);
+      expect(relmax(values.get("backbone.pos_embed")!, stored.f32(`${key}.out`)), key).to.be.below(2e-5);
+      expect(said.includes("positions from"), key).to.equal(rows_px !== side || cols_px !== side);
+    }
+  });
+
+  it("reads what PyTorch wrote, directly", async () => {
+    const init = fileURLToPath(new URL("../../fixtures/backbone-legacy.pth", import.meta.url));
+    const shape = { dim: 8, heads: 2, depth: 1, patchSize: 4, mlpRatio: 2, imageSize: { rows: 8, cols: 8 } };
+    const { values, said } = await start(settle({ ...shape, init, localCropsNumber: 0, evalResize: null }));
+    expect(values.get("backbone.norm.bias")![1]).to.equal((((37 + 11 * 18) % 64) - 32) / 64);
+    expect(said).to.include("fresh head: the file has none");
+  });
+
+  it("refuses another backbone with the flags that fit it", async () => {
+    const message = await rejection(start(settle({ dim: 24, depth: 2, mlpRatio: 3 })));
+    expect(message).to.include("these flags make them one: --dim 16 --depth 1 --mlp-ratio 4");
+  });
+
+  it("takes registers, draws them where the file has none, and refuses to lose any", async () => {
+    const grown = join(folder, "registers.safetensors");
+    await writeTinyCheckpoint(grown, { seed: 6, registers: 2 });
+    const name = "backbone.register_tokens";
+    const both = await start(settle({ init: grown, registers: 2 }));
+    const drawn = await start(settle({ registers: 2 }));
+    const fresh = (seed: number) =>
+      initialValues(networkConfig(settle({ registers: 2 })), { seed, initStd: 0.2 }).get(name);
+    expect(both.values.get(name)).to.deep.equal(fresh(6));
+    expect(drawn.values.get(name)).to.deep.equal(fresh(1));
+    expect(drawn.said).to.include("backbone taken, fresh registers, head taken");
+    expect(await rejection(start(settle({ init: grown })))).to.include("these flags make them one: --registers 2");
+  });
+
+  it("belongs to the beginning of a run: --resume refuses another file", () => {
+    const config = settle();
+    expect(continued(config, { init: file })).to.deep.equal(config);
+    expect(() => continued(config, { init: "other.pth" })).to.throw(`--resume: the run has --init "${file}"`);
+    expect(() => continued(settle({ init: null }), { init: file })).to.throw("--resume: the run has --init null");
+  });
+
+  it("freezes no more blocks than there are", () => {
+    expect(() => settle({ freezeBlocks: 2 })).to.throw("--freeze-blocks 2 is more than the --depth of 1");
+  });
+});

@@ -1,0 +1,66 @@
+import { expect } from "chai";
+import type { PartialConfig } from "../../../dino/config/settings.js";
+import { createNetwork } from "../../../dino/model/network.js";
+import { createStep } from "../../../dino/training/step.js";
+import { createDevice, type KernelSet, throwIfFailed } from "../../../engine/core/device.js";
+import { chooseAdapter, readShader } from "../../../engine/adapters/node.js";
+import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
+import { resolveConfig } from "../../../dino/config/resolve.js";
+
+/** The least that any WebGPU offers: https://www.w3.org/TR/webgpu/#limits */
+const LEAST: Readonly<Record<string, number>> = {
+  maxBufferSize: 2 ** 28,
+  maxStorageBufferBindingSize: 2 ** 27,
+  maxStorageBuffersPerShaderStage: 8,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+  maxComputeWorkgroupSizeY: 256,
+  maxComputeWorkgroupSizeZ: 64,
+  maxComputeWorkgroupsPerDimension: 65535,
+};
+
+/** The null backend, which checks all and computes nothing, as an adapter that has no more than it must and no features. */
+async function leastAdapter(): Promise<GPUAdapter> {
+  const { adapter } = await chooseAdapter({ prefer: "null" });
+  const limits = new Proxy(adapter.limits, {
+    get: (all, name) => LEAST[name as string] ?? (Reflect.get(all, name, all) as number),
+  });
+  return new Proxy(adapter, {
+    get: (all, name) => {
+      if (name === "limits") return limits;
+      if (name === "features") return new Set();
+      const value: unknown = Reflect.get(all, name, all);
+      return typeof value === "function" ? (value.bind(all) as unknown) : value;
+    },
+  });
+}
+
+describe("an adapter of the least limits and no features", () => {
+  const settings: readonly (readonly [string, PartialConfig])[] = [
+    ["the built-in images", { preset: "shapes" }],
+    [
+      "patches of photographs and 16384 prototypes",
+      { data: "photos", arch: "vit_tiny", depth: 2, outDim: 16384, batch: 4 },
+    ],
+    [
+      "other parts of the step",
+      { preset: "shapes", optimizer: "lars", centering: "sinkhorn", koleo: 0.1, registers: 4 },
+    ],
+  ];
+  for (const kernels of ["cpu", "gpu"] as const satisfies readonly KernelSet[]) {
+    for (const [title, changes] of settings) {
+      it(`records a step of ${title} with the kernels for a ${kernels}`, async () => {
+        using device = await createDevice(await leastAdapter(), { shaders: readShader, kernels });
+        expect(device.limits.maxStorageBuffersPerShaderStage).to.equal(8);
+        const config = resolveConfig(changes);
+        using student = createNetwork(device, networkConfig(config), "student");
+        using teacher = createNetwork(device, networkConfig(config), "teacher");
+        using step = await createStep(device, { student, teacher, ...stepConfig(config) });
+        await step.program.run();
+        await device.gpu.queue.onSubmittedWorkDone();
+        throwIfFailed(device);
+      });
+    }
+  }
+});

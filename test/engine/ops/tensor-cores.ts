@@ -1,0 +1,124 @@
+/** Tensor cores played by plain threads, to check the kernels for them where there are none. */
+import type { Device } from "../../../engine/core/device.js";
+
+/**
+ * A device that takes the kernels for tensor cores, with every matrix of a subgroup of `width` threads replaced by loops over
+ * shared memory: addresses, edges and division of work stay the kernel's own.
+ */
+export function withTensorCoresPlayed(device: Device, width: 32 | 64): Device {
+  const shaders = (name: string) => {
+    const text = device.shaders(name);
+    return /-(subgroup-matrix|matrices)\b/.test(name) ? played(text, width) : text;
+  };
+  // a GPU device of its own in name only, so that its kernels are not those compiled for the other
+  const gpu = new Proxy(device.gpu, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return { ...device, gpu, tensorCores: true, shaders };
+}
+
+/** A kernel, or the file that declares its matrices, without subgroups. */
+function played(text: string, width: number): string {
+  const memory = [...text.matchAll(/^var<workgroup> (\w+): array<(?:vec(\d))?(h|f16|f|f32),/gm)].map(
+    ([, name, components, type]): Memory => ({
+      name: name!,
+      components: Number(components ?? 1),
+      type: /h|f16/.test(type!) ? "f16" : "f32",
+    }),
+  );
+  const [, right] = /subgroupMatrixLoad<Right, \w+>\(&(\w+)/.exec(text) ?? [];
+  return [
+    text
+      .replace(/for \(var (\w+) = 0u; \1 < ([^;]+); /g, "for (var $1 = 0u; $1 < few($2); ")
+      .replace(/^enable (subgroups|chromium_experimental_subgroup_matrix);$/gm, "")
+      .replace(/^ *@builtin\((subgroup_id|num_subgroups)\).*$/gm, "")
+      .replace(
+        /@compute[^]*?\) \{\n/,
+        `$&  playing = lane;\n  let subgroup = lane / ${width}u;\n  let subgroups = LANES / ${width}u;\n`,
+      )
+      .replace(/^alias Left = .*$/m, "alias Left = array<vec4f, 4>;")
+      .replace(/^alias Right = .*$/m, "alias Right = vec3u;")
+      .replace(/^alias Result = .*$/m, `alias Result = array<vec4f, ${64 / width}>;`)
+      .replace(/subgroupMatrixLoad<(Left|Right|Result), (row|col)_major>\(&(\w+), /g, "$3_$1_$2(")
+      .replaceAll("subgroupMatrixMultiplyAccumulate(", "multiplied(")
+      .replace(/subgroupMatrixStore<row_major>\(&(\w+), /g, "$1_put("),
+    ...memory.map((each) => access(each, width)),
+    right ? arithmetic(right, width) : "",
+  ].join("\n");
+}
+
+/** An array of shared memory: of floats, or vectors of them. */
+interface Memory {
+  readonly name: string;
+  readonly components: number;
+  readonly type: "f16" | "f32";
+}
+
+/** Reads and writes four neighbours that begin at a multiple of four, as many at once as an element of the memory has. */
+function fours({ name, components, type }: Memory): string {
+  const vector = components === 1 ? type : `vec${components}<${type}>`;
+  const values = ["x", "y", "z", "w"];
+  const places = Array.from({ length: 4 / components }, (_, i) => ({
+    element: `${name}[at / ${components}u + ${i}u]`,
+    part: values.slice(components * i, components * (i + 1)).join(""),
+  }));
+  return `
+fn ${name}_four(at: u32) -> vec4f { return vec4f(vec4<${type}>(${places.map(({ element }) => element).join(", ")})); }
+fn ${name}_putFour(at: u32, values: vec4f) {
+  ${places.map(({ element, part }) => `${element} = ${vector}(values.${part});`).join(" ")}
+}`;
+}
+
+/**
+ * How a thread loads its part of a matrix, and stores it: of a result 256 / width neighbours in a row, of a left matrix that
+ * row; of a right one it only keeps the place, the stride, and whether memory runs along k.
+ */
+function access(memory: Memory, width: number): string {
+  const { name, components } = memory;
+  const row = `at * ${components}u + ownRow() * stride * ${components}u`;
+  const right = (alongK: 0 | 1) => `Right(at * ${components}u, stride * ${components}u, ${alongK}u)`;
+  return `${fours(memory)}
+fn ${name}_Left_row(at: u32, stride: u32) -> Left {
+  var x = Left();
+  for (var v = 0u; v < few(4u); v++) { x[v] = ${name}_four(${row} + 4u * v); }
+  return x;
+}
+fn ${name}_Right_row(at: u32, stride: u32) -> Right { return ${right(0)}; }
+fn ${name}_Right_col(at: u32, stride: u32) -> Right { return ${right(1)}; }
+fn ${name}_Result_row(at: u32, stride: u32) -> Result {
+  var x = Result();
+  for (var v = 0u; v < few(${64 / width}u); v++) { x[v] = ${name}_four(${row} + ownColumn() + 4u * v); }
+  return x;
+}
+fn ${name}_put(at: u32, x: Result, stride: u32) {
+  for (var v = 0u; v < few(${64 / width}u); v++) { ${name}_putFour(${row} + ownColumn() + 4u * v, x[v]); }
+}`;
+}
+
+/** Products with right matrices out of the memory `right`. */
+function arithmetic(right: string, width: number): string {
+  return `
+var<private> playing: u32;  // the thread
+fn few(n: u32) -> u32 { return min(sizes[0] + n, n + 1u) - 1u; }  // n, hidden from compilers, which unroll loops for minutes
+fn ownRow() -> u32 { return playing % ${width}u / ${width / 16}u; }
+fn ownColumn() -> u32 { return playing % ${width / 16}u * ${256 / width}u; }
+fn multiplied(a: Left, b: Right, sums: Result) -> Result {
+  var x = sums;
+  for (var v = 0u; v < few(${64 / width}u); v++) {
+    let column = ownColumn() + 4u * v;
+    for (var k = 0u; k < few(4u); k++) {
+      for (var j = 0u; j < few(4u); j++) {
+        if (b.z == 1u) {
+          x[v][j] += dot(a[k], ${right}_four(b.x + (column + j) * b.y + 4u * k));
+        } else {
+          x[v] += a[k][j] * ${right}_four(b.x + (4u * k + j) * b.y + column);
+        }
+      }
+    }
+  }
+  return x;
+}`;
+}

@@ -1,0 +1,21 @@
+import { rng } from "../../dino/math/random.js";
+import { initVitParam, type VitConfig, vitSpecs } from "../../dino/model/vit.js";
+import { createParams, type Device, layoutOf } from "../../engine/index.js";
+import type { Backbone } from "../../dino/model/backbone.js";
+
+const shape: VitConfig = {
+  ...{ imageRows: 8, imageCols: 8, patch: 4, channels: 3 },
+  ...{ dim: 12, depth: 2, heads: 2, mlpRatio: 2, dropPathRate: 0 },
+};
+
+/** An untrained backbone for images of 8 pixels in patches of 4, with weights that tell images apart. */
+export function tinyBackbone(device: Device): Backbone {
+  const specs = vitSpecs(shape);
+  const params = createParams(device, layoutOf(specs), "backbone");
+  const values = specs.map(({ name, shape: axes }) => {
+    const random = rng({ seed: 1, purpose: name });
+    return [name, initVitParam(shape, name, axes, 0.3, random)] as const;
+  });
+  params.write(new Map(values));
+  return { device, vit: shape, params: (name) => params.get(name) };
+}
