@@ -1,7 +1,6 @@
 /** The memory of batches, and the images that fill it. */
-import { GLOBAL_CROPS } from "../training/step.js";
 import type { ImageSet } from "../images/image-set.js";
-import { cropPlace } from "./crop-layout.js";
+import { cropPlace, GLOBAL_CROPS } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, MadeCrops } from "./image-crops.js";
 

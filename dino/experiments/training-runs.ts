@@ -8,7 +8,7 @@ import { differenceBetween, fitWarmups } from "../config/resolve.js";
 import { flagOf } from "../config/flags.js";
 import type { Parts } from "../images/split.js";
 import { type Log, readLog } from "../run/log.js";
-import { readConfig } from "../training/start.js";
+import { readConfig } from "../run/config-file.js";
 import { trainWithProgress } from "../training/supervised.js";
 import { lengthOf } from "../training/schedule.js";
 

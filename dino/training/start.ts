@@ -1,11 +1,11 @@
 /** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
+import { readConfig } from "../run/config-file.js";
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import type { Device } from "../../engine/index.js";
 import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import { checkEqualShares } from "../batches/batch-share.js";
 import { type Choice, chooseSettings, settingsOf } from "../config/auto.js";
-import { changeableOnResume, parseConfig, resolveConfig } from "../config/resolve.js";
+import { changeableOnResume, resolveConfig } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
 import { flagOf, formatSettings } from "../config/flags.js";
 import type { Dashboard } from "../dashboard/server.js";
@@ -145,16 +145,6 @@ async function showRun(
   } catch (error) {
     say(`${(error as Error).message}; training without`);
     return undefined;
-  }
-}
-
-/** The settings of the run in a folder. Throws, naming the file, where there are none. */
-export async function readConfig(out: string): Promise<Config> {
-  const path = filesOf(out).config;
-  try {
-    return parseConfig(await readFile(path, "utf8"));
-  } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }
 }
 

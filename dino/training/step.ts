@@ -30,7 +30,7 @@ import {
   type Tensor,
   updateCenter,
 } from "../../engine/index.js";
-import { checkEqualParts } from "../batches/crop-layout.js";
+import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { forward, type ForwardOptions, type Network } from "../model/network.js";
 import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./collectives.js";
 import type { Size } from "../images/pixels.js";
@@ -96,9 +96,6 @@ export interface TrainingStep {
   readonly program: Program<StepOutput>;
   [Symbol.dispose](): void;
 }
-
-/** Global crops of an image: the teacher sees these, the student sees all crops. */
-export const GLOBAL_CROPS = 2;
 
 /**
  * Records the step of DINO, algorithm 1 (https://arxiv.org/abs/2104.14294): teacher on the global crops, student on all,

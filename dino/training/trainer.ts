@@ -2,6 +2,7 @@
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
 import { shareOfRows, type Sharer } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
+import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
 import { augmentOptions, networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
@@ -12,7 +13,7 @@ import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import type { EpochLine, StepLine } from "../run/log.js";
 import { runProfiled } from "./profiled-step.js";
 import type { StepProfile } from "../run/step-profile.js";
-import { createStep, GLOBAL_CROPS, type TrainingStep } from "./step.js";
+import { createStep, type TrainingStep } from "./step.js";
 import { lengthOf } from "./schedule.js";
 import { schedules } from "./schedule.js";
 import { openMeter } from "./meter.js";
