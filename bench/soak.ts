@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../dino/config/resolve.js";
-import { openParts } from "../dino/images/sources/open-parts.js";
+import { openSplits } from "../dino/images/sources/open-parts.js";
 import { train } from "../dino/training/train.js";
 import type { Device } from "../engine/index.js";
 import { figure } from "./figures/format.js";
@@ -43,7 +43,7 @@ export interface Soak {
 export async function soak(device: Device, minutes: number, onSample: (sample: Sample) => void): Promise<Soak> {
   const out = await mkdtemp(join(tmpdir(), "dino-soak-"));
   const config = resolveConfig({ preset: "shapes", steps: null, epochs: 1_000_000, knnEvery: 5, saveckpFreq: 0, out });
-  const parts = await openParts(config.data, config);
+  const parts = await openSplits(config.data, config);
   const stop = new AbortController();
   const began = performance.now();
   const samples: Sample[] = [];

@@ -8,8 +8,8 @@ import type { DecodeFailure } from "./images/image-location.js";
 import { type ImageSet, memoryImages } from "./images/image-set.js";
 import type { Image, Size } from "./images/pixels.js";
 import { readImage } from "./images/sources/image-files.js";
-import { openWhole } from "./images/sources/open-parts.js";
-import { wholeOf } from "./images/split.js";
+import { openSubset } from "./images/sources/open-parts.js";
+import { wholeSet } from "./images/split.js";
 import type { FeatureRows } from "./math/feature-rows.js";
 import { type Model, viewOf, type Which } from "./model/backbone.js";
 import { extractFeatures } from "./model/extract.js";
@@ -95,7 +95,7 @@ export interface KnnMeasure extends LookOptions {
 export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport> {
   const { train: training, test, ks = [10, 20, 100, 200], ...options } = measure;
   return evaluateKnn({
-    parts: { train: wholeOf(await openSet(training)), test: wholeOf(await openSet(test)) },
+    parts: { train: wholeSet(await openSet(training)), test: wholeSet(await openSet(test)) },
     extract: ({ images, indices }) =>
       extractFeatures(model, images, { ...options, indices, view: viewOf(model.config) }),
     ks,
@@ -104,7 +104,7 @@ export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport>
 }
 
 async function openSet(images: Images): Promise<ImageSet> {
-  if (typeof images === "string") return (await openWhole(images)).images;
+  if (typeof images === "string") return (await openSubset(images)).images;
   return "decode" in images ? images : memoryImages({ images });
 }
 

@@ -31,7 +31,7 @@ export {
   type SgdOptions,
   type StepSettings,
 } from "./optimizers/optimizer.js";
-export { onPaper, type Paper } from "./core/dry-run.js";
+export { dryRun, type DryRun } from "./core/dry-run.js";
 export { createParams, type Layout, type LayoutEntry, layoutOf, type Params, type ParamSpec } from "./core/params.js";
 export { evaluate, type Program, record } from "./core/program.js";
 export type { NonFinite } from "./core/nonfinite.js";
@@ -91,7 +91,7 @@ export { copy, fill } from "./ops/fill.js";
 export { gelu } from "./ops/gelu.js";
 export { koleo } from "./ops/koleo.js";
 export { gem, type GemOptions } from "./ops/gem.js";
-export { largest } from "./ops/largest.js";
+export { max } from "./ops/largest.js";
 export { layernorm, type LayernormOptions } from "./ops/layernorm.js";
 export type { Logits, Projection } from "./ops/distillation/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";

@@ -7,10 +7,10 @@ import { fitWarmups, formatConfig, resolveConfig } from "../../dino/config/resol
 import { type Config, type PartialConfig, settingNames } from "../../dino/config/settings.js";
 import { writeFileAtomically } from "../../dino/files/files.js";
 import { startProgress } from "../../dino/files/progress.js";
-import { openParts } from "../../dino/images/sources/open-parts.js";
-import type { Parts } from "../../dino/images/split.js";
+import { openSplits } from "../../dino/images/sources/open-parts.js";
+import type { Splits } from "../../dino/images/split.js";
 import { startValues } from "../../dino/training/init.js";
-import { heedSignals } from "../../dino/training/interrupt.js";
+import { catchSignals } from "../../dino/training/interrupt.js";
 import { lengthOf } from "../../dino/training/schedule.js";
 import type { Device } from "../../engine/index.js";
 import type { Origin } from "../figures/origin.js";
@@ -91,7 +91,7 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
   const learner = ["official", ...options.lend.toSorted().toReversed()].join("+") as Pair["learner"];
   let file = options.kept;
   const pairs: Pair[] = [];
-  using interruption = heedSignals((signal) => options.say(`${signal}: ending; what is done is kept`));
+  using interruption = catchSignals((signal) => options.say(`${signal}: ending; what is done is kept`));
   for (const { name, config: asked } of resolved) {
     const { config, parts } = await openRecipe(asked);
     const { steps } = lengthOf(config, parts.train.indices.length);
@@ -121,7 +121,7 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
 interface Training {
   /** With the seed. */
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
   readonly at: readonly number[];
   readonly title: string;
   readonly images: Folder;
@@ -129,9 +129,9 @@ interface Training {
 }
 
 /** The images of a recipe, and its settings with warm-ups that fit. Throws for images that the official code takes otherwise. */
-async function openRecipe(asked: Config): Promise<{ readonly config: Config; readonly parts: Parts }> {
+async function openRecipe(asked: Config): Promise<{ readonly config: Config; readonly parts: Splits }> {
   const { data, heldOut, seed, maxPixels, batch } = asked;
-  const parts = await openParts(data, { heldOut, seed, maxPixels });
+  const parts = await openSplits(data, { heldOut, seed, maxPixels });
   const { length } = parts.train.indices;
   if (parts.train.images.mixture) throw new Error(`--data ${data}: the official code does not mix images by weights`);
   if (length < batch) throw new Error(`--data ${data}: ${length} images to train on are fewer than --batch ${batch}`);
@@ -175,7 +175,7 @@ async function temporaryFolder(): Promise<Folder> {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-async function imagesFolder(parts: Parts): Promise<Folder> {
+async function imagesFolder(parts: Splits): Promise<Folder> {
   const folder = await temporaryFolder();
   await exportImages(parts, folder.path);
   return folder;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Config } from "../../dino/config/settings.js";
 import { featuresOf, type KnnAccuracy, knnOf } from "../../dino/evaluation/online-evaluation.js";
-import type { Parts } from "../../dino/images/split.js";
+import type { Splits } from "../../dino/images/split.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import { train } from "../../dino/training/train.js";
 import type { Device } from "../../engine/index.js";
@@ -14,7 +14,7 @@ export interface OurTraining {
   readonly device: Device;
   /** With the seed; `out` and evaluations of its own are not heeded. */
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
   /** Evaluations in even steps, besides the one before the first step. */
   readonly times: number;
   /** Ends the training once aborted, with the name of a signal for a reason. */

@@ -7,12 +7,12 @@ import { pipeline } from "node:stream/promises";
 import { epochOrders } from "../../dino/batches/order.js";
 import { augmentOptions, networkConfig } from "../../dino/config/derive.js";
 import type { Config } from "../../dino/config/settings.js";
-import { checkParts } from "../../dino/evaluation/labelled.js";
+import { checkSplits } from "../../dino/evaluation/labelled.js";
 import { writeJson } from "../../dino/files/files.js";
 import { applyCropU8, drawCrops } from "../../dino/images/augment.js";
 import { isFailure } from "../../dino/images/image-location.js";
 import type { Image } from "../../dino/images/pixels.js";
-import type { Part, Parts } from "../../dino/images/split.js";
+import type { Subset, Splits } from "../../dino/images/split.js";
 import { bufferSpecs, networkSpecs } from "../../dino/model/network.js";
 import { lengthOf } from "../../dino/training/schedule.js";
 import { asSafetensors } from "../../dino/weights/checkpoint-bytes.js";
@@ -37,8 +37,8 @@ interface PartOfFile {
  * Writes train.u8 and test.u8, the pixels of each image [rows, cols, 3] one after the other as they are decoded, and images.json.
  * Throws for images without classes, and for one that cannot be decoded.
  */
-export async function exportImages(parts: Parts, folder: string): Promise<void> {
-  const numbers = checkParts(parts);
+export async function exportImages(parts: Splits, folder: string): Promise<void> {
+  const numbers = checkSplits(parts);
   await mkdir(folder, { recursive: true });
   const train = await exportPart(parts.train, join(folder, "train.u8"));
   const test = await exportPart(parts.test, join(folder, "test.u8"));
@@ -51,7 +51,7 @@ export async function exportImages(parts: Parts, folder: string): Promise<void> 
   await writeJson(join(folder, "images.json"), file);
 }
 
-async function exportPart({ images, indices }: Part, path: string): Promise<PartOfFile> {
+async function exportPart({ images, indices }: Subset, path: string): Promise<PartOfFile> {
   const sizes: (readonly [number, number])[] = [];
   async function* pixels() {
     for (const index of indices) {
@@ -64,7 +64,7 @@ async function exportPart({ images, indices }: Part, path: string): Promise<Part
   return { sizes, labels: Array.from(indices, (index) => images.labels![index]!) };
 }
 
-async function decoded(images: Part["images"], index: number): Promise<Image> {
+async function decoded(images: Subset["images"], index: number): Promise<Image> {
   const image = await images.decode(index);
   if (isFailure(image)) throw new Error(`${image.path}: ${image.reason}; both codes have to train on the same images`);
   return image;
@@ -87,7 +87,7 @@ export async function exportStart(
 }
 
 /** Writes the crops that a run trains on before they are normalised: bytes [steps, batch, crops, rows, cols, 3]. */
-export async function exportCrops(config: Config, { images, indices }: Part, path: string): Promise<void> {
+export async function exportCrops(config: Config, { images, indices }: Subset, path: string): Promise<void> {
   const { seed, batch, shuffleBuffer } = config;
   const { iterationsPerEpoch, steps } = lengthOf(config, indices.length);
   const orders = epochOrders({ images, indices, seed, shuffleBuffer });

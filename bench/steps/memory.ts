@@ -1,5 +1,5 @@
 import { openDevice } from "../../engine/adapters/node.js";
-import { onPaper } from "../../engine/index.js";
+import { dryRun } from "../../engine/index.js";
 import { createNetworks, type StepSize } from "./step.js";
 
 /** What a training step would take of a card's memory. */
@@ -18,7 +18,7 @@ const VIT_S16 = { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 } 
 /** Plans a step of any size without the memory for it: buffers and pipelines exist on paper alone. */
 export async function planStep(size: StepSize): Promise<StepMemory> {
   using nothing = await openDevice({ prefer: "null" });
-  const { device, bytes } = onPaper(nothing);
+  const { device, bytes } = dryRun(nothing);
   using made = await createNetworks(device, size);
   const { bytes: plannedBytes, lowerBoundBytes: leastBytes, dispatches } = made.step.program;
   return { residentBytes: bytes() - plannedBytes, plannedBytes, leastBytes, dispatches };

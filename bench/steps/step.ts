@@ -88,7 +88,7 @@ export async function recordStep(device: Device, size: StepSize): Promise<Step> 
   const { config, student, teacher, step } = made;
   const values = initialValues(config, { seed: 1, initStd: 0.02 });
   for (const network of [student, teacher]) writeNetwork(network, values);
-  step.knobs.write({ lr: 1e-4, weightDecay: 0.04, momentum: 0.996, teacherTemperature: 0.04, frozen: 0 });
+  step.hyperparameters.write({ lr: 1e-4, weightDecay: 0.04, momentum: 0.996, teacherTemperature: 0.04, frozen: 0 });
   for (const images of [step.globals, step.locals!]) images.write(numbers(images.shape, images.shape[2]!).data);
   const { program } = step;
   return {

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Decoding, ImagePlace } from "../images/image-location.js";
 import { decodePlace } from "../images/sources/decode.js";
-import { type CropSettings, cropSheets, type MadeCrops } from "./image-crops.js";
+import { type CropSettings, cropBuffers, type MadeCrops } from "./image-crops.js";
 
 /** What a worker is started with. */
 export interface WorkerSetup extends CropSettings {
@@ -34,7 +34,7 @@ export interface WorkerCrops extends MadeCrops {
 
 const port = parentPort!;
 const { decoding, ...settings } = workerData as WorkerSetup;
-const sheet = cropSheets(settings);
+const sheet = cropBuffers(settings);
 let closed = false;
 
 // Tasks overlap: while one waits for its next image to be decoded, the other makes crops.

@@ -1,12 +1,12 @@
 /** Batches of images that are cropped on the thread that asks for them, as a page's worker does. */
 import { type Batches, type BatchOptions, openBatches } from "./batches.js";
-import { cropSheets } from "./image-crops.js";
+import { cropBuffers } from "./image-crops.js";
 
 /** The same batches as those of threads, of images as their set decodes them. Throws where openBatches does. */
-export function openBatchesHere(options: BatchOptions): Batches {
+export function openInlineBatches(options: BatchOptions): Batches {
   const { images, batch } = options;
   return openBatches({ prefetch: 1, ...options }, (settings) => {
-    const sheet = cropSheets(settings);
+    const sheet = cropBuffers(settings);
     return {
       imagesPerTask: batch,
       async crop(epoch, items) {

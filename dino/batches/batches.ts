@@ -1,7 +1,7 @@
 /** Training batches: images augmented ahead of their use, by whatever makes the crops. */
 import { type AugmentOptions, checkAugmentOptions } from "../images/augment.js";
 import type { ImageSet } from "../images/image-set.js";
-import { shareOf, type Sharer } from "./batch-share.js";
+import { shardPositions, type Shard } from "./batch-share.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, CropSettings } from "./image-crops.js";
 import { epochOrders, type Order } from "./order.js";
@@ -24,7 +24,7 @@ export interface BatchOptions {
   /** Leaves making the crops to a device: batches hold pictures instead. */
   readonly onDevice?: boolean;
   /** Makes this share of every batch alone, as `shareOf` has it: all of it if left out. */
-  readonly share?: Sharer | undefined;
+  readonly shard?: Shard | undefined;
   /** Where to begin, to resume a run: the first batch if left out. */
   readonly start?: { readonly epoch: number; readonly iteration: number };
 }
@@ -71,12 +71,12 @@ export interface Batches {
  */
 export function openBatches(options: BatchOptions, openCropper: (settings: CropSettings) => Cropper): Batches {
   const { images, batch, parts = 1, seed, shuffleBuffer = 0, augment, prefetch = 2 } = options;
-  const { share = { rank: 0, size: 1 }, start = { epoch: 0, iteration: 0 } } = options;
+  const { shard: share = { rank: 0, size: 1 }, start = { epoch: 0, iteration: 0 } } = options;
   const given = options.indices ?? new Int32Array(images.count).map((_, i) => i);
   const indices = given instanceof Int32Array ? given : new Int32Array(given);
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
-  const positions = shareOf(batch, parts, share);
+  const positions = shardPositions(batch, parts, share);
   checkWhole("prefetch", prefetch, 1);
   checkIndices(indices, images.count, batch);
   const iterationsPerEpoch = Math.floor(indices.length / batch);

@@ -37,18 +37,18 @@ export interface CropItem {
 }
 
 /** Some images of an epoch on their way into a batch. */
-export interface CropSheet {
+export interface CropBuffer {
   readonly made: MadeCrops;
   /** Takes an image; `key` is what its crops are drawn for: its number, or that of the one it stands in for. */
   readonly put: (item: number, image: Image | DecodeFailure, key: number) => void;
 }
 
 /** Makes sheets for so many images of an epoch. */
-export function cropSheets({
+export function cropBuffers({
   augment,
   seed,
   pixelsPerPicture,
-}: CropSettings): (count: number, epoch: number) => CropSheet {
+}: CropSettings): (count: number, epoch: number) => CropBuffer {
   const table = normalizeTable(augment);
   const { globalSize, localSize, localCrops } = augment;
   const valuesPerImage = 3 * (2 * globalSize.rows * globalSize.cols + localCrops * localSize.rows * localSize.cols);

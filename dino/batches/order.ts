@@ -18,11 +18,11 @@ export interface OrderOptions {
 /** The order of an epoch, from some image on. */
 export interface Order {
   /** The images that come next, of which as many have to be left. */
-  next(images: number): Drawn;
+  next(images: number): OrderedImages;
 }
 
 /** Images in the order in which they come. */
-export interface Drawn {
+export interface OrderedImages {
   /** Of `indices`, what comes when: [images]. */
   readonly places: Int32Array;
   /** How often each came before in the same epoch; undefined where none comes twice. */
@@ -63,7 +63,7 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
     const [all] = parts as readonly [Part];
     if (shards === undefined) return inTurn({ places: pass(all, epoch), repeats: undefined }, from);
     const fill = passThrough(all, epoch, shards);
-    const next = (count: number): Drawn => {
+    const next = (count: number): OrderedImages => {
       const places = new Int32Array(count);
       fill(places);
       return { places, repeats: undefined };
@@ -72,7 +72,7 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
     return { next };
   };
 
-  function mix(epoch: number): Drawn {
+  function mix(epoch: number): OrderedImages {
     const turns = new Uint8Array(indices.length);
     let from = 0;
     for (const [part, { share }] of parts.entries()) turns.fill(part, from, (from += share));
@@ -103,7 +103,7 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
 const SKIPPED = 4096;
 
 /** An order that is known as a whole. */
-function inTurn({ places, repeats }: Drawn, from: number): Order {
+function inTurn({ places, repeats }: OrderedImages, from: number): Order {
   return {
     next(images) {
       const [start, end] = [from, (from += images)];

@@ -14,7 +14,7 @@ export interface ThreadedBatchOptions extends BatchOptions {
 
 /** Starts the workers and the first batches. Throws where openBatches does. */
 export function openThreadedBatches({ threads = Infinity, ...options }: ThreadedBatchOptions): Batches {
-  const { images, batch, share = { size: 1 }, onDevice = false } = options;
+  const { images, batch, shard: share = { size: 1 }, onDevice = false } = options;
   if (!(threads >= 1)) throw new Error(`batches threads: expected 1 or more, got ${threads}`);
   return openBatches(options, (settings) => {
     const workers = Math.min(Math.floor(threads), availableParallelism());

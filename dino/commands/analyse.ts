@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Argument, type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../experiments/analyse.js";
-import { openParts } from "../images/sources/open-parts.js";
+import { openSplits } from "../images/sources/open-parts.js";
 import { asUsage } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
@@ -33,7 +33,7 @@ export function addAnalyse(dino: Command): void {
         const flags = readFlags(options);
         return analysisConfig(flags, flags.out ?? join("runs", what));
       });
-      const parts = await openParts(config.data, config);
+      const parts = await openSplits(config.data, config);
       using device = await openDevice();
       const overwrite = options["overwrite"] === true;
       const analysis: AnalysisOptions = { device, parts, config, overwrite, say: (line) => printAside(line) };

@@ -6,7 +6,7 @@ import { sizeOf } from "../../engine/index.js";
 import { vitConfig } from "../config/derive.js";
 import { formatSize, parseSetting } from "../config/flags.js";
 import { takeReports } from "../files/progress.js";
-import { listed } from "../files/text.js";
+import { joinNames } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { writeModel } from "../weights/checkpoint.js";
 import { type Imported, importNetwork } from "../weights/import.js";
@@ -100,7 +100,7 @@ function describe(imported: Imported): string[] {
     `backbone      ViT of ${backbone.depth} blocks, ${backbone.dim} features, ${backbone.heads} heads, patches of ${backbone.patch}, images of ${formatSize(config.imageSize)}`,
     `head          ${head ? `${head.prototypes} prototypes` : "none"}`,
     `parameters    ${parameters} in ${tensors} tensors`,
-    ...(ignored.length > 0 ? [`left out      ${listed(ignored)}`] : []),
-    ...(fresh.length > 0 ? [`fresh         ${listed(fresh)}`] : []),
+    ...(ignored.length > 0 ? [`left out      ${joinNames(ignored)}`] : []),
+    ...(fresh.length > 0 ? [`fresh         ${joinNames(fresh)}`] : []),
   ];
 }

@@ -4,7 +4,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import { compareNeighbors } from "../evaluation/evaluate.js";
 import type { KnnResult } from "../evaluation/knn.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
-import { labelledFeatures, type LabelledParts } from "../evaluation/labelled.js";
+import { labelledFeatures, type LabelledSplits } from "../evaluation/labelled.js";
 import { takeReports } from "../files/progress.js";
 import { clsDescriptor } from "../model/descriptors.js";
 import { loadModel } from "../weights/load-model.js";
@@ -69,7 +69,7 @@ export function addKnn(dino: Command): void {
         ...report.results.map(describeKnn),
       );
 
-      async function features(): Promise<LabelledParts> {
+      async function features(): Promise<LabelledSplits> {
         if (source.kind === "files") return readLabelled(source.features, source.testFeatures);
         using model = await loadModel(device, source.checkpoint, options.which);
         const parts = await openLabelledParts(options, model);

@@ -2,8 +2,8 @@
 import type { Command, Option } from "commander";
 import { keepFeatures } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
-import { openParts, openWhole } from "../images/sources/open-parts.js";
-import type { Parts } from "../images/split.js";
+import { openSplits, openSubset } from "../images/sources/open-parts.js";
+import type { Splits } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
@@ -40,12 +40,12 @@ export function addLabelledOptions(
 }
 
 /** What the features are out of: a checkpoint and images, or two files. */
-export type Source =
+export type FeatureSource =
   | { readonly kind: "checkpoint"; readonly checkpoint: string }
   | { readonly kind: "files"; readonly features: string; readonly testFeatures: string };
 
 /** The source that the flags name. Throws where they contradict each other. */
-export function sourceOf(options: LabelledOptions): Source {
+export function sourceOf(options: LabelledOptions): FeatureSource {
   const { checkpoint, train, test, data, features, testFeatures, cache } = options;
   if (features !== undefined && testFeatures !== undefined) {
     const [other] = Object.entries({ checkpoint, train, test, data, cache }).find(([, value]) => value) ?? [];
@@ -70,7 +70,7 @@ export function sourceOf(options: LabelledOptions): Source {
 }
 
 /** The source as results in JSON name it. */
-export function madeOf(source: Source, { which }: LabelledOptions): Readonly<Record<string, string>> {
+export function madeOf(source: FeatureSource, { which }: LabelledOptions): Readonly<Record<string, string>> {
   if (source.kind === "checkpoint") return { checkpoint: source.checkpoint, which };
   return { features: source.features, testFeatures: source.testFeatures };
 }
@@ -79,11 +79,11 @@ export function madeOf(source: Source, { which }: LabelledOptions): Readonly<Rec
 export async function openLabelledParts(
   { train, test, data, split, seed }: LabelledOptions,
   model: Model,
-): Promise<Parts> {
+): Promise<Splits> {
   if (train !== undefined && test !== undefined) {
-    return { train: await openWhole(train), test: await openWhole(test) };
+    return { train: await openSubset(train), test: await openSubset(test) };
   }
-  return openParts(data ?? trainedOn(model), { heldOut: split, seed });
+  return openSplits(data ?? trainedOn(model), { heldOut: split, seed });
 }
 
 function trainedOn({ data }: Model): string {

@@ -20,7 +20,7 @@ import {
   madeOf,
   type NamedDescriptor,
   openLabelledParts,
-  type Source,
+  type FeatureSource,
   sourceOf,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
@@ -117,7 +117,7 @@ export function addLinear(dino: Command): void {
 }
 
 /** Throws for flags that would have no effect, or none that makes sense. */
-export function checkLinearFlags({ kind }: Source, flags: LinearFlags): void {
+export function checkLinearFlags({ kind }: FeatureSource, flags: LinearFlags): void {
   const { nLastBlocks, avgpoolPatchtokens, cropScale, flip, augment, cache, out } = flags;
   const refuse = (given: Readonly<Record<string, unknown>>, why: string): void => {
     const [flag] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
@@ -174,7 +174,7 @@ interface Lesson {
   readonly material: LinearMaterial;
   /** What the layers see, in words. */
   readonly words: string;
-  readonly source: Source;
+  readonly source: FeatureSource;
   readonly flags: LinearFlags;
 }
 

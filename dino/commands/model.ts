@@ -1,7 +1,7 @@
 /** What the commands share that look at images with a checkpoint. */
 import { type Command, Option } from "commander";
 import { takeReports } from "../files/progress.js";
-import type { Part } from "../images/split.js";
+import type { Subset } from "../images/split.js";
 import { type Model, viewOf, type Which } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
 import { type Extracted, extractFeatures } from "../model/extract.js";
@@ -44,7 +44,7 @@ export function extractor(
   model: Model,
   batch: number,
   descriptor?: Descriptor,
-): (part: Part, title: string) => Promise<Extracted> {
+): (part: Subset, title: string) => Promise<Extracted> {
   return async ({ images, indices }, title) => {
     using progress = takeReports(title);
     const view = viewOf(model.config);

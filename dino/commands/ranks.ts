@@ -7,7 +7,7 @@ import { sayFailure } from "./failure.js";
 const FIRST_MS = 500;
 
 /** Does what all ranks do together. Where one fails, says so and ends all; an end that was asked for is none. */
-export async function amongRanks<T>(work: (world: World) => Promise<T>): Promise<T> {
+export async function runOnRanks<T>(work: (world: World) => Promise<T>): Promise<T> {
   const world = await openWorld();
   try {
     const result = await work(world);

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { takeReports } from "../files/progress.js";
-import { openWhole } from "../images/sources/open-parts.js";
+import { openSubset } from "../images/sources/open-parts.js";
 import {
   type Benchmark,
   classBenchmark,
@@ -103,7 +103,7 @@ async function openBenchmark(
   dataset: RevisitedName | undefined,
   wholeQueries: boolean,
 ): Promise<Benchmark> {
-  if (dataset === undefined) return classBenchmark((await openWhole(data)).images);
+  if (dataset === undefined) return classBenchmark((await openSubset(data)).images);
   return revisitedBenchmark(await openRevisited(data, dataset), { wholeQueries });
 }
 

@@ -6,7 +6,7 @@ import { openDashboard } from "../dashboard/server.js";
 import { openSite } from "../dashboard/site.js";
 import { expectFreeFolder, writeSite } from "../dashboard/static.js";
 import { takeReports } from "../files/progress.js";
-import { heedSignals } from "../training/interrupt.js";
+import { catchSignals } from "../training/interrupt.js";
 import { DEFAULT_PORT, port as portOf, UsageError } from "./flags.js";
 import { print, printAside, printJson } from "./output.js";
 
@@ -66,7 +66,7 @@ export function addServe(dino: Command): void {
       if (json) printJson({ address: dashboard.address, runs });
       else print(dashboard.address);
       if (flags.open) await openInBrowser(dashboard.address);
-      using interruption = heedSignals(() => undefined);
+      using interruption = catchSignals(() => undefined);
       await new Promise((resolve) => interruption.asked.addEventListener("abort", resolve));
     });
 }

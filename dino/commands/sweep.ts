@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { resolveConfig } from "../config/resolve.js";
 import { ablations, parseAxis, sweep, type SweepRow } from "../experiments/sweep.js";
-import { openParts } from "../images/sources/open-parts.js";
+import { openSplits } from "../images/sources/open-parts.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
@@ -45,7 +45,7 @@ export function addSweep(dino: Command): void {
         ...readFlags(options),
       }));
       const { data, heldOut, seed } = asUsage(() => resolveConfig(flags));
-      const parts = await openParts(data, { heldOut, seed });
+      const parts = await openSplits(data, { heldOut, seed });
       if (parts.test.images.labels === undefined) {
         throw new Error(`${data}: accuracy needs classes; put the images of each class into a subfolder of its name`);
       }

@@ -7,7 +7,7 @@ import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
 import { startTraining } from "../training/start.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson } from "./output.js";
-import { amongRanks } from "./ranks.js";
+import { runOnRanks } from "./ranks.js";
 
 const groups = {
   "main_dino.py": "Options of the official main_dino.py:",
@@ -66,7 +66,7 @@ export function addTrain(dino: Command): void {
     const overwrite = options["overwrite"] === true;
     const dashboard = options["dashboard"] as number | undefined;
     const adapter = options["device"] as number | undefined;
-    const { rank, ...finished } = await amongRanks(async (world) => {
+    const { rank, ...finished } = await runOnRanks(async (world) => {
       return { rank: world.rank, ...(await startTraining({ flags, resume, overwrite, dashboard, adapter, world })) };
     });
     if (rank > 0) return;

@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import type { Device } from "../../engine/index.js";
 import { measureImage } from "../images/sources/folder-images.js";
-import type { Part } from "../images/split.js";
+import type { Subset } from "../images/split.js";
 import type { Facts } from "./auto.js";
 
 /** Images whose headers are read, evenly spread over all. */
@@ -11,7 +11,7 @@ const SAMPLE = 200;
 const GPU_BYTES = 6 * 2 ** 30;
 
 /** Throws where not one image of the sample could be read. */
-export async function gatherFacts({ images, indices }: Part, device: Pick<Device, "kernels">): Promise<Facts> {
+export async function gatherFacts({ images, indices }: Subset, device: Pick<Device, "kernels">): Promise<Facts> {
   const sample = Math.min(SAMPLE, indices.length);
   const measured = await Promise.all(
     Array.from({ length: sample }, (_, i) => measureImage(images, indices[Math.floor((i * indices.length) / sample)]!)),

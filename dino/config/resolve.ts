@@ -1,6 +1,6 @@
 /** From flags, presets and files to the settings of a run. */
 import { z } from "zod";
-import { shown } from "../files/text.js";
+import { printable } from "../files/text.js";
 import { isBuiltin } from "../images/builtin.js";
 import { vitConfig } from "./derive.js";
 import { flagOf, formatSize } from "./flags.js";
@@ -105,7 +105,9 @@ export function parseConfig(json: string): Config {
   if (parsed.success) return checkConfig(parsed.data as unknown as Config);
   const [issue] = parsed.error.issues;
   if (issue?.code === "unrecognized_keys") {
-    throw new Error(`config: no setting is called ${shown(issue.keys.join(", "))}; was it written by another version?`);
+    throw new Error(
+      `config: no setting is called ${printable(issue.keys.join(", "))}; was it written by another version?`,
+    );
   }
   const name = issue?.path[0] as SettingName | undefined;
   if (name === undefined) throw new Error("config: expected an object of settings");
@@ -114,7 +116,7 @@ export function parseConfig(json: string): Config {
   throw new Error(
     value === undefined
       ? `config: the setting ${name} is missing; expected ${expected}`
-      : `config ${name}: expected ${expected}, got ${shown(JSON.stringify(value))}`,
+      : `config ${name}: expected ${expected}, got ${printable(JSON.stringify(value))}`,
   );
 }
 

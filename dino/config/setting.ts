@@ -10,7 +10,7 @@ declare global {
 }
 
 /** Where a setting and its default come from. */
-export type Source = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
+export type SettingOrigin = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
 
 /** One setting: what it is when nobody sets it, what it may be, and how a command line writes it. */
 export interface Setting<T> {
@@ -18,7 +18,7 @@ export interface Setting<T> {
   /** Of the number, or what to put behind the flag: "epochs", "pixels", "0 to 1". */
   readonly unit: string;
   readonly about: string;
-  readonly source: Source;
+  readonly source: SettingOrigin;
   /** Another flag for it: the official name where ours is shorter. */
   readonly alias?: string;
   readonly schema: z.ZodType<T>;
@@ -66,7 +66,7 @@ export function flag(initial: boolean, about: About): Setting<boolean> {
   return { ...about, default: initial, schema: z.boolean(), expected: "true or false", words: 0, parse: toBoolean };
 }
 
-export function text(initial: string, about: About): Setting<string> {
+export function textSetting(initial: string, about: About): Setting<string> {
   return {
     ...about,
     default: initial,

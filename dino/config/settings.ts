@@ -1,7 +1,19 @@
 /** Every setting of a training run, once: its default, its unit, where it comes from; flags and validation derive from it. */
 import { MAX_PIXELS } from "../images/pixels.js";
 import { presetNames } from "./presets.js";
-import { choice, flag, number, optional, range, recipe, type Setting, size, text, triple, whole } from "./setting.js";
+import {
+  choice,
+  flag,
+  number,
+  optional,
+  range,
+  recipe,
+  type Setting,
+  size,
+  textSetting,
+  triple,
+  whole,
+} from "./setting.js";
 
 const main = "main_dino.py";
 const fixed = "main_dino.py, fixed there";
@@ -11,7 +23,7 @@ const ours = "ours";
 
 /** All settings, in the order of the help. */
 export const settings = {
-  data: text("builtin", {
+  data: textSetting("builtin", {
     unit: "images",
     about:
       "images to train on: a folder, WebDataset shards, Parquet, IDX or CIFAR files, mixtures of them (see below), or " +
@@ -19,7 +31,7 @@ export const settings = {
     source: ours,
     alias: "data-path",
   }),
-  out: text("runs/train", { unit: "folder", about: "where the run is kept", source: ours, alias: "output-dir" }),
+  out: textSetting("runs/train", { unit: "folder", about: "where the run is kept", source: ours, alias: "output-dir" }),
   preset: recipe({
     unit: "name",
     about: `a recipe: ${presetNames.join(", ")}; or auto, which goes by the images and the adapter; or none`,
@@ -58,7 +70,7 @@ export const settings = {
       source: ours,
     },
   ),
-  init: optional(text("", { unit: "file", about: "", source: ours }), {
+  init: optional(textSetting("", { unit: "file", about: "", source: ours }), {
     unit: "file",
     about: "weights to start from, of `dino import`, of a run, or what `dino import` reads; positions are resampled",
     source: ours,

@@ -7,7 +7,7 @@ import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../eva
 import { isFailure } from "../images/image-location.js";
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
-import { filesOf } from "../run/run-folder.js";
+import { runFiles } from "../run/run-folder.js";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
 import { readNetworkOf } from "../weights/load-model.js";
 import type { IndexedNames, ModelState } from "./api.js";
@@ -22,7 +22,7 @@ export interface ServedModel {
 }
 
 /** What is to be shown besides the models of the runs. */
-export interface ModelOptions {
+export interface ModelReaderOptions {
   /** Checkpoints and model files. */
   readonly models: readonly string[];
   /** Files of features, each of which names the model that made it. */
@@ -33,7 +33,7 @@ export interface ModelOptions {
 export type ModelFinder = (runs: Runs) => Promise<ReadonlyMap<string, ServedModel>>;
 
 /** Throws, naming the file, for a model that is none, and for features whose model is not there or that a student made. */
-export async function openModels({ models, indexes }: ModelOptions): Promise<ModelFinder> {
+export async function openModels({ models, indexes }: ModelReaderOptions): Promise<ModelFinder> {
   const indexOf = new Map<string, string>();
   for (const index of indexes) {
     const { checkpoint, which } = (await readFeatures(index)).list;
@@ -55,7 +55,7 @@ export async function openModels({ models, indexes }: ModelOptions): Promise<Mod
       found.set(unlike(found, name), { path, ...(index !== undefined && { index }) });
     };
     for (const [name, folder] of runs) {
-      const { checkpoint } = filesOf(folder);
+      const { checkpoint } = runFiles(folder);
       const features = indexOfRun(folder);
       if (existsSync(checkpoint)) await add(name, checkpoint, existsSync(features) ? features : undefined);
     }

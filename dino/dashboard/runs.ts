@@ -3,7 +3,7 @@ import { type Dirent, existsSync, type Stats } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
 import { pictureKinds, pictureName, pictureOf } from "../run/picture-names.js";
-import { filesOf } from "../run/run-folder.js";
+import { runFiles } from "../run/run-folder.js";
 import type { LogPart, PictureSeries, RunState } from "./api.js";
 
 /** The folders of runs by their names. */
@@ -36,7 +36,7 @@ export function unlike(names: ReadonlyMap<string, unknown>, name: string): strin
 }
 
 async function foldersOfRuns(folder: string, deepest: number): Promise<readonly string[]> {
-  const { config, log } = filesOf(folder);
+  const { config, log } = runFiles(folder);
   if (existsSync(config) && existsSync(log)) return [folder];
   if (deepest === 0) return [];
   const entries = await readdir(folder, { withFileTypes: true }).catch((): Dirent[] => []);
@@ -51,7 +51,7 @@ async function foldersOfRuns(folder: string, deepest: number): Promise<readonly 
 
 /** What there is of a run. Throws where its folder is gone. */
 export async function describeRun(name: string, folder: string): Promise<RunState> {
-  const files = filesOf(folder);
+  const files = runFiles(folder);
   const log = await stat(files.log);
   const profile = await stat(files.profile).catch(() => undefined);
   return {
@@ -74,7 +74,7 @@ function versionOfLog({ ino }: Pick<Stats, "ino">): string {
 }
 
 async function picturesIn(folder: string): Promise<readonly PictureSeries[]> {
-  const names = await readdir(filesOf(folder).pictures).catch(() => []);
+  const names = await readdir(runFiles(folder).pictures).catch(() => []);
   const found = names.map(pictureOf).filter((picture) => picture !== undefined);
   const series = pictureKinds.map(async (kind) => {
     const steps = found.filter((picture) => picture.kind === kind).map(({ step }) => step);
@@ -105,7 +105,7 @@ export async function readLogPart(
   asked: { readonly from: number; readonly version: string },
   most = PART_BYTES,
 ): Promise<LogPart | undefined> {
-  await using file = await openWithin(folder, basename(filesOf(folder).log));
+  await using file = await openWithin(folder, basename(runFiles(folder).log));
   if (!file) return undefined;
   const found = await file.handle.stat();
   const version = versionOfLog(found);
@@ -118,7 +118,7 @@ export async function readLogPart(
 
 /** A file of a run that the page may have, whole; undefined for any other. */
 export async function readRunFile(folder: string, name: string): Promise<Buffer | undefined> {
-  const { config, profile } = filesOf(folder);
+  const { config, profile } = runFiles(folder);
   const [directory, picture, ...rest] = name.split("/");
   const isPicture = directory === "pictures" && rest.length === 0 && pictureOf(picture ?? "") !== undefined;
   if (!isPicture && ![config, profile].some((path) => basename(path) === name)) return undefined;

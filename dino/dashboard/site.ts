@@ -7,7 +7,7 @@ import {
   describeModel,
   modelBytes,
   type ModelFinder,
-  type ModelOptions,
+  type ModelReaderOptions,
   openIndex,
   openModels,
   type ServedIndex,
@@ -16,7 +16,7 @@ import {
 import { openPage } from "./page.js";
 import { describeRun, findRuns, readLogPart, readRunFile, type Runs } from "./runs.js";
 
-export interface SiteOptions extends Partial<ModelOptions> {
+export interface SiteOptions extends Partial<ModelReaderOptions> {
   /** Folders of runs, or folders that contain them. */
   readonly roots: readonly string[];
   readonly say: (words: string) => void;
@@ -31,7 +31,7 @@ export interface Content {
 }
 
 /** An address and the way to read its content. */
-export interface Place {
+export interface Resource {
   /** Parts separated by "/", not encoded. */
   readonly address: string;
   readonly read: () => Promise<Content | undefined>;
@@ -41,7 +41,7 @@ export interface Site {
   /** Reads the content of an address, undefined if it has none. Throws a RangeError for an invalid query. */
   at(address: string, query: URLSearchParams): Promise<Content | undefined>;
   /** Lists all addresses that have content now, each file whole, for a static export. */
-  places(): Promise<readonly Place[]>;
+  places(): Promise<readonly Resource[]>;
 }
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -162,10 +162,10 @@ async function placesOf(
   page: ReadonlyMap<string, string>,
   catalog: Catalog,
   at: Site["at"],
-): Promise<readonly Place[]> {
+): Promise<readonly Resource[]> {
   const { runs, models } = await catalog.findAll();
-  const placeAt = (address: string): Place => ({ address, read: () => at(address, new URLSearchParams()) });
-  const places: Place[] = [...page.keys()].filter((address) => address !== "/").map(placeAt);
+  const placeAt = (address: string): Resource => ({ address, read: () => at(address, new URLSearchParams()) });
+  const places: Resource[] = [...page.keys()].filter((address) => address !== "/").map(placeAt);
   places.push({ address: "/api/runs.json", read: async () => listRuns(await catalog.findRuns(), false) });
   places.push(placeAt("/api/models.json"));
   for (const [name, folder] of runs) places.push(...(await placesOfRun(name, folder, placeAt)));
@@ -179,8 +179,8 @@ async function placesOf(
 async function placesOfRun(
   name: string,
   folder: string,
-  placeAt: (address: string) => Place,
-): Promise<readonly Place[]> {
+  placeAt: (address: string) => Resource,
+): Promise<readonly Resource[]> {
   const state = await describeRun(name, folder);
   const readLog = async () => {
     const part = await readLogPart(folder, { from: 0, version: "" }, Infinity);

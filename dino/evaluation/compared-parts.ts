@@ -1,6 +1,6 @@
 /** Which images k-NN compares while a network is trained. */
 import type { Config } from "../config/settings.js";
-import type { Part, Parts } from "../images/split.js";
+import type { Subset, Splits } from "../images/split.js";
 import { rng } from "../math/random.js";
 
 /** An evaluation that nobody asked for looks at so many images at most, of which a fifth at most is classified. */
@@ -10,7 +10,7 @@ const LEAST = 100;
 const CLASSIFIED = 1 / 5;
 
 /** What k-NN compares: `test` images among `train` images. */
-export interface Compared extends Parts {
+export interface KnnSplits extends Splits {
   /** Whether the test images are trained on too, without their labels, since none are held out. */
   readonly areTrainedOn: boolean;
 }
@@ -20,21 +20,21 @@ export interface Compared extends Parts {
  * same ones for the same seed, `trainedOn` being how many images the steps of the run take; where none are held out, a fifth of
  * those trained on is classified by the others. Undefined where the images have no classes or are too few.
  */
-export function comparedParts(
-  { train, test }: Parts,
+export function knnSplits(
+  { train, test }: Splits,
   { knnEvery, seed }: Pick<Config, "knnEvery" | "seed">,
   trainedOn: number,
-): Compared | undefined {
+): KnnSplits | undefined {
   if (train.images.labels === undefined) return undefined;
   const isHeldOut = test.indices.length > 0;
   if (isHeldOut && test.images.labels === undefined) return undefined;
   if (isHeldOut && knnEvery !== null) return { train, test, areTrainedOn: false };
   const most = knnEvery === null ? Math.min(MOST, Math.max(LEAST, trainedOn)) : MOST;
-  const drawn = (part: Part, count: number): Int32Array => {
+  const drawn = (part: Subset, count: number): Int32Array => {
     const order = rng({ seed, purpose: "images that k-NN compares" }).permutation(part.indices.length);
     return order.subarray(0, count).map((at) => part.indices[at]!);
   };
-  const sorted = (part: Part, indices: Int32Array): Part => ({ ...part, indices: indices.toSorted() });
+  const sorted = (part: Subset, indices: Int32Array): Subset => ({ ...part, indices: indices.toSorted() });
   if (isHeldOut) {
     const classified = Math.min(test.indices.length, Math.ceil(most * CLASSIFIED));
     return {

@@ -1,11 +1,11 @@
 /** The k-NN accuracy of whatever makes features. */
 import type { Device } from "../../engine/index.js";
 import type { DecodeFailure } from "../images/image-location.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import { dotProducts, normalizeRows, type Similarities } from "../math/feature-rows.js";
 import { similaritiesOn } from "./device-similarities.js";
 import { knnClassify, type KnnResult } from "./knn.js";
-import { type Extract, labelledFeatures, type LabelledParts } from "./labelled.js";
+import { type Extract, labelledFeatures, type LabelledSplits } from "./labelled.js";
 
 export interface KnnSettings {
   readonly ks: readonly number[];
@@ -17,7 +17,7 @@ export interface KnnSettings {
 }
 
 export interface KnnEvaluation extends KnnSettings {
-  readonly parts: Parts;
+  readonly parts: Splits;
   readonly extract: Extract;
 }
 
@@ -37,7 +37,7 @@ export async function evaluateKnn({ parts, extract, ...settings }: KnnEvaluation
 
 /** k-NN accuracy of features; they are normalised in place. */
 export async function compareNeighbors(
-  { train, test, classes, failures }: LabelledParts,
+  { train, test, classes, failures }: LabelledSplits,
   { ks, temperature = 0.07, device, onCompared }: KnnSettings,
 ): Promise<KnnReport> {
   const trainRows = normalizeRows(train.features);

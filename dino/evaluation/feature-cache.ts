@@ -5,11 +5,11 @@ import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ImageSet } from "../images/image-set.js";
-import { wholeOf } from "../images/split.js";
+import { wholeSet } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";
 import type { View, Which } from "../model/backbone.js";
 import type { Extracted } from "../model/extract.js";
-import { featurePaths, type Features, listed, readFeatures, writeFeatures } from "./feature-files.js";
+import { featurePaths, type Features, featureList, readFeatures, writeFeatures } from "./feature-files.js";
 import type { Extract } from "./labelled.js";
 
 export interface CacheOptions {
@@ -43,7 +43,7 @@ export async function keepFeatures(options: CacheOptions, extract: Extract): Pro
   };
   const make = async (path: string, images: ImageSet, title: string): Promise<Features> => {
     const made = { data: images.title, checkpoint, which };
-    const kept = listed(images, await extract(wholeOf(images), title), made);
+    const kept = featureList(images, await extract(wholeSet(images), title), made);
     await writeFeatures(path, kept);
     return kept;
   };

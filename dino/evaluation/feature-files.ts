@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "../files/files.js";
 import { encodeNpy, parseNpy } from "../files/npy.js";
-import { shown } from "../files/text.js";
+import { printable } from "../files/text.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { FeatureRows } from "../math/feature-rows.js";
 import type { Extracted } from "../model/extract.js";
@@ -34,7 +34,7 @@ export interface Features {
 }
 
 /** Features of a set of images with their list; `made` says of what and by what. */
-export function listed(
+export function featureList(
   images: ImageSet,
   { features, indices, failures }: Extracted,
   made: Pick<FeatureList, "data" | "checkpoint" | "which">,
@@ -109,6 +109,6 @@ function parse<T>(path: string, as: (bytes: Buffer) => T, bytes: Buffer): T {
     return as(bytes);
   } catch (error) {
     const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`${path}: ${shown(message, MOST_CHARACTERS)}`, { cause: error });
+    throw new Error(`${path}: ${printable(message, MOST_CHARACTERS)}`, { cause: error });
   }
 }

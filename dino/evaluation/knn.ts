@@ -3,7 +3,7 @@ import {
   compareRows,
   dotProducts,
   type FeatureRows,
-  largest,
+  topK,
   rowLength,
   type Similarities,
 } from "../math/feature-rows.js";
@@ -64,14 +64,14 @@ export async function knnClassify(options: KnnOptions): Promise<readonly KnnResu
   }));
 
   for await (const { row, similarity } of compareRows(test, train, similarities)) {
-    const nearest = largest(similarity, most);
+    const nearest = topK(similarity, most);
     for (const result of results) {
       const votes = result.votes.subarray(row * classes, (row + 1) * classes);
       for (let n = 0; n < result.neighbors; n++) {
         const neighbor = nearest[n]!;
         votes[trainLabels[neighbor]!]! += Math.exp(similarity[neighbor]! / temperature);
       }
-      const ranking = largest(votes, Math.min(5, result.k, classes));
+      const ranking = topK(votes, Math.min(5, result.k, classes));
       result.predictions[row] = ranking[0]!;
       if (ranking[0] === testLabels[row]) result.hits1++;
       if (ranking.includes(testLabels[row]!)) result.hits5++;

@@ -1,9 +1,9 @@
 /** Features of images whose classes are known, out of files. */
 import { readFeatures } from "./feature-files.js";
-import { type LabelledParts, numbersOf } from "./labelled.js";
+import { type LabelledSplits, numbersOf } from "./labelled.js";
 
 /** The features of two files, both with labels. Throws where one cannot be read, or where they do not fit each other. */
-export async function readLabelled(trainPath: string, testPath: string): Promise<LabelledParts> {
+export async function readLabelled(trainPath: string, testPath: string): Promise<LabelledSplits> {
   const [train, test] = [await readWithLabels(trainPath), await readWithLabels(testPath)];
   if (train.features.dim !== test.features.dim) {
     throw new Error(

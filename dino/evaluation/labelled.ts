@@ -1,6 +1,6 @@
 /** Features of images whose classes are known: what k-NN and linear classifiers learn from, and are measured on. */
 import type { DecodeFailure } from "../images/image-location.js";
-import type { Part, Parts } from "../images/split.js";
+import type { Subset, Splits } from "../images/split.js";
 import type { FeatureRows } from "../math/feature-rows.js";
 import type { Extracted } from "../model/extract.js";
 
@@ -12,7 +12,7 @@ export interface Labelled {
 }
 
 /** Features to learn from and features to be measured on, whose labels mean the same. */
-export interface LabelledParts {
+export interface LabelledSplits {
   readonly train: Labelled;
   readonly test: Labelled;
   /** Of the train images. */
@@ -21,11 +21,11 @@ export interface LabelledParts {
 }
 
 /** Makes the features of a part; the title says of which. */
-export type Extract = (part: Part, title: string) => Promise<Extracted>;
+export type Extract = (part: Subset, title: string) => Promise<Extracted>;
 
 /** The features of both parts. Throws, before any is made, where checkParts does. */
-export async function labelledFeatures(parts: Parts, extract: Extract): Promise<LabelledParts> {
-  const numbers = checkParts(parts);
+export async function labelledFeatures(parts: Splits, extract: Extract): Promise<LabelledSplits> {
+  const numbers = checkSplits(parts);
   const train = await extract(parts.train, "train images");
   const test = await extract(parts.test, "test images");
   return {
@@ -37,12 +37,12 @@ export async function labelledFeatures(parts: Parts, extract: Extract): Promise<
 }
 
 /** Features of a part with their labels, or the numbers that stand for these elsewhere. */
-export function labelled(part: Part, { features, indices }: Extracted, numbers?: readonly number[]): Labelled {
+export function labelled(part: Subset, { features, indices }: Extracted, numbers?: readonly number[]): Labelled {
   const labels = labelsOf(part, indices);
   return { features, labels: numbers ? labels.map((label) => numbers[label]!) : labels };
 }
 
-function labelsOf({ images }: Part, indices: ArrayLike<number>): Int32Array {
+function labelsOf({ images }: Subset, indices: ArrayLike<number>): Int32Array {
   return Int32Array.from(indices, (index) => images.labels![index]!);
 }
 
@@ -50,7 +50,7 @@ function labelsOf({ images }: Part, indices: ArrayLike<number>): Int32Array {
  * The number that each class of the test images has among those of the train images. Throws unless both parts have images with
  * classes, and the train images every class of the test images.
  */
-export function checkParts({ train, test }: Parts): readonly number[] {
+export function checkSplits({ train, test }: Splits): readonly number[] {
   for (const [what, { images, indices }] of [["train", train] as const, ["test", test] as const]) {
     if (images.labels === undefined) {
       throw new Error(

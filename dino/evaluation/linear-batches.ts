@@ -1,13 +1,13 @@
 /** What linear layers learn from: features of the same images in every epoch, or of new crops of them. */
 import { probeCrop, type ProbeCropOptions } from "../images/augment.js";
 import type { DecodeFailure } from "../images/image-location.js";
-import { type Part, type Parts, splitImages } from "../images/split.js";
+import { type Subset, type Splits, splitImages } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";
 import { rng } from "../math/random.js";
 import type { Backbone } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
 import { type ExtractOptions, featureBatches } from "../model/extract.js";
-import { checkParts, type Extract, labelled, type Labelled, type LabelledParts } from "./labelled.js";
+import { checkSplits, type Extract, labelled, type Labelled, type LabelledSplits } from "./labelled.js";
 
 /** The batches of an epoch, in the order they are learnt from; each is for use until the next. */
 export type LearningBatches = (epoch: number) => AsyncIterable<Labelled> | Iterable<Labelled>;
@@ -34,7 +34,7 @@ export interface ShownOptions extends Pick<ExtractOptions, "descriptor" | "view"
 }
 
 /** Features of other random crops of the images in every epoch, in an order of its own; images that cannot be decoded are left out. */
-export function shownBatches(backbone: Backbone, part: Part, options: ShownOptions): LearningBatches {
+export function shownBatches(backbone: Backbone, part: Subset, options: ShownOptions): LearningBatches {
   const { crop, seed, ...extracting } = options;
   const { images, indices } = part;
   const { view } = options;
@@ -78,7 +78,7 @@ export interface MaterialOptions {
 
 /** Features that stay the same in every epoch. Throws where divide does. */
 export function keptMaterial(
-  { train, test, classes, failures }: LabelledParts,
+  { train, test, classes, failures }: LabelledSplits,
   options: MaterialOptions,
 ): LinearMaterial {
   const { rows, dim } = train.features;
@@ -97,14 +97,14 @@ export function keptMaterial(
  */
 export async function shownMaterial(
   backbone: Backbone,
-  parts: Parts,
+  parts: Splits,
   options: MaterialOptions & ShownOptions & { readonly descriptor: Descriptor; readonly extract: Extract },
 ): Promise<LinearMaterial> {
   const { descriptor, extract } = options;
   const { images, indices } = parts.train;
-  const numbers = checkParts(parts);
+  const numbers = checkSplits(parts);
   const division = divide(indices.length, options);
-  const partOf = (places: Int32Array): Part => ({ images, indices: places.map((place) => indices[place]!) });
+  const partOf = (places: Int32Array): Subset => ({ images, indices: places.map((place) => indices[place]!) });
   const learning = division ? partOf(division.learning) : parts.train;
   const kept = division && partOf(division.validation);
   const validation = kept && labelled(kept, await extract(kept, "validation images"));

@@ -22,7 +22,7 @@ import {
   sumLeading,
   type Tensor,
 } from "../../engine/index.js";
-import { rowsOf } from "../math/feature-rows.js";
+import { sliceRows } from "../math/feature-rows.js";
 import { rng } from "../math/random.js";
 import type { Labelled } from "./labelled.js";
 
@@ -217,7 +217,7 @@ async function measureInBlocks(measurement: Measurement, rows: Labelled, layers:
   for (let start = 0; start < total; start += measurement.block) {
     const end = Math.min(start + measurement.block, total);
     const { entropies, ranks } = await measurement.run({
-      features: rowsOf(rows.features, start, end),
+      features: sliceRows(rows.features, start, end),
       labels: rows.labels.subarray(start, end),
     });
     for (let i = 0; i < (end - start) * layers; i++) {

@@ -29,7 +29,7 @@ export interface LinearOptions {
 }
 
 /** A layer after some epochs. */
-export interface Moment {
+export interface LinearMeasurement {
   /** Epochs done. */
   readonly epoch: number;
   /** Mean cross-entropy of the epoch's batches, each before its step. */
@@ -41,10 +41,10 @@ export interface Moment {
 export interface LinearResult {
   /** For batches of 256 rows. */
   readonly lr: number;
-  readonly history: readonly Moment[];
-  readonly last: Moment;
+  readonly history: readonly LinearMeasurement[];
+  readonly last: LinearMeasurement;
   /** The first of those of the best top-1, on the rows that pick. */
-  readonly best: Moment;
+  readonly best: LinearMeasurement;
 }
 
 export interface LinearReport {
@@ -67,7 +67,7 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
   const rates = lrs.map((lr) => (lr * batch) / 256);
   using probe = await createLinearProbe(device, { dim, classes, rates, batch, weightDecay, seed });
   const falling = cosineSchedule({ base: 1, final: 0, epochs, iterationsPerEpoch: 1 });
-  const histories = lrs.map((): Moment[] => []);
+  const histories = lrs.map((): LinearMeasurement[] => []);
   let done = 0;
   let latest: number | undefined;
 
@@ -108,7 +108,7 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
 }
 
 /** The accuracy that picks. */
-function judged({ validation, test }: Moment): Accuracy {
+function judged({ validation, test }: LinearMeasurement): Accuracy {
   return validation ?? test;
 }
 

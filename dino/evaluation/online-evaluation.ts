@@ -1,13 +1,13 @@
 /** How well the features of a network under training tell the classes of images apart, in percent. */
 import type { Device } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
 import { type Extracted, extractFeatures } from "../model/extract.js";
 import { backboneOf, type Network } from "../model/network.js";
-import type { Compared } from "./compared-parts.js";
+import type { KnnSplits } from "./compared-parts.js";
 import { compareNeighbors } from "./evaluate.js";
-import { labelledFeatures, type LabelledParts } from "./labelled.js";
+import { labelledFeatures, type LabelledSplits } from "./labelled.js";
 import { keptBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
 
@@ -56,8 +56,8 @@ export function featuresOf(
     parts,
     looking,
     onLooked = () => undefined,
-  }: OnlineOptions & { readonly parts: Parts; readonly looking?: Looking | undefined; readonly onLooked?: OnLooked },
-): Promise<LabelledParts> {
+  }: OnlineOptions & { readonly parts: Splits; readonly looking?: Looking | undefined; readonly onLooked?: OnLooked },
+): Promise<LabelledSplits> {
   const backbone = backboneOf(network);
   const view = viewOf(config);
   const total = parts.train.indices.length + parts.test.indices.length;
@@ -83,8 +83,8 @@ const NOTHING: Extracted = {
 
 /** k-NN accuracy; normalises the features in place. */
 export async function knnOf(
-  labelled: LabelledParts,
-  { device, config, areTrainedOn = false }: OnlineOptions & Partial<Pick<Compared, "areTrainedOn">>,
+  labelled: LabelledSplits,
+  { device, config, areTrainedOn = false }: OnlineOptions & Partial<Pick<KnnSplits, "areTrainedOn">>,
 ): Promise<KnnAccuracy> {
   const { results, testImages, trainImages } = await compareNeighbors(labelled, { ks: [config.knnK], device });
   const { neighbors, top1, top5 } = results[0]!;
@@ -102,7 +102,7 @@ export function describeKnn({ top1, images, among, areTrainedOn = false }: KnnAc
 
 /** Accuracy of linear classifiers. */
 export async function linearOf(
-  { train, test, classes }: LabelledParts,
+  { train, test, classes }: LabelledSplits,
   { device, config: { seed } }: OnlineOptions,
 ): Promise<LinearAccuracy> {
   const { picked } = await trainLinear({

@@ -6,12 +6,12 @@ import { resolveConfig } from "../config/resolve.js";
 import type { Config, PartialConfig } from "../config/settings.js";
 import { featuresOf, knnOf } from "../evaluation/online-evaluation.js";
 import { writeJson } from "../files/files.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import { type Series, writeChart } from "../pictures/charts.js";
 import type { Log } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
 import { trainWithProgress } from "../training/supervised.js";
-import { runTrials } from "./training-runs.js";
+import { runAll } from "./training-runs.js";
 
 /** The corners of figure 7: teachers with and without centering, with and without sharpening. */
 export const corners = ["both", "sharpening only", "centering only", "neither"] as const;
@@ -71,7 +71,7 @@ export function judgeCorner(corner: Corner, log: Log, prototypes: number): Corne
 
 export interface AnalysisOptions {
   readonly device: Device;
-  readonly parts: Parts;
+  readonly parts: Splits;
   /** What is trained; `out` is the folder of the analysis. */
   readonly config: Config;
   readonly overwrite: boolean;
@@ -95,7 +95,7 @@ export async function analyseCollapse({ config, ...options }: AnalysisOptions): 
     const name = corner.replace(" ", "-");
     return { name, config: { ...config, ...cornerSettings(corner, config), out: join(out, name) } };
   });
-  const tried = await runTrials({ ...options, trials });
+  const tried = await runAll({ ...options, trials });
   const ends = tried.map(({ log }, i) => judgeCorner(corners[i]!, log, prototypes));
   const lines = (of: (line: Log["steps"][number]) => number): Series[] =>
     tried.map(({ log }, i) => ({ name: corners[i]!, points: log.steps.map((line) => [line.step, of(line)] as const) }));

@@ -5,8 +5,8 @@ import { writeFileAtomically } from "../files/files.js";
 import { startProgress } from "../files/progress.js";
 import { isFailure } from "../images/image-location.js";
 import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
-import { firstOfEach, type Part, type Parts } from "../images/split.js";
-import { type FeatureRows, rowsOf } from "../math/feature-rows.js";
+import { firstOfEach, type Subset, type Splits } from "../images/split.js";
+import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
 import type { Model } from "../model/backbone.js";
 import type { View } from "../model/backbone.js";
 import { svgToPng } from "../pictures/charts.js";
@@ -39,7 +39,7 @@ interface DrawOptions {
 interface PicturesOptions extends Pick<DrawOptions, "view" | "queries"> {
   /** The folder of the pictures. */
   readonly out: string;
-  readonly parts: Parts;
+  readonly parts: Splits;
   readonly pixels: Look;
   readonly untrained: Look;
   readonly trained: Look;
@@ -88,8 +88,8 @@ export async function drawPictures({ out, parts, view, queries, ...options }: Pi
 }
 
 /** Draws each query beside its nearest neighbours, as SVG. */
-async function drawNeighbors({ train, test }: Parts, { view, looks, queries }: DrawOptions): Promise<string> {
-  const labelled = async ({ images }: Part, index: number): Promise<LabelledImage> => ({
+async function drawNeighbors({ train, test }: Splits, { view, looks, queries }: DrawOptions): Promise<string> {
+  const labelled = async ({ images }: Subset, index: number): Promise<LabelledImage> => ({
     image: await shownOf(images, index, view),
     label: images.labels![index]!,
   });
@@ -117,14 +117,14 @@ async function drawNeighbors({ train, test }: Parts, { view, looks, queries }: D
 
 /** Draws the held-out images by their features, one panel per network, as SVG. */
 async function drawMap(
-  test: Part,
+  test: Subset,
   { view, looks, seed }: Pick<DrawOptions, "view" | "looks"> & { readonly seed: number },
 ): Promise<string> {
   const count = Math.min(MOST_MAPPED, test.indices.length);
   const { images } = test;
   const panels = [];
   for (const { title, look } of looks) {
-    const places = await placeFeatures(rowsOf(look.test, 0, count), seed);
+    const places = await placeFeatures(sliceRows(look.test, 0, count), seed);
     panels.push({ title: `${title}, k-NN ${look.knn.top1.toFixed(0)} %`, places });
   }
   const mapped = Array.from(test.indices.subarray(0, count));
@@ -142,7 +142,7 @@ async function drawMap(
 }
 
 /** Decodes an image and crops it as for the network. */
-async function shownOf(images: Part["images"], index: number, { resize, crop }: View): Promise<Image> {
+async function shownOf(images: Subset["images"], index: number, { resize, crop }: View): Promise<Image> {
   const image = await images.decode(index);
   if (isFailure(image)) throw new Error(`${image.path}: ${image.reason}`);
   return centerCrop(resizeShortSide(image, resize), crop);

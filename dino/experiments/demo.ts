@@ -7,12 +7,12 @@ import { builtinPreset } from "../config/presets.js";
 import { resolveConfig } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
 import { compareNeighbors } from "../evaluation/evaluate.js";
-import { indexOfRun, listed, writeFeatures } from "../evaluation/feature-files.js";
+import { indexOfRun, featureList, writeFeatures } from "../evaluation/feature-files.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { writeJson } from "../files/files.js";
 import { formatTime, startProgress, takeReports } from "../files/progress.js";
-import { openParts } from "../images/sources/open-parts.js";
-import { firstOf, firstOfEach, type Part, type Parts } from "../images/split.js";
+import { openSplits } from "../images/sources/open-parts.js";
+import { firstOf, firstOfEach, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, takeRows } from "../math/feature-rows.js";
 import { type View, viewOf } from "../model/backbone.js";
 import { type Extracted, extractFeatures, pixelFeatures } from "../model/extract.js";
@@ -80,7 +80,7 @@ export async function demo({ out, steps, quick, say }: DemoOptions): Promise<Dem
   const { queries } = comparison;
   const pictures = await drawPictures({ out, parts, view, queries, pixels, untrained, trained, seed, model });
   const indexPath = indexOfRun(out);
-  await writeFeatures(indexPath, listed(parts.test.images, index, { data, checkpoint, which: "teacher" }));
+  await writeFeatures(indexPath, featureList(parts.test.images, index, { data, checkpoint, which: "teacher" }));
 
   const summary: DemoSummary = {
     knn: { untrained: untrained.knn.top1, trained: trained.knn.top1, pixels: pixels.knn.top1 },
@@ -96,12 +96,12 @@ export async function demo({ out, steps, quick, say }: DemoOptions): Promise<Dem
 }
 
 /** Opens the images of the demo, a few of them if it is to be quick. */
-async function openDemoParts(data: Config["data"], quick: boolean): Promise<Parts> {
-  const all = await openParts(data, { heldOut: 0, seed: 0 });
+async function openDemoParts(data: Config["data"], quick: boolean): Promise<Splits> {
+  const all = await openSplits(data, { heldOut: 0, seed: 0 });
   return quick ? { train: firstOf(all.train, QUICK.train), test: firstOf(all.test, QUICK.test) } : all;
 }
 
-function describeParts({ train, test }: Parts): string {
+function describeParts({ train, test }: Splits): string {
   const { classes } = test.images;
   return (
     `images      ${train.indices.length} to train on, ${test.indices.length} held out, ${classes.length} classes; ` +
@@ -265,7 +265,7 @@ async function trainAndCompare(
 }
 
 /** Chooses the queries of the picture of neighbours by rule: the first held-out images of each class. */
-function queriesOf(test: Part): readonly number[] {
+function queriesOf(test: Subset): readonly number[] {
   const each = test.images.classes.length <= MOST_QUERIES / 2 ? 2 : 1;
   return firstOfEach(test, each).slice(0, MOST_QUERIES);
 }
@@ -279,15 +279,15 @@ interface Both {
 }
 
 async function extractBoth(
-  { train, test }: Parts,
-  extract: (part: Part, title: string) => Promise<Extracted>,
+  { train, test }: Splits,
+  extract: (part: Subset, title: string) => Promise<Extracted>,
 ): Promise<Both> {
   return { train: await extract(train, "train images"), test: await extract(test, "test images") };
 }
 
 interface CompareOptions {
   readonly device: Device;
-  readonly parts: Parts;
+  readonly parts: Splits;
   readonly k: number;
   readonly queries: readonly number[];
   /** Title of the progress bar; without it, no progress is shown. */
@@ -321,9 +321,9 @@ function copyOf({ features, ...rest }: Extracted): Extracted {
   return { ...rest, features: { ...features, values: features.values.slice() } };
 }
 
-type ExtractPart = (part: Part, onProgress: (done: number, total: number) => void) => Promise<Extracted>;
+type ExtractPart = (part: Subset, onProgress: (done: number, total: number) => void) => Promise<Extracted>;
 
-function withProgress(name: string, extract: ExtractPart): (part: Part, title: string) => Promise<Extracted> {
+function withProgress(name: string, extract: ExtractPart): (part: Subset, title: string) => Promise<Extracted> {
   return async (part, title) => {
     using progress = takeReports(`${name}, ${title}`);
     return await extract(part, progress.report);

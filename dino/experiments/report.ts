@@ -8,9 +8,9 @@ import { flagOf } from "../config/flags.js";
 import { type Config, defaultConfig, type SettingName, settingNames } from "../config/settings.js";
 import { writeFileAtomically } from "../files/files.js";
 import { isFailure } from "../images/image-location.js";
-import { openParts } from "../images/sources/open-parts.js";
-import type { Part } from "../images/split.js";
-import { dotProducts, normalizeRows, rowsOf } from "../math/feature-rows.js";
+import { openSplits } from "../images/sources/open-parts.js";
+import type { Subset } from "../images/split.js";
+import { dotProducts, normalizeRows, sliceRows } from "../math/feature-rows.js";
 import { rng } from "../math/random.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import { extractFeatures } from "../model/extract.js";
@@ -196,9 +196,9 @@ interface ShowOptions {
 /** Pictures of held-out images, or of those trained on where none are held out. */
 async function showImages({ device, checkpoint, config, data, onProgress }: ShowOptions): Promise<Shown> {
   if (!existsSync(checkpoint)) return { missing: `there is no ${checkpoint} yet` };
-  let part: Part;
+  let part: Subset;
   try {
-    const { train, test } = await openParts(data, config);
+    const { train, test } = await openSplits(data, config);
     part = test.indices.length > 0 ? test : train;
   } catch (error) {
     return { missing: `${(error as Error).message}; dino report --data FOLDER shows other images` };
@@ -224,7 +224,7 @@ async function showImages({ device, checkpoint, config, data, onProgress }: Show
 }
 
 /** Some images of a part, all of them if they are few; the same for the same part. */
-function choose({ indices }: Part, most: number): Int32Array {
+function choose({ indices }: Subset, most: number): Int32Array {
   const order = rng({ seed: 0, purpose: "report" }).permutation(indices.length);
   return Int32Array.from(order.subarray(0, most), (at) => indices[at]!);
 }
@@ -232,13 +232,13 @@ function choose({ indices }: Part, most: number): Int32Array {
 /** A row of small pictures for each query: itself, then the images whose features point most nearly its way. */
 async function neighboursOf(
   model: Model,
-  { images, indices }: Part,
+  { images, indices }: Subset,
   onProgress: ReportOptions["onProgress"],
 ): Promise<string> {
   const view = viewOf(model.config);
   const extracted = await extractFeatures(model, images, { view, indices, ...(onProgress && { onProgress }) });
   const features = normalizeRows(extracted.features);
-  const queries = rowsOf(features, 0, Math.min(QUERIES, features.rows));
+  const queries = sliceRows(features, 0, Math.min(QUERIES, features.rows));
   const found = await nearest({ queries, index: features, k: NEIGHBOURS + 1, similarities: dotProducts });
   const lines: string[] = [];
   for (const [query, neighbours] of found.entries()) {
@@ -253,7 +253,7 @@ async function neighboursOf(
   return `<p class="note">By cosine similarity of the cls features, among ${features.rows} images.</p>${lines.join("")}`;
 }
 
-async function thumbnail(images: Part["images"], index: number): Promise<string> {
+async function thumbnail(images: Subset["images"], index: number): Promise<string> {
   const image = await images.decode(index);
   if (isFailure(image)) throw new Error(`${image.path}: could be decoded a moment ago, but not now: ${image.reason}`);
   const { rows, cols, pixels } = image;

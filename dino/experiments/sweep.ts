@@ -6,12 +6,12 @@ import { resolveConfig } from "../config/resolve.js";
 import { type Config, type PartialConfig, type SettingName, settingNames } from "../config/settings.js";
 import { evaluateKnn } from "../evaluation/evaluate.js";
 import { writeJson } from "../files/files.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
 import { extractFeatures } from "../model/extract.js";
 import { type Panel, type Series, writeChart } from "../pictures/charts.js";
 import { loadModel } from "../weights/load-model.js";
-import { runTrials, type Trial } from "./training-runs.js";
+import { runAll, type TrainingRun } from "./training-runs.js";
 
 /** A setting and the values it is to take. */
 export interface Axis {
@@ -71,7 +71,7 @@ export interface Sweep {
 
 export interface SweepOptions {
   readonly device: Device;
-  readonly parts: Parts;
+  readonly parts: Splits;
   /** What all runs share. */
   readonly flags: PartialConfig;
   readonly out: string;
@@ -92,7 +92,7 @@ export async function sweep(options: SweepOptions): Promise<Sweep> {
   const runs = combinations.flatMap((combination) =>
     seeds.map((seed) => ({ combination, trial: trialOf(options, baseline, { combination, seed }) })),
   );
-  const tried = await runTrials({ ...options, trials: runs.map(({ trial }) => trial) });
+  const tried = await runAll({ ...options, trials: runs.map(({ trial }) => trial) });
   const top1: number[] = [];
   for (const { name, checkpoint } of tried) {
     using model = await loadModel(device, checkpoint);
@@ -151,7 +151,7 @@ function trialOf(
   { flags, out }: Pick<SweepOptions, "flags" | "out">,
   baseline: Config,
   { combination, seed }: { readonly combination: Combination; readonly seed: number },
-): Trial {
+): TrainingRun {
   const varied: PartialConfig = Object.fromEntries(
     combination.map(({ setting, word }) => [setting, parseSetting(setting, [word])]),
   );

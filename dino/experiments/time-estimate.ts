@@ -4,8 +4,8 @@ import { openThreadedBatches } from "../batches/threaded-batches.js";
 import { networkConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
-import type { Parts } from "../images/split.js";
-import { type FeatureRows, rowsOf } from "../math/feature-rows.js";
+import type { Splits } from "../images/split.js";
+import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
 import { viewOf } from "../model/backbone.js";
 import { extractFeatures } from "../model/extract.js";
 import { backboneOf, initialValues } from "../model/network.js";
@@ -14,7 +14,7 @@ import { batchOptions, openTrainer } from "../training/trainer.js";
 export interface TimedOptions {
   readonly device: Device;
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
 }
 
 /** Milliseconds. */
@@ -47,7 +47,7 @@ export async function timeTraining({ device, config: timed, parts: { train } }: 
 
 /** Milliseconds that it takes to compare so many rows with all of `others` on a device, by some of them. */
 export async function timeComparison(device: Device, others: FeatureRows, rows: number): Promise<number> {
-  const block = rowsOf(others, 0, Math.min(others.rows, 64));
+  const block = sliceRows(others, 0, Math.min(others.rows, 64));
   using multiplied = similaritiesOn(device, others);
   await multiplied.similarities(block, others);
   return ((await timeOf(() => Promise.resolve(multiplied.similarities(block, others)))) * rows) / block.rows;

@@ -5,7 +5,7 @@ import type { Device } from "../../engine/index.js";
 import { flagOf } from "../config/flags.js";
 import { differenceBetween, fitWarmups } from "../config/resolve.js";
 import type { Config, SettingName } from "../config/settings.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import { readConfig } from "../run/config-file.js";
 import { type Log, readLog } from "../run/log.js";
 import { lengthOf } from "../training/schedule.js";
@@ -13,7 +13,7 @@ import { trainWithProgress } from "../training/supervised.js";
 import { stepsDone } from "../weights/checkpoint.js";
 
 /** A training to be made. */
-export interface Trial {
+export interface TrainingRun {
   /** Of its folder. */
   readonly name: string;
   /** `out` is the folder's path. */
@@ -21,15 +21,15 @@ export interface Trial {
 }
 
 /** A training that was made, now or before. */
-export interface Tried extends Trial {
+export interface FinishedRun extends TrainingRun {
   readonly checkpoint: string;
   readonly log: Log;
 }
 
-export interface TrialsOptions {
+export interface RunAllOptions {
   readonly device: Device;
-  readonly parts: Parts;
-  readonly trials: readonly Trial[];
+  readonly parts: Splits;
+  readonly trials: readonly TrainingRun[];
   /** Trains again what is there already. */
   readonly overwrite: boolean;
   /** Says what comes next. */
@@ -40,10 +40,16 @@ export interface TrialsOptions {
  * Trains one after the other. What a former call finished is taken as it stands, and what it left unfinished goes on, so that
  * trials survive being stopped. Throws, before anything is trained, where a folder holds a run of other settings.
  */
-export async function runTrials({ device, parts, trials, overwrite, say }: TrialsOptions): Promise<readonly Tried[]> {
+export async function runAll({
+  device,
+  parts,
+  trials,
+  overwrite,
+  say,
+}: RunAllOptions): Promise<readonly FinishedRun[]> {
   const images = parts.train.indices.length;
   const states = await Promise.all(trials.map(async (trial) => (overwrite ? "missing" : await stateOf(trial, images))));
-  const tried: Tried[] = [];
+  const tried: FinishedRun[] = [];
   for (const [i, trial] of trials.entries()) {
     const { name, config } = trial;
     const state = states[i]!;
@@ -67,7 +73,7 @@ export async function runTrials({ device, parts, trials, overwrite, say }: Trial
 /** What may differ between a trial and the run that is there: nothing that changes a number. */
 const free: ReadonlySet<SettingName> = new Set(["out", "threads", "preset"]);
 
-async function stateOf(trial: Trial, images: number): Promise<"missing" | "begun" | "finished"> {
+async function stateOf(trial: TrainingRun, images: number): Promise<"missing" | "begun" | "finished"> {
   const { out } = trial.config;
   const path = join(out, "config.json");
   const checkpoint = join(out, "checkpoint.safetensors");

@@ -14,7 +14,7 @@ export interface TuneOptions {
 }
 
 /** One decision and what each way took in a step, in milliseconds; undefined where the device does not have it. */
-export interface Measured {
+export interface TuningSample {
   readonly what: string;
   readonly rule: string;
   readonly best: string;
@@ -24,7 +24,7 @@ export interface Measured {
 export interface Tuned {
   /** Where another way than the rule's is the faster by a twentieth or more. */
   readonly choices: Choices;
-  readonly measured: readonly Measured[];
+  readonly measured: readonly TuningSample[];
   /** Whole steps by the rules and by the choices. */
   readonly ruleMs: number;
   readonly tunedMs: number;
@@ -61,7 +61,7 @@ export async function tune({ device, config, onProgress = () => undefined }: Tun
     }
     onProgress(done + 2, ways.length + 2);
   }
-  const measured = byRule.decisions.map(({ what, way: rule }): Measured => {
+  const measured = byRule.decisions.map(({ what, way: rule }): TuningSample => {
     const ms = taken.get(what)!;
     const [fastest, least] = [...ms].reduce((best, found) => (found[1] < best[1] ? found : best));
     return { what, rule, best: least < CLEAR_WIN * ms.get(rule)! ? fastest : rule, ms: Object.fromEntries(ms) };
@@ -103,7 +103,7 @@ async function timesOf(program: Program) {
 }
 
 function feed(step: TrainingStep): void {
-  step.knobs.write({ lr: 0, weightDecay: 0, momentum: 1, teacherTemperature: 0.04, frozen: 1 });
+  step.hyperparameters.write({ lr: 0, weightDecay: 0, momentum: 1, teacherTemperature: 0.04, frozen: 1 });
   const random = rng({ seed: 0, purpose: "tune" });
   for (const x of [step.globals, ...(step.locals ? [step.locals] : []), ...step.drops]) {
     const size = x.shape.reduce((product, axis) => product * axis, 1);

@@ -2,10 +2,10 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { readFrom } from "./files.js";
+import { readFully } from "./files.js";
 
 /** Arrays in the order they came. Dispose of it to free the disk. */
-export interface Scratch extends AsyncDisposable {
+export interface DiskArrays extends AsyncDisposable {
   readonly count: number;
   append(values: Float32Array): Promise<void>;
   /** One array again, counted from 0. Throws where there is none. */
@@ -13,7 +13,7 @@ export interface Scratch extends AsyncDisposable {
 }
 
 /** A scratch file in a folder. It has no name from the start, so that nothing is left whenever the process stops. */
-export async function openScratch(folder: string): Promise<Scratch> {
+export async function openDiskArrays(folder: string): Promise<DiskArrays> {
   const path = join(folder, `.scratch-${randomBytes(6).toString("hex")}`);
   const file: FileHandle = await open(path, "wx+");
   await rm(path);
@@ -38,7 +38,7 @@ export async function openScratch(folder: string): Promise<Scratch> {
       }
       const values = new Float32Array((end - start) / 4);
       const bytes = new Uint8Array(values.buffer);
-      if ((await readFrom(file, bytes, start)) < bytes.length) throw new Error("scratch: the file ends too early");
+      if ((await readFully(file, bytes, start)) < bytes.length) throw new Error("scratch: the file ends too early");
       return values;
     },
     [Symbol.asyncDispose]: () => file.close(),

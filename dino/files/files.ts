@@ -97,7 +97,7 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 /** Fills bytes from a position of a file on; returns how many were there, fewer where the file ends before. */
-export async function readFrom(file: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+export async function readFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
   let read = 0;
   while (read < bytes.length) {
     const { bytesRead } = await file.read(bytes, read, bytes.length - read, position + read);
@@ -134,7 +134,7 @@ export async function openFile(path: string): Promise<OpenFile> {
         throw new Error(`${path}: expected ${size} bytes from byte ${start} on, but the file has ${whole}`);
       }
       const bytes = new Uint8Array(size);
-      if ((await readFrom(handle, bytes, start)) < size) throw new Error(`${path}: ended while it was read`);
+      if ((await readFully(handle, bytes, start)) < size) throw new Error(`${path}: ended while it was read`);
       return bytes;
     },
     [Symbol.asyncDispose]: () => handle.close(),

@@ -1,6 +1,6 @@
 /** A file that is read in places, since those with weights may be larger than memory. */
 import { type FileHandle, open } from "node:fs/promises";
-import { readFrom } from "./files.js";
+import { readFully } from "./files.js";
 
 export interface PlacedFile {
   readonly handle: FileHandle;
@@ -13,7 +13,7 @@ export interface PlacedFile {
 }
 
 /** Opens a file. Throws, naming it, where there is none. */
-export async function openFile(path: string): Promise<PlacedFile> {
+export async function openPlacedFile(path: string): Promise<PlacedFile> {
   let handle: FileHandle;
   try {
     handle = await open(path);
@@ -34,7 +34,7 @@ export async function openFile(path: string): Promise<PlacedFile> {
         throw new Error(`expected ${length} bytes from ${position} on, but the file ends at ${size}; it is cut off`);
       }
       const bytes = new Uint8Array(length);
-      if ((await readFrom(handle, bytes, position)) < length)
+      if ((await readFully(handle, bytes, position)) < length)
         throw new Error("the file became shorter while it was read");
       return bytes;
     },

@@ -2,7 +2,7 @@
 import { SingleBar } from "cli-progress";
 
 /** Something long under way. */
-export interface Progress {
+export interface ProgressBar {
   /** How far it is, and what there is to say about it. */
   update(done: number, words?: string): void;
   /** A line of its own, above the bar. */
@@ -28,7 +28,7 @@ const LINE_EVERY_MS = 5000;
 const FIRST_LINE_MS = 2000;
 
 /** Begins to show progress. */
-export function startProgress(options: ProgressOptions): Progress {
+export function startProgress(options: ProgressOptions): ProgressBar {
   const { title, total, start = 0, unit = "", stream = process.stderr } = options;
   const began = performance.now();
   let done = start;
@@ -91,7 +91,7 @@ export interface Reports {
 
 /** Takes reports and shows them under a title. */
 export function takeReports(title: string): Reports {
-  let progress: Progress | undefined;
+  let progress: ProgressBar | undefined;
   return {
     report(done, total) {
       progress ??= startProgress({ title, total });

@@ -20,14 +20,14 @@ export function integer(field: number, value: number): Encoded {
 }
 
 export function float(field: number, value: number): Encoded {
-  return encoded(varint(tag(field, FOUR_BYTES)), bytesOf(Float32Array.of(value)));
+  return encoded(varint(tag(field, FOUR_BYTES)), viewBytes(Float32Array.of(value)));
 }
 
 export function double(field: number, value: number): Encoded {
-  return encoded(varint(tag(field, EIGHT_BYTES)), bytesOf(Float64Array.of(value)));
+  return encoded(varint(tag(field, EIGHT_BYTES)), viewBytes(Float64Array.of(value)));
 }
 
-export function text(field: number, value: string): Encoded {
+export function stringField(field: number, value: string): Encoded {
   return bytes(field, new TextEncoder().encode(value));
 }
 
@@ -60,7 +60,7 @@ export function joined({ bytes: content, parts }: Encoded): Uint8Array<ArrayBuff
 }
 
 /** The memory of an array, as bytes. */
-export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+export function viewBytes({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 

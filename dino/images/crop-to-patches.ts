@@ -2,7 +2,7 @@
 import { centerCrop, type Image, resize, shortSideSize, type Size } from "./pixels.js";
 
 /** How an image is fitted to whole patches. */
-export interface Fit {
+export interface PatchFit {
   /** Shorter side to resize an image to, or its whole size. */
   readonly size: number | Size;
   /** Side of a patch: what makes no whole one is cut off evenly on both sides. */
@@ -10,17 +10,17 @@ export interface Fit {
 }
 
 /** The image as the network sees it: resized, then its middle cut to whole patches. Throws if not one patch fits. */
-export function fitToPatches(image: Image, fit: Fit): Image {
+export function fitToPatches(image: Image, fit: PatchFit): Image {
   const whole = fittedSize(image, fit);
   return centerCrop(resize(image, shownSize(image, fit)), whole);
 }
 
-function shownSize(image: Size, { size }: Fit): Size {
+function shownSize(image: Size, { size }: PatchFit): Size {
   return typeof size === "number" ? shortSideSize(image, size) : size;
 }
 
 /** The size that fitToPatches gives. */
-export function fittedSize(image: Size, fit: Fit): Size {
+export function fittedSize(image: Size, fit: PatchFit): Size {
   const { patch } = fit;
   const shown = shownSize(image, fit);
   const rows = Math.floor(shown.rows / patch) * patch;

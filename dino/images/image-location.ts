@@ -51,7 +51,7 @@ export function isFailure(decoded: Size | DecodeFailure): decoded is DecodeFailu
 export type CompressionCodec = "UNCOMPRESSED" | "SNAPPY" | "GZIP" | "LZO" | "BROTLI" | "LZ4" | "ZSTD" | "LZ4_RAW";
 
 /** A page of a column, as its header says. */
-export interface Page {
+export interface ParquetPage {
   /** Where its bytes begin in the file, behind the header, and how many there are. */
   readonly start: number;
   readonly size: number;
@@ -76,9 +76,9 @@ export interface PagePlace {
   readonly kind: "page";
   readonly path: string;
   readonly column: ColumnForm;
-  readonly page: Page;
+  readonly page: ParquetPage;
   /** The page that those encoded by dictionary refer to. */
-  readonly dictionary: Page | undefined;
+  readonly dictionary: ParquetPage | undefined;
   /** Of the page, from 0. */
   readonly row: number;
 }

@@ -3,30 +3,30 @@ import { firstUniform } from "../math/random.js";
 import type { ImageSet } from "./image-set.js";
 
 /** Some images of a set. */
-export interface Part {
+export interface Subset {
   readonly images: ImageSet;
   readonly indices: Int32Array;
 }
 
 /** Images to train on, and those that are kept from it. */
-export interface Parts {
-  readonly train: Part;
+export interface Splits {
+  readonly train: Subset;
   /** Empty if nothing is held out. */
-  readonly test: Part;
+  readonly test: Subset;
 }
 
 /** All images of a set. */
-export function wholeOf(images: ImageSet): Part {
+export function wholeSet(images: ImageSet): Subset {
   return { images, indices: new Int32Array(images.count).map((_, index) => index) };
 }
 
 /** The first images of a part, so many at most. */
-export function firstOf({ images, indices }: Part, count: number): Part {
+export function firstOf({ images, indices }: Subset, count: number): Subset {
   return { images, indices: indices.slice(0, count) };
 }
 
 /** The first images of each class, so many if it has them. Throws for images without labels. */
-export function firstOfEach({ images, indices }: Part, count = 1): readonly number[] {
+export function firstOfEach({ images, indices }: Subset, count = 1): readonly number[] {
   const { labels } = images;
   if (labels === undefined) throw new Error("first images of each class: expected images with classes");
   const found = images.classes.map((): number[] => []);

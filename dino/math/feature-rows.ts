@@ -24,7 +24,7 @@ export async function* compareRows(
 ): AsyncGenerator<{ readonly row: number; readonly similarity: Float32Array }> {
   const most = Math.max(1, Math.min(256, Math.floor(BLOCK_ELEMENTS / others.rows)));
   for (let from = 0; from < features.rows; from += most) {
-    const block = rowsOf(features, from, Math.min(from + most, features.rows));
+    const block = sliceRows(features, from, Math.min(from + most, features.rows));
     const all = await similarities(block, others); // [block.rows, others.rows]
     if (all.length !== block.rows * others.rows) {
       throw new Error(`knn: expected ${block.rows * others.rows} similarities, got ${all.length}`);
@@ -91,7 +91,7 @@ export function dotProducts(block: FeatureRows, train: FeatureRows): Float32Arra
 }
 
 /** Where the `count` largest values stand, largest first, the earlier one of equals first; needs count <= length. */
-export function largest(values: ArrayLike<number>, count: number): Int32Array {
+export function topK(values: ArrayLike<number>, count: number): Int32Array {
   const heap = new Int32Array(count); // the worst of those kept is at 0
   const worse = (a: number, b: number): boolean => values[a]! < values[b]! || (values[a]! === values[b]! && a > b);
   const sink = (size: number, index: number): void => {
@@ -137,7 +137,7 @@ export function takeRows({ values, dim }: FeatureRows, rows: ArrayLike<number>):
 }
 
 /** Rows from one on to before another, in the same memory. */
-export function rowsOf({ values, dim }: FeatureRows, from: number, to: number): FeatureRows {
+export function sliceRows({ values, dim }: FeatureRows, from: number, to: number): FeatureRows {
   return { values: values.subarray(from * dim, to * dim), rows: to - from, dim };
 }
 

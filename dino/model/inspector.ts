@@ -2,13 +2,13 @@
 import { input, type Program, record, reshape, slice, type Tensor } from "../../engine/index.js";
 import { type Image, type Normalization, normalize, normalizeTable, type Size } from "../images/pixels.js";
 import type { Backbone } from "./backbone.js";
-import { grid, look, type Sight } from "./vit.js";
+import { grid, look, type Observation } from "./vit.js";
 
 /** Something to see in one image, recorded once for every size. */
-export type Aspect = (backbone: Backbone, sight: Sight) => Tensor;
+export type Aspect = (backbone: Backbone, sight: Observation) => Tensor;
 
 /** What was seen in one image: the values of every aspect, and the image's whole patches. */
-export type Seen<Names extends string> = Readonly<Record<Names, Float32Array>> & {
+export type Inspection<Names extends string> = Readonly<Record<Names, Float32Array>> & {
   readonly rows: number;
   readonly cols: number;
 };
@@ -16,17 +16,17 @@ export type Seen<Names extends string> = Readonly<Record<Names, Float32Array>> &
 /** A backbone ready to look. Dispose of it to free its memory. */
 export interface Inspector<Names extends string> extends Disposable {
   /** Looks at one image of any size that holds a patch; images of one size in a row are looked at without recording anew. */
-  look(image: Image): Promise<Seen<Names>>;
+  look(image: Image): Promise<Inspection<Names>>;
 }
 
 /** Features of the patches after the final norm: -> [patches, dim]. */
-export function patchesOf({ vit: { dim } }: Backbone, { tokens }: Sight): Tensor {
+export function patchesOf({ vit: { dim } }: Backbone, { tokens }: Observation): Tensor {
   const patches = tokens.shape[1]! - 1;
   return reshape(slice(tokens, 1, 1, patches), [patches, dim]);
 }
 
 /** What the cls token attends to in the last block, of each head; its own share and that of registers left out: -> [heads, patches]. */
-export function clsAttentionOf({ vit: { heads } }: Backbone, { tokens, attention }: Sight): Tensor {
+export function clsAttentionOf({ vit: { heads } }: Backbone, { tokens, attention }: Observation): Tensor {
   const patches = tokens.shape[1]! - 1;
   const ofCls = attention(1); // [1, heads, 1, 1 + registers + patches]
   return reshape(slice(ofCls, 3, ofCls.shape[3]! - patches, patches), [heads, patches]);

@@ -67,14 +67,14 @@ export function createNetwork(device: Device, config: NetworkConfig, label: stri
 }
 
 /** What start values depend on besides the network. */
-export interface Start {
+export interface InitOptions {
   readonly seed: number;
   /** Of the backbone's weights. */
   readonly initStd: number;
 }
 
 /** Start values of all parameters and statistics, the same for the same seed whatever the order. */
-export function initialValues(config: NetworkConfig, start: Start): Map<string, Float32Array> {
+export function initialValues(config: NetworkConfig, start: InitOptions): Map<string, Float32Array> {
   const specs = [...networkSpecs(config), ...bufferSpecs(config)];
   return new Map(specs.map((spec) => [spec.name, initialValue(config, spec, start)]));
 }
@@ -83,7 +83,7 @@ export function initialValues(config: NetworkConfig, start: Start): Map<string, 
 export function initialValue(
   config: NetworkConfig,
   { name, shape }: ParamSpec,
-  { seed, initStd }: Start,
+  { seed, initStd }: InitOptions,
 ): Float32Array {
   const random = rng({ seed, purpose: `init ${name}` });
   const own = name.slice(name.indexOf(".") + 1);

@@ -171,7 +171,7 @@ function withoutRegisters({ registers = 0 }: VitConfig, tokens: Tensor): Tensor 
 }
 
 /** What there is to see of images; what nobody returns from a recording is not computed. */
-export interface Sight {
+export interface Observation {
   /** As `encode` gives them: [batch, 1 + patches, dim]. */
   readonly tokens: Tensor;
   /**
@@ -182,7 +182,7 @@ export interface Sight {
 }
 
 /** Looks at images, and into the last block on the way. */
-export function look(config: VitConfig, params: Lookup, images: Tensor): Sight {
+export function look(config: VitConfig, params: Lookup, images: Tensor): Observation {
   let x = prepareTokens(config, params, images);
   for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x);
   const last = scope(params, `blocks.${config.depth - 1}.`);

@@ -2,12 +2,12 @@
 import type { World } from "./world.js";
 
 /** A world that hears of an end that is asked for while this rank waits for the others. */
-export interface Heedful extends World {
+export interface InterruptibleWorld extends World {
   /** Time spent on the other ranks so far, in milliseconds: theirs that this one waited for, and that of the numbers under way. */
   readonly spentMs: () => number;
 }
 
-export interface HeedfulOptions {
+export interface InterruptibleOptions {
   /** Aborted when an end is asked for, which is also how a launcher tells that another rank has died. */
   readonly stop: AbortSignal | undefined;
   /** Keeps what there is, once, when the others do not answer soon after that. */
@@ -20,7 +20,10 @@ export interface HeedfulOptions {
 const GRACE_MS = 100;
 
 /** The same world, heedful of `stop`. What waits throws where no answer has come for long after it. */
-export function heedful(world: World, { stop, keep, patienceMs = 5000 }: HeedfulOptions): Heedful {
+export function interruptible(
+  world: World,
+  { stop, keep, patienceMs = 5000 }: InterruptibleOptions,
+): InterruptibleWorld {
   let spentMs = 0;
   let kept: Promise<void> | undefined;
   const waiting = async <T>(answer: Promise<T>): Promise<T> => {

@@ -1,6 +1,6 @@
 /** What ranks report to rank 0 between steps: how long they took, and what went wrong. */
-import type { Heedful } from "./interruptible-world.js";
-import { toFirst } from "./sharing.js";
+import type { InterruptibleWorld } from "./interruptible-world.js";
+import { gather } from "./sharing.js";
 
 /** Of one rank, over an interval of the log. */
 export interface RankReport {
@@ -21,7 +21,7 @@ export interface Reporter {
   readonly report: () => Promise<readonly string[]>;
 }
 
-export function openReporter(world: Heedful): Reporter {
+export function openReporter(world: InterruptibleWorld): Reporter {
   let own = { ms: 0, steps: 0 };
   let warnings: string[] = [];
   let slowBefore: number | undefined;
@@ -38,7 +38,7 @@ export function openReporter(world: Heedful): Reporter {
       own = { ms: 0, steps: 0 };
       warnings = [];
       if (world.size === 1) return [];
-      const reports = await toFirst(world, said);
+      const reports = await gather(world, said);
       const slow = slowRank(reports);
       const words = slow && slow.rank === slowBefore ? [wordsAboutSlow(slow)] : [];
       slowBefore = slow?.rank;

@@ -5,7 +5,7 @@ const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.str
 const decode = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
 
 /** What rank 0 makes, at every rank; it has to be what JSON can say. */
-export async function fromFirst<T>(world: World, make: () => T | Promise<T>): Promise<T> {
+export async function broadcast<T>(world: World, make: () => T | Promise<T>): Promise<T> {
   if (world.rank > 0) return decode(await world.broadcast(undefined)) as T;
   const made = await make();
   await world.broadcast(encode(made));
@@ -13,6 +13,6 @@ export async function fromFirst<T>(world: World, make: () => T | Promise<T>): Pr
 }
 
 /** What every rank says, in the order of ranks, at rank 0; [] at the others. */
-export async function toFirst<T>(world: World, said: T): Promise<readonly T[]> {
+export async function gather<T>(world: World, said: T): Promise<readonly T[]> {
   return (await world.gather(encode(said))).map((bytes) => decode(bytes) as T);
 }

@@ -32,11 +32,11 @@ export interface World extends AsyncDisposable {
 /** The world of this process. Throws where a launcher started several and no MPI library of it is found. */
 export async function openWorld(): Promise<World> {
   const launch = launchOf(process.env);
-  return launch ? together(await openLibrary(launch), launch) : alone();
+  return launch ? together(await openLibrary(launch), launch) : singleWorld();
 }
 
 /** A world of one, which needs no MPI. */
-export function alone(): World {
+export function singleWorld(): World {
   const copy = (from: Memory, to: Memory): Promise<void> => {
     bytesIn(to).set(bytesIn(from));
     return Promise.resolve();

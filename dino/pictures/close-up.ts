@@ -3,7 +3,7 @@ import { isFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
 import type { Backbone, View } from "../model/backbone.js";
-import { clsAttentionOf, openInspector, patchesOf, type Seen } from "../model/inspector.js";
+import { clsAttentionOf, openInspector, patchesOf, type Inspection } from "../model/inspector.js";
 import { asPicture, type Picture } from "./drawing.js";
 import { attentionPicture, featureMapPicture } from "./pictures.js";
 
@@ -12,7 +12,7 @@ export interface CloseUp {
   /** Of the image in its set. */
   readonly index: number;
   readonly image: Image;
-  readonly sight: Seen<"patches" | "attention">;
+  readonly sight: Inspection<"patches" | "attention">;
   /** Written beside it in pictures. */
   readonly label?: string;
 }

@@ -11,7 +11,7 @@ export interface Picture {
 /** Red, green, blue, each 0 to 255. */
 export type Color = readonly [number, number, number];
 
-export interface Box {
+export interface Rectangle {
   readonly x: number;
   readonly y: number;
   readonly width: number;
@@ -51,14 +51,14 @@ export function blendPixel(picture: Picture, x: number, y: number, color: Color,
   }
 }
 
-export function fillBox(picture: Picture, box: Box, color: Color): void {
+export function fillBox(picture: Picture, box: Rectangle, color: Color): void {
   for (let y = box.y; y < box.y + box.height; y++) {
     for (let x = box.x; x < box.x + box.width; x++) blendPixel(picture, x, y, color, 1);
   }
 }
 
 /** Colours every pixel of a box by its place in it: `colorAt(u, v)`, u from left to right and v downwards, in pixels. */
-export function paintBox(picture: Picture, box: Box, colorAt: (u: number, v: number) => Color): void {
+export function paintBox(picture: Picture, box: Rectangle, colorAt: (u: number, v: number) => Color): void {
   for (let v = 0; v < box.height; v++) {
     for (let u = 0; u < box.width; u++) blendPixel(picture, box.x + u, box.y + v, colorAt(u, v), 1);
   }

@@ -2,7 +2,7 @@
 import type { Image } from "../images/pixels.js";
 import type { FeatureRows } from "../math/feature-rows.js";
 import { categoryColor } from "./drawing.js";
-import { element, hex, ink, square, svgFile, text } from "./svg.js";
+import { element, hex, ink, square, svgFile, svgText } from "./svg.js";
 
 /** Places on a map, [rows, 2]. */
 export type Places = Float64Array;
@@ -58,17 +58,17 @@ export function mapSvg({ panels, labels, classes, images, title, caption }: MapO
     const style = { size: 16, color: ink.text, weight: "bold", anchor: "middle" } as const;
     const box = { x: left, y: TOP, width: side, height: side, fill: "none", stroke: ink.line };
     return [
-      text(panel.title, { x: left + side / 2, y: TOP - 14 }, style),
+      svgText(panel.title, { x: left + side / 2, y: TOP - 14 }, style),
       element("rect", box),
       ...pointsOf(panel.places, { left, side, labels, images }),
     ];
   });
   const legend = legendOf(classes, TOP + side + 28);
   const lines = caption.map((line, i) =>
-    text(line, { x: MARGIN, y: legend.bottom + 22 + 18 * i }, { size: 12, color: ink.quiet }),
+    svgText(line, { x: MARGIN, y: legend.bottom + 22 + 18 * i }, { size: 12, color: ink.quiet }),
   );
   return svgFile(WIDTH, legend.bottom + 22 + 18 * caption.length, [
-    text(title, { x: MARGIN, y: 40 }, { size: 19, color: ink.text, weight: "bold" }),
+    svgText(title, { x: MARGIN, y: 40 }, { size: 19, color: ink.text, weight: "bold" }),
     ...drawn,
     ...legend.content,
     ...lines,
@@ -129,7 +129,7 @@ function legendOf(
   const content = names.flatMap((name, i) => {
     const [x, y] = [MARGIN + (i % perLine) * width, top + 22 * Math.floor(i / perLine)];
     const dot = element("circle", { cx: x + 7, cy: y - 4.5, r: 6, fill: hex(categoryColor(i)) });
-    return [...(i < MOST_NAMES ? [dot] : []), text(name, { x: x + 20, y }, { size: 13, color: ink.text })];
+    return [...(i < MOST_NAMES ? [dot] : []), svgText(name, { x: x + 20, y }, { size: 13, color: ink.text })];
   });
   return { content, bottom: top + 22 * Math.floor((names.length - 1) / perLine) };
 }

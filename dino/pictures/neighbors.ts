@@ -1,6 +1,6 @@
 /** A picture of images beside their nearest neighbours, as several kinds of features find them. */
 import type { Image } from "../images/pixels.js";
-import { element, ink, square, svgFile, text } from "./svg.js";
+import { element, ink, square, svgFile, svgText } from "./svg.js";
 
 /** A square image and its class. */
 export interface LabelledImage {
@@ -62,15 +62,15 @@ export function neighborsSvg({ queries, groups, classes, title, caption }: Neigh
   const headings = groups.flatMap(({ title: called, accuracy }, group) => {
     const x = groupLeft(group) + groupWidth / 2;
     return [
-      text(`${called} ${accuracy.toFixed(0)} %`, { x, y: 80 }, { ...heading, size: 16, anchor: "middle" }),
-      text("k-NN accuracy", { x, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" }),
+      svgText(`${called} ${accuracy.toFixed(0)} %`, { x, y: 80 }, { ...heading, size: 16, anchor: "middle" }),
+      svgText("k-NN accuracy", { x, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" }),
     ];
   });
   const rows = queries.flatMap((query, row) => {
     const y = rowTop(row);
     const name = { size: 13, color: ink.text, anchor: "end" } as const;
     return [
-      text(shortened(classes[query.label]!), { x: queryLeft - 10, y: y + side / 2 + 5 }, name),
+      svgText(shortened(classes[query.label]!), { x: queryLeft - 10, y: y + side / 2 + 5 }, name),
       square(query.image, { x: queryLeft, y, side }),
       ...groups.flatMap(({ neighbors }, group) =>
         neighbors[row]!.flatMap(({ image, label }, i) => {
@@ -82,15 +82,15 @@ export function neighborsSvg({ queries, groups, classes, title, caption }: Neigh
   });
   const legend = [
     ...[frame({ x: left, y: bottom, side: 16 }, true), frame({ x: left + 190, y: bottom, side: 16 }, false)],
-    text("same class as the query", { x: left + 24, y: bottom + 13 }, { size: 12.5, color: ink.text }),
-    text("another class", { x: left + 214, y: bottom + 13 }, { size: 12.5, color: ink.text }),
+    svgText("same class as the query", { x: left + 24, y: bottom + 13 }, { size: 12.5, color: ink.text }),
+    svgText("another class", { x: left + 214, y: bottom + 13 }, { size: 12.5, color: ink.text }),
   ];
   const lines = caption.map((line, i) =>
-    text(line, { x: left, y: bottom + 40 + 18 * i }, { size: 12, color: ink.quiet }),
+    svgText(line, { x: left, y: bottom + 40 + 18 * i }, { size: 12, color: ink.quiet }),
   );
   return svgFile(WIDTH, bottom + 40 + 18 * caption.length, [
-    text(title, { x: left, y: 40 }, heading),
-    ...[text("query", { x: queryLeft + side / 2, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" })],
+    svgText(title, { x: left, y: 40 }, heading),
+    ...[svgText("query", { x: queryLeft + side / 2, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" })],
     ...headings,
     ...rows,
     ...legend,

@@ -1,7 +1,7 @@
 /** Patch features of images as colours, by principal components that all images share, without their background. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { openScratch, type Scratch } from "../files/disk-arrays.js";
+import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { openSubjects, readSubject, type Subject } from "../images/sources/image-files.js";
@@ -64,7 +64,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   const fit = { size: options.size, patch };
   const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
   await mkdir(out, { recursive: true });
-  await using features = await openScratch(out);
+  await using features = await openDiskArrays(out);
 
   const sample = await lookAtAll(options, subjects, features);
   const foreground = mask ? fitForeground(sample) : undefined;
@@ -111,7 +111,7 @@ interface Sample {
 const MOST_SAMPLED = 10_000;
 
 /** Keeps the features of every image, and takes evenly of their patches. */
-async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], features: Scratch): Promise<Sample> {
+async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], features: DiskArrays): Promise<Sample> {
   const { model, size } = options;
   const { dim, patch, heads } = model.vit;
   using inspector = openInspector(model, model.config, { patches: patchesOf, attention: clsAttentionOf });

@@ -13,7 +13,7 @@ import {
   placePicture,
   scalePicture,
   textWidth,
-  type Box,
+  type Rectangle,
   type Color,
   type Picture,
 } from "./drawing.js";
@@ -118,7 +118,7 @@ export function attentionPicture(options: AttentionPictureOptions): Picture {
         size: 11,
         align: "center",
       });
-      const cell = (row: number): Box => ({
+      const cell = (row: number): Rectangle => ({
         x,
         y: y + 24 + row * (cellHeight + GAP),
         width: cellWidth,
@@ -169,7 +169,7 @@ interface MapOptions {
 /** The map by itself, softly over the image, and as the patches kept. */
 function drawMap(
   picture: Picture,
-  boxes: readonly [Box, Box, Box],
+  boxes: readonly [Rectangle, Rectangle, Rectangle],
   image: Picture,
   { map, rows, cols }: MapOptions,
 ): void {
@@ -204,7 +204,7 @@ interface StrongestOptions {
 /** The image in grey, every patch in the colour of the head that attends to it most, as strongly as it does. */
 function drawStrongestHeads(
   picture: Picture,
-  box: Box,
+  box: Rectangle,
   image: Picture,
   { item, heads, rows, cols }: StrongestOptions,
 ): void {
@@ -225,7 +225,7 @@ function drawStrongestHeads(
 }
 
 function drawAttentionLegend(picture: Picture, x: number, y: number, heads: number): void {
-  const bar: Box = { x: Math.round(x), y, width: 160, height: 12 };
+  const bar: Rectangle = { x: Math.round(x), y, width: 160, height: 12 };
   paintBox(picture, bar, (u) => heatColor(u / (bar.width - 1)));
   const text = "least to most, each map by itself";
   drawText(picture, text, { x: bar.x + bar.width + 8, y: y + 1, color: FAINT, size: 10 });
@@ -293,7 +293,7 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
     const x = left + (i % pairs) * (pairWidth + 2 * GAP);
     const y = top + Math.floor(i / pairs) * (cellHeight + 2 * GAP);
     placePicture(map, scalePicture(image, scale), x, y);
-    const box: Box = { x: x + cellWidth + pairGap, y, width: cellWidth, height: cellHeight };
+    const box: Rectangle = { x: x + cellWidth + pairGap, y, width: cellWidth, height: cellHeight };
     const patchOf = patchIn(box, rows, cols);
     paintBox(map, box, (u, v) => colors[i * patches + patchOf(u, v)]!);
   }
@@ -348,7 +348,11 @@ export function featurePairsPicture({ items, title, shares }: FeaturePairsOption
     const dx = Math.floor((THUMBNAIL - image.width) / 2);
     const dy = Math.floor((THUMBNAIL - image.height) / 2);
     placePicture(picture, image, x + dx, y + dy);
-    const box: Box = { ...{ x: x + THUMBNAIL + pairGap + dx, y: y + dy }, width: image.width, height: image.height };
+    const box: Rectangle = {
+      ...{ x: x + THUMBNAIL + pairGap + dx, y: y + dy },
+      width: image.width,
+      height: image.height,
+    };
     const patchOf = patchIn(box, rows, cols);
     paintBox(picture, box, (u, v) => colors[patchOf(u, v)]!);
     const name = clipText(label, pairWidth, 10);

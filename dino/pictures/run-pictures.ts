@@ -1,6 +1,6 @@
 /** Pictures of a run on its way: what its teacher sees in a few images, the same ones each time. */
 import type { Config } from "../config/settings.js";
-import { firstOfEach, type Part, type Parts } from "../images/split.js";
+import { firstOfEach, type Subset, type Splits } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
 import { backboneOf, type Network } from "../model/network.js";
 import type { PictureKind } from "../run/picture-names.js";
@@ -9,7 +9,7 @@ import type { Picture } from "./drawing.js";
 
 export interface RunPicturesOptions {
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
 }
 
 /** Images that the pictures show at most; of attention fewer, with three rows each. */
@@ -41,6 +41,6 @@ export async function drawRunPictures(
 }
 
 /** One of each class, or the first ones where there are no classes. */
-function chosenOf(part: Part): readonly number[] {
+function chosenOf(part: Subset): readonly number[] {
   return (part.images.labels ? firstOfEach(part) : Array.from(part.indices)).slice(0, MOST);
 }

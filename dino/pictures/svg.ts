@@ -20,7 +20,7 @@ export interface TextStyle {
 }
 
 /** A line of text, its baseline at `y`. */
-export function text(words: string, at: { readonly x: number; readonly y: number }, style: TextStyle): string {
+export function svgText(words: string, at: { readonly x: number; readonly y: number }, style: TextStyle): string {
   const { size, color, weight = "normal", anchor = "start" } = style;
   const attributes = { ...at, "font-size": size, fill: color, "font-weight": weight, "text-anchor": anchor };
   return element("text", attributes, escapeXml(words));

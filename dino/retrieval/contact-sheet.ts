@@ -2,7 +2,7 @@
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import {
   blankPicture,
-  type Box,
+  type Rectangle,
   clipText,
   type Color,
   drawText,
@@ -77,7 +77,7 @@ export function contactSheet(title: string, rows: readonly SheetRow[]): Picture 
 }
 
 function drawCell(picture: Picture, { image, name, note }: SheetCell, x: number, y: number): void {
-  const box: Box = { x, y, width: CELL, height: CELL };
+  const box: Rectangle = { x, y, width: CELL, height: CELL };
   fillBox(picture, box, GROUND);
   const middle = x + CELL / 2;
   if (image) {

@@ -1,5 +1,5 @@
 /** The rows of features that are most like others, by the cosine between them. */
-import { compareRows, dotProducts, type FeatureRows, largest, type Similarities } from "../math/feature-rows.js";
+import { compareRows, dotProducts, type FeatureRows, topK, type Similarities } from "../math/feature-rows.js";
 
 /** A row of an index, and how like it is. */
 export interface Neighbor {
@@ -22,7 +22,7 @@ export async function nearest(options: {
   const k = Math.min(options.k, index.rows);
   const found: Neighbor[][] = [];
   for await (const { similarity } of compareRows(queries, index, similarities)) {
-    found.push(Array.from(largest(similarity, k), (row) => ({ row, similarity: similarity[row]! })));
+    found.push(Array.from(topK(similarity, k), (row) => ({ row, similarity: similarity[row]! })));
   }
   return found;
 }

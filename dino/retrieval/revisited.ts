@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { shown } from "../files/text.js";
+import { printable } from "../files/text.js";
 import type { ImageSet } from "../images/image-set.js";
 import { type Box, roundHalfEven } from "../images/pixels.js";
 import { listedImages } from "../images/sources/folder-images.js";
@@ -86,7 +86,7 @@ async function readGroundTruth(stem: string): Promise<GroundTruth> {
     return groundTruthSchema.parse(path.endsWith(".pkl") ? unpickle(bytes) : JSON.parse(bytes.toString("utf8")));
   } catch (error) {
     const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`${path}: ${shown(message, MOST_CHARACTERS)}`, { cause: error });
+    throw new Error(`${path}: ${printable(message, MOST_CHARACTERS)}`, { cause: error });
   }
 }
 

@@ -14,7 +14,7 @@ export interface ShapeOptions {
 }
 
 /** What of an image is shown, and in which size. */
-export interface Fit {
+export interface ShownBox {
   readonly box: Box;
   /** What the box is resized to, at a scale of 1. */
   readonly size: Size;
@@ -30,7 +30,7 @@ export interface ShapeGroup {
 export interface Shapes {
   readonly groups: readonly ShapeGroup[];
   /** By image; none for those that cannot be read. */
-  readonly fits: ReadonlyMap<number, Fit>;
+  readonly fits: ReadonlyMap<number, ShownBox>;
   readonly failures: readonly DecodeFailure[];
 }
 
@@ -50,7 +50,7 @@ export async function groupByShape(images: ImageSet, patch: number, options: Sha
     throw new Error(`an image size of ${side} holds no patch of ${patch}${where}; expected ${least} or more`);
   }
   const groups = new Map<string, { readonly sizes: readonly Size[]; readonly indices: number[] }>();
-  const fits = new Map<number, Fit>();
+  const fits = new Map<number, ShownBox>();
   const failures: DecodeFailure[] = [];
   for (let from = 0; from < images.count; from += AT_ONCE) {
     const some = Array.from({ length: Math.min(AT_ONCE, images.count - from) }, (_, i) => from + i);

@@ -1,5 +1,5 @@
-import { type Device, input, largest, matmul, record, reshape } from "../../engine/index.js";
-import { type FeatureRows, rowsOf } from "../math/feature-rows.js";
+import { type Device, input, max, matmul, record, reshape } from "../../engine/index.js";
+import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
 
 /** Two rows, the earlier one first, and the cosine between them. */
 export interface Pair {
@@ -40,12 +40,12 @@ export async function similarPairs(options: SimilarPairsOptions): Promise<void> 
   using right = input(device, [tile, dim], { label: "other rows" });
   using program = await record(device, () => {
     const products = matmul(left, right, { b: true }); // [tile, tile]
-    return { most: largest(reshape(products, [tile, runs, RUN])) }; // [tile, runs]
+    return { most: max(reshape(products, [tile, runs, RUN])) }; // [tile, runs]
   });
   const padded = new Float32Array(tile * dim);
   const write = (to: typeof left, from: number): void => {
     padded.fill(0);
-    padded.set(rowsOf(features, from, Math.min(from + tile, rows)).values);
+    padded.set(sliceRows(features, from, Math.min(from + tile, rows)).values);
     to.write(padded);
   };
 

@@ -2,11 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { parseConfig } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
-import { filesOf } from "./run-folder.js";
+import { runFiles } from "./run-folder.js";
 
 /** The settings of the run in a folder. Throws, naming the file, where there are none. */
 export async function readConfig(out: string): Promise<Config> {
-  const path = filesOf(out).config;
+  const path = runFiles(out).config;
   try {
     return parseConfig(await readFile(path, "utf8"));
   } catch (error) {

@@ -3,7 +3,7 @@ import { appendFile, readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { KnnAccuracy, LinearAccuracy } from "../evaluation/online-evaluation.js";
 import { writeFileAtomically } from "../files/files.js";
-import { shown } from "../files/text.js";
+import { printable } from "../files/text.js";
 
 /** Of an interval of steps. Lengths of time in milliseconds, entropies in nats. */
 export interface StepLine {
@@ -101,7 +101,7 @@ export async function readLog(path: string): Promise<Log> {
       return lineSchema.parse(JSON.parse(text)) as unknown as LogLine;
     } catch (error) {
       const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-      throw new Error(`${path}:${i + 1}: expected a line of a log: ${shown(message)}`, { cause: error });
+      throw new Error(`${path}:${i + 1}: expected a line of a log: ${printable(message)}`, { cause: error });
     }
   });
   return {
@@ -117,7 +117,7 @@ export async function readLog(path: string): Promise<Log> {
  * Drops the lines after `step`, which a resumed run writes again, and what a stopped machine left of others; a missing log
  * becomes an empty one.
  */
-export async function cutLog(path: string, step: number): Promise<void> {
+export async function truncateLog(path: string, step: number): Promise<void> {
   const lines = step === 0 ? [] : await linesOf(path).catch(() => []);
   const kept = lines.filter((line) => stepOf(line) <= step);
   await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(""));

@@ -21,7 +21,7 @@ export interface RunFiles {
   readonly profile: string;
 }
 
-export function filesOf(out: string): RunFiles {
+export function runFiles(out: string): RunFiles {
   return {
     config: join(out, "config.json"),
     log: join(out, "log.jsonl"),
@@ -34,8 +34,8 @@ export function filesOf(out: string): RunFiles {
 }
 
 /** Removes the pictures of steps after `step`, and the folder where nothing is left in it. */
-export async function cutPictures(out: string, step: number): Promise<void> {
-  const { pictures } = filesOf(out);
+export async function removeLatePictures(out: string, step: number): Promise<void> {
+  const { pictures } = runFiles(out);
   const names = await readdir(pictures).catch(() => undefined);
   if (names === undefined) return;
   const late = names.filter((name) => (pictureOf(name)?.step ?? -1) > step);
@@ -47,7 +47,7 @@ export async function cutPictures(out: string, step: number): Promise<void> {
 export async function checkpointsIn(out: string): Promise<readonly string[]> {
   const names = await readdir(out).catch(() => []);
   const numbered = names.filter((name) => /^checkpoint\d+\.safetensors$/.test(name)).sort();
-  const { checkpoint, previous } = filesOf(out);
+  const { checkpoint, previous } = runFiles(out);
   const latest = [checkpoint, previous].filter((path) => names.some((name) => join(out, name) === path));
   return [...latest, ...numbered.reverse().map((name) => join(out, name))];
 }
@@ -58,14 +58,14 @@ export async function removeRun(out: string): Promise<void> {
     /^(log\.(jsonl|txt)|(config|profile)\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
   for (const name of await readdir(out)) if (ours.test(name)) await rm(join(out, name));
   await removeEvents(out);
-  await cutPictures(out, -1);
+  await removeLatePictures(out, -1);
 }
 
 /**
  * Makes the folder where it is missing, and keeps other processes from running in it until the lock is disposed of or this
  * process ends, however it ends. Throws where another one holds it, saying which, and where the folder cannot be written to.
  */
-export async function takeFolder(out: string): Promise<RunFiles & AsyncDisposable> {
+export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDisposable> {
   const path = join(out, ".lock");
   let file: FileHandle;
   try {
@@ -89,7 +89,7 @@ export async function takeFolder(out: string): Promise<RunFiles & AsyncDisposabl
     await file.close();
     throw error;
   }
-  return { ...filesOf(out), [Symbol.asyncDispose]: () => file.close() };
+  return { ...runFiles(out), [Symbol.asyncDispose]: () => file.close() };
 }
 
 function taken(out: string, holder: string, cause: unknown): Error {

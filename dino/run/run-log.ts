@@ -1,8 +1,8 @@
 /** All that a run logs into its folder: log.jsonl, log.txt, and event files where they are asked for. */
 import type { Config } from "../config/settings.js";
-import { appendLine, cutLog, type EpochLine, type LogLine, readLog } from "./log.js";
+import { appendLine, truncateLog, type EpochLine, type LogLine, readLog } from "./log.js";
 import { writeOfficialLog } from "./official-log.js";
-import { filesOf } from "./run-folder.js";
+import { runFiles } from "./run-folder.js";
 import { openEvents } from "./tensorboard.js";
 
 /** Cuts the logs of a run back to what was logged up to `step`, and returns what takes further lines. */
@@ -10,8 +10,8 @@ export async function openLog(
   { out, tensorboard }: Pick<Config, "out" | "tensorboard">,
   step: number,
 ): Promise<(line: LogLine) => Promise<void>> {
-  const { log: whole, officialLog } = filesOf(out);
-  await cutLog(whole, step);
+  const { log: whole, officialLog } = runFiles(out);
+  await truncateLog(whole, step);
   const former = await readLog(whole);
   const epochs: EpochLine[] = [...former.epochs];
   await writeOfficialLog(officialLog, epochs);

@@ -4,7 +4,17 @@
  */
 import { appendFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { bytesOf, double, type Encoded, float, integer, joined, message, sequence, text } from "../files/protobuf.js";
+import {
+  viewBytes,
+  double,
+  type Encoded,
+  float,
+  integer,
+  joined,
+  message,
+  sequence,
+  stringField,
+} from "../files/protobuf.js";
 import type { Log, LogLine } from "./log.js";
 
 /** The event files that this program writes: TensorBoard wants the first two words, seconds put later ones behind. */
@@ -32,7 +42,7 @@ export async function removeEvents(out: string): Promise<void> {
 
 function recordOf(line: LogLine): Encoded {
   const values = Object.entries(scalarsOf(line)).filter(([, value]) => Number.isFinite(value)); // null where one overflowed
-  const summary = values.map(([tag, value]) => message(1, text(1, tag), float(2, value)));
+  const summary = values.map(([tag, value]) => message(1, stringField(1, tag), float(2, value)));
   return record(sequence([integer(2, line.step), message(5, ...summary)]));
 }
 
@@ -50,7 +60,7 @@ function scalarsOf(line: LogLine): Readonly<Record<string, number>> {
   };
 }
 
-const fileVersion = text(3, "brain.Event:2");
+const fileVersion = stringField(3, "brain.Event:2");
 
 /** Tells who reads on that the steps from this one on come again. */
 function restart(step: number): Encoded {
@@ -61,7 +71,7 @@ function restart(step: number): Encoded {
 /** An event, dated now, between its length and the checksums of both. */
 function record(event: Encoded): Encoded {
   const content = joined(sequence([double(1, Date.now() / 1000), event]));
-  const length = bytesOf(BigUint64Array.of(BigInt(content.length)));
+  const length = viewBytes(BigUint64Array.of(BigInt(content.length)));
   const parts = [length, checksum(length), content, checksum(content)];
   return { bytes: parts.reduce((sum, part) => sum + part.length, 0), parts };
 }
@@ -69,7 +79,7 @@ function record(event: Encoded): Encoded {
 /** The masked CRC-32C of TFRecord files, little-endian. */
 function checksum(bytes: Uint8Array): Uint8Array {
   const crc = crc32c(bytes);
-  return bytesOf(Uint32Array.of(((crc >>> 15) | (crc << 17)) + 0xa282ead8));
+  return viewBytes(Uint32Array.of(((crc >>> 15) | (crc << 17)) + 0xa282ead8));
 }
 
 /** Castagnoli's polynomial, its bits reversed. */

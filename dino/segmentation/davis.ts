@@ -1,7 +1,7 @@
 /** Videos with masks in the layout of DAVIS 2017. https://davischallenge.org/davis2017/code.html */
 import { readdir, readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
-import { shown } from "../files/text.js";
+import { printable } from "../files/text.js";
 import { isImageName } from "../images/sources/folder-list.js";
 
 /** One video. */
@@ -30,7 +30,7 @@ export async function openDavis(root: string, { set, names }: DavisOptions): Pro
     .filter((line) => line !== "");
   if (listed.length === 0) misfit(root, set, `${list} names no sequence`);
   const path = listed.find((name) => /[/\\]|^\.\.?$/.test(name));
-  if (path !== undefined) misfit(root, set, `${list} has ${shown(path)}, which is a path and no name`);
+  if (path !== undefined) misfit(root, set, `${list} has ${printable(path)}, which is a path and no name`);
   const strange = names?.find((name) => !listed.includes(name));
   if (strange !== undefined) {
     throw new Error(`${root}: expected sequences of ${list}, got ${strange}; it has ${listed.join(", ")}`);

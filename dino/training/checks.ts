@@ -1,16 +1,16 @@
 /** Checks of settings against images, device and ranks, before anything is trained. */
 import type { Device } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
-import { checkParts } from "../evaluation/labelled.js";
-import type { Parts } from "../images/split.js";
-import { toFirst } from "../mpi/sharing.js";
+import { checkSplits } from "../evaluation/labelled.js";
+import type { Splits } from "../images/split.js";
+import { gather } from "../mpi/sharing.js";
 import type { World } from "../mpi/world.js";
 
 /** Throws where accuracies are asked for and the images have no classes to measure them by. */
-export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, test }: Parts): void {
-  const check = (flag: string, parts: Parts): void => {
+export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, test }: Splits): void {
+  const check = (flag: string, parts: Splits): void => {
     try {
-      checkParts(parts);
+      checkSplits(parts);
     } catch (error) {
       throw new Error(`${flag}: ${(error as Error).message}`, { cause: error });
     }
@@ -30,12 +30,12 @@ export function checkPrecision({ features, name }: Device, { precision }: Config
 /** Throws at rank 0 where ranks have different images. Says so where they have different devices, since rounding differs. */
 export async function checkRanks(
   world: World,
-  { device, parts, say }: { readonly device: Device; readonly parts: Parts; readonly say: (line: string) => void },
+  { device, parts, say }: { readonly device: Device; readonly parts: Splits; readonly say: (line: string) => void },
 ): Promise<void> {
   if (world.size === 1) return;
   const { train, test } = parts;
   const counts = [train.images.count, train.indices.length, test.indices.length].join(", ");
-  const ranks = await toFirst(world, { counts, device: device.name });
+  const ranks = await gather(world, { counts, device: device.name });
   const differing = (name: "counts" | "device") => ranks.findIndex((rank) => rank[name] !== ranks[0]![name]);
   const [images, devices] = [differing("counts"), differing("device")];
   if (images >= 0) {

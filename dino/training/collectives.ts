@@ -29,14 +29,14 @@ export interface Peers {
 }
 
 /** The sum over all devices: [...] -> [...]. No gradient flows. */
-export function sumOver({ sum }: Peers, x: Tensor): Tensor {
+export function allReduce({ sum }: Peers, x: Tensor): Tensor {
   const total = transient(x.shape);
   onHost(x, total, sum);
   return total;
 }
 
 /** The sums of several tensors over all devices, in one exchange. No gradient flows. */
-export function sumsOver<Names extends string>(
+export function allReduceTogether<Names extends string>(
   peers: Peers,
   tensors: Readonly<Record<Names, Tensor>>,
 ): Record<Names, Tensor> {
@@ -53,7 +53,7 @@ export function sumsOver<Names extends string>(
 }
 
 /** What all devices have, in the order of ranks: [...] -> [devices, ...]. No gradient flows. */
-export function gatherOver({ size, allGather }: Peers, x: Tensor): Tensor {
+export function allGather({ size, allGather }: Peers, x: Tensor): Tensor {
   const all = transient([size, ...x.shape]);
   onHost(x, all, allGather);
   return all;
@@ -63,9 +63,9 @@ export function gatherOver({ size, allGather }: Peers, x: Tensor): Tensor {
  * The rows of all devices, in the order of ranks, for a loss that each computes of all of them: [rows, cols] -> [devices * rows,
  * cols]. Each takes the gradient of its own rows, so that the sum over all devices is that of the loss, counted once.
  */
-export function rowsOver(peers: Peers, x: Tensor): Tensor {
+export function allGatherRows(peers: Peers, x: Tensor): Tensor {
   const [rows, cols] = [x.shape[0]!, x.shape[1]!];
-  const all: Tensor = { ...gatherOver(peers, stopGradient(x)), shape: [peers.size * rows, cols] };
+  const all: Tensor = { ...allGather(peers, stopGradient(x)), shape: [peers.size * rows, cols] };
   return differentiable(all, [x], (dAll) => [slice(dAll, 0, peers.rank * rows, rows)]);
 }
 
@@ -76,7 +76,7 @@ const PART_BYTES = 2 ** 24;
  * In place, the sum of the gradients over all devices, part by part, those of the last layers first as the backward makes them.
  * `compress` sends half the bytes: each device adds up one piece of all, which it then gives to the others.
  */
-export function sumGradients(
+export function allReduceGradients(
   peers: Peers,
   { flat, layout }: Gradients,
   { compress }: { readonly compress: boolean },

@@ -1,30 +1,30 @@
 /** Accuracies of the teacher during a run, each when it is due. */
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
-import { type Compared, comparedParts } from "../evaluation/compared-parts.js";
+import { type KnnSplits, knnSplits } from "../evaluation/compared-parts.js";
 import { featuresOf, knnOf, linearOf, type Looking, type OnLooked } from "../evaluation/online-evaluation.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import type { Network } from "../model/network.js";
 import type { World } from "../mpi/world.js";
 import type { Accuracies } from "../run/log.js";
 import { gatherFeatures, runOf } from "./shared-state.js";
 
 /** The end of an epoch, or of the run. */
-export interface Moment {
+export interface EpochEnd {
   readonly epochsDone: number;
   /** Whether the run ends, where everything that is ever evaluated is. */
   readonly ends: boolean;
 }
 
 /** Whether something that comes every so many epochs is due; 0 for never. */
-export function isDue(every: number, { epochsDone, ends }: Moment): boolean {
+export function isDue(every: number, { epochsDone, ends }: EpochEnd): boolean {
   return every > 0 && (epochsDone % every === 0 || ends);
 }
 
-export interface EvaluationOptions extends Moment {
+export interface EvaluationOptions extends EpochEnd {
   readonly device: Device;
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
   readonly world: World;
   /** Images that all steps of the run take, repetitions included. */
   readonly trainedOn: number;
@@ -43,7 +43,7 @@ export async function evaluateDue(network: Network, options: EvaluationOptions):
   const knn = config.knnEvery === null ? options.ends : isDue(config.knnEvery, options);
   const isAsked = linear || (knn && config.knnEvery !== null);
   if (!linear && !knn) return {};
-  const compared = comparedParts(parts, config, options.trainedOn);
+  const compared = knnSplits(parts, config, options.trainedOn);
   const evaluated = linear ? parts : compared;
   if (!evaluated) return {};
   const areTrainedOn = compared?.areTrainedOn ?? false;
@@ -58,7 +58,7 @@ export async function evaluateDue(network: Network, options: EvaluationOptions):
 
 async function evaluate(
   network: Network,
-  options: EvaluationOptions & Pick<Compared, "areTrainedOn"> & { readonly knn: boolean; readonly linear: boolean },
+  options: EvaluationOptions & Pick<KnnSplits, "areTrainedOn"> & { readonly knn: boolean; readonly linear: boolean },
 ): Promise<Accuracies> {
   const { world, knn, linear } = options;
   const looking: Looking | undefined =

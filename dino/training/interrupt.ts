@@ -23,7 +23,7 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
  * Takes the first signal as a wish to end, and tells `onFirst` of it; the second ends the process at once. One of several ranks
  * heeds SIGUSR1 too, which Slurm can be told to send some time before it ends a job.
  */
-export function heedSignals(
+export function catchSignals(
   onFirst: (signal: NodeJS.Signals) => void,
   { isRank = false }: { readonly isRank?: boolean } = {},
 ): Interruption {

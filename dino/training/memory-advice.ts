@@ -1,5 +1,5 @@
 /** What a training step takes of a device's memory, and what would make it take less. */
-import { type Device, onPaper } from "../../engine/index.js";
+import { type Device, dryRun } from "../../engine/index.js";
 import { networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { createNetwork } from "../model/network.js";
@@ -15,7 +15,7 @@ export interface StepMemory {
 
 /** Plans the step of a run without the memory for it. */
 export async function planMemory(device: Device, config: Config): Promise<StepMemory> {
-  const paper = onPaper(device);
+  const paper = dryRun(device);
   const network = networkConfig(config);
   using student = createNetwork(paper.device, network, "student");
   using teacher = createNetwork(paper.device, network, "teacher");

@@ -2,7 +2,7 @@
 import { download, type LossScale, type NonFinite } from "../../engine/index.js";
 import type { Network } from "../model/network.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
-import type { Knob, TrainingStep } from "./step.js";
+import type { Hyperparameter, TrainingStep } from "./step.js";
 import { batchOf } from "./training-state.js";
 
 /** A loss that is not finite. */
@@ -22,7 +22,7 @@ export class NotFiniteError extends Error {
 export async function notFinite(
   step: TrainingStep,
   state: Checkpoint,
-  { loss, values }: { readonly loss: number; readonly values: Readonly<Record<Knob, number>> },
+  { loss, values }: { readonly loss: number; readonly values: Readonly<Record<Hyperparameter, number>> },
 ): Promise<NotFiniteError> {
   const tensors = new Map([...state.tensors, ...(await batchOf(step, values))]);
   const finding = await step.program.check();

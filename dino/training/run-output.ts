@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { formatConfig } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
 import { writeFileAtomically, writeJson } from "../files/files.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import { encodePng } from "../pictures/png.js";
 import { drawRunPictures } from "../pictures/run-pictures.js";
 import type { LogLine } from "../run/log.js";
 import { pictureKinds, pictureName } from "../run/picture-names.js";
-import { cutPictures, filesOf } from "../run/run-folder.js";
+import { removeLatePictures, runFiles } from "../run/run-folder.js";
 import { openLog } from "../run/run-log.js";
 import type { StepProfile } from "../run/step-profile.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
@@ -31,7 +31,7 @@ export interface RunOutput {
 
 export interface RunOutputOptions {
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
   /** The step of the checkpoint that is there. */
   readonly saved: number | undefined;
 }
@@ -51,7 +51,7 @@ export async function openRunOutput(
   { config, parts, ...there }: RunOutputOptions,
 ): Promise<RunOutput> {
   const { out } = config;
-  const paths = filesOf(out);
+  const paths = runFiles(out);
   let { saved } = there;
   const written = (writing: Promise<void>): Promise<void> =>
     writing.catch((error: unknown) => {
@@ -63,7 +63,7 @@ export async function openRunOutput(
     });
   await writeFileAtomically(paths.config, formatConfig(config));
   const append = await openLog(config, trainer.done);
-  await cutPictures(out, trainer.done);
+  await removeLatePictures(out, trainer.done);
   return {
     log: (line) => written(append(line)),
     async save() {

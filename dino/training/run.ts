@@ -8,14 +8,14 @@ import { flagOf } from "../config/flags.js";
 import { changeableOnResume, differenceBetween, fitWarmups } from "../config/resolve.js";
 import type { Config, SettingName } from "../config/settings.js";
 import type { OnLooked } from "../evaluation/online-evaluation.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import type { Network } from "../model/network.js";
-import { heedful } from "../mpi/interruptible-world.js";
+import { interruptible } from "../mpi/interruptible-world.js";
 import { openReporter, type Reporter } from "../mpi/reports.js";
-import { toFirst } from "../mpi/sharing.js";
-import { alone, type World } from "../mpi/world.js";
+import { gather } from "../mpi/sharing.js";
+import { singleWorld, type World } from "../mpi/world.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
-import { checkpointsIn, filesOf, removeRun, takeFolder } from "../run/run-folder.js";
+import { checkpointsIn, runFiles, removeRun, lockRunFolder } from "../run/run-folder.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import { readFirstWhole } from "../weights/checkpoint.js";
 import { startValues } from "./init.js";
@@ -36,7 +36,7 @@ export interface TrainOptions {
   readonly device: Device;
   readonly config: Config;
   /** Images to train on, and those held out for evaluation. */
-  readonly parts: Parts;
+  readonly parts: Splits;
   /** Settings that the user gave: where they do not fit the run, it throws instead of shortening them. */
   readonly given: ReadonlySet<SettingName>;
   /** Goes on from the last whole checkpoint in the folder of the run, whose files are removed otherwise. */
@@ -76,7 +76,7 @@ export interface Networks {
 export interface Run extends AsyncDisposable {
   /** With warm-ups that fit into the run. */
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
   readonly world: World;
   readonly trainer: Trainer;
   /** Writes to the folder at rank 0, and nothing at the others. */
@@ -103,7 +103,7 @@ export async function openRun(options: TrainOptions): Promise<Run> {
   const { config, notes } = fitWarmups(options.config, { ...length, given: options.given });
   notes.forEach(warn);
   let keep = (): Promise<void> => Promise.resolve(); // nothing, until there is a state to keep
-  const world = heedful(options.world ?? alone(), {
+  const world = interruptible(options.world ?? singleWorld(), {
     stop,
     keep: () => {
       warn(`${String(stop!.reason)}: the other ranks do not answer; keeping a checkpoint`);
@@ -111,7 +111,7 @@ export async function openRun(options: TrainOptions): Promise<Run> {
     },
   });
   const reporter = openReporter(world);
-  const lock = world.rank === 0 ? await takeFolder(config.out) : undefined;
+  const lock = world.rank === 0 ? await lockRunFolder(config.out) : undefined;
   try {
     const begin = await shareBeginning(world, () => beginningOf(options, { config, steps: length.steps, warn }));
     const trainer = await openOn(world, begin, { ...options, config }, (words) => {
@@ -178,8 +178,8 @@ async function keepInPlaceOfFirst(
   trainer: Trainer,
   { config, parts }: Pick<TrainOptions, "config" | "parts">,
 ): Promise<void> {
-  if (!existsSync(filesOf(config.out).config)) return;
-  await using lock = await takeFolder(config.out).catch(() => undefined);
+  if (!existsSync(runFiles(config.out).config)) return;
+  await using lock = await lockRunFolder(config.out).catch(() => undefined);
   if (lock) await (await openRunOutput(trainer, { config, parts, saved: undefined })).save();
 }
 
@@ -211,7 +211,7 @@ export async function dumpNotFinite({ world, output }: Run, error: unknown): Pro
 /** The message of a rank that names a cause, or else of rank 0; at rank 0, for which the others wait. */
 async function namedCause(world: World, own: NotFiniteError): Promise<string> {
   if (world.size === 1) return own.message;
-  const messages = await toFirst(world, { message: own.message, isNamed: own.isNamed });
+  const messages = await gather(world, { message: own.message, isNamed: own.isNamed });
   if (world.rank > 0) await world.broadcast(undefined); // until rank 0 ends all
   const named = messages.findIndex(({ isNamed }) => isNamed);
   const rank = Math.max(0, named);
@@ -237,7 +237,7 @@ async function lastCheckpoint(
   }
   const [wanted, has] = [config, checkpoint.config].map((settings) => JSON.stringify(settings[name]));
   throw new Error(
-    `${path} is of a run with ${flagOf(name)} ${has}, but ${filesOf(config.out).config} says ${wanted}: it belongs to another run; ` +
+    `${path} is of a run with ${flagOf(name)} ${has}, but ${runFiles(config.out).config} says ${wanted}: it belongs to another run; ` +
       "put this run's own checkpoint back, or begin from its weights with --init in another --out",
   );
 }

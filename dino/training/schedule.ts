@@ -2,7 +2,7 @@
 import type { Config } from "../config/settings.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
 import type { EpochLine } from "../run/log.js";
-import type { Knob } from "./step.js";
+import type { Hyperparameter } from "./step.js";
 
 /** The length of a run on some images. */
 export interface RunLength {
@@ -18,7 +18,7 @@ export function lengthOf(config: Config, images: number): RunLength {
 }
 
 /** The values of a step, counted from 0. */
-export type Schedules = (step: number) => Record<Knob, number>;
+export type Schedules = (step: number) => Record<Hyperparameter, number>;
 
 /** Everything that changes from step to step, as the official schedules have it; the rate is scaled by batch / 256. */
 export function schedules(config: Config, { steps, iterationsPerEpoch }: RunLength): Schedules {
@@ -55,6 +55,6 @@ export function meansOver(
   { from, to }: { readonly from: number; readonly to: number },
 ): Pick<EpochLine, "lr" | "weightDecay"> {
   const knobs = Array.from({ length: to - from }, (_, i) => schedule(from + i));
-  const meanOf = (name: Knob) => knobs.reduce((sum, each) => sum + each[name], 0) / knobs.length;
+  const meanOf = (name: Hyperparameter) => knobs.reduce((sum, each) => sum + each[name], 0) / knobs.length;
   return { lr: meanOf("lr"), weightDecay: meanOf("weightDecay") };
 }

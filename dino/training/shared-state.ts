@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Extracted } from "../model/extract.js";
-import { fromFirst, toFirst } from "../mpi/sharing.js";
+import { broadcast, gather } from "../mpi/sharing.js";
 import { bytesIn, type World } from "../mpi/world.js";
 import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
 import type { Beginning } from "./trainer.js";
@@ -12,7 +12,7 @@ export async function shareBeginning(world: World, make: () => Promise<Beginning
   if (world.size === 1) return make();
   const made = world.rank === 0 ? await make() : undefined;
   const state = made && ("checkpoint" in made ? made.checkpoint : undefined);
-  const told = await fromFirst<Omit<Checkpoint, "tensors"> | null>(world, () => {
+  const told = await broadcast<Omit<Checkpoint, "tensors"> | null>(world, () => {
     if (!state) return null;
     const { config, step, unlogged, choices } = state;
     return { config, step, unlogged, choices };
@@ -34,7 +34,7 @@ async function shareTensors(
   world: World,
   tensors: ReadonlyMap<string, Values> | undefined,
 ): Promise<ReadonlyMap<string, Values>> {
-  const shapes = await fromFirst(world, () => [...tensors!].map(([name, { shape }]) => ({ name, shape })));
+  const shapes = await broadcast(world, () => [...tensors!].map(([name, { shape }]) => ({ name, shape })));
   const shared = new Map<string, Values>();
   for (const { name, shape } of shapes) {
     const bytes = await world.broadcast(tensors && bytesIn(tensors.get(name)!.values));
@@ -51,7 +51,7 @@ export function runOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" 
 
 /** The features of all ranks' images, in the order of ranks, at rank 0; at the others their own. */
 export async function gatherFeatures(world: World, own: Extracted): Promise<Extracted> {
-  const lists = await toFirst<{ readonly dim: number; readonly failures: readonly DecodeFailure[] }>(world, {
+  const lists = await gather<{ readonly dim: number; readonly failures: readonly DecodeFailure[] }>(world, {
     ...{ dim: own.features.dim, failures: own.failures },
   });
   const indices = join(Int32Array, await world.gather(bytesIn(own.indices)));
@@ -94,7 +94,7 @@ export async function verifyStates(world: World, { step, tensors }: Checkpoint):
     for (const [name, { values }] of tensors) if (pattern.test(name)) hash.update(bytesIn(values));
     return [part, hash.digest("hex")] as const;
   });
-  const all = (await toFirst(world, hashes)).map((each) => new Map(each));
+  const all = (await gather(world, hashes)).map((each) => new Map(each));
   const wrong = all.flatMap((ofRank, rank) => {
     const parts = [...ofRank].filter(([part, hash]) => hash !== all[0]!.get(part)).map(([part]) => part);
     return parts.length > 0 ? [`rank ${rank} in its ${parts.join(", ")}`] : [];

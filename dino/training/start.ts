@@ -2,25 +2,25 @@
 import { existsSync } from "node:fs";
 import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
-import { checkEqualShares } from "../batches/batch-share.js";
+import { checkEqualShards } from "../batches/batch-share.js";
 import { type Choice, chooseSettings, settingsOf } from "../config/auto.js";
 import { gatherFacts } from "../config/dataset-facts.js";
 import { flagOf, formatSettings } from "../config/flags.js";
 import { changeableOnResume, resolveConfig } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
 import type { Dashboard } from "../dashboard/server.js";
-import { openParts } from "../images/sources/open-parts.js";
-import { fromFirst } from "../mpi/sharing.js";
-import { alone, type World } from "../mpi/world.js";
+import { openSplits } from "../images/sources/open-parts.js";
+import { broadcast } from "../mpi/sharing.js";
+import { singleWorld, type World } from "../mpi/world.js";
 import { readConfig } from "../run/config-file.js";
-import { checkpointsIn, filesOf } from "../run/run-folder.js";
+import { checkpointsIn, runFiles } from "../run/run-folder.js";
 import { checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
 import { startValues } from "./init.js";
 import type { TrainOptions } from "./run.js";
-import { type Training, trainSilently, trainWithProgress } from "./supervised.js";
+import { type SupervisedTraining, trainSilently, trainWithProgress } from "./supervised.js";
 import { train, type TrainSummary } from "./train.js";
 
-export interface Start {
+export interface StartOptions {
   /** Settings that the user gave. */
   readonly flags: PartialConfig;
   readonly resume: boolean;
@@ -54,25 +54,25 @@ export interface Finished extends TrainSummary {
  * Trains with the given flags: resolves the settings, opens images and device, checks one against the other, and runs. Throws
  * where settings contradict each other, and for a folder that holds another run.
  */
-export async function startTraining(start: Start): Promise<Finished> {
-  const { resume, device: lent, listener, world = alone() } = start;
+export async function startTraining(start: StartOptions): Promise<Finished> {
+  const { resume, device: lent, listener, world = singleWorld() } = start;
   const say = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const isAuto = !resume && flags.preset === "auto";
-  const { settled, hasCheckpoint } = await fromFirst(world, () => settle(start, flags));
+  const { settled, hasCheckpoint } = await broadcast(world, () => settle(start, flags));
   const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
-  const parts = await openParts(data, { heldOut, seed, maxPixels });
+  const parts = await openSplits(data, { heldOut, seed, maxPixels });
   const index = lent ? undefined : (start.adapter ?? (await adapterOf(world)));
   using own = lent ? undefined : await openDevice({ index });
   const device = lent ?? own!;
   await checkRanks(world, { device, parts, say });
-  const { config, choices } = await fromFirst(world, async () => {
+  const { config, choices } = await broadcast(world, async () => {
     if (settled) return { config: settled, choices: [] };
     const choices = chooseSettings(await gatherFacts(parts.train, device), flags);
     return { config: resolveConfig(flags, settingsOf(choices)), choices };
   });
   for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
-  checkEqualShares(config.batch, config.accumulate, world.size);
+  checkEqualShards(config.batch, config.accumulate, world.size);
   checkEvaluations(config, parts);
   checkPrecision(device, config);
   const continues = resume && hasCheckpoint;
@@ -92,13 +92,13 @@ export async function startTraining(start: Start): Promise<Finished> {
  * device are open. Throws where the folder holds no run to resume, or one that is not to be replaced.
  */
 async function settle(
-  { resume, overwrite }: Start,
+  { resume, overwrite }: StartOptions,
   flags: PartialConfig,
 ): Promise<{ readonly settled: Config | null; readonly hasCheckpoint: boolean }> {
   const out = flags.out ?? defaultConfig.out;
   const hasCheckpoint = (await checkpointsIn(out)).length > 0;
   if (resume) {
-    if (!existsSync(filesOf(out).config))
+    if (!existsSync(runFiles(out).config))
       throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
     return { settled: continued(await readConfig(out), flags), hasCheckpoint };
   }
@@ -109,7 +109,7 @@ async function settle(
 }
 
 function runTraining(
-  training: Training & { readonly world: World },
+  training: SupervisedTraining & { readonly world: World },
   listener: Listener | undefined,
 ): Promise<TrainSummary> {
   if (listener) return train({ ...training, ...listener });

@@ -34,10 +34,17 @@ import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import { forward, type ForwardOptions, type Network } from "../model/network.js";
 import type { DropSource } from "../model/vit.js";
-import { gatherOver, type Peers, rowsOver, sumGradients, sumOver, sumsOver } from "./collectives.js";
+import {
+  allGather,
+  type Peers,
+  allGatherRows,
+  allReduceGradients,
+  allReduce,
+  allReduceTogether,
+} from "./collectives.js";
 
 /** What changes on every step. */
-export type Knob = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
+export type Hyperparameter = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
 
 /**
  * What a step reports. Scalars: the loss, the mean entropy of the teacher's targets, and how far the features of all crops
@@ -85,7 +92,7 @@ export interface TrainingStep {
   readonly globals: Input;
   /** Local crops [localCrops * batch, 3, rows, cols], each where `cropPlace` says; undefined where there are none. */
   readonly locals: Input | undefined;
-  readonly knobs: Scalars<Knob>;
+  readonly hyperparameters: Scalars<Hyperparameter>;
   /** Uniform numbers [rows] that decide what drop path drops, one tensor a use; to be filled before each run. */
   readonly drops: readonly Input[];
   /** [1, prototypes]; with `sinkhorn` it stays as it is. */
@@ -129,11 +136,11 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     await record(device, () => {
       const { teacherTemperature } = knobs;
       const { sinkhorn } = options;
-      const gather = peers && { gather: (x: Tensor) => gatherOver(peers, x) };
+      const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
       const centering = sinkhorn ? { ...sinkhorn, ...gather } : center;
       const updates: (() => void)[] = [];
       const batchNorm = {
-        ...(peers && { across: { devices: peers.size, sum: (x: Tensor) => sumOver(peers, x) } }),
+        ...(peers && { across: { devices: peers.size, sum: (x: Tensor) => allReduce(peers, x) } }),
         updateLater: (update: () => void) => void updates.push(update),
       };
       let gradients: Gradients | undefined;
@@ -149,8 +156,8 @@ export async function createStep(device: Device, options: StepOptions): Promise<
         Mean,
         Tensor
       >;
-      const whole = peers ? sumsOver(peers, means) : means;
-      if (peers) sumGradients(peers, gradients!, { compress: options.compress ?? false });
+      const whole = peers ? allReduceTogether(peers, means) : means;
+      if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
       const { norms } = optimizer.step(gradients!, {
         lr: knobs.lr,
         weightDecay: knobs.weightDecay,
@@ -173,7 +180,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     }),
   );
   return {
-    ...{ globals, locals, knobs, drops, center, optimizer, program, lossScale: scaling },
+    ...{ globals, locals, hyperparameters: knobs, drops, center, optimizer, program, lossScale: scaling },
     [Symbol.dispose]() {
       for (const x of owned.reverse()) x[Symbol.dispose]();
     },
@@ -268,7 +275,7 @@ function koleoOf(features: Tensor, globalCrops: number, peers: Peers | undefined
   if (!peers) return koleo(l2Normalize(slice(features, 0, 0, globalCrops)), GLOBAL_CROPS);
   const images = globalCrops / GLOBAL_CROPS;
   const views = Array.from({ length: GLOBAL_CROPS }, (_, view) =>
-    koleo(rowsOver(peers, l2Normalize(slice(features, 0, view * images, images)))),
+    koleo(allGatherRows(peers, l2Normalize(slice(features, 0, view * images, images)))),
   );
   return scale(
     views.reduce((before, x) => add(before, x)),

@@ -4,18 +4,18 @@ import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../.
 import type { Config, SettingName } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { startProgress, takeReports } from "../files/progress.js";
-import type { Parts } from "../images/split.js";
+import type { Splits } from "../images/split.js";
 import type { EpochLine, EvaluationLine } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
-import { heedSignals, Interrupted } from "./interrupt.js";
+import { catchSignals, Interrupted } from "./interrupt.js";
 import { adviseOnMemory } from "./memory-advice.js";
 import type { TrainOptions } from "./run.js";
 import { train, type TrainSummary } from "./train.js";
 
-export interface Training extends Pick<TrainOptions, "visit" | "initial" | "world"> {
+export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initial" | "world"> {
   readonly device: Device;
   readonly config: Config;
-  readonly parts: Parts;
+  readonly parts: Splits;
   /** Settings that the user gave. */
   readonly given: ReadonlySet<SettingName>;
   readonly resume: boolean;
@@ -29,12 +29,12 @@ export interface Training extends Pick<TrainOptions, "visit" | "initial" | "worl
  * Trains with loss, rate and time left on stderr. Replaces a lost device by a new one and resumes from the last checkpoint. The
  * first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, which says how to resume.
  */
-export async function trainWithProgress(training: Training): Promise<TrainSummary> {
+export async function trainWithProgress(training: SupervisedTraining): Promise<TrainSummary> {
   const { config, goesOn = `npx dino train --out ${config.out} --resume` } = training;
   const isRank = training.world !== undefined && training.world.size > 1; // ranks stop and resume together
   using terminal = openTerminal();
   terminal.say(describeRun(training));
-  using interruption = heedSignals(
+  using interruption = catchSignals(
     (signal) => terminal.say(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
     { isRank },
   );
@@ -72,8 +72,8 @@ export async function trainWithProgress(training: Training): Promise<TrainSummar
 }
 
 /** Trains as one of several ranks whose progress the first shows. Throws Interrupted when that one does. */
-export async function trainSilently(training: Training): Promise<TrainSummary> {
-  using interruption = heedSignals(() => undefined, { isRank: true });
+export async function trainSilently(training: SupervisedTraining): Promise<TrainSummary> {
+  using interruption = catchSignals(() => undefined, { isRank: true });
   const stop = interruption.asked;
   const summary = await train({ ...training, stop });
   if (summary.done === summary.steps) return summary;
@@ -125,7 +125,7 @@ function openTerminal(): Terminal {
   };
 }
 
-function describeRun({ config: { steps, epochs, batch }, parts, device, world }: Training): string {
+function describeRun({ config: { steps, epochs, batch }, parts, device, world }: SupervisedTraining): string {
   const length = steps === null ? `${epochs} epochs` : `${steps} steps`;
   const ranks = world && world.size > 1 ? `, ${world.size} ranks with ${world.library}` : "";
   const images = parts.train.indices.length;
@@ -141,7 +141,7 @@ function describeAccuracies({ step, knn, linear }: EpochLine | EvaluationLine): 
 const MOST_LOSSES = 3;
 
 /** Opens a device on the adapter of the lost one. Throws where only another adapter is left, which would round differently. */
-async function anotherDevice({ device: lost, reopen = openDevice }: Training): Promise<Device> {
+async function anotherDevice({ device: lost, reopen = openDevice }: SupervisedTraining): Promise<Device> {
   const device = await reopen();
   if (device.name === lost.name) return device;
   device[Symbol.dispose]();

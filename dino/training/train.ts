@@ -1,7 +1,7 @@
 /** The training loop: steps of a student and its teacher, and what is logged, evaluated, drawn and saved between them. */
 import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
-import { filesOf } from "../run/run-folder.js";
+import { runFiles } from "../run/run-folder.js";
 import { evaluateDue, isDue } from "./evaluations.js";
 import { dumpNotFinite, isStopAsked, openRun, type Run, type TrainOptions } from "./run.js";
 import { verifyStates } from "./shared-state.js";
@@ -57,7 +57,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     await save(run, taken);
   }
   await output.save(); // where it was stopped
-  return { checkpoint: filesOf(config.out).checkpoint, steps, done: trainer.done, loss, knn, warnings };
+  return { checkpoint: runFiles(config.out).checkpoint, steps, done: trainer.done, loss, knn, warnings };
 }
 
 /** Evaluates and draws what the run begins with; returns its k-NN accuracy. */

@@ -1,6 +1,6 @@
 /** Student and teacher in training on one device: from a batch to the line of the log, step by step. */
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
-import { shareOfRows, type Sharer } from "../batches/batch-share.js";
+import { shardRows, type Shard } from "../batches/batch-share.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
@@ -119,7 +119,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     }
     await writeCrops(opened, batch);
     const values = schedule(done);
-    step.knobs.write(values);
+    step.hyperparameters.write(values);
     writeDrops(step, config, share, { seed: config.seed, epoch: batch.epoch, index: batch.iteration });
 
     // Teacher and student forward, loss, gradients, update of student, teacher and center: see createStep.
@@ -153,7 +153,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   };
 }
 
-const ALONE: Sharer = { rank: 0, size: 1 };
+const ALONE: Shard = { rank: 0, size: 1 };
 
 /** The batches of a run, from the step on that it begins with. */
 export function batchOptions({
@@ -167,7 +167,7 @@ export function batchOptions({
   const { iterationsPerEpoch } = lengthOf(config, indices.length);
   const done = "checkpoint" in begin ? begin.checkpoint.step : 0;
   return {
-    ...{ images, indices, share: peers ?? ALONE },
+    ...{ images, indices, shard: peers ?? ALONE },
     batch: config.batch,
     parts: config.accumulate,
     seed: config.seed,
@@ -255,13 +255,13 @@ async function writeCrops({ step, maker }: OnDevice, batch: Batch): Promise<void
 function writeDrops(
   { drops }: TrainingStep,
   { batch, accumulate }: Config,
-  share: Sharer,
+  share: Shard,
   key: Omit<RandomKey, "purpose">,
 ): void {
   const images = batch / accumulate / share.size;
   drops.forEach((drop, use) => {
     const random = rng({ ...key, purpose: `drop path ${use}` });
     const all = Float32Array.from({ length: sizeOf(drop.shape) * share.size }, () => random.uniform());
-    drop.write(shareOfRows(all, images, share));
+    drop.write(shardRows(all, images, share));
   });
 }

@@ -2,7 +2,7 @@
 import { download, upload } from "../../engine/index.js";
 import { type Network, readNetwork, writeNetwork } from "../model/network.js";
 import { type Checkpoint, under, type Values } from "../weights/checkpoint-bytes.js";
-import type { Knob, TrainingStep } from "./step.js";
+import type { Hyperparameter, TrainingStep } from "./step.js";
 
 /** All that a step changes. */
 export interface TrainingState {
@@ -50,7 +50,7 @@ export function restore({ student, teacher, step }: TrainingState, checkpoint: C
 /** What a step was given: its crops and all that changes from step to step. */
 export async function batchOf(
   { globals, locals }: TrainingStep,
-  knobs: Readonly<Record<Knob, number>>,
+  knobs: Readonly<Record<Hyperparameter, number>>,
 ): Promise<Map<string, Values>> {
   const batch = new Map<string, Values>();
   for (const [name, crops] of Object.entries({ globals, locals })) {

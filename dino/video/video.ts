@@ -1,7 +1,7 @@
 /** The attention of a backbone's last block through a video: a picture for each frame, and all of them as a video. */
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openScratch, type Scratch } from "../files/disk-arrays.js";
+import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import { fitToPatches } from "../images/crop-to-patches.js";
 import type { Image, Size } from "../images/pixels.js";
 import type { Model } from "../model/backbone.js";
@@ -75,7 +75,7 @@ export async function attendVideo(options: VideoOptions): Promise<AttendedVideo>
   await mkdir(out, { recursive: true });
   const former = (await readdir(out)).filter((name) => FRAME.test(name));
   if (former.length > 0 && !overwrite) throw new Error(`--out ${out}: already holds frames; --overwrite replaces them`);
-  await using maps = await openScratch(out);
+  await using maps = await openDiskArrays(out);
   const patches = await lookAtAll(options, maps);
   const scale = await scaleOf(maps);
   for (const name of former) await rm(join(out, name));
@@ -109,7 +109,7 @@ function fitOf({ size, model }: VideoOptions): { readonly size: number | Size; r
 }
 
 /** Keeps the map of every frame, [rows * cols]; returns rows and cols. */
-async function lookAtAll(options: VideoOptions, maps: Scratch): Promise<Size> {
+async function lookAtAll(options: VideoOptions, maps: DiskArrays): Promise<Size> {
   const { model, frames, head } = options;
   const { heads } = model.vit;
   using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
@@ -141,7 +141,7 @@ const DARKEST = 0.01;
 const BRIGHTEST = 0.001;
 
 /** One scale for all maps, so that colours do not flicker from frame to frame. */
-export async function scaleOf(maps: Scratch): Promise<Scale> {
+export async function scaleOf(maps: DiskArrays): Promise<Scale> {
   const length = (await maps.read(0)).length;
   const step = Math.ceil((maps.count * length) / MOST_SAMPLES);
   const samples: number[] = [];

@@ -1,12 +1,12 @@
 /** What network weights belong to, read off their shapes. */
 import { formatSize } from "../config/flags.js";
 import type { PartialConfig } from "../config/settings.js";
-import { listed } from "../files/text.js";
+import { joinNames } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { NamedTensor } from "./names.js";
 
 /** What shapes do not tell. */
-export interface Told {
+export interface InferredNetwork {
   readonly heads?: number | undefined;
   readonly imageSize?: Size | undefined;
 }
@@ -17,12 +17,12 @@ const HEAD_DIM = 64;
 type Shapes = ReadonlyMap<string, NamedTensor>;
 
 /** Settings of the ViT whose weights these are, under official names. Throws where there is none, saying which flag helps. */
-export function backboneSettings(tensors: Shapes, told: Told): PartialConfig {
+export function backboneSettings(tensors: Shapes, told: InferredNetwork): PartialConfig {
   const shapeOf = (name: string) => tensors.get(`backbone.${name}`)?.tensor.shape;
   const projection = shapeOf("patch_embed.proj.weight");
   if (projection?.length !== 4) {
     throw new Error(
-      `expected the weights of a ViT, patch_embed.proj.weight [dim, 3, patch, patch] among them; got ${listed(sourcesOf(tensors))}`,
+      `expected the weights of a ViT, patch_embed.proj.weight [dim, 3, patch, patch] among them; got ${joinNames(sourcesOf(tensors))}`,
     );
   }
   const [dim, channels, patchSize, patchCols] = projection as readonly [number, number, number, number];
@@ -32,14 +32,14 @@ export function backboneSettings(tensors: Shapes, told: Told): PartialConfig {
   const blocks = new Set([...tensors.keys()].map((name) => /^backbone\.blocks\.(\d+)\./.exec(name)?.[1]));
   let depth = 0;
   while (blocks.has(String(depth))) depth++;
-  if (depth === 0) throw new Error(`expected blocks.0 of a ViT, got ${listed(sourcesOf(tensors))}`);
+  if (depth === 0) throw new Error(`expected blocks.0 of a ViT, got ${joinNames(sourcesOf(tensors))}`);
   const [hidden = 4 * dim] = shapeOf("blocks.0.mlp.fc1.weight") ?? [];
   const imageSize = imageSizeOf(shapeOf("pos_embed"), patchSize, told);
   const [, registers = 0] = shapeOf("register_tokens") ?? [];
   return { patchSize, imageSize, dim, depth, heads: headsOf(dim, told), mlpRatio: hidden / dim, registers };
 }
 
-function headsOf(dim: number, { heads }: Told): number {
+function headsOf(dim: number, { heads }: InferredNetwork): number {
   if (heads !== undefined) return heads;
   if (dim % HEAD_DIM === 0) return dim / HEAD_DIM;
   throw new Error(
@@ -49,7 +49,11 @@ function headsOf(dim: number, { heads }: Told): number {
 }
 
 /** The image that position embeddings [1, 1 + patches, dim] are made for: a square one where nothing else is told. */
-function imageSizeOf(positions: readonly number[] | undefined, patchSize: number, { imageSize }: Told): Size {
+function imageSizeOf(
+  positions: readonly number[] | undefined,
+  patchSize: number,
+  { imageSize }: InferredNetwork,
+): Size {
   const patches = positions?.length === 3 ? positions[1]! - 1 : undefined;
   if (imageSize !== undefined) {
     const { rows, cols } = imageSize;

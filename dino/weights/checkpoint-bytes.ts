@@ -14,7 +14,7 @@ import {
 } from "../../engine/index.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig } from "../config/settings.js";
-import { shown } from "../files/text.js";
+import { printable } from "../files/text.js";
 
 /** Numbers and their shape, on the host. */
 export interface Values {
@@ -171,10 +171,10 @@ export function runIn(metadata: Readonly<Record<string, string>>): Omit<Checkpoi
   }
   if (format !== FORMAT || step === undefined || unlogged === undefined || config === undefined) {
     throw new Error(
-      `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${shown(format)}"`}`,
+      `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${printable(format)}"`}`,
     );
   }
-  if (!/^\d{1,15}$/.test(step)) throw new Error(`expected a number of steps, got "${shown(step)}"`);
+  if (!/^\d{1,15}$/.test(step)) throw new Error(`expected a number of steps, got "${printable(step)}"`);
   return {
     config: parseConfig(config),
     step: Number(step),

@@ -5,14 +5,14 @@ import { z } from "zod";
 import { networkConfig, vitConfig } from "../config/derive.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig } from "../config/settings.js";
-import { openFile, type PlacedFile } from "../files/placed-file.js";
-import { shown } from "../files/text.js";
+import { openPlacedFile, type PlacedFile } from "../files/placed-file.js";
+import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { Which } from "../model/backbone.js";
 import { initialValue } from "../model/network.js";
-import { backboneSettings, headSettings, type Told } from "./architecture.js";
+import { backboneSettings, headSettings, type InferredNetwork } from "./architecture.js";
 import type { Values } from "./checkpoint-bytes.js";
-import { expectWhole, type Fit, fitTo, usable } from "./match-tensors.js";
+import { expectWhole, type TensorMatch, matchTensors, usable } from "./match-tensors.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./torch/stored.js";
@@ -51,7 +51,7 @@ export interface Imported {
 /** Reads a network. Throws, naming the file, where there is none in it, or where it does not fit and need not. */
 export async function importNetwork(path: string, options: ImportOptions = {}): Promise<Imported> {
   try {
-    await using file = await openFile(path);
+    await using file = await openPlacedFile(path);
     const found = await findNetwork(file, options.which);
     const official = officialTensors(found.tensors);
     const told = await toldBy(found, { path, naming: official.naming });
@@ -60,7 +60,7 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
       imageSize: options.imageSize ?? told.imageSize,
     });
     const network = networkConfig(config);
-    const whole = fitTo(network, official);
+    const whole = matchTensors(network, official);
     if (options.allowPartial !== true) expectWhole(whole, network);
     const fit = usable(whole);
     const { format, which } = found;
@@ -69,7 +69,7 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
       ...(await readFit(fit, { file, config, options })),
     };
   } catch (error) {
-    throw new Error(`${path}: ${shown((error as Error).message, MOST_CHARACTERS)}`, { cause: error });
+    throw new Error(`${path}: ${printable((error as Error).message, MOST_CHARACTERS)}`, { cause: error });
   }
 }
 
@@ -86,7 +86,7 @@ const huggingFaceConfig = z.object({
 async function toldBy(
   { config }: FoundNetwork,
   { path, naming }: { readonly path: string; readonly naming: OfficialTensors["naming"] },
-): Promise<Told> {
+): Promise<InferredNetwork> {
   if (config) return { heads: vitConfig(config).heads, imageSize: config.imageSize };
   if (naming === "official") return {};
   const beside = join(dirname(path), "config.json");
@@ -110,7 +110,7 @@ function asJson(text: string): unknown {
 }
 
 /** The settings of a network: of its own shapes, of its view of images, else defaults. */
-function settle({ tensors }: OfficialTensors, own: Config | undefined, told: Told): Config {
+function settle({ tensors }: OfficialTensors, own: Config | undefined, told: InferredNetwork): Config {
   const view = own && { evalResize: own.evalResize, mean: own.mean, std: own.std };
   const noCrops = { localCropsNumber: 0 }; // whose default size need not suit the patches
   return checked({
@@ -135,7 +135,7 @@ interface Reading {
 type Read = Pick<Imported, "config" | "tensors" | "fresh">;
 
 /** Reads a fit's tensors, one after another. Throws where numbers are not finite, or more than the file can hold. */
-async function readFit({ parameters }: Fit, { file, config, options }: Reading): Promise<Read> {
+async function readFit({ parameters }: TensorMatch, { file, config, options }: Reading): Promise<Read> {
   const taken = parameters.flatMap(({ found }) => found?.tensor ?? []);
   if (taken.reduce((sum, { shape }) => sum + elementsOf(shape), 0) > file.size)
     throw new Error("the tensors share storages so that they have more numbers than the file has bytes");

@@ -1,6 +1,6 @@
 /** Compares the tensors of a file with the parameters of a network. */
 import type { ParamSpec } from "../../engine/index.js";
-import { listed } from "../files/text.js";
+import { joinNames } from "../files/text.js";
 import type { NetworkConfig } from "../model/network.js";
 import { bufferSpecs, networkSpecs } from "../model/network.js";
 import type { NamedTensor, OfficialTensors } from "./names.js";
@@ -12,7 +12,7 @@ export interface Parameter {
   readonly found: NamedTensor | undefined;
 }
 
-export interface Fit {
+export interface TensorMatch {
   /** In the official order; the head's only where the file has any of it. */
   readonly parameters: readonly Parameter[];
   /** Tensors that no parameter asks for, by the file's names. */
@@ -20,7 +20,7 @@ export interface Fit {
 }
 
 /** What a file has for each parameter, whatever its shape. */
-export function fitTo(network: NetworkConfig, { tensors, others }: OfficialTensors): Fit {
+export function matchTensors(network: NetworkConfig, { tensors, others }: OfficialTensors): TensorMatch {
   const hasHead = [...tensors.keys()].some(isOfHead);
   const specs = [...networkSpecs(network), ...bufferSpecs(network)].filter(({ name }) => hasHead || !isOfHead(name));
   const names = new Set(specs.map(({ name }) => name));
@@ -31,7 +31,7 @@ export function fitTo(network: NetworkConfig, { tensors, others }: OfficialTenso
 }
 
 /** Throws, with all that is wrong, unless there is a tensor for each parameter, in its shape, and none besides. */
-export function expectWhole({ parameters, extra }: Fit, { vit: { depth, dim, patch } }: NetworkConfig): void {
+export function expectWhole({ parameters, extra }: TensorMatch, { vit: { depth, dim, patch } }: NetworkConfig): void {
   const missing = parameters.filter(({ found }) => !found).map(({ spec }) => spec.name);
   const misshapen = parameters
     .filter((parameter) => parameter.found && !fits(parameter))
@@ -40,7 +40,7 @@ export function expectWhole({ parameters, extra }: Fit, { vit: { depth, dim, pat
   if (wrong.length === 0) return;
   throw new Error(
     `the tensors do not make a DINO ViT of ${depth} blocks, ${dim} features and patches of ${patch}: ` +
-      `${wrong.map(([what, names]) => `${what} ${listed(names)}`).join("; ")}; --allow-partial takes what fits`,
+      `${wrong.map(([what, names]) => `${what} ${joinNames(names)}`).join("; ")}; --allow-partial takes what fits`,
   );
 }
 
@@ -48,7 +48,7 @@ export function expectWhole({ parameters, extra }: Fit, { vit: { depth, dim, pat
  * What of a fit can be used: a head with all its parameters or none, and no tensor of another shape.
  * Throws where the file has less than half of the numbers: then it holds another network.
  */
-export function usable({ parameters, extra }: Fit): Fit {
+export function usable({ parameters, extra }: TensorMatch): TensorMatch {
   const keepsHead = parameters.every((parameter) => !isOfHead(parameter.spec.name) || fits(parameter));
   const kept = parameters.filter(({ spec }) => keepsHead || !isOfHead(spec.name));
   const left = parameters.filter((parameter) => !kept.includes(parameter) || !fits(parameter));

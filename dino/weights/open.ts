@@ -1,7 +1,7 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
 import type { Config } from "../config/settings.js";
 import type { PlacedFile } from "../files/placed-file.js";
-import { shown } from "../files/text.js";
+import { printable } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { settingsIn } from "./checkpoint-bytes.js";
 import { settingsInNotes } from "./notes.js";
@@ -91,7 +91,7 @@ function tensorsOf(network: ReadonlyMap<unknown, unknown>): ReadonlyMap<string, 
   const tensors = new Map<string, StoredTensor>();
   for (const [name, value] of network) {
     if (typeof name === "string" && isTensor(value)) tensors.set(name, value);
-    else throw new Error(`expected tensors by name, got ${kindOf(value)} under "${shown(String(name))}"`);
+    else throw new Error(`expected tensors by name, got ${kindOf(value)} under "${printable(String(name))}"`);
   }
   return tensors;
 }

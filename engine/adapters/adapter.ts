@@ -32,7 +32,7 @@ export interface AdapterOptions {
 }
 
 /** What the choice depends on, looked up beforehand so that the decision itself needs no driver. */
-export interface Surroundings {
+export interface NodeEnvironment {
   /** As Node calls it, such as "linux". */
   readonly platform: string;
   readonly prefer: Preference | undefined;
@@ -53,7 +53,7 @@ export interface Attempt {
 const ANY: readonly AdapterKind[] = ["gpu", "lavapipe", "swiftshader", "software"];
 
 /** The ways to try, best first; empty where what was asked for cannot be had. */
-export function attempts(at: Surroundings): readonly Attempt[] {
+export function attempts(at: NodeEnvironment): readonly Attempt[] {
   const { platform, prefer, userDrivers: drivers, lavapipe, swiftShader } = at;
   if (prefer === "null") return [{ drivers: "none", accepts: ["null"] }];
   if (drivers !== undefined) return [{ drivers: "user", accepts: prefer ? [prefer] : ANY }];
@@ -78,7 +78,7 @@ export function attempts(at: Surroundings): readonly Attempt[] {
 export async function chooseAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const prefer = options.prefer ?? preferenceOf(process.env.DINO_ADAPTER);
   const archive = await findArchive();
-  const surroundings: Surroundings = {
+  const surroundings: NodeEnvironment = {
     platform: process.platform,
     prefer,
     userDrivers: userDrivers(),
@@ -121,7 +121,7 @@ export interface Refusal {
 }
 
 /** Why this kind was taken; the refusals tell what better ones said. */
-export function reason(kind: AdapterKind, at: Surroundings, refusals: readonly Refusal[]): string {
+export function reason(kind: AdapterKind, at: NodeEnvironment, refusals: readonly Refusal[]): string {
   if (at.userDrivers !== undefined && kind !== "null") return `VK_DRIVER_FILES names ${at.userDrivers}`;
   if (at.prefer !== undefined) return `${at.prefer} was asked for`;
   const heard = refusals.length === 0 ? "" : ` (${list(refusals)})`;
@@ -142,7 +142,7 @@ export function reason(kind: AdapterKind, at: Surroundings, refusals: readonly R
 }
 
 /** The one error of a machine that cannot give what was asked for. */
-export function noAdapter(at: Surroundings, refusals: readonly Refusal[]): string {
+export function noAdapter(at: NodeEnvironment, refusals: readonly Refusal[]): string {
   const { problem, remedy } = diagnosis(at, refusals.length > 0);
   return `adapter: ${problem}${refusals.length === 0 ? "" : `. Tried ${list(refusals)}`}. ${remedy}`;
 }
@@ -150,7 +150,7 @@ export function noAdapter(at: Surroundings, refusals: readonly Refusal[]): strin
 const MESA = "libvulkan1 and mesa-vulkan-drivers 25 or newer (for Debian 12 from bookworm-backports)";
 const OPTIONAL = "run npm install --include=optional for SwiftShader, which is packaged for Linux x64";
 
-function diagnosis(at: Surroundings, tried: boolean): { readonly problem: string; readonly remedy: string } {
+function diagnosis(at: NodeEnvironment, tried: boolean): { readonly problem: string; readonly remedy: string } {
   const { prefer, userDrivers: drivers } = at;
   if (drivers !== undefined) {
     const not = prefer === undefined ? "gives no adapter" : `is not the ${prefer} adapter asked for`;
@@ -193,7 +193,7 @@ function list(refusals: readonly Refusal[]): string {
   return [...byReason].map(([said, drivers]) => `${[...drivers].join(", ")}: ${said}`).join("; ");
 }
 
-function driversIn(attempt: Attempt, at: Surroundings): string {
+function driversIn(attempt: Attempt, at: NodeEnvironment): string {
   switch (attempt.drivers) {
     case "all":
       return "the system's drivers";
@@ -242,7 +242,7 @@ const opened = new Map<string, GPU>();
 
 async function open(
   { drivers }: Attempt,
-  { lavapipe }: Surroundings,
+  { lavapipe }: NodeEnvironment,
   { archive, index }: { readonly archive: Archive | undefined; readonly index: number | undefined },
 ): Promise<Omit<AdapterChoice, "why"> & { readonly complaints: string }> {
   Object.assign(globalThis, globals); // GPUBufferUsage and its like, which a browser has already

@@ -13,7 +13,7 @@ for (const name of ["dispose", "asyncDispose"] as const) {
 }
 
 /** What a page or a worker has of WebGPU. */
-export interface Surroundings {
+export interface BrowserEnvironment {
   /** Whether the page came over https or from this machine; browsers offer WebGPU to no other. */
   readonly isSecureContext?: boolean;
   readonly navigator?: { readonly gpu?: GPU };
@@ -25,13 +25,13 @@ export interface Surroundings {
  */
 export async function openDevice(
   options: Omit<DeviceOptions, "shaders"> = {},
-  surroundings: Surroundings = globalThis as Surroundings,
+  surroundings: BrowserEnvironment = globalThis as BrowserEnvironment,
 ): Promise<Device> {
   const adapter = await findAdapter(surroundings);
   return createDevice(adapter, { shaders: shaderText, ...options });
 }
 
-async function findAdapter({ isSecureContext, navigator }: Surroundings): Promise<GPUAdapter> {
+async function findAdapter({ isSecureContext, navigator }: BrowserEnvironment): Promise<GPUAdapter> {
   const gpu = navigator?.gpu;
   if (!gpu) {
     throw new Error(

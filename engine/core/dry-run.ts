@@ -1,14 +1,14 @@
 import type { Device } from "./device.js";
 
 /** A device that has no memory and computes nothing, for knowing what something would take. */
-export interface Paper {
+export interface DryRun {
   readonly device: Device;
   /** Of all buffers made so far. */
   readonly bytes: () => number;
 }
 
 /** The same device on paper: what is recorded there makes the same choices, and takes no memory, however large it is. */
-export function onPaper(device: Device): Paper {
+export function dryRun(device: Device): DryRun {
   let bytes = 0;
   const gpu = {
     createBuffer({ size }: GPUBufferDescriptor) {

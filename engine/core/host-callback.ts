@@ -2,7 +2,7 @@
 import { type Device, throwIfFailed } from "./device.js";
 import { type Dispatch, type HostWork, type Kernel, recording } from "./recording.js";
 import { bytesOf, formatShape, offsetInOwner, owner, type Tensor } from "./tensor.js";
-import { answerOf } from "./with-timeout.js";
+import { withTimeout } from "./with-timeout.js";
 
 const ELSEWHERE: Kernel = {
   file: "the host",
@@ -58,14 +58,14 @@ function sameMemory(a: Tensor, b: Tensor): boolean {
 }
 
 /** Bytes in a buffer. */
-export interface Place {
+export interface BufferRange {
   readonly buffer: GPUBuffer;
   readonly offset: number;
   readonly bytes: number;
 }
 
 /** One way of numbers to the host and back, run after run, through memory of its own that both can reach. */
-export interface Crossing extends Disposable {
+export interface HostCallback extends Disposable {
   /** Submits the copy towards the host, and starts to wait for it. */
   readonly leave: () => void;
   /** When it last came, by performance.now(); Infinity while it is under way. */
@@ -75,10 +75,10 @@ export interface Crossing extends Disposable {
 }
 
 /** The staging memory of one `onHost`. */
-export function createCrossing(
+export function createHostCallback(
   device: Device,
-  { from, to, work }: { from: Place; to: Place; work: HostWork },
-): Crossing {
+  { from, to, work }: { from: BufferRange; to: BufferRange; work: HostWork },
+): HostCallback {
   const { gpu } = device;
   const outgoing = gpu.createBuffer({
     label: "staging to the host",
@@ -94,7 +94,11 @@ export function createCrossing(
   let readable: Promise<unknown> = Promise.resolve();
   let writable: Promise<unknown> = Promise.resolve();
   let cameMs = -Infinity;
-  const copy = (source: Pick<Place, "buffer" | "offset">, target: Pick<Place, "buffer" | "offset">, bytes: number) => {
+  const copy = (
+    source: Pick<BufferRange, "buffer" | "offset">,
+    target: Pick<BufferRange, "buffer" | "offset">,
+    bytes: number,
+  ) => {
     const encoder = gpu.createCommandEncoder();
     encoder.copyBufferToBuffer(source.buffer, source.offset, target.buffer, target.offset, bytes);
     gpu.queue.submit([encoder.finish()]);
@@ -113,7 +117,7 @@ export function createCrossing(
     cameMs: () => cameMs,
     async comeBack() {
       try {
-        await answerOf(device, Promise.all([readable, writable]));
+        await withTimeout(device, Promise.all([readable, writable]));
       } catch (error) {
         throwIfFailed(device);
         throw error;
@@ -134,27 +138,27 @@ export function createCrossing(
 /** Kernels in a row, or numbers that leave for the host, or those that come back from there. */
 export type Stage<Row> =
   | { readonly kind: "kernels"; readonly rows: readonly Row[] }
-  | { readonly kind: "leaving"; readonly crossing: Crossing }
-  | { readonly kind: "coming"; readonly crossing: Crossing };
+  | { readonly kind: "leaving"; readonly crossing: HostCallback }
+  | { readonly kind: "coming"; readonly crossing: HostCallback };
 
 /** Cuts a program where numbers leave for the host and where they come back; `rows` are its kernels, ready to run. */
 export function stagesOf<Row>(
   device: Device,
   dispatches: readonly Dispatch[],
   rows: readonly Row[],
-  placeOf: (x: Tensor) => Omit<Place, "bytes">,
+  placeOf: (x: Tensor) => Omit<BufferRange, "bytes">,
 ): readonly Stage<Row>[] {
   const stages: Stage<Row>[] = [];
   const kernels: Row[] = [];
-  const cut = (kind: "leaving" | "coming", crossing: Crossing): void => {
+  const cut = (kind: "leaving" | "coming", crossing: HostCallback): void => {
     if (kernels.length > 0) stages.push({ kind: "kernels", rows: kernels.splice(0) });
     stages.push({ kind, crossing });
   };
   const crossings = dispatches.map(({ work, tensors: { from, to, x } }) => {
-    const place = (tensor: Tensor): Place => ({ ...placeOf(tensor), bytes: bytesOf(tensor) });
-    return work && createCrossing(device, { from: place((from ?? x)!), to: place((to ?? x)!), work });
+    const place = (tensor: Tensor): BufferRange => ({ ...placeOf(tensor), bytes: bytesOf(tensor) });
+    return work && createHostCallback(device, { from: place((from ?? x)!), to: place((to ?? x)!), work });
   });
-  const leavingAfter = new Map<number, Crossing[]>();
+  const leavingAfter = new Map<number, HostCallback[]>();
   crossings.forEach((crossing, index) => {
     if (!crossing) return;
     const ready = readyAfter(dispatches, index);
@@ -175,7 +179,7 @@ export function stagesOf<Row>(
  * Goes through the stages in order, where `launch` submits kernels. Tells `onWaited` of each time, in milliseconds, that the
  * host was at work and nothing was under way to it any more, so that the device had nothing left to do.
  */
-export async function goThrough<Row>(
+export async function runStages<Row>(
   stages: readonly Stage<Row>[],
   launch: (rows: readonly Row[]) => void | Promise<void>,
   onWaited: (ms: number) => void,

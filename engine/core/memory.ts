@@ -10,7 +10,7 @@ import {
   sizeOf,
   type Tensor,
 } from "./tensor.js";
-import { answerOf } from "./with-timeout.js";
+import { withTimeout } from "./with-timeout.js";
 
 /** A buffer that kernels can bind. Throws where `bytes` exceed the adapter's limit; what the driver refuses fails the device. */
 export function allocate(device: Device, bytes: number, label: string): GPUBuffer {
@@ -141,7 +141,7 @@ export async function copyOut(
   encoder.copyBufferToBuffer(buffer, offset, staging, 0, staging.size);
   device.gpu.queue.submit([encoder.finish()]);
   try {
-    await answerOf(device, staging.mapAsync(GPUMapMode.READ));
+    await withTimeout(device, staging.mapAsync(GPUMapMode.READ));
   } catch (error) {
     throwIfFailed(device);
     throw error;

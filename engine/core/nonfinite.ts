@@ -2,8 +2,8 @@
 import type { Device } from "./device.js";
 import { elementGrid, kernel } from "./kernel.js";
 import { allocate, copyOut } from "./memory.js";
-import { writeDown } from "./recording.js";
-import { compile, encode, type Row } from "./rows.js";
+import { trace } from "./recording.js";
+import { compile, encodeDispatch, type Row } from "./rows.js";
 import { type Resident, sizeOf, type Tensor, type Transient } from "./tensor.js";
 
 /** The first number of a run that is infinite or none. */
@@ -54,7 +54,7 @@ export async function check(
   const found = allocate(device, probes.length * stride, "check");
   try {
     const storage: Resident = { kind: "resident", device, buffer: found, label: "check" };
-    const { recording } = writeDown(device, () =>
+    const { recording } = trace(device, () =>
       probes.forEach(({ x }, i) => {
         const size = sizeOf(x.shape);
         const tensors = { x, found: { shape: [], dtype: "u32", storage, offset: i * stride } } as const;
@@ -66,8 +66,8 @@ export async function check(
     const encoder = device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (let index = -1; index < rows.length; index++) {
-      if (index >= 0) encode(pass, rows[index]!);
-      probes.forEach(({ after }, i) => after === index && encode(pass, probeRows[i]!));
+      if (index >= 0) encodeDispatch(pass, rows[index]!);
+      probes.forEach(({ after }, i) => after === index && encodeDispatch(pass, probeRows[i]!));
     }
     pass.end();
     device.gpu.queue.submit([encoder.finish()]);

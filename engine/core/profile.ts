@@ -1,9 +1,9 @@
 /** How long the kernels of a program take. */
 import { type Device, throwIfFailed } from "./device.js";
 import { copyOut } from "./memory.js";
-import { encode, type Row } from "./rows.js";
+import { encodeDispatch, type Row } from "./rows.js";
 import { formatShape } from "./tensor.js";
-import { answerOf } from "./with-timeout.js";
+import { withTimeout } from "./with-timeout.js";
 
 /** What a kernel took, all its dispatches together. */
 export interface KernelTime {
@@ -84,7 +84,7 @@ async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<Inter
       const pass = encoder.beginComputePass({
         timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
       });
-      encode(pass, row);
+      encodeDispatch(pass, row);
       pass.end();
     });
     encoder.resolveQuerySet(querySet, 0, 2 * part.length, resolved, 0);
@@ -103,10 +103,10 @@ async function timeOnHost(device: Device, rows: readonly Row[]): Promise<Interva
     const beginMs = performance.now();
     const encoder = device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    encode(pass, row);
+    encodeDispatch(pass, row);
     pass.end();
     device.gpu.queue.submit([encoder.finish()]);
-    await answerOf(device, device.gpu.queue.onSubmittedWorkDone());
+    await withTimeout(device, device.gpu.queue.onSubmittedWorkDone());
     times.push({ beginMs, endMs: performance.now() });
   }
   throwIfFailed(device);

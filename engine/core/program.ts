@@ -1,13 +1,13 @@
 import { type Device, throwIfFailed } from "./device.js";
-import { goThrough, type Stage, stagesOf } from "./host-callback.js";
+import { runStages, type Stage, stagesOf } from "./host-callback.js";
 import { allocate, copyOut, type Input } from "./memory.js";
 import { check, type NonFinite } from "./nonfinite.js";
 import { plan, type Plan } from "./plan.js";
 import { byKernel, type KernelTime, type Span, timeline } from "./profile.js";
-import { type Decision, type Dispatch, type Grid, refuseNesting, writeDown } from "./recording.js";
-import { compile, encode, place, type Row } from "./rows.js";
+import { type Decision, type Dispatch, type Grid, refuseNesting, trace } from "./recording.js";
+import { compile, encodeDispatch, place, type Row } from "./rows.js";
 import { bytesOf, formatShape, owner, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
-import { answerOf } from "./with-timeout.js";
+import { withTimeout } from "./with-timeout.js";
 
 /** A recorded function that can be run again and again. */
 export interface Program<Names extends string = string> extends Disposable {
@@ -58,7 +58,7 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
   fn: () => Outputs,
 ): Promise<Program<keyof Outputs & string>> {
   throwIfFailed(device);
-  const { result, recording } = writeDown(device, fn);
+  const { result, recording } = trace(device, fn);
   const planned = plan(recording, result);
   const buffers: GPUBuffer[] = [];
   try {
@@ -152,7 +152,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     use();
     if (isUnderWay) throw new Error("program: run again before the last run has ended; await each one");
     isUnderWay = crossings.length > 0;
-    await goThrough(stages, launch, (ms) => (waitedMs += ms));
+    await runStages(stages, launch, (ms) => (waitedMs += ms));
     isUnderWay = false;
   };
 
@@ -162,14 +162,14 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
       const encoding = encoder.beginComputePass();
       let pipeline: GPUComputePipeline | undefined;
       for (const row of kernels) {
-        encode(encoding, row, pipeline);
+        encodeDispatch(encoding, row, pipeline);
         ({ pipeline } = row);
       }
       encoding.end();
       device.gpu.queue.submit([encoder.finish()]);
     });
     queued.push(device.gpu.queue.onSubmittedWorkDone());
-    if (queued.length > MAX_QUEUED_RUNS) await answerOf(device, queued.shift()!);
+    if (queued.length > MAX_QUEUED_RUNS) await withTimeout(device, queued.shift()!);
     throwIfFailed(device);
   };
 

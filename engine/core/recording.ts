@@ -91,7 +91,7 @@ export function refuseNesting(): void {
 }
 
 /** Runs `fn` with a fresh recording in place; recordings do not nest. */
-export function writeDown<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
+export function trace<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
   refuseNesting();
   const started: Recording = {
     ...{ device, dispatches: [], tape: [], constants: [], halves: new Map() },

@@ -3,7 +3,7 @@ import { type Device, throwIfFailed } from "./device.js";
 import { type Pipeline, pipelineOf } from "./pipeline.js";
 import type { Dispatch } from "./recording.js";
 import { bytesOf, offsetInOwner, owner, type Tensor, type Transient } from "./tensor.js";
-import { answerOf } from "./with-timeout.js";
+import { withTimeout } from "./with-timeout.js";
 
 /** A dispatch that is ready to run. */
 export interface Row {
@@ -19,7 +19,7 @@ export async function compile(
   bufferOf: ReadonlyMap<Transient, GPUBuffer>,
 ): Promise<Row[]> {
   const compiling = dispatches.map((d) => pipelineOf(device, d.kernel, d.constants));
-  const settled = await answerOf(device, Promise.allSettled(compiling));
+  const settled = await withTimeout(device, Promise.allSettled(compiling));
   throwIfFailed(device);
   return settled.map((pipeline, i) => {
     if (pipeline.status === "rejected") throw pipeline.reason;
@@ -56,7 +56,7 @@ export function place(
 }
 
 /** Notes a row in a pass where `current` is the pipeline already; each call into the driver costs the host a microsecond. */
-export function encode(
+export function encodeDispatch(
   pass: GPUComputePassEncoder,
   { pipeline, bindGroup, dispatch }: Row,
   current?: GPUComputePipeline,

@@ -4,7 +4,7 @@ import { BYTES_PER_ELEMENT, expectShape, owner, type Tensor } from "../core/tens
 import { add } from "../ops/add.js";
 import { copy, fill } from "../ops/fill.js";
 import { updateAverage } from "../ops/moving-average.js";
-import { put } from "../ops/placement.js";
+import { writeInto } from "../ops/placement.js";
 
 /**
  * The gradients of `y` with respect to each of `wrt`, given `dy` of the shape of `y`.
@@ -83,7 +83,7 @@ export function parameterGradients(
   trainable.forEach((entry, i) => {
     const part = partOf(flat, entry);
     const alone = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
-    (alone ? put : copy)(found[i]!, part);
+    (alone ? writeInto : copy)(found[i]!, part);
   });
   return { layout, flat };
 }

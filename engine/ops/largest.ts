@@ -5,7 +5,7 @@ import { axes, type Tensor } from "../core/tensor.js";
 const forward = kernel("largest", { reads: ["x"], writes: ["y"], constants: ["COLS"] });
 
 /** The largest value of each row, made for short rows: [..., cols] -> [...]. Not differentiable. */
-export function largest(x: Tensor): Tensor {
+export function max(x: Tensor): Tensor {
   const { rows, cols } = axes("largest x", x, "...rows", "cols");
   const y = transient(x.shape.slice(0, -1));
   forward({ x, y }, { COLS: cols }, elementGrid(rows));

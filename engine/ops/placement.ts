@@ -3,7 +3,7 @@ import { bytesOf, owner, type Tensor } from "../core/tensor.js";
 import { copy } from "./fill.js";
 
 /** Makes `part` of a larger transient hold the elements of `x`: what wrote `x` writes there instead, or they are copied. */
-export function put(x: Tensor, part: Tensor): void {
+export function writeInto(x: Tensor, part: Tensor): void {
   if (!moveInto(x, part)) copy(x, part);
 }
 

@@ -24,7 +24,7 @@ import { formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 import { type Config, settingNames } from "../../dino/config/settings.js";
 import { memoryImages } from "../../dino/images/image-set.js";
 import type { Image } from "../../dino/images/pixels.js";
-import { type Parts, wholeOf } from "../../dino/images/split.js";
+import { type Splits, wholeSet } from "../../dino/images/split.js";
 import { rng } from "../../dino/math/random.js";
 import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
 import { startValues } from "../../dino/training/init.js";
@@ -35,14 +35,14 @@ let folder: string;
 const fixture = (name: string) => join(folder, name);
 
 /** Images of two classes, dark and bright, of different sizes. */
-function shades(count: number, purpose: string): Parts["train"] {
+function shades(count: number, purpose: string): Splits["train"] {
   const random = rng({ seed: 1, purpose });
   const images = Array.from({ length: count }, (_, i): Image => {
     const [rows, cols] = [12 + random.integer(6), 12 + random.integer(6)];
     const pixels = Uint8Array.from({ length: rows * cols * 3 }, () => random.integer(128) + (i % 2) * 127);
     return { rows, cols, pixels };
   });
-  return wholeOf(memoryImages({ images, labels: images.map((_, i) => i % 2), classes: ["dark", "bright"] }));
+  return wholeSet(memoryImages({ images, labels: images.map((_, i) => i % 2), classes: ["dark", "bright"] }));
 }
 
 const tiny: Config = resolveConfig({

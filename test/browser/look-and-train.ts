@@ -1,10 +1,10 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
-import { openBatchesHere } from "../../dino/batches/batches-here.js";
+import { openInlineBatches } from "../../dino/batches/batches-here.js";
 import { fitWarmups } from "../../dino/config/resolve.js";
 import type { BuiltinImages } from "../../dino/images/builtin.js";
 import { memoryImages } from "../../dino/images/image-set.js";
 import type { Image } from "../../dino/images/pixels.js";
-import { wholeOf } from "../../dino/images/split.js";
+import { wholeSet } from "../../dino/images/split.js";
 import { rng } from "../../dino/math/random.js";
 import { viewOf } from "../../dino/model/backbone.js";
 import { extractFeatures } from "../../dino/model/extract.js";
@@ -43,14 +43,14 @@ export async function train(
   { images, steps }: { readonly images: BuiltinImages["train"]; readonly steps: number },
 ): Promise<readonly number[]> {
   const file = await parseCheckpoint(checkpoint);
-  const part = wholeOf(images);
+  const part = wholeSet(images);
   const wanted = { ...file.config, batch: 4, steps };
   const { iterationsPerEpoch } = lengthOf(wanted, part.indices.length);
   const { config } = fitWarmups(wanted, { iterationsPerEpoch, given: new Set() });
   const setup = { ...part, config, device, begin: { values: under("student.", file) } };
   await using trainer = await openTrainer({
     ...setup,
-    batches: openBatchesHere(batchOptions(setup)),
+    batches: openInlineBatches(batchOptions(setup)),
     onWarning: (words) => {
       throw new Error(words);
     },

@@ -8,7 +8,7 @@ import type { Browser, Page, Response, Worker } from "playwright-core";
 import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { openSite } from "../../dino/dashboard/site.js";
 import { writeSite } from "../../dino/dashboard/static.js";
-import { filesOf } from "../../dino/run/run-folder.js";
+import { runFiles } from "../../dino/run/run-folder.js";
 import { writeShownRun } from "../support/shown-run.js";
 import { startChromium } from "./chromium.js";
 import { serveFiles } from "./file-server.js";
@@ -181,7 +181,7 @@ describe("pages in Chromium", () => {
     await writeFile(join(inside, "notes.txt"), "no picture");
     await file.setInputFiles(join(inside, "notes.txt"));
     expect(await alert()).to.equal("notes.txt: expected a picture that this browser reads, as JPEG, PNG, WebP or AVIF");
-    await file.setInputFiles(filesOf(join(inside, "runs", "two")).checkpoint);
+    await file.setInputFiles(runFiles(join(inside, "runs", "two")).checkpoint);
     await page.getByText(/^checkpoint.safetensors: 0.0\d million parameters/).waitFor();
     await seen();
     expect(await page.getByRole("listitem").count(), "no index goes with it").to.equal(0);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import type { Browser, Page, Worker } from "playwright-core";
-import { openParts } from "../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../dino/images/sources/open-parts.js";
 import { train } from "../../dino/training/train.js";
 import { configOf } from "../../dino/web/train/settings.js";
 import { type Checkpoint, parseCheckpoint } from "../../dino/weights/checkpoint-bytes.js";
@@ -125,7 +125,7 @@ describe("training in Chromium", () => {
     if (!("config" in made)) throw new Error(JSON.stringify(made.errors));
     const config = { ...made.config, out: join(folder, "run") };
     using device = await openDevice(adapter);
-    const parts = await openParts("builtin", { heldOut: 0, seed: 0 });
+    const parts = await openSplits("builtin", { heldOut: 0, seed: 0 });
     const { checkpoint } = await train({ device, config, parts, given: new Set(), resume: false });
     return await readCheckpoint(checkpoint);
   }

@@ -131,7 +131,7 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
   for (const [i, expected] of run.steps.entries()) {
     step.globals.write(laidOut(expected.batch, 0, 2, config.img));
     step.locals!.write(laidOut(expected.batch, 2, config.nlocal, config.local));
-    step.knobs.write({
+    step.hyperparameters.write({
       lr: expected.lr,
       weightDecay: expected.wd,
       momentum: expected.momentum,

@@ -3,14 +3,14 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formatConfig } from "../../dino/config/resolve.js";
 import type { PartialConfig } from "../../dino/config/settings.js";
-import { indexOfRun, listed, writeFeatures } from "../../dino/evaluation/feature-files.js";
+import { indexOfRun, featureList, writeFeatures } from "../../dino/evaluation/feature-files.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import { viewOf } from "../../dino/model/backbone.js";
 import { extractFeatures } from "../../dino/model/extract.js";
 import { encodePng } from "../../dino/pictures/png.js";
 import type { LogLine, StepLine } from "../../dino/run/log.js";
 import { pictureName } from "../../dino/run/picture-names.js";
-import { filesOf } from "../../dino/run/run-folder.js";
+import { runFiles } from "../../dino/run/run-folder.js";
 import { loadModel } from "../../dino/weights/load-model.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
 import { testDevice } from "./device.js";
@@ -28,7 +28,7 @@ export const textOf = (lines: readonly LogLine[]): string => lines.map((line) =>
 
 /** Writes it into a folder, of a network of `tinySettings` unless the settings say otherwise, and the six images beside it. */
 export async function writeShownRun(out: string, settings: PartialConfig = {}): Promise<void> {
-  const { config: configFile, log, profile, checkpoint, pictures } = filesOf(out);
+  const { config: configFile, log, profile, checkpoint, pictures } = runFiles(out);
   await mkdir(pictures, { recursive: true });
   const data = `${out}-photos`;
   await drawFolder(data, 3);
@@ -45,5 +45,5 @@ export async function writeShownRun(out: string, settings: PartialConfig = {}): 
   const images = await openImages(data);
   using model = await loadModel(await testDevice(), checkpoint);
   const extracted = await extractFeatures(model, images, { view: viewOf(model.config) });
-  await writeFeatures(indexOfRun(out), listed(images, extracted, { data, checkpoint, which: "teacher" }));
+  await writeFeatures(indexOfRun(out), featureList(images, extracted, { data, checkpoint, which: "teacher" }));
 }

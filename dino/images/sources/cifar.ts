@@ -5,7 +5,7 @@ import { openFile } from "../../files/files.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
-import { labelled } from "./join.js";
+import { withLabels } from "./join.js";
 
 const SIDE = 32;
 const PIXELS = 3 * SIDE * SIDE;
@@ -40,7 +40,7 @@ export async function openCifar(path: string, decoding: Decoding = {}): Promise<
       count,
       largest: SIDE * SIDE,
       shards: [0],
-      ...labelled(called, labels),
+      ...withLabels(called, labels),
       name: (index) => `${index}`,
       place: (index) => ({
         name: `${path}/${index}`,

@@ -5,7 +5,7 @@ import { openFile, readRange } from "../../files/files.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
-import { labelled } from "./join.js";
+import { withLabels } from "./join.js";
 
 /** What the names of such files end in. */
 export function isIdxName(name: string): boolean {
@@ -49,7 +49,7 @@ async function labelsBeside(path: string, count: number) {
   const numbers = bytes ? bytes.subarray(start) : await readRange(found, start, count);
   const used = [...new Set(numbers)].sort((a, b) => a - b);
   const place = new Map(used.map((number, i) => [number, i]));
-  return labelled(
+  return withLabels(
     used.map((number) => `${number}`),
     Int32Array.from(numbers, (number) => place.get(number)!),
   );

@@ -1,7 +1,7 @@
 /** Images to make pictures of, named by files and folders, and as the network sees them: one at a time in memory. */
 import { stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
-import { type Fit, fittedSize, fitToPatches } from "../crop-to-patches.js";
+import { type PatchFit, fittedSize, fitToPatches } from "../crop-to-patches.js";
 import { type DecodeFailure, isFailure } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
 import { decodePlace } from "./decode.js";
@@ -31,7 +31,7 @@ const AT_ONCE = 8;
  */
 export async function openSubjects(
   paths: readonly string[],
-  fit: Fit,
+  fit: PatchFit,
   onChecked?: (done: number, total: number) => void,
 ): Promise<Subjects> {
   const found = await findFiles(paths);
@@ -65,7 +65,7 @@ export async function openSubjects(
 }
 
 /** A subject as the network sees it. Throws, naming it, if it can no longer be read. */
-export async function readSubject({ file }: Subject, fit: Fit): Promise<Image> {
+export async function readSubject({ file }: Subject, fit: PatchFit): Promise<Image> {
   try {
     return fitToPatches(await decode(file), fit);
   } catch (error) {

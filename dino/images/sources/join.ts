@@ -69,6 +69,6 @@ function joinLabels(sets: readonly ImageSet[], count: number): Pick<SetContents,
 }
 
 /** Labels as a set has them: sorted classes; none at all where one image has none, which is negative. */
-export function labelled(classes: readonly string[], labels: Int32Array): Pick<SetContents, "classes" | "labels"> {
+export function withLabels(classes: readonly string[], labels: Int32Array): Pick<SetContents, "classes" | "labels"> {
   return classes.length === 0 || labels.some((label) => label < 0) ? {} : sortClasses(classes, labels);
 }

@@ -2,20 +2,20 @@
 import { reportCount } from "../../files/progress.js";
 import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import type { Decoding } from "../image-location.js";
-import { type Part, type Parts, splitImages, wholeOf } from "../split.js";
+import { type Subset, type Splits, splitImages, wholeSet } from "../split.js";
 import { openData } from "./open.js";
 
 /**
  * Images as openData finds them, split by `heldOut` and `seed`, or the built-in images, which have a split of their own. What takes a
  * while is told on stderr. Throws where openData does.
  */
-export async function openParts(
+export async function openSplits(
   data: string,
   { heldOut, seed, maxPixels }: { readonly heldOut: number; readonly seed: number } & Pick<Decoding, "maxPixels">,
-): Promise<Parts> {
+): Promise<Splits> {
   if (isBuiltin(data)) {
     const { train, test } = builtinImages();
-    return { train: wholeOf(train), test: wholeOf(test) };
+    return { train: wholeSet(train), test: wholeSet(test) };
   }
   const images = await openData(data, { maxPixels, onFound: reportCount(`${data}: images found`) });
   const { train, test } = splitImages(images.count, { heldOut, seed });
@@ -23,7 +23,7 @@ export async function openParts(
 }
 
 /** All images that openData finds, or the held-out ones of the built-in images. Throws where openData does. */
-export async function openWhole(data: string): Promise<Part> {
+export async function openSubset(data: string): Promise<Subset> {
   const onFound = reportCount(`${data}: images found`);
-  return wholeOf(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { onFound }));
+  return wholeSet(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { onFound }));
 }

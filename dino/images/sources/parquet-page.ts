@@ -5,7 +5,7 @@
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { readRange } from "../../files/files.js";
-import type { ColumnForm, CompressionCodec, Page, PagePlace } from "../image-location.js";
+import type { ColumnForm, CompressionCodec, ParquetPage, PagePlace } from "../image-location.js";
 
 export type Value = Uint8Array | number | undefined;
 
@@ -20,8 +20,8 @@ export async function readPageValue({ path, column, page, dictionary, row }: Pag
 export async function readPage(
   path: string,
   column: ColumnForm,
-  page: Page,
-  dictionary: Page | undefined,
+  page: ParquetPage,
+  dictionary: ParquetPage | undefined,
 ): Promise<readonly Value[]> {
   const { levels, values } = page;
   const bytes = await readRange(path, page.start, page.size);

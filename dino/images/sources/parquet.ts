@@ -4,10 +4,10 @@ import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
 import { type OpenFile, openFile } from "../../files/files.js";
 import { lowerBound } from "../../math/binary-search.js";
-import type { ColumnForm, Decoding, Page } from "../image-location.js";
+import type { ColumnForm, Decoding, ParquetPage } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
-import { labelled } from "./join.js";
+import { withLabels } from "./join.js";
 import { indexOf } from "./list-cache.js";
 import { readPage, type Value } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
@@ -23,8 +23,8 @@ interface ParquetIndex {
 }
 
 interface PlacedPage {
-  readonly page: Page;
-  readonly dictionary: Page | undefined;
+  readonly page: ParquetPage;
+  readonly dictionary: ParquetPage | undefined;
   /** The row of its first value, in the file. */
   readonly first: number;
 }
@@ -45,7 +45,7 @@ export async function openParquet(path: string, decoding: Decoding = {}): Promis
     decoding,
     count,
     shards: [0],
-    ...labelled(classes, labels),
+    ...withLabels(classes, labels),
     name: (row) => `${row}`,
     place: (row) => {
       const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
@@ -153,12 +153,12 @@ async function pagesOfChunk(
   file: OpenFile,
   chunk: ColumnMetaData,
   rows: number,
-): Promise<{ readonly pages: readonly Page[]; readonly dictionary: Page | undefined }> {
+): Promise<{ readonly pages: readonly ParquetPage[]; readonly dictionary: ParquetPage | undefined }> {
   const { codec } = chunk;
   let at = whole("offset of pages", chunk.dictionary_page_offset || chunk.data_page_offset, file.size);
   const end = at + whole("bytes of pages", chunk.total_compressed_size, file.size - at);
-  const pages: Page[] = [];
-  let dictionary: Page | undefined;
+  const pages: ParquetPage[] = [];
+  let dictionary: ParquetPage | undefined;
   for (let found = 0; found < rows;) {
     const bytes = await file.read(at, Math.min(HEADER, end - at));
     const headerSize = thriftSize(bytes);
@@ -188,7 +188,7 @@ async function pagesOfChunk(
   return { pages, dictionary };
 }
 
-function encodingOf(encoding: string | undefined): Page["encoding"] {
+function encodingOf(encoding: string | undefined): ParquetPage["encoding"] {
   if (encoding === "PLAIN") return "plain";
   if (encoding === "PLAIN_DICTIONARY" || encoding === "RLE_DICTIONARY") return "dictionary";
   throw new Error(`parquet: expected values encoded plainly or by dictionary, got ${encoding ?? "no known encoding"}`);

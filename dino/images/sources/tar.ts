@@ -5,7 +5,7 @@ import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { isImageName } from "./folder-list.js";
-import { labelled } from "./join.js";
+import { withLabels } from "./join.js";
 import { indexOf } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 
@@ -33,7 +33,7 @@ export async function openTar(path: string, decoding: Decoding = {}): Promise<Im
     decoding,
     count: blocks.length,
     shards: [0],
-    ...labelled(classes, labels),
+    ...withLabels(classes, labels),
     name: (image) => nameAt(names, image),
     place: (image) => ({
       name: `${path}/${nameAt(names, image)}`,

@@ -1,10 +1,10 @@
 /** The settings of the runs that are shown, those first in which they differ. */
-import type { Run } from "./run-client.js";
+import type { FetchedRun } from "./run-client.js";
 
 /** In these every run differs from others. */
 const OWN: ReadonlySet<string> = new Set(["out"]);
 
-export function Configuration({ runs }: { readonly runs: readonly Run[] }) {
+export function Configuration({ runs }: { readonly runs: readonly FetchedRun[] }) {
   const settings = [...new Set(runs.flatMap(({ config }) => Object.keys(config)))];
   const rows = settings.map((name) => {
     const values = runs.map(({ config }) => formatSetting((config as Readonly<Record<string, unknown>>)[name]));
@@ -37,7 +37,7 @@ interface Row {
 }
 
 interface SettingsProps {
-  readonly runs: readonly Run[];
+  readonly runs: readonly FetchedRun[];
   readonly rows: readonly Row[];
   readonly label: string;
 }

@@ -1,12 +1,12 @@
 /** Curves of the runs that are shown, laid over each other. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { type Curved, curvesOf, formatNumber, type Panel } from "./panels.js";
-import type { Run } from "./run-client.js";
+import { type Curved, curvesOf, formatNumber, type CurvePanel } from "./panels.js";
+import type { FetchedRun } from "./run-client.js";
 
 /** A run, and the number of its colour. */
 export interface Shown {
-  readonly run: Curved & { readonly state: Pick<Run["state"], "name"> };
+  readonly run: Curved & { readonly state: Pick<FetchedRun["state"], "name"> };
   readonly color: number;
 }
 
@@ -17,7 +17,7 @@ const LOGARITHMIC = 3 as unknown as uPlot.Scale.Distr;
 const DASHES = [[], [6, 4], [2, 3]] as const;
 
 interface CurvesProps {
-  readonly panels: readonly Panel[];
+  readonly panels: readonly CurvePanel[];
   readonly shown: readonly Shown[];
 }
 
@@ -36,7 +36,7 @@ export function Curves({ panels, shown }: CurvesProps) {
 }
 
 interface CurveProps {
-  readonly panel: Panel;
+  readonly panel: CurvePanel;
   readonly shown: readonly Shown[];
   readonly isDark: boolean;
 }
@@ -112,7 +112,7 @@ function useDark(): boolean {
 }
 
 /** What every curve came to, for those who cannot see it. */
-function describe(panel: Panel, data: uPlot.AlignedData, shown: readonly Shown[]): string {
+function describe(panel: CurvePanel, data: uPlot.AlignedData, shown: readonly Shown[]): string {
   const [steps, ...curves] = data;
   const words = curves.flatMap((values, i) => {
     const last = values.findLastIndex((value) => typeof value === "number");
@@ -123,7 +123,7 @@ function describe(panel: Panel, data: uPlot.AlignedData, shown: readonly Shown[]
 }
 
 /** Of the curve at a place in the data. */
-function nameOf({ quantities }: Panel, shown: readonly Shown[], curve: number): string {
+function nameOf({ quantities }: CurvePanel, shown: readonly Shown[], curve: number): string {
   const { run } = shown[Math.floor(curve / quantities.length)]!;
   const { name } = quantities[curve % quantities.length]!;
   const parts = [...(shown.length > 1 ? [run.state.name] : []), ...(quantities.length > 1 ? [name] : [])];
@@ -142,7 +142,7 @@ function step(plot: uPlot, event: KeyboardEvent): void {
 }
 
 interface Plotted {
-  readonly panel: Panel;
+  readonly panel: CurvePanel;
   readonly shown: readonly Shown[];
   readonly width: number;
 }
@@ -186,7 +186,7 @@ function optionsOf({ panel, shown, width }: Plotted): uPlot.Options {
 }
 
 /** Shows the values at the cursor beside it. */
-function readout(panel: Panel, shown: readonly Shown[]): uPlot.Plugin {
+function readout(panel: CurvePanel, shown: readonly Shown[]): uPlot.Plugin {
   const box = document.createElement("div");
   box.className = "readout";
   box.hidden = true;

@@ -1,12 +1,12 @@
 /** How long the kernels of a step took. */
 import { useState } from "preact/hooks";
 import { RunChoice } from "./run-choice.js";
-import type { Run } from "./run-client.js";
+import type { FetchedRun } from "./run-client.js";
 
 /** Kernels that are shown at once. */
 const FIRST = 10;
 
-export function Kernels({ runs }: { readonly runs: readonly Run[] }) {
+export function Kernels({ runs }: { readonly runs: readonly FetchedRun[] }) {
   const timed = runs.filter(({ profile }) => profile !== undefined);
   const [chosen, choose] = useState<string>();
   const [isWhole, setWhole] = useState(false);

@@ -8,8 +8,8 @@ import { COLORS, Curves } from "./curves.js";
 import { Kernels } from "./kernels.js";
 import { panels } from "./panels.js";
 import { Pictures } from "./pictures.js";
-import { follow, getJson, type Run } from "./run-client.js";
-import { Runs } from "./runs.js";
+import { follow, getJson, type FetchedRun } from "./run-client.js";
+import { RunTable } from "./runs.js";
 import "./style.css";
 
 /** Between two questions to the server, while somebody looks and while nobody does. */
@@ -35,7 +35,7 @@ function Dashboard() {
     >
       {runs !== undefined && (
         <>
-          <Runs {...{ runs, hidden, toggle }} />
+          <RunTable {...{ runs, hidden, toggle }} />
           <Curves panels={panels} shown={shown} />
           <Pictures runs={visible} />
           <Configuration runs={visible} />
@@ -46,16 +46,16 @@ function Dashboard() {
   );
 }
 
-function countOf(runs: readonly Run[]): string {
+function countOf(runs: readonly FetchedRun[]): string {
   return runs.length === 1 ? "1 run" : `${runs.length} runs`;
 }
 
 /** The runs, kept up with; undefined until they are there. */
-function useRuns(): { readonly runs: readonly Run[] | undefined; readonly trouble: string | undefined } {
-  const [runs, setRuns] = useState<readonly Run[]>();
+function useRuns(): { readonly runs: readonly FetchedRun[] | undefined; readonly trouble: string | undefined } {
+  const [runs, setRuns] = useState<readonly FetchedRun[]>();
   const [trouble, setTrouble] = useState<string>();
   useEffect(() => {
-    let known: readonly Run[] = [];
+    let known: readonly FetchedRun[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
     let [isAsking, isLive] = [false, true];
     const ask = async () => {

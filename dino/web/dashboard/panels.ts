@@ -1,10 +1,10 @@
 /** The curves of the dashboard: which there are, and their points. */
 import uPlot from "uplot";
 import type { Accuracies, StepLine } from "../../run/log.js";
-import type { Run } from "./run-client.js";
+import type { FetchedRun } from "./run-client.js";
 
 /** What of a run curves are drawn of. */
-export type Curved = Pick<Run, "steps" | "evaluations">;
+export type Curved = Pick<FetchedRun, "steps" | "evaluations">;
 
 /** A curve of each run. */
 export type Quantity = { readonly name: string } & (
@@ -12,7 +12,7 @@ export type Quantity = { readonly name: string } & (
   | { readonly line: "evaluation"; readonly of: (line: Accuracies) => number | undefined }
 );
 
-export interface Panel {
+export interface CurvePanel {
   readonly title: string;
   readonly unit: string;
   /** A logarithmic axis. */
@@ -30,7 +30,7 @@ const ofEvaluation = (name: string, of: (line: Accuracies) => number | undefined
   ...{ name, line: "evaluation", of },
 });
 
-export const panels: readonly Panel[] = [
+export const panels: readonly CurvePanel[] = [
   { title: "Loss", unit: "nats", quantities: [ofStep("loss", (line) => line.loss)] },
   {
     title: "Accuracy of k-NN and linear classifiers",
@@ -68,7 +68,7 @@ export const panels: readonly Panel[] = [
 ];
 
 /** The curves of a panel over the steps that any of them has: those of the first run, then of the next; in between undefined. */
-export function curvesOf({ quantities }: Panel, runs: readonly Curved[]): uPlot.AlignedData {
+export function curvesOf({ quantities }: CurvePanel, runs: readonly Curved[]): uPlot.AlignedData {
   if (runs.length === 0) return [[]];
   const tables = runs.flatMap(({ steps, evaluations }) =>
     quantities.map((quantity): uPlot.AlignedData => {

@@ -3,11 +3,11 @@ import { useState } from "preact/hooks";
 import { pictureName } from "../../run/picture-names.js";
 import { addressOf } from "../shell/address.js";
 import { RunChoice } from "./run-choice.js";
-import type { Run } from "./run-client.js";
+import type { FetchedRun } from "./run-client.js";
 
 export const WORDS = { attention: "Attention of each head", features: "Patch features as colours" } as const;
 
-export function Pictures({ runs }: { readonly runs: readonly Run[] }) {
+export function Pictures({ runs }: { readonly runs: readonly FetchedRun[] }) {
   const drawn = runs.filter(({ state }) => state.pictures.length > 0);
   const [chosen, choose] = useState<string>();
   /** undefined for the latest one. */
@@ -28,7 +28,7 @@ export function Pictures({ runs }: { readonly runs: readonly Run[] }) {
 }
 
 interface DrawnProps {
-  readonly run: Run;
+  readonly run: FetchedRun;
   readonly held: number | undefined;
   readonly hold: (step: number | undefined) => void;
   readonly children: preact.ComponentChildren;

@@ -1,32 +1,32 @@
 /** How far a run is, in numbers and words. */
 import { collapseWatch } from "../../training/collapse.js";
-import type { Run } from "./run-client.js";
+import type { FetchedRun } from "./run-client.js";
 
 /** Steps of the whole run; undefined before it is known how many an epoch has. */
-export function lengthOf({ config: { steps, epochs }, epochs: lines }: Run): number | undefined {
+export function stepsOf({ config: { steps, epochs }, epochs: lines }: FetchedRun): number | undefined {
   if (typeof steps === "number") return steps;
   const [first] = lines;
   return first && epochs !== undefined ? (first.step / (first.epoch + 1)) * epochs : undefined;
 }
 
-export type Stage = "training" | "finished" | "stopped" | "beginning";
+export type ProgressStage = "training" | "finished" | "stopped" | "beginning";
 
 /** A run that has logged nothing for so long, and for as long as so many lines take, counts as stopped. */
 const SILENT_MS = 60_000;
 const SILENT_LINES = 10;
 
 /** Whether a run is under way, as far as its log tells. */
-export function stageOf(run: Run): Stage {
+export function stageOf(run: FetchedRun): ProgressStage {
   const { steps, state, config } = run;
   const last = steps.at(-1);
-  if (last && last.step >= (lengthOf(run) ?? Infinity)) return "finished";
+  if (last && last.step >= (stepsOf(run) ?? Infinity)) return "finished";
   const lineMs = last ? (1000 * (config.batch ?? 0) * (config.logEvery ?? 0)) / last.imagesPerSecond : 0;
   if (state.log.ageMs > Math.max(SILENT_MS, SILENT_LINES * lineMs)) return "stopped";
   return last ? "training" : "beginning";
 }
 
 /** The signs of collapse in a run's log, in words. */
-export function warningsOf({ config: { outDim, centering }, steps }: Run): readonly string[] {
+export function warningsOf({ config: { outDim, centering }, steps }: FetchedRun): readonly string[] {
   if (outDim === undefined) return [];
   const watch = collapseWatch(outDim, centering);
   return steps.map((line) => watch(line)).filter((words) => words !== undefined);

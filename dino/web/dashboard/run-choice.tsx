@@ -1,10 +1,10 @@
 /** Which run a section is about, where there are several. */
-import type { Run } from "./run-client.js";
+import type { FetchedRun } from "./run-client.js";
 
 interface RunChoiceProps {
   readonly id: string;
-  readonly runs: readonly Run[];
-  readonly run: Run;
+  readonly runs: readonly FetchedRun[];
+  readonly run: FetchedRun;
   readonly choose: (name: string) => void;
 }
 

@@ -6,7 +6,7 @@ import type { StepProfile } from "../../run/step-profile.js";
 import { addressOf } from "../shell/address.js";
 
 /** A run as far as it is known. */
-export interface Run {
+export interface FetchedRun {
   readonly state: RunState;
   /** As config.json has it: of another version some settings may be missing, and there may be others. */
   readonly config: Readonly<Partial<Config>>;
@@ -30,17 +30,17 @@ export async function getJson(address: string): Promise<unknown> {
 
 /** The runs as they are now, given what was known of them, and whether they may change. */
 export async function follow(
-  known: readonly Run[],
+  known: readonly FetchedRun[],
   get: Get,
-): Promise<{ readonly runs: readonly Run[]; readonly isLive: boolean }> {
+): Promise<{ readonly runs: readonly FetchedRun[]; readonly isLive: boolean }> {
   const { runs: states, isLive } = (await get("api/runs.json")) as RunList;
   const formerly = new Map(known.map((run) => [run.state.name, run]));
-  const runs: Run[] = [];
+  const runs: FetchedRun[] = [];
   for (const state of states) runs.push(await followRun(formerly.get(state.name) ?? nothingOf(state), state, get));
   return { runs, isLive };
 }
 
-function nothingOf(state: RunState): Run {
+function nothingOf(state: RunState): FetchedRun {
   const none = { ...state, config: "", profile: "" };
   return {
     state: none,
@@ -53,7 +53,7 @@ function nothingOf(state: RunState): Run {
   };
 }
 
-async function followRun(known: Run, state: RunState, get: Get): Promise<Run> {
+async function followRun(known: FetchedRun, state: RunState, get: Get): Promise<FetchedRun> {
   const file = (name: string, version: string) => get(addressOf("runs", state.name, name, version));
   const config = known.state.config === state.config ? known.config : await file("config.json", state.config);
   const profile =
@@ -62,13 +62,13 @@ async function followRun(known: Run, state: RunState, get: Get): Promise<Run> {
       : state.profile === undefined
         ? undefined
         : await file("profile.json", state.profile);
-  const run = { ...known, state, config: config as Run["config"], profile: profile as Run["profile"] };
+  const run = { ...known, state, config: config as FetchedRun["config"], profile: profile as FetchedRun["profile"] };
   const { version, to } = run.read;
   return version === state.log.version && to === state.log.bytes ? run : await readOn(run, get);
 }
 
 /** Reads the log to its end. */
-async function readOn(run: Run, get: Get): Promise<Run> {
+async function readOn(run: FetchedRun, get: Get): Promise<FetchedRun> {
   const [steps, epochs, evaluations] = [[...run.steps], [...run.epochs], [...run.evaluations]];
   let { read } = run;
   for (;;) {

@@ -1,15 +1,15 @@
 /** The list of runs: which are shown, how far they are, and what is wrong with them. */
 import { COLORS } from "./curves.js";
-import { formatAge, lengthOf, stageOf, warningsOf } from "./progress.js";
-import type { Run } from "./run-client.js";
+import { formatAge, stepsOf, stageOf, warningsOf } from "./progress.js";
+import type { FetchedRun } from "./run-client.js";
 
 interface RunsProps {
-  readonly runs: readonly Run[];
+  readonly runs: readonly FetchedRun[];
   readonly hidden: ReadonlySet<string>;
   readonly toggle: (name: string) => void;
 }
 
-export function Runs({ runs, hidden, toggle }: RunsProps) {
+export function RunTable({ runs, hidden, toggle }: RunsProps) {
   return (
     <section aria-labelledby="runs">
       <h2 id="runs">Runs</h2>
@@ -37,9 +37,9 @@ export function Runs({ runs, hidden, toggle }: RunsProps) {
   );
 }
 
-function describeState(run: Run): string {
+function describeState(run: FetchedRun): string {
   const last = run.steps.at(-1);
-  const length = lengthOf(run);
+  const length = stepsOf(run);
   const stage = stageOf(run);
   const knn = run.evaluations.findLast((line) => line.knn)?.knn;
   const linear = run.evaluations.findLast((line) => line.linear)?.linear;

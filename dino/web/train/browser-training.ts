@@ -1,12 +1,12 @@
 /** A training on the built-in images, with what is measured and drawn on the way: the same in a page's worker and in Node. */
 import type { Device } from "../../../engine/index.js";
-import { openBatchesHere } from "../../batches/batches-here.js";
+import { openInlineBatches } from "../../batches/batches-here.js";
 import { networkConfig } from "../../config/derive.js";
 import { fitWarmups } from "../../config/resolve.js";
 import type { Config } from "../../config/settings.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
 import type { BuiltinImages } from "../../images/builtin.js";
-import { firstOf, type Part, type Parts, wholeOf } from "../../images/split.js";
+import { firstOf, type Subset, type Splits, wholeSet } from "../../images/split.js";
 import { viewOf } from "../../model/backbone.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
 import { backboneOf, initialValues } from "../../model/network.js";
@@ -41,20 +41,20 @@ export type CourseEvent =
   | { readonly kind: "aside"; readonly words: string | undefined }
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "line"; readonly line: StepLine }
-  | { readonly kind: "drawn"; readonly drawn: Drawn }
-  | { readonly kind: "measured"; readonly measured: Measured }
+  | { readonly kind: "drawn"; readonly drawn: DrawnStep }
+  | { readonly kind: "measured"; readonly measured: Measurement }
   | { readonly kind: "warning"; readonly words: string };
 
 export type Ended = "stopped" | "finished";
 
 /** What the teacher sees in a few images. */
-export interface Drawn {
+export interface DrawnStep {
   readonly step: number;
   readonly pictures: Readonly<Record<PictureKind, Blob>>;
 }
 
 /** How many of the held-out images have the class of their neighbours. */
-export interface Measured {
+export interface Measurement {
   readonly of: "pixels" | "untrained" | "trained";
   /** In percent. */
   readonly top1: number;
@@ -84,7 +84,7 @@ export async function takeCourse(options: CourseOptions): Promise<Ended> {
 
 async function train(options: CourseOptions): Promise<void> {
   const { device, images, from, stop, tell, encode, keep } = options;
-  const parts = { train: wholeOf(images.train), test: wholeOf(images.test) };
+  const parts = { train: wholeSet(images.train), test: wholeSet(images.test) };
   const { iterationsPerEpoch } = lengthOf(options.config, parts.train.indices.length);
   const { config } = fitWarmups(options.config, { iterationsPerEpoch, given: new Set() });
   const beside = BESIDE[device.kernels];
@@ -98,12 +98,12 @@ async function train(options: CourseOptions): Promise<void> {
   const setup = { ...parts.train, config, device, begin };
   await using trainer = await openTrainer({
     ...setup,
-    batches: openBatchesHere(batchOptions(setup)),
+    batches: openInlineBatches(batchOptions(setup)),
     onWarning: (words) => tell({ kind: "warning", words }),
   });
   const { teacher, steps } = trainer;
   tell({ kind: "begins", step: trainer.done });
-  const measureTeacher = (of: Measured["of"]) =>
+  const measureTeacher = (of: Measurement["of"]) =>
     measure(of, ({ images: set }, how) => extractFeatures(backboneOf(teacher), set, how));
   const look = async (): Promise<void> => {
     keep(await trainer.state());
@@ -132,15 +132,15 @@ async function train(options: CourseOptions): Promise<void> {
   tell({ kind: "aside", words: undefined });
 }
 
-type Extract = (part: Part, options: ExtractOptions) => Promise<Extracted>;
+type Extract = (part: Subset, options: ExtractOptions) => Promise<Extracted>;
 
 const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;
 
 /** Measures features of some images by their neighbours, and tells how far it is and what it found. Heeds the stop. */
 function measuring(
   { device, config, stop, tell }: CourseOptions,
-  parts: Parts,
-): (of: Measured["of"], extract: Extract) => Promise<void> {
+  parts: Splits,
+): (of: Measurement["of"], extract: Extract) => Promise<void> {
   const view = viewOf(config);
   const count = parts.train.indices.length + parts.test.indices.length;
   return async (of, extract) => {

@@ -2,9 +2,9 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { pictureKinds } from "../../run/picture-names.js";
 import { WORDS } from "../dashboard/pictures.js";
-import type { Drawn } from "./browser-training.js";
+import type { DrawnStep } from "./browser-training.js";
 
-export function DrawnPictures({ drawn }: { readonly drawn: readonly Drawn[] }) {
+export function DrawnPictures({ drawn }: { readonly drawn: readonly DrawnStep[] }) {
   /** undefined for the latest one. */
   const [held, hold] = useState<number>();
   const latest = drawn.length - 1;

@@ -15,7 +15,7 @@ import { SettingsFields } from "./settings-fields.js";
 import { configOf, START } from "./settings.js";
 import { TakeAway } from "./take-away.js";
 import { startTrainingThread } from "./thread.js";
-import type { Seen } from "./training-view.js";
+import type { TrainingView } from "./training-view.js";
 import { type Phase, type Training, useTraining } from "./use-training.js";
 
 const TITLE = "Train with DINO";
@@ -121,7 +121,7 @@ function BackgroundNote() {
 }
 
 /** Accuracy, curves and pictures of the training. */
-function Findings({ seen: { lines, measured, drawn } }: { readonly seen: Seen }) {
+function Findings({ seen: { lines, measured, drawn } }: { readonly seen: TrainingView }) {
   const shown = useMemo(
     () => [{ run: { state: { name: "this page" }, steps: lines, evaluations: [] }, color: 0 }],
     [lines],
@@ -135,7 +135,7 @@ function Findings({ seen: { lines, measured, drawn } }: { readonly seen: Seen })
   );
 }
 
-function statusOf(phase: Phase, { aside, progress }: Seen): string {
+function statusOf(phase: Phase, { aside, progress }: TrainingView): string {
   const at = progress && `step ${progress.step} of ${progress.steps}, loss ${progress.loss.toFixed(3)}`;
   switch (phase) {
     case "new":

@@ -1,9 +1,9 @@
 /** How well neighbours tell the held-out images apart, before and after. */
-import type { Measured } from "./browser-training.js";
+import type { Measurement } from "./browser-training.js";
 
 const NAMES = { pixels: "Raw pixels", untrained: "Before training", trained: "After training" } as const;
 
-export function Results({ measured }: { readonly measured: readonly Measured[] }) {
+export function Results({ measured }: { readonly measured: readonly Measurement[] }) {
   const [first] = measured;
   const [before, after] = (["untrained", "trained"] as const).map((of) => measured.find((one) => one.of === of)?.top1);
   return (
@@ -19,7 +19,7 @@ export function Results({ measured }: { readonly measured: readonly Measured[] }
           </p>
           <table>
             <tbody>
-              {(Object.keys(NAMES) as Measured["of"][]).map((of) => (
+              {(Object.keys(NAMES) as Measurement["of"][]).map((of) => (
                 <tr key={of}>
                   <th scope="row">{NAMES[of]}</th>
                   <td>{percent(measured.find((one) => one.of === of)?.top1)}</td>

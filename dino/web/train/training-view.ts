@@ -1,25 +1,25 @@
 /** What the page has been told of a course. */
 import type { StepLine } from "../../run/log.js";
 import type { Progress } from "../../training/trainer.js";
-import type { CourseEvent, Drawn, Measured } from "./browser-training.js";
+import type { CourseEvent, DrawnStep, Measurement } from "./browser-training.js";
 
-export interface Seen {
+export interface TrainingView {
   readonly lines: readonly StepLine[];
-  readonly drawn: readonly Drawn[];
-  readonly measured: readonly Measured[];
+  readonly drawn: readonly DrawnStep[];
+  readonly measured: readonly Measurement[];
   readonly warnings: readonly string[];
   readonly progress: Progress | undefined;
   /** What is done besides training, where that is what is done. */
   readonly aside: string | undefined;
 }
 
-export const NOTHING: Seen = {
+export const NOTHING: TrainingView = {
   ...{ lines: [], drawn: [], measured: [], warnings: [] },
   ...{ progress: undefined, aside: undefined },
 };
 
 /** What is known after one more event. */
-export function after(seen: Seen, event: CourseEvent): Seen {
+export function after(seen: TrainingView, event: CourseEvent): TrainingView {
   switch (event.kind) {
     case "begins": {
       const isBefore = ({ step }: { readonly step: number }) => step <= event.step;

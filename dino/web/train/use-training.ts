@@ -6,7 +6,7 @@ import type { Attempts } from "../shell/use-trouble.js";
 import type { CourseEvent, Ended } from "./browser-training.js";
 import type { AskTraining } from "./thread.js";
 import { after, NOTHING } from "./training-view.js";
-import type { Seen } from "./training-view.js";
+import type { TrainingView } from "./training-view.js";
 
 /** The minimum time between two updates of the page. */
 const SHOWN_MS = 100;
@@ -18,7 +18,7 @@ export interface Training {
   /** The adapter; undefined until the thread has opened it. */
   readonly deviceName: string | undefined;
   readonly phase: Phase;
-  readonly seen: Seen;
+  readonly seen: TrainingView;
   /** Trains from the first step. */
   readonly begin: (config: Config) => void;
   /** Goes on with a training that has stopped. */
@@ -58,10 +58,10 @@ export function useTraining(thread: AskTraining, attempt: Attempts["attempt"]): 
 
 /** Collects the events of a course, and updates the page at most once every `SHOWN_MS`. */
 function useSeen() {
-  const [seen, setSeen] = useState<Seen>(NOTHING);
+  const [seen, setSeen] = useState<TrainingView>(NOTHING);
   const known = useRef(NOTHING);
   const timer = useRef<ReturnType<typeof setTimeout>>();
-  const put = useCallback((next: Seen) => {
+  const put = useCallback((next: TrainingView) => {
     known.current = next;
     timer.current ??= setTimeout(() => {
       timer.current = undefined;

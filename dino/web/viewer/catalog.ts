@@ -3,17 +3,17 @@ import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js
 import { heldOutBuiltin } from "../../images/builtin.js";
 import { isFailure } from "../../images/image-location.js";
 import type { Image } from "../../images/pixels.js";
-import { firstOfEach, wholeOf } from "../../images/split.js";
+import { firstOfEach, wholeSet } from "../../images/split.js";
 import { addressOf } from "../shell/address.js";
 import { type KeptModel, keptModel } from "../shell/kept-model.js";
 
 /** A model that the visitor can choose. */
-export interface Choice {
+export interface CatalogEntry {
   readonly name: string;
   /** Whether it was trained on after its index was made. */
   readonly isOutdated: boolean;
   /** Throws where what it takes does not come. */
-  readonly fetch: (told: Told) => Promise<Fetched>;
+  readonly fetch: (told: CatalogAnswer) => Promise<Fetched>;
 }
 
 /** All that a model comes with. */
@@ -31,16 +31,16 @@ export interface Example {
 }
 
 /** Told of what is being fetched, its bytes that have come, and how many there are where that is known. */
-export type Told = (what: string, bytes: number, total: number | undefined) => void;
+export type CatalogAnswer = (what: string, bytes: number, total: number | undefined) => void;
 
 /** What the server has, and the model that the visitor trained in this browser. Throws where the server does not answer. */
-export async function findChoices(): Promise<readonly Choice[]> {
-  const served = (await (await answerOf("api/models.json")).json()) as ModelList;
+export async function findChoices(): Promise<readonly CatalogEntry[]> {
+  const served = (await (await fetchAnswer("api/models.json")).json()) as ModelList;
   const kept = await keptModel();
   return [...served.map(servedChoice), ...(kept ? [keptChoice(kept)] : [])];
 }
 
-function servedChoice(model: ModelState): Choice {
+function servedChoice(model: ModelState): CatalogEntry {
   return {
     name: model.name,
     isOutdated: model.index?.isOutdated ?? false,
@@ -54,7 +54,7 @@ function servedChoice(model: ModelState): Choice {
   };
 }
 
-function keptChoice({ title, bytes }: KeptModel): Choice {
+function keptChoice({ title, bytes }: KeptModel): CatalogEntry {
   return {
     name: title,
     isOutdated: false,
@@ -66,7 +66,7 @@ function keptChoice({ title, bytes }: KeptModel): Choice {
 async function heldOutExamples(): Promise<readonly Example[]> {
   const test = heldOutBuiltin();
   const examples: Example[] = [];
-  for (const index of firstOfEach(wholeOf(test))) {
+  for (const index of firstOfEach(wholeSet(test))) {
     const image = await test.decode(index);
     if (!isFailure(image)) examples.push({ name: test.name(index), image });
   }
@@ -86,7 +86,7 @@ async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<In
   const { version } = model.index;
   const at = (file: string) => addressOf("models", model.name, file, version);
   return {
-    names: (await (await answerOf(at("index.json"))).json()) as IndexedNames,
+    names: (await (await fetchAnswer(at("index.json"))).json()) as IndexedNames,
     features: await fetchBytes(at("features.npy"), onProgress),
     picture: (row) => at(`images/${row}.webp`),
   };
@@ -95,7 +95,7 @@ async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<In
 type OnProgress = (bytes: number, total: number | undefined) => void;
 
 async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await answerOf(address);
+  const response = await fetchAnswer(address);
   const length = Number(response.headers.get("content-length") ?? NaN);
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let bytes = 0;
@@ -110,7 +110,7 @@ async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint
 }
 
 /** Throws, in words, where the server does not answer, or not with success. */
-export async function answerOf(address: string): Promise<Response> {
+export async function fetchAnswer(address: string): Promise<Response> {
   const response = await fetch(address).catch(() => undefined);
   if (response === undefined) throw new Error("The server does not answer; is `dino serve` still running?");
   if (!response.ok) throw new Error(`${address} does not come: ${response.status} ${(await response.text()).trim()}`);

@@ -5,7 +5,7 @@ import "./style.css";
 import { Page, useHidden } from "../shell/page.js";
 import { TroubleNote } from "../shell/trouble-note.js";
 import { useFailure } from "../shell/use-trouble.js";
-import type { Choice } from "./catalog.js";
+import type { CatalogEntry } from "./catalog.js";
 import { Controls } from "./controls.js";
 import { DropArea } from "./drop-area.js";
 import { Examples } from "./examples.js";
@@ -18,7 +18,7 @@ import { useImage } from "./use-image.js";
 import { MODEL_FILE, useModel } from "./use-model.js";
 import { useFocus, useSight } from "./use-sight.js";
 import { useTask } from "./use-task.js";
-import type { Sight } from "./viewer-model.js";
+import type { ImageView } from "./viewer-model.js";
 import type { ModelFacts } from "./viewer-model.js";
 
 const { ask: thread, onFailure } = startViewerThread();
@@ -90,9 +90,9 @@ function Facts({ name, facts }: { readonly name: string; readonly facts: ModelFa
 
 interface Standing {
   readonly working: string | undefined;
-  readonly models: readonly Choice[] | undefined;
+  readonly models: readonly CatalogEntry[] | undefined;
   readonly opened: object | undefined;
-  readonly sight: Sight | undefined;
+  readonly sight: ImageView | undefined;
   readonly isHidden: boolean;
 }
 

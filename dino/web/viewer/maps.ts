@@ -2,14 +2,14 @@
 import type { Size } from "../../images/pixels.js";
 import { heatColor } from "../../pictures/drawing.js";
 import { meanOfHeads, toUnitRange } from "../../pictures/visualize.js";
-import type { Sight } from "./viewer-model.js";
+import type { ImageView } from "./viewer-model.js";
 
 /** A patch of an image, row by row from 0; undefined for the cls token. */
 export type Focus = number | undefined;
 
 /** What each head attends to from the cls token or a patch, and their mean: heads times [patches], [patches]. */
 export function attentionFrom(
-  { attention, heads, rows, cols }: Sight,
+  { attention, heads, rows, cols }: ImageView,
   focus: Focus,
 ): { readonly ofHeads: readonly Float32Array[]; readonly mean: Float32Array } {
   const patches = rows * cols;
@@ -26,7 +26,7 @@ export function attentionFrom(
 }
 
 /** The cosine between the features of a patch and those of every patch: [patches]. */
-export function likenessTo({ features, rows, cols }: Sight, focus: number): Float32Array {
+export function likenessTo({ features, rows, cols }: ImageView, focus: number): Float32Array {
   const patches = rows * cols;
   const dim = features.length / patches;
   const own = features.subarray(focus * dim, (focus + 1) * dim);
@@ -51,7 +51,7 @@ export function opaque(rgb: ArrayLike<number>, { rows, cols }: Size): Painting {
 }
 
 /** A map in colours, dark where it is smallest, to lie over an image. */
-export function heat(map: Float32Array, { rows, cols }: Sight): Painting {
+export function heat(map: Float32Array, { rows, cols }: ImageView): Painting {
   const rgba = new Uint8ClampedArray(rows * cols * 4);
   for (const [i, value] of toUnitRange(map).entries()) rgba.set([...heatColor(value), OPACITY], 4 * i);
   return { rows, cols, rgba };

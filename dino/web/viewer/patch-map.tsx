@@ -2,11 +2,11 @@
 import { useEffect, useRef } from "preact/hooks";
 import { type Focus, opaque, type Painting } from "./maps.js";
 import { paint } from "./pictures.js";
-import type { Sight } from "./viewer-model.js";
+import type { ImageView } from "./viewer-model.js";
 
 interface PatchMapProps {
   readonly title: string;
-  readonly sight: Sight;
+  readonly sight: ImageView;
   /** What lies over the image; nothing if left out. */
   readonly over?: Painting | undefined;
   /** Whether patches keep their edges. */
@@ -81,7 +81,7 @@ const DIRECTIONS: ReadonlyMap<string, readonly [number, number]> = new Map([
 ]);
 
 /** The patch that a key leads to; "none" for a key that leads nowhere. */
-function step(key: string, focus: Focus, { rows, cols }: Sight): Focus | "none" {
+function step(key: string, focus: Focus, { rows, cols }: ImageView): Focus | "none" {
   if (key === "Escape") return undefined;
   const direction = DIRECTIONS.get(key);
   if (direction === undefined) return "none";

@@ -2,10 +2,10 @@
 import { useMemo } from "preact/hooks";
 import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
 import { PatchMap } from "./patch-map.js";
-import type { Sight } from "./viewer-model.js";
+import type { ImageView } from "./viewer-model.js";
 
 interface SightMapsProps {
-  readonly sight: Sight;
+  readonly sight: ImageView;
   readonly focus: Focus;
   readonly choose: (focus: Focus) => void;
 }
@@ -45,6 +45,6 @@ export function SightMaps({ sight, focus, choose }: SightMapsProps) {
   );
 }
 
-function nameOf(focus: number, { cols }: Sight): string {
+function nameOf(focus: number, { cols }: ImageView): string {
   return `the patch in row ${Math.floor(focus / cols) + 1}, column ${(focus % cols) + 1}`;
 }

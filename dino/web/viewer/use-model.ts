@@ -1,6 +1,6 @@
 /** The models to choose from, and the one that is open. */
 import { useCallback, useEffect, useState } from "preact/hooks";
-import { type Choice, type Fetched, findChoices } from "./catalog.js";
+import { type CatalogEntry, type Fetched, findChoices } from "./catalog.js";
 import type { AskViewer } from "./thread.js";
 import type { ShownImage } from "./use-image.js";
 import type { Task } from "./use-task.js";
@@ -24,7 +24,7 @@ export interface OpenedModel extends Companions {
 
 interface ModelChoices {
   /** Undefined until the models are found. */
-  readonly models: readonly Choice[] | undefined;
+  readonly models: readonly CatalogEntry[] | undefined;
   /** The name of the chosen model; undefined for a model from a file. */
   readonly chosen: string | undefined;
   readonly choose: (name: string | undefined) => void;
@@ -86,7 +86,7 @@ export function useModel(thread: AskViewer, task: Task, { show, lookAt }: ShownI
 
 /** Finds the models once, and chooses the latest of them after a training, else the first. */
 function useModelChoices({ attempt }: Task): ModelChoices {
-  const [models, setModels] = useState<readonly Choice[]>();
+  const [models, setModels] = useState<readonly CatalogEntry[]>();
   const [chosen, choose] = useState<string>();
   useEffect(() => {
     void attempt("Asking for models", async () => {

@@ -8,7 +8,7 @@ import type { AskViewer } from "./thread.js";
 import type { Camera } from "./use-camera.js";
 import type { CurrentModel, OpenedModel } from "./use-model.js";
 import type { Task } from "./use-task.js";
-import type { Sight } from "./viewer-model.js";
+import type { ImageView } from "./viewer-model.js";
 
 /** The maximum of a camera frame's shorter side; larger frames are shrunk before they go to the thread. */
 const MOST_OF_FRAME = 480;
@@ -22,11 +22,15 @@ interface Scene {
 }
 
 /** Looks at the shown image whenever it, the model or the size changes; while the camera is on, at its frames instead. */
-export function useSight(thread: AskViewer, task: Task, { model, shown, camera, isHidden }: Scene): Sight | undefined {
+export function useSight(
+  thread: AskViewer,
+  task: Task,
+  { model, shown, camera, isHidden }: Scene,
+): ImageView | undefined {
   const { attempt, setTrouble } = task;
   const { opened, size } = model;
   const { video, stop } = camera;
-  const [sight, setSight] = useState<Sight>();
+  const [sight, setSight] = useState<ImageView>();
   const isLive = video !== undefined;
 
   useEffect(() => {
@@ -51,7 +55,7 @@ export function useSight(thread: AskViewer, task: Task, { model, shown, camera, 
 interface WatchOptions {
   readonly size: number;
   readonly ended: AbortSignal;
-  readonly onSight: (sight: Sight) => void;
+  readonly onSight: (sight: ImageView) => void;
 }
 
 /** Looks at one frame after another, each when the one before it is done. */
@@ -66,7 +70,7 @@ async function watch(thread: AskViewer, video: HTMLVideoElement, { size, ended, 
 /** Keeps the patch that the visitor points at; another model, and an image without this patch, have none. */
 export function useFocus(
   opened: OpenedModel | undefined,
-  sight: Sight | undefined,
+  sight: ImageView | undefined,
 ): { readonly focus: Focus; readonly setFocus: (focus: Focus) => void } {
   const [pointed, point] = useState<{ readonly focus: Focus; readonly model: OpenedModel | undefined }>();
   const patches = sight === undefined ? 0 : sight.rows * sight.cols;

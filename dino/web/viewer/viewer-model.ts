@@ -27,7 +27,7 @@ export interface ModelFacts {
 }
 
 /** An image as a network saw it. */
-export interface Sight {
+export interface ImageView {
   /** What was looked at: whole patches. */
   readonly image: Image;
   /** Patches. */
@@ -45,7 +45,7 @@ export interface Sight {
   readonly ms: number;
 }
 
-export interface LookOptions {
+export interface ViewOptions {
   /** Shorter side that the image is resized to. */
   readonly size: number;
   /** Keeps the meaning of the colours of the image before, as the frames of a film want it. */
@@ -55,7 +55,7 @@ export interface LookOptions {
 /** A network that looks at images, one after the other. Dispose of it to free its memory. */
 export interface Viewer extends Disposable {
   readonly facts: ModelFacts;
-  look(image: Image, options: LookOptions): Promise<Sight>;
+  look(image: Image, options: ViewOptions): Promise<ImageView>;
   /** Takes the features of other images, a .npy file that `dino embed` wrote. Throws where they are not of this network. */
   setIndex(npy: Uint8Array): void;
 }

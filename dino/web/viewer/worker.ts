@@ -4,7 +4,7 @@ import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
 import type { Image } from "../../images/pixels.js";
 import { inWords } from "../shell/trouble.js";
-import { type LookOptions, type ModelFacts, openViewer, type Sight, type Viewer } from "./viewer-model.js";
+import { type ViewOptions, type ModelFacts, openViewer, type ImageView, type Viewer } from "./viewer-model.js";
 
 let device: Device | undefined;
 /** The model that is looked with, and what it was opened with, to open it once more. */
@@ -42,7 +42,7 @@ const offered = {
     inTurn(() => open({ file, features })),
   /** Opens the same once more, on a new device where the last one is gone. */
   reopen: (): Promise<ModelFacts> => inTurn(() => open(current!)),
-  look: (image: Image, options: LookOptions): Promise<Sight> =>
+  look: (image: Image, options: ViewOptions): Promise<ImageView> =>
     inTurn(async () => {
       const sight = await current!.viewer.look(image, options);
       return transfer(sight, [sight.attention.buffer as ArrayBuffer]);

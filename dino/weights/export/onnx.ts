@@ -1,6 +1,16 @@
 /** Models in the ONNX format (https://onnx.ai/onnx/repo-docs/IR.html): the fields of `onnx.proto` that take part here. */
 import type { Shape } from "../../../engine/index.js";
-import { bytes, bytesOf, type Encoded, float, integer, joined, message, sequence, text } from "../../files/protobuf.js";
+import {
+  bytes,
+  viewBytes,
+  type Encoded,
+  float,
+  integer,
+  joined,
+  message,
+  sequence,
+  stringField,
+} from "../../files/protobuf.js";
 
 /** An integer where it is whole and not said to be a float. */
 export type OnnxAttribute = number | { readonly float: number } | string | readonly number[];
@@ -53,19 +63,19 @@ export function encodeOnnx({ nodes, tensors, inputs, outputs, notes = {} }: Onnx
   const used = new Set(nodes.map(({ domain = "" }) => domain));
   const graph = [
     ...nodes.map(nodeField),
-    text(2, "graph"),
+    stringField(2, "graph"),
     ...tensors.map(tensorField),
     ...inputs.map((value) => message(11, ...valueFields(value))),
     ...outputs.map((value) => message(12, ...valueFields(value))),
   ];
   const model = sequence([
     integer(1, FORMAT_VERSION),
-    text(2, "dino-webgpu"),
+    stringField(2, "dino-webgpu"),
     message(7, ...graph),
     ...OPERATORS.filter(([domain]) => domain === "" || used.has(domain)).map(([domain, version]) =>
-      message(8, text(1, domain), integer(2, version)),
+      message(8, stringField(1, domain), integer(2, version)),
     ),
-    ...Object.entries(notes).map(([key, value]) => message(14, text(1, key), text(2, value))),
+    ...Object.entries(notes).map(([key, value]) => message(14, stringField(1, key), stringField(2, value))),
   ]);
   if (model.bytes > MOST_BYTES) {
     throw new Error(
@@ -79,12 +89,12 @@ export function encodeOnnx({ nodes, tensors, inputs, outputs, notes = {} }: Onnx
 function nodeField({ op, inputs, outputs, attributes = {}, domain }: OnnxNode): Encoded {
   return message(
     1,
-    ...inputs.map((name) => text(1, name)),
-    ...outputs.map((name) => text(2, name)),
-    text(3, outputs[0]!), // a name of its own, which some readers want
-    text(4, op),
-    ...Object.entries(attributes).map(([name, value]) => message(5, text(1, name), ...attributeFields(value))),
-    ...(domain ? [text(7, domain)] : []),
+    ...inputs.map((name) => stringField(1, name)),
+    ...outputs.map((name) => stringField(2, name)),
+    stringField(3, outputs[0]!), // a name of its own, which some readers want
+    stringField(4, op),
+    ...Object.entries(attributes).map(([name, value]) => message(5, stringField(1, name), ...attributeFields(value))),
+    ...(domain ? [stringField(7, domain)] : []),
   );
 }
 
@@ -93,7 +103,7 @@ const kinds = { float: 1, integer: 2, text: 3, integers: 7 } as const;
 
 function attributeFields(value: OnnxAttribute): readonly Encoded[] {
   if (typeof value === "number") return [integer(3, value), integer(20, kinds.integer)];
-  if (typeof value === "string") return [text(4, value), integer(20, kinds.text)];
+  if (typeof value === "string") return [stringField(4, value), integer(20, kinds.text)];
   if ("float" in value) return [float(2, value.float), integer(20, kinds.float)];
   return [...value.map((each) => integer(8, each)), integer(20, kinds.integers)];
 }
@@ -106,12 +116,12 @@ function tensorField({ name, shape, values }: OnnxTensor): Encoded {
     5,
     ...shape.map((size) => integer(1, size)),
     integer(2, values instanceof Float32Array ? elements.f32 : elements.i64),
-    text(8, name),
-    bytes(9, bytesOf(values)),
+    stringField(8, name),
+    bytes(9, viewBytes(values)),
   );
 }
 
 function valueFields({ name, shape }: OnnxValue): readonly Encoded[] {
-  const sizes = shape.map((size) => message(1, typeof size === "number" ? integer(1, size) : text(2, size)));
-  return [text(1, name), message(2, message(1, integer(1, elements.f32), message(2, ...sizes)))];
+  const sizes = shape.map((size) => message(1, typeof size === "number" ? integer(1, size) : stringField(2, size)));
+  return [stringField(1, name), message(2, message(1, integer(1, elements.f32), message(2, ...sizes)))];
 }

@@ -4,7 +4,7 @@ import type { Values } from "../checkpoint-bytes.js";
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from "./onnx.js";
 
 /** Parameters under their official names without prefix, see `vitSpecs`. */
-export type Backbone = ReadonlyMap<string, Values>;
+export type ExportedBackbone = ReadonlyMap<string, Values>;
 
 type Names = readonly string[];
 
@@ -33,7 +33,7 @@ interface Graph {
 
 export interface GraphOptions {
   readonly vit: VitConfig;
-  readonly params: Backbone;
+  readonly params: ExportedBackbone;
   /**
    * What goes in and comes out. `dino`: images -> features [batch, dim], the cls token after the final norm, and patch_tokens
    * [batch, patches, dim]. `transformers`: pixel_values -> last_hidden_state [batch, 1 + patches, dim].
@@ -71,7 +71,7 @@ export function vitGraph({ vit, params, naming, onProgress }: GraphOptions): Omi
   return { nodes, tensors, inputs: [{ name: images, shape: ["batch", 3, "rows", "cols"] }], outputs };
 }
 
-function openGraph(params: Backbone, onProgress: GraphOptions["onProgress"]): Graph {
+function openGraph(params: ExportedBackbone, onProgress: GraphOptions["onProgress"]): Graph {
   const nodes: OnnxNode[] = [];
   const tensors: OnnxTensor[] = [];
   const op: Graph["op"] = (kind, inputs, attributes = {}, name = `${kind}_${nodes.length}`) => {

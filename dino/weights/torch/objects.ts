@@ -1,9 +1,18 @@
 /** What a pickle of torch.save may speak of: tensors, and what lies beside them in a checkpoint. Nothing else is let in. */
 import { type Call, instancesOf, isName, type PickleRules } from "./pickle.js";
-import { type Dtype, elementBytes, elementsOf, gather, spanOf, type StoredTensor, toF32, type View } from "./stored.js";
+import {
+  type Dtype,
+  elementBytes,
+  elementsOf,
+  gather,
+  spanOf,
+  type StoredTensor,
+  toF32,
+  type StorageView,
+} from "./stored.js";
 
 /** Numbers of one type in a row, which tensors are views of. */
-export interface Storage {
+export interface TorchStorage {
   /** What the file calls it. */
   readonly key: string;
   readonly dtype: Dtype;
@@ -11,11 +20,11 @@ export interface Storage {
 }
 
 /** Reads bytes of a storage: from the `first` one on, `length` of them. */
-export type ReadStorage = (storage: Storage, first: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
+export type ReadStorage = (storage: TorchStorage, first: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
 
 export interface TorchRules extends PickleRules {
   /** The storages that the pickle has spoken of so far, by their key. */
-  readonly storages: ReadonlyMap<string, Storage>;
+  readonly storages: ReadonlyMap<string, TorchStorage>;
 }
 
 const storageTypes: ReadonlyMap<string, Dtype> = new Map([
@@ -44,8 +53,8 @@ const harmless = [
  * to lie within its storage, and to hold no more numbers than that.
  */
 export function torchRules(read: ReadStorage): TorchRules {
-  const storages = new Map<string, Storage>();
-  const persistent = (id: unknown): Storage => {
+  const storages = new Map<string, TorchStorage>();
+  const persistent = (id: unknown): TorchStorage => {
     const { key, dtype, elements } = storageOf(id);
     const known = storages.get(key);
     if (known === undefined) {
@@ -77,7 +86,7 @@ export function torchRules(read: ReadStorage): TorchRules {
 }
 
 /** A persistent id: ("storage", type, key, device, elements), and before 1.6 what part of another storage it is. */
-function storageOf(id: unknown): Storage {
+function storageOf(id: unknown): TorchStorage {
   if (!Array.isArray(id)) throw new Error("expected a storage, got another persistent id");
   const [kind, type, key, , elements, partOf] = id as readonly unknown[];
   const dtype = isName(type) ? storageTypes.get(type.name) : undefined;
@@ -87,11 +96,11 @@ function storageOf(id: unknown): Storage {
   return { key, dtype, elements };
 }
 
-function isStorage(value: unknown): value is Storage {
+function isStorage(value: unknown): value is TorchStorage {
   return typeof value === "object" && value !== null && "elements" in value;
 }
 
-function storedTensor(storage: Storage, view: View, read: ReadStorage): StoredTensor {
+function storedTensor(storage: TorchStorage, view: StorageView, read: ReadStorage): StoredTensor {
   const { dtype, elements } = storage;
   const { offset, shape } = view;
   const span = spanOf(view);

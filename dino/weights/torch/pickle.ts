@@ -5,7 +5,7 @@
  * lists; each maps to a function here.
  */
 
-import { shown } from "../../files/text.js";
+import { printable } from "../../files/text.js";
 import {
   advance,
   type Cursor,
@@ -251,7 +251,7 @@ function lookUpName({ cursor, rules }: Machine): Name {
   const call = rules.names.get(name);
   return call
     ? { name, call }
-    : fail(cursor, `it calls for "${shown(name)}", which nothing here needs; nothing was run`);
+    : fail(cursor, `it calls for "${printable(name)}", which nothing here needs; nothing was run`);
 }
 
 /** Pops arguments and a name, and calls the function that the rules give for the name. */

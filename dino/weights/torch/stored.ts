@@ -28,7 +28,7 @@ export interface StoredTensor {
 }
 
 /** A view of a flat storage; offset and strides in elements, as PyTorch has them. */
-export interface View {
+export interface StorageView {
   readonly offset: number;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
@@ -42,13 +42,13 @@ export function elementsOf(shape: readonly number[]): number {
 }
 
 /** Elements of the storage from the view's first to its last. */
-export function spanOf({ shape, strides }: View): number {
+export function spanOf({ shape, strides }: StorageView): number {
   if (shape.includes(0)) return 0;
   return 1 + shape.reduce((last, axis, i) => last + (axis - 1) * strides[i]!, 0);
 }
 
 /** The numbers of a view, row-major, out of those of its span. */
-export function gather(span: Float32Array, { shape, strides }: View): Float32Array {
+export function gather(span: Float32Array, { shape, strides }: StorageView): Float32Array {
   if (isRowMajor(shape, strides)) return span;
   const out = new Float32Array(elementsOf(shape));
   const position = shape.map(() => 0);

@@ -13,7 +13,7 @@ import {
 import { add } from "../add.js";
 import { half } from "../cast.js";
 import { matmul } from "../matmul.js";
-import { put } from "../placement.js";
+import { writeInto } from "../placement.js";
 import { meanLeading } from "../sum.js";
 
 /** Logits [rows, cols] as the product x weightᵀ of x [rows, dim] and weight [cols, dim], made some columns at a time. */
@@ -115,7 +115,7 @@ export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (c
     const dChunk = dLogits(chunk); // [rows, chunk's cols]
     const part = matmul(dChunk, rowsOf(weight, chunk.first, chunk.cols), {}, "f32"); // [rows, dim]
     dX = dX ? add(dX, part) : part;
-    put(matmul(dChunk, x, { a: true }, "f32"), rowsOf(dWeight, chunk.first, chunk.cols));
+    writeInto(matmul(dChunk, x, { a: true }, "f32"), rowsOf(dWeight, chunk.first, chunk.cols));
   }
   return [dX!, dWeight];
 }

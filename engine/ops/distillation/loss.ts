@@ -2,7 +2,7 @@ import { elementGrid, grid, kernel } from "../../core/kernel.js";
 import { differentiable, stopGradient, transient } from "../../core/recording.js";
 import { axes, expectShape, formatShape, rowsOf, type Tensor } from "../../core/tensor.js";
 import { updateAverage } from "../moving-average.js";
-import { put } from "../placement.js";
+import { writeInto } from "../placement.js";
 import { mean, meanLeading, sum } from "../sum.js";
 import {
   backwardOf,
@@ -109,7 +109,7 @@ export function distillation(
   chunks.forEach((chunk, i) => {
     const targets = targetsOf(chunk);
     studentPart({ student: studentOf(chunk), targets, part: part(i) }, { ...sizes, COLS: chunk.cols }, grid(rows));
-    put(meanLeading(targets, [chunk.cols]), rowsOf(meanTargets, chunk.first, chunk.cols));
+    writeInto(meanLeading(targets, [chunk.cols]), rowsOf(meanTargets, chunk.first, chunk.cols));
   });
   const losses = transient([rows]);
   const statistics = transient([rows, 2]);

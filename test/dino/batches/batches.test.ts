@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import sharp from "sharp";
-import { openBatchesHere } from "../../../dino/batches/batches-here.js";
+import { openInlineBatches } from "../../../dino/batches/batches-here.js";
 import type { Batch, Batches } from "../../../dino/batches/batches.js";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../dino/batches/threaded-batches.js";
 import { applyCrop, drawCrops, officialAugmentation, type AugmentOptions } from "../../../dino/images/augment.js";
@@ -66,7 +66,7 @@ describe("batches", () => {
   it("gives the same bytes where no threads are", async () => {
     for (const options of [basics, { ...basics, onDevice: true }]) {
       const threaded = await take(9, options);
-      expect(await taken(9, openBatchesHere(options))).to.deep.equal(threaded);
+      expect(await taken(9, openInlineBatches(options))).to.deep.equal(threaded);
     }
   });
 
@@ -75,7 +75,7 @@ describe("batches", () => {
     const whole = await take(3, options);
     for (const onDevice of [false, true]) {
       const shares = await Promise.all(
-        [0, 1].map((rank) => take(3, { ...options, onDevice, share: { rank, size: 2 } })),
+        [0, 1].map((rank) => take(3, { ...options, onDevice, shard: { rank, size: 2 } })),
       );
       for (const [i, { indices, globals }] of whole.entries()) {
         const [first, second] = shares.map((batches) => batches[i]!);

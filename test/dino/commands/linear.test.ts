@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import type { Source } from "../../../dino/commands/labelled.js";
+import type { FeatureSource } from "../../../dino/commands/labelled.js";
 import { checkLinearFlags, type LinearFlags } from "../../../dino/commands/linear.js";
 import type { LinearResult } from "../../../dino/evaluation/linear.js";
 import { parseSafetensors, safetensorsMetadata } from "../../../engine/index.js";
@@ -10,10 +10,10 @@ import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../../su
 
 describe("flags of dino linear", () => {
   const common = { which: "teacher", batch: 8, split: 0.2, seed: 0, epochs: 1, weightDecay: 0, valFreq: 1 } as const;
-  const files: Source = { kind: "files", features: "a.npy", testFeatures: "b.npy" };
-  const images: Source = { kind: "checkpoint", checkpoint: "c" };
+  const files: FeatureSource = { kind: "files", features: "a.npy", testFeatures: "b.npy" };
+  const images: FeatureSource = { kind: "checkpoint", checkpoint: "c" };
 
-  const mistakes: readonly (readonly [string, Source, Partial<LinearFlags>])[] = [
+  const mistakes: readonly (readonly [string, FeatureSource, Partial<LinearFlags>])[] = [
     ["--flip has no effect on features that are made already", files, { flip: 0 }],
     ["--n-last-blocks has no effect on features that are made already", files, { nLastBlocks: 1 }],
     ["--crop-scale has no effect on kept features", images, { cache: "d", cropScale: [1, 1] }],

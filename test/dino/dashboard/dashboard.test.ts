@@ -30,12 +30,12 @@ import { type Dashboard, openDashboard } from "../../../dino/dashboard/server.js
 import { openSite } from "../../../dino/dashboard/site.js";
 import { indexOfRun, readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
 import { parseNpy } from "../../../dino/files/npy.js";
-import { cutLog, type LogLine } from "../../../dino/run/log.js";
+import { truncateLog, type LogLine } from "../../../dino/run/log.js";
 import { pictureName } from "../../../dino/run/picture-names.js";
-import { filesOf } from "../../../dino/run/run-folder.js";
+import { runFiles } from "../../../dino/run/run-folder.js";
 import { curvesOf, panels } from "../../../dino/web/dashboard/panels.js";
-import { lengthOf, stageOf, warningsOf } from "../../../dino/web/dashboard/progress.js";
-import { follow, type Get, type Run } from "../../../dino/web/dashboard/run-client.js";
+import { stepsOf, stageOf, warningsOf } from "../../../dino/web/dashboard/progress.js";
+import { follow, type Get, type FetchedRun } from "../../../dino/web/dashboard/run-client.js";
 import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
 import { readModel } from "../../../dino/weights/checkpoint.js";
 import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
@@ -44,7 +44,8 @@ import { rejection } from "../../support/rejection.js";
 import { lineOf, textOf, writeShownRun } from "../../support/shown-run.js";
 
 /** The runs as the page knows them, see follow. */
-const runsOf = async (known: readonly Run[], get: Get): Promise<readonly Run[]> => (await follow(known, get)).runs;
+const runsOf = async (known: readonly FetchedRun[], get: Get): Promise<readonly FetchedRun[]> =>
+  (await follow(known, get)).runs;
 
 describe("dashboard", () => {
   let inside: string;
@@ -55,8 +56,8 @@ describe("dashboard", () => {
     const out = join(inside, name);
     await mkdir(out, { recursive: true });
     const config = resolveConfig({ ...tinySettings, data: "builtin", steps: 20, out, ...settings });
-    await writeFile(filesOf(out).config, formatConfig(config));
-    await writeFile(filesOf(out).log, textOf(lines));
+    await writeFile(runFiles(out).config, formatConfig(config));
+    await writeFile(runFiles(out).log, textOf(lines));
     return out;
   }
 
@@ -79,19 +80,20 @@ describe("dashboard", () => {
     expect(status, address).to.equal(200);
     return JSON.parse(body);
   };
-  const named = (runs: readonly Run[], name: string): Run => runs.find(({ state }) => state.name === name)!;
+  const named = (runs: readonly FetchedRun[], name: string): FetchedRun =>
+    runs.find(({ state }) => state.name === name)!;
 
   before(async () => {
     inside = await mkdtemp(join(tmpdir(), "dino-dashboard-"));
     await writeFile(join(inside, "secret.json"), "secret");
     const out = await writeRun("runs/one", [lineOf(10), lineOf(20)]);
-    await mkdir(filesOf(out).pictures);
+    await mkdir(runFiles(out).pictures);
     for (const step of [20, 0]) {
       const png = encode({ width: 7, height: 5, channels: 3, data: new Uint8Array(7 * 5 * 3) });
-      await writeFile(join(filesOf(out).pictures, pictureName(step, "attention")), png);
+      await writeFile(join(runFiles(out).pictures, pictureName(step, "attention")), png);
     }
     await writeFile(join(out, "checkpoint.safetensors"), "weights");
-    await writeFile(filesOf(out).profile, JSON.stringify({ step: 10, device: "a GPU", kernels: [] }));
+    await writeFile(runFiles(out).profile, JSON.stringify({ step: 10, device: "a GPU", kernels: [] }));
     await writeRun("runs/sweep/a_seed-0", [lineOf(10, { loss: 4 })], { lr: 1 });
     await mkdir(join(inside, "runs", "no-run"));
     dashboard = await openDashboard({
@@ -134,7 +136,7 @@ describe("dashboard", () => {
 
     it("gives nothing else, by whatever path", async () => {
       const out = join(inside, "runs", "one");
-      await symlink(join(inside, "secret.json"), join(filesOf(out).pictures, pictureName(30, "features")));
+      await symlink(join(inside, "secret.json"), join(runFiles(out).pictures, pictureName(30, "features")));
       const within = [
         "checkpoint.safetensors",
         "log.jsonl",
@@ -163,13 +165,13 @@ describe("dashboard", () => {
       ]) {
         expect((await ask(path)).status, path).to.equal(404);
       }
-      await rm(join(filesOf(out).pictures, pictureName(30, "features")));
+      await rm(join(runFiles(out).pictures, pictureName(30, "features")));
     });
 
     it("shows no run whose files are links to elsewhere", async () => {
       const out = await writeRun("runs/linked", [lineOf(10)]);
-      await rm(filesOf(out).config);
-      await symlink(join(inside, "secret.json"), filesOf(out).config);
+      await rm(runFiles(out).config);
+      await symlink(join(inside, "secret.json"), runFiles(out).config);
       expect((await ask("/api/runs/linked/config.json")).status).to.equal(404);
       await rm(out, { recursive: true });
     });
@@ -192,12 +194,12 @@ describe("dashboard", () => {
         (await get(`api/runs/growing/log.json?from=${from}&version=${version}`)) as LogPart;
       const first = await part(0, "");
       expect(first.lines).to.equal(textOf([lineOf(10), lineOf(20)]));
-      await appendFile(filesOf(out).log, textOf([lineOf(30)]) + '{"step":4');
+      await appendFile(runFiles(out).log, textOf([lineOf(30)]) + '{"step":4');
       const second = await part(first.to, first.version);
       expect(second).to.deep.equal({ ...first, from: first.to, to: second.to, lines: textOf([lineOf(30)]) });
       expect(await part(second.to, first.version)).to.include({ lines: "", from: second.to, to: second.to });
-      await cutLog(filesOf(out).log, 10);
-      await appendFile(filesOf(out).log, textOf([lineOf(20, { loss: 1 }), lineOf(30), lineOf(40)]));
+      await truncateLog(runFiles(out).log, 10);
+      await appendFile(runFiles(out).log, textOf([lineOf(20, { loss: 1 }), lineOf(30), lineOf(40)]));
       const anew = await part(second.to, first.version);
       expect(anew).to.include({
         from: 0,
@@ -248,7 +250,7 @@ describe("dashboard", () => {
         ["alone", undefined],
       ]);
       const { bytes } = await fetchFrom("api/models/a%20run/model.safetensors");
-      const whole = await readModel(filesOf(join(shown, "a run")).checkpoint);
+      const whole = await readModel(runFiles(join(shown, "a run")).checkpoint);
       const sent = await parseModel(bytes);
       expect([...sent.tensors.keys()]).to.deep.equal(
         [...whole.tensors.keys()].filter((name) => name.startsWith("backbone.")),
@@ -278,7 +280,7 @@ describe("dashboard", () => {
     });
 
     it("says when a model was trained on after its index", async () => {
-      const { checkpoint } = filesOf(join(shown, "a run"));
+      const { checkpoint } = runFiles(join(shown, "a run"));
       const before = await stat(checkpoint);
       await utimes(checkpoint, new Date(), new Date(Date.now() + 10_000));
       expect(((await json("api/models.json")) as ModelList)[0]!.index).to.include({ isOutdated: true });
@@ -346,9 +348,9 @@ describe("dashboard", () => {
       asked.length = 0;
       runs = await runsOf(runs, counting);
       expect(asked).to.deep.equal(["api/runs.json"]);
-      await appendFile(filesOf(out).log, textOf([lineOf(15)]));
+      await appendFile(runFiles(out).log, textOf([lineOf(15)]));
       const epoch = { type: "epoch", step: 20, epoch: 1, loss: 3, lr: 0, weightDecay: 0 } as const;
-      await appendFile(filesOf(out).log, textOf([epoch]));
+      await appendFile(runFiles(out).log, textOf([epoch]));
       runs = await runsOf(runs, counting);
       expect(named(runs, "followed")).to.deep.include({
         steps: [lineOf(10), lineOf(15)],
@@ -360,7 +362,7 @@ describe("dashboard", () => {
         { type: "evaluation", step: 22, epoch: 1, knn } as const,
         { ...epoch, step: 30, knn: { ...knn, top1: 60 } },
       ];
-      await appendFile(filesOf(out).log, textOf([between, ending]));
+      await appendFile(runFiles(out).log, textOf([between, ending]));
       runs = await runsOf(runs, counting);
       expect(named(runs, "followed")).to.deep.include({ epochs: [epoch, ending], evaluations: [between, ending] });
       const accuracy = panels.slice(0, 2).find(({ title }) => title.startsWith("Accuracy"))!;
@@ -368,7 +370,7 @@ describe("dashboard", () => {
         [22, 30],
         [50, 60],
       ]);
-      await cutLog(filesOf(out).log, 10);
+      await truncateLog(runFiles(out).log, 10);
       runs = await runsOf(runs, counting);
       expect(named(runs, "followed")).to.deep.include({ steps: [lineOf(10)], epochs: [], evaluations: [] });
       await rename(out, join(inside, "moved"));
@@ -379,15 +381,15 @@ describe("dashboard", () => {
       const uniform = Array.from({ length: 8 }, (_, i) => lineOf(10 * (i + 1), { teacherEntropy: Math.log(32) }));
       const out = await writeRun("runs/collapsed", uniform, { epochs: 3, steps: null });
       let run = named(await runsOf([], get), "collapsed");
-      expect([lengthOf(run), stageOf(run)]).to.deep.equal([undefined, "training"]);
+      expect([stepsOf(run), stageOf(run)]).to.deep.equal([undefined, "training"]);
       expect(warningsOf(run)).to.have.length(1);
       expect(warningsOf(run)[0]).to.match(/^collapse at step 70: the teacher's targets are uniform/);
       await appendFile(
-        filesOf(out).log,
+        runFiles(out).log,
         textOf([{ ...{ type: "epoch", step: 80, epoch: 0, loss: 3, lr: 0, weightDecay: 0 } }]),
       );
       run = named(await runsOf([run], get), "collapsed");
-      expect(lengthOf(run)).to.equal(240);
+      expect(stepsOf(run)).to.equal(240);
       const old = { ...run, state: { ...run.state, log: { ...run.state.log, ageMs: 3_600_000 } } };
       expect(stageOf(old)).to.equal("stopped");
       expect(stageOf({ ...run, steps: [lineOf(240)] })).to.equal("finished");

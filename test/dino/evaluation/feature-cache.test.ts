@@ -6,7 +6,7 @@ import { type CacheOptions, keepFeatures } from "../../../dino/evaluation/featur
 import type { Extract } from "../../../dino/evaluation/labelled.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { wholeOf } from "../../../dino/images/split.js";
+import { wholeSet } from "../../../dino/images/split.js";
 import type { View } from "../../../dino/model/backbone.js";
 import { pixelFeatures } from "../../../dino/model/extract.js";
 import { drawFolder } from "../../support/command-line.js";
@@ -40,7 +40,7 @@ describe("kept features", () => {
       return pixelFeatures(images, { view, indices: all });
     };
     const kept = await keepFeatures({ ...options, ...changes }, extract);
-    const whole = wholeOf(await openImages(photos));
+    const whole = wholeSet(await openImages(photos));
     const found = await kept(indices ? { ...whole, indices: Int32Array.from(indices) } : whole, "images");
     return { ...found, made };
   }
@@ -74,7 +74,7 @@ describe("kept features", () => {
     await look({ onFound });
     expect(told).to.deep.equal([]);
     const kept = await keepFeatures({ ...options, onFound }, () => Promise.reject(new Error("not to be made")));
-    const whole = wholeOf(await openImages(photos));
+    const whole = wholeSet(await openImages(photos));
     await kept(whole, "train images");
     await kept({ ...whole, indices: Int32Array.of(0) }, "test images");
     expect(told).to.deep.equal([6]);
@@ -98,7 +98,7 @@ describe("kept features", () => {
     const kept = await keepFeatures(options, extract);
     for (const level of [10, 200]) {
       const images = [{ rows: 4, cols: 4, pixels: new Uint8Array(48).fill(level) }];
-      const { features } = await kept(wholeOf(memoryImages({ images })), "images");
+      const { features } = await kept(wholeSet(memoryImages({ images })), "images");
       expect(features.values[0]).to.be.closeTo(level / 255, 1e-6);
     }
   });

@@ -16,7 +16,7 @@ import { type LinearOptions, trainLinear } from "../../../dino/evaluation/linear
 import { officialProbeCrop } from "../../../dino/images/augment.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { wholeOf } from "../../../dino/images/split.js";
+import { wholeSet } from "../../../dino/images/split.js";
 import { takeRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import { type Model, viewOf } from "../../../dino/model/backbone.js";
@@ -260,7 +260,7 @@ describe("batches to learn from", () => {
   it("are features of new crops in every epoch, whatever the batch, without broken images", async () => {
     await drawFolder(join(folder, "photos"), 3);
     await writeFile(join(folder, "photos", "blue", "torn.png"), "torn");
-    const part = wholeOf(await openImages(join(folder, "photos")));
+    const part = wholeSet(await openImages(join(folder, "photos")));
     const descriptor = blocksDescriptor(model, { lastBlocks: 1, meanPatch: true });
     const common = { view: viewOf(model.config), descriptor, seed: 0, crop: officialProbeCrop };
 
@@ -282,7 +282,7 @@ describe("batches to learn from", () => {
   it("leave the same images to pick by, whether there are images or features of them", async () => {
     const levels = Array.from({ length: 40 }, (_, i) => i);
     const images = levels.map((level) => ({ rows: 16, cols: 16, pixels: new Uint8Array(768).fill(5 * level) }));
-    const part = wholeOf(memoryImages({ images, labels: levels, classes: levels.map((level) => `class ${level}`) }));
+    const part = wholeSet(memoryImages({ images, labels: levels, classes: levels.map((level) => `class ${level}`) }));
     const parts = { train: part, test: part };
     const view = viewOf(model.config);
     const descriptor = clsDescriptor(model);

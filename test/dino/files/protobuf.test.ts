@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { double, float, integer, joined, message, text } from "../../../dino/files/protobuf.js";
+import { double, float, integer, joined, message, stringField } from "../../../dino/files/protobuf.js";
 import { encodeOnnx } from "../../../dino/weights/export/onnx.js";
 import { floatOf, integerOf, messages, readMessage, textOf } from "../../support/protobuf-reader.js";
 
@@ -10,7 +10,7 @@ describe("protocol buffers", () => {
     const number = fc.record({ whole: fc.maxSafeInteger(), half: fc.double(), single: fc.float() });
     fc.assert(
       fc.property(field, number, fc.string({ unit: "binary" }), (at, { whole, half, single }, words) => {
-        const last = message(at + 1, text(1, words), double(2, half), float(3, single));
+        const last = message(at + 1, stringField(1, words), double(2, half), float(3, single));
         const [outer] = messages(readMessage(joined(message(at, integer(at, whole), last))), at);
         expect(integerOf(outer!, at)).to.equal(whole);
         const [inner] = messages(outer!, at + 1);

@@ -9,8 +9,8 @@ import { evalCrop } from "../../../dino/images/augment.js";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 import type { Image } from "../../../dino/images/pixels.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { openParts } from "../../../dino/images/sources/open-parts.js";
-import { wholeOf } from "../../../dino/images/split.js";
+import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { wholeSet } from "../../../dino/images/split.js";
 import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import type { Backbone, View } from "../../../dino/model/backbone.js";
@@ -200,7 +200,7 @@ describe("k-NN of features", () => {
     pixelFeatures(part.images, { view: { ...view, resize: 8 }, indices: part.indices });
 
   it("matches classes by name, not by number", async () => {
-    const parts = { train: wholeOf(setOf(["plain", "striped"], 12)), test: wholeOf(setOf(["striped", "plain"], 6)) };
+    const parts = { train: wholeSet(setOf(["plain", "striped"], 12)), test: wholeSet(setOf(["striped", "plain"], 6)) };
     for (const device of [undefined, await testDevice()]) {
       const report = await evaluateKnn({ parts, ks: [3], extract, ...(device && { device }) });
       expect(report).to.include({ trainImages: 12, testImages: 6 });
@@ -209,9 +209,9 @@ describe("k-NN of features", () => {
   });
 
   it("refuses images without classes and classes it has not seen", async () => {
-    const plain = wholeOf(setOf(["plain", "striped"], 4));
-    const bare = wholeOf(memoryImages({ images: [gray(1)] }));
-    const other = wholeOf(setOf(["plain", "dotted"], 4));
+    const plain = wholeSet(setOf(["plain", "striped"], 4));
+    const bare = wholeSet(memoryImages({ images: [gray(1)] }));
+    const other = wholeSet(setOf(["plain", "dotted"], 4));
     const refusal = (train: typeof plain, test: typeof plain): Promise<string> =>
       rejection(evaluateKnn({ parts: { train, test }, ks: [1], extract }));
     expect(await refusal(plain, bare)).to.include("the test images have no classes");
@@ -220,7 +220,7 @@ describe("k-NN of features", () => {
   });
 
   it("has built-in images whose split never changes", async () => {
-    const { train, test } = await openParts("builtin", { heldOut: 0.5, seed: 9 });
+    const { train, test } = await openSplits("builtin", { heldOut: 0.5, seed: 9 });
     expect([train.indices.length, test.indices.length]).to.deep.equal([2000, 500]);
     expect(train.images.classes).to.have.length(10);
     const names = new Set([...train.indices].map((index) => train.images.name(index)));

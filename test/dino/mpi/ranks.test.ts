@@ -1,10 +1,10 @@
 import { expect } from "chai";
 import { defaultConfig } from "../../../dino/config/settings.js";
-import { heedful } from "../../../dino/mpi/interruptible-world.js";
+import { interruptible } from "../../../dino/mpi/interruptible-world.js";
 import { launchOf } from "../../../dino/mpi/launcher.js";
 import { openReporter, slowRank, warningsOfOthers } from "../../../dino/mpi/reports.js";
-import { fromFirst, toFirst } from "../../../dino/mpi/sharing.js";
-import { alone, openWorld } from "../../../dino/mpi/world.js";
+import { broadcast, gather } from "../../../dino/mpi/sharing.js";
+import { singleWorld, openWorld } from "../../../dino/mpi/world.js";
 import { gatherFeatures, runOf, shareBeginning, verifyStates } from "../../../dino/training/shared-state.js";
 import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { inProcess } from "../../support/in-process.js";
@@ -57,8 +57,8 @@ describe("what ranks share", () => {
     let made = 0;
     const heard = await Promise.all(
       inProcess(3).map(async (world) => {
-        const config = await fromFirst(world, () => ({ made: ++made }));
-        return [config.made, await toFirst(world, `rank ${world.rank}`)];
+        const config = await broadcast(world, () => ({ made: ++made }));
+        return [config.made, await gather(world, `rank ${world.rank}`)];
       }),
     );
     expect(heard).to.deep.equal([
@@ -125,7 +125,7 @@ describe("a rank that waits for others", () => {
   /** A world whose others never come. */
   const deserted = () => {
     const never = () => new Promise<never>(() => undefined);
-    return { ...alone(), size: 2, sum: never, gather: never };
+    return { ...singleWorld(), size: 2, sum: never, gather: never };
   };
 
   it("keeps what there is once an end is asked for, and gives up", async () => {
@@ -135,7 +135,7 @@ describe("a rank that waits for others", () => {
       kept++;
       return Promise.resolve();
     };
-    const world = heedful(deserted(), { stop: stop.signal, keep, patienceMs: 50 });
+    const world = interruptible(deserted(), { stop: stop.signal, keep, patienceMs: 50 });
     const waiting = rejection(world.sum(new Float32Array(1), new Float32Array(1)));
     await new Promise((resolve) => setTimeout(resolve, 120));
     expect(kept).to.equal(0);
@@ -151,7 +151,7 @@ describe("a rank that waits for others", () => {
     const stop = new AbortController();
     stop.abort("SIGTERM");
     const [first, second] = inProcess(2).map((world) =>
-      heedful(world, { stop: stop.signal, keep: () => Promise.reject(new Error("not needed")) }),
+      interruptible(world, { stop: stop.signal, keep: () => Promise.reject(new Error("not needed")) }),
     );
     const to = new Float32Array(1);
     await Promise.all([first!.sum(Float32Array.of(1), to), second!.sum(Float32Array.of(2), new Float32Array(1))]);
@@ -163,7 +163,7 @@ describe("a rank that waits for others", () => {
     stop.abort("SIGTERM");
     const order: string[] = [];
     const [first, second] = inProcess(2);
-    const heeding = heedful(first!, {
+    const heeding = interruptible(first!, {
       stop: stop.signal,
       keep: async () => {
         await second!.sum(Float32Array.of(2), new Float32Array(1)); // the answer comes while it keeps
@@ -194,7 +194,7 @@ describe("reports of ranks", () => {
   it("say so of a rank that is slow twice in a row", async () => {
     const said = await Promise.all(
       inProcess(2).map(async (world) => {
-        const reporter = openReporter(heedful(world, { stop: undefined, keep: () => Promise.resolve() }));
+        const reporter = openReporter(interruptible(world, { stop: undefined, keep: () => Promise.resolve() }));
         const words: (readonly string[])[] = [];
         for (const slow of [true, true, false]) {
           const ms = slow && world.rank === 1 ? 60 : 5;

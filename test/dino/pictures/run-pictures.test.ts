@@ -5,11 +5,11 @@ import { expect } from "chai";
 import sharp from "sharp";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import { openParts } from "../../../dino/images/sources/open-parts.js";
-import type { Parts } from "../../../dino/images/split.js";
+import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import type { Splits } from "../../../dino/images/split.js";
 import { readLog } from "../../../dino/run/log.js";
 import { pictureName, pictureOf } from "../../../dino/run/picture-names.js";
-import { filesOf, removeRun } from "../../../dino/run/run-folder.js";
+import { runFiles, removeRun } from "../../../dino/run/run-folder.js";
 import type { StepProfile } from "../../../dino/run/step-profile.js";
 import { train } from "../../../dino/training/train.js";
 import { drawFolder, tinySettings } from "../../support/command-line.js";
@@ -17,12 +17,12 @@ import { testDevice } from "../../support/device.js";
 
 describe("pictures on the way", () => {
   let inside: string;
-  let few: Parts;
+  let few: Splits;
   /** A run that was never stopped. */
   let whole: string;
   before(async () => {
     inside = await mkdtemp(join(tmpdir(), "dino-run-pictures-"));
-    const { train: all, test } = await openParts("builtin", { heldOut: 0, seed: 0 });
+    const { train: all, test } = await openSplits("builtin", { heldOut: 0, seed: 0 });
     few = { train: { ...all, indices: all.indices.slice(0, 20) }, test };
     whole = await run("whole");
   });
@@ -59,12 +59,12 @@ describe("pictures on the way", () => {
 
   /** A checkpoint without its header, which holds the settings. */
   async function tensorBytes(out: string): Promise<Buffer> {
-    const bytes = await readFile(filesOf(out).checkpoint);
+    const bytes = await readFile(runFiles(out).checkpoint);
     return bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
   }
 
   async function picturesIn(out: string): Promise<ReadonlyMap<string, Buffer>> {
-    const folder = filesOf(out).pictures;
+    const folder = runFiles(out).pictures;
     const names = (await readdir(folder)).sort();
     return new Map(await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const)));
   }
@@ -72,7 +72,7 @@ describe("pictures on the way", () => {
   it("change no number of a training, nor does timing one of its steps", async () => {
     const without = await run("without", { picturesEvery: 0 });
     expect((await tensorBytes(whole)).equals(await tensorBytes(without))).to.equal(true);
-    const lossesOf = async (out: string) => (await readLog(filesOf(out).log)).steps.map(({ loss }) => loss);
+    const lossesOf = async (out: string) => (await readLog(runFiles(out).log)).steps.map(({ loss }) => loss);
     expect(await lossesOf(whole)).to.deep.equal(await lossesOf(without));
     expect(await readdir(whole)).to.include.members(["pictures", "profile.json"]);
     for (const name of ["pictures", "profile.json"]) expect(await readdir(without)).to.not.include(name);
@@ -93,7 +93,7 @@ describe("pictures on the way", () => {
   });
 
   it("come with the times of the kernels of a step, whose shares make a whole", async () => {
-    const profile = JSON.parse(await readFile(filesOf(whole).profile, "utf8")) as StepProfile;
+    const profile = JSON.parse(await readFile(runFiles(whole).profile, "utf8")) as StepProfile;
     expect(profile).to.include({ step: 10, device: (await testDevice()).name });
     expect(profile.kernels.map(({ kernel }) => kernel)).to.include.members(["attention", "adamw"]);
     expect(profile.kernels.reduce((sum, { share }) => sum + share, 0)).to.be.closeTo(1, 1e-9);
@@ -104,7 +104,7 @@ describe("pictures on the way", () => {
     const died = await run("broken", {}, { dieAt: 7 }).catch((error: unknown) => error);
     expect(died).to.be.an("error").with.property("message", "killed");
     const out = join(inside, "broken");
-    const late = join(filesOf(out).pictures, pictureName(6, "attention"));
+    const late = join(runFiles(out).pictures, pictureName(6, "attention"));
     await writeFile(late, "drawn at a step that is taken again");
     await run("broken", {}, { resume: true });
     const again = await picturesIn(out);
@@ -114,10 +114,10 @@ describe("pictures on the way", () => {
 
   it("go with the run that is removed, and nothing else does", async () => {
     const out = await run("removed", { steps: 1 });
-    const mine = join(filesOf(out).pictures, "mine-attention.png");
+    const mine = join(runFiles(out).pictures, "mine-attention.png");
     await writeFile(mine, "not of the run");
     await removeRun(out);
-    expect(await readdir(filesOf(out).pictures)).to.deep.equal(["mine-attention.png"]);
+    expect(await readdir(runFiles(out).pictures)).to.deep.equal(["mine-attention.png"]);
     await rm(mine);
     await removeRun(out);
     expect(await readdir(out)).to.deep.equal([".lock"]);
@@ -128,7 +128,7 @@ describe("pictures on the way", () => {
     await drawFolder(folder, 2);
     await mkdir(join(folder, "blue"), { recursive: true });
     await writeFile(join(folder, "blue", "0.png"), "no picture");
-    const { train: all, test } = await openParts(folder, { heldOut: 0, seed: 0 });
+    const { train: all, test } = await openSplits(folder, { heldOut: 0, seed: 0 });
     const unlabelled = { train: { ...all, images: { ...all.images, labels: undefined, classes: [] } }, test };
     const out = await run("flat", { data: folder, steps: 1 }, { parts: unlabelled });
     expect([...(await picturesIn(out)).keys()].map((name) => pictureOf(name)!.step)).to.deep.equal([0, 0, 1, 1]);

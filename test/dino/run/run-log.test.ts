@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
 import { resolveConfig } from "../../../dino/config/resolve.js";
-import { openParts } from "../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../dino/images/sources/open-parts.js";
 import { type EpochLine, type EvaluationLine, type LogLine, readLog, type StepLine } from "../../../dino/run/log.js";
 import { removeRun } from "../../../dino/run/run-folder.js";
 import { openLog } from "../../../dino/run/run-log.js";
@@ -150,7 +150,7 @@ describe("the logs of a run", () => {
   });
 
   it("have the means of an epoch, also of one that was ended, and went on with more steps", async () => {
-    const all = await openParts("builtin", { heldOut: 0, seed: 0 });
+    const all = await openSplits("builtin", { heldOut: 0, seed: 0 });
     const parts = { ...all, train: { ...all.train, indices: all.train.indices.slice(0, 20) } };
     const run = async (steps: number, resume: boolean) =>
       train({

@@ -22,11 +22,11 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import { openParts } from "../../../dino/images/sources/open-parts.js";
-import type { Parts } from "../../../dino/images/split.js";
+import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import type { Splits } from "../../../dino/images/split.js";
 import { rng } from "../../../dino/math/random.js";
 import { readLog } from "../../../dino/run/log.js";
-import { filesOf, takeFolder } from "../../../dino/run/run-folder.js";
+import { runFiles, lockRunFolder } from "../../../dino/run/run-folder.js";
 import { adviseOnMemory, planMemory } from "../../../dino/training/memory-advice.js";
 import { trainWithProgress } from "../../../dino/training/supervised.js";
 import { train } from "../../../dino/training/train.js";
@@ -44,12 +44,12 @@ const settings = {
 } as const satisfies PartialConfig;
 
 describe("faults", () => {
-  let parts: Parts;
+  let parts: Splits;
   let wholeRun: string;
   const folders: string[] = [];
 
   before(async () => {
-    const all = await openParts("builtin", { heldOut: 0, seed: 0 });
+    const all = await openSplits("builtin", { heldOut: 0, seed: 0 });
     parts = { ...all, train: { ...all.train, indices: all.train.indices.slice(0, 40) } };
     wholeRun = await folder();
     await run(wholeRun);
@@ -87,7 +87,7 @@ describe("faults", () => {
   async function expectSameState(out: string, other = wholeRun): Promise<void> {
     const [found, expected] = await Promise.all(
       [out, other].map(async (of) => {
-        const { config, ...rest } = await readCheckpoint(filesOf(of).checkpoint);
+        const { config, ...rest } = await readCheckpoint(runFiles(of).checkpoint);
         return { ...rest, config: { ...config, out: "" }, log: await lossesOf(of) };
       }),
     );
@@ -95,7 +95,7 @@ describe("faults", () => {
   }
 
   async function lossesOf(out: string) {
-    const { steps, epochs } = await readLog(filesOf(out).log);
+    const { steps, epochs } = await readLog(runFiles(out).log);
     return [...steps, ...epochs].map(({ step, loss }) => [step, loss]);
   }
 
@@ -127,7 +127,7 @@ describe("faults", () => {
     it("goes on from the checkpoint before, where the last one is damaged, and keeps that", async () => {
       const out = await folder();
       await run(out, { stopAt: 6 });
-      const { checkpoint } = filesOf(out);
+      const { checkpoint } = runFiles(out);
       await truncate(checkpoint, 1000);
       const warnings: string[] = [];
       await run(out, { resume: true, warnings });
@@ -141,7 +141,7 @@ describe("faults", () => {
     it("refuses to go on where no checkpoint is whole, naming each", async () => {
       const out = await folder();
       await run(out, { stopAt: 6 });
-      const { checkpoint, previous } = filesOf(out);
+      const { checkpoint, previous } = runFiles(out);
       await Promise.all([truncate(checkpoint, 7), writeFile(previous, "no checkpoint")]);
       const message = await rejection(run(out, { resume: true }));
       expect(message).to.contain(`${checkpoint}: `).and.to.contain(`${previous}: `);
@@ -151,7 +151,7 @@ describe("faults", () => {
       const [out, other] = [await folder(), await folder()];
       await run(out, { stopAt: 2 });
       await run(other, { stopAt: 2, changes: { dim: 32 } });
-      await copyFile(filesOf(other).checkpoint, filesOf(out).checkpoint);
+      await copyFile(runFiles(other).checkpoint, runFiles(out).checkpoint);
       const message = await rejection(run(out, { resume: true }));
       expect(message).to.contain("is of a run with --dim 32, but").and.to.contain("says 16: it belongs to another run");
     });
@@ -159,25 +159,25 @@ describe("faults", () => {
     it("goes on where the log ends within a line", async () => {
       const out = await folder();
       await run(out, { stopAt: 6 });
-      await appendFile(filesOf(out).log, '{"step":7,"los');
-      expect((await readLog(filesOf(out).log)).steps.map(({ step }) => step)).to.deep.equal([2, 4, 6]);
+      await appendFile(runFiles(out).log, '{"step":7,"los');
+      expect((await readLog(runFiles(out).log)).steps.map(({ step }) => step)).to.deep.equal([2, 4, 6]);
       await run(out, { resume: true });
       await expectSameState(out);
     });
 
     it("keeps a second run out of a folder, and lets it in after the first", async () => {
       const out = await folder();
-      const first = await takeFolder(out);
+      const first = await lockRunFolder(out);
       const refused = await rejection(run(out));
       expect(refused).to.match(/^--out .+: process \d+ on .+ is training there; wait for it, stop it, or name/);
       await first[Symbol.asyncDispose]();
-      await (await takeFolder(out))[Symbol.asyncDispose]();
+      await (await lockRunFolder(out))[Symbol.asyncDispose]();
     });
 
     it("says that a folder cannot be written to", async function () {
       const file = join(await folder(), "file");
       await writeFile(file, "");
-      const inFile = await rejection(takeFolder(join(file, "run")));
+      const inFile = await rejection(lockRunFolder(join(file, "run")));
       expect(inFile).to.match(/^--out .+: expected a folder to write to, but ENOTDIR.+; name another one$/);
       if (process.getuid?.() !== 0) this.skip(); // only root can try as somebody else
       const module = compiledModule("dino/run/run-folder.ts");
@@ -225,7 +225,7 @@ describe("faults", () => {
       expect(message).to.match(
         /expected to write there, but ENOSPC.+; the checkpoint of step 4 is whole: see to the disk/,
       );
-      expect(await stepsDone(filesOf(out).checkpoint)).to.equal(4);
+      expect(await stepsDone(runFiles(out).checkpoint)).to.equal(4);
       await rm(filler);
       await run(out, { resume: true });
       await expectSameState(out);
@@ -341,7 +341,7 @@ describe("faults", () => {
       ...[...tiny, "--data", "builtin", "--steps", String(steps), "--checkpoint-every", "1", "--hidden-dim", "512"],
       ...["--log-every", "4"],
     ];
-    const checkpointIn = (cwd: string) => filesOf(join(cwd, "run")).checkpoint;
+    const checkpointIn = (cwd: string) => runFiles(join(cwd, "run")).checkpoint;
 
     async function stepIn(cwd: string): Promise<number> {
       return existsSync(checkpointIn(cwd)) ? stepsDone(checkpointIn(cwd)) : 0;

@@ -6,8 +6,8 @@ import { networkConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { evaluateKnn } from "../../../dino/evaluation/evaluate.js";
-import { openParts } from "../../../dino/images/sources/open-parts.js";
-import { firstOf, type Parts } from "../../../dino/images/split.js";
+import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { firstOf, type Splits } from "../../../dino/images/split.js";
 import { viewOf } from "../../../dino/model/backbone.js";
 import { extractFeatures } from "../../../dino/model/extract.js";
 import { createNetwork, initialValues, writeNetwork } from "../../../dino/model/network.js";
@@ -50,11 +50,11 @@ const LN_K = Math.log(small.outDim);
 
 describe("learning, on the built-in images", function () {
   this.timeout(300_000);
-  let parts: Parts;
+  let parts: Splits;
   let out: string;
 
   before(async () => {
-    const { train: trainPart, test } = await openParts("builtin", { heldOut: 0, seed: 0 });
+    const { train: trainPart, test } = await openSplits("builtin", { heldOut: 0, seed: 0 });
     parts = { train: firstOf(trainPart, 1000), test: firstOf(test, 250) };
     out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   });

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { type Sharer, shareOf, shareOfRows } from "../../../dino/batches/batch-share.js";
+import { type Shard, shardPositions, shardRows } from "../../../dino/batches/batch-share.js";
 import { cropPlace } from "../../../dino/batches/crop-layout.js";
 import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
@@ -102,7 +102,7 @@ function fillWithNoise(x: Input): void {
 }
 
 async function run(step: TrainingStep): Promise<void> {
-  step.knobs.write(knobs);
+  step.hyperparameters.write(knobs);
   await step.program.run();
 }
 
@@ -146,9 +146,9 @@ describe("the training step", () => {
   async function trained(
     { step, student, teacher }: Awaited<ReturnType<typeof makeStep>>,
     parts = 1,
-    sharer: Sharer = { rank: 0, size: 1 },
+    sharer: Shard = { rank: 0, size: 1 },
   ) {
-    const taken = shareOf(small.batch, parts, sharer);
+    const taken = shardPositions(small.batch, parts, sharer);
     const images = taken.length;
     const each = images / parts;
     const uses = step.drops.length / parts;
@@ -253,7 +253,7 @@ describe("the training step", () => {
     }
 
     it("refuses shares that are not equal", () => {
-      expect(() => shareOf(12, 2, { rank: 0, size: 4 })).to.throw(
+      expect(() => shardPositions(12, 2, { rank: 0, size: 4 })).to.throw(
         "--batch 12: expected a multiple of 8, so that 4 ranks have equal shares of each of the 2 parts of --accumulate; " +
           "it is the number of images of a step on all ranks together",
       );
@@ -261,8 +261,8 @@ describe("the training step", () => {
 
     it("gives each device the numbers of its rows", () => {
       const rows = Float32Array.from({ length: 8 }, (_, i) => i); // 2 crops of 4 images
-      expect([...shareOfRows(rows, 2, { rank: 1, size: 2 })]).to.deep.equal([2, 3, 6, 7]);
-      expect(shareOf(8, 2, { rank: 1, size: 2 })).to.deep.equal([2, 3, 6, 7]);
+      expect([...shardRows(rows, 2, { rank: 1, size: 2 })]).to.deep.equal([2, 3, 6, 7]);
+      expect(shardPositions(8, 2, { rank: 1, size: 2 })).to.deep.equal([2, 3, 6, 7]);
     });
   });
 
@@ -306,7 +306,7 @@ describe("the training step", () => {
     async function updated(changes: Partial<StepOptions>) {
       using made = await makeStep({ optimizer, clip: 0, ...changes }, { device: await testDevice(), config });
       fillWithNoise(made.step.globals);
-      made.step.knobs.write({ ...knobs, lr: 1, weightDecay: 0 }); // SGD then takes off the gradient itself
+      made.step.hyperparameters.write({ ...knobs, lr: 1, weightDecay: 0 }); // SGD then takes off the gradient itself
       await made.step.program.run();
       const read = async (name: "loss" | "koleo") => made.step.program.readScalar(name);
       return {

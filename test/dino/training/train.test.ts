@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import { openParts } from "../../../dino/images/sources/open-parts.js";
-import type { Parts } from "../../../dino/images/split.js";
+import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import type { Splits } from "../../../dino/images/split.js";
 import { readLog } from "../../../dino/run/log.js";
 import { checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";
 import type { TrainOptions } from "../../../dino/training/run.js";
@@ -38,11 +38,11 @@ const tiny = {
 const addedByDinov2 = { registers: 2, koleo: 0.1, centering: "sinkhorn" } as const satisfies PartialConfig;
 
 describe("training", () => {
-  let parts: Parts;
+  let parts: Splits;
   const folders: string[] = [];
 
   before(async () => {
-    const all = await openParts("builtin", { heldOut: 0, seed: 0 });
+    const all = await openSplits("builtin", { heldOut: 0, seed: 0 });
     parts = {
       train: { ...all.train, indices: all.train.indices.slice(0, 40) },
       test: { ...all.test, indices: all.test.indices.slice(0, 20) },

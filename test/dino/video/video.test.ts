@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
 import sharp from "sharp";
-import { openScratch } from "../../../dino/files/disk-arrays.js";
+import { openDiskArrays } from "../../../dino/files/disk-arrays.js";
 import type { Image } from "../../../dino/images/pixels.js";
 import { heatColor, pixel } from "../../../dino/pictures/drawing.js";
 import { parsePpm } from "../../../dino/video/ffmpeg.js";
@@ -94,7 +94,7 @@ describe("scratch", () => {
   it("gives arrays back in any order and leaves no file", async () => {
     const folder = await mkdtemp(join(tmpdir(), "scratch-"));
     {
-      await using scratch = await openScratch(folder);
+      await using scratch = await openDiskArrays(folder);
       const arrays = [3, 0, 5].map((length, i) => Float32Array.from({ length }, (_, at) => i + at / 7));
       for (const array of arrays) await scratch.append(array);
       expect(scratch.count).to.equal(3);
@@ -109,7 +109,7 @@ describe("scratch", () => {
 describe("attention of a video", () => {
   it("has one scale, which a few odd patches do not move", async () => {
     const folder = await mkdtemp(join(tmpdir(), "scale-"));
-    await using maps = await openScratch(folder);
+    await using maps = await openDiskArrays(folder);
     for (let frame = 0; frame < 40; frame++) {
       const most = frame < 20 ? 1 : 4;
       await maps.append(Float32Array.from({ length: 101 }, (_, i) => (i / 100) * most));

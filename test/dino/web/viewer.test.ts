@@ -11,7 +11,7 @@ import { type Model, viewOf } from "../../../dino/model/backbone.js";
 import { extractFeatures } from "../../../dino/model/extract.js";
 import { encode, lastAttention } from "../../../dino/model/vit.js";
 import { attentionFrom, likenessTo } from "../../../dino/web/viewer/maps.js";
-import { openViewer, type Sight, type Viewer } from "../../../dino/web/viewer/viewer-model.js";
+import { openViewer, type ImageView, type Viewer } from "../../../dino/web/viewer/viewer-model.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
 import { type Device, evaluate, input } from "../../../engine/index.js";
 import { writeTinyCheckpoint } from "../../support/command-line.js";
@@ -49,7 +49,7 @@ describe("viewer", () => {
     a.reduce((sum, value, i) => sum + value * b[i]!, 0) / (Math.hypot(...a) * Math.hypot(...b));
 
   it("sees the attention of every patch and their likeness, as the network has them", async () => {
-    const sight: Sight = await viewer.look(noise(1, 20, 41), OPTIONS);
+    const sight: ImageView = await viewer.look(noise(1, 20, 41), OPTIONS);
     expect([sight.rows, sight.cols, sight.image.rows, sight.image.cols]).to.deep.equal([2, 4, 16, 32]);
     using pixels = input(device, [1, 3, 16, 32]);
     pixels.write(normalize(sight.image, normalizeTable(model.config)));

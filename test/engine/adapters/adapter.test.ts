@@ -12,24 +12,24 @@ import {
   preferenceOf,
   type Preference,
   reason,
-  type Surroundings,
+  type NodeEnvironment,
 } from "../../../engine/adapters/adapter.js";
 import { openDevice, readShader } from "../../../engine/adapters/node.js";
 import { type Archive, findArchive, unpackSwiftShader } from "../../../engine/adapters/swiftshader.js";
 import { type Device, throwIfFailed } from "../../../engine/core/device.js";
 import { compiledModule } from "../../support/compiled-program.js";
 
-const bareLinux: Surroundings = {
+const bareLinux: NodeEnvironment = {
   platform: "linux",
   prefer: undefined,
   userDrivers: undefined,
   lavapipe: undefined,
   swiftShader: false,
 };
-const fullLinux: Surroundings = { ...bareLinux, lavapipe: "/icd.d/lvp_icd.json", swiftShader: true };
+const fullLinux: NodeEnvironment = { ...bareLinux, lavapipe: "/icd.d/lvp_icd.json", swiftShader: true };
 
 /** The attempts in short: which drivers are tried for what. */
-const order = (at: Surroundings): readonly string[] =>
+const order = (at: NodeEnvironment): readonly string[] =>
   attempts(at).map(({ drivers, accepts }) => `${drivers}: ${accepts.join(" ")}`);
 
 const ANY = "gpu lavapipe swiftshader software";

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import type { Device } from "../../../engine/core/device.js";
 import { readyAfter } from "../../../engine/core/host-callback.js";
 import { plan } from "../../../engine/core/plan.js";
-import { transient, writeDown } from "../../../engine/core/recording.js";
+import { transient, trace } from "../../../engine/core/recording.js";
 import { rowsOf } from "../../../engine/core/tensor.js";
 import { add, copy, type HostWork, input, onHost, record, scale, type Tensor } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
@@ -71,7 +71,7 @@ describe("work of the host in the middle of a run", () => {
 
   it("sends each part off once it is written, before what writes other parts", () => {
     using x = input(device, [1, 64]);
-    const { result, recording } = writeDown(device, () => {
+    const { result, recording } = trace(device, () => {
       const { whole, parts } = halves(x);
       for (const part of [parts[1], parts[0]])
         onHost(

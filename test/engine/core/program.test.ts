@@ -4,7 +4,7 @@ import { rng } from "../../../dino/math/random.js";
 import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
 import { plan, type Plan } from "../../../engine/core/plan.js";
-import { transient, writeDown } from "../../../engine/core/recording.js";
+import { transient, trace } from "../../../engine/core/recording.js";
 import { owner, type Resident, type Shape, type Storage } from "../../../engine/core/tensor.js";
 import {
   add,
@@ -53,7 +53,7 @@ function resident(shape: Shape, label = "input"): Tensor {
 }
 
 function planOf(fn: () => readonly Tensor[]): { readonly planned: Plan; readonly returned: readonly Tensor[] } {
-  const { result, recording } = writeDown(noGpu, fn);
+  const { result, recording } = trace(noGpu, fn);
   for (const constant of recording.constants) constant[Symbol.dispose]();
   return { planned: plan(recording, Object.fromEntries(result.entries())), returned: result };
 }
@@ -681,7 +681,7 @@ describe("parameters in f16", () => {
     using nothing = await openDevice({ prefer: "null" }); // which has f16
     using params = createParams(nothing, layoutOf([{ name: "w", shape: [6, 5], trainable: true }]), "p");
     const weight = params.get("w");
-    const { recording } = writeDown(nothing, () => {
+    const { recording } = trace(nothing, () => {
       const x = cast(fill([4, 5], 1), "f16");
       const rounded = () => linear(x, weight);
       for (let use = 0; use < 2; use++) gradients(rounded(), cast(fill([4, 6], 1), "f16"), [weight]);
@@ -700,7 +700,7 @@ describe("tensor cores", () => {
     using nothing = await openDevice({ prefer: "null" });
     const kernelsOf = (device: Device, cols: number) => {
       using w = input(device, [16, cols]);
-      const { recording } = writeDown(device, () => {
+      const { recording } = trace(device, () => {
         const y = linear(cast(fill([7, cols], 1), "f16"), w);
         gradients(y, cast(fill(y.shape, 1), "f16"), [w]);
       });
@@ -717,7 +717,7 @@ describe("tensor cores", () => {
   it("take attention in f16 whose heads lie in quads, and its gradient", async () => {
     using nothing = await openDevice({ prefer: "null" });
     const kernelsOf = (tensorCores: boolean, headDim: number) => {
-      const { recording } = writeDown({ ...nothing, tensorCores }, () => {
+      const { recording } = trace({ ...nothing, tensorCores }, () => {
         const qkv = cast(fill([2, 5, 6 * headDim], 1), "f16");
         gradients(attention(qkv, 2), cast(fill([2, 5, 2 * headDim], 1), "f16"), [qkv]);
       });

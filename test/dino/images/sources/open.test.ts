@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../../dino/batches/threaded-batches.js";
 import { officialAugmentation } from "../../../../dino/images/augment.js";
 import { isFailure } from "../../../../dino/images/image-location.js";
-import { openParts } from "../../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../../dino/images/sources/open-parts.js";
 import { openData, partsOf } from "../../../../dino/images/sources/open.js";
 import { rejection } from "../../../support/rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
@@ -63,7 +63,7 @@ describe("data", () => {
         expect(images.classes).to.deep.equal(["a", "b"]);
         expect([...images.labels!]).to.deep.equal([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
         expect(await take(5, { ...basics, images }), data).to.deep.equal(expected);
-        const { train, test } = await openParts(data, { heldOut: 0.3, seed: 5 });
+        const { train, test } = await openSplits(data, { heldOut: 0.3, seed: 5 });
         expect([train.indices.length, test.indices.length].reduce((a, b) => a + b)).to.equal(COUNT);
       }
       expect((await openData(all.shards)).name(0)).to.equal("0.tar/a/00.png");

@@ -3,7 +3,7 @@ import { rng } from "../../../../dino/math/random.js";
 import { openDevice } from "../../../../engine/adapters/node.js";
 import type { Device } from "../../../../engine/core/device.js";
 import { plan, type Plan } from "../../../../engine/core/plan.js";
-import { writeDown } from "../../../../engine/core/recording.js";
+import { trace } from "../../../../engine/core/recording.js";
 import { bytesOf, type Resident, sameShape, type Shape, sizeOf } from "../../../../engine/core/tensor.js";
 import {
   createParams,
@@ -133,7 +133,7 @@ describe("the distillation of products", () => {
 
     /** The plan for the official head on ten crops of each image. */
     const planOf = (batch: number, manner?: Manner, device = noGpu): Plan => {
-      const { result, recording } = writeDown(device, () => {
+      const { result, recording } = trace(device, () => {
         const inputs = shapes({ crops: 10, batch, prototypes: 65536, dim: 256 }).map((shape, i): Tensor => {
           const storage: Resident = { kind: "resident", device, buffer: {} as GPUBuffer, label: `input ${i}` };
           return { shape, dtype: "f32", storage, offset: 0 };
