@@ -43,14 +43,14 @@ export interface Soak {
 export async function soak(device: Device, minutes: number, onSample: (sample: Sample) => void): Promise<Soak> {
   const out = await mkdtemp(join(tmpdir(), "dino-soak-"));
   const config = resolveConfig({ preset: "shapes", steps: null, epochs: 1_000_000, knnEvery: 5, saveckpFreq: 0, out });
-  const parts = await openSplits(config.data, config);
+  const splits = await openSplits(config.data, config);
   const stop = new AbortController();
   const began = performance.now();
   const samples: Sample[] = [];
   let [last, next] = [undefined as { ms: number; cpuMs: number; step: number } | undefined, began + minutes * 1000];
   try {
     const { done } = await train({
-      ...{ device, config, parts, resume: false, given: new Set(), stop: stop.signal },
+      ...{ device, config, splits, resume: false, given: new Set(), stop: stop.signal },
       onProgress: ({ step }) => {
         const ms = performance.now();
         if (ms < next) return;

@@ -95,7 +95,7 @@ export interface KnnMeasure extends LookOptions {
 export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport> {
   const { train: training, test, ks = [10, 20, 100, 200], ...options } = measure;
   return evaluateKnn({
-    parts: { train: wholeSet(await openSet(training)), test: wholeSet(await openSet(test)) },
+    splits: { train: wholeSet(await openSet(training)), test: wholeSet(await openSet(test)) },
     extract: ({ images, indices }) =>
       extractFeatures(model, images, { ...options, indices, view: viewOf(model.config) }),
     ks,

@@ -93,11 +93,11 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
   const pairs: Pair[] = [];
   using interruption = catchSignals((signal) => options.say(`${signal}: ending; what is done is kept`));
   for (const { name, config: asked } of resolved) {
-    const { config, parts } = await openRecipe(asked);
-    const { steps } = lengthOf(config, parts.train.indices.length);
+    const { config, splits } = await openRecipe(asked);
+    const { steps } = lengthOf(config, splits.train.indices.length);
     const at = stepsAt(steps, options.times);
     let recipe: RecipeCurves = keptCurves(file, { recipe: name, settings: pick(config, decisive) });
-    await using images = await imagesFolder(parts);
+    await using images = await imagesFolder(splits);
     for (const seed of seeds) {
       for (const who of ["ours", learner] as const) {
         const title = `${name}, seed ${seed}, ${who}`;
@@ -106,7 +106,7 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
           options.say(`${title}: ${described(kept)} (kept, of commit ${kept.commit})`);
           continue;
         }
-        const training = { config: { ...config, seed }, parts, at, title, images, stop: interruption.asked };
+        const training = { config: { ...config, seed }, splits, at, title, images, stop: interruption.asked };
         const learnt = await (who === "ours" ? trainOurs(options, training) : trainTheirs(options, training));
         options.say(`${title}: ${described(learnt)}`);
         recipe = withCurve(recipe, who, { ...learnt, ...options.origin() });
@@ -121,7 +121,7 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
 interface Training {
   /** With the seed. */
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
   readonly at: readonly number[];
   readonly title: string;
   readonly images: Folder;
@@ -129,34 +129,34 @@ interface Training {
 }
 
 /** The images of a recipe, and its settings with warm-ups that fit. Throws for images that the official code takes otherwise. */
-async function openRecipe(asked: Config): Promise<{ readonly config: Config; readonly parts: Splits }> {
+async function openRecipe(asked: Config): Promise<{ readonly config: Config; readonly splits: Splits }> {
   const { data, heldOut, seed, maxPixels, batch } = asked;
-  const parts = await openSplits(data, { heldOut, seed, maxPixels });
-  const { length } = parts.train.indices;
-  if (parts.train.images.mixture) throw new Error(`--data ${data}: the official code does not mix images by weights`);
+  const splits = await openSplits(data, { heldOut, seed, maxPixels });
+  const { length } = splits.train.indices;
+  if (splits.train.images.mixture) throw new Error(`--data ${data}: the official code does not mix images by weights`);
   if (length < batch) throw new Error(`--data ${data}: ${length} images to train on are fewer than --batch ${batch}`);
   const { iterationsPerEpoch } = lengthOf(asked, length);
-  return { config: fitWarmups(asked, { iterationsPerEpoch, given: new Set() }).config, parts };
+  return { config: fitWarmups(asked, { iterationsPerEpoch, given: new Set() }).config, splits };
 }
 
 async function trainOurs({ device, times, say }: LearningOptions, training: Training): Promise<Learnt> {
-  const { config, parts, at, title, stop } = training;
+  const { config, splits, at, title, stop } = training;
   using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
   return await learnHere({
-    ...{ device, config, parts, times, stop },
+    ...{ device, config, splits, times, stop },
     onStep: (step, loss) => progress.update(step, `loss ${loss.toFixed(3)}`),
     onWarning: say,
   });
 }
 
 async function trainTheirs({ device, official, lend, say }: LearningOptions, training: Training): Promise<Learnt> {
-  const { config, parts, at, title, images, stop } = training;
+  const { config, splits, at, title, images, stop } = training;
   await using own = await temporaryFolder();
   const configFile = join(own.path, "config.json");
   await writeFileAtomically(configFile, formatConfig(config));
   const [start, crops] = [join(own.path, "start.safetensors"), join(own.path, "crops.u8")];
   if (lend.includes("start")) await exportStart(config, await startValues(device, config, say), start);
-  if (lend.includes("crops")) await exportCrops(config, parts.train, crops);
+  if (lend.includes("crops")) await exportCrops(config, splits.train, crops);
   using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
   return await learnOfficially({
     ...{ official, configFile, images: images.path, seed: config.seed, at, stop },
@@ -175,9 +175,9 @@ async function temporaryFolder(): Promise<Folder> {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-async function imagesFolder(parts: Splits): Promise<Folder> {
+async function imagesFolder(splits: Splits): Promise<Folder> {
   const folder = await temporaryFolder();
-  await exportImages(parts, folder.path);
+  await exportImages(splits, folder.path);
   return folder;
 }
 

@@ -14,7 +14,7 @@ export interface OurTraining {
   readonly device: Device;
   /** With the seed; `out` and evaluations of its own are not heeded. */
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
   /** Evaluations in even steps, besides the one before the first step. */
   readonly times: number;
   /** Ends the training once aborted, with the name of a signal for a reason. */
@@ -29,7 +29,7 @@ export function stepsAt(steps: number, times: number): readonly number[] {
 }
 
 /** Trains as `dino train` does, in a folder that is gone afterwards. Throws Interrupted where `stop` ends it. */
-export async function learnHere({ device, config, parts, times, stop, ...listener }: OurTraining): Promise<Learnt> {
+export async function learnHere({ device, config, splits, times, stop, ...listener }: OurTraining): Promise<Learnt> {
   const out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   const quiet = { knnEvery: 0, linearEvery: 0, picturesEvery: 0, saveckpFreq: 0, tensorboard: false };
   const points: Point[] = [];
@@ -45,12 +45,12 @@ export async function learnHere({ device, config, parts, times, stop, ...listene
   };
   try {
     const { loss, done, steps } = await train({
-      ...{ device, parts, config: { ...config, ...quiet, out: join(out, "run") } },
+      ...{ device, splits, config: { ...config, ...quiet, out: join(out, "run") } },
       ...{ given: new Set(), resume: false, stop },
       visit: {
         times,
         look: ({ step, teacher }) =>
-          look(step, async () => knnOf(await featuresOf(teacher, { device, config, parts }), { device, config })),
+          look(step, async () => knnOf(await featuresOf(teacher, { device, config, splits }), { device, config })),
       },
       onProgress: ({ step, loss }) => listener.onStep?.(step, loss),
       ...(listener.onWarning && { onWarning: listener.onWarning }),

@@ -37,14 +37,14 @@ interface PartOfFile {
  * Writes train.u8 and test.u8, the pixels of each image [rows, cols, 3] one after the other as they are decoded, and images.json.
  * Throws for images without classes, and for one that cannot be decoded.
  */
-export async function exportImages(parts: Splits, folder: string): Promise<void> {
-  const numbers = checkSplits(parts);
+export async function exportImages(splits: Splits, folder: string): Promise<void> {
+  const numbers = checkSplits(splits);
   await mkdir(folder, { recursive: true });
-  const train = await exportPart(parts.train, join(folder, "train.u8"));
-  const test = await exportPart(parts.test, join(folder, "test.u8"));
+  const train = await exportPart(splits.train, join(folder, "train.u8"));
+  const test = await exportPart(splits.test, join(folder, "test.u8"));
   const file: ImagesFile = {
     channels: 3,
-    classes: parts.train.images.classes,
+    classes: splits.train.images.classes,
     train,
     test: { ...test, labels: test.labels.map((label) => numbers[label]!) },
   };

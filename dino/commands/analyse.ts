@@ -33,10 +33,10 @@ export function addAnalyse(dino: Command): void {
         const flags = readFlags(options);
         return analysisConfig(flags, flags.out ?? join("runs", what));
       });
-      const parts = await openSplits(config.data, config);
+      const splits = await openSplits(config.data, config);
       using device = await openDevice();
       const overwrite = options["overwrite"] === true;
-      const analysis: AnalysisOptions = { device, parts, config, overwrite, say: (line) => printAside(line) };
+      const analysis: AnalysisOptions = { device, splits, config, overwrite, say: (line) => printAside(line) };
       if (what === "teacher") {
         const found = await analyseTeacher(analysis);
         if (options["json"] === true) printJson(found);

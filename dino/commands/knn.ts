@@ -72,9 +72,9 @@ export function addKnn(dino: Command): void {
       async function features(): Promise<LabelledSplits> {
         if (source.kind === "files") return readLabelled(source.features, source.testFeatures);
         using model = await loadModel(device, source.checkpoint, options.which);
-        const parts = await openLabelledParts(options, model);
+        const splits = await openLabelledParts(options, model);
         const cls = { descriptor: clsDescriptor(model), words: "cls" };
-        return await labelledFeatures(parts, await labelledExtractor(model, cls, { ...options, ...source }));
+        return await labelledFeatures(splits, await labelledExtractor(model, cls, { ...options, ...source }));
       }
     });
 }

@@ -160,14 +160,14 @@ async function look(
   flags: LinearFlags & { readonly checkpoint: string },
 ): Promise<LinearMaterial> {
   const { batch, seed, validation, augment, cache, cropScale, flip } = flags;
-  const parts = await openLabelledParts(flags, model);
+  const splits = await openLabelledParts(flags, model);
   const extract = await labelledExtractor(model, seen, flags);
-  if (!augment || cache !== undefined) return keptMaterial(await labelledFeatures(parts, extract), flags);
+  if (!augment || cache !== undefined) return keptMaterial(await labelledFeatures(splits, extract), flags);
   const [low, high] = cropScale ?? officialProbeCrop.scale;
   const crop = { scale: [low!, high!] as const, flipProbability: flip ?? officialProbeCrop.flipProbability };
   const { descriptor } = seen;
   const view = viewOf(model.config);
-  return shownMaterial(model, parts, { batch, seed, validation, extract, descriptor, view, crop });
+  return shownMaterial(model, splits, { batch, seed, validation, extract, descriptor, view, crop });
 }
 
 interface Lesson {

@@ -45,13 +45,13 @@ export function addSweep(dino: Command): void {
         ...readFlags(options),
       }));
       const { data, heldOut, seed } = asUsage(() => resolveConfig(flags));
-      const parts = await openSplits(data, { heldOut, seed });
-      if (parts.test.images.labels === undefined) {
+      const splits = await openSplits(data, { heldOut, seed });
+      if (splits.test.images.labels === undefined) {
         throw new Error(`${data}: accuracy needs classes; put the images of each class into a subfolder of its name`);
       }
       using device = await openDevice();
       const found = await sweep({
-        ...{ device, parts, flags, axes, seeds },
+        ...{ device, splits, flags, axes, seeds },
         out: flags.out ?? join("runs", "sweep"),
         grid: options["grid"] === true,
         overwrite: options["overwrite"] === true,

@@ -17,7 +17,7 @@ export interface KnnSettings {
 }
 
 export interface KnnEvaluation extends KnnSettings {
-  readonly parts: Splits;
+  readonly splits: Splits;
   readonly extract: Extract;
 }
 
@@ -31,8 +31,8 @@ export interface KnnReport {
 }
 
 /** k-NN accuracy of the test images among the train images. Throws where labelledFeatures does. */
-export async function evaluateKnn({ parts, extract, ...settings }: KnnEvaluation): Promise<KnnReport> {
-  return compareNeighbors(await labelledFeatures(parts, extract), settings);
+export async function evaluateKnn({ splits, extract, ...settings }: KnnEvaluation): Promise<KnnReport> {
+  return compareNeighbors(await labelledFeatures(splits, extract), settings);
 }
 
 /** k-NN accuracy of features; they are normalised in place. */

@@ -24,14 +24,14 @@ export interface LabelledSplits {
 export type Extract = (part: Subset, title: string) => Promise<Extracted>;
 
 /** The features of both parts. Throws, before any is made, where checkParts does. */
-export async function labelledFeatures(parts: Splits, extract: Extract): Promise<LabelledSplits> {
-  const numbers = checkSplits(parts);
-  const train = await extract(parts.train, "train images");
-  const test = await extract(parts.test, "test images");
+export async function labelledFeatures(splits: Splits, extract: Extract): Promise<LabelledSplits> {
+  const numbers = checkSplits(splits);
+  const train = await extract(splits.train, "train images");
+  const test = await extract(splits.test, "test images");
   return {
-    train: labelled(parts.train, train),
-    test: labelled(parts.test, test, numbers),
-    classes: parts.train.images.classes,
+    train: labelled(splits.train, train),
+    test: labelled(splits.test, test, numbers),
+    classes: splits.train.images.classes,
     failures: [...train.failures, ...test.failures],
   };
 }

@@ -97,22 +97,22 @@ export function keptMaterial(
  */
 export async function shownMaterial(
   backbone: Backbone,
-  parts: Splits,
+  splits: Splits,
   options: MaterialOptions & ShownOptions & { readonly descriptor: Descriptor; readonly extract: Extract },
 ): Promise<LinearMaterial> {
   const { descriptor, extract } = options;
-  const { images, indices } = parts.train;
-  const numbers = checkSplits(parts);
+  const { images, indices } = splits.train;
+  const numbers = checkSplits(splits);
   const division = divide(indices.length, options);
   const partOf = (places: Int32Array): Subset => ({ images, indices: places.map((place) => indices[place]!) });
-  const learning = division ? partOf(division.learning) : parts.train;
+  const learning = division ? partOf(division.learning) : splits.train;
   const kept = division && partOf(division.validation);
   const validation = kept && labelled(kept, await extract(kept, "validation images"));
-  const test = labelled(parts.test, await extract(parts.test, "test images"), numbers);
+  const test = labelled(splits.test, await extract(splits.test, "test images"), numbers);
   return {
     ...{ batches: shownBatches(backbone, learning, options), images: learning.indices.length, dim: descriptor.dim },
     ...{ classes: images.classes, test, validation },
-    failures: () => [...new Set([images, parts.test.images].flatMap(({ failures }) => [...failures.values()]))],
+    failures: () => [...new Set([images, splits.test.images].flatMap(({ failures }) => [...failures.values()]))],
   };
 }
 

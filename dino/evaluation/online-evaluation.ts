@@ -53,16 +53,16 @@ export function featuresOf(
   network: Network,
   {
     config,
-    parts,
+    splits,
     looking,
     onLooked = () => undefined,
-  }: OnlineOptions & { readonly parts: Splits; readonly looking?: Looking | undefined; readonly onLooked?: OnLooked },
+  }: OnlineOptions & { readonly splits: Splits; readonly looking?: Looking | undefined; readonly onLooked?: OnLooked },
 ): Promise<LabelledSplits> {
   const backbone = backboneOf(network);
   const view = viewOf(config);
-  const total = parts.train.indices.length + parts.test.indices.length;
+  const total = splits.train.indices.length + splits.test.indices.length;
   let before = 0;
-  return labelledFeatures(parts, async ({ images, indices: all }) => {
+  return labelledFeatures(splits, async ({ images, indices: all }) => {
     const start = before;
     before += all.length;
     const indices = looking ? looking.shareOf(all) : all;

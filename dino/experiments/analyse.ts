@@ -71,7 +71,7 @@ export function judgeCorner(corner: Corner, log: Log, prototypes: number): Corne
 
 export interface AnalysisOptions {
   readonly device: Device;
-  readonly parts: Splits;
+  readonly splits: Splits;
   /** What is trained; `out` is the folder of the analysis. */
   readonly config: Config;
   readonly overwrite: boolean;
@@ -136,7 +136,7 @@ export interface TeacherAnalysis {
 const VISITS = 8;
 
 /** Trains once and draws the accuracy of teacher and student over time; writes teacher.json, .svg and .png. Throws where it did before. */
-export async function analyseTeacher({ config, device, parts, overwrite }: AnalysisOptions): Promise<TeacherAnalysis> {
+export async function analyseTeacher({ config, device, splits, overwrite }: AnalysisOptions): Promise<TeacherAnalysis> {
   const { out, knnK: k } = config;
   const run = { ...config, out: join(out, "run") };
   if (!overwrite && (await checkpointsIn(run.out)).length > 0) {
@@ -144,11 +144,11 @@ export async function analyseTeacher({ config, device, parts, overwrite }: Analy
   }
   const points: TeacherPoint[] = [];
   await trainWithProgress({
-    ...{ device, config: run, parts, given: new Set(), resume: false },
+    ...{ device, config: run, splits, given: new Set(), resume: false },
     visit: {
       times: VISITS,
       look: async ({ step, student, teacher }) => {
-        const here = { device, config, parts };
+        const here = { device, config, splits };
         const measure = async (network: typeof student) => knnOf(await featuresOf(network, here), here);
         const knn = await measure(teacher);
         points.push({ step, teacher: knn.top1, student: (await measure(student)).top1 });

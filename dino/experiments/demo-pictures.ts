@@ -39,7 +39,7 @@ interface DrawOptions {
 interface PicturesOptions extends Pick<DrawOptions, "view" | "queries"> {
   /** The folder of the pictures. */
   readonly out: string;
-  readonly parts: Splits;
+  readonly splits: Splits;
   readonly pixels: Look;
   readonly untrained: Look;
   readonly trained: Look;
@@ -59,17 +59,17 @@ export interface DemoPictures {
 }
 
 /** Draws all pictures and writes them to files; returns their paths. */
-export async function drawPictures({ out, parts, view, queries, ...options }: PicturesOptions): Promise<DemoPictures> {
+export async function drawPictures({ out, splits, view, queries, ...options }: PicturesOptions): Promise<DemoPictures> {
   using drawing = startProgress({ title: "pictures", total: 3 });
   const pathOf = (name: string) => join(out, `${name}.png`);
-  const { test } = parts;
+  const { test } = splits;
   const { pixels, untrained, trained, seed } = options;
   const networks = [
     { title: "untrained network", look: untrained },
     { title: "after training", look: trained },
   ];
   const compared = [{ title: "raw pixels", look: pixels }, ...networks];
-  const neighbors = svgToPng(await drawNeighbors(parts, { view, queries, looks: compared }));
+  const neighbors = svgToPng(await drawNeighbors(splits, { view, queries, looks: compared }));
   drawing.update(1);
   const map = svgToPng(await drawMap(test, { view, looks: networks, seed }));
   drawing.update(2);

@@ -59,15 +59,15 @@ export async function demo({ out, steps, quick, say }: DemoOptions): Promise<Dem
   const view = viewOf(recipe);
   using device = await openDevice();
   say(`device      ${device.name}`);
-  const parts = await openDemoParts(recipe.data, quick);
-  say(describeParts(parts));
+  const splits = await openDemoParts(recipe.data, quick);
+  say(describeParts(splits));
 
-  const comparison = { device, parts, k: recipe.knnK, queries: queriesOf(parts.test) };
+  const comparison = { device, splits, k: recipe.knnK, queries: queriesOf(splits.test) };
   const pixelRows = await extractBoth(
-    parts,
+    splits,
     withProgress("pixels", (part, onProgress) => pixelFeatures(part.images, { ...part, view, onProgress })),
   );
-  const timed = { device, config: recipe, parts };
+  const timed = { device, config: recipe, splits };
   const plan = await planTraining(timed, { began, isAsked: asked !== undefined, pixels: pixelRows.train.features });
   for (const line of plan.lines) say(line);
 
@@ -78,9 +78,9 @@ export async function demo({ out, steps, quick, say }: DemoOptions): Promise<Dem
   const { seed, data } = plan.config;
   const model = () => loadModel(device, checkpoint);
   const { queries } = comparison;
-  const pictures = await drawPictures({ out, parts, view, queries, pixels, untrained, trained, seed, model });
+  const pictures = await drawPictures({ out, splits, view, queries, pixels, untrained, trained, seed, model });
   const indexPath = indexOfRun(out);
-  await writeFeatures(indexPath, featureList(parts.test.images, index, { data, checkpoint, which: "teacher" }));
+  await writeFeatures(indexPath, featureList(splits.test.images, index, { data, checkpoint, which: "teacher" }));
 
   const summary: DemoSummary = {
     knn: { untrained: untrained.knn.top1, trained: trained.knn.top1, pixels: pixels.knn.top1 },
@@ -163,8 +163,8 @@ interface TrainingPlan {
 
 /** Measures the time of steps and images, and shortens the recipe to what fits into the time. */
 async function planTraining(timed: TimedOptions, { began, isAsked, pixels }: PlanOptions): Promise<TrainingPlan> {
-  const { config: recipe, parts } = timed;
-  const wanted = lengthOf(recipe, parts.train.indices.length).steps;
+  const { config: recipe, splits } = timed;
+  const wanted = lengthOf(recipe, splits.train.indices.length).steps;
   const spentMs = performance.now() - began;
   const { length, inBetween, restMs } = await estimate(timed, { wanted, isAsked, spentMs, pixels });
   const totalMs = performance.now() - began + restMs;
@@ -193,7 +193,7 @@ interface Estimate extends Pick<TrainingPlan, "length" | "inBetween"> {
 /** Measures first, then decides how many of the `wanted` steps and how many evaluations the demo has time for. */
 async function estimate(timed: TimedOptions, { wanted, isAsked, spentMs, pixels }: EstimateOptions): Promise<Estimate> {
   const began = performance.now();
-  const { train, test } = timed.parts;
+  const { train, test } = timed.splits;
   using timing = startProgress({ title: "timing", total: 2 });
   const { step, image } = await timeTraining(timed);
   timing.update(1);
@@ -234,24 +234,24 @@ async function trainAndCompare(
   { config, length, inBetween }: TrainingPlan,
   { comparison, view }: { readonly comparison: CompareOptions; readonly view: View },
 ): Promise<Trained> {
-  const { device, parts } = comparison;
-  const [trainImages, testImages] = [parts.train.indices.length, parts.test.indices.length];
+  const { device, splits } = comparison;
+  const [trainImages, testImages] = [splits.train.indices.length, splits.test.indices.length];
   const looks: Look[] = [];
   let index: Extracted | undefined;
   const { checkpoint } = await trainWithProgress({
     device,
     config,
-    parts,
+    splits,
     given: new Set(),
     resume: false,
     visit: {
       times: 1 + inBetween,
       look: async ({ step, teacher }, onLooked) => {
-        const found = await extractBoth(parts, (part) =>
+        const found = await extractBoth(splits, (part) =>
           extractFeatures(backboneOf(teacher), part.images, {
             ...part,
             view,
-            onProgress: (done) => onLooked(done + (part === parts.test ? trainImages : 0), trainImages + testImages),
+            onProgress: (done) => onLooked(done + (part === splits.test ? trainImages : 0), trainImages + testImages),
           }),
         );
         if (step === length) index = copyOf(found.test);
@@ -287,7 +287,7 @@ async function extractBoth(
 
 interface CompareOptions {
   readonly device: Device;
-  readonly parts: Splits;
+  readonly splits: Splits;
   readonly k: number;
   readonly queries: readonly number[];
   /** Title of the progress bar; without it, no progress is shown. */
@@ -295,10 +295,10 @@ interface CompareOptions {
 }
 
 /** Computes what numbers and pictures show of the features; normalises them in place. */
-async function compare(both: Both, { device, parts, k, queries, title }: CompareOptions): Promise<Look> {
+async function compare(both: Both, { device, splits, k, queries, title }: CompareOptions): Promise<Look> {
   using comparing = title === undefined ? undefined : takeReports(title);
-  const labelled = await labelledFeatures(parts, (part) =>
-    Promise.resolve(part === parts.test ? both.test : both.train),
+  const labelled = await labelledFeatures(splits, (part) =>
+    Promise.resolve(part === splits.test ? both.test : both.train),
   );
   const report = await compareNeighbors(labelled, {
     ks: [k],

@@ -71,7 +71,7 @@ export interface Sweep {
 
 export interface SweepOptions {
   readonly device: Device;
-  readonly parts: Splits;
+  readonly splits: Splits;
   /** What all runs share. */
   readonly flags: PartialConfig;
   readonly out: string;
@@ -85,7 +85,7 @@ export interface SweepOptions {
 
 /** Trains and evaluates them all; writes sweep.json, sweep.svg and sweep.png. Throws before it trains where values do not go together. */
 export async function sweep(options: SweepOptions): Promise<Sweep> {
-  const { device, parts, axes, seeds, out, flags } = options;
+  const { device, splits, axes, seeds, out, flags } = options;
   const baseline = resolveConfig(flags);
   const { knnK: k } = baseline;
   const combinations = combine(options, baseline);
@@ -98,7 +98,7 @@ export async function sweep(options: SweepOptions): Promise<Sweep> {
     using model = await loadModel(device, checkpoint);
     const view = viewOf(model.config);
     const { results } = await evaluateKnn({
-      ...{ parts, ks: [k], device },
+      ...{ splits, ks: [k], device },
       extract: ({ images, indices }) => extractFeatures(model, images, { view, indices }),
     });
     top1.push(results[0]!.top1);

@@ -14,7 +14,7 @@ import { batchOptions, openTrainer } from "../training/trainer.js";
 export interface TimedOptions {
   readonly device: Device;
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
 }
 
 /** Milliseconds. */
@@ -29,7 +29,7 @@ const STEPS = 3;
 const IMAGES = 64;
 
 /** Times steps and images; kernels are compiled by then, and stay so for the device. */
-export async function timeTraining({ device, config: timed, parts: { train } }: TimedOptions): Promise<Times> {
+export async function timeTraining({ device, config: timed, splits: { train } }: TimedOptions): Promise<Times> {
   const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // however short the run is
   const values = initialValues(networkConfig(config), config);
   const setup = { config, ...train, device, begin: { values } };

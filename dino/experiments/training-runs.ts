@@ -28,7 +28,7 @@ export interface FinishedRun extends TrainingRun {
 
 export interface RunAllOptions {
   readonly device: Device;
-  readonly parts: Splits;
+  readonly splits: Splits;
   readonly trials: readonly TrainingRun[];
   /** Trains again what is there already. */
   readonly overwrite: boolean;
@@ -42,12 +42,12 @@ export interface RunAllOptions {
  */
 export async function runAll({
   device,
-  parts,
+  splits,
   trials,
   overwrite,
   say,
 }: RunAllOptions): Promise<readonly FinishedRun[]> {
-  const images = parts.train.indices.length;
+  const images = splits.train.indices.length;
   const states = await Promise.all(trials.map(async (trial) => (overwrite ? "missing" : await stateOf(trial, images))));
   const tried: FinishedRun[] = [];
   for (const [i, trial] of trials.entries()) {
@@ -59,7 +59,7 @@ export async function runAll({
       await trainWithProgress({
         device,
         config,
-        parts,
+        splits,
         given: new Set(),
         resume: state === "begun",
         goesOn: "the same command",

@@ -9,7 +9,7 @@ import type { Picture } from "./drawing.js";
 
 export interface RunPicturesOptions {
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
 }
 
 /** Images that the pictures show at most; of attention fewer, with three rows each. */
@@ -23,11 +23,11 @@ const MOST_ATTENDED = 3;
 export async function drawRunPictures(
   network: Network,
   step: number,
-  { config, parts }: RunPicturesOptions,
+  { config, splits }: RunPicturesOptions,
 ): Promise<Readonly<Record<PictureKind, Picture>> | undefined> {
   const backbone = backboneOf(network);
   const view = viewOf(config);
-  const shown = parts.test.indices.length > 0 ? parts.test : parts.train;
+  const shown = splits.test.indices.length > 0 ? splits.test : splits.train;
   const { images } = shown;
   const seen = await lookClosely(backbone, images, chosenOf(shown), closer(view, view.crop.rows < 128 ? 3 : 1));
   if (seen.length === 0) return undefined;

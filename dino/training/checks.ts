@@ -8,9 +8,9 @@ import type { World } from "../mpi/world.js";
 
 /** Throws where accuracies are asked for and the images have no classes to measure them by. */
 export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, test }: Splits): void {
-  const check = (flag: string, parts: Splits): void => {
+  const check = (flag: string, splits: Splits): void => {
     try {
-      checkSplits(parts);
+      checkSplits(splits);
     } catch (error) {
       throw new Error(`${flag}: ${(error as Error).message}`, { cause: error });
     }
@@ -30,10 +30,10 @@ export function checkPrecision({ features, name }: Device, { precision }: Config
 /** Throws at rank 0 where ranks have different images. Says so where they have different devices, since rounding differs. */
 export async function checkRanks(
   world: World,
-  { device, parts, say }: { readonly device: Device; readonly parts: Splits; readonly say: (line: string) => void },
+  { device, splits, say }: { readonly device: Device; readonly splits: Splits; readonly say: (line: string) => void },
 ): Promise<void> {
   if (world.size === 1) return;
-  const { train, test } = parts;
+  const { train, test } = splits;
   const counts = [train.images.count, train.indices.length, test.indices.length].join(", ");
   const ranks = await gather(world, { counts, device: device.name });
   const differing = (name: "counts" | "device") => ranks.findIndex((rank) => rank[name] !== ranks[0]![name]);

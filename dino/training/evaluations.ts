@@ -24,7 +24,7 @@ export function isDue(every: number, { epochsDone, ends }: EpochEnd): boolean {
 export interface EvaluationOptions extends EpochEnd {
   readonly device: Device;
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
   readonly world: World;
   /** Images that all steps of the run take, repetitions included. */
   readonly trainedOn: number;
@@ -38,17 +38,17 @@ export interface EvaluationOptions extends EpochEnd {
  * throws, since the others would wait.
  */
 export async function evaluateDue(network: Network, options: EvaluationOptions): Promise<Accuracies> {
-  const { config, parts, world, warn } = options;
+  const { config, splits, world, warn } = options;
   const linear = isDue(config.linearEvery, options);
   const knn = config.knnEvery === null ? options.ends : isDue(config.knnEvery, options);
   const isAsked = linear || (knn && config.knnEvery !== null);
   if (!linear && !knn) return {};
-  const compared = knnSplits(parts, config, options.trainedOn);
-  const evaluated = linear ? parts : compared;
+  const compared = knnSplits(splits, config, options.trainedOn);
+  const evaluated = linear ? splits : compared;
   if (!evaluated) return {};
   const areTrainedOn = compared?.areTrainedOn ?? false;
   try {
-    return await evaluate(network, { ...options, parts: evaluated, knn, linear, areTrainedOn });
+    return await evaluate(network, { ...options, splits: evaluated, knn, linear, areTrainedOn });
   } catch (error) {
     if (isAsked || world.size > 1 || isCausedBy(error, DeviceLostError)) throw error;
     warn(`k-NN could not be measured: ${(error as Error).message}`);

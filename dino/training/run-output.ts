@@ -31,7 +31,7 @@ export interface RunOutput {
 
 export interface RunOutputOptions {
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
   /** The step of the checkpoint that is there. */
   readonly saved: number | undefined;
 }
@@ -48,7 +48,7 @@ export function noOutput(): RunOutput {
 /** Cuts what the folder of a run holds back to the steps that its trainer has done, and writes the settings. */
 export async function openRunOutput(
   trainer: Trainer,
-  { config, parts, ...there }: RunOutputOptions,
+  { config, splits, ...there }: RunOutputOptions,
 ): Promise<RunOutput> {
   const { out } = config;
   const paths = runFiles(out);
@@ -82,7 +82,7 @@ export async function openRunOutput(
     },
     async draw() {
       const { teacher, done } = trainer;
-      const drawn = await drawRunPictures(teacher, done, { config, parts });
+      const drawn = await drawRunPictures(teacher, done, { config, splits });
       if (drawn === undefined) return;
       await mkdir(paths.pictures, { recursive: true });
       for (const kind of pictureKinds) {

@@ -36,7 +36,7 @@ export interface TrainOptions {
   readonly device: Device;
   readonly config: Config;
   /** Images to train on, and those held out for evaluation. */
-  readonly parts: Splits;
+  readonly splits: Splits;
   /** Settings that the user gave: where they do not fit the run, it throws instead of shortening them. */
   readonly given: ReadonlySet<SettingName>;
   /** Goes on from the last whole checkpoint in the folder of the run, whose files are removed otherwise. */
@@ -76,7 +76,7 @@ export interface Networks {
 export interface Run extends AsyncDisposable {
   /** With warm-ups that fit into the run. */
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
   readonly world: World;
   readonly trainer: Trainer;
   /** Writes to the folder at rank 0, and nothing at the others. */
@@ -93,13 +93,13 @@ export interface Run extends AsyncDisposable {
  * another process trains there, where the folder has no room for checkpoints, and where it holds those of another run.
  */
 export async function openRun(options: TrainOptions): Promise<Run> {
-  const { parts, stop } = options;
+  const { splits, stop } = options;
   const warnings: string[] = [];
   const warn = (words: string): void => {
     warnings.push(words);
     options.onWarning?.(words);
   };
-  const length = lengthOf(options.config, parts.train.indices.length);
+  const length = lengthOf(options.config, splits.train.indices.length);
   const { config, notes } = fitWarmups(options.config, { ...length, given: options.given });
   notes.forEach(warn);
   let keep = (): Promise<void> => Promise.resolve(); // nothing, until there is a state to keep
@@ -119,9 +119,9 @@ export async function openRun(options: TrainOptions): Promise<Run> {
       if (world.rank === 0) warn(words);
     });
     const output = await outputOf(trainer, world, { ...options, config, begin });
-    keep = () => (world.rank === 0 ? output.save() : keepInPlaceOfFirst(trainer, { config, parts }));
+    keep = () => (world.rank === 0 ? output.save() : keepInPlaceOfFirst(trainer, { config, splits }));
     return {
-      ...{ config, parts, world, trainer, output, reporter, warn, warnings },
+      ...{ config, splits, world, trainer, output, reporter, warn, warnings },
       onLooked: (done, total) => options.onEvaluating?.(done, total),
       async [Symbol.asyncDispose]() {
         await trainer[Symbol.asyncDispose]();
@@ -147,10 +147,10 @@ async function beginningOf(
 function openOn(
   world: World,
   begin: Beginning,
-  { device, config, parts }: TrainOptions,
+  { device, config, splits }: TrainOptions,
   onWarning: (words: string) => void,
 ): Promise<Trainer> {
-  const setup = { config, ...parts.train, device, begin, peers: world.size > 1 ? world : undefined };
+  const setup = { config, ...splits.train, device, begin, peers: world.size > 1 ? world : undefined };
   const batches = openThreadedBatches({ ...batchOptions(setup), ...threadsOf(config, world) });
   return openTrainer({ ...setup, batches, onWarning });
 }
@@ -159,14 +159,14 @@ function openOn(
 async function outputOf(
   trainer: Trainer,
   { rank }: World,
-  { config, parts, resume, begin }: TrainOptions & { readonly begin: Beginning },
+  { config, splits, resume, begin }: TrainOptions & { readonly begin: Beginning },
 ): Promise<RunOutput> {
   if (rank > 0) return noOutput();
   try {
     if (!resume) await removeRun(config.out);
     await expectRoom(config.out, trainer);
     const saved = "checkpoint" in begin ? begin.checkpoint.step : undefined;
-    return await openRunOutput(trainer, { config, parts, saved });
+    return await openRunOutput(trainer, { config, splits, saved });
   } catch (error) {
     await trainer[Symbol.asyncDispose]();
     throw error;
@@ -176,11 +176,11 @@ async function outputOf(
 /** Keeps a checkpoint in the place of the first rank, which holds the lock of the folder while it lives. */
 async function keepInPlaceOfFirst(
   trainer: Trainer,
-  { config, parts }: Pick<TrainOptions, "config" | "parts">,
+  { config, splits }: Pick<TrainOptions, "config" | "splits">,
 ): Promise<void> {
   if (!existsSync(runFiles(config.out).config)) return;
   await using lock = await lockRunFolder(config.out).catch(() => undefined);
-  if (lock) await (await openRunOutput(trainer, { config, parts, saved: undefined })).save();
+  if (lock) await (await openRunOutput(trainer, { config, splits, saved: undefined })).save();
 }
 
 /** The threads that make crops, where it is not one for each core: as the settings say, or this rank's share of its machine. */

@@ -61,30 +61,30 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const isAuto = !resume && flags.preset === "auto";
   const { settled, hasCheckpoint } = await broadcast(world, () => settle(start, flags));
   const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
-  const parts = await openSplits(data, { heldOut, seed, maxPixels });
+  const splits = await openSplits(data, { heldOut, seed, maxPixels });
   const index = lent ? undefined : (start.adapter ?? (await adapterOf(world)));
   using own = lent ? undefined : await openDevice({ index });
   const device = lent ?? own!;
-  await checkRanks(world, { device, parts, say });
+  await checkRanks(world, { device, splits, say });
   const { config, choices } = await broadcast(world, async () => {
     if (settled) return { config: settled, choices: [] };
-    const choices = chooseSettings(await gatherFacts(parts.train, device), flags);
+    const choices = chooseSettings(await gatherFacts(splits.train, device), flags);
     return { config: resolveConfig(flags, settingsOf(choices)), choices };
   });
   for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
   checkEqualShards(config.batch, config.accumulate, world.size);
-  checkEvaluations(config, parts);
+  checkEvaluations(config, splits);
   checkPrecision(device, config);
   const continues = resume && hasCheckpoint;
   if (resume && !hasCheckpoint) say(`${config.out} holds no checkpoint yet: the run begins again at its first step`);
   const initial = world.rank === 0 && !continues ? await startValues(device, config, say) : undefined;
   const given = new Set(Object.keys(start.flags) as SettingName[]);
   const reopen = () => openDevice({ index });
-  const training = { device, config, parts, given, initial, resume: continues, world, reopen };
+  const training = { device, config, splits, given, initial, resume: continues, world, reopen };
   await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, say) : undefined;
   if (dashboard) say(`dashboard at ${dashboard.address}`);
   const summary = await runTraining(training, listener);
-  return { ...summary, data, hasClasses: parts.train.images.labels !== undefined, ...(isAuto && { choices }) };
+  return { ...summary, data, hasClasses: splits.train.images.labels !== undefined, ...(isAuto && { choices }) };
 }
 
 /**

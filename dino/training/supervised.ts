@@ -15,7 +15,7 @@ import { train, type TrainSummary } from "./train.js";
 export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initial" | "world"> {
   readonly device: Device;
   readonly config: Config;
-  readonly parts: Splits;
+  readonly splits: Splits;
   /** Settings that the user gave. */
   readonly given: ReadonlySet<SettingName>;
   readonly resume: boolean;
@@ -125,10 +125,10 @@ function openTerminal(): Terminal {
   };
 }
 
-function describeRun({ config: { steps, epochs, batch }, parts, device, world }: SupervisedTraining): string {
+function describeRun({ config: { steps, epochs, batch }, splits, device, world }: SupervisedTraining): string {
   const length = steps === null ? `${epochs} epochs` : `${steps} steps`;
   const ranks = world && world.size > 1 ? `, ${world.size} ranks with ${world.library}` : "";
-  const images = parts.train.indices.length;
+  const images = splits.train.indices.length;
   return `training on ${images} images for ${length} of batch ${batch}, on ${device.name}${ranks}`;
 }
 

@@ -90,12 +90,12 @@ async function endEpoch(
   visited: Accuracies | undefined,
   options: TrainOptions,
 ): Promise<KnnAccuracy | undefined> {
-  const { config, parts, trainer, output, world, onLooked, warn } = run;
+  const { config, splits, trainer, output, world, onLooked, warn } = run;
   const moment = { epochsDone: epoch + 1, ends: step === steps };
   const { device, teacher } = trainer;
   const trainedOn = steps * config.batch;
   const accuracies =
-    visited ?? (await evaluateDue(teacher, { ...moment, device, config, parts, world, trainedOn, onLooked, warn }));
+    visited ?? (await evaluateDue(teacher, { ...moment, device, config, splits, world, trainedOn, onLooked, warn }));
   const knn = await logAccuracies(run, { ...epochLine, ...accuracies }, options);
   if (isDue(config.picturesEvery, moment)) await output.draw();
   return knn;

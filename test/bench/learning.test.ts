@@ -224,7 +224,7 @@ describe("learning curves beside the official code", () => {
       const found = await learnHere({
         device,
         config: { ...tiny, seed: 3 },
-        parts,
+        splits: parts,
         times: 4,
         onStep: (step) => steps.push(step),
       });
@@ -386,7 +386,7 @@ describe("learning curves beside the official code", () => {
         };
         const [start, crops] = [fixture("start.safetensors"), fixture("crops.u8")];
         const same = await learnOfficially({ ...training, start, crops });
-        const ours = await learnHere({ device, config, parts, times: 2 });
+        const ours = await learnHere({ device, config, splits: parts, times: 2 });
         expect(same.loss).to.be.closeTo(ours.loss, 1e-4);
         expect(same.points).to.deep.equal(ours.points);
         const own = await learnOfficially(training);

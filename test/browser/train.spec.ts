@@ -125,8 +125,8 @@ describe("training in Chromium", () => {
     if (!("config" in made)) throw new Error(JSON.stringify(made.errors));
     const config = { ...made.config, out: join(folder, "run") };
     using device = await openDevice(adapter);
-    const parts = await openSplits("builtin", { heldOut: 0, seed: 0 });
-    const { checkpoint } = await train({ device, config, parts, given: new Set(), resume: false });
+    const splits = await openSplits("builtin", { heldOut: 0, seed: 0 });
+    const { checkpoint } = await train({ device, config, splits, given: new Set(), resume: false });
     return await readCheckpoint(checkpoint);
   }
 });

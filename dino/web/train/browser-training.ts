@@ -107,7 +107,7 @@ async function train(options: CourseOptions): Promise<void> {
     measure(of, ({ images: set }, how) => extractFeatures(backboneOf(teacher), set, how));
   const look = async (): Promise<void> => {
     keep(await trainer.state());
-    const drawn = await drawRunPictures(teacher, trainer.done, { config, parts });
+    const drawn = await drawRunPictures(teacher, trainer.done, { config, splits: parts });
     if (drawn === undefined) return;
     const pictures = { attention: await encode(drawn.attention), features: await encode(drawn.features) };
     tell({ kind: "drawn", drawn: { step: trainer.done, pictures } });
@@ -139,14 +139,14 @@ const WORDS = { pixels: "raw pixels", untrained: "the network before training", 
 /** Measures features of some images by their neighbours, and tells how far it is and what it found. Heeds the stop. */
 function measuring(
   { device, config, stop, tell }: CourseOptions,
-  parts: Splits,
+  splits: Splits,
 ): (of: Measurement["of"], extract: Extract) => Promise<void> {
   const view = viewOf(config);
-  const count = parts.train.indices.length + parts.test.indices.length;
+  const count = splits.train.indices.length + splits.test.indices.length;
   return async (of, extract) => {
     let before = 0;
     const { results, trainImages, testImages } = await evaluateKnn({
-      ...{ parts, ks: [NEIGHBORS], device },
+      ...{ splits, ks: [NEIGHBORS], device },
       extract: async (part) => {
         const { indices } = part;
         const onProgress = (done: number): void => {

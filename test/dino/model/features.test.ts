@@ -202,7 +202,7 @@ describe("k-NN of features", () => {
   it("matches classes by name, not by number", async () => {
     const parts = { train: wholeSet(setOf(["plain", "striped"], 12)), test: wholeSet(setOf(["striped", "plain"], 6)) };
     for (const device of [undefined, await testDevice()]) {
-      const report = await evaluateKnn({ parts, ks: [3], extract, ...(device && { device }) });
+      const report = await evaluateKnn({ splits: parts, ks: [3], extract, ...(device && { device }) });
       expect(report).to.include({ trainImages: 12, testImages: 6 });
       expect(report.results[0]!.top1).to.equal(100);
     }
@@ -213,7 +213,7 @@ describe("k-NN of features", () => {
     const bare = wholeSet(memoryImages({ images: [gray(1)] }));
     const other = wholeSet(setOf(["plain", "dotted"], 4));
     const refusal = (train: typeof plain, test: typeof plain): Promise<string> =>
-      rejection(evaluateKnn({ parts: { train, test }, ks: [1], extract }));
+      rejection(evaluateKnn({ splits: { train, test }, ks: [1], extract }));
     expect(await refusal(plain, bare)).to.include("the test images have no classes");
     expect(await refusal(bare, plain)).to.include("the train images have no classes");
     expect(await refusal(plain, other)).to.include("a class dotted");

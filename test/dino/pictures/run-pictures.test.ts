@@ -32,7 +32,7 @@ describe("pictures on the way", () => {
   async function run(
     name: string,
     changes: PartialConfig = {},
-    { parts = few, resume = false, dieAt = -1 } = {},
+    { parts: splits = few, resume = false, dieAt = -1 } = {},
   ): Promise<string> {
     const out = join(inside, name);
     const config = resolveConfig({
@@ -49,7 +49,7 @@ describe("pictures on the way", () => {
       ...{ localCropsNumber: 1, warmupEpochs: 0, ...changes },
     });
     await train({
-      ...{ device: await testDevice(), config, parts, given: new Set<never>(), resume },
+      ...{ device: await testDevice(), config, splits, given: new Set<never>(), resume },
       onProgress: ({ step }) => {
         if (step === dieAt) throw new Error("killed");
       },

@@ -159,7 +159,7 @@ describe("the logs of a run", () => {
           ...{ ...tinySettings, localCropsNumber: 0, out: folder, data: "builtin", batch: 4, warmupEpochs: 0 },
           ...{ steps, logEvery: 1, threads: 1, tensorboard: true },
         }),
-        ...{ parts, given: new Set<never>(), resume },
+        ...{ splits: parts, given: new Set<never>(), resume },
       });
     await run(8, false);
     const { steps: before } = await readLog(join(folder, "log.jsonl"));

@@ -44,13 +44,13 @@ const settings = {
 } as const satisfies PartialConfig;
 
 describe("faults", () => {
-  let parts: Splits;
+  let splits: Splits;
   let wholeRun: string;
   const folders: string[] = [];
 
   before(async () => {
     const all = await openSplits("builtin", { heldOut: 0, seed: 0 });
-    parts = { ...all, train: { ...all.train, indices: all.train.indices.slice(0, 40) } };
+    splits = { ...all, train: { ...all.train, indices: all.train.indices.slice(0, 40) } };
     wholeRun = await folder();
     await run(wholeRun);
   });
@@ -74,7 +74,7 @@ describe("faults", () => {
     const { resume = false, stopAt, changes = {}, device, warnings = [] } = options;
     const stop = new AbortController();
     return train({
-      ...{ device: device ?? (await testDevice()), parts, resume, given: new Set(), stop: stop.signal },
+      ...{ device: device ?? (await testDevice()), splits, resume, given: new Set(), stop: stop.signal },
       config: resolveConfig({ ...settings, out, ...changes }),
       onProgress: ({ step }) => {
         if (step === stopAt) stop.abort();
@@ -216,7 +216,7 @@ describe("faults", () => {
       const config = resolveConfig({ ...settings, out });
       const filler = join(disk, "filler");
       const filled = train({
-        ...{ device: await testDevice(), parts, resume: false, given: new Set(), config, stop: stop.signal },
+        ...{ device: await testDevice(), splits, resume: false, given: new Set(), config, stop: stop.signal },
         onProgress: ({ step }) => {
           if (step === 5) void writeFile(filler, new Uint8Array(2 ** 20)).catch(() => undefined);
         },
@@ -234,7 +234,7 @@ describe("faults", () => {
 
   describe("of devices", () => {
     const training = (out: string, device: Device) => ({
-      ...{ device, parts, resume: false, given: new Set<never>() },
+      ...{ device, splits, resume: false, given: new Set<never>() },
       config: resolveConfig({ ...settings, out }),
     });
 

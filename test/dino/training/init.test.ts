@@ -56,7 +56,7 @@ describe("init", () => {
       (await evaluate(device, () => ({ cls: vit(shape, scope(params.get, "backbone."), images) }))).cls;
     const seen: Float32Array[] = [];
     await train({
-      ...{ device, config, parts: { train: part, test: part } },
+      ...{ device, config, splits: { train: part, test: part } },
       ...{ given: new Set(), resume: false },
       visit: {
         times: 1,

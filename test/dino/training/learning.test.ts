@@ -50,19 +50,19 @@ const LN_K = Math.log(small.outDim);
 
 describe("learning, on the built-in images", function () {
   this.timeout(300_000);
-  let parts: Splits;
+  let splits: Splits;
   let out: string;
 
   before(async () => {
     const { train: trainPart, test } = await openSplits("builtin", { heldOut: 0, seed: 0 });
-    parts = { train: firstOf(trainPart, 1000), test: firstOf(test, 250) };
+    splits = { train: firstOf(trainPart, 1000), test: firstOf(test, 250) };
     out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   });
   after(() => rm(out, { recursive: true, force: true }));
 
   async function run(changes: PartialConfig) {
     const config = resolveConfig({ out, ...changes });
-    const { warnings } = await train({ device: await testDevice(), config, parts, given: new Set(), resume: false });
+    const { warnings } = await train({ device: await testDevice(), config, splits, given: new Set(), resume: false });
     const lines = (await readFile(join(out, "log.jsonl"), "utf8")).trim().split("\n");
     const log = lines.map(
       (line) => JSON.parse(line) as { teacherEntropy?: number; klDivergence?: number; knn?: { top1: number } },
@@ -80,7 +80,7 @@ describe("learning, on the built-in images", function () {
     writeNetwork(untrained, initialValues(shape, config));
     const backbone = { device, vit: shape.vit, params: scope(untrained.params.get, "backbone.") };
     const { results } = await evaluateKnn({
-      parts,
+      splits,
       ks: [config.knnK],
       device,
       extract: ({ images, indices }) => extractFeatures(backbone, images, { view: viewOf(config), indices }),

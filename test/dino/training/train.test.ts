@@ -38,12 +38,12 @@ const tiny = {
 const addedByDinov2 = { registers: 2, koleo: 0.1, centering: "sinkhorn" } as const satisfies PartialConfig;
 
 describe("training", () => {
-  let parts: Splits;
+  let splits: Splits;
   const folders: string[] = [];
 
   before(async () => {
     const all = await openSplits("builtin", { heldOut: 0, seed: 0 });
-    parts = {
+    splits = {
       train: { ...all.train, indices: all.train.indices.slice(0, 40) },
       test: { ...all.test, indices: all.test.indices.slice(0, 20) },
     };
@@ -60,14 +60,14 @@ describe("training", () => {
     out: string,
     changes: PartialConfig = {},
     options: { resume?: boolean; dieAt?: number; choices?: Choices } & Partial<
-      Pick<TrainOptions, "parts" | "visit" | "onEvaluated">
+      Pick<TrainOptions, "splits" | "visit" | "onEvaluated">
     > = {},
   ) {
     const { resume = false, dieAt, choices = {}, ...others } = options;
     return train({
       device: withChoices(await testDevice(), choices),
       config: resolveConfig({ ...tiny, out, ...changes }),
-      parts,
+      splits,
       given: new Set(),
       resume,
       ...others,
@@ -232,14 +232,14 @@ describe("training", () => {
   });
 
   it("goes on without a k-NN accuracy that nobody asked for, where it cannot be measured", async () => {
-    const damaged = { ...parts.test.images, decode: () => Promise.resolve({ path: "a.png", reason: "damaged" }) };
-    const broken = { ...parts, test: { ...parts.test, images: damaged } };
-    const { done, knn, warnings } = await run(await folder(), {}, { parts: broken });
+    const damaged = { ...splits.test.images, decode: () => Promise.resolve({ path: "a.png", reason: "damaged" }) };
+    const broken = { ...splits, test: { ...splits.test, images: damaged } };
+    const { done, knn, warnings } = await run(await folder(), {}, { splits: broken });
     expect([done, knn]).to.deep.equal([8, undefined]);
     expect(warnings).to.include(
       "k-NN could not be measured: features: expected images, but not one of 20 could be decoded",
     );
-    const asked = await run(await folder(), { knnEvery: 1 }, { parts: broken }).catch((error: unknown) => error);
+    const asked = await run(await folder(), { knnEvery: 1 }, { splits: broken }).catch((error: unknown) => error);
     expect(asked).to.be.an("error");
   });
 
@@ -278,20 +278,20 @@ describe("training", () => {
   });
 
   it("refuses to measure images without classes, and without images held out", () => {
-    const bare = { ...parts.train, images: { ...parts.train.images, labels: undefined } };
+    const bare = { ...splits.train, images: { ...splits.train.images, labels: undefined } };
     const config = resolveConfig({ ...tiny, linearEvery: 1 });
-    expect(() => checkEvaluations(config, { ...parts, train: bare })).to.throw(
+    expect(() => checkEvaluations(config, { ...splits, train: bare })).to.throw(
       "--linear-every: the train images have no classes",
     );
-    const none = { ...parts.test, indices: new Int32Array(0) };
-    expect(() => checkEvaluations(config, { ...parts, test: none })).to.throw(
+    const none = { ...splits.test, indices: new Int32Array(0) };
+    expect(() => checkEvaluations(config, { ...splits, test: none })).to.throw(
       "--linear-every: there are no test images",
     );
-    expect(() => checkEvaluations({ ...config, knnEvery: 1 }, { ...parts, train: bare })).to.throw(
+    expect(() => checkEvaluations({ ...config, knnEvery: 1 }, { ...splits, train: bare })).to.throw(
       "--knn-every: the train images have no classes",
     );
-    checkEvaluations(resolveConfig({ ...tiny, knnEvery: 1 }), { ...parts, test: none });
-    checkEvaluations(config, parts);
+    checkEvaluations(resolveConfig({ ...tiny, knnEvery: 1 }), { ...splits, test: none });
+    checkEvaluations(config, splits);
     checkEvaluations(resolveConfig(tiny), { train: bare, test: none });
   });
 
