@@ -53,9 +53,9 @@ export function allReduceTogether<Names extends string>(
 }
 
 /** What all devices have, in the order of ranks: [...] -> [devices, ...]. No gradient flows. */
-export function allGather({ size, allGather }: Peers, x: Tensor): Tensor {
-  const all = transient([size, ...x.shape]);
-  onHost(x, all, allGather);
+export function allGather(peers: Peers, x: Tensor): Tensor {
+  const all = transient([peers.size, ...x.shape]);
+  onHost(x, all, peers.allGather);
   return all;
 }
 
