@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../dino/config/resolve.js";
-import { openSplits } from "../dino/images/sources/open-parts.js";
+import { openSplits } from "../dino/images/sources/open-splits.js";
 import { train } from "../dino/training/train.js";
 import type { Device } from "../engine/index.js";
 import { figure } from "./figures/format.js";

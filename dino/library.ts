@@ -8,7 +8,7 @@ import type { DecodeFailure } from "./images/image-location.js";
 import { type ImageSet, memoryImages } from "./images/image-set.js";
 import type { Image, Size } from "./images/pixels.js";
 import { readImage } from "./images/sources/image-files.js";
-import { openSubset } from "./images/sources/open-parts.js";
+import { openSubset } from "./images/sources/open-splits.js";
 import { wholeSet } from "./images/split.js";
 import type { FeatureRows } from "./math/feature-rows.js";
 import { type Model, viewOf, type Which } from "./model/backbone.js";

@@ -7,7 +7,7 @@ import { fitWarmups, formatConfig, resolveConfig } from "../../dino/config/resol
 import { type Config, type PartialConfig, settingNames } from "../../dino/config/settings.js";
 import { writeFileAtomically } from "../../dino/files/files.js";
 import { startProgress } from "../../dino/files/progress.js";
-import { openSplits } from "../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../dino/images/split.js";
 import { startValues } from "../../dino/training/init.js";
 import { catchSignals } from "../../dino/training/interrupt.js";

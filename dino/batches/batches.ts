@@ -1,7 +1,7 @@
 /** Training batches: images augmented ahead of their use, by whatever makes the crops. */
 import { type AugmentOptions, checkAugmentOptions } from "../images/augment.js";
 import type { ImageSet } from "../images/image-set.js";
-import { shardPositions, type Shard } from "./batch-share.js";
+import { shardPositions, type Shard } from "./batch-shard.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, CropSettings } from "./image-crops.js";
 import { epochOrders, type Order } from "./order.js";

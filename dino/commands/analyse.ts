@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Argument, type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../experiments/analyse.js";
-import { openSplits } from "../images/sources/open-parts.js";
+import { openSplits } from "../images/sources/open-splits.js";
 import { asUsage } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";

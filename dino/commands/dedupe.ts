@@ -5,7 +5,7 @@ import type { Device } from "../../engine/index.js";
 import { readFeatures } from "../evaluation/feature-files.js";
 import { takeReports } from "../files/progress.js";
 import type { DecodeFailure } from "../images/image-location.js";
-import { openSubset } from "../images/sources/open-parts.js";
+import { openSubset } from "../images/sources/open-splits.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import type { Which } from "../model/backbone.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";
@@ -90,9 +90,9 @@ async function openFeatures(device: Device, { index, data, checkpoint, which, ba
     return { features, images: await indexedImages(list, data), failures: [] };
   }
   using model = await loadModel(device, checkpoint!, which);
-  const part = await openSubset(data!);
-  const { features, indices, failures } = await extractor(model, batch)(part, "images");
-  const files = Array.from(indices, (i) => part.images.name(i));
+  const subset = await openSubset(data!);
+  const { features, indices, failures } = await extractor(model, batch)(subset, "images");
+  const files = Array.from(indices, (i) => subset.images.name(i));
   return { features, images: await indexedImages({ data: data!, files }), failures };
 }
 

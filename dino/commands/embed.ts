@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { featurePaths, featureList, writeFeatures } from "../evaluation/feature-files.js";
-import { openSubset } from "../images/sources/open-parts.js";
+import { openSubset } from "../images/sources/open-splits.js";
 import { loadModel } from "../weights/load-model.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
@@ -28,11 +28,11 @@ export function addEmbed(dino: Command): void {
       const paths = asUsage(() => featurePaths(options.out));
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      const part = await openSubset(options.data);
-      const extracted = await extractor(model, options.batch)(part, "images");
+      const subset = await openSubset(options.data);
+      const extracted = await extractor(model, options.batch)(subset, "images");
       const { features, failures } = extracted;
       const { data, checkpoint, which } = options;
-      await writeFeatures(options.out, featureList(part.images, extracted, { data, checkpoint, which }));
+      await writeFeatures(options.out, featureList(subset.images, extracted, { data, checkpoint, which }));
 
       if (options.json) {
         printJson({

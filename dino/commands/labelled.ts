@@ -2,7 +2,7 @@
 import type { Command, Option } from "commander";
 import { keepFeatures } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
-import { openSplits, openSubset } from "../images/sources/open-parts.js";
+import { openSplits, openSubset } from "../images/sources/open-splits.js";
 import type { Splits } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";

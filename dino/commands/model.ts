@@ -44,7 +44,7 @@ export function extractor(
   model: Model,
   batch: number,
   descriptor?: Descriptor,
-): (part: Subset, title: string) => Promise<Extracted> {
+): (subset: Subset, title: string) => Promise<Extracted> {
   return async ({ images, indices }, title) => {
     using progress = takeReports(title);
     const view = viewOf(model.config);

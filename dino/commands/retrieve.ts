@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { takeReports } from "../files/progress.js";
-import { openSubset } from "../images/sources/open-parts.js";
+import { openSubset } from "../images/sources/open-splits.js";
 import {
   type Benchmark,
   classBenchmark,

@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { resolveConfig } from "../config/resolve.js";
 import { ablations, parseAxis, sweep, type SweepRow } from "../experiments/sweep.js";
-import { openSplits } from "../images/sources/open-parts.js";
+import { openSplits } from "../images/sources/open-splits.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
 import { printAside, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";

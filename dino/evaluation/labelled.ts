@@ -21,7 +21,7 @@ export interface LabelledSplits {
 }
 
 /** Makes the features of a part; the title says of which. */
-export type Extract = (part: Subset, title: string) => Promise<Extracted>;
+export type Extract = (subset: Subset, title: string) => Promise<Extracted>;
 
 /** The features of both parts. Throws, before any is made, where checkParts does. */
 export async function labelledFeatures(splits: Splits, extract: Extract): Promise<LabelledSplits> {
@@ -37,8 +37,8 @@ export async function labelledFeatures(splits: Splits, extract: Extract): Promis
 }
 
 /** Features of a part with their labels, or the numbers that stand for these elsewhere. */
-export function labelled(part: Subset, { features, indices }: Extracted, numbers?: readonly number[]): Labelled {
-  const labels = labelsOf(part, indices);
+export function labelled(subset: Subset, { features, indices }: Extracted, numbers?: readonly number[]): Labelled {
+  const labels = labelsOf(subset, indices);
   return { features, labels: numbers ? labels.map((label) => numbers[label]!) : labels };
 }
 

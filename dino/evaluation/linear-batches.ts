@@ -34,9 +34,9 @@ export interface ShownOptions extends Pick<ExtractOptions, "descriptor" | "view"
 }
 
 /** Features of other random crops of the images in every epoch, in an order of its own; images that cannot be decoded are left out. */
-export function shownBatches(backbone: Backbone, part: Subset, options: ShownOptions): LearningBatches {
+export function shownBatches(backbone: Backbone, subset: Subset, options: ShownOptions): LearningBatches {
   const { crop, seed, ...extracting } = options;
-  const { images, indices } = part;
+  const { images, indices } = subset;
   const { view } = options;
   return async function* (epoch) {
     const order = orderOf(indices.length, seed, epoch).map((i) => indices[i]!);
@@ -45,7 +45,7 @@ export function shownBatches(backbone: Backbone, part: Subset, options: ShownOpt
       show: (image, index) =>
         probeCrop(image, { ...view, ...crop, size: view.crop }, rng({ seed, epoch, index, purpose: "linear crop" })),
     });
-    for await (const batch of batches) yield labelled(part, batch);
+    for await (const batch of batches) yield labelled(subset, batch);
   };
 }
 

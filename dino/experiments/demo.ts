@@ -11,7 +11,7 @@ import { indexOfRun, featureList, writeFeatures } from "../evaluation/feature-fi
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { writeJson } from "../files/files.js";
 import { formatTime, startProgress, takeReports } from "../files/progress.js";
-import { openSplits } from "../images/sources/open-parts.js";
+import { openSplits } from "../images/sources/open-splits.js";
 import { firstOf, firstOfEach, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, takeRows } from "../math/feature-rows.js";
 import { type View, viewOf } from "../model/backbone.js";
@@ -65,7 +65,7 @@ export async function demo({ out, steps, quick, say }: DemoOptions): Promise<Dem
   const comparison = { device, splits, k: recipe.knnK, queries: queriesOf(splits.test) };
   const pixelRows = await extractBoth(
     splits,
-    withProgress("pixels", (part, onProgress) => pixelFeatures(part.images, { ...part, view, onProgress })),
+    withProgress("pixels", (subset, onProgress) => pixelFeatures(subset.images, { ...subset, view, onProgress })),
   );
   const timed = { device, config: recipe, splits };
   const plan = await planTraining(timed, { began, isAsked: asked !== undefined, pixels: pixelRows.train.features });
@@ -247,11 +247,11 @@ async function trainAndCompare(
     visit: {
       times: 1 + inBetween,
       look: async ({ step, teacher }, onLooked) => {
-        const found = await extractBoth(splits, (part) =>
-          extractFeatures(backboneOf(teacher), part.images, {
-            ...part,
+        const found = await extractBoth(splits, (subset) =>
+          extractFeatures(backboneOf(teacher), subset.images, {
+            ...subset,
             view,
-            onProgress: (done) => onLooked(done + (part === splits.test ? trainImages : 0), trainImages + testImages),
+            onProgress: (done) => onLooked(done + (subset === splits.test ? trainImages : 0), trainImages + testImages),
           }),
         );
         if (step === length) index = copyOf(found.test);
@@ -280,7 +280,7 @@ interface Both {
 
 async function extractBoth(
   { train, test }: Splits,
-  extract: (part: Subset, title: string) => Promise<Extracted>,
+  extract: (subset: Subset, title: string) => Promise<Extracted>,
 ): Promise<Both> {
   return { train: await extract(train, "train images"), test: await extract(test, "test images") };
 }
@@ -297,8 +297,8 @@ interface CompareOptions {
 /** Computes what numbers and pictures show of the features; normalises them in place. */
 async function compare(both: Both, { device, splits, k, queries, title }: CompareOptions): Promise<Look> {
   using comparing = title === undefined ? undefined : takeReports(title);
-  const labelled = await labelledFeatures(splits, (part) =>
-    Promise.resolve(part === splits.test ? both.test : both.train),
+  const labelled = await labelledFeatures(splits, (subset) =>
+    Promise.resolve(subset === splits.test ? both.test : both.train),
   );
   const report = await compareNeighbors(labelled, {
     ks: [k],
@@ -321,12 +321,12 @@ function copyOf({ features, ...rest }: Extracted): Extracted {
   return { ...rest, features: { ...features, values: features.values.slice() } };
 }
 
-type ExtractPart = (part: Subset, onProgress: (done: number, total: number) => void) => Promise<Extracted>;
+type ExtractPart = (subset: Subset, onProgress: (done: number, total: number) => void) => Promise<Extracted>;
 
-function withProgress(name: string, extract: ExtractPart): (part: Subset, title: string) => Promise<Extracted> {
-  return async (part, title) => {
+function withProgress(name: string, extract: ExtractPart): (subset: Subset, title: string) => Promise<Extracted> {
+  return async (subset, title) => {
     using progress = takeReports(`${name}, ${title}`);
-    return await extract(part, progress.report);
+    return await extract(subset, progress.report);
   };
 }
 

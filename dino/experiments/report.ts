@@ -8,7 +8,7 @@ import { flagOf } from "../config/flags.js";
 import { type Config, defaultConfig, type SettingName, settingNames } from "../config/settings.js";
 import { writeFileAtomically } from "../files/files.js";
 import { isFailure } from "../images/image-location.js";
-import { openSplits } from "../images/sources/open-parts.js";
+import { openSplits } from "../images/sources/open-splits.js";
 import type { Subset } from "../images/split.js";
 import { dotProducts, normalizeRows, sliceRows } from "../math/feature-rows.js";
 import { rng } from "../math/random.js";
@@ -196,23 +196,23 @@ interface ShowOptions {
 /** Pictures of held-out images, or of those trained on where none are held out. */
 async function showImages({ device, checkpoint, config, data, onProgress }: ShowOptions): Promise<Shown> {
   if (!existsSync(checkpoint)) return { missing: `there is no ${checkpoint} yet` };
-  let part: Subset;
+  let subset: Subset;
   try {
     const { train, test } = await openSplits(data, config);
-    part = test.indices.length > 0 ? test : train;
+    subset = test.indices.length > 0 ? test : train;
   } catch (error) {
     return { missing: `${(error as Error).message}; dino report --data FOLDER shows other images` };
   }
   using model = await loadModel(device, checkpoint);
-  const chosen = choose(part, MOST_CANDIDATES);
+  const chosen = choose(subset, MOST_CANDIDATES);
   const view = viewOf(config);
   const close = closer(view, view.crop.rows < 128 ? 3 : 2);
-  const closeUps = await lookClosely(model, part.images, Array.from(chosen.subarray(0, CLOSE_UPS)), close);
+  const closeUps = await lookClosely(model, subset.images, Array.from(chosen.subarray(0, CLOSE_UPS)), close);
   if (closeUps.length === 0) return { missing: `not one of the first images of ${data} could be decoded` };
   const title = "What the cls token of the last block attends to";
-  const named = closeUps.map((one) => ({ ...one, label: part.images.name(one.index) }));
+  const named = closeUps.map((one) => ({ ...one, label: subset.images.name(one.index) }));
   const { heads, dim } = model.vit;
-  const neighbours = await neighboursOf(model, { images: part.images, indices: chosen }, onProgress);
+  const neighbours = await neighboursOf(model, { images: subset.images, indices: chosen }, onProgress);
   return {
     sections: [
       section("Attention", pictureOf(attentionOf(named, { heads, title }), "attention of each head")),

@@ -41,6 +41,6 @@ export async function drawRunPictures(
 }
 
 /** One of each class, or the first ones where there are no classes. */
-function chosenOf(part: Subset): readonly number[] {
-  return (part.images.labels ? firstOfEach(part) : Array.from(part.indices)).slice(0, MOST);
+function chosenOf(subset: Subset): readonly number[] {
+  return (subset.images.labels ? firstOfEach(subset) : Array.from(subset.indices)).slice(0, MOST);
 }

@@ -1,7 +1,7 @@
 /** Accuracies of the teacher during a run, each when it is due. */
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
-import { type KnnSplits, knnSplits } from "../evaluation/compared-parts.js";
+import { type KnnSplits, knnSplits } from "../evaluation/knn-splits.js";
 import { featuresOf, knnOf, linearOf, type Looking, type OnLooked } from "../evaluation/online-evaluation.js";
 import type { Splits } from "../images/split.js";
 import type { Network } from "../model/network.js";

@@ -2,14 +2,14 @@
 import { existsSync } from "node:fs";
 import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
-import { checkEqualShards } from "../batches/batch-share.js";
+import { checkEqualShards } from "../batches/batch-shard.js";
 import { type Choice, chooseSettings, settingsOf } from "../config/auto.js";
 import { gatherFacts } from "../config/dataset-facts.js";
 import { flagOf, formatSettings } from "../config/flags.js";
 import { changeableOnResume, resolveConfig } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
 import type { Dashboard } from "../dashboard/server.js";
-import { openSplits } from "../images/sources/open-parts.js";
+import { openSplits } from "../images/sources/open-splits.js";
 import { broadcast } from "../mpi/sharing.js";
 import { singleWorld, type World } from "../mpi/world.js";
 import { readConfig } from "../run/config-file.js";

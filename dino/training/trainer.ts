@@ -1,6 +1,6 @@
 /** Student and teacher in training on one device: from a batch to the line of the log, step by step. */
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
-import { shardRows, type Shard } from "../batches/batch-share.js";
+import { shardRows, type Shard } from "../batches/batch-shard.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";

@@ -208,8 +208,8 @@ describe("learning curves beside the official code", () => {
     });
 
     it("is the crops that a run trains on: as many bytes as its crops have, other ones by another seed", async () => {
-      const part = shades(20, "train");
-      for (const seed of [0, 1]) await exportCrops({ ...tiny, seed }, part, fixture(`crops-${seed}.u8`));
+      const subset = shades(20, "train");
+      for (const seed of [0, 1]) await exportCrops({ ...tiny, seed }, subset, fixture(`crops-${seed}.u8`));
       const [first, second] = await Promise.all([0, 1].map((seed) => readFile(fixture(`crops-${seed}.u8`))));
       expect(first!.length).to.equal(6 * 8 * 3 * (2 * 8 * 8 + 2 * 4 * 4));
       expect(first!.equals(second!)).to.equal(false);

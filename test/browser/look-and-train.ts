@@ -1,5 +1,5 @@
 /** What Node and a page do alike, to compare what comes of it. Free of Node. */
-import { openInlineBatches } from "../../dino/batches/batches-here.js";
+import { openInlineBatches } from "../../dino/batches/inline-batches.js";
 import { fitWarmups } from "../../dino/config/resolve.js";
 import type { BuiltinImages } from "../../dino/images/builtin.js";
 import { memoryImages } from "../../dino/images/image-set.js";
@@ -43,11 +43,11 @@ export async function train(
   { images, steps }: { readonly images: BuiltinImages["train"]; readonly steps: number },
 ): Promise<readonly number[]> {
   const file = await parseCheckpoint(checkpoint);
-  const part = wholeSet(images);
+  const subset = wholeSet(images);
   const wanted = { ...file.config, batch: 4, steps };
-  const { iterationsPerEpoch } = lengthOf(wanted, part.indices.length);
+  const { iterationsPerEpoch } = lengthOf(wanted, subset.indices.length);
   const { config } = fitWarmups(wanted, { iterationsPerEpoch, given: new Set() });
-  const setup = { ...part, config, device, begin: { values: under("student.", file) } };
+  const setup = { ...subset, config, device, begin: { values: under("student.", file) } };
   await using trainer = await openTrainer({
     ...setup,
     batches: openInlineBatches(batchOptions(setup)),

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import type { Browser, Page, Worker } from "playwright-core";
-import { openSplits } from "../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../dino/images/sources/open-splits.js";
 import { train } from "../../dino/training/train.js";
 import { configOf } from "../../dino/web/train/settings.js";
 import { type Checkpoint, parseCheckpoint } from "../../dino/weights/checkpoint-bytes.js";

@@ -1,6 +1,6 @@
 /** A training on the built-in images, with what is measured and drawn on the way: the same in a page's worker and in Node. */
 import type { Device } from "../../../engine/index.js";
-import { openInlineBatches } from "../../batches/batches-here.js";
+import { openInlineBatches } from "../../batches/inline-batches.js";
 import { networkConfig } from "../../config/derive.js";
 import { fitWarmups } from "../../config/resolve.js";
 import type { Config } from "../../config/settings.js";
@@ -132,7 +132,7 @@ async function train(options: CourseOptions): Promise<void> {
   tell({ kind: "aside", words: undefined });
 }
 
-type Extract = (part: Subset, options: ExtractOptions) => Promise<Extracted>;
+type Extract = (subset: Subset, options: ExtractOptions) => Promise<Extracted>;
 
 const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;
 
@@ -147,13 +147,13 @@ function measuring(
     let before = 0;
     const { results, trainImages, testImages } = await evaluateKnn({
       ...{ splits, ks: [NEIGHBORS], device },
-      extract: async (part) => {
-        const { indices } = part;
+      extract: async (subset) => {
+        const { indices } = subset;
         const onProgress = (done: number): void => {
           stop.throwIfAborted();
           tell({ kind: "aside", words: `Measuring ${WORDS[of]}: ${before + done} of ${count} images` });
         };
-        const extracted = await extract(part, { view, indices, onProgress });
+        const extracted = await extract(subset, { view, indices, onProgress });
         before += indices.length;
         return extracted;
       },

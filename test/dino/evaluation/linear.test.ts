@@ -260,14 +260,14 @@ describe("batches to learn from", () => {
   it("are features of new crops in every epoch, whatever the batch, without broken images", async () => {
     await drawFolder(join(folder, "photos"), 3);
     await writeFile(join(folder, "photos", "blue", "torn.png"), "torn");
-    const part = wholeSet(await openImages(join(folder, "photos")));
+    const subset = wholeSet(await openImages(join(folder, "photos")));
     const descriptor = blocksDescriptor(model, { lastBlocks: 1, meanPatch: true });
     const common = { view: viewOf(model.config), descriptor, seed: 0, crop: officialProbeCrop };
 
     /** The features of an epoch, in an order that does not depend on what was drawn. */
     const look = async (epoch: number, batch: number) => {
       const rows: number[][] = [];
-      for await (const { features, labels } of shownBatches(model, part, { ...common, batch })(epoch)) {
+      for await (const { features, labels } of shownBatches(model, subset, { ...common, batch })(epoch)) {
         expect(labels.length).to.equal(features.rows).and.to.be.at.most(batch);
         labels.forEach((label, i) => rows.push([label, ...takeRows(features, [i]).values]));
       }
@@ -282,8 +282,8 @@ describe("batches to learn from", () => {
   it("leave the same images to pick by, whether there are images or features of them", async () => {
     const levels = Array.from({ length: 40 }, (_, i) => i);
     const images = levels.map((level) => ({ rows: 16, cols: 16, pixels: new Uint8Array(768).fill(5 * level) }));
-    const part = wholeSet(memoryImages({ images, labels: levels, classes: levels.map((level) => `class ${level}`) }));
-    const parts = { train: part, test: part };
+    const subset = wholeSet(memoryImages({ images, labels: levels, classes: levels.map((level) => `class ${level}`) }));
+    const parts = { train: subset, test: subset };
     const view = viewOf(model.config);
     const descriptor = clsDescriptor(model);
     const extract: Extract = ({ images: set, indices }) => extractFeatures(model, set, { view, indices });
@@ -307,10 +307,10 @@ describe("batches to learn from", () => {
       expect(all.sort((a, b) => a - b)).to.deep.equal(levels);
       expect(dim).to.equal(16);
     }
-    const two = { ...part, indices: Int32Array.of(0) };
+    const two = { ...subset, indices: Int32Array.of(0) };
     expect(
       await rejection(
-        shownMaterial(model, { train: two, test: part }, { ...options, extract, descriptor, view, crop }),
+        shownMaterial(model, { train: two, test: subset }, { ...options, extract, descriptor, view, crop }),
       ),
     ).to.include("of 1 train images a share of 0.3 leaves");
   });

@@ -9,7 +9,7 @@ import { evalCrop } from "../../../dino/images/augment.js";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 import type { Image } from "../../../dino/images/pixels.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import { wholeSet } from "../../../dino/images/split.js";
 import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";

@@ -5,7 +5,7 @@ import { expect } from "chai";
 import sharp from "sharp";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
 import { readLog } from "../../../dino/run/log.js";
 import { pictureName, pictureOf } from "../../../dino/run/picture-names.js";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
 import { resolveConfig } from "../../../dino/config/resolve.js";
-import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import { type EpochLine, type EvaluationLine, type LogLine, readLog, type StepLine } from "../../../dino/run/log.js";
 import { removeRun } from "../../../dino/run/run-folder.js";
 import { openLog } from "../../../dino/run/run-log.js";

@@ -22,7 +22,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
 import { rng } from "../../../dino/math/random.js";
 import { readLog } from "../../../dino/run/log.js";

@@ -48,7 +48,7 @@ describe("init", () => {
   it("begins with the features of the file, in student and teacher", async () => {
     const device = await testDevice();
     const gray = { rows: 16, cols: 16, pixels: new Uint8Array(16 * 16 * 3).fill(99) };
-    const part = wholeSet(memoryImages({ images: [gray, gray, gray, gray] }));
+    const subset = wholeSet(memoryImages({ images: [gray, gray, gray, gray] }));
     const config = settle({ out: join(folder, "run"), batch: 4, steps: 1, warmupEpochs: 0, threads: 1 });
     using images = input(device, [2, 3, 16, 16]);
     images.write(Float32Array.from({ length: 2 * 3 * 16 * 16 }, (_, i) => Math.sin(i)));
@@ -56,7 +56,7 @@ describe("init", () => {
       (await evaluate(device, () => ({ cls: vit(shape, scope(params.get, "backbone."), images) }))).cls;
     const seen: Float32Array[] = [];
     await train({
-      ...{ device, config, splits: { train: part, test: part } },
+      ...{ device, config, splits: { train: subset, test: subset } },
       ...{ given: new Set(), resume: false },
       visit: {
         times: 1,

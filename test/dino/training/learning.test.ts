@@ -6,7 +6,7 @@ import { networkConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { evaluateKnn } from "../../../dino/evaluation/evaluate.js";
-import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import { firstOf, type Splits } from "../../../dino/images/split.js";
 import { viewOf } from "../../../dino/model/backbone.js";
 import { extractFeatures } from "../../../dino/model/extract.js";

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { type Shard, shardPositions, shardRows } from "../../../dino/batches/batch-share.js";
+import { type Shard, shardPositions, shardRows } from "../../../dino/batches/batch-shard.js";
 import { cropPlace } from "../../../dino/batches/crop-layout.js";
 import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";

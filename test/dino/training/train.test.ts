@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import { openSplits } from "../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
 import { readLog } from "../../../dino/run/log.js";
 import { checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";

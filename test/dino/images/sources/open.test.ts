@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../../dino/batches/threaded-batches.js";
 import { officialAugmentation } from "../../../../dino/images/augment.js";
 import { isFailure } from "../../../../dino/images/image-location.js";
-import { openSplits } from "../../../../dino/images/sources/open-parts.js";
+import { openSplits } from "../../../../dino/images/sources/open-splits.js";
 import { openData, partsOf } from "../../../../dino/images/sources/open.js";
 import { rejection } from "../../../support/rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";

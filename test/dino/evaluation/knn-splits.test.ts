@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { knnSplits } from "../../../dino/evaluation/compared-parts.js";
+import { knnSplits } from "../../../dino/evaluation/knn-splits.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import type { Subset } from "../../../dino/images/split.js";
 
@@ -36,13 +36,13 @@ describe("images that k-NN compares", () => {
       const { train, test, areTrainedOn } = knnSplits(parts, auto, trainedOn)!;
       expect([train.indices.length, test.indices.length], `${trainedOn}`).to.deep.equal(counts);
       expect(areTrainedOn).to.equal(false);
-      for (const [part, from, to] of [
+      for (const [subset, from, to] of [
         [train, 0, 150],
         [test, 150, 200],
       ] as const) {
-        expect(new Set(part.indices).size).to.equal(part.indices.length);
-        for (const index of part.indices) expect(index).to.be.within(from, to - 1);
-        expect([...part.indices]).to.deep.equal([...part.indices].sort((a, b) => a - b));
+        expect(new Set(subset.indices).size).to.equal(subset.indices.length);
+        for (const index of subset.indices) expect(index).to.be.within(from, to - 1);
+        expect([...subset.indices]).to.deep.equal([...subset.indices].sort((a, b) => a - b));
       }
       expect(knnSplits(parts, auto, trainedOn)).to.deep.equal(knnSplits(parts, auto, trainedOn));
     }

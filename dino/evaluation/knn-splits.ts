@@ -30,11 +30,11 @@ export function knnSplits(
   if (isHeldOut && test.images.labels === undefined) return undefined;
   if (isHeldOut && knnEvery !== null) return { train, test, areTrainedOn: false };
   const most = knnEvery === null ? Math.min(MOST, Math.max(LEAST, trainedOn)) : MOST;
-  const drawn = (part: Subset, count: number): Int32Array => {
-    const order = rng({ seed, purpose: "images that k-NN compares" }).permutation(part.indices.length);
-    return order.subarray(0, count).map((at) => part.indices[at]!);
+  const drawn = (subset: Subset, count: number): Int32Array => {
+    const order = rng({ seed, purpose: "images that k-NN compares" }).permutation(subset.indices.length);
+    return order.subarray(0, count).map((at) => subset.indices[at]!);
   };
-  const sorted = (part: Subset, indices: Int32Array): Subset => ({ ...part, indices: indices.toSorted() });
+  const sorted = (subset: Subset, indices: Int32Array): Subset => ({ ...subset, indices: indices.toSorted() });
   if (isHeldOut) {
     const classified = Math.min(test.indices.length, Math.ceil(most * CLASSIFIED));
     return {
