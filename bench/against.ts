@@ -25,15 +25,15 @@ export interface TorchOptions {
 export async function runTorch({ batch, filter, precision }: TorchOptions): Promise<PeerResult> {
   const script = fileURLToPath(new URL("./torch/bench.py", import.meta.url));
   const python = process.env["PYTHON"] ?? "python3";
-  const words = [script, "--batch", String(batch), "--filter", filter, "--precision", precision];
+  const args = [script, "--batch", String(batch), "--filter", filter, "--precision", precision];
   try {
-    const { stdout } = await promisify(execFile)(python, words, { maxBuffer: 2 ** 24 });
+    const { stdout } = await promisify(execFile)(python, args, { maxBuffer: 2 ** 24 });
     return JSON.parse(stdout) as PeerResult;
   } catch (error) {
     const { stderr, message } = error as Error & { readonly stderr?: string };
-    const said = stderr?.trim().split("\n").at(-1);
+    const stderrLine = stderr?.trim().split("\n").at(-1);
     throw new Error(
-      `--against torch: ${python} could not run ${script}: ${said ?? message}; ` +
+      `--against torch: ${python} could not run ${script}: ${stderrLine ?? message}; ` +
         "install PyTorch, or let PYTHON name an interpreter that has it",
       { cause: error },
     );

@@ -147,8 +147,8 @@ async function writeShards(folder: string, shards: number, images: number): Prom
 
 /** Bytes that this process has read so far, out of memory or not; undefined where the system does not tell. */
 async function bytesRead(): Promise<number | undefined> {
-  const told = await readFile("/proc/self/io", "utf8").catch(() => "");
-  const number = /^rchar: (\d+)$/m.exec(told)?.[1];
+  const ioStatistics = await readFile("/proc/self/io", "utf8").catch(() => "");
+  const number = /^rchar: (\d+)$/m.exec(ioStatistics)?.[1];
   return number === undefined ? undefined : Number(number);
 }
 
@@ -170,8 +170,14 @@ async function measureOrder(count: number): Promise<OrderCost> {
   const resume = await timed(async () => {
     const batches = openBatches(
       {
-        ...{ images, indices, batch: BATCH, seed: 0, shuffleBuffer: SHUFFLE_BUFFER, augment: officialAugmentation },
-        ...{ onDevice: true, start: { epoch: 1, iteration } },
+        images,
+        indices,
+        batch: BATCH,
+        seed: 0,
+        shuffleBuffer: SHUFFLE_BUFFER,
+        augment: officialAugmentation,
+        onDevice: true,
+        start: { epoch: 1, iteration },
       },
       blankCrops,
     );
@@ -182,8 +188,12 @@ async function measureOrder(count: number): Promise<OrderCost> {
   await resume.made.close();
   return {
     images: count,
-    ...{ splitS: split.seconds, splitTenthS: splitTenth.seconds, allS: all.seconds, bufferS: buffer.seconds },
-    ...{ resumeS: resume.seconds, memoryBytes },
+    splitS: split.seconds,
+    splitTenthS: splitTenth.seconds,
+    allS: all.seconds,
+    bufferS: buffer.seconds,
+    resumeS: resume.seconds,
+    memoryBytes,
   };
 }
 

@@ -1,7 +1,7 @@
 /** The command line of the bench. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { precisions, type TorchOptions } from "./against.js";
-import { type Lending, lendings, parseRecipe, type Recipe } from "./learning/command.js";
+import { type SharedInput, sharedInputs, parseRecipe, type Recipe } from "./learning/command.js";
 import { type ConstantName, readAssumption } from "./ranks/constants.js";
 
 export interface Flags {
@@ -27,7 +27,7 @@ export interface Flags {
   readonly recipe: readonly Recipe[];
   readonly seeds: number;
   readonly evaluations: number;
-  readonly lend: readonly Lending[];
+  readonly lend: readonly SharedInput[];
   readonly overwrite: boolean;
 }
 
@@ -98,7 +98,7 @@ export function parseFlags(argv: readonly string[]): Flags {
     )
     .addOption(
       new Option("--lend <what...>", "give the official code our start values or our crops instead of its own")
-        .choices(lendings)
+        .choices(sharedInputs)
         .default([], "neither"),
     )
     .option("--overwrite", "train again what --learning finds among its results", false)

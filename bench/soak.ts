@@ -50,7 +50,12 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
   let [last, next] = [undefined as { ms: number; cpuMs: number; step: number } | undefined, began + minutes * 1000];
   try {
     const { done } = await train({
-      ...{ device, config, splits, resume: false, given: new Set(), stop: stop.signal },
+      device,
+      config,
+      splits,
+      resume: false,
+      given: new Set(),
+      stop: stop.signal,
       onProgress: ({ step }) => {
         const ms = performance.now();
         if (ms < next) return;
@@ -60,8 +65,11 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
         if (last && step > last.step) {
           const steps = step - last.step;
           const sample: Sample = {
-            ...{ minute: (ms - began) / 60_000, step, residentMiB: process.memoryUsage().rss / 2 ** 20 },
-            ...{ cpuMsPerStep: (now.cpuMs - last.cpuMs) / steps, msPerStep: (ms - last.ms) / steps },
+            minute: (ms - began) / 60_000,
+            step,
+            residentMiB: process.memoryUsage().rss / 2 ** 20,
+            cpuMsPerStep: (now.cpuMs - last.cpuMs) / steps,
+            msPerStep: (ms - last.ms) / steps,
           };
           samples.push(sample);
           onSample(sample);
@@ -76,7 +84,9 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
       return { early: median(samples.slice(0, third)), late: median(samples.slice(-third)) };
     };
     return {
-      ...{ minutes, steps: done, samples },
+      minutes,
+      steps: done,
+      samples,
       residentMiB: drift(({ residentMiB }) => residentMiB),
       cpuMsPerStep: drift(({ cpuMsPerStep }) => cpuMsPerStep),
       msPerStep: drift(({ msPerStep }) => msPerStep),

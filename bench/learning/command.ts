@@ -16,22 +16,22 @@ import type { Device } from "../../engine/index.js";
 import type { Origin } from "../figures/origin.js";
 import {
   curveOf,
-  keepCurves,
-  keptCurves,
-  type Learnt,
+  saveCurves,
+  savedCurves,
+  type LearningCurve,
   type LearningFile,
-  pick,
+  pickSettings,
   type RecipeCurves,
   withCurve,
 } from "./curves.js";
-import { checkOfficial, expectHonoured, learnOfficially, officialSettings } from "./official.js";
-import { learnHere, stepsAt } from "./ours.js";
+import { checkOfficial, expectSupported, trainOfficial, officialSettings } from "./official.js";
+import { trainOurs, stepsAt } from "./ours.js";
 import { type Pair, pairOf } from "./report.js";
 import { exportCrops, exportImages, exportStart } from "./shared.js";
 
 /** What the official code takes from ours. */
-export const lendings = ["start", "crops"] as const;
-export type Lending = (typeof lendings)[number];
+export const sharedInputs = ["start", "crops"] as const;
+export type SharedInput = (typeof sharedInputs)[number];
 
 /** A preset and settings on top of it: the name of the preset, then SETTING=VALUE as often as wanted. */
 export interface Recipe {
@@ -60,15 +60,15 @@ export interface LearningOptions {
   readonly recipes: readonly Recipe[];
   readonly seeds: readonly number[];
   /** Evaluations of a training in even steps, besides the one before the first step. */
-  readonly times: number;
-  readonly lend: readonly Lending[];
+  readonly evaluations: number;
+  readonly lend: readonly SharedInput[];
   /** Where curves are kept and looked for; nowhere if left out. */
   readonly file?: string | undefined;
-  readonly kept: LearningFile;
+  readonly saved: LearningFile;
   /** Trains again what is kept. */
   readonly overwrite: boolean;
   readonly origin: () => Origin;
-  readonly say: (line: string) => void;
+  readonly log: (line: string) => void;
 }
 
 /**
@@ -81,36 +81,38 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
   const resolved = recipes.map(({ name, flags }) => ({ name, config: resolveConfig(flags) }));
   for (const { name, config } of resolved) {
     try {
-      expectHonoured(config, known);
+      expectSupported(config, known);
     } catch (error) {
       throw new Error(`--recipe ${name}: ${(error as Error).message}`, { cause: error });
     }
   }
-  options.say(`official code: ${await checkOfficial(official)}; ours: ${options.device.name}`);
+  options.log(`official code: ${await checkOfficial(official)}; ours: ${options.device.name}`);
   const decisive = [...known.taken, ...(Object.keys(known.fixed) as (keyof Config)[]), "data", "heldOut"] as const;
   const learner = ["official", ...options.lend.toSorted().toReversed()].join("+") as Pair["learner"];
-  let file = options.kept;
+  let file = options.saved;
   const pairs: Pair[] = [];
-  using interruption = catchSignals((signal) => options.say(`${signal}: ending; what is done is kept`));
-  for (const { name, config: asked } of resolved) {
-    const { config, splits } = await openRecipe(asked);
+  using interruption = catchSignals((signal) => options.log(`${signal}: ending; what is done is kept`));
+  for (const { name, config: requested } of resolved) {
+    const { config, splits } = await openRecipe(requested);
     const { steps } = lengthOf(config, splits.train.indices.length);
-    const at = stepsAt(steps, options.times);
-    let recipe: RecipeCurves = keptCurves(file, { recipe: name, settings: pick(config, decisive) });
+    const at = stepsAt(steps, options.evaluations);
+    let recipe: RecipeCurves = savedCurves(file, { recipe: name, settings: pickSettings(config, decisive) });
     await using images = await imagesFolder(splits);
     for (const seed of seeds) {
       for (const who of ["ours", learner] as const) {
         const title = `${name}, seed ${seed}, ${who}`;
         const kept = options.overwrite ? undefined : curveOf(recipe, { learner: who, seed, at });
         if (kept) {
-          options.say(`${title}: ${described(kept)} (kept, of commit ${kept.commit})`);
+          options.log(`${title}: ${describeCurve(kept)} (kept, of commit ${kept.commit})`);
           continue;
         }
         const training = { config: { ...config, seed }, splits, at, title, images, stop: interruption.asked };
-        const learnt = await (who === "ours" ? trainOurs(options, training) : trainTheirs(options, training));
-        options.say(`${title}: ${described(learnt)}`);
+        const learnt = await (who === "ours"
+          ? runOurTraining(options, training)
+          : runOfficialTraining(options, training));
+        options.log(`${title}: ${describeCurve(learnt)}`);
         recipe = withCurve(recipe, who, { ...learnt, ...options.origin() });
-        if (options.file !== undefined) file = await keepCurves(options.file, file, recipe);
+        if (options.file !== undefined) file = await saveCurves(options.file, file, recipe);
       }
     }
     pairs.push(pairOf(recipe, { learner, seeds }));
@@ -139,27 +141,42 @@ async function openRecipe(asked: Config): Promise<{ readonly config: Config; rea
   return { config: fitWarmups(asked, { iterationsPerEpoch, given: new Set() }).config, splits };
 }
 
-async function trainOurs({ device, times, say }: LearningOptions, training: Training): Promise<Learnt> {
+async function runOurTraining(
+  { device, evaluations, log }: LearningOptions,
+  training: Training,
+): Promise<LearningCurve> {
   const { config, splits, at, title, stop } = training;
   using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
-  return await learnHere({
-    ...{ device, config, splits, times, stop },
+  return await trainOurs({
+    device,
+    config,
+    splits,
+    evaluations,
+    stop,
     onStep: (step, loss) => progress.update(step, `loss ${loss.toFixed(3)}`),
-    onWarning: say,
+    onWarning: log,
   });
 }
 
-async function trainTheirs({ device, official, lend, say }: LearningOptions, training: Training): Promise<Learnt> {
+async function runOfficialTraining(
+  { device, official, lend, log }: LearningOptions,
+  training: Training,
+): Promise<LearningCurve> {
   const { config, splits, at, title, images, stop } = training;
   await using own = await temporaryFolder();
   const configFile = join(own.path, "config.json");
   await writeFileAtomically(configFile, formatConfig(config));
   const [start, crops] = [join(own.path, "start.safetensors"), join(own.path, "crops.u8")];
-  if (lend.includes("start")) await exportStart(config, await startValues(device, config, say), start);
+  if (lend.includes("start")) await exportStart(config, await startValues(device, config, log), start);
   if (lend.includes("crops")) await exportCrops(config, splits.train, crops);
   using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
-  return await learnOfficially({
-    ...{ official, configFile, images: images.path, seed: config.seed, at, stop },
+  return await trainOfficial({
+    official,
+    configFile,
+    images: images.path,
+    seed: config.seed,
+    at,
+    stop,
     start: lend.includes("start") ? start : undefined,
     crops: lend.includes("crops") ? crops : undefined,
     onMeasured: ([step, top1]) => progress.update(step, `k-NN ${top1.toFixed(1)} %`),
@@ -181,7 +198,7 @@ async function imagesFolder(splits: Splits): Promise<Folder> {
   return folder;
 }
 
-function described({ points, stepsPerSecond, loss }: Learnt): string {
+function describeCurve({ points, stepsPerSecond, loss }: LearningCurve): string {
   const [first, last] = [points[0]![1], points.at(-1)![1]].map((top1) => top1.toFixed(1));
   return `k-NN ${first} to ${last} %, loss ${loss.toFixed(3)}, ${stepsPerSecond.toFixed(1)} steps/s`;
 }

@@ -9,7 +9,7 @@ import type { Origin } from "../figures/origin.js";
 export type Point = readonly [number, number];
 
 /** What one training came to. */
-export interface Learnt {
+export interface LearningCurve {
   readonly seed: number;
   readonly points: readonly Point[];
   /** Without evaluations. */
@@ -29,7 +29,7 @@ export interface RecipeCurves {
   readonly recipe: string;
   /** Settings that decide what is learnt. */
   readonly settings: { readonly [Name in SettingName]?: Config[Name] };
-  readonly curves: Readonly<Record<string, readonly (Learnt & Origin)[]>>;
+  readonly curves: Readonly<Record<string, readonly (LearningCurve & Origin)[]>>;
 }
 
 /** `learning-DEVICE.json` */
@@ -44,12 +44,12 @@ export async function readLearning(path: string, device: string): Promise<Learni
 }
 
 /** The settings among `names` in the order of the help. */
-export function pick(config: Config, names: readonly SettingName[]): RecipeCurves["settings"] {
+export function pickSettings(config: Config, names: readonly SettingName[]): RecipeCurves["settings"] {
   return Object.fromEntries(settingNames.filter((name) => names.includes(name)).map((name) => [name, config[name]]));
 }
 
 /** The curves kept of a recipe with the same settings; none otherwise. */
-export function keptCurves(file: LearningFile, { recipe, settings }: Omit<RecipeCurves, "curves">): RecipeCurves {
+export function savedCurves(file: LearningFile, { recipe, settings }: Omit<RecipeCurves, "curves">): RecipeCurves {
   const kept = file.recipes.find((each) => each.recipe === recipe);
   const isSame = kept && JSON.stringify(kept.settings) === JSON.stringify(settings);
   return isSame ? kept : { recipe, settings, curves: {} };
@@ -59,20 +59,20 @@ export function keptCurves(file: LearningFile, { recipe, settings }: Omit<Recipe
 export function curveOf(
   { curves }: RecipeCurves,
   { learner, seed, at }: { readonly learner: Learner; readonly seed: number; readonly at: readonly number[] },
-): (Learnt & Origin) | undefined {
+): (LearningCurve & Origin) | undefined {
   const found = curves[learner]?.find((curve) => curve.seed === seed);
   return String(found?.points.map(([step]) => step)) === String(at) ? found : undefined;
 }
 
 /** The curves of a recipe with one more, in the place of an earlier one of its seed. */
-export function withCurve(recipe: RecipeCurves, learner: Learner, curve: Learnt & Origin): RecipeCurves {
+export function withCurve(recipe: RecipeCurves, learner: Learner, curve: LearningCurve & Origin): RecipeCurves {
   const others = (recipe.curves[learner] ?? []).filter(({ seed }) => seed !== curve.seed);
   const all = [...others, curve].sort((a, b) => a.seed - b.seed);
   return { ...recipe, curves: { ...recipe.curves, [learner]: all } };
 }
 
 /** Writes the file with a recipe's curves, in the place of earlier ones of its name. */
-export async function keepCurves(path: string, file: LearningFile, recipe: RecipeCurves): Promise<LearningFile> {
+export async function saveCurves(path: string, file: LearningFile, recipe: RecipeCurves): Promise<LearningFile> {
   const place = file.recipes.findIndex((each) => each.recipe === recipe.recipe);
   const recipes = place < 0 ? [...file.recipes, recipe] : file.recipes.with(place, recipe);
   const now = { ...file, recipes };

@@ -9,7 +9,7 @@ import { vitConfig } from "../../dino/config/derive.js";
 import { flagOf, formatSize, formatValue } from "../../dino/config/flags.js";
 import type { Config, SettingName } from "../../dino/config/settings.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
-import type { Learnt, Point } from "./curves.js";
+import type { LearningCurve, Point } from "./curves.js";
 
 /** `bench/torch/settings.json`: what `learn.py` makes of each setting. */
 export interface OfficialSettings {
@@ -28,7 +28,7 @@ export async function officialSettings(): Promise<OfficialSettings> {
 }
 
 /** Throws, naming the flag, where the official code lacks a setting. */
-export function expectHonoured(config: Config, { fixed }: Pick<OfficialSettings, "fixed">): void {
+export function expectSupported(config: Config, { fixed }: Pick<OfficialSettings, "fixed">): void {
   for (const [name, value] of Object.entries(fixed) as [SettingName, Config[SettingName]][]) {
     if (config[name] === value) continue;
     const [ours, theirs] = [formatValue(config[name]), value === null ? "none" : formatValue(value)];
@@ -81,7 +81,7 @@ export interface OfficialTraining {
 }
 
 /** Trains in the official code. Throws Interrupted where `stop` ends it. */
-export async function learnOfficially(training: OfficialTraining): Promise<Learnt> {
+export async function trainOfficial(training: OfficialTraining): Promise<LearningCurve> {
   const { official, configFile, images, seed, at, start, crops, stop, onMeasured } = training;
   const points: Point[] = [];
   let end: { readonly seconds: number; readonly loss: number; readonly device: string } | undefined;
@@ -108,11 +108,11 @@ export async function learnOfficially(training: OfficialTraining): Promise<Learn
 }
 
 /** Runs learn.py by the interpreter that the variable PYTHON names, and takes its lines of JSON. */
-async function runScript(words: readonly string[], take: (line: object) => void, stop?: AbortSignal): Promise<void> {
+async function runScript(args: readonly string[], take: (line: object) => void, stop?: AbortSignal): Promise<void> {
   const python = process.env["PYTHON"] ?? "python3";
-  const child = spawn(python, [SCRIPT, ...words], { stdio: ["ignore", "pipe", "pipe"], ...(stop && { signal: stop }) });
-  let said = "";
-  child.stderr.on("data", (text: Buffer) => (said = (said + text.toString()).slice(-10_000)));
+  const child = spawn(python, [SCRIPT, ...args], { stdio: ["ignore", "pipe", "pipe"], ...(stop && { signal: stop }) });
+  let stderr = "";
+  child.stderr.on("data", (text: Buffer) => (stderr = (stderr + text.toString()).slice(-10_000)));
   const ended = new Promise<number | null>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", resolve);
@@ -131,7 +131,7 @@ async function runScript(words: readonly string[], take: (line: object) => void,
     throw fail((error as Error).message, error);
   });
   if (code === 0) return;
-  const last = said.trim().split("\n").at(-1) ?? "";
+  const last = stderr.trim().split("\n").at(-1) ?? "";
   if (/ModuleNotFoundError|ImportError/.test(last)) throw fail(last);
   throw new Error(`${SCRIPT} failed: ${last === "" ? `exit status ${code}` : last}`);
 }

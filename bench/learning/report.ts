@@ -1,15 +1,15 @@
 /** Learning curves of both codes as a table and as a figure. */
 import type { Chart, Panel } from "../../dino/pictures/charts.js";
 import { figure } from "../figures/format.js";
-import type { Learner, Learnt, RecipeCurves } from "./curves.js";
+import type { Learner, LearningCurve, RecipeCurves } from "./curves.js";
 import { meanAndSpread, welch } from "./statistics.js";
 
 /** Curves of a recipe by two learners, of the same seeds and steps. */
 export interface Pair {
   readonly recipe: string;
   readonly learner: Exclude<Learner, "ours">;
-  readonly ours: readonly Learnt[];
-  readonly theirs: readonly Learnt[];
+  readonly ours: readonly LearningCurve[];
+  readonly theirs: readonly LearningCurve[];
 }
 
 /** The curves of those seeds. Throws where one is missing. */
@@ -32,12 +32,17 @@ const CHANCE = 0.05;
 /** k-NN of both after the same steps, then how far apart they end and how fast they are; as Markdown. */
 export function learningTable({ recipe, learner, ours, theirs }: Pair): string {
   const steps = ours[0]!.points.map(([step]) => step);
-  const at = (curves: readonly Learnt[], place: number) => curves.map(({ points }) => points[place]![1]);
+  const at = (curves: readonly LearningCurve[], place: number) => curves.map(({ points }) => points[place]![1]);
   const row = (step: number, place: number): string => {
     const [own, other] = [at(ours, place), at(theirs, place)];
     const test = welch(own, other);
     const cells = [
-      ...[`${step}`, described(own), described(other), signed(meanAndSpread(own).mean - meanAndSpread(other).mean)],
+      ...[
+        `${step}`,
+        formatMeanAndSpread(own),
+        formatMeanAndSpread(other),
+        signed(meanAndSpread(own).mean - meanAndSpread(other).mean),
+      ],
       ...(test ? [signed(test.t), test.p.toFixed(3)] : ["", ""]),
     ];
     return `| ${cells.join(" | ")} |`;
@@ -71,12 +76,12 @@ function verdict(ours: readonly number[], theirs: readonly number[]): string {
   return `At the end ours differs by ${difference} points, ${judged}: t ${signed(test.t)}, p ${test.p.toFixed(3)}.`;
 }
 
-function speed(name: string, curves: readonly Learnt[]): string {
+function speed(name: string, curves: readonly LearningCurve[]): string {
   const devices = [...new Set(curves.map(({ device }) => device))].join("; ");
   return `Steps a second, ${name}: ${figure(meanAndSpread(curves.map(({ stepsPerSecond }) => stepsPerSecond)).mean)} (${devices})`;
 }
 
-function described(values: readonly number[]): string {
+function formatMeanAndSpread(values: readonly number[]): string {
   const { mean, spread } = meanAndSpread(values);
   return values.length > 1 ? `${mean.toFixed(1)} (${spread.toFixed(1)})` : mean.toFixed(1);
 }
@@ -90,14 +95,18 @@ export function learningChart(pairs: readonly Pair[]): Chart {
   const seeds = [...new Set(pairs.map(({ ours }) => ours.length))].join(", ");
   const curves = pairs.map(({ recipe, learner, ours, theirs }): Panel => ({
     title: recipe,
-    ...{ x: "step", y: "k-NN of the teacher, %", points: true },
+    x: "step",
+    y: "k-NN of the teacher, %",
+    points: true,
     series: [curve(learnerNames.ours, ours), curve(learnerNames[learner], theirs)],
   }));
-  const rate = (all: readonly Learnt[]) => meanAndSpread(all.map(({ stepsPerSecond }) => stepsPerSecond)).mean;
+  const rate = (all: readonly LearningCurve[]) => meanAndSpread(all.map(({ stepsPerSecond }) => stepsPerSecond)).mean;
   const names = [...new Set(pairs.map(({ learner }) => learner))];
   const speeds: Panel = {
     title: "Speed, on one machine",
-    ...{ x: "recipe", y: "steps a second", bars: true },
+    x: "recipe",
+    y: "steps a second",
+    bars: true,
     series: [
       { name: learnerNames.ours, points: pairs.map(({ recipe, ours }) => [recipe, rate(ours)]) },
       ...names.map((name) => ({
@@ -112,7 +121,7 @@ export function learningChart(pairs: readonly Pair[]): Chart {
   return { title, panels: [...curves, speeds] };
 }
 
-function curve(name: string, learnt: readonly Learnt[]): Panel["series"][number] {
+function curve(name: string, learnt: readonly LearningCurve[]): Panel["series"][number] {
   const places = learnt[0]!.points.map(([step], place) => ({
     step,
     ...meanAndSpread(learnt.map(({ points }) => points[place]![1])),

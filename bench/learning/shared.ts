@@ -22,11 +22,11 @@ import { encodeSafetensors } from "../../engine/index.js";
 export interface ImagesFile {
   readonly channels: 3;
   readonly classes: readonly string[];
-  readonly train: PartOfFile;
-  readonly test: PartOfFile;
+  readonly train: SplitFile;
+  readonly test: SplitFile;
 }
 
-interface PartOfFile {
+interface SplitFile {
   /** [rows, cols] of each image. */
   readonly sizes: readonly (readonly [number, number])[];
   /** Places in `classes`. */
@@ -40,8 +40,8 @@ interface PartOfFile {
 export async function exportImages(splits: Splits, folder: string): Promise<void> {
   const numbers = checkSplits(splits);
   await mkdir(folder, { recursive: true });
-  const train = await exportPart(splits.train, join(folder, "train.u8"));
-  const test = await exportPart(splits.test, join(folder, "test.u8"));
+  const train = await exportSplit(splits.train, join(folder, "train.u8"));
+  const test = await exportSplit(splits.test, join(folder, "test.u8"));
   const file: ImagesFile = {
     channels: 3,
     classes: splits.train.images.classes,
@@ -51,7 +51,7 @@ export async function exportImages(splits: Splits, folder: string): Promise<void
   await writeJson(join(folder, "images.json"), file);
 }
 
-async function exportPart({ images, indices }: Subset, path: string): Promise<PartOfFile> {
+async function exportSplit({ images, indices }: Subset, path: string): Promise<SplitFile> {
   const sizes: (readonly [number, number])[] = [];
   async function* pixels() {
     for (const index of indices) {

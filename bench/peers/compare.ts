@@ -1,15 +1,15 @@
 /** Our engine beside others, on the same adapter in the same run. */
-import { contestant, type Entrant } from "./contestant.js";
-import { OURS } from "./entrants.js";
+import { OURS } from "./engines.js";
 import type { Answers } from "./host.js";
-import { type Effort, race, type Standing } from "./race.js";
+import { startPeer, type PeerSpec } from "./peer-process.js";
 import { headline } from "./table.js";
+import { type Effort, measureWorkload, type WorkloadResult } from "./workload-timing.js";
 import type { Workload } from "./workloads.js";
 
 /** Who took part, on what, and what came of each workload. */
 export interface PeerComparison {
   readonly engines: Readonly<Record<string, Answers["open"]>>;
-  readonly standings: readonly Standing[];
+  readonly standings: readonly WorkloadResult[];
 }
 
 /**
@@ -17,23 +17,23 @@ export interface PeerComparison {
  * Throws where ours does not open, and where one runs on another adapter than ours.
  */
 export async function comparePeers(
-  entrants: readonly Entrant[],
+  specs: readonly PeerSpec[],
   workloads: readonly Workload[],
   effort: Effort,
-  note: (line: string) => void,
+  log: (line: string) => void,
 ): Promise<PeerComparison> {
-  const all = entrants.map(contestant);
+  const all = specs.map(startPeer);
   try {
     const engines: Record<string, Answers["open"]> = {};
     for (const who of all) {
       const identity = await who.open().catch((error: unknown) => {
         if (who.name === OURS) throw error;
-        note(`${who.name} does not start: ${error instanceof Error ? error.message : String(error)}`);
+        log(`${who.name} does not start: ${error instanceof Error ? error.message : String(error)}`);
         return undefined;
       });
       if (!identity) continue;
       engines[who.name] = identity;
-      note(`${who.name} ${identity.version}: ${identity.adapter}`);
+      log(`${who.name} ${identity.version}: ${identity.adapter}`);
     }
     const ours = engines[OURS];
     if (!ours) throw new Error(`comparePeers: no entrant is called ${OURS}`);
@@ -41,11 +41,11 @@ export async function comparePeers(
       if (adapter !== ours.adapter) throw new Error(`${name} runs on ${adapter}, ours on ${ours.adapter}`);
     }
     const opened = all.filter(({ name }) => Object.hasOwn(engines, name));
-    const standings: Standing[] = [];
+    const standings: WorkloadResult[] = [];
     for (const workload of workloads) {
-      const standing = await race(workload, opened, effort);
+      const standing = await measureWorkload(workload, opened, effort);
       standings.push(standing);
-      note(headline(standing));
+      log(headline(standing));
     }
     return { engines, standings };
   } finally {

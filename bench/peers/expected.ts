@@ -3,7 +3,7 @@ import { sizeOf } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
 import { rowwise } from "../steps/check.js";
-import type { BenchRow, Host } from "../steps/row.js";
+import type { BenchRow, HostTensor } from "../steps/row.js";
 import { packHeads } from "./layouts.js";
 import type { Outcome } from "./peer.js";
 import { draw, type InputNames, inputsOf, type Workload } from "./workloads.js";
@@ -31,7 +31,7 @@ export function checkOf(workload: Workload): Check {
     case "attention": {
       const { q, k, v } = inputsOf(workload);
       const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
-      const alone = ({ data }: Host) => ({ shape: [batch * heads, 1, tokens, headDim], data }); // each head as a sequence
+      const alone = ({ data }: HostTensor) => ({ shape: [batch * heads, 1, tokens, headDim], data }); // each head as a sequence
       const qkv = packHeads(alone(q), alone(k), alone(v));
       return forward([qkv], [batch * heads, tokens, headDim], rowwise(reference.attention(1), 2));
     }
@@ -44,7 +44,7 @@ export function checkOf(workload: Workload): Check {
   }
 }
 
-function forward(inputs: readonly Host[], shape: readonly number[], check: BenchRow["check"]): Check {
+function forward(inputs: readonly HostTensor[], shape: readonly number[], check: BenchRow["check"]): Check {
   return (outcome) =>
     "out" in outcome && outcome.out.length === sizeOf(shape) ? check(inputs, { shape, data: outcome.out }) : Infinity;
 }
@@ -58,10 +58,10 @@ const STEP = 1e-6;
  */
 function training<Names extends string>(
   { params }: { readonly params: readonly Names[] },
-  inputs: Readonly<Record<Names, Host>>,
-  loss: (at: Readonly<Record<Names, Values>>) => number,
+  inputs: Readonly<Record<Names, HostTensor>>,
+  loss: (values: Readonly<Record<Names, Values>>) => number,
 ): Check {
-  const entries = Object.entries<Host>(inputs).map(([name, x]) => [name, whole(x)] as const);
+  const entries = Object.entries<HostTensor>(inputs).map(([name, x]) => [name, whole(x)] as const);
   const start = Object.fromEntries(entries) as Record<Names, Values>;
   const expected = loss(start);
   const derivatives = params.map((name, i) => {
@@ -121,6 +121,6 @@ function meanSquare(y: Values, target: Values): number {
   return y.data.reduce((sum, v, i) => sum + (v - target.data[i]!) ** 2, 0) / y.data.length;
 }
 
-function whole({ shape, data }: Host): Values {
+function whole({ shape, data }: HostTensor): Values {
   return { shape, data: Float64Array.from(data) };
 }

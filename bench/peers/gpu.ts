@@ -13,8 +13,11 @@ export async function provideGpu(hidden: readonly string[]): Promise<void> {
   Object.assign(globalThis, globals);
   const { gpu } = await chooseAdapter();
   const navigator = {
-    ...{ userAgent: `Node.js/${process.versions.node}`, language: "en-US", languages: ["en-US"] },
-    ...{ platform: process.platform, hardwareConcurrency: 1 },
+    userAgent: `Node.js/${process.versions.node}`,
+    language: "en-US",
+    languages: ["en-US"],
+    platform: process.platform,
+    hardwareConcurrency: 1,
     gpu: {
       requestAdapter: () => openAdapter(hidden),
       getPreferredCanvasFormat: () => "bgra8unorm",

@@ -67,9 +67,9 @@ async function time(measuredJob: Job, iterations: number): Promise<number> {
 
 process.on("message", (request: Request) => {
   void answer(request)
-    .then((given): Reply => {
+    .then((result): Reply => {
       throwGpuFailure();
-      return { answer: given };
+      return { answer: result };
     })
     .catch((error: unknown): Reply => ({ error: error instanceof Error ? error.message : String(error) }))
     .then((reply) => process.send?.(reply));

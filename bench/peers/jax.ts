@@ -1,7 +1,7 @@
 /** jax-js on WebGPU, everything under jit. */
 import { readFileSync } from "node:fs";
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import type { Identity, Job, Outcome } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
@@ -109,11 +109,11 @@ function meanSquare(y: JaxArray, target: JaxArray): JaxArray {
   return jax.numpy.mean(jax.numpy.square(y.sub(target)));
 }
 
-async function forward(inputs: readonly Host[], fn: (...inputs: JaxArray[]) => JaxArray): Promise<Job> {
+async function forward(inputs: readonly HostTensor[], fn: (...inputs: JaxArray[]) => JaxArray): Promise<Job> {
   const arrays = inputs.map(arrayOf);
   await jax.blockUntilReady(arrays);
   const compiled = jax.jit(fn);
-  return lazily(
+  return jobOf(
     arrays,
     () => compiled(...arrays.map((x) => x.ref)),
     async (out) => ({ out: await out.data() }),
@@ -122,18 +122,18 @@ async function forward(inputs: readonly Host[], fn: (...inputs: JaxArray[]) => J
 
 async function train<Names extends string>(
   params: readonly Names[],
-  inputs: Readonly<Record<Names, Host>>,
+  inputs: Readonly<Record<Names, HostTensor>>,
   loss: (at: Named<Names>) => JaxArray,
 ): Promise<Job> {
   const isParam = (name: string) => (params as readonly string[]).includes(name);
-  const arrays = Object.entries<Host>(inputs).map(([name, x]) => [name, arrayOf(x)] as const);
+  const arrays = Object.entries<HostTensor>(inputs).map(([name, x]) => [name, arrayOf(x)] as const);
   await jax.blockUntilReady(arrays.map(([, x]) => x));
   const values = Object.fromEntries(arrays.filter(([name]) => isParam(name)));
   const fixed = Object.fromEntries(arrays.filter(([name]) => !isParam(name)));
   const both = (weights: Named<string>, others: Named<string>) => loss({ ...weights, ...others } as Named<Names>);
   const compiled = jax.jit(jax.valueAndGrad(both));
   const once = () => compiled(jax.tree.ref(values), jax.tree.ref(fixed));
-  return lazily([values, fixed], once, async ([total, gradients]) => {
+  return jobOf([values, fixed], once, async ([total, gradients]) => {
     const grads: Record<string, Float32Array> = {};
     for (const name of params) grads[name] = await gradients[name]!.data();
     return { loss: (await total.data())[0]!, grads };
@@ -141,8 +141,8 @@ async function train<Names extends string>(
 }
 
 /** Work is done once somebody waits for its results, so those of every step are held until then. */
-function lazily<Result extends Arrays>(
-  held: Arrays,
+function jobOf<Result extends Arrays>(
+  inputs: Arrays,
   once: () => Result,
   read: (result: Result) => Promise<Outcome>,
 ): Job {
@@ -156,10 +156,10 @@ function lazily<Result extends Arrays>(
       pending = [];
     },
     read: () => read(once()),
-    dispose: () => jax.tree.dispose(held),
+    dispose: () => jax.tree.dispose(inputs),
   };
 }
 
-function arrayOf({ shape, data }: Host): JaxArray {
+function arrayOf({ shape, data }: HostTensor): JaxArray {
   return jax.numpy.array(data).reshape(shape);
 }

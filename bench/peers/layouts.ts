@@ -1,14 +1,14 @@
 /** Numbers in another order, for engines that keep them differently. */
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 
 /** [rows, cols] -> [cols, rows] */
-export function transpose({ shape, data }: Host): Host {
+export function transpose({ shape, data }: HostTensor): HostTensor {
   const [rows, cols] = shape as readonly [number, number];
   return { shape: [cols, rows], data: data.map((_, i) => data[(i % rows) * cols + Math.floor(i / rows)]!) };
 }
 
 /** [batch, m, n, d] -> [batch, n, m, d]: heads before tokens or after them. */
-export function swapMiddle({ shape, data }: Host): Host {
+export function swapMiddle({ shape, data }: HostTensor): HostTensor {
   const [batch, m, n, d] = shape as readonly [number, number, number, number];
   const swapped = new Float32Array(data.length);
   for (let i = 0; i < batch * n * m; i++) {
@@ -19,7 +19,7 @@ export function swapMiddle({ shape, data }: Host): Host {
 }
 
 /** Queries, keys and values of [batch, heads, tokens, headDim] each -> [batch, tokens, 3 * heads * headDim] */
-export function packHeads(...qkv: readonly [Host, Host, Host]): Host {
+export function packHeads(...qkv: readonly [HostTensor, HostTensor, HostTensor]): HostTensor {
   const [batch, heads, tokens, headDim] = qkv[0].shape as readonly [number, number, number, number];
   const dim = heads * headDim;
   const data = new Float32Array(batch * tokens * 3 * dim);

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web/webgpu";
 import { encodeOnnx, type OnnxNode } from "../../dino/weights/export/onnx.js";
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import { swapMiddle } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
@@ -58,7 +58,7 @@ export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: In
 /** Heads lie within tokens here, moved once before. */
 export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {
   const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
-  const within = (x: Host) => ({ shape: [batch, tokens, heads * headDim], data: swapMiddle(x).data });
+  const within = (x: HostTensor) => ({ shape: [batch, tokens, heads * headDim], data: swapMiddle(x).data });
   const node = { op: "MultiHeadAttention", attributes: { num_heads: heads }, domain: "com.microsoft" } as const;
   const out = [batch, tokens, heads * headDim];
   const job = await forward(node, { q: within(q), k: within(k), v: within(v) }, out);
@@ -85,7 +85,7 @@ function oneNode(node: Operation, inputs: Readonly<Record<string, Shape>>, out: 
 
 async function forward(
   node: Operation,
-  inputs: Readonly<Record<string, Host>>,
+  inputs: Readonly<Record<string, HostTensor>>,
   out: Shape,
 ): Promise<Job<{ readonly out: Float32Array }>> {
   const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
@@ -113,7 +113,7 @@ async function forward(
   };
 }
 
-function upload({ data }: Host): GPUBuffer {
+function upload({ data }: HostTensor): GPUBuffer {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
   const buffer = device.createBuffer({ size: data.byteLength, usage });
   device.queue.writeBuffer(buffer, 0, data);

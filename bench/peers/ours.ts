@@ -20,7 +20,7 @@ import {
   softmax as soften,
   type Tensor,
 } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { packHeads, swapMiddle, transpose } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
@@ -78,7 +78,7 @@ function meanSquare(y: Tensor, target: Tensor): Tensor {
 }
 
 async function forward(
-  inputs: readonly Host[],
+  inputs: readonly HostTensor[],
   fn: (...inputs: Tensor[]) => Tensor,
 ): Promise<Job<{ readonly out: Float32Array }>> {
   const tensors = inputs.map(uploaded);
@@ -95,15 +95,15 @@ async function forward(
 /** The loss and all gradients at once; weights lie [out, in] here and [in, out] outside. */
 async function train<Names extends string>(
   params: readonly Names[],
-  inputs: Readonly<Record<Names, Host>>,
+  inputs: Readonly<Record<Names, HostTensor>>,
   loss: (at: (name: Names) => Tensor) => Tensor,
 ): Promise<Job> {
   const isParam = (name: string) => (params as readonly string[]).includes(name);
-  const turned = (x: Host) => (x.shape.length === 2 ? transpose(x) : x);
+  const turned = (x: HostTensor) => (x.shape.length === 2 ? transpose(x) : x);
   const layout = layoutOf(params.map((name) => ({ name, shape: turned(inputs[name]).shape, trainable: true })));
   const values = createParams(device, layout, "peers");
   values.write(new Map(params.map((name) => [name, turned(inputs[name]).data])));
-  const fixed = Object.entries<Host>(inputs).filter(([name]) => !isParam(name));
+  const fixed = Object.entries<HostTensor>(inputs).filter(([name]) => !isParam(name));
   const tensors = new Map(fixed.map(([name, x]) => [name, uploaded(x)]));
   const program = await record(device, () => {
     const total = loss((name) => tensors.get(name) ?? values.get(name));
@@ -123,7 +123,7 @@ async function train<Names extends string>(
   };
 }
 
-function uploaded({ shape, data }: Host) {
+function uploaded({ shape, data }: HostTensor) {
   const x = input(device, shape);
   x.write(data);
   return x;

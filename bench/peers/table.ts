@@ -1,8 +1,8 @@
 import { figure, percent } from "../figures/format.js";
 import { quantile } from "../figures/quantile.js";
 import type { PeerComparison } from "./compare.js";
-import { OURS } from "./entrants.js";
-import type { Entry, Standing, Timed } from "./race.js";
+import { OURS } from "./engines.js";
+import type { Entry, WorkloadResult, Timed } from "./workload-timing.js";
 
 /** Their time over ours, within each round: above 1 where ours is the faster. */
 interface Ratio {
@@ -13,7 +13,7 @@ interface Ratio {
 }
 
 /** The fastest of the others beside ours; undefined where ours, or every other, was not timed. */
-export function bestOther({ entries }: Standing): Ratio | undefined {
+export function bestOther({ entries }: WorkloadResult): Ratio | undefined {
   const ours = timed(entries[OURS]);
   if (!ours) return undefined;
   const ratios = Object.entries(entries).flatMap(([name, entry]): Ratio[] => {
@@ -30,7 +30,7 @@ function timed(entry: Entry | undefined): Timed | undefined {
 }
 
 /** A workload in one line, while the others are running. */
-export function headline(standing: Standing): string {
+export function headline(standing: WorkloadResult): string {
   const engines = Object.entries(standing.entries).map(([name, entry]) => `${name} ${cell(entry)}`);
   const best = bestOther(standing);
   return `${standing.id.padEnd(28)} ${engines.join(", ")} ms${best ? `; best other / ours ${best.median.toFixed(2)}` : ""}`;
@@ -93,7 +93,7 @@ function reason(entry: Entry): string[] {
 }
 
 /** How far the quartiles of the ratios lie apart, in words. */
-function noise(standings: readonly Standing[]): string {
+function noise(standings: readonly WorkloadResult[]): string {
   const spreads = standings.flatMap((standing) => {
     const best = bestOther(standing);
     return best ? [{ id: standing.id, spread: (best.high - best.low) / best.median }] : [];

@@ -1,6 +1,6 @@
 /** TensorFlow.js on its WebGPU backend. It has neither GELU nor LayerNorm nor attention: they are composed, as its users do. */
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
@@ -113,11 +113,12 @@ function meanSquare(y: TfTensor, target: TfTensor): TfTensor {
   return tf.mean(tf.square(tf.sub(y, target)));
 }
 
-function forward(inputs: readonly Host[], fn: (...inputs: TfTensor[]) => TfTensor): Job {
+function forward(inputs: readonly HostTensor[], fn: (...inputs: TfTensor[]) => TfTensor): Job {
   const tensors = inputs.map(({ shape, data }) => tf.tensor(data, shape));
   const once = () => tf.tidy(() => fn(...tensors));
   return {
-    ...{ step: () => once().dispose(), sync },
+    step: () => once().dispose(),
+    sync,
     async read() {
       const out = once();
       const values = await out.data();
@@ -130,10 +131,10 @@ function forward(inputs: readonly Host[], fn: (...inputs: TfTensor[]) => TfTenso
 
 function train<Names extends string>(
   params: readonly Names[],
-  inputs: Readonly<Record<Names, Host>>,
+  inputs: Readonly<Record<Names, HostTensor>>,
   loss: (at: Readonly<Record<Names, TfTensor>>) => TfTensor,
 ): Job {
-  const entries = Object.entries<Host>(inputs).map(([name, { shape, data }]) => {
+  const entries = Object.entries<HostTensor>(inputs).map(([name, { shape, data }]) => {
     const x = tf.tensor(data, shape);
     if (!(params as readonly string[]).includes(name)) return [name, x] as const;
     const variable = tf.variable(x);
@@ -147,7 +148,8 @@ function train<Names extends string>(
     return { value, grads, dispose: () => [value, ...Object.values(grads)].forEach((x) => x.dispose()) };
   };
   return {
-    ...{ step: () => once().dispose(), sync },
+    step: () => once().dispose(),
+    sync,
     async read() {
       const { value, grads, dispose } = once();
       const [total] = await value.data();

@@ -22,10 +22,10 @@ export const algorithms = {
   },
   /** log2 p messages of everything: the fastest for few bytes. */
   "recursive doubling": (ranks, bytes, link) =>
-    amongPowerOfTwo(ranks, bytes, link, (rounds) => rounds * messageS(bytes, link, { added: true })),
+    overPowerOfTwo(ranks, bytes, link, (rounds) => rounds * messageS(bytes, link, { added: true })),
   /** Recursive halving, then doubling: as many bytes as a ring, in 2 log2 p messages. */
   Rabenseifner: (ranks, bytes, link) =>
-    amongPowerOfTwo(ranks, bytes, link, (rounds) => {
+    overPowerOfTwo(ranks, bytes, link, (rounds) => {
       const moved = (1 - 2 ** -rounds) * bytes;
       return 2 * rounds * link.latencyS + 2 * moved * link.sPerByte + moved * link.addSPerByte;
     }),
@@ -34,7 +34,7 @@ export const algorithms = {
 export type Algorithm = keyof typeof algorithms;
 
 /** Where the ranks are no power of two, those beyond it hand over what they have, and get the sum in the end. */
-function amongPowerOfTwo(ranks: number, bytes: number, link: Link, secondsOf: (rounds: number) => number): number {
+function overPowerOfTwo(ranks: number, bytes: number, link: Link, secondsOf: (rounds: number) => number): number {
   const rounds = Math.floor(Math.log2(ranks));
   const beyond = ranks > 2 ** rounds ? messageS(bytes, link, { added: true }) + messageS(bytes, link) : 0;
   return secondsOf(rounds) + beyond;
@@ -90,7 +90,7 @@ export function flatRing({ machines, ranksPerMachine, within, between }: Cluster
 }
 
 /** A link between processes that are more than the cores they run on, and take turns. */
-export function crowded({ latencyS, sPerByte, addSPerByte }: Link, ranks: number, cores: number): Link {
+export function oversubscribed({ latencyS, sPerByte, addSPerByte }: Link, ranks: number, cores: number): Link {
   const turns = Math.max(1, ranks / cores);
   return { latencyS: latencyS * turns, sPerByte: sPerByte * turns, addSPerByte: addSPerByte * turns };
 }

@@ -4,16 +4,16 @@ import { availableParallelism } from "node:os";
 import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { figure } from "../figures/format.js";
-import { type ConstantName, type Constants, constantsWith } from "./constants.js";
+import { type ConstantName, type Constants, mergeConstants } from "./constants.js";
 import {
-  measureCrossing,
+  measureTransfers,
   measureSums,
   predict,
   type Predicted,
   RANK_EFFORT,
   type RankSums,
   sharedMemory,
-  type Way,
+  type TransferTimes,
 } from "./measure.js";
 import {
   constantsTable,
@@ -25,13 +25,13 @@ import {
   scalingTable,
   sensitivityTable,
   valuesOf,
-  waysTable,
+  sendingTable,
 } from "./report.js";
 
 /** What was measured, and the constants that follow. */
 export interface RankResult {
   readonly cores: number;
-  readonly crossing: { readonly readBack: Way; readonly upload: Way };
+  readonly crossing: { readonly readBack: TransferTimes; readonly upload: TransferTimes };
   /** Of two and of four ranks; empty where there is no mpirun. */
   readonly sums: readonly RankSums[];
   readonly predicted: readonly Predicted[];
@@ -43,12 +43,12 @@ const NO_MPIRUN =
 
 /** Measures, and puts the constants together. */
 export async function measureRanks(
-  said: ReadonlyMap<ConstantName, number>,
+  given: ReadonlyMap<ConstantName, number>,
   { quick }: { readonly quick: boolean },
 ): Promise<RankResult & { readonly device: string }> {
   using device = await openDevice();
   const effort = quick ? RANK_EFFORT.quick : RANK_EFFORT.usual;
-  const crossing = await measureCrossing(device, effort);
+  const crossing = await measureTransfers(device, effort);
   const sums: RankSums[] = [];
   for (const ranks of [2, 4]) {
     const found = await measureSums(ranks, effort);
@@ -57,7 +57,7 @@ export async function measureRanks(
   const shared = sums[0] && sharedMemory(sums[0]);
   const byMpi = (value: number) => ({ value, source: `measured here, ${sums[0]!.library}` });
   const { readBack, upload } = crossing;
-  const constants = constantsWith(
+  const constants = mergeConstants(
     {
       crossingUs: { value: 500 * (readBack.latencyMs + upload.latencyMs), source: `measured here, ${device.name}` },
       ...(shared && {
@@ -67,7 +67,7 @@ export async function measureRanks(
         sharedAddGB: byMpi(1e-9 / shared.link.addSPerByte),
       }),
     },
-    said,
+    given,
   );
   const predicted = shared ? sums.flatMap((found) => predict(found, shared)) : [];
   return { device: device.name, cores: availableParallelism(), crossing, sums, predicted, constants };
@@ -87,7 +87,8 @@ export function rankReport(
     bytes: 0,
     ...call,
   }));
-  const speed = ({ latencyMs, msPerByte }: Way) => `${figure(1000 * latencyMs)} us, ${figure(1e-6 / msPerByte)} GB/s`;
+  const speed = ({ latencyMs, msPerByte }: TransferTimes) =>
+    `${figure(1000 * latencyMs)} us, ${figure(1e-6 / msPerByte)} GB/s`;
   const off = (ranks: number) => {
     const { usual, worst } = deviation(predicted.filter((row) => row.ranks === ranks));
     return `${ranks} ranks: ${usual.toFixed(2)} times, ${worst.toFixed(2)} at worst`;
@@ -103,7 +104,7 @@ export function rankReport(
           `The model is off by a factor of, on average, ${sums.map(({ ranks }) => off(ranks)).join("; ")}.`,
         ]),
     `## Step, efficiency, share of waiting\n\n${scalingTable(values, networks)}`,
-    `## What pieces and f16 buy\n\n${waysTable(values)}`,
+    `## What pieces and f16 buy\n\n${sendingTable(values)}`,
     `## Fewest images a GPU with which it works as long as it waits\n\n${leastImagesTable(values)}`,
     `## A step on 64 GPUs if one thing were twice as fast\n\n${sensitivityTable(values)}`,
   ].join("\n\n");

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Device } from "../../engine/core/device.js";
 import { quantile } from "../figures/quantile.js";
-import { crowded, fastest, type Algorithm, type Link } from "./collectives.js";
+import { oversubscribed, fastest, type Algorithm, type Link } from "./collectives.js";
 
 /** What was measured again and again: the least, which is what nobody else on the machine disturbed, and the quartiles. */
 export interface Timed {
@@ -47,11 +47,12 @@ export function fitLine(points: readonly { readonly bytes: number; readonly ms: 
 }
 
 /** Times of one way, by bytes, and the line through them. */
-export interface Way extends Line {
+export interface TransferTimes extends Line {
   readonly sizes: readonly (Timed & { readonly bytes: number })[];
 }
 
-const lineThrough = (sizes: Way["sizes"]): Line => fitLine(sizes.map(({ bytes, leastMs }) => ({ bytes, ms: leastMs })));
+const lineThrough = (sizes: TransferTimes["sizes"]): Line =>
+  fitLine(sizes.map(({ bytes, leastMs }) => ({ bytes, ms: leastMs })));
 
 /** How much of this is done. */
 export interface RankEffort {
@@ -64,8 +65,9 @@ export interface RankEffort {
 
 export const RANK_EFFORT = {
   usual: {
-    ...{ sizes: [64, 1024, 2 ** 14, 2 ** 16, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24] },
-    ...{ rounds: 200, maxMs: 30_000 },
+    sizes: [64, 1024, 2 ** 14, 2 ** 16, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24],
+    rounds: 200,
+    maxMs: 30_000,
   },
   quick: { sizes: [64, 2 ** 16, 2 ** 20], rounds: 5, maxMs: 500 },
 } as const satisfies Record<string, RankEffort>;
@@ -74,10 +76,10 @@ export const RANK_EFFORT = {
  * Read-back and upload through staging buffers that stay: until a copy out of a device's buffer is mapped, and until what the host
  * has unmapped is in a device's buffer.
  */
-export async function measureCrossing(
+export async function measureTransfers(
   { gpu }: Device,
   { sizes, rounds, maxMs }: RankEffort,
-): Promise<{ readonly readBack: Way; readonly upload: Way }> {
+): Promise<{ readonly readBack: TransferTimes; readonly upload: TransferTimes }> {
   const most = sizes.at(-1)!;
   const [inside, outgoing, incoming] = [
     GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
@@ -93,7 +95,7 @@ export async function measureCrossing(
     encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
     gpu.queue.submit([encoder.finish()]);
   };
-  const way = async (once: (bytes: number) => Promise<number>): Promise<Way> => {
+  const timeTransfer = async (once: (bytes: number) => Promise<number>): Promise<TransferTimes> => {
     const times = sizes.map((): number[] => []);
     for (const bytes of sizes) await once(bytes);
     const start = performance.now();
@@ -103,7 +105,7 @@ export async function measureCrossing(
     return { sizes: found, ...lineThrough(found) };
   };
   try {
-    const readBack = await way(async (bytes) => {
+    const readBack = await timeTransfer(async (bytes) => {
       const start = performance.now();
       copy(inside, outgoing, bytes);
       await outgoing.mapAsync(GPUMapMode.READ);
@@ -112,7 +114,7 @@ export async function measureCrossing(
       outgoing.unmap();
       return ms;
     });
-    const upload = await way(async (bytes) => {
+    const upload = await timeTransfer(async (bytes) => {
       await incoming.mapAsync(GPUMapMode.WRITE);
       new Uint8Array(incoming.getMappedRange()).fill(1, 0, bytes);
       const start = performance.now();
@@ -141,8 +143,8 @@ export interface RankSums {
   readonly library: string;
   /** Of a call that moves nothing. */
   readonly call: Timed;
-  readonly sums: Way["sizes"];
-  readonly gathers: Way["sizes"];
+  readonly sums: TransferTimes["sizes"];
+  readonly gathers: TransferTimes["sizes"];
 }
 
 /** Sums of so many ranks; undefined where there is no such launcher. Throws what it says goes wrong. */
@@ -152,14 +154,16 @@ export async function measureSums(
   launcher = process.env.MPIRUN ?? "mpirun",
 ): Promise<RankSums | undefined> {
   const script = fileURLToPath(new URL("rank.ts", import.meta.url));
-  const words = ["-n", `${ranks}`, process.execPath, "--import", "tsx", script, JSON.stringify(effort)];
+  const args = ["-n", `${ranks}`, process.execPath, "--import", "tsx", script, JSON.stringify(effort)];
   const openMpi = {
-    ...{ OMPI_MCA_rmaps_base_oversubscribe: "1", OMPI_MCA_hwloc_base_binding_policy: "none" },
-    ...{ OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
+    OMPI_MCA_rmaps_base_oversubscribe: "1",
+    OMPI_MCA_hwloc_base_binding_policy: "none",
+    OMPI_ALLOW_RUN_AS_ROOT: "1",
+    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1",
   };
   let printed: string;
   try {
-    printed = (await promisify(execFile)(launcher, words, { env: { ...process.env, ...openMpi } })).stdout;
+    printed = (await promisify(execFile)(launcher, args, { env: { ...process.env, ...openMpi } })).stdout;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
@@ -176,7 +180,7 @@ export interface Shared {
 }
 
 /** Of a byte: where a sum is no slower than a gather, adding costs as good as nothing. */
-const LEAST_ADD_S = 1e-12;
+const MIN_ADD_S = 1e-12;
 
 /** Bytes that cost no more than their message does. */
 const SMALL = 1024;
@@ -190,7 +194,7 @@ export function sharedMemory({ call, sums, gathers }: RankSums): Shared {
   const small = Math.min(...sums.filter(({ bytes }) => bytes <= SMALL).map(({ leastMs }) => leastMs)) / 1000;
   const sendS = (2 * lineThrough(gathers).msPerByte) / 1000;
   const sumS = lineThrough(sums).msPerByte / 1000;
-  const addSPerByte = Math.max(LEAST_ADD_S, 2 * (sumS - sendS));
+  const addSPerByte = Math.max(MIN_ADD_S, 2 * (sumS - sendS));
   return { callS, link: { latencyS: Math.max(0, small - callS), sPerByte: Math.min(sendS, sumS), addSPerByte } };
 }
 
@@ -210,7 +214,7 @@ export function predict(
   cores = availableParallelism(),
 ): readonly Predicted[] {
   return sums.map(({ bytes, ...measured }) => {
-    const { algorithm, seconds } = fastest(ranks, bytes, crowded(link, ranks, cores));
+    const { algorithm, seconds } = fastest(ranks, bytes, oversubscribed(link, ranks, cores));
     const turns = Math.max(1, ranks / cores);
     return { ranks, bytes, measured, predictedMs: 1000 * (callS * turns + seconds), algorithm };
   });

@@ -24,11 +24,11 @@ const times = calls.map((): number[] => []);
 for (const call of calls) await call();
 const start = performance.now();
 /** Rank 0 decides for all. */
-const goesOn = async (round: number) => {
-  const wants = round < 3 || (round < rounds && performance.now() - start < maxMs);
-  return (await world.broadcast(Uint8Array.of(wants ? 1 : 0)))[0] === 1;
+const shouldContinue = async (round: number) => {
+  const wantsMore = round < 3 || (round < rounds && performance.now() - start < maxMs);
+  return (await world.broadcast(Uint8Array.of(wantsMore ? 1 : 0)))[0] === 1;
 };
-for (let round = 0; await goesOn(round); round++) {
+for (let round = 0; await shouldContinue(round); round++) {
   for (const [i, call] of calls.entries()) {
     const began = performance.now();
     await call();

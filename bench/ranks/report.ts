@@ -11,7 +11,7 @@ import {
   type Scenario,
   timeOf,
   type Values,
-  wayNames,
+  sendingNames,
 } from "./scenarios.js";
 
 export function valuesOf(constants: Constants): Values {
@@ -83,7 +83,7 @@ export function scalingTable(values: Values, networks: readonly number[] = NETWO
       networks.map((networkGbit) => [
         model,
         `${networkGbit}`,
-        ...GPUS.map((gpus) => cell({ model, gpus, way: "pieces" }, networkGbit)),
+        ...GPUS.map((gpus) => cell({ model, gpus, sending: "pieces" }, networkGbit)),
       ]),
     ),
   );
@@ -92,18 +92,18 @@ export function scalingTable(values: Values, networks: readonly number[] = NETWO
 const MANY = GPUS.filter((gpus) => gpus > 1);
 
 /** What sending in pieces and in f16 buys, and what one ring over all would cost. */
-export function waysTable(values: Values): string {
+export function sendingTable(values: Values): string {
   const rows = modelNames.flatMap((model) => [
-    ...wayNames.map((way) => ({ model, way, flat: false })),
-    { model, way: "pieces" as const, flat: true },
+    ...sendingNames.map((sending) => ({ model, sending, flat: false })),
+    { model, sending: "pieces" as const, flat: true },
   ]);
   return table(
     ["model", "gradients go", ...MANY.map((gpus) => `${gpus} GPUs: step, on the way, hidden`)],
-    rows.map(({ model, way, flat }) => [
+    rows.map(({ model, sending, flat }) => [
       model,
-      flat ? `in ${way}, one ring over all` : `in ${way}`,
+      flat ? `in ${sending}, one ring over all` : `in ${sending}`,
       ...MANY.map((gpus) => {
-        const { seconds, waitS, communicationS } = timeOf(values, { model, way, gpus, flat });
+        const { seconds, waitS, communicationS } = timeOf(values, { model, sending, gpus, flat });
         return `${ms(seconds)} ms, ${ms(communicationS)} ms, ${percent(Math.max(0, 1 - waitS / communicationS))}`;
       }),
     ]),
@@ -115,10 +115,10 @@ export function leastImagesTable(values: Values): string {
   return table(
     ["model", "gradients go", ...MANY.map((gpus) => `${gpus} GPUs`)],
     modelNames.flatMap((model) =>
-      wayNames.map((way) => [
+      sendingNames.map((sending) => [
         model,
-        `in ${way}`,
-        ...MANY.map((gpus) => `${leastImages(values, { model, way, gpus }) ?? "never"}`),
+        `in ${sending}`,
+        ...MANY.map((gpus) => `${leastImages(values, { model, sending, gpus }) ?? "never"}`),
       ]),
     ),
   );
@@ -140,7 +140,7 @@ const IMPROVABLE = {
 export function sensitivityTable(values: Values): string {
   const names = Object.keys(IMPROVABLE) as (keyof typeof IMPROVABLE)[];
   const cells = (at: Values) =>
-    modelNames.map((model) => `${ms(timeOf(at, { model, gpus: 64, way: "pieces" }).seconds)} ms`);
+    modelNames.map((model) => `${ms(timeOf(at, { model, gpus: 64, sending: "pieces" }).seconds)} ms`);
   return table(
     ["twice as fast", ...modelNames],
     [
@@ -162,11 +162,13 @@ export function efficiencyChart(values: Values): Chart {
     title: `Efficiency of ${values.images} images a GPU, on paper`,
     panels: modelNames.map((model) => ({
       title: model,
-      ...{ x: "GPUs", y: "% of one GPU", points: true },
+      x: "GPUs",
+      y: "% of one GPU",
+      points: true,
       series: [
-        ...wayNames.map((way) => line(way, values, { model, way })),
-        line("f16, memory x 4", faster, { model, way: "pieces, f16" }),
-        line("pieces, 100 Gbit/s", { ...values, networkGbit: 100 }, { model, way: "pieces" }),
+        ...sendingNames.map((sending) => line(sending, values, { model, sending })),
+        line("f16, memory x 4", faster, { model, sending: "pieces, f16" }),
+        line("pieces, 100 Gbit/s", { ...values, networkGbit: 100 }, { model, sending: "pieces" }),
       ],
       marks: [{ y: 50, label: "waiting as long as working" }],
     })),

@@ -21,20 +21,20 @@ export const modelNames = Object.keys(models) as ModelName[];
 export const GPUS = [1, 8, 64, 512] as const;
 
 /** Ways of the gradients: in one piece after the backward has ended, in pieces while it runs, and these in half the bytes. */
-export const ways = {
+export const sendings = {
   "one piece": { pieceBytes: Infinity, valueBytes: 4 },
   pieces: { pieceBytes: 2 ** 24, valueBytes: 4 },
   "pieces, f16": { pieceBytes: 2 ** 24, valueBytes: 2 },
 } as const satisfies Record<string, Sending>;
 
-export type Way = keyof typeof ways;
-export const wayNames = Object.keys(ways) as Way[];
+export type SendingName = keyof typeof sendings;
+export const sendingNames = Object.keys(sendings) as SendingName[];
 
 /** What is asked of the model. */
 export interface Scenario {
   readonly model: ModelName;
   readonly gpus: number;
-  readonly way: Way;
+  readonly sending: SendingName;
   /** By one ring over all GPUs instead of in two levels. */
   readonly flat?: boolean;
 }
@@ -59,18 +59,18 @@ export function clusterOf(values: Values, gpus: number): Cluster {
 }
 
 /** A step's time. Values in f16 are added at the speed of their f32. */
-export function timeOf(values: Values, { model, gpus, way, flat = false }: Scenario): StepTime {
+export function timeOf(values: Values, { model, gpus, sending, flat = false }: Scenario): StepTime {
   const step = rankStep(
     { ...models[model], batch: values.images },
     { flopPerS: 1e12 * values.tflops, bytesPerS: 1e12 * values.memoryTB },
   );
-  const { valueBytes } = ways[way];
+  const { valueBytes } = sendings[sending];
   const cluster = clusterOf(values, gpus);
   const slower = (link: Cluster["within"]) => ({ ...link, addSPerByte: (link.addSPerByte * 4) / valueBytes });
   const adding = { ...cluster, within: slower(cluster.within), between: slower(cluster.between) };
   const sum = (bytes: number) => 1e-6 * values.callUs + (flat ? flatRing : twoLevels)(adding, bytes);
   const cross = (bytes: number) => 1e-6 * values.crossingUs + (1e-9 * bytes) / values.hostLinkGB;
-  return stepTime(step, ways[way], gpus === 1 ? undefined : { readBack: cross, sum, upload: cross });
+  return stepTime(step, sendings[sending], gpus === 1 ? undefined : { readBack: cross, sum, upload: cross });
 }
 
 /** The time of a step on one GPU over that on each of many, whose steps have as many images each. */
@@ -86,10 +86,10 @@ export function isDominated(values: Values, scenario: Scenario): boolean {
 
 /** The fewest images on each GPU with which it works at least as long as it waits; undefined where a million are too few. */
 export function leastImages(values: Values, scenario: Scenario): number | undefined {
-  const MOST = 2 ** 20;
+  const MAX_IMAGES = 2 ** 20;
   const enough = (images: number) => !isDominated({ ...values, images }, scenario);
-  if (!enough(MOST)) return undefined;
-  let [low, high] = [0, MOST];
+  if (!enough(MAX_IMAGES)) return undefined;
+  let [low, high] = [0, MAX_IMAGES];
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
     if (enough(middle)) high = middle;

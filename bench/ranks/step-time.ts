@@ -86,14 +86,14 @@ export interface Stages {
 }
 
 /** When the sum of the last piece is back: each stage takes the pieces one after another, and the stages work side by side. */
-export function lastBackS(pieces: readonly Piece[], { readBack, sum, upload }: Stages): number {
-  let [came, summed, back] = [0, 0, 0];
+export function lastUploadS(pieces: readonly Piece[], { readBack, sum, upload }: Stages): number {
+  let [readBackEnd, sumEnd, uploadEnd] = [0, 0, 0];
   for (const { bytes, readyS } of pieces) {
-    came = Math.max(came, readyS) + readBack(bytes);
-    summed = Math.max(summed, came) + sum(bytes);
-    back = Math.max(back, summed) + upload(bytes);
+    readBackEnd = Math.max(readBackEnd, readyS) + readBack(bytes);
+    sumEnd = Math.max(sumEnd, readBackEnd) + sum(bytes);
+    uploadEnd = Math.max(uploadEnd, sumEnd) + upload(bytes);
   }
-  return back;
+  return uploadEnd;
 }
 
 /** Where the time of a step goes. */
@@ -111,7 +111,7 @@ export function stepTime(step: RankStep, sending: Sending, stages: Stages | unde
   const computedS = forwardS + backwardS.head + backwardS.locals + backwardS.globals;
   if (!stages) return { seconds: computedS + optimizerS, waitS: 0, communicationS: 0 };
   const pieces = piecesOf(step, sending);
-  const waitS = Math.max(0, lastBackS(pieces, stages) - computedS);
+  const waitS = Math.max(0, lastUploadS(pieces, stages) - computedS);
   const { readBack, sum, upload } = stages;
   const communicationS = pieces.reduce((total, { bytes }) => total + readBack(bytes) + sum(bytes) + upload(bytes), 0);
   return { seconds: computedS + waitS + optimizerS, waitS, communicationS };

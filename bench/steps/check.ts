@@ -2,7 +2,7 @@
 import { sizeOf } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
-import type { BenchRow, Host } from "./row.js";
+import type { BenchRow, HostTensor } from "./row.js";
 
 type Reference = (...inputs: Values[]) => Values;
 
@@ -13,7 +13,7 @@ const SAMPLES = 4;
 export function rowwise(ref: Reference, samples = SAMPLES): BenchRow["check"] {
   return ([x, ...others], result) => {
     const at = sample(x!.shape[0]!, samples);
-    return deviation(take(result, at), ref(take(x!, at), ...others.map(whole)));
+    return deviation(take(result, at), ref(take(x!, at), ...others.map(toFloat64)));
   };
 }
 
@@ -22,7 +22,7 @@ export function gradientRowwise(ref: Reference, samples = SAMPLES): BenchRow["ch
   return (inputs, result) => {
     const [x, ...rest] = inputs;
     const at = sample(x!.shape[0]!, samples);
-    const others = rest.slice(0, -1).map(whole);
+    const others = rest.slice(0, -1).map(toFloat64);
     const dy = take(rest.at(-1)!, at);
     return gradientDeviation(take(result, at), take(x!, at), (moved) => dot(ref(moved, ...others).data, dy.data));
   };
@@ -59,12 +59,12 @@ export function sample(size: number, samples = SAMPLES): number[] {
 }
 
 /** Converts a tensor to float64. */
-export function whole({ shape, data }: Host): Values {
+export function toFloat64({ shape, data }: HostTensor): Values {
   return { shape, data: Float64Array.from(data) };
 }
 
 /** Takes entries of the first axis. */
-export function take({ shape, data }: Host, at: readonly number[]): Values {
+export function take({ shape, data }: HostTensor, at: readonly number[]): Values {
   const inner = sizeOf(shape.slice(1));
   const taken = new Float64Array(at.length * inner);
   at.forEach((row, i) => taken.set(data.subarray(row * inner, (row + 1) * inner), i * inner));
@@ -72,7 +72,7 @@ export function take({ shape, data }: Host, at: readonly number[]): Values {
 }
 
 /** Takes entries of the last axis. */
-export function columns({ shape, data }: Host, at: readonly number[]): Values {
+export function columns({ shape, data }: HostTensor, at: readonly number[]): Values {
   const cols = shape.at(-1)!;
   return reference.values([...shape.slice(0, -1), at.length], (i) => {
     return data[Math.floor(i / at.length) * cols + at[i % at.length]!]!;

@@ -19,7 +19,10 @@ export async function recordCrops(device: Device, batch: number): Promise<Crops>
   const locals = crops(localCrops, localSize);
   const pixelsPerPicture = PICTURE.rows * PICTURE.cols;
   const maker = await createCropMaker(device, {
-    ...{ pictures: batch, pixelsPerPicture, mean, std },
+    pictures: batch,
+    pixelsPerPicture,
+    mean,
+    std,
     groups: [
       { crops: 2, out: globals },
       { crops: localCrops, out: locals },

@@ -17,8 +17,8 @@ const VIT_S16 = { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 } 
 
 /** Plans a step of any size without the memory for it: buffers and pipelines exist on paper alone. */
 export async function planStep(size: StepSize): Promise<StepMemory> {
-  using nothing = await openDevice({ prefer: "null" });
-  const { device, bytes } = dryRun(nothing);
+  using nullDevice = await openDevice({ prefer: "null" });
+  const { device, bytes } = dryRun(nullDevice);
   using made = await createNetworks(device, size);
   const { bytes: plannedBytes, lowerBoundBytes: leastBytes, dispatches } = made.step.program;
   return { residentBytes: bytes() - plannedBytes, plannedBytes, leastBytes, dispatches };

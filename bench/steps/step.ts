@@ -50,12 +50,24 @@ interface Networks extends Disposable {
 export function networkOf({ globalSize, dim, prototypes, depth = 12, precision = "f32" }: StepSize): NetworkConfig {
   return {
     vit: {
-      ...{ imageRows: globalSize, imageCols: globalSize, patch: 16, channels: 3 },
-      ...{ dim, depth, heads: dim / 64, mlpRatio: 4, dropPathRate: 0 },
+      imageRows: globalSize,
+      imageCols: globalSize,
+      patch: 16,
+      channels: 3,
+      dim,
+      depth,
+      heads: dim / 64,
+      mlpRatio: 4,
+      dropPathRate: 0,
     },
     head: {
-      ...{ inDim: dim, hidden: 2048, bottleneck: 256, out: prototypes },
-      ...{ layers: 3, batchNorm: false, normLastLayer: true },
+      inDim: dim,
+      hidden: 2048,
+      bottleneck: 256,
+      out: prototypes,
+      layers: 3,
+      batchNorm: false,
+      normLastLayer: true,
     },
     precision,
   };
@@ -68,14 +80,24 @@ export async function createNetworks(device: Device, size: StepSize): Promise<Ne
   const student = createNetwork(device, config, "student");
   const teacher = createNetwork(device, config, "teacher");
   const step = await createStep(device, {
-    ...{ student, teacher, batch },
+    student,
+    teacher,
+    batch,
     globalSize: { rows: globalSize, cols: globalSize },
     localSize: { rows: localSize, cols: localSize },
     localCrops: 8,
-    ...{ optimizer: "adamw", studentTemperature: 0.1, centerMomentum: 0.9, clip: 3, accumulate, recompute },
+    optimizer: "adamw",
+    studentTemperature: 0.1,
+    centerMomentum: 0.9,
+    clip: 3,
+    accumulate,
+    recompute,
   });
   return {
-    ...{ config, student, teacher, step },
+    config,
+    student,
+    teacher,
+    step,
     [Symbol.dispose]() {
       for (const x of [step, student, teacher]) x[Symbol.dispose]();
     },

@@ -4,10 +4,10 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 
 /** Asks Dawn for an adapter of this name, which none has: it answers with the names that there are. */
-export const NO_NAME = "none of this name";
+export const UNKNOWN_ADAPTER = "none of this name";
 
 /** The adapters in that answer, in Dawn's order: those of its first backend, and those that compute on a CPU if there are no others. */
-export function adaptersIn(answer: string): readonly string[] {
+export function parseAdapters(answer: string): readonly string[] {
   const all = [...answer.matchAll(/backend: '(.*)', name: '(.*)'/g)].map(([, backend, name]) => ({
     backend,
     name: name!,
@@ -26,7 +26,7 @@ export interface Card {
   readonly device: string;
 }
 
-const MAKERS = [
+const VENDORS = [
   { name: /nvidia|geforce|quadro|tesla/i, vendor: "0x10de" },
   { name: /amd|radeon/i, vendor: "0x1002" },
   { name: /intel/i, vendor: "0x8086" },
@@ -36,24 +36,24 @@ const MAKERS = [
  * The variables by which Mesa's layer for the choice of a device, which other makers' drivers obey too, shows nothing but one of
  * several adapters of the same name: number `place` of `count`, in the order of their slots. Throws where cards do not fit.
  */
-export function showingOne(
+export function isolatingVariables(
   name: string,
   { place, count }: { readonly place: number; readonly count: number },
   cards: readonly Card[],
 ): Readonly<Record<string, string>> {
-  const vendor = MAKERS.find((maker) => maker.name.test(name))?.vendor;
-  const ofMaker = cards.filter((card) => card.vendor === vendor);
-  const models = [...new Set(ofMaker.map(({ device }) => device))];
-  const fitting = models
-    .map((model) => ofMaker.filter(({ device }) => device === model))
+  const vendor = VENDORS.find((maker) => maker.name.test(name))?.vendor;
+  const vendorCards = cards.filter((card) => card.vendor === vendor);
+  const models = [...new Set(vendorCards.map(({ device }) => device))];
+  const candidates = models
+    .map((model) => vendorCards.filter(({ device }) => device === model))
     .filter(({ length }) => length === count);
-  if (fitting.length !== 1) {
+  if (candidates.length !== 1) {
     throw new Error(
       `${count} adapters are called ${name}, and Linux lists no ${count} cards that they could be; show each process its own ` +
         "alone, as Slurm and Kubernetes do",
     );
   }
-  const { address } = fitting[0]!.toSorted((a, b) => (a.address < b.address ? -1 : 1))[place]!;
+  const { address } = candidates[0]!.toSorted((a, b) => (a.address < b.address ? -1 : 1))[place]!;
   return { DRI_PRIME: `pci-${address.replaceAll(/[:.]/g, "_")}!` };
 }
 

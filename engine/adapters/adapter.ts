@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
 import { type AdapterKind, adapterKind, adapterName } from "../core/device.js";
-import { adaptersIn, hasDeviceLayer, listCards, NO_NAME, showingOne } from "./adapter-list.js";
+import { parseAdapters, hasDeviceLayer, listCards, UNKNOWN_ADAPTER, isolatingVariables } from "./adapter-list.js";
 import { type Archive, findArchive, unpackSwiftShader } from "./swiftshader.js";
 
 /** What can be asked for, in a call or through `DINO_ADAPTER`. */
@@ -78,7 +78,7 @@ export function attempts(at: NodeEnvironment): readonly Attempt[] {
 export async function chooseAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const prefer = options.prefer ?? preferenceOf(process.env.DINO_ADAPTER);
   const archive = await findArchive();
-  const surroundings: NodeEnvironment = {
+  const environment: NodeEnvironment = {
     platform: process.platform,
     prefer,
     userDrivers: userDrivers(),
@@ -86,24 +86,24 @@ export async function chooseAdapter(options: AdapterOptions = {}): Promise<Adapt
     swiftShader: archive !== undefined,
   };
   const refusals: Refusal[] = [];
-  for (const attempt of attempts(surroundings)) {
-    const drivers = driversIn(attempt, surroundings);
+  for (const attempt of attempts(environment)) {
+    const drivers = describeDrivers(attempt, environment);
     const note = (...said: readonly string[]) => {
       const words = said.filter((part) => part !== "").join(", ");
-      const heard = refusals.some((refusal) => refusal.drivers === drivers); // asked again, a driver says less
-      if (words !== "" && !heard) refusals.push({ drivers, said: words });
+      const alreadyRefused = refusals.some((refusal) => refusal.drivers === drivers); // asked again, a driver says less
+      if (words !== "" && !alreadyRefused) refusals.push({ drivers, message: words });
     };
     try {
-      const { complaints, ...choice } = await open(attempt, surroundings, { archive, index: options.index });
+      const { complaints, ...choice } = await open(attempt, environment, { archive, index: options.index });
       const accepted = attempt.accepts.includes(choice.kind);
       note(complaints, accepted ? "" : `only ${choice.name}`);
-      if (accepted) return { ...choice, why: reason(choice.kind, surroundings, refusals) };
+      if (accepted) return { ...choice, why: reason(choice.kind, environment, refusals) };
     } catch (error) {
       if (error instanceof NoSuchIndexError) throw error;
       note(error instanceof Error ? error.message : String(error));
     }
   }
-  throw new Error(noAdapter(surroundings, refusals));
+  throw new Error(noAdapter(environment, refusals));
 }
 
 /** Reads `DINO_ADAPTER`; throws for a value that names no kind of adapter. */
@@ -117,14 +117,14 @@ export function preferenceOf(variable: string | undefined): Preference | undefin
 /** What some drivers, or Dawn on their behalf, answered instead of giving the adapter that was wanted. */
 export interface Refusal {
   readonly drivers: string;
-  readonly said: string;
+  readonly message: string;
 }
 
 /** Why this kind was taken; the refusals tell what better ones said. */
 export function reason(kind: AdapterKind, at: NodeEnvironment, refusals: readonly Refusal[]): string {
   if (at.userDrivers !== undefined && kind !== "null") return `VK_DRIVER_FILES names ${at.userDrivers}`;
   if (at.prefer !== undefined) return `${at.prefer} was asked for`;
-  const heard = refusals.length === 0 ? "" : ` (${list(refusals)})`;
+  const heard = refusals.length === 0 ? "" : ` (${formatRefusals(refusals)})`;
   switch (kind) {
     case "gpu":
       return "a GPU of this machine";
@@ -144,11 +144,11 @@ export function reason(kind: AdapterKind, at: NodeEnvironment, refusals: readonl
 /** The one error of a machine that cannot give what was asked for. */
 export function noAdapter(at: NodeEnvironment, refusals: readonly Refusal[]): string {
   const { problem, remedy } = diagnosis(at, refusals.length > 0);
-  return `adapter: ${problem}${refusals.length === 0 ? "" : `. Tried ${list(refusals)}`}. ${remedy}`;
+  return `adapter: ${problem}${refusals.length === 0 ? "" : `. Tried ${formatRefusals(refusals)}`}. ${remedy}`;
 }
 
-const MESA = "libvulkan1 and mesa-vulkan-drivers 25 or newer (for Debian 12 from bookworm-backports)";
-const OPTIONAL = "run npm install --include=optional for SwiftShader, which is packaged for Linux x64";
+const MESA_PACKAGES = "libvulkan1 and mesa-vulkan-drivers 25 or newer (for Debian 12 from bookworm-backports)";
+const INSTALL_SWIFTSHADER = "run npm install --include=optional for SwiftShader, which is packaged for Linux x64";
 
 function diagnosis(at: NodeEnvironment, tried: boolean): { readonly problem: string; readonly remedy: string } {
   const { prefer, userDrivers: drivers } = at;
@@ -168,18 +168,20 @@ function diagnosis(at: NodeEnvironment, tried: boolean): { readonly problem: str
     case "lavapipe":
       return {
         problem: `lavapipe was asked for, and ${tried ? "Dawn refuses it" : `its lvp_icd.json is not in ${ICD_FOLDERS.join(", ")}`}`,
-        remedy: `Install ${MESA}; lavapipe is for Linux`,
+        remedy: `Install ${MESA_PACKAGES}; lavapipe is for Linux`,
       };
     case "swiftshader":
       return {
         problem: `SwiftShader was asked for, and ${tried ? "it does not start" : "its package is not installed"}`,
-        remedy: tried ? `Install ${MESA} to compute on the CPU without it` : `To have it, ${OPTIONAL}`,
+        remedy: tried
+          ? `Install ${MESA_PACKAGES} to compute on the CPU without it`
+          : `To have it, ${INSTALL_SWIFTSHADER}`,
       };
     case "null":
     case undefined:
       return {
         problem: "WebGPU finds nothing to run on",
-        remedy: `Install the GPU vendor's driver; or to compute on the CPU, install ${MESA} or ${OPTIONAL}`,
+        remedy: `Install the GPU vendor's driver; or to compute on the CPU, install ${MESA_PACKAGES} or ${INSTALL_SWIFTSHADER}`,
       };
     default:
       return prefer satisfies never;
@@ -187,13 +189,13 @@ function diagnosis(at: NodeEnvironment, tried: boolean): { readonly problem: str
 }
 
 /** Refusals in one line; drivers that were refused alike share their reason. */
-function list(refusals: readonly Refusal[]): string {
+function formatRefusals(refusals: readonly Refusal[]): string {
   const byReason = new Map<string, Set<string>>();
-  for (const { drivers, said } of refusals) byReason.set(said, (byReason.get(said) ?? new Set()).add(drivers));
+  for (const { drivers, message: said } of refusals) byReason.set(said, (byReason.get(said) ?? new Set()).add(drivers));
   return [...byReason].map(([said, drivers]) => `${[...drivers].join(", ")}: ${said}`).join("; ");
 }
 
-function driversIn(attempt: Attempt, at: NodeEnvironment): string {
+function describeDrivers(attempt: Attempt, at: NodeEnvironment): string {
   switch (attempt.drivers) {
     case "all":
       return "the system's drivers";
@@ -228,7 +230,7 @@ function userDrivers(): string | undefined {
   return DRIVER_VARIABLES.map((name) => process.env[name]).find((value) => value !== undefined && value !== "");
 }
 
-const OPTIONS = [
+const DAWN_OPTIONS = [
   // subgroup matrices count as unsafe, and so does f16 on NVIDIA under Vulkan
   "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
   "disable-dawn-features=timestamp_quantization", // rounds to 65.5 us otherwise
@@ -253,20 +255,20 @@ async function open(
     XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), // some drivers complain where it is not set
     ...(driverFile === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, driverFile]))),
   };
-  const options = drivers === "none" ? [...OPTIONS, "backend=null"] : OPTIONS;
-  const listing = () => namesOf(options, environment);
-  const one = index === undefined ? ANY_ONE : await only(index, await listing(), { options, environment });
+  const options = drivers === "none" ? [...DAWN_OPTIONS, "backend=null"] : DAWN_OPTIONS;
+  const listing = () => listAdapters(options, environment);
+  const one = index === undefined ? ANY_ADAPTER : await selectAdapter(index, await listing(), { options, environment });
   const key = `${driverFile ?? drivers} ${index ?? ""}`;
   const gpu = opened.get(key) ?? create([...options, ...one.options]);
 
   // Vulkan reads its variables, and Dawn writes its complaints, before requestAdapter returns its promise.
-  const { result, stderr } = await capturingStderr(() =>
-    inEnvironment({ ...environment, ...one.environment }, () =>
+  const { result, stderr } = await captureStderr(() =>
+    withEnvironment({ ...environment, ...one.environment }, () =>
       gpu.requestAdapter({ powerPreference: "high-performance" }),
     ),
   );
   const adapter = await result;
-  const complaints = complaintsIn(stderr);
+  const complaints = driverWarnings(stderr);
   if (!adapter) throw new Error(complaints === "" ? "no adapter" : complaints);
   opened.set(key, gpu);
   return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), list: listing, complaints };
@@ -278,17 +280,17 @@ class NoSuchIndexError extends Error {}
 type Variables = Readonly<Record<string, string>>;
 
 /** Leaves it to Dawn which adapter it takes. */
-const ANY_ONE = { options: [], environment: {} };
+const ANY_ADAPTER = { options: [], environment: {} };
 
 /** The names of the adapters that Dawn finds with these options and variables. */
-async function namesOf(options: readonly string[], environment: Variables): Promise<readonly string[]> {
-  const gpu = create([...options, `adapter=${NO_NAME}`]);
-  const { result } = await capturingStderr(() => inEnvironment(environment, () => gpu.requestAdapter()));
-  return adaptersIn(await result.then(String, String));
+async function listAdapters(options: readonly string[], environment: Variables): Promise<readonly string[]> {
+  const gpu = create([...options, `adapter=${UNKNOWN_ADAPTER}`]);
+  const { result } = await captureStderr(() => withEnvironment(environment, () => gpu.requestAdapter()));
+  return parseAdapters(await result.then(String, String));
 }
 
 /** What makes Dawn take adapter `index` of all. Throws where there is none, or where another has its name and drivers cannot tell. */
-async function only(
+async function selectAdapter(
   index: number,
   all: readonly string[],
   { options, environment }: { readonly options: readonly string[]; readonly environment: Variables },
@@ -310,8 +312,8 @@ async function only(
   }
   const place = all.slice(0, index).filter((other) => other === name).length;
   try {
-    const showing = showingOne(name, { place, count }, listCards());
-    const shown = await namesOf(options, { ...environment, ...showing });
+    const showing = isolatingVariables(name, { place, count }, listCards());
+    const shown = await listAdapters(options, { ...environment, ...showing });
     if (shown.filter((other) => other === name).length === 1) return { ...chosen, environment: showing };
   } catch (error) {
     throw new NoSuchIndexError(`adapter ${index}: ${(error as Error).message}`, { cause: error });
@@ -334,7 +336,7 @@ async function provideLoader(archive: Archive | undefined): Promise<void> {
 }
 
 /** Runs a synchronous function with some environment variables set, then puts them back. */
-function inEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () => T): T {
+function withEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () => T): T {
   const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
   Object.assign(process.env, variables);
   try {
@@ -348,7 +350,7 @@ function inEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () =>
 }
 
 /** What a synchronous function's native code writes to stderr, the only place where Dawn says why it refuses a driver. */
-async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; readonly stderr: string }> {
+async function captureStderr<T>(fn: () => T): Promise<{ readonly result: T; readonly stderr: string }> {
   if (process.platform !== "linux") return { result: fn(), stderr: "" };
   const { default: koffi } = await import("koffi");
   const libc = koffi.load(null);
@@ -359,7 +361,7 @@ async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; re
     flags: number,
   ) => number;
   const file = memoryFile("stderr", 0);
-  const kept = dup(2);
+  const savedStderr = dup(2);
   dup2(file, 2);
   try {
     const result = fn();
@@ -367,17 +369,18 @@ async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; re
     readSync(file, stderr, 0, stderr.length, 0);
     return { result, stderr: stderr.toString() };
   } finally {
-    dup2(kept, 2);
-    closeSync(kept);
+    dup2(savedStderr, 2);
+    closeSync(savedStderr);
     closeSync(file);
   }
 }
 
 /** Warnings that say nothing about why a driver was refused. */
-const NOISE = /artificially reduced|VK_ERROR_INCOMPATIBLE_DRIVER|loader_icd_scan|^vkEnumeratePhysicalDevices$/;
+const IRRELEVANT_WARNINGS =
+  /artificially reduced|VK_ERROR_INCOMPATIBLE_DRIVER|loader_icd_scan|^vkEnumeratePhysicalDevices$/;
 
 /** The complaints worth telling, on one line. */
-export function complaintsIn(stderr: string): string {
+export function driverWarnings(stderr: string): string {
   const warnings = [...stderr.matchAll(/^(?:Warning|Error): (.*?)[.!]?$/gm)].map(([, warning]) => warning!);
-  return [...new Set(warnings.filter((warning) => !NOISE.test(warning)))].join(", ");
+  return [...new Set(warnings.filter((warning) => !IRRELEVANT_WARNINGS.test(warning)))].join(", ");
 }

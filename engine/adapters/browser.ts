@@ -25,9 +25,9 @@ export interface BrowserEnvironment {
  */
 export async function openDevice(
   options: Omit<DeviceOptions, "shaders"> = {},
-  surroundings: BrowserEnvironment = globalThis as BrowserEnvironment,
+  environment: BrowserEnvironment = globalThis as BrowserEnvironment,
 ): Promise<Device> {
-  const adapter = await findAdapter(surroundings);
+  const adapter = await findAdapter(environment);
   return createDevice(adapter, { shaders: shaderText, ...options });
 }
 

@@ -5,7 +5,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
 import { type AdapterOptions, chooseAdapter } from "./adapter.js";
-import { pollCalmly } from "./polling.js";
+import { limitPolling } from "./polling.js";
 import { readChoices, tunedPath } from "./tuned.js";
 
 export { type AdapterChoice, type AdapterOptions, chooseAdapter, type Preference } from "./adapter.js";
@@ -21,14 +21,14 @@ export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js"
  */
 export async function openDevice(options: AdapterOptions & Omit<DeviceOptions, "shaders"> = {}): Promise<Device> {
   const { adapter, kind, name } = await chooseAdapter(options);
-  if (kind !== "gpu") pollCalmly();
+  if (kind !== "gpu") limitPolling();
   const choices = options.choices ?? readChoices(tunedPath(name));
-  const patienceMs = options.patienceMs ?? patienceOf(process.env.DINO_PATIENCE);
+  const patienceMs = options.patienceMs ?? parsePatience(process.env.DINO_PATIENCE);
   return createDevice(adapter, { shaders: readShader, ...options, choices, ...(patienceMs && { patienceMs }) });
 }
 
 /** Reads `DINO_PATIENCE`, seconds, as milliseconds; throws for a value that is no number above 0. */
-function patienceOf(variable: string | undefined): number | undefined {
+function parsePatience(variable: string | undefined): number | undefined {
   if (variable === undefined || variable === "") return undefined;
   const seconds = Number(variable);
   if (seconds > 0 && seconds <= 2_000_000) return 1000 * seconds; // timers count to 2^31 ms

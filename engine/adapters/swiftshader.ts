@@ -21,7 +21,7 @@ export interface Archive {
 const PACKAGE = "@sparticuz/chromium";
 const ICD = "vk_swiftshader_icd.json";
 const LOADER = "libvulkan.so.1";
-const WANTED = ["libvk_swiftshader.so", ICD, LOADER];
+const FILES = ["libvk_swiftshader.so", ICD, LOADER];
 
 /** The archive in the optional dependency; undefined where that is not installed or holds no driver for this machine. */
 export async function findArchive(): Promise<Archive | undefined> {
@@ -47,8 +47,8 @@ export async function unpackSwiftShader(archive: Archive, cache = cacheFolder())
   if (existsSync(folder)) return unpacked;
 
   const tar = await promisify(brotliDecompress)(await readFile(archive.path));
-  const files = [...entries(tar)].filter(({ name }) => WANTED.includes(name));
-  if (files.length !== WANTED.length) throw new Error(`${archive.path} lacks one of ${WANTED.join(", ")}`);
+  const files = [...entries(tar)].filter(({ name }) => FILES.includes(name));
+  if (files.length !== FILES.length) throw new Error(`${archive.path} lacks one of ${FILES.join(", ")}`);
   const temporary = await mkdir(cache, { recursive: true })
     .then(() => mkdtemp(`${folder}.`))
     .catch((error: unknown) => {

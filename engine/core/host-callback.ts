@@ -4,7 +4,7 @@ import { type Dispatch, type HostWork, type Kernel, recording } from "./recordin
 import { bytesOf, formatShape, offsetInOwner, owner, type Tensor } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
-const ELSEWHERE: Kernel = {
+const OUT_OF_PLACE: Kernel = {
   file: "the host",
   bindings: [
     { name: "from", access: "read" },
@@ -34,7 +34,7 @@ export function onHost(from: Tensor, to: Tensor, work: HostWork): void {
   dispatches.push(
     inPlace
       ? { ...noted, kernel: IN_PLACE, tensors: { x: from } }
-      : { ...noted, kernel: ELSEWHERE, tensors: { from, to } },
+      : { ...noted, kernel: OUT_OF_PLACE, tensors: { from, to } },
   );
 }
 
@@ -67,11 +67,11 @@ export interface BufferRange {
 /** One way of numbers to the host and back, run after run, through memory of its own that both can reach. */
 export interface HostCallback extends Disposable {
   /** Submits the copy towards the host, and starts to wait for it. */
-  readonly leave: () => void;
+  readonly send: () => void;
   /** When it last came, by performance.now(); Infinity while it is under way. */
-  readonly cameMs: () => number;
+  readonly arrivedMs: () => number;
   /** Once it has come, has the host do its work, and submits the copy back; returns when that work began and ended. */
-  readonly comeBack: () => Promise<{ readonly beganMs: number; readonly endedMs: number }>;
+  readonly receive: () => Promise<{ readonly beganMs: number; readonly endedMs: number }>;
 }
 
 /** The staging memory of one `onHost`. */
@@ -109,13 +109,13 @@ export function createHostCallback(
     return answer;
   };
   return {
-    leave() {
+    send() {
       copy(from, { buffer: outgoing, offset: 0 }, from.bytes);
       cameMs = Infinity;
       readable = later(outgoing.mapAsync(GPUMapMode.READ).then(() => void (cameMs = performance.now())));
     },
-    cameMs: () => cameMs,
-    async comeBack() {
+    arrivedMs: () => cameMs,
+    async receive() {
       try {
         await withTimeout(device, Promise.all([readable, writable]));
       } catch (error) {
@@ -142,7 +142,7 @@ export type Stage<Row> =
   | { readonly kind: "coming"; readonly crossing: HostCallback };
 
 /** Cuts a program where numbers leave for the host and where they come back; `rows` are its kernels, ready to run. */
-export function stagesOf<Row>(
+export function splitStages<Row>(
   device: Device,
   dispatches: readonly Dispatch[],
   rows: readonly Row[],
@@ -191,11 +191,11 @@ export async function runStages<Row>(
         await launch(stage.rows);
         break;
       case "leaving":
-        stage.crossing.leave();
+        stage.crossing.send();
         break;
       case "coming": {
-        const { beganMs, endedMs } = await stage.crossing.comeBack();
-        onWaited(Math.max(0, endedMs - Math.max(beganMs, ...crossings.map((crossing) => crossing.cameMs()))));
+        const { beganMs, endedMs } = await stage.crossing.receive();
+        onWaited(Math.max(0, endedMs - Math.max(beganMs, ...crossings.map((crossing) => crossing.arrivedMs()))));
         break;
       }
       default:

@@ -12,9 +12,9 @@ export function choose<Way extends string, Result>(
   rule: NoInfer<Way>,
 ): Result {
   const { device, decisions, deciding } = recording(what);
-  const there = (Object.keys(ways) as Way[]).filter((way) => ways[way]);
-  const way = there.find((name) => name === device.choices[what]) ?? rule;
-  decisions.set(what, { what, ways: there, way });
+  const available = (Object.keys(ways) as Way[]).filter((way) => ways[way]);
+  const way = available.find((name) => name === device.choices[what]) ?? rule;
+  decisions.set(what, { what, ways: available, way });
   const outer = deciding.what;
   deciding.what = what;
   try {

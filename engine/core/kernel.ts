@@ -71,7 +71,7 @@ function checkDispatch(device: Device, { kernel: used, tensors, constants, grid:
       throw new Error(`${used.file}: ${name} was placed inside ${owner(x.storage).label} and can't be written again`);
     }
   }
-  refuseSharedMemory(used, tensors);
+  refuseAliasing(used, tensors);
   for (const name of used.constants) {
     if (!Number.isFinite(constants[name])) throw new Error(`${used.file}: constant ${name} is ${constants[name]}`);
   }
@@ -81,12 +81,12 @@ function checkDispatch(device: Device, { kernel: used, tensors, constants, grid:
 }
 
 /** WebGPU lets no dispatch read and write one buffer, nor write the same bytes through two bindings. */
-function refuseSharedMemory(used: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
+function refuseAliasing(used: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
   used.bindings.forEach(({ name, access }, i) => {
     if (access === "read") return;
     used.bindings.forEach((other, j) => {
       const [a, b] = [tensors[name]!, tensors[other.name]!];
-      if (i === j || memoryOf(a) !== memoryOf(b) || (other.access !== "read" && !overlap(a, b))) return;
+      if (i === j || bufferIdentity(a) !== bufferIdentity(b) || (other.access !== "read" && !overlap(a, b))) return;
       throw new Error(
         `${used.file}: ${other.name} and ${name} lie in one buffer (${a.storage.label}), and ${name} is written; copy one of them first`,
       );
@@ -94,7 +94,7 @@ function refuseSharedMemory(used: Kernel, tensors: Readonly<Record<string, Tenso
   });
 }
 
-function memoryOf({ storage }: Tensor): unknown {
+function bufferIdentity({ storage }: Tensor): unknown {
   const owning = owner(storage);
   return owning.kind === "resident" ? owning.buffer : owning;
 }

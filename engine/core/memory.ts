@@ -79,9 +79,9 @@ export function scalars<const Names extends string>(device: Device, ...names: re
   });
   return {
     ...(Object.fromEntries(views) as Record<Names, Tensor>),
-    write(given: Readonly<Record<Names, number>>) {
+    write(scalarValues: Readonly<Record<Names, number>>) {
       names.forEach((name, i) => {
-        const value = given[name];
+        const value = scalarValues[name];
         if (!Number.isFinite(value)) throw new Error(`scalars ${name}: expected a finite number, got ${value}`);
         values[i * stride] = value;
       });

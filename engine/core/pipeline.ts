@@ -7,7 +7,7 @@ import type { DType } from "./tensor.js";
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
-  readonly bindings: Readonly<Record<string, FoundBinding>>;
+  readonly bindings: Readonly<Record<string, ParsedBinding>>;
 }
 
 interface Compiled {
@@ -15,8 +15,8 @@ interface Compiled {
   readonly layout: GPUBindGroupLayout;
   readonly pipelineLayout: GPUPipelineLayout;
   /** Whether the file leaves the size of its workgroups to the engine. */
-  readonly choosesLanes: boolean;
-  readonly bindings: Readonly<Record<string, FoundBinding>>;
+  readonly needsLanes: boolean;
+  readonly bindings: Readonly<Record<string, ParsedBinding>>;
 }
 
 interface Cache {
@@ -68,7 +68,7 @@ async function specialise(
   constants: Readonly<Record<string, number>>,
   compiling: Promise<Compiled>,
 ): Promise<Pipeline> {
-  const { module, layout, pipelineLayout, bindings, choosesLanes } = await compiling;
+  const { module, layout, pipelineLayout, bindings, needsLanes: choosesLanes } = await compiling;
   const given = Object.fromEntries(kernel.constants.map((name) => [name, constants[name]!]));
   try {
     const pipeline = await device.gpu.createComputePipelineAsync({
@@ -113,7 +113,7 @@ async function compileModule(device: Device, kernel: Kernel): Promise<Compiled> 
     module,
     layout,
     pipelineLayout,
-    choosesLanes: /override LANES\b/.test(code),
+    needsLanes: /override LANES\b/.test(code),
     bindings: Object.fromEntries(found.map((binding) => [binding.name, binding])),
   };
 }
@@ -134,12 +134,12 @@ function assemble(device: Device, file: string): { readonly code: string; readon
   let code = "";
   let enables = "";
   let lines = 0;
-  const moveUp = (directive: string) => {
+  const hoist = (directive: string) => {
     enables += `${directive} `;
     return "";
   };
   const append = (name: string) => {
-    const text = parts.length === 0 ? read(name) : read(name).replaceAll(ENABLE, moveUp);
+    const text = parts.length === 0 ? read(name) : read(name).replaceAll(ENABLE, hoist);
     parts.push({ file: name, firstLine: lines });
     code += text + "\n";
     lines += text.split("\n").length;
@@ -167,7 +167,7 @@ function assemble(device: Device, file: string): { readonly code: string; readon
 const ENABLE = /^enable [\w, ]+;/gm;
 
 /** A storage binding as the file declares it. */
-interface FoundBinding {
+interface ParsedBinding {
   readonly name: string;
   readonly number: number;
   readonly writable: boolean;
@@ -177,7 +177,7 @@ interface FoundBinding {
 const BINDING =
   /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:\s*array<(\w+)(?:<(\w+)>)?>/g;
 
-function parseBindings(code: string): FoundBinding[] {
+function parseBindings(code: string): ParsedBinding[] {
   return [...code.matchAll(BINDING)].map(([, number, access, name, type, inner]) => ({
     name: name!,
     number: Number(number),
@@ -192,7 +192,7 @@ function dtypeOf(type: string): DType {
   return /h$|f16$/.test(type) ? "f16" : "f32";
 }
 
-function checkDeclaration(kernel: Kernel, found: readonly FoundBinding[]): void {
+function checkDeclaration(kernel: Kernel, found: readonly ParsedBinding[]): void {
   const inFile = found.map(({ name, writable }) => `${writable ? "read_write" : "read"} ${name}`);
   const inDeclaration = kernel.bindings.map(
     ({ name, access }) => `${access === "read" ? "read" : "read_write"} ${name}`,

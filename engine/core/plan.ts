@@ -28,20 +28,20 @@ export interface Lifetime {
 export function plan(recorded: Recording, outputs: Readonly<Record<string, Tensor>>): Plan {
   const dispatches = prune(recorded.dispatches, Object.values(outputs));
   const spans = lifetimes(dispatches, outputs);
-  const { buffers, placed } = share(spans);
+  const { buffers, placed } = assignBuffers(spans);
   return {
     dispatches,
     buffers,
     lifetimes: placed,
     bytes: buffers.reduce((sum, bytes) => sum + bytes, 0),
-    lowerBoundBytes: fullest(spans, dispatches.length),
+    lowerBoundBytes: peakBytes(spans, dispatches.length),
   };
 }
 
 /** Keeps what writes to resident memory, and what leads to it or to a returned tensor. */
 function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Dispatch[] {
   const needed = new Set<Storage>(returned.map((x) => owner(x.storage)));
-  const kept: Dispatch[] = [];
+  const remaining: Dispatch[] = [];
   for (const dispatch of dispatches.toReversed()) {
     const { bindings } = dispatch.kernel;
     const storageOf = (name: string) => owner(dispatch.tensors[name]!.storage);
@@ -49,10 +49,10 @@ function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Di
       ({ name, access }) => access !== "read" && (storageOf(name).kind === "resident" || needed.has(storageOf(name))),
     );
     if (!matters) continue;
-    kept.push(dispatch);
+    remaining.push(dispatch);
     for (const { name, access } of bindings) if (access !== "write") needed.add(storageOf(name));
   }
-  return kept.reverse();
+  return remaining.reverse();
 }
 
 type Span = Omit<Lifetime, "buffer">;
@@ -91,24 +91,24 @@ function lifetimes(dispatches: readonly Dispatch[], outputs: Readonly<Record<str
 }
 
 /** Largest first, each into the smallest buffer that is free for its whole lifetime, or into a new one. */
-function share(spans: readonly Span[]): { buffers: number[]; placed: Lifetime[] } {
+function assignBuffers(spans: readonly Span[]): { buffers: number[]; placed: Lifetime[] } {
   const buffers: { bytes: number; tenants: Span[] }[] = []; // tenants in the order of time
   const placed: Lifetime[] = [];
   for (const span of [...spans].sort((a, b) => b.storage.bytes - a.storage.bytes || a.first - b.first)) {
     const free = buffers.filter(({ tenants }) => {
-      const next = followers(tenants, span);
+      const next = insertionIndex(tenants, span);
       return (tenants[next - 1]?.last ?? -1) < span.first && span.last < (tenants[next]?.first ?? Infinity);
     });
     const best = free.toSorted((a, b) => a.bytes - b.bytes)[0] ?? { bytes: span.storage.bytes, tenants: [] };
     if (best.tenants.length === 0) buffers.push(best);
-    best.tenants.splice(followers(best.tenants, span), 0, span);
+    best.tenants.splice(insertionIndex(best.tenants, span), 0, span);
     placed.push({ ...span, buffer: buffers.indexOf(best) });
   }
   return { buffers: buffers.map(({ bytes }) => bytes), placed };
 }
 
 /** Where in the order of time those begin that start after `span` does: found by halving, as a long program has many. */
-function followers(tenants: readonly Span[], span: Span): number {
+function insertionIndex(tenants: readonly Span[], span: Span): number {
   let [low, high] = [0, tenants.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -118,7 +118,7 @@ function followers(tenants: readonly Span[], span: Span): number {
   return low;
 }
 
-function fullest(spans: readonly Span[], dispatches: number): number {
+function peakBytes(spans: readonly Span[], dispatches: number): number {
   const change = new Float64Array(dispatches + 2);
   for (const { storage, first, last } of spans) {
     change[first]! += storage.bytes;

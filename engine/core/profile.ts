@@ -54,8 +54,14 @@ export function byKernel(spans: readonly Span[]): KernelTime[] {
 /** A timeline for chrome://tracing or https://ui.perfetto.dev, in the trace event format: times in microseconds. */
 export function chromeTrace(spans: readonly Span[], device: string): string {
   const events = spans.map(({ kernel, shape, startMs, ms }) => ({
-    ...{ name: kernel, cat: "kernel", ph: "X", pid: 1, tid: 1 },
-    ...{ ts: 1000 * startMs, dur: 1000 * ms, args: { shape: formatShape(shape) } },
+    name: kernel,
+    cat: "kernel",
+    ph: "X",
+    pid: 1,
+    tid: 1,
+    ts: 1000 * startMs,
+    dur: 1000 * ms,
+    args: { shape: formatShape(shape) },
   }));
   const named = { name: "process_name", ph: "M", pid: 1, args: { name: device } };
   return JSON.stringify({ displayTimeUnit: "ms", traceEvents: [named, ...events] });

@@ -1,11 +1,11 @@
 import { type Device, throwIfFailed } from "./device.js";
-import { runStages, type Stage, stagesOf } from "./host-callback.js";
+import { runStages, type Stage, splitStages } from "./host-callback.js";
 import { allocate, copyOut, type Input } from "./memory.js";
 import { check, type NonFinite } from "./nonfinite.js";
 import { plan, type Plan } from "./plan.js";
 import { byKernel, type KernelTime, type Span, timeline } from "./profile.js";
 import { type Decision, type Dispatch, type Grid, refuseNesting, trace } from "./recording.js";
-import { compile, encodeDispatch, place, type Row } from "./rows.js";
+import { compile, encodeDispatch, locate, type Row } from "./rows.js";
 import { bytesOf, formatShape, owner, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
@@ -71,7 +71,7 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
     const rows = await compile(device, kernels, bufferOf);
     throwIfFailed(device);
     const { constants, decisions } = recording;
-    const stages = stagesOf(device, planned.dispatches, rows, (x) => place(x, bufferOf));
+    const stages = splitStages(device, planned.dispatches, rows, (x) => locate(x, bufferOf));
     const made = {
       planned,
       rows,
@@ -173,7 +173,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     throwIfFailed(device);
   };
 
-  const timed = async () => {
+  const runTimed = async () => {
     const spans: Span[] = [];
     await pass(async (kernels) => void spans.push(...(await timeline(device, kernels))));
     const beganMs = spans[0]?.startMs ?? 0;
@@ -193,7 +193,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
   const read = async (name: Names) => {
     use();
     const x = output(name);
-    const { buffer, offset } = place(x, bufferOf);
+    const { buffer, offset } = locate(x, bufferOf);
     const staging =
       idleStaging.get(name) ??
       device.gpu.createBuffer({
@@ -218,8 +218,8 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
       if (sizeOf(shape) !== 1) throw new Error(`readScalar ${name}: expected [], got ${formatShape(shape)}`);
       return (await read(name))[0]!;
     },
-    profile: async () => byKernel(await timed()),
-    timeline: timed,
+    profile: async () => byKernel(await runTimed()),
+    timeline: runTimed,
     async check() {
       use();
       return check(device, rows, bufferOf);

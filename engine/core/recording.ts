@@ -94,8 +94,13 @@ export function refuseNesting(): void {
 export function trace<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
   refuseNesting();
   const started: Recording = {
-    ...{ device, dispatches: [], tape: [], constants: [], halves: new Map() },
-    ...{ decisions: new Map(), deciding: { what: undefined } },
+    device,
+    dispatches: [],
+    tape: [],
+    constants: [],
+    halves: new Map(),
+    decisions: new Map(),
+    deciding: { what: undefined },
   };
   current = started;
   try {

@@ -41,12 +41,12 @@ function bind(
       const { number, dtype } = bindings[name]!;
       const x = tensors[name]!;
       if (x.dtype !== dtype) throw new Error(`${kernel.file}: ${name} holds ${x.dtype}, the kernel reads ${dtype}`);
-      return { binding: number, resource: { ...place(x, bufferOf), size: bytesOf(x) } };
+      return { binding: number, resource: { ...locate(x, bufferOf), size: bytesOf(x) } };
     }),
   });
 }
 
-export function place(
+export function locate(
   x: Tensor,
   bufferOf: ReadonlyMap<Transient, GPUBuffer>,
 ): { readonly buffer: GPUBuffer; readonly offset: number } {

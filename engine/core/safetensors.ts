@@ -4,7 +4,7 @@
  */
 
 /** The array that holds each dtype's elements: halves and bfloats as their bits, BOOL as 0 and 1. */
-interface ArrayOf {
+interface ArrayTypes {
   readonly BOOL: Uint8Array;
   readonly U8: Uint8Array;
   readonly I8: Int8Array;
@@ -21,14 +21,14 @@ interface ArrayOf {
 }
 
 /** Element types of the format. */
-export type SafeDtype = keyof ArrayOf;
+export type SafeDtype = keyof ArrayTypes;
 
 /** One tensor of a file: row-major `data` of as many elements as `shape` multiplies to; shape [] is one number. */
 export type SafeTensor = {
-  [D in SafeDtype]: { readonly dtype: D; readonly shape: readonly number[]; readonly data: ArrayOf[D] };
+  [D in SafeDtype]: { readonly dtype: D; readonly shape: readonly number[]; readonly data: ArrayTypes[D] };
 }[SafeDtype];
 
-type Elements = ArrayOf[SafeDtype];
+type Elements = ArrayTypes[SafeDtype];
 
 interface ArrayType {
   readonly BYTES_PER_ELEMENT: number;

@@ -82,8 +82,8 @@ export function parameterGradients(
   const owners = found.map((x) => owner(x!.storage));
   trainable.forEach((entry, i) => {
     const part = partOf(flat, entry);
-    const alone = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
-    (alone ? writeInto : copy)(found[i]!, part);
+    const isUnshared = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
+    (isUnshared ? writeInto : copy)(found[i]!, part);
   });
   return { layout, flat };
 }

@@ -20,7 +20,7 @@ export function recompute(fn: () => Tensor): Tensor {
   const start = dispatches.length;
   const { result, tape } = onOwnTape(fn);
   dispatches.slice(start).forEach(refuseLastingWrites);
-  const inputs = taken(tape, result);
+  const inputs = externalInputs(tape, result);
   return differentiable(stopGradient(result), inputs, (dy) => {
     const { result: found } = onOwnTape(() => gradients(fn(), dy, inputs));
     return found.map((dx) => dx && differentiable(stopGradient(dx), [...inputs, dy], refuseSecondGradients));
@@ -28,7 +28,7 @@ export function recompute(fn: () => Tensor): Tensor {
 }
 
 /** The tensors on a tape, and the result, that come from outside. */
-function taken(tape: readonly TapeEntry[], result: Tensor): Tensor[] {
+function externalInputs(tape: readonly TapeEntry[], result: Tensor): Tensor[] {
   const made = new Set(tape.map(({ output }) => output));
   const used = new Set([...tape.flatMap(({ inputs }) => inputs), result]);
   return [...used].filter((x) => !made.has(x));

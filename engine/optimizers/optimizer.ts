@@ -90,15 +90,15 @@ export interface AdamWOptions extends OptimizerOptions {
  */
 export function adamw(params: Params, options: AdamWOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
-  const moments = trainedLayout(params.layout);
+  const moments = trainableLayout(params.layout);
   const counts = layoutOf(moments.entries.map(({ name }) => ({ name, shape: [], trainable: false })));
   const m = createParams(params.device, moments, "exp_avg");
   const v = createParams(params.device, moments, "exp_avg_sq");
   const steps = createParams(params.device, counts, "step");
   const state = { exp_avg: m, exp_avg_sq: v, step: steps };
   const constants = { BETA1: beta1, REST1: 1 - beta1, BETA2: beta2, REST2: 1 - beta2, EPSILON: epsilon };
-  const LEAST = 1e-30; // a beta of 0 has no logarithm
-  const logs = { LOG_BETA1: Math.log(Math.max(beta1, LEAST)), LOG_BETA2: Math.log(Math.max(beta2, LEAST)) };
+  const MIN_BETA = 1e-30; // a beta of 0 has no logarithm
+  const logs = { LOG_BETA1: Math.log(Math.max(beta1, MIN_BETA)), LOG_BETA2: Math.log(Math.max(beta2, MIN_BETA)) };
   return optimizer(params, state, options, (tables, gradients, { lr, weightDecay, frozen, clip, lossScale }) => {
     const { tensors, parts } = tables;
     const squares = transient([tables.segments]);
@@ -145,7 +145,8 @@ export interface LarsOptions extends SgdOptions {
  */
 export function lars(params: Params, options: LarsOptions = {}): Optimizer {
   return withMomentum(params, options, {
-    ...{ memory: "mu", momentum: options.momentum ?? 0.9 },
+    memory: "mu",
+    momentum: options.momentum ?? 0.9,
     eta: options.eta ?? 0.001,
   });
 }
@@ -155,7 +156,7 @@ function withMomentum(
   options: OptimizerOptions,
   { memory, momentum, eta }: { readonly memory: string; readonly momentum: number; readonly eta?: number },
 ): Optimizer {
-  const v = createParams(params.device, trainedLayout(params.layout), memory);
+  const v = createParams(params.device, trainableLayout(params.layout), memory);
   const adapts = ({ shape }: ParamSpec) => eta !== undefined && shape.length !== 1;
   return optimizer(
     params,
@@ -243,29 +244,34 @@ function optimizer(
   step: Step,
 ): Optimizer {
   const { device, layout } = params;
-  const tables = tablesOf(device, layout, state["step"]?.layout, options);
-  const never = input(device, [], { label: "frozen" });
+  const tables = createTables(device, layout, state["step"]?.layout, options);
+  const notFrozen = input(device, [], { label: "frozen" });
   return {
     names: tables.names,
     state,
-    step(gradients, { lr, weightDecay, frozen = never, clip = 0, lossScale }) {
+    step(gradients, { lr, weightDecay, frozen = notFrozen, clip = 0, lossScale }) {
       expectSameLayout("optimizer step", gradients.layout, layout);
       for (const [name, x] of Object.entries({ lr, weightDecay, frozen })) expectShape(`optimizer ${name}`, x, []);
       return step(tables, gradients, { lr, weightDecay, frozen, clip, lossScale });
     },
     [Symbol.dispose]() {
-      const owned = [...Object.values(state), never, tables.tensors, ...tables.parts.map(({ segments }) => segments)];
+      const owned = [
+        ...Object.values(state),
+        notFrozen,
+        tables.tensors,
+        ...tables.parts.map(({ segments }) => segments),
+      ];
       for (const tensor of owned) tensor[Symbol.dispose]();
     },
   };
 }
 
 /** The places of the trainable parameters alone, in a buffer that is laid out like the whole. */
-function trainedLayout(layout: Layout): Layout {
+function trainableLayout(layout: Layout): Layout {
   return { ...layout, entries: layout.entries.filter(({ trainable }) => trainable) };
 }
 
-function tablesOf(
+function createTables(
   device: Device,
   layout: Layout,
   counts: Layout | undefined,
@@ -277,16 +283,16 @@ function tablesOf(
   }: OptimizerOptions & { readonly adapts?: (parameter: ParamSpec) => boolean },
 ): Tables {
   const most = bindingBytes / BYTES_PER_ELEMENT;
-  const { entries } = trainedLayout(layout);
+  const { entries } = trainableLayout(layout);
   const tensorRows: number[] = [];
   const parts: { readonly start: number; end: number; readonly rows: number[] }[] = [];
   let segments = 0;
   entries.forEach((entry, tensor) => {
     const flags =
       (decays(entry) ? FLAGS.decayed : 0) | (freezes(entry) ? FLAGS.freezes : 0) | (adapts(entry) ? FLAGS.adapted : 0);
-    const pieces = Math.ceil(entry.size / SEGMENT);
-    tensorRows.push(segments, pieces, flags, counts?.entries[tensor]!.offset ?? 0);
-    for (let piece = 0; piece < pieces; piece++) {
+    const segmentCount = Math.ceil(entry.size / SEGMENT);
+    tensorRows.push(segments, segmentCount, flags, counts?.entries[tensor]!.offset ?? 0);
+    for (let piece = 0; piece < segmentCount; piece++) {
       const start = entry.offset + piece * SEGMENT;
       const end = Math.min(start + SEGMENT, entry.offset + entry.size);
       let part = parts.at(-1);

@@ -7,14 +7,14 @@ import sharp from "sharp";
 import { compareLearning, parseRecipe } from "../../bench/learning/command.js";
 import {
   curveOf,
-  keepCurves,
-  keptCurves,
+  saveCurves,
+  savedCurves,
   type LearningFile,
   readLearning,
   withCurve,
 } from "../../bench/learning/curves.js";
-import { checkOfficial, expectHonoured, learnOfficially, officialSettings } from "../../bench/learning/official.js";
-import { learnHere, stepsAt } from "../../bench/learning/ours.js";
+import { checkOfficial, expectSupported, trainOfficial, officialSettings } from "../../bench/learning/official.js";
+import { trainOurs, stepsAt } from "../../bench/learning/ours.js";
 import { learningChart, learningTable, pairOf } from "../../bench/learning/report.js";
 import { exportCrops, exportImages, exportStart, type ImagesFile } from "../../bench/learning/shared.js";
 import { meanAndSpread, welch } from "../../bench/learning/statistics.js";
@@ -47,23 +47,41 @@ function shades(count: number, purpose: string): Splits["train"] {
 
 const tiny: Config = resolveConfig({
   preset: null,
-  ...{ patchSize: 4, imageSize: { rows: 8, cols: 8 }, localSize: { rows: 4, cols: 4 }, evalResize: 10 },
-  ...{ dim: 16, depth: 2, heads: 2, outDim: 24, hiddenDim: 16, bottleneckDim: 8, initStd: 0.25, useBnInHead: true },
-  ...{ normLastLayer: false, dropPathRate: 0, localCropsNumber: 2, batch: 8, steps: 6, warmupEpochs: 0.5 },
-  ...{
-    lr: 0.01,
-    freezeLastLayer: 1,
-    teacherTemp: 0.06,
-    warmupTeacherTempEpochs: 1,
-    knnK: 5,
-    cropsOn: "cpu",
-    threads: 1,
-  },
+  patchSize: 4,
+  imageSize: { rows: 8, cols: 8 },
+  localSize: { rows: 4, cols: 4 },
+  evalResize: 10,
+  dim: 16,
+  depth: 2,
+  heads: 2,
+  outDim: 24,
+  hiddenDim: 16,
+  bottleneckDim: 8,
+  initStd: 0.25,
+  useBnInHead: true,
+  normLastLayer: false,
+  dropPathRate: 0,
+  localCropsNumber: 2,
+  batch: 8,
+  steps: 6,
+  warmupEpochs: 0.5,
+  lr: 0.01,
+  freezeLastLayer: 1,
+  teacherTemp: 0.06,
+  warmupTeacherTempEpochs: 1,
+  knnK: 5,
+  cropsOn: "cpu",
+  threads: 1,
 });
 
 const curve = (seed: number, points: readonly (readonly [number, number])[]) => ({
-  ...{ seed, points, stepsPerSecond: 4 + seed, loss: 2.5, device: "a device" },
-  ...{ commit: "abc", date: "2026-01-01T00:00:00.000Z" },
+  seed,
+  points,
+  stepsPerSecond: 4 + seed,
+  loss: 2.5,
+  device: "a device",
+  commit: "abc",
+  date: "2026-01-01T00:00:00.000Z",
 });
 
 /** A recorded comparison of three seeds. */
@@ -143,7 +161,7 @@ describe("learning curves beside the official code", () => {
 
     it("are refused where the official code lacks a setting, by its flag", async () => {
       const known = await officialSettings();
-      expectHonoured(tiny, known);
+      expectSupported(tiny, known);
       for (const [name, value] of [
         ["registers", 4],
         ["koleo", 0.1],
@@ -155,14 +173,14 @@ describe("learning curves beside the official code", () => {
         ["shuffleBuffer", 100],
         ["solarizeThreshold", 100],
       ] as const) {
-        expect(() => expectHonoured({ ...tiny, [name]: value }, known)).to.throw(
+        expect(() => expectSupported({ ...tiny, [name]: value }, known)).to.throw(
           `${flagOf(name)} ${value}: the official code has no such setting; leave it at `,
         );
       }
-      expect(() => expectHonoured({ ...tiny, mlpRatio: 2.3 }, known)).to.throw(
+      expect(() => expectSupported({ ...tiny, mlpRatio: 2.3 }, known)).to.throw(
         "--mlp-ratio 2.3: the official code rounds ",
       );
-      expect(() => expectHonoured({ ...tiny, imageSize: { rows: 8, cols: 12 } }, known)).to.throw(
+      expect(() => expectSupported({ ...tiny, imageSize: { rows: 8, cols: 12 } }, known)).to.throw(
         "--image-size 8x12: the official code has square crops; give one side",
       );
     });
@@ -221,11 +239,11 @@ describe("learning curves beside the official code", () => {
       const device = await testDevice();
       const parts = { train: shades(40, "train"), test: shades(20, "test") };
       const steps: number[] = [];
-      const found = await learnHere({
+      const found = await trainOurs({
         device,
         config: { ...tiny, seed: 3 },
         splits: parts,
-        times: 4,
+        evaluations: 4,
         onStep: (step) => steps.push(step),
       });
       expect(found.points.map(([step]) => step)).to.deep.equal(stepsAt(6, 4));
@@ -243,12 +261,12 @@ describe("learning curves beside the official code", () => {
       let file = await readLearning(path, "a device");
       const name = { recipe: "r", settings: { batch: 8 } };
       const points = [[0, 30], [10, 40]] as const; // prettier-ignore
-      const one = withCurve(keptCurves(file, name), "ours", curve(1, points));
-      file = await keepCurves(path, file, withCurve(one, "ours", curve(0, points)));
-      file = await keepCurves(path, file, { recipe: "other", settings: {}, curves: {} });
+      const one = withCurve(savedCurves(file, name), "ours", curve(1, points));
+      file = await saveCurves(path, file, withCurve(one, "ours", curve(0, points)));
+      file = await saveCurves(path, file, { recipe: "other", settings: {}, curves: {} });
       const read = await readLearning(path, "a device");
       expect(read).to.deep.equal(file);
-      const kept = keptCurves(read, name);
+      const kept = savedCurves(read, name);
       expect(kept.curves["ours"]!.map(({ seed }) => seed)).to.deep.equal([0, 1]);
       expect(curveOf(kept, { learner: "ours", seed: 1, at: [0, 10] })).to.deep.equal(curve(1, points));
       for (const asked of [
@@ -258,7 +276,7 @@ describe("learning curves beside the official code", () => {
       ] as const) {
         expect(curveOf(kept, asked)).to.equal(undefined);
       }
-      expect(keptCurves(read, { ...name, settings: { batch: 16 } }).curves).to.deep.equal({});
+      expect(savedCurves(read, { ...name, settings: { batch: 16 } }).curves).to.deep.equal({});
     });
 
     it("come out as a table with what chance makes of the difference", () => {
@@ -385,11 +403,11 @@ describe("learning curves beside the official code", () => {
           at,
         };
         const [start, crops] = [fixture("start.safetensors"), fixture("crops.u8")];
-        const same = await learnOfficially({ ...training, start, crops });
-        const ours = await learnHere({ device, config, splits: parts, times: 2 });
+        const same = await trainOfficial({ ...training, start, crops });
+        const ours = await trainOurs({ device, config, splits: parts, evaluations: 2 });
         expect(same.loss).to.be.closeTo(ours.loss, 1e-4);
         expect(same.points).to.deep.equal(ours.points);
-        const own = await learnOfficially(training);
+        const own = await trainOfficial(training);
         expect(own.points.map(([step]) => step)).to.deep.equal(at);
         expect(own.loss).not.to.equal(same.loss);
       },
@@ -408,15 +426,21 @@ describe("learning curves beside the official code", () => {
       const said: string[] = [];
       const compare = async () =>
         compareLearning({
-          ...{ device: await testDevice(), official: official!, seeds: [0], times: 1, lend: [] },
+          device: await testDevice(),
+          official: official!,
+          seeds: [0],
+          evaluations: 1,
+          lend: [],
           recipes: [
             parseRecipe(
               `small-images data=${data} held-out=0.4 steps=2 batch=4 image-size=8 local-size=4 dim=16 depth=1 heads=2 out-dim=16 knn-k=3`,
             ),
           ],
-          ...{ file: path, kept: await readLearning(path, "a device"), overwrite: false },
+          file: path,
+          saved: await readLearning(path, "a device"),
+          overwrite: false,
           origin: () => ({ commit: "abc", date: "2026-01-01T00:00:00.000Z" }),
-          say: (line) => said.push(line),
+          log: (line) => said.push(line),
         });
       const first = await compare();
       said.length = 0;

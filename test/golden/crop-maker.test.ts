@@ -77,8 +77,11 @@ describe("golden: crops made on the device", () => {
       const device = await testDevice();
       using levels = input(device, [2, 3, crop.size.rows, crop.size.cols]);
       using maker = await createCropMaker(device, {
-        ...{ pictures: 2, pixelsPerPicture, groups: [{ crops: 1, out: levels }] },
-        ...{ mean: [0, 0, 0], std: [1 / 255, 1 / 255, 1 / 255] },
+        pictures: 2,
+        pixelsPerPicture,
+        groups: [{ crops: 1, out: levels }],
+        mean: [0, 0, 0],
+        std: [1 / 255, 1 / 255, 1 / 255],
       });
       const pixels = new Uint32Array(2 * pixelsPerPicture);
       packPixels(image, pixels, pixelsPerPicture);

@@ -111,7 +111,9 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
     optimizer: config.optimizer,
     studentTemperature: config.student_temp,
     centerMomentum: config.center_momentum,
-    ...{ clip: config.clip, accumulate, peers },
+    clip: config.clip,
+    accumulate,
+    peers,
   });
   const crops = golden.tensors("train_crops");
   /** The crops `first` to `first + count` of this share of a batch, where the step looks for them. */

@@ -76,8 +76,16 @@ export const tiny = [
 
 /** Settings of a network that is made in no time: 16 pixels, patches of 8. */
 export const tinySettings = {
-  ...{ imageSize: { rows: 16, cols: 16 }, localSize: { rows: 8, cols: 8 }, patchSize: 8, initStd: 0.2 },
-  ...{ dim: 16, depth: 1, heads: 2, outDim: 32, hiddenDim: 32, bottleneckDim: 16 },
+  imageSize: { rows: 16, cols: 16 },
+  localSize: { rows: 8, cols: 8 },
+  patchSize: 8,
+  initStd: 0.2,
+  dim: 16,
+  depth: 1,
+  heads: 2,
+  outDim: 32,
+  hiddenDim: 32,
+  bottleneckDim: 16,
 } as const satisfies PartialConfig;
 
 /** Writes a checkpoint of an untrained network of `tinySettings`, unless the settings say otherwise. */

@@ -56,7 +56,11 @@ export function inProcess(count: number): readonly World[] {
       return said;
     };
     return {
-      ...{ rank, size: count, localRank: rank, localSize: count, library: "this process" },
+      rank,
+      size: count,
+      localRank: rank,
+      localSize: count,
+      library: "this process",
       sum: meet(rank, sum),
       allGather: meet(rank, allGather),
       allToAll: meet(rank, allToAll),

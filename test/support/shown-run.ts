@@ -18,9 +18,23 @@ import { testDevice } from "./device.js";
 /** A line of a log, alike but for what is named. */
 export function lineOf(step: number, changes: Partial<StepLine> = {}): StepLine {
   return {
-    ...{ step, epoch: 0, loss: 3, teacherEntropy: 1, klDivergence: 2, meanTargetEntropy: 3, studentSpread: 0.5 },
-    ...{ teacherSpread: 0.5, gradientNorm: 1, lr: 0.1, weightDecay: 0, momentum: 0.9, teacherTemperature: 0.04 },
-    ...{ imagesPerSecond: 100, dataWaitMs: 1, batchesReady: 1, ...changes },
+    step,
+    epoch: 0,
+    loss: 3,
+    teacherEntropy: 1,
+    klDivergence: 2,
+    meanTargetEntropy: 3,
+    studentSpread: 0.5,
+    teacherSpread: 0.5,
+    gradientNorm: 1,
+    lr: 0.1,
+    weightDecay: 0,
+    momentum: 0.9,
+    teacherTemperature: 0.04,
+    imagesPerSecond: 100,
+    dataWaitMs: 1,
+    batchesReady: 1,
+    ...changes,
   };
 }
 

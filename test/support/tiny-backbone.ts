@@ -4,8 +4,15 @@ import { initVitParam, type VitConfig, vitSpecs } from "../../dino/model/vit.js"
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
 
 const shape: VitConfig = {
-  ...{ imageRows: 8, imageCols: 8, patch: 4, channels: 3 },
-  ...{ dim: 12, depth: 2, heads: 2, mlpRatio: 2, dropPathRate: 0 },
+  imageRows: 8,
+  imageCols: 8,
+  patch: 4,
+  channels: 3,
+  dim: 12,
+  depth: 2,
+  heads: 2,
+  mlpRatio: 2,
+  dropPathRate: 0,
 };
 
 /** An untrained backbone for images of 8 pixels in patches of 4, with weights that tell images apart. */

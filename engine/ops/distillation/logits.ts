@@ -121,7 +121,7 @@ export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (c
 }
 
 /** Makes what belongs to a chunk anew on every call, to need no memory in between; where one chunk is all, only once. */
-export function remade(chunks: readonly Chunk[], make: (chunk: Chunk) => Tensor): (chunk: Chunk) => Tensor {
+export function cacheSingleChunk(chunks: readonly Chunk[], make: (chunk: Chunk) => Tensor): (chunk: Chunk) => Tensor {
   if (chunks.length > 1) return make;
   let made: Tensor | undefined;
   return (chunk) => (made ??= make(chunk));

@@ -13,7 +13,7 @@ import {
   meanOf,
   operandPrecision,
   perChunk,
-  remade,
+  cacheSingleChunk,
   sourcesOf,
   withoutTape,
 } from "./logits.js";
@@ -97,10 +97,10 @@ export function distillation(
 
   const teacherMean = meanOf(teacher); // first, so that nothing but its factors in f16 need be kept of the teacher
   const chunks = chunksOf([student, teacher], chunkCols);
-  const centered = checked(centering, cols);
+  const centered = checkCentering(centering, cols);
   const { targetsOf, entropies } = sharpen(withoutTape(teacher), centered, teacherTemperature, chunks);
   const students = withoutTape(student);
-  const studentOf = remade(chunks, (chunk) => logitsOf(students, chunk));
+  const studentOf = cacheSingleChunk(chunks, (chunk) => logitsOf(students, chunk));
 
   const sizes = { ROWS: rows, BATCH: batch, VIEWS: views, TEMPERATURE: studentTemperature };
   const weight = { WEIGHT: 1 / (views * (crops - 1) * batch) };
@@ -129,7 +129,7 @@ export function distillation(
 }
 
 /** The same, a center as [cols]. Throws where it is none of so many columns, and for a number of iterations that is none. */
-function checked(centering: Centering, cols: number): Centering {
+function checkCentering(centering: Centering, cols: number): Centering {
   if ("iterations" in centering) {
     const { iterations } = centering;
     if (Number.isSafeInteger(iterations) && iterations > 0) return centering;

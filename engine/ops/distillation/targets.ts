@@ -2,7 +2,7 @@ import { elementGrid, grid, kernel } from "../../core/kernel.js";
 import { constant, transient } from "../../core/recording.js";
 import { rowsOf, type Tensor } from "../../core/tensor.js";
 import { repeat } from "../sum.js";
-import { type Chunk, type Logits, logitsAxes, logitsOf, perChunk, remade } from "./logits.js";
+import { type Chunk, type Logits, logitsAxes, logitsOf, perChunk, cacheSingleChunk } from "./logits.js";
 
 const teacherPart = kernel("distillation-teacher", {
   reads: ["x", "center", "temperature"],
@@ -63,7 +63,7 @@ export function sharpen(
   chunks: readonly Chunk[],
 ): { readonly targetsOf: (chunk: Chunk) => Tensor; readonly entropies: Tensor } {
   const { rows, cols } = logitsAxes("teacher", teacher);
-  const teacherOf = remade(chunks, (chunk) => logitsOf(teacher, chunk));
+  const teacherOf = cacheSingleChunk(chunks, (chunk) => logitsOf(teacher, chunk));
 
   /** Looks at all rows, where `centerOf` has the center for the columns x of a chunk. */
   const normalise = (centerOf: (chunk: Chunk, x: Tensor) => Tensor): Normalised => {
@@ -91,7 +91,7 @@ export function sharpen(
       const all = gather(own); // the logarithms of sums are summed up as those of rows are
       const devices = all.shape[0]!;
       balancing(
-        { x: all, temperature, statistics: asTheyAre(devices), center: part },
+        { x: all, temperature, statistics: identityStatistics(devices), center: part },
         { ROWS: devices, COLS: chunk.cols },
         elementGrid(chunk.cols),
       );
@@ -101,14 +101,14 @@ export function sharpen(
   };
 
   const sinkhorn = ({ iterations, gather }: Sinkhorn): Centered => {
-    let found = balance(asTheyAre(rows), gather);
+    let found = balance(identityStatistics(rows), gather);
     for (let i = 1; i < iterations; i++) found = balance(found.statistics, gather);
     return found;
   };
   const centeredBy = (center: Tensor): Centered => ({ center, ...normalise((chunk) => columnsOf(center, chunk)) });
 
   const { center, statistics, entropies } = "iterations" in centering ? sinkhorn(centering) : centeredBy(centering);
-  const targetsOf = remade(chunks, (chunk) => {
+  const targetsOf = cacheSingleChunk(chunks, (chunk) => {
     const x = teacherOf(chunk);
     const targets = transient([rows, chunk.cols]);
     const constants = { ROWS: rows, COLS: chunk.cols };
@@ -119,7 +119,7 @@ export function sharpen(
 }
 
 /** Statistics of rows that nothing is to be normalised by: [rows, 2]. */
-function asTheyAre(rows: number): Tensor {
+function identityStatistics(rows: number): Tensor {
   return repeat(constant([2], [0, 1]), [rows, 2]);
 }
 

@@ -127,7 +127,8 @@ function differentiate(
     data.length <= count ? [...data.keys()] : Array.from({ length: count }, () => random.integer(data.length));
   const signs = Int8Array.from(data, () => (random.uniform() < 0.5 ? -1 : 1));
   return {
-    ...{ coordinates, signs },
+    coordinates,
+    signs,
     atCoordinates: coordinates.map((c) => along((x, by) => (x[c] = x[c]! + by))),
     alongSigns: along((x, by) => x.forEach((_, i) => (x[i] = x[i]! + by * signs[i]!))),
   };

@@ -14,7 +14,7 @@ import type { Scaled } from "./steps/scaling.js";
 import type { StepSize } from "./steps/step.js";
 
 /** What is kept of a device: each comparison's latest result, with where it came from. */
-export interface Kept {
+export interface DeviceResults {
   readonly device: string;
   /** PyTorch in f32, in tf32 and in mixed precision. */
   readonly torch?: TorchComparison;
@@ -43,10 +43,10 @@ export function resultsPath(device: string, { prefix = "", folder = RESULTS } = 
 }
 
 /** Puts a comparison into `DEVICE.json` beside what else is kept there; returns the path. */
-export async function keep(result: Kept, folder = RESULTS): Promise<string> {
+export async function saveResult(result: DeviceResults, folder = RESULTS): Promise<string> {
   await mkdir(folder, { recursive: true });
   const path = resultsPath(result.device, { folder });
-  const before = existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as Kept) : {};
+  const before = existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as DeviceResults) : {};
   await writeFile(path, `${JSON.stringify({ ...before, ...result }, undefined, 2)}\n`);
   return path;
 }

@@ -1,5 +1,5 @@
 import { extname } from "node:path";
-import type { Entrant } from "./contestant.js";
+import type { PeerSpec } from "./peer-process.js";
 
 /** The name of this project's engine among the others. */
 export const OURS = "ours";
@@ -9,7 +9,7 @@ const module = (name: string) => new URL(`./${name}${extname(import.meta.url)}`,
 /** V8's optimizing compiler spends up to 80 s on one function of its WebAssembly, which the quick one does at once. */
 const onnxruntime = { module: module("onnxruntime"), nodeFlags: ["--liftoff-only"] };
 
-export const entrants: readonly Entrant[] = [
+export const peerSpecs: readonly PeerSpec[] = [
   { name: OURS, module: module("ours") },
   { name: "tfjs", module: module("tfjs") },
   { name: "jax-js", module: module("jax") },

@@ -1,8 +1,8 @@
 /** One workload, by every peer: checked, warmed, then timed by turns. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { rng } from "../../dino/math/random.js";
-import type { Contestant } from "./contestant.js";
 import { checkOf, TOLERANCE } from "./expected.js";
+import type { PeerProcess } from "./peer-process.js";
 import type { Workload } from "./workloads.js";
 
 export interface Effort {
@@ -29,21 +29,25 @@ export type Entry =
   | { readonly state: "failed"; readonly reason: string };
 
 /** What came of a workload. */
-export interface Standing extends Pick<Workload, "id" | "unit" | "work"> {
+export interface WorkloadResult extends Pick<Workload, "id" | "unit" | "work"> {
   readonly entries: Readonly<Record<string, Entry>>;
 }
 
 /** A machine in the middle of something else needs a moment; the same for everybody. */
 const PAUSE_MS = 40;
-const MOST_ITERATIONS = 64;
+const MAX_ITERATIONS = 64;
 
-export async function race(workload: Workload, contestants: readonly Contestant[], effort: Effort): Promise<Standing> {
+export async function measureWorkload(
+  workload: Workload,
+  peers: readonly PeerProcess[],
+  effort: Effort,
+): Promise<WorkloadResult> {
   const check = checkOf(workload);
-  const entries = new Map<Contestant, Entry>();
-  const running = new Map<Contestant, { readonly samples: number[]; readonly iterations: number }>();
+  const entries = new Map<PeerProcess, Entry>();
+  const running = new Map<PeerProcess, { readonly samples: number[]; readonly iterations: number }>();
 
   /** What one of them does; whatever it throws takes it out. */
-  const attempt = async (who: Contestant, act: () => Promise<void>) => {
+  const guarded = async (who: PeerProcess, act: () => Promise<void>) => {
     try {
       await act();
     } catch (error) {
@@ -52,14 +56,14 @@ export async function race(workload: Workload, contestants: readonly Contestant[
     }
   };
 
-  for (const who of contestants) {
-    await attempt(who, async () => {
+  for (const who of peers) {
+    await guarded(who, async () => {
       const firstMs = await who.ask({ ask: "prepare", workload });
       if (firstMs === undefined) return void entries.set(who, { state: "lacking" });
       const deviation = check(await who.ask({ ask: "read" }));
       if (deviation > TOLERANCE) return void entries.set(who, { state: "wrong", deviation });
-      const quickestMs = await warm(who, effort.warmMs);
-      const iterations = Math.min(MOST_ITERATIONS, Math.max(1, Math.round(effort.sampleMs / quickestMs)));
+      const fastestMs = await warm(who, effort.warmMs);
+      const iterations = Math.min(MAX_ITERATIONS, Math.max(1, Math.round(effort.sampleMs / fastestMs)));
       const samples: number[] = [];
       entries.set(who, { state: "timed", firstMs, deviation, samples });
       running.set(who, { samples, iterations });
@@ -71,7 +75,7 @@ export async function race(workload: Workload, contestants: readonly Contestant[
     for (const i of random.permutation(order.length)) {
       const [who, { samples, iterations }] = order[i]!;
       await sleep(PAUSE_MS);
-      await attempt(who, async () => void samples.push((await who.ask({ ask: "time", iterations })) / iterations));
+      await guarded(who, async () => void samples.push((await who.ask({ ask: "time", iterations })) / iterations));
     }
   }
   const { id, unit, work } = workload;
@@ -79,7 +83,7 @@ export async function race(workload: Workload, contestants: readonly Contestant[
 }
 
 /** Runs for so long, at least once; returns the quickest iteration. */
-async function warm(who: Contestant, warmMs: number): Promise<number> {
+async function warm(who: PeerProcess, warmMs: number): Promise<number> {
   let quickestMs = Infinity;
   const start = performance.now();
   do quickestMs = Math.min(quickestMs, await who.ask({ ask: "time", iterations: 1 }));
