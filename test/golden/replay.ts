@@ -65,13 +65,9 @@ export interface Replay {
   readonly peers?: Peers;
 }
 
-/** Runs the official training run and compares every step. Returns the final state. */
-export async function replay(run: TrainingRun, tolerances: Tolerances, options: Replay = {}) {
-  const { accumulate = 1, precision = "f32", times = 1, peers } = options;
-  const { size: ranks, rank } = peers ?? { size: 1, rank: 0 };
-  const device = await testDevice();
-  const { config } = run;
-  const network: NetworkConfig = {
+/** Returns the network of the official run. */
+function networkOf(config: TrainingRun["config"], precision: Precision): NetworkConfig {
+  return {
     vit: {
       imageRows: config.img,
       imageCols: config.img,
@@ -94,6 +90,15 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
     },
     precision,
   };
+}
+
+/** Runs the official training run and compares every step. Returns the final state. */
+export async function replay(run: TrainingRun, tolerances: Tolerances, options: Replay = {}) {
+  const { accumulate = 1, precision = "f32", times = 1, peers } = options;
+  const { size: ranks, rank } = peers ?? { size: 1, rank: 0 };
+  const device = await testDevice();
+  const { config } = run;
+  const network = networkOf(config, precision);
   using student = createNetwork(device, network, "student");
   using teacher = createNetwork(device, network, "teacher");
   const start = golden.tensors(run.init.split(".")[0]!);
