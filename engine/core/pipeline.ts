@@ -1,9 +1,9 @@
-/** Kernels as compiled pipelines, one for each set of constants. */
+/** Compilation of kernels into pipelines, one for each set of constants. */
 import type { Device } from "./device.js";
 import type { Kernel } from "./recording.js";
 import type { DType } from "./tensor.js";
 
-/** A compiled specialisation of a kernel. */
+/** A kernel compiled for one set of constants. */
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
@@ -14,7 +14,7 @@ interface Compiled {
   readonly module: GPUShaderModule;
   readonly layout: GPUBindGroupLayout;
   readonly pipelineLayout: GPUPipelineLayout;
-  /** Whether the file leaves the size of its workgroups to the engine. */
+  /** Whether the engine sets the workgroup size, by `override LANES`. */
   readonly needsLanes: boolean;
   readonly bindings: Readonly<Record<string, ParsedBinding>>;
 }
@@ -32,12 +32,12 @@ function cacheOf(device: Device): Cache {
   return cache;
 }
 
-/** Number of pipelines compiled on a device so far. */
+/** Returns the number of pipelines compiled on a device so far. */
 export function pipelineCount(device: Device): number {
   return cacheOf(device).pipelines.size;
 }
 
-/** The pipeline of a kernel with these constants; compiled once per device. Throws `file.wgsl:line:col message`. */
+/** Returns the pipeline of a kernel with these constants, compiled once per device. Throws `file.wgsl:line:col message`. */
 export function pipelineOf(
   device: Device,
   kernel: Kernel,
@@ -55,8 +55,8 @@ export function pipelineOf(
 }
 
 /**
- * Threads that share a row in kernels with `override LANES`: a GPU wants some subgroups of them, an adapter on the CPU one
- * vector, which needs no switching between threads at barriers (8 lanes beat 64 by 8x, bench rows "softmax", "layernorm").
+ * Returns the threads per row of kernels with `override LANES`: several subgroups on a GPU, one vector on a CPU, which needs no
+ * switching between threads at barriers (8 lanes beat 64 by 8x, bench rows "softmax", "layernorm").
  */
 function rowLanes({ kernels }: Device): number {
   return kernels === "gpu" ? 64 : 8;
@@ -118,7 +118,7 @@ async function compileModule(device: Device, kernel: Kernel): Promise<Compiled> 
   };
 }
 
-/** The file that stands for an included one on a device: sums in subgroups, which need no memory where one is the workgroup. */
+/** Returns the variant of an include for a device: reductions in subgroups, without workgroup memory if one subgroup is the workgroup. */
 function variantOf(included: string, device: Device): string {
   if (included !== "reduce" || !device.features.has("subgroups")) return included;
   if (device.subgroupWidth === rowLanes(device)) return "reduce-subgroups";
@@ -126,8 +126,8 @@ function variantOf(included: string, device: Device): string {
 }
 
 /**
- * A file with its includes appended, so that line numbers stay the file's own; `locate` names a line of the whole. What an
- * include enables is enabled in front of the first line, where WGSL wants it.
+ * Returns a file with its includes appended, so that its line numbers stay valid; `locate` names the file and line of a line
+ * of the result. `enable` directives of includes move to the front, where WGSL requires them.
  */
 function assemble(device: Device, file: string): { readonly code: string; readonly locate: (line: number) => string } {
   const parts: { file: string; firstLine: number }[] = [];
@@ -166,7 +166,7 @@ function assemble(device: Device, file: string): { readonly code: string; readon
 
 const ENABLE = /^enable [\w, ]+;/gm;
 
-/** A storage binding as the file declares it. */
+/** A storage binding, parsed from the WGSL file. */
 interface ParsedBinding {
   readonly name: string;
   readonly number: number;
@@ -186,7 +186,7 @@ function parseBindings(code: string): ParsedBinding[] {
   }));
 }
 
-/** Of `u32`, `f16`, or a vector's short form, `vec4u` or `vec4h`. */
+/** Returns the element type of `u32`, `f16`, or a vector such as `vec4u` or `vec4h`. */
 function dtypeOf(type: string): DType {
   if (/u$|u32$/.test(type)) return "u32";
   return /h$|f16$/.test(type) ? "f16" : "f32";

@@ -1,7 +1,7 @@
 import type { Dispatch, Recording } from "./recording.js";
 import { formatShape, owner, type Storage, type Tensor, type Transient } from "./tensor.js";
 
-/** Which dispatches stay, and which buffer each transient lives in. */
+/** The dispatches to run, and the buffer of each transient. */
 export interface Plan {
   readonly dispatches: readonly Dispatch[];
   /** Size of each pooled buffer. */
@@ -9,11 +9,11 @@ export interface Plan {
   readonly lifetimes: readonly Lifetime[];
   /** Sum of `buffers`. */
   readonly bytes: number;
-  /** What is live at the fullest dispatch: no plan can need less. */
+  /** Peak of the live bytes over all dispatches, a lower bound for any plan. */
   readonly lowerBoundBytes: number;
 }
 
-/** The dispatches (first to last, inclusive) during which a transient holds numbers, and its buffer. */
+/** Dispatches (first to last, inclusive) during which a transient is live, and its buffer. */
 export interface Lifetime {
   readonly storage: Transient;
   readonly first: number;
@@ -22,8 +22,8 @@ export interface Lifetime {
 }
 
 /**
- * Drops the dispatches nobody reads, then lets transients whose lifetimes do not meet share buffers.
- * Throws where a tensor is read or returned that no kernel has written.
+ * Drops dispatches whose results are not used, and lets transients with disjoint lifetimes share buffers.
+ * Throws if a tensor is read or returned that no kernel has written.
  */
 export function plan(recorded: Recording, outputs: Readonly<Record<string, Tensor>>): Plan {
   const dispatches = prune(recorded.dispatches, Object.values(outputs));
@@ -38,7 +38,7 @@ export function plan(recorded: Recording, outputs: Readonly<Record<string, Tenso
   };
 }
 
-/** Keeps what writes to resident memory, and what leads to it or to a returned tensor. */
+/** Keeps the dispatches that write resident memory or returned tensors, and those they depend on. */
 function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Dispatch[] {
   const needed = new Set<Storage>(returned.map((x) => owner(x.storage)));
   const remaining: Dispatch[] = [];
@@ -90,9 +90,9 @@ function lifetimes(dispatches: readonly Dispatch[], outputs: Readonly<Record<str
   return [...spans.values()];
 }
 
-/** Largest first, each into the smallest buffer that is free for its whole lifetime, or into a new one. */
+/** Assigns buffers, largest transient first: the smallest buffer that is free for the whole lifetime, or a new one. */
 function assignBuffers(spans: readonly Span[]): { buffers: number[]; placed: Lifetime[] } {
-  const buffers: { bytes: number; tenants: Span[] }[] = []; // tenants in the order of time
+  const buffers: { bytes: number; tenants: Span[] }[] = []; // tenants in order of time
   const placed: Lifetime[] = [];
   for (const span of [...spans].sort((a, b) => b.storage.bytes - a.storage.bytes || a.first - b.first)) {
     const free = buffers.filter(({ tenants }) => {
@@ -107,7 +107,7 @@ function assignBuffers(spans: readonly Span[]): { buffers: number[]; placed: Lif
   return { buffers: buffers.map(({ bytes }) => bytes), placed };
 }
 
-/** Where in the order of time those begin that start after `span` does: found by halving, as a long program has many. */
+/** Returns the index of the first tenant that starts after `span`, by binary search. */
 function insertionIndex(tenants: readonly Span[], span: Span): number {
   let [low, high] = [0, tenants.length];
   while (low < high) {
