@@ -1,12 +1,12 @@
-/** Several adapters in one machine: their names, and how Vulkan is made to show one of several that have the same. */
+/** Several adapters in one machine: their names, and selection of one among adapters of the same name. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-/** Asks Dawn for an adapter of this name, which none has: it answers with the names that there are. */
+/** A name that no adapter has; Dawn answers a request for it with the names of all adapters. */
 export const UNKNOWN_ADAPTER = "none of this name";
 
-/** The adapters in that answer, in Dawn's order: those of its first backend, and those that compute on a CPU if there are no others. */
+/** Parses that answer: the adapters of the first backend, in Dawn's order; CPU adapters only if there are no others. */
 export function parseAdapters(answer: string): readonly string[] {
   const all = [...answer.matchAll(/backend: '(.*)', name: '(.*)'/g)].map(([, backend, name]) => ({
     backend,
@@ -17,11 +17,11 @@ export function parseAdapters(answer: string): readonly string[] {
   return gpus.length > 0 ? gpus : names;
 }
 
-/** A graphics card as Linux lists it. */
+/** A graphics card, as listed by Linux. */
 export interface Card {
-  /** Such as "0000:41:00.0". */
+  /** PCI address, such as "0000:41:00.0". */
   readonly address: string;
-  /** Of maker and model, such as "0x10de". */
+  /** PCI vendor and device ids, such as "0x10de". */
   readonly vendor: string;
   readonly device: string;
 }
@@ -33,12 +33,13 @@ const VENDORS = [
 ] as const;
 
 /**
- * The variables by which Mesa's layer for the choice of a device, which other makers' drivers obey too, shows nothing but one of
- * several adapters of the same name: number `place` of `count`, in the order of their slots. Throws where cards do not fit.
+ * Returns environment variables that make one of several adapters of the same name visible: number `position` of `count`, in
+ * order of their slots. Mesa's device selection layer reads them, for drivers of all vendors. Throws if the cards that Linux
+ * lists do not match the adapters.
  */
 export function isolatingVariables(
   name: string,
-  { place, count }: { readonly place: number; readonly count: number },
+  { position, count }: { readonly position: number; readonly count: number },
   cards: readonly Card[],
 ): Readonly<Record<string, string>> {
   const vendor = VENDORS.find((maker) => maker.name.test(name))?.vendor;
@@ -53,14 +54,14 @@ export function isolatingVariables(
         "alone, as Slurm and Kubernetes do",
     );
   }
-  const { address } = candidates[0]!.toSorted((a, b) => (a.address < b.address ? -1 : 1))[place]!;
+  const { address } = candidates[0]!.toSorted((a, b) => (a.address < b.address ? -1 : 1))[position]!;
   return { DRI_PRIME: `pci-${address.replaceAll(/[:.]/g, "_")}!` };
 }
 
 const PCI = "/sys/bus/pci/devices";
 const DISPLAY_CLASS = "0x03";
 
-/** The graphics cards that Linux lists. */
+/** Lists the graphics cards by Linux. */
 export function listCards(): readonly Card[] {
   return (existsSync(PCI) ? readdirSync(PCI) : []).flatMap((address) => {
     const read = (file: string) => readFileSync(join(PCI, address, file), "utf8").trim();
@@ -68,7 +69,7 @@ export function listCards(): readonly Card[] {
   });
 }
 
-/** Whether Mesa's layer for the choice of a device is installed. */
+/** Whether Mesa's device selection layer is installed. */
 export function hasDeviceLayer(): boolean {
   const folders = ["/usr/share", "/usr/local/share", "/etc", join(homedir(), ".local/share")];
   return folders.some((folder) => existsSync(join(folder, "vulkan/implicit_layer.d/VkLayer_MESA_device_select.json")));

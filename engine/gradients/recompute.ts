@@ -10,9 +10,9 @@ import { owner, type Tensor } from "../core/tensor.js";
 import { gradients } from "./gradients.js";
 
 /**
- * What `fn` returns, at less memory: nothing between what it takes and its result is kept for the backward, which runs `fn`
- * once more instead. Gradients flow to every tensor that `fn` uses; both runs have to use the same ones, so random numbers
- * are drawn outside of it. Throws where `fn` writes memory that outlives it, which would happen twice.
+ * Returns the result of `fn` and saves memory: intermediate tensors are not kept for the backward, which runs `fn` again
+ * instead. Gradients flow to every tensor that `fn` uses. Both runs must use the same tensors, so random numbers have to be
+ * drawn outside. Throws if `fn` writes memory that outlives it, which would happen twice.
  * Chen et al. 2016 (https://arxiv.org/abs/1604.06174).
  */
 export function recompute(fn: () => Tensor): Tensor {
@@ -27,7 +27,7 @@ export function recompute(fn: () => Tensor): Tensor {
   });
 }
 
-/** The tensors on a tape, and the result, that come from outside. */
+/** Returns the tensors on a tape, and the result, that were not computed on it. */
 function externalInputs(tape: readonly TapeEntry[], result: Tensor): Tensor[] {
   const made = new Set(tape.map(({ output }) => output));
   const used = new Set([...tape.flatMap(({ inputs }) => inputs), result]);
@@ -46,5 +46,5 @@ function refuseLastingWrites({ kernel, tensors }: Dispatch): void {
 }
 
 function refuseSecondGradients(): never {
-  throw new Error("recompute: gradients of its gradients are not kept; leave it out to take them");
+  throw new Error("recompute: second gradients are not supported; call the function without recompute");
 }

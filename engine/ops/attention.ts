@@ -33,7 +33,7 @@ const backwardInTiles = {
   f32: kernel("attention-tiled-backward", { ...backwards, constants: ["PART"] }),
   f16: kernel("attention-tiled-backward-f16", { ...backwards, constants: ["PART"] }),
 };
-/** In f16, on tensor cores. */
+/** f16 kernels for tensor cores. */
 const onTensorCores = kernel("attention-subgroup-matrix", { ...forwards, constants: ["ROWS"] });
 const backwardOnTensorCores = kernel("attention-subgroup-matrix-backward", {
   ...backwards,
@@ -45,13 +45,13 @@ const probabilities = kernel("attention-probabilities", {
   constants: [...constants, "QUERIES"],
 });
 
-/** The largest head that is checked against the reference. */
+/** Maximum head dimension; larger ones are not tested against the reference. */
 const MAX_HEAD_DIM = 128;
 
-/** Queries or keys that a workgroup takes. */
+/** Queries or keys per workgroup. */
 const TOKENS_PER_GROUP = { vectors: 24, subgroups: 16, tiles: 64, "tensor cores": 64 };
 const ROWS = TOKENS_PER_GROUP["tensor cores"];
-/** The largest head whose sums the tiled kernels, those for tensor cores, and the forward one in subgroups, hold in registers. */
+/** Maximum head dimension whose sums fit into registers, in the kernels for tiles and tensor cores and the forward in subgroups. */
 const MAX_TILED_HEAD_DIM = 64;
 
 /**
@@ -84,8 +84,8 @@ export function attention(qkv: Tensor, heads: number): Tensor {
 }
 
 /**
- * The attention matrix itself, to look at: qkv [batch, tokens, 3 * dim] -> [batch, heads, queries, tokens] of the first
- * `queries` tokens, all if left out; not differentiable.
+ * Returns the attention matrix, for visualization: qkv [batch, tokens, 3 * dim] -> [batch, heads, queries, tokens] of the
+ * first `queries` tokens, by default all. Not differentiable.
  */
 export function attentionProbabilities(qkv: Tensor, heads: number, queries?: number): Tensor {
   const { lse, sizes } = attend(qkv, heads);
@@ -100,7 +100,7 @@ export function attentionProbabilities(qkv: Tensor, heads: number, queries?: num
 
 type Sizes = Readonly<Record<(typeof constants)[number], number>>;
 
-/** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv, and the sizes as kernels read them. */
+/** Records the forward: out [batch, tokens, dim], lse [batch, heads, tokens], and the sizes as constants and as a tensor. */
 function attend(qkv: Tensor, heads: number) {
   const { batch, tokens, dim, sizes } = measure(qkv, heads);
   const precision = precisionOf("attention qkv", qkv);
@@ -125,7 +125,7 @@ interface Problem {
   readonly sizes: Sizes;
 }
 
-/** Runs `note` with the kernels that suit the device and the sizes, and with the workgroups for all tokens of all heads. */
+/** Chooses the kernels for the device and the sizes; calls `record` with them and the grid over all tokens of all heads. */
 function chooseKernels(
   step: "attention" | "attention backward",
   { lse, precision, sizes: { HEAD_DIM } }: Problem,
@@ -149,7 +149,7 @@ function chooseKernels(
   );
 }
 
-/** Where the device has them; heads lie in whole quads of four, which is how their kernels read memory. */
+/** Whether tensor cores are available and fit the head dimension; their kernels read memory in groups of four elements. */
 function fitsTensorCores({ tensorCores }: Device, headDim: number): boolean {
   return tensorCores && headDim % 4 === 0 && headDim <= MAX_TILED_HEAD_DIM;
 }
@@ -159,10 +159,10 @@ function f32Rule(device: Device, tokens: number, fits: boolean): Variant {
   return device.kernels === "gpu" ? "tiles" : cpuRule(device, tokens);
 }
 
-/** Sequences that one workgroup takes whole are faster without sharing: 1.7 times at 17 tokens on lavapipe (`dino tune`). */
+/** A sequence that fits one workgroup is faster without subgroups: 1.7 times at 17 tokens on lavapipe (`dino tune`). */
 function cpuRule({ kernels, subgroupWidth }: Device, tokens: number): Variant {
-  const shares = kernels === "cpu" && subgroupWidth === 8 && tokens > TOKENS_PER_GROUP.vectors;
-  return shares ? "subgroups" : "vectors";
+  const usesSubgroups = kernels === "cpu" && subgroupWidth === 8 && tokens > TOKENS_PER_GROUP.vectors;
+  return usesSubgroups ? "subgroups" : "vectors";
 }
 
 function measure(qkv: Tensor, heads: number) {

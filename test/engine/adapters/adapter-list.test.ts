@@ -30,9 +30,10 @@ describe("several adapters", () => {
     ];
 
     it("are told apart by their slots, in the order of these", () => {
-      const of = (place: number) => isolatingVariables("NVIDIA A100-SXM4-40GB", { place, count: 2 }, cards);
-      expect(of(0)).to.deep.equal({ DRI_PRIME: "pci-0000_41_00_0!" });
-      expect(of(1)).to.deep.equal({ DRI_PRIME: "pci-0000_c1_00_0!" });
+      const variables = (position: number) =>
+        isolatingVariables("NVIDIA A100-SXM4-40GB", { position, count: 2 }, cards);
+      expect(variables(0)).to.deep.equal({ DRI_PRIME: "pci-0000_41_00_0!" });
+      expect(variables(1)).to.deep.equal({ DRI_PRIME: "pci-0000_c1_00_0!" });
     });
 
     it("are refused where Linux does not list them so", () => {
@@ -41,7 +42,7 @@ describe("several adapters", () => {
         ["AMD Radeon", 2],
         ["a card of another maker", 2],
       ] as const) {
-        expect(() => isolatingVariables(name, { place: 0, count }, cards)).to.throw(
+        expect(() => isolatingVariables(name, { position: 0, count }, cards)).to.throw(
           `${count} adapters are called ${name}, and Linux lists no ${count} cards that they could be`,
         );
       }

@@ -131,7 +131,7 @@ describe("gradients", () => {
         return { flat: parameterGradients(sum(params.get("a")), params, { earlier }).flat };
       }),
     );
-    expect(message).to.equal("parameterGradients: the earlier ones are of other parameters");
+    expect(message).to.equal("parameterGradients: `earlier` holds gradients of other parameters");
   });
 
   it("name the parameter that the loss does not depend on", async () => {
