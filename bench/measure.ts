@@ -47,7 +47,7 @@ export interface Effort {
   readonly maxMs: number;
 }
 
-/** Names of the measurements that are not of a row. */
+/** Names of the measurements outside the table of rows. */
 export const STEP = "training step";
 export const HOST = "host";
 export const CROPS = "crops of a batch";

@@ -1,4 +1,4 @@
-/** jax-js on WebGPU, everything under jit. */
+/** jax-js on WebGPU, with everything under jit. */
 import { readFileSync } from "node:fs";
 import type { Shape } from "../../engine/index.js";
 import type { HostTensor } from "../steps/row.js";
@@ -6,7 +6,7 @@ import { untilIdle } from "./gpu.js";
 import type { Identity, Job, Outcome } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
 
-/** An array that a function consumes; `ref` is another hold on it. */
+/** A reference-counted array: functions consume it, `ref` adds a reference. */
 interface JaxArray {
   readonly ref: JaxArray;
   reshape(shape: Shape): JaxArray;
@@ -19,7 +19,7 @@ interface JaxArray {
 type Named<Names extends string> = Readonly<Record<Names, JaxArray>>;
 type Arrays = JaxArray | readonly Arrays[] | { readonly [name: string]: Arrays };
 
-/** What is used of it; its own types take the compiler longer than this whole project. */
+/** The part of its API in use; its own types take longer to compile than this project. */
 interface Jax {
   init(device: "webgpu"): Promise<readonly string[]>;
   defaultDevice(device: "webgpu"): void;
@@ -140,7 +140,7 @@ async function train<Names extends string>(
   });
 }
 
-/** Work is done once somebody waits for its results, so those of every step are held until then. */
+/** Creates a job. Work starts only when its results are awaited, so the results of every step are held until `sync`. */
 function jobOf<Result extends Arrays>(
   inputs: Arrays,
   once: () => Result,

@@ -1,4 +1,4 @@
-/** ONNX Runtime Web on WebGPU, inputs and outputs in buffers of the GPU. Made for inference, it has no gradients. */
+/** ONNX Runtime Web on WebGPU, with inputs and outputs in GPU buffers. It is made for inference and has no gradients. */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web/webgpu";
@@ -24,16 +24,16 @@ export async function init(): Promise<Identity> {
   ort.env.wasm.wasmBinary = Uint8Array.from(await readFile(fileURLToPath(wasm))).buffer;
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
-  // The device comes with the first session and goes with the last, so this one stays.
+  // The device lives as long as any session, so this one is never released.
   await ort.InferenceSession.create(oneNode({ op: "Softmax" }, { x: [1, 1] }, [1, 1]), OPTIONS);
   device = await ort.env.webgpu.device;
   return { version: ort.env.versions.web ?? "" };
 }
 
-/** Its WebAssembly memory is shared: browsers take that in writeBuffer, Dawn under Node refuses it. */
+/** Copies shared WebAssembly memory before writeBuffer: browsers accept it, Dawn under Node does not. */
 function copySharedMemory(): void {
   const prototype = GPUQueue.prototype as {
-    writeBuffer: (this: GPUQueue, ...words: Parameters<GPUQueue["writeBuffer"]>) => void;
+    writeBuffer: (this: GPUQueue, ...args: Parameters<GPUQueue["writeBuffer"]>) => void;
   };
   const { writeBuffer } = prototype;
   prototype.writeBuffer = function (buffer, bufferOffset, values, start = 0, size) {
@@ -55,7 +55,7 @@ export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promi
 export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
   forward({ op: "LayerNormalization", attributes: { axis: -1, epsilon: { float: eps } } }, { x, gamma, beta }, x.shape);
 
-/** Heads lie within tokens here, moved once before. */
+/** Its layout has heads within tokens; inputs are converted once beforehand. */
 export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {
   const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
   const within = (x: HostTensor) => ({ shape: [batch, tokens, heads * headDim], data: swapMiddle(x).data });
@@ -73,7 +73,7 @@ export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"a
 
 type Operation = Omit<OnnxNode, "inputs" | "outputs">;
 
-/** A model that takes `inputs` through one node to `out`. */
+/** Encodes a model with one node from `inputs` to `out`. */
 function oneNode(node: Operation, inputs: Readonly<Record<string, Shape>>, out: Shape): Uint8Array {
   return encodeOnnx({
     nodes: [{ ...node, inputs: Object.keys(inputs), outputs: ["out"] }],

@@ -1,4 +1,4 @@
-/** A peer in a process of its own: what crashes there costs that peer alone. */
+/** A peer in a separate process, so that a crash affects only that peer. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { extname } from "node:path";
@@ -6,32 +6,33 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Answers, Reply, Request } from "./host.js";
 
-/** How a peer is started. */
+/** How to start a peer. */
 export interface PeerSpec {
   readonly name: string;
-  /** Exports what `Peer` says. */
+  /** Module with the exports of `Peer`. */
   readonly module: URL;
-  /** Words for Node. */
+  /** Command line flags of Node. */
   readonly nodeFlags?: readonly string[];
-  /** Features of the adapter that it shall not see. */
+  /** Adapter features to hide from it. */
   readonly hidden?: readonly string[];
 }
 
 export interface PeerProcess {
   readonly name: string;
-  /** Starts the process. Throws what the peer throws, and where the process ends or does not answer; so does `ask`. */
+  /** Starts the process. Throws the errors of the peer, and if the process ends or does not answer, as does `ask`. */
   open(): Promise<Answers["open"]>;
-  /** Starts another process where the last one has ended. */
+  /** Sends a request; starts a new process if the last one has ended. */
   ask<R extends Request>(request: R): Promise<Answers[R["ask"]]>;
   [Symbol.dispose](): void;
 }
 
-/** Software adapters take up to three minutes to compile some kernel. */
+/** Timeout of a request; software adapters take up to three minutes to compile some kernels. */
 const TIMEOUT_MS = 300_000;
 
 const HOST = fileURLToPath(new URL(`./host${extname(import.meta.url)}`, import.meta.url));
 
-export function startPeer({ name, module, nodeFlags = [], hidden = [] }: PeerSpec): PeerProcess {
+/** Creates a peer; its process starts with `open`. */
+export function createPeer({ name, module, nodeFlags = [], hidden = [] }: PeerSpec): PeerProcess {
   let child: ChildProcess | undefined;
   let stderr = "";
 
@@ -52,7 +53,7 @@ export function startPeer({ name, module, nodeFlags = [], hidden = [] }: PeerSpe
     return (child = started);
   };
 
-  /** The first of an answer, the end of the process and the end of patience. */
+  /** Sends a request, and waits for the answer, the end of the process, or the timeout. */
   const send = async (to: ChildProcess, request: Request): Promise<Reply> => {
     const settled = new AbortController();
     const { signal } = settled;

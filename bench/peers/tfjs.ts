@@ -1,4 +1,4 @@
-/** TensorFlow.js on its WebGPU backend. It has neither GELU nor LayerNorm nor attention: they are composed, as its users do. */
+/** TensorFlow.js on its WebGPU backend. It lacks GELU, LayerNorm and attention, which are composed of its operations. */
 import type { Shape } from "../../engine/index.js";
 import type { HostTensor } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
@@ -13,7 +13,7 @@ interface TfTensor {
   dispose(): void;
 }
 
-/** What is used of it; its own types bring another version of WebGPU's. */
+/** The part of its API in use; its own types bring another version of the WebGPU types. */
 interface Tensorflow {
   readonly version_core: string;
   setBackend(name: string): Promise<boolean>;
@@ -41,7 +41,7 @@ interface Tensorflow {
 
 let tf: Tensorflow;
 
-/** The gradients are registered by the union package alone, the backend by its own. */
+/** The union package registers the gradients, the backend package the backend. */
 const PACKAGES: readonly string[] = ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-webgpu"];
 
 export async function init(): Promise<Identity> {
@@ -162,7 +162,7 @@ function train<Names extends string>(
   };
 }
 
-/** Submits what it has encoded, which it does by itself only every fifteenth dispatch and before a read, then waits. */
+/** Submits encoded work and waits; the backend itself submits only every fifteenth dispatch and before reads. */
 async function sync(): Promise<void> {
   const backend = tf.backend();
   backend.ensureCommandEncoderReady();

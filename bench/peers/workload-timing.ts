@@ -1,24 +1,25 @@
-/** One workload, by every peer: checked, warmed, then timed by turns. */
+/** Timing of one workload in every peer: check, warm-up, then timing in turns. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { rng } from "../../dino/math/random.js";
 import { checkOf, TOLERANCE } from "./expected.js";
 import type { PeerProcess } from "./peer-process.js";
 import type { Workload } from "./workloads.js";
 
+/** Extent of a measurement. */
 export interface Effort {
   readonly rounds: number;
-  /** What a sample takes, about: as many iterations as that needs are enqueued, then waited for. */
+  /** Approximate time of a sample: enough iterations are enqueued at once, then awaited. */
   readonly sampleMs: number;
   readonly warmMs: number;
 }
 
 export interface Timed {
   readonly state: "timed";
-  /** The very first iteration, with compiling. */
+  /** Time of the first iteration, with compilation. */
   readonly firstMs: number;
-  /** From the float64 reference. */
+  /** Deviation from the float64 reference. */
   readonly deviation: number;
-  /** Milliseconds of an iteration, one number a round. */
+  /** Milliseconds of an iteration, one per round. */
   readonly samples: readonly number[];
 }
 
@@ -28,15 +29,16 @@ export type Entry =
   | { readonly state: "lacking" }
   | { readonly state: "failed"; readonly reason: string };
 
-/** What came of a workload. */
+/** Result of a workload, by engine. */
 export interface WorkloadResult extends Pick<Workload, "id" | "unit" | "work"> {
   readonly entries: Readonly<Record<string, Entry>>;
 }
 
-/** A machine in the middle of something else needs a moment; the same for everybody. */
+/** Pause before each sample, in which background work of the last one ends. */
 const PAUSE_MS = 40;
 const MAX_ITERATIONS = 64;
 
+/** Checks a workload in every peer, then times it in turns, in random order. */
 export async function measureWorkload(
   workload: Workload,
   peers: readonly PeerProcess[],
@@ -46,47 +48,47 @@ export async function measureWorkload(
   const entries = new Map<PeerProcess, Entry>();
   const running = new Map<PeerProcess, { readonly samples: number[]; readonly iterations: number }>();
 
-  /** What one of them does; whatever it throws takes it out. */
-  const guarded = async (who: PeerProcess, act: () => Promise<void>) => {
+  /** Runs a peer's part; a peer that throws is dropped. */
+  const guarded = async (peer: PeerProcess, act: () => Promise<void>) => {
     try {
       await act();
     } catch (error) {
-      entries.set(who, { state: "failed", reason: error instanceof Error ? error.message : String(error) });
-      running.delete(who);
+      entries.set(peer, { state: "failed", reason: error instanceof Error ? error.message : String(error) });
+      running.delete(peer);
     }
   };
 
-  for (const who of peers) {
-    await guarded(who, async () => {
-      const firstMs = await who.ask({ ask: "prepare", workload });
-      if (firstMs === undefined) return void entries.set(who, { state: "lacking" });
-      const deviation = check(await who.ask({ ask: "read" }));
-      if (deviation > TOLERANCE) return void entries.set(who, { state: "wrong", deviation });
-      const fastestMs = await warm(who, effort.warmMs);
+  for (const peer of peers) {
+    await guarded(peer, async () => {
+      const firstMs = await peer.ask({ ask: "prepare", workload });
+      if (firstMs === undefined) return void entries.set(peer, { state: "lacking" });
+      const deviation = check(await peer.ask({ ask: "read" }));
+      if (deviation > TOLERANCE) return void entries.set(peer, { state: "wrong", deviation });
+      const fastestMs = await warm(peer, effort.warmMs);
       const iterations = Math.min(MAX_ITERATIONS, Math.max(1, Math.round(effort.sampleMs / fastestMs)));
       const samples: number[] = [];
-      entries.set(who, { state: "timed", firstMs, deviation, samples });
-      running.set(who, { samples, iterations });
+      entries.set(peer, { state: "timed", firstMs, deviation, samples });
+      running.set(peer, { samples, iterations });
     });
   }
   const random = rng({ seed: 1, purpose: `race of ${workload.id}` });
   for (let round = 0; round < effort.rounds; round++) {
     const order = [...running];
     for (const i of random.permutation(order.length)) {
-      const [who, { samples, iterations }] = order[i]!;
+      const [peer, { samples, iterations }] = order[i]!;
       await sleep(PAUSE_MS);
-      await guarded(who, async () => void samples.push((await who.ask({ ask: "time", iterations })) / iterations));
+      await guarded(peer, async () => void samples.push((await peer.ask({ ask: "time", iterations })) / iterations));
     }
   }
   const { id, unit, work } = workload;
   return { id, unit, work, entries: Object.fromEntries([...entries].map(([{ name }, entry]) => [name, entry])) };
 }
 
-/** Runs for so long, at least once; returns the quickest iteration. */
-async function warm(who: PeerProcess, warmMs: number): Promise<number> {
+/** Runs iterations for `warmMs`, at least one; returns the fastest. */
+async function warm(peer: PeerProcess, warmMs: number): Promise<number> {
   let quickestMs = Infinity;
   const start = performance.now();
-  do quickestMs = Math.min(quickestMs, await who.ask({ ask: "time", iterations: 1 }));
+  do quickestMs = Math.min(quickestMs, await peer.ask({ ask: "time", iterations: 1 }));
   while (performance.now() - start < warmMs);
   return quickestMs;
 }

@@ -1,4 +1,4 @@
-/** What every engine is asked to do: pieces of a Vision Transformer in the sizes of DINO, and the training of two of them. */
+/** Workloads of the comparison: parts of a Vision Transformer in the sizes of DINO, and training of two of them. */
 import { type Shape, sizeOf } from "../../engine/index.js";
 import type { HostTensor } from "../steps/row.js";
 
@@ -6,9 +6,9 @@ import type { HostTensor } from "../steps/row.js";
 export interface InputNames {
   /** a [M, K] times b [K, N]. */
   readonly matmul: "a" | "b";
-  /** Over the last axis of x [R, C]. */
+  /** Softmax over the last axis of x [R, C]. */
   readonly softmax: "x";
-  /** Over the last axis of x [R, C], then times gamma [C] plus beta [C]. */
+  /** LayerNorm over the last axis of x [R, C], with gamma [C] and beta [C]. */
   readonly layernorm: "x" | "gamma" | "beta";
   /** softmax(q kᵀ / sqrt(D)) v of [B, H, N, D] each. */
   readonly attention: "q" | "k" | "v";
@@ -24,7 +24,7 @@ export interface InputNames {
 export type Kind = keyof InputNames;
 export type Inputs<K extends Kind> = Readonly<Record<InputNames[K], HostTensor>>;
 
-/** Uniform numbers in shift +- scale. */
+/** A tensor of uniform random numbers in shift +- scale. */
 export interface RandomTensor {
   readonly shape: Shape;
   readonly seed: number;
@@ -37,9 +37,9 @@ interface Settings {
   readonly softmax: object;
   readonly layernorm: { readonly eps: number };
   readonly attention: object;
-  /** `params` are the inputs whose gradients are wanted. */
+  /** `params` are the inputs to differentiate by. */
   readonly mlp_train: { readonly params: readonly InputNames["mlp_train"][] };
-  /** H counts the heads. */
+  /** H is the number of heads. */
   readonly vitblock_train: {
     readonly H: number;
     readonly eps: number;
@@ -52,7 +52,7 @@ type Workloads = {
     readonly id: string;
     readonly kind: K;
     readonly unit: "GFLOP/s" | "GB/s";
-    /** Of one iteration: flops of the products alone, forward and backward, or bytes of one reading and one writing. */
+    /** Work of one iteration: flops of the products, forward and backward, or bytes of one read and one write. */
     readonly work: number;
     readonly inputs: Readonly<Record<InputNames[K], RandomTensor>>;
   };
@@ -60,13 +60,13 @@ type Workloads = {
 
 export type Workload<K extends Kind = Kind> = Workloads[K];
 
-/** The same numbers for everybody. */
+/** Draws the inputs of a workload, the same for all engines. */
 export function inputsOf<K extends Kind>(workload: Workload<K>): Inputs<K> {
   const named = Object.entries<RandomTensor>(workload.inputs).map(([name, drawn]) => [name, draw(drawn)] as const);
   return Object.fromEntries(named) as Inputs<K>;
 }
 
-/** Mulberry32, one number an index. */
+/** Draws numbers by Mulberry32, one per index. */
 export function draw({ shape, seed, scale, shift }: RandomTensor): HostTensor {
   const data = new Float32Array(sizeOf(shape));
   let state = seed;
@@ -81,7 +81,7 @@ export function draw({ shape, seed, scale, shift }: RandomTensor): HostTensor {
 
 const uniform = (shape: Shape, seed: number, scale = 1, shift = 0): RandomTensor => ({ shape, seed, scale, shift });
 
-/** Of weights [inner, ...], so that a product keeps the variance of what comes in. */
+/** Returns the scale of weights [inner, ...] with which a product preserves the variance of its input. */
 const varianceScale = (inner: number) => Math.sqrt(3 / inner);
 
 export const workloads: readonly Workload[] = [
@@ -141,14 +141,14 @@ function attention(B: number, H: number, N: number, D: number): Workload<"attent
   };
 }
 
-/** B rows through a hidden layer. */
+/** Training of an MLP with one hidden layer on B rows. */
 export function mlp(B: number, I: number, hidden: number, O: number): Workload<"mlp_train"> {
   const products = { up: 2 * B * I * hidden, down: 2 * B * hidden * O };
   return {
     id: `mlp_train_${B}x${I}-${hidden}-${O}`,
     kind: "mlp_train",
     unit: "GFLOP/s",
-    work: 2 * products.up + 3 * products.down, // of x no gradient is wanted
+    work: 2 * products.up + 3 * products.down, // x needs no gradient
     params: ["w1", "b1", "w2", "b2"],
     inputs: {
       x: uniform([B, I], 51, 1.5),

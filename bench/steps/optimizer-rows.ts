@@ -11,7 +11,7 @@ import { type BenchRow, numbers } from "./row.js";
 const PARAMETERS = [28672, 192] as const;
 const layout = layoutOf([{ name: "weight", shape: PARAMETERS, trainable: true }]);
 
-/** The first step of AdamW, whose moments are those of one gradient. */
+/** Row of the first step of AdamW, whose moments come from one gradient. */
 export function adamwRow(device: Device): BenchRow & Disposable {
   const params = createParams(device, layout, "params");
   const start = numbers(PARAMETERS, 1);

@@ -10,7 +10,7 @@ import type { Device } from "../../engine/core/device.js";
 import type { Precision, Program } from "../../engine/index.js";
 import { numbers } from "./row.js";
 
-/** How large a step is. */
+/** Size of a step. */
 export interface StepSize {
   /** Images; each gives 2 global and 8 local crops. */
   readonly batch: number;
@@ -18,16 +18,16 @@ export interface StepSize {
   readonly localSize: number;
   readonly dim: number;
   readonly prototypes: number;
-  /** Blocks of the ViT; 12 if left out. */
+  /** Blocks of the ViT; default 12. */
   readonly depth?: number;
-  /** Parts that the images go through in, and whether blocks are computed again: 1 and no if left out. */
+  /** Gradient accumulation parts, and whether blocks are recomputed; default 1 and false. */
   readonly accumulate?: number;
   readonly recompute?: boolean;
-  /** Of the networks; f32 if left out. */
+  /** Precision of the networks; default f32. */
   readonly precision?: Precision;
 }
 
-/** Patches of 16: on a GPU ViT-S with the official crops and head, in software ViT-Ti with what takes seconds. */
+/** Sizes by adapter, with patches of 16: ViT-S with the official crops and head on a GPU, a ViT-Ti step of seconds in software. */
 export const STEP_SIZE = {
   gpu: { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 },
   software: { globalSize: 96, localSize: 48, dim: 192, prototypes: 8192 },
@@ -35,7 +35,7 @@ export const STEP_SIZE = {
 
 export interface Step extends Disposable {
   readonly program: Program<StepOutput>;
-  /** Largest deviation of the loss, which starts at log(prototypes), relative to that. */
+  /** Returns the relative deviation of the initial loss from log(prototypes). */
   check(): Promise<number>;
 }
 
@@ -46,7 +46,7 @@ interface Networks extends Disposable {
   readonly step: TrainingStep;
 }
 
-/** The networks of a step: ViT with patches of 16, and the official head. */
+/** Returns the network of a step: a ViT with patches of 16, and the official head. */
 export function networkOf({ globalSize, dim, prototypes, depth = 12, precision = "f32" }: StepSize): NetworkConfig {
   return {
     vit: {
@@ -73,7 +73,7 @@ export function networkOf({ globalSize, dim, prototypes, depth = 12, precision =
   };
 }
 
-/** The step that training takes, and its networks, all zero. */
+/** Creates the training step and its networks, with zero parameters. */
 export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
   const { batch, globalSize, localSize, accumulate = 1, recompute = false } = size;
   const config = networkOf(size);
@@ -104,7 +104,7 @@ export async function createNetworks(device: Device, size: StepSize): Promise<Ne
   };
 }
 
-/** The step that training takes, at its start values and on crops of noise. */
+/** Creates the training step with initial parameters and noise crops. */
 export async function recordStep(device: Device, size: StepSize): Promise<Step> {
   const made = await createNetworks(device, size);
   const { config, student, teacher, step } = made;
