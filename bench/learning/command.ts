@@ -1,4 +1,4 @@
-/** Trains our code and the official one on the same images with the same settings, and lays their learning curves side by side. */
+/** Comparison of learning curves: trains our code and the official code on the same images with the same settings. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,51 +29,52 @@ import { trainOurs, stepsAt } from "./ours.js";
 import { type Pair, pairOf } from "./report.js";
 import { exportCrops, exportImages, exportStart } from "./shared.js";
 
-/** What the official code takes from ours. */
+/** Inputs that the official code can share with ours. */
 export const sharedInputs = ["start", "crops"] as const;
 export type SharedInput = (typeof sharedInputs)[number];
 
-/** A preset and settings on top of it: the name of the preset, then SETTING=VALUE as often as wanted. */
+/** A preset with changed settings: the name of the preset, then any number of SETTING=VALUE. */
 export interface Recipe {
   readonly name: string;
   readonly flags: PartialConfig;
 }
 
-/** Reads a recipe such as "vit-s16 batch=8 global-crops-scale=0.4,1". Throws for words that are no settings of `dino train`. */
+/** Reads a recipe such as "vit-s16 batch=8 global-crops-scale=0.4,1". Throws for unknown settings of `dino train`. */
 export function parseRecipe(text: string): Recipe {
-  const [preset = "", ...words] = text.trim().split(/\s+/);
-  const pairs = words.map((word) => {
-    const [flag, value] = word.split("=", 2);
+  const [preset = "", ...changes] = text.trim().split(/\s+/);
+  const pairs = changes.map((change) => {
+    const [flag, value] = change.split("=", 2);
     const setting = settingNames.find((name) => flagOf(name) === `--${flag}`);
     if (setting === undefined || value === undefined)
-      throw new Error(`--recipe ${text}: expected PRESET SETTING=VALUE ..., got ${word}`);
+      throw new Error(`--recipe ${text}: expected PRESET SETTING=VALUE ..., got ${change}`);
     return [setting, parseSetting(setting, [value])] as const;
   });
   const flags: PartialConfig = Object.fromEntries([["preset", parseSetting("preset", [preset])] as const, ...pairs]);
-  return { name: [preset, ...words].join(" "), flags };
+  return { name: [preset, ...changes].join(" "), flags };
 }
 
+/** Options of `compareLearning`. */
 export interface LearningOptions {
   readonly device: Device;
   /** Folder of the official code. */
   readonly official: string;
   readonly recipes: readonly Recipe[];
   readonly seeds: readonly number[];
-  /** Evaluations of a training in even steps, besides the one before the first step. */
+  /** Evaluations at even intervals, besides the one before the first step. */
   readonly evaluations: number;
   readonly lend: readonly SharedInput[];
-  /** Where curves are kept and looked for; nowhere if left out. */
+  /** Results file; by default nothing is saved. */
   readonly file?: string | undefined;
   readonly saved: LearningFile;
-  /** Trains again what is kept. */
+  /** Trains again even if a curve is saved. */
   readonly overwrite: boolean;
   readonly origin: () => Origin;
   readonly log: (line: string) => void;
 }
 
 /**
- * Trains every recipe with every seed in both codes, but for the curves that are kept, and keeps each curve as it is done. Throws
- * before anything is trained where the official code cannot run, or lacks a setting of a recipe.
+ * Trains every recipe with every seed in both codes, except for saved curves, and saves each curve when it is complete. Throws
+ * before training if the official code cannot run, or lacks a setting of a recipe.
  */
 export async function compareLearning(options: LearningOptions): Promise<readonly Pair[]> {
   const { official, recipes, seeds } = options;
@@ -121,7 +122,7 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
 }
 
 interface Training {
-  /** With the seed. */
+  /** Settings, with the seed. */
   readonly config: Config;
   readonly splits: Splits;
   readonly at: readonly number[];
@@ -130,7 +131,7 @@ interface Training {
   readonly stop: AbortSignal;
 }
 
-/** The images of a recipe, and its settings with warm-ups that fit. Throws for images that the official code takes otherwise. */
+/** Opens the images of a recipe, and shortens its warm-ups to fit. Throws for images that the official code would use differently. */
 async function openRecipe(asked: Config): Promise<{ readonly config: Config; readonly splits: Splits }> {
   const { data, heldOut, seed, maxPixels, batch } = asked;
   const splits = await openSplits(data, { heldOut, seed, maxPixels });

@@ -10,25 +10,26 @@ import { train } from "../../dino/training/train.js";
 import type { Device } from "../../engine/index.js";
 import type { LearningCurve, Point } from "./curves.js";
 
+/** Options of `trainOurs`. */
 export interface OurTraining {
   readonly device: Device;
-  /** With the seed; `out` and evaluations of its own are not heeded. */
+  /** Settings, with the seed; `out` and evaluation settings are ignored. */
   readonly config: Config;
   readonly splits: Splits;
-  /** Evaluations in even steps, besides the one before the first step. */
+  /** Evaluations at even intervals, besides the one before the first step. */
   readonly evaluations: number;
-  /** Ends the training once aborted, with the name of a signal for a reason. */
+  /** Aborts the training; the reason is the name of a signal. */
   readonly stop?: AbortSignal | undefined;
   readonly onStep?: (step: number, loss: number) => void;
-  readonly onWarning?: (words: string) => void;
+  readonly onWarning?: (message: string) => void;
 }
 
-/** The steps after which `train` looks at the networks so many times. */
+/** Returns the steps after which `train` evaluates the networks. */
 export function stepsAt(steps: number, evaluations: number): readonly number[] {
   return [...new Set(Array.from({ length: evaluations + 1 }, (_, i) => Math.ceil((i * steps) / evaluations)))];
 }
 
-/** Trains as `dino train` does, in a folder that is gone afterwards. Throws Interrupted where `stop` ends it. */
+/** Trains like `dino train`, in a temporary folder. Throws Interrupted if `stop` is aborted. */
 export async function trainOurs({
   device,
   config,

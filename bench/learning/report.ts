@@ -1,10 +1,10 @@
-/** Learning curves of both codes as a table and as a figure. */
+/** Table and figure of the learning curves of both codes. */
 import type { Chart, Panel } from "../../dino/pictures/charts.js";
 import { figure } from "../figures/format.js";
 import type { Learner, LearningCurve, RecipeCurves } from "./curves.js";
 import { meanAndSpread, welch } from "./statistics.js";
 
-/** Curves of a recipe by two learners, of the same seeds and steps. */
+/** Curves of a recipe by two learners, with the same seeds and steps. */
 export interface Pair {
   readonly recipe: string;
   readonly learner: Exclude<Learner, "ours">;
@@ -12,24 +12,24 @@ export interface Pair {
   readonly theirs: readonly LearningCurve[];
 }
 
-/** The curves of those seeds. Throws where one is missing. */
+/** Selects the curves of the given seeds. Throws if one is missing. */
 export function pairOf(
   { recipe, curves }: RecipeCurves,
   { learner, seeds }: { readonly learner: Pair["learner"]; readonly seeds: readonly number[] },
 ): Pair {
-  const of = (name: Learner) =>
+  const curvesOf = (name: Learner) =>
     seeds.map((seed) => {
       const found = curves[name]?.find((candidate) => candidate.seed === seed);
       if (!found) throw new Error(`${recipe}: no curve of ${name}, seed ${seed}`);
       return found;
     });
-  return { recipe, learner, ours: of("ours"), theirs: of(learner) };
+  return { recipe, learner, ours: curvesOf("ours"), theirs: curvesOf(learner) };
 }
 
-/** A difference is taken for chance where one as large comes about at least so often between equals. */
+/** Significance level: a difference with a larger p counts as chance. */
 const CHANCE = 0.05;
 
-/** k-NN of both after the same steps, then how far apart they end and how fast they are; as Markdown. */
+/** Formats as Markdown: k-NN of both after the same steps, the final difference, and the speeds. */
 export function learningTable({ recipe, learner, ours, theirs }: Pair): string {
   const steps = ours[0]!.points.map(([step]) => step);
   const at = (curves: readonly LearningCurve[], place: number) => curves.map(({ points }) => points[place]![1]);
@@ -59,7 +59,7 @@ export function learningTable({ recipe, learner, ours, theirs }: Pair): string {
   ].join("\n");
 }
 
-/** Learners as people call them. */
+/** Display names of the learners. */
 const learnerNames: Record<Learner, string> = {
   ours: "ours",
   official: "official code",
@@ -90,7 +90,7 @@ function signed(value: number): string {
   return `${value > 0 ? "+" : ""}${value.toFixed(1)}`;
 }
 
-/** A panel of curves for each recipe, mean and one standard deviation around it, and one of steps a second. */
+/** Returns a chart with a panel per recipe, mean and standard deviation of its curves, and a panel of steps per second. */
 export function learningChart(pairs: readonly Pair[]): Chart {
   const seeds = [...new Set(pairs.map(({ ours }) => ours.length))].join(", ");
   const curves = pairs.map(({ recipe, learner, ours, theirs }): Panel => ({

@@ -1,4 +1,4 @@
-/** Measures what can be measured of training on many ranks, and prints what follows from it for many GPUs. */
+/** Measurements for training on many ranks, and the predictions for many GPUs that follow. */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
@@ -28,11 +28,11 @@ import {
   sendingTable,
 } from "./report.js";
 
-/** What was measured, and the constants that follow. */
+/** Measurements, and the constants derived from them. */
 export interface RankResult {
   readonly cores: number;
   readonly crossing: { readonly readBack: TransferTimes; readonly upload: TransferTimes };
-  /** Of two and of four ranks; empty where there is no mpirun. */
+  /** Sums over two and four ranks; empty without mpirun. */
   readonly sums: readonly RankSums[];
   readonly predicted: readonly Predicted[];
   readonly constants: Constants;
@@ -41,7 +41,7 @@ export interface RankResult {
 const NO_MPIRUN =
   "sums over ranks are not measured, since there is no mpirun here (or MPIRUN names none): install openmpi-bin, or mpich";
 
-/** Measures, and puts the constants together. */
+/** Measures, and combines the constants. */
 export async function measureRanks(
   given: ReadonlyMap<ConstantName, number>,
   { quick }: { readonly quick: boolean },
@@ -73,7 +73,7 @@ export async function measureRanks(
   return { device: device.name, cores: availableParallelism(), crossing, sums, predicted, constants };
 }
 
-/** All tables under their headings. */
+/** Formats all tables with headings. */
 export function rankReport(
   { crossing, sums, predicted, constants, cores }: RankResult,
   networks?: readonly number[],
@@ -110,7 +110,7 @@ export function rankReport(
   ].join("\n\n");
 }
 
-/** Draws efficiency over GPUs into a PNG file. */
+/** Draws efficiency by number of GPUs as a PNG file. */
 export async function drawEfficiency(constants: Constants, path: string): Promise<void> {
   await writeFile(path, svgToPng(await chartSvg(efficiencyChart(valuesOf(constants)))));
 }

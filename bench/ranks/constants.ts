@@ -1,12 +1,12 @@
-/** The constants of the model: what is measured on this machine, and what has to be assumed of machines that are not here. */
+/** Constants of the model: measured on this machine, or assumed for others. */
 
-/** One number of the model. */
+/** A constant of the model. */
 export interface Constant {
   readonly value: number;
   readonly unit: string;
-  /** What it is of. */
+  /** Description. */
   readonly of: string;
-  /** Where it is from. */
+  /** Source of the value. */
   readonly source: string;
 }
 
@@ -15,7 +15,7 @@ const DGX = "[DGX H100](https://docs.nvidia.com/dgx/dgxh100-user-guide/introduct
 
 const TWO_CORES = "two cores, Open MPI 4.1";
 
-/** All of them, as they are assumed where nothing is measured and nothing else is said; the last five are measured where they can be. */
+/** Default values of all constants; the last five are replaced by measurements if possible. */
 export const assumed = {
   tflops: {
     value: 100,
@@ -75,7 +75,7 @@ export const assumed = {
 export type ConstantName = keyof typeof assumed;
 export type Constants = Readonly<Record<ConstantName, Constant>>;
 
-/** Reads "networkGbit=100". Throws for other names and for what is no positive number. */
+/** Reads "networkGbit=100". Throws for unknown names, and unless the value is a positive number. */
 export function readAssumption(text: string): readonly [ConstantName, number] {
   const [name = "", number = ""] = text.split("=");
   if (!(name in assumed)) {
@@ -87,7 +87,7 @@ export function readAssumption(text: string): readonly [ConstantName, number] {
   return [name as ConstantName, value];
 }
 
-/** The constants with what was measured, and over it what was said. */
+/** Merges the constants: given values take precedence over measured ones, and these over the defaults. */
 export function mergeConstants(
   measured: Partial<Readonly<Record<ConstantName, Pick<Constant, "value" | "source">>>>,
   given: ReadonlyMap<ConstantName, number>,
