@@ -67,6 +67,7 @@ export {
   safetensorsHeaderBytes,
   safetensorsMetadata,
   type SafeDtype,
+  safeDtypeBytes,
   type SafeEntry,
   type SafeHeader,
   type SafeTensor,

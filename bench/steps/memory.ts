@@ -1,5 +1,5 @@
-import { openDevice } from "../../engine/adapters/node.js";
 import { formatMiB } from "../../dino/files/text.js";
+import { openDevice } from "../../engine/adapters/node.js";
 import { dryRun } from "../../engine/index.js";
 import { createNetworks, type StepSize } from "./step.js";
 

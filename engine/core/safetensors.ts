@@ -52,6 +52,11 @@ const arrayTypes: Readonly<Record<SafeDtype, ArrayType>> = {
   F64: Float64Array,
 };
 
+/** Bytes of an element of each dtype. */
+export const safeDtypeBytes = Object.fromEntries(
+  Object.entries(arrayTypes).map(([dtype, type]) => [dtype, type.BYTES_PER_ELEMENT]),
+) as Readonly<Record<SafeDtype, number>>;
+
 /** Header limit of the official reader. */
 const MAX_HEADER_BYTES = 100_000_000;
 
@@ -222,7 +227,7 @@ function readEntry(name: string, value: unknown): SafeEntry {
   if (!isWholeNumbers(shape)) fail(`${quoted(name)}: shape is not a list of whole numbers`);
   if (!isWholeNumbers(offsets) || offsets.length !== 2) fail(`${quoted(name)}: data_offsets is not [begin, end]`);
   const [begin, end] = offsets as [number, number];
-  const expected = elements(name, shape) * arrayTypes[dtype as SafeDtype].BYTES_PER_ELEMENT;
+  const expected = elements(name, shape) * safeDtypeBytes[dtype as SafeDtype];
   if (end - begin !== expected) {
     fail(
       `${quoted(name)}: ${dtype} [${shape.join(", ")}] takes ${expected} bytes, but data_offsets are [${begin}, ${end}]`,
