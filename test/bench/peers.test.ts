@@ -17,7 +17,7 @@ const fake = { name: "fake", module: new URL("./fake-peer.ts", import.meta.url) 
 const effort = { rounds: 2, sampleMs: 1, warmMs: 0 };
 
 describe("the bench beside other engines", () => {
-  it("times who is right by turns, and goes on past those who are wrong, crash or lack the operation", async () => {
+  it("times correct engines in turns, and skips those that are wrong, crash or lack the operation", async () => {
     const notes: string[] = [];
     const workloads = [softmax(5, 7), matmul(8, 12, 16), layernorm(3, 8), mlp(4, 8, 16, 8), block(2, 5, 2, 4, 16)];
     const contest = [ours, { ...ours, name: "twin" }, fake];

@@ -29,7 +29,7 @@ const asItIs: CropParameters = {
   solarizeThreshold: null,
 };
 
-/** The operation as a crop, the output it is compared with and how far it may be off; undefined for what is no crop. */
+/** Returns an operation as a crop, its expected output and its tolerance; undefined for operations that are no crops. */
 function asCrop(
   each: Operation,
 ): { readonly crop: CropParameters; readonly out: string; readonly within: keyof typeof TOLERANCE } | undefined {

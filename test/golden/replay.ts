@@ -1,4 +1,4 @@
-/** The official training run, replayed. */
+/** Replay of the official training run. */
 import { expect } from "chai";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/model/network.js";
@@ -55,13 +55,13 @@ interface Tolerances {
   readonly center: number;
 }
 
-/** What may differ from the official run. */
+/** Differences from the official run. */
 export interface Replay {
   readonly accumulate?: number;
   readonly precision?: Precision;
-  /** Has every image of the official batches so many times, one after another, which changes no mean: once if left out. */
+  /** Repeats every image of the official batches this often, which changes no mean; default once. */
   readonly times?: number;
-  /** Trains on this share of every batch, with peers that train on the others. */
+  /** Trains on one share of every batch; peers train on the others. */
   readonly peers?: Peers;
 }
 
@@ -121,7 +121,7 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
     peers,
   });
   const crops = golden.tensors("train_crops");
-  /** The crops `first` to `first + count` of this share of a batch, where the step looks for them. */
+  /** Returns the crops `first` to `first + count` of this share of a batch, in the layout of the step. */
   const laidOut = (batch: number, first: number, count: number, side: number) => {
     const size = 3 * side * side;
     const all = new Float32Array(count * images * size);
@@ -164,7 +164,7 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
   };
 }
 
-/** Compares with a state that the official run ended with. */
+/** Compares with the final state of the official run. */
 export function expectState(
   file: string,
   actual: ReadonlyMap<string, Float32Array>,

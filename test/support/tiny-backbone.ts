@@ -15,7 +15,7 @@ const shape: VitConfig = {
   dropPathRate: 0,
 };
 
-/** An untrained backbone for images of 8 pixels in patches of 4, with weights that tell images apart. */
+/** An untrained backbone for images of 8 pixels in patches of 4, with weights whose features differ between images. */
 export function tinyBackbone(device: Device): Backbone {
   const specs = vitSpecs(shape);
   const params = createParams(device, layoutOf(specs), "backbone");

@@ -28,7 +28,7 @@ import {
   type Tensor,
 } from "../../../engine/index.js";
 
-/** Where recordings are written down and never run. */
+/** Null device, on which recordings are made but never run. */
 let noGpu: Device;
 
 /** A resident tensor without memory. */
@@ -43,7 +43,7 @@ function planOf(fn: () => readonly Tensor[]): { readonly planned: Plan; readonly
   return { planned: plan(recording, Object.fromEntries(result.entries())), returned: result };
 }
 
-/** Replays a plan in mind, with one word in each buffer: whose numbers it holds. Throws where a kernel would read others'. */
+/** Simulates a plan, tracking which storage each buffer holds. Fails if a kernel would read another storage's values. */
 function follow({ dispatches, lifetimes }: Plan, returned: readonly Tensor[]): void {
   const home = new Map<Storage, number>(lifetimes.map(({ storage, buffer }) => [storage, buffer]));
   const holds = new Map<number, Storage>();
@@ -70,7 +70,7 @@ function follow({ dispatches, lifetimes }: Plan, returned: readonly Tensor[]): v
   }
 }
 
-/** Two tenants of one buffer never hold numbers at the same dispatch, and each fits. */
+/** Expects that tenants of one buffer are never live at the same dispatch, and that each fits. */
 function expectDisjoint({ lifetimes, buffers }: Plan): void {
   for (const a of lifetimes) {
     expect(a.storage.bytes).to.be.at.most(buffers[a.buffer]!);
@@ -81,12 +81,12 @@ function expectDisjoint({ lifetimes, buffers }: Plan): void {
   }
 }
 
-/** What a random graph does next: an operation and two earlier tensors, each drawn as a number taken modulo the choice. */
+/** Steps of a random graph: an operation and two earlier tensors, each a number taken modulo the choices. */
 const anySteps = fc.array(fc.tuple(fc.nat(), fc.nat(), fc.nat()), { minLength: 1, maxLength: 40 });
 
 const COLS = 6;
 
-/** Operations on [rows, COLS], so that any two of them fit together. */
+/** Operations on [rows, COLS], which all compose. */
 const operations: readonly ((a: Tensor, b: Tensor) => Tensor)[] = [
   (a, b) => (a.shape[0] === b.shape[0] ? add(a, b) : gelu(a)),
   (a, b) => (a.shape[0] === b.shape[0] ? mul(a, b) : softmax(b)),
@@ -176,7 +176,7 @@ describe("a plan", () => {
   });
 });
 
-/** Loss and gradients of a pre-norm transformer, without memory behind it. */
+/** Records loss and gradients of a pre-norm transformer whose parameters have no memory. */
 function transformerStep(size: { batch: number; tokens: number; dim: number; depth: number }): Tensor[] {
   const { batch, tokens, dim, depth } = size;
   const parameters: Tensor[] = [];

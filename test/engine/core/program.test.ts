@@ -72,7 +72,7 @@ describe("a program", () => {
     expect([...(await program.read("y"))]).to.deep.equal([-3, -4]);
   });
 
-  it("drops dispatches that nobody reads, and keeps those that write resident memory", async () => {
+  it("drops unused dispatches, and keeps those that write resident memory", async () => {
     using x = owned([4], [1, 2, 3, 4]);
     using state = owned([4], [0, 0, 0, 0]);
     using program = await record(device, () => {
@@ -152,7 +152,7 @@ describe("a program", () => {
     expect(await rejection(program.read("ids"))).to.equal("read ids: expected f32, got u32");
   });
 
-  it("says so when it is used after its end, and harms nobody else", async () => {
+  it("throws when it is used after disposal, without effect on other programs", async () => {
     using x = owned([3], [1, 2, 3]);
     const program = await record(device, () => ({ y: scale(x, 2) }));
     await program.run();

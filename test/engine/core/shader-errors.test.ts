@@ -19,7 +19,7 @@ describe("errors in shaders", () => {
     device = await testDevice();
   });
 
-  /** Records one dispatch of a kernel whose file and includes are given, and tells what is said of it. */
+  /** Records one dispatch of a kernel with the given files, and returns the error message. */
   const refusal = async (
     files: Readonly<Record<string, string>>,
     constants: Readonly<Record<string, number>> = {},
