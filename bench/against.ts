@@ -1,15 +1,15 @@
-/** Our rows beside those of PyTorch, measured on the same machine right after. */
+/** Comparison of our rows with PyTorch on the same machine. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { KernelTime } from "../engine/index.js";
 import type { Measured } from "./measure.js";
 
-/** What `bench/torch/bench.py` prints. */
+/** Output of `bench/torch/bench.py`. */
 export interface PeerResult {
   readonly device: string;
   readonly rows: readonly Pick<Measured, "name" | "medianMs" | "minMs" | "gflopPerS" | "gbPerS">[];
-  /** What each operator has of a training step by itself, the costliest first; where the step was measured. */
+  /** Time of each operator in a training step, longest first; present if the step was measured. */
   readonly profile?: readonly KernelTime[];
 }
 
@@ -21,35 +21,35 @@ export interface TorchOptions {
   readonly precision: (typeof precisions)[number];
 }
 
-/** Runs the rows in PyTorch, by the interpreter that the variable PYTHON names. Throws where there is no PyTorch. */
+/** Runs the rows in PyTorch, with the interpreter named by the variable PYTHON. Throws if PyTorch is missing. */
 export async function runTorch({ batch, filter, precision }: TorchOptions): Promise<PeerResult> {
   const script = fileURLToPath(new URL("./torch/bench.py", import.meta.url));
   const python = process.env["PYTHON"] ?? "python3";
-  const words = [script, "--batch", String(batch), "--filter", filter, "--precision", precision];
+  const args = [script, "--batch", String(batch), "--filter", filter, "--precision", precision];
   try {
-    const { stdout } = await promisify(execFile)(python, words, { maxBuffer: 2 ** 24 });
+    const { stdout } = await promisify(execFile)(python, args, { maxBuffer: 2 ** 24 });
     return JSON.parse(stdout) as PeerResult;
   } catch (error) {
     const { stderr, message } = error as Error & { readonly stderr?: string };
-    const said = stderr?.trim().split("\n").at(-1);
+    const stderrLine = stderr?.trim().split("\n").at(-1);
     throw new Error(
-      `--against torch: ${python} could not run ${script}: ${said ?? message}; ` +
+      `--against torch: ${python} could not run ${script}: ${stderrLine ?? message}; ` +
         "install PyTorch, or let PYTHON name an interpreter that has it",
       { cause: error },
     );
   }
 }
 
-/** A row that both have measured. */
+/** A row measured by both. */
 export interface Compared {
   readonly name: string;
   readonly oursMs: number;
   readonly theirsMs: number;
-  /** Their time over ours: above 1 where ours is the faster. */
+  /** Their time over ours: above 1 if ours is faster. */
   readonly ratio: number;
 }
 
-/** The rows that both have, in our order. */
+/** Pairs the rows that both have measured, in our order. */
 export function compare(ours: readonly Measured[], theirs: PeerResult): Compared[] {
   const byName = new Map(theirs.rows.map((row) => [row.name, row.medianMs]));
   return ours.flatMap(({ name, medianMs }) => {
@@ -58,7 +58,7 @@ export function compare(ours: readonly Measured[], theirs: PeerResult): Compared
   });
 }
 
-/** The comparison as Markdown. */
+/** Formats the comparison as Markdown. */
 export function markdown(compared: readonly Compared[], ours: string, theirs: string): string {
   return [
     `| row | ours, ms | PyTorch, ms | PyTorch's time over ours |`,

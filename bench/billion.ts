@@ -1,4 +1,4 @@
-/** What listing, ordering and resuming cost where a billion images lie in shards, by what smaller sets cost here. */
+/** Cost of listing, ordering and resuming with a billion images in shards, extrapolated from smaller sets. */
 import { link, mkdir, mkdtemp, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,39 +16,39 @@ import { openData } from "../dino/images/sources/open.js";
 import { splitImages } from "../dino/images/split.js";
 import { figure } from "./figures/format.js";
 
-/** The set that is spoken of. */
+/** Number of images to extrapolate to. */
 const BILLION = 1e9;
 const IMAGES_PER_SHARD = 10_000;
 const SHARDS = BILLION / IMAGES_PER_SHARD;
-/** Of ImageNet's pictures, about. */
+/** Typical size of an ImageNet image. */
 const BYTES_PER_IMAGE = 110_000;
 
-/** Of a shard, and of each of its images. */
+/** Cost of one shard. */
 export interface ShardCost {
   readonly images: number;
-  /** Seconds of a core until it is listed for the first time, and from the list that is kept. */
+  /** CPU seconds to list it for the first time, and to read its cached list. */
   readonly listS: number;
   readonly keptS: number;
-  /** Bytes read of its file for the first; undefined where the system does not tell. */
+  /** Bytes read from its file by the first listing; undefined if the system does not report them. */
   readonly readBytes: number | undefined;
-  /** Bytes of the kept list. */
+  /** Bytes of the cached list. */
   readonly listBytes: number;
-  /** Bytes of memory for as long as the set is open. */
+  /** Bytes of memory while the set is open. */
   readonly memoryBytes: number;
 }
 
-/** Of a number of images in shards; seconds of a core. */
+/** Cost of ordering a number of images in shards, in CPU seconds. */
 export interface OrderCost {
   readonly images: number;
-  /** Telling images to train on from held out ones: with none of these, and with a tenth. */
+  /** Splitting off held-out images: none, and a tenth. */
   readonly splitS: number;
   readonly splitTenthS: number;
-  /** The order of an epoch: of all images shuffled at once, and of file after file with a buffer. */
+  /** Ordering an epoch: all images shuffled at once, and file after file with a shuffle buffer. */
   readonly allS: number;
   readonly bufferS: number;
-  /** A run that goes on in the middle of an epoch, until its first batch is made, without listing and images. */
+  /** Resuming in the middle of an epoch until the first batch is ready, without listing and decoding. */
   readonly resumeS: number;
-  /** Bytes of arrays that such a run keeps beside the lists. */
+  /** Bytes of arrays of such a run, besides the lists. */
   readonly memoryBytes: number;
 }
 
@@ -60,7 +60,7 @@ export interface Billion {
 const SHUFFLE_BUFFER = 10_000;
 const BATCH = 64;
 
-/** Measures shards, and orders of growing numbers of images. */
+/** Measures shards, and ordering for increasing numbers of images. */
 export async function measureBillion(
   sizes: readonly number[],
   { shards = 16, imagesPerShard = IMAGES_PER_SHARD } = {},
@@ -71,22 +71,22 @@ export async function measureBillion(
   return { shard, orders };
 }
 
-/** Seconds of a core, whatever else runs on it, and what came of them. */
-async function timed<T>(work: () => T | Promise<T>): Promise<{ readonly seconds: number; readonly made: T }> {
+/** Returns the result of `work` and its CPU seconds, which do not depend on other load. */
+async function timed<T>(work: () => T | Promise<T>): Promise<{ readonly seconds: number; readonly result: T }> {
   const before = process.cpuUsage();
-  const made = await work();
+  const result = await work();
   const { user, system } = process.cpuUsage(before);
-  return { seconds: (user + system) / 1e6, made };
+  return { seconds: (user + system) / 1e6, result };
 }
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
-/** Bytes that this process holds, of arrays and in all, once what nobody holds is gone. */
+/** Returns the bytes in use after garbage collection: of arrays, and in total. */
 async function heldBytes(): Promise<{ readonly arrays: number; readonly all: number }> {
   for (let i = 0; i < 3; i++) {
     collectGarbage();
-    await sleep(20); // memory of arrays is freed beside it
+    await sleep(20); // array memory is freed on another thread
   }
   const { arrayBuffers, heapUsed } = process.memoryUsage();
   return { arrays: arrayBuffers, all: arrayBuffers + heapUsed };
@@ -105,11 +105,11 @@ async function measureShards(shards: number, images: number): Promise<ShardCost>
     const readBefore = await bytesRead();
     const first = await timed(() => openData(data));
     const readAfter = await bytesRead();
-    expectCount(first.made);
+    expectCount(first.result);
     const { all: before } = await heldBytes();
     const again = await timed(() => openData(data));
     const memoryBytes = (await heldBytes()).all - before;
-    expectCount(again.made);
+    expectCount(again.result);
     const lists = join(process.env.XDG_CACHE_HOME, "dino-webgpu", "lists");
     const names = await readdir(lists).catch(() => []);
     const listBytes = (await Promise.all(names.map((name) => stat(join(lists, name))))).map(({ size }) => size);
@@ -128,7 +128,7 @@ async function measureShards(shards: number, images: number): Promise<ShardCost>
   }
 }
 
-/** Tars of pictures of which there are headers and, instead of pixels, holes; all are links to one file. */
+/** Writes tar files with headers and, in place of image data, holes; all are hard links to one file. */
 async function writeShards(folder: string, shards: number, images: number): Promise<void> {
   await mkdir(folder);
   const path = (shard: number) => join(folder, `${`${shard}`.padStart(6, "0")}.tar`);
@@ -145,22 +145,22 @@ async function writeShards(folder: string, shards: number, images: number): Prom
   for (let shard = 1; shard < shards; shard++) await link(path(0), path(shard));
 }
 
-/** Bytes that this process has read so far, out of memory or not; undefined where the system does not tell. */
+/** Returns the bytes that this process has read so far, cached or not; undefined if the system does not report them. */
 async function bytesRead(): Promise<number | undefined> {
-  const told = await readFile("/proc/self/io", "utf8").catch(() => "");
-  const number = /^rchar: (\d+)$/m.exec(told)?.[1];
+  const ioStatistics = await readFile("/proc/self/io", "utf8").catch(() => "");
+  const number = /^rchar: (\d+)$/m.exec(ioStatistics)?.[1];
   return number === undefined ? undefined : Number(number);
 }
 
 async function measureOrder(count: number): Promise<OrderCost> {
   const shards = Array.from({ length: Math.ceil(count / IMAGES_PER_SHARD) }, (_, i) => i * IMAGES_PER_SHARD);
   const place = () => {
-    throw new Error("bench: these images lie nowhere");
+    throw new Error("bench: these images have no files");
   };
   const images = imageSet({ title: "paper", count, shards, largest: 1, name: (index) => `${index}`, place });
   const { arrays: before } = await heldBytes();
   const split = await timed(() => splitImages(count, { heldOut: 0, seed: 0 }));
-  const { train: indices } = split.made;
+  const { train: indices } = split.result;
   const splitTenth = await timed(() => splitImages(count, { heldOut: 0.1, seed: 0 }).test.length);
   const order = (shuffleBuffer: number) =>
     timed(() => epochOrders({ images, indices, seed: 0, shuffleBuffer })(0).next(count).places.length);
@@ -170,8 +170,14 @@ async function measureOrder(count: number): Promise<OrderCost> {
   const resume = await timed(async () => {
     const batches = openBatches(
       {
-        ...{ images, indices, batch: BATCH, seed: 0, shuffleBuffer: SHUFFLE_BUFFER, augment: officialAugmentation },
-        ...{ onDevice: true, start: { epoch: 1, iteration } },
+        images,
+        indices,
+        batch: BATCH,
+        seed: 0,
+        shuffleBuffer: SHUFFLE_BUFFER,
+        augment: officialAugmentation,
+        onDevice: true,
+        start: { epoch: 1, iteration },
       },
       blankCrops,
     );
@@ -179,15 +185,19 @@ async function measureOrder(count: number): Promise<OrderCost> {
     return batches;
   });
   const memoryBytes = (await heldBytes()).arrays - before;
-  await resume.made.close();
+  await resume.result.close();
   return {
     images: count,
-    ...{ splitS: split.seconds, splitTenthS: splitTenth.seconds, allS: all.seconds, bufferS: buffer.seconds },
-    ...{ resumeS: resume.seconds, memoryBytes },
+    splitS: split.seconds,
+    splitTenthS: splitTenth.seconds,
+    allS: all.seconds,
+    bufferS: buffer.seconds,
+    resumeS: resume.seconds,
+    memoryBytes,
   };
 }
 
-/** Crops of images that nobody looks at. */
+/** Returns a cropper that makes empty crops. */
 function blankCrops(): Cropper {
   return {
     imagesPerTask: BATCH,
@@ -202,7 +212,7 @@ function blankCrops(): Cropper {
   };
 }
 
-/** What was measured, and what a billion images would cost if each cost what it does in the largest set measured. */
+/** Formats the measurements, and their linear extrapolation to a billion images from the largest set. */
 export function billionTable({ shard, orders }: Billion): string {
   const largest = orders.at(-1)!;
   const times = BILLION / largest.images;
@@ -216,8 +226,8 @@ export function billionTable({ shard, orders }: Billion): string {
     ["lists on disk", `${figure(shard.listBytes / 1e3)} kB`, gb(shard.listBytes * SHARDS)],
     ["lists in memory", `${figure(shard.memoryBytes / 1e3)} kB`, gb(shard.memoryBytes * SHARDS)],
   ];
-  const seconds = (name: string, of: (cost: OrderCost) => number) =>
-    [name, ...orders.map((cost) => `${figure(of(cost))} s`), `${figure(of(largest) * times)} s`] as const;
+  const seconds = (name: string, secondsOf: (cost: OrderCost) => number) =>
+    [name, ...orders.map((cost) => `${figure(secondsOf(cost))} s`), `${figure(secondsOf(largest) * times)} s`] as const;
   const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const rule = (columns: number) => row(["---", ...Array.from({ length: columns }, () => "---:")]);
   return [

@@ -1,7 +1,7 @@
 /** The command line of the bench. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { precisions, type TorchOptions } from "./against.js";
-import { type Lending, lendings, parseRecipe, type Recipe } from "./learning/command.js";
+import { type SharedInput, sharedInputs, parseRecipe, type Recipe } from "./learning/command.js";
 import { type ConstantName, readAssumption } from "./ranks/constants.js";
 
 export interface Flags {
@@ -27,7 +27,7 @@ export interface Flags {
   readonly recipe: readonly Recipe[];
   readonly seeds: number;
   readonly evaluations: number;
-  readonly lend: readonly Lending[];
+  readonly lend: readonly SharedInput[];
   readonly overwrite: boolean;
 }
 
@@ -44,64 +44,60 @@ export function parseFlags(argv: readonly string[]): Flags {
     .description("Times every kernel, a training step and the host on this machine, after checking their results.")
     .option("--filter <text>", "only rows whose name contains this", "")
     .option("--json", "print one JSON object", false)
-    .option("--quick", "few repeats: does it run at all?", false)
-    .option("--profile", "print what each kernel has of the training step", false)
+    .option("--quick", "few repeats, to check that everything runs", false)
+    .option("--profile", "print the time of each kernel in the training step", false)
     .option("--trace <file>", "write the training step's dispatches for chrome://tracing or ui.perfetto.dev")
     .addOption(
       new Option(
         "--against <whom>",
-        "measure the same rows in PyTorch, or other work in other WebGPU engines; keep all of it in bench/results, unless --filter or --quick leave something out",
+        "compare with PyTorch on the same rows, or with other WebGPU engines on other workloads; saved in bench/results unless --filter or --quick is given",
       ).choices(["torch", "peers"]),
     )
     .addOption(
-      new Option("--precision <name>", "of PyTorch; with amp, our training step is in f16")
+      new Option("--precision <name>", "precision of PyTorch; with amp, our training step uses f16")
         .choices(precisions)
         .default("f32"),
     )
-    .option("--batch <images>", "images of a step; 64 on a GPU, 1 in software", positive)
-    .option("--accumulate <parts>", "equal parts that the images of a step go through in", positive, 1)
-    .option("--recompute", "compute blocks again in the step, for less memory", false)
-    .option("--plan", "time nothing: print the memory of a ViT-S/16 step, with --recompute and --accumulate", false)
-    .option("--scaling", "time nothing but steps of growing batch, image, number of prototypes and depth", false)
-    .option("--soak <minutes>", "train for so long, and say whether memory and time of a step stay the same", positive)
-    .option("--ranks", "time nothing but what several ranks wait for, and say what follows for many GPUs", false)
+    .option("--batch <images>", "images per step; default 64 on a GPU, 1 in software", positive)
+    .option("--accumulate <parts>", "gradient accumulation: equal parts of a step", positive, 1)
+    .option("--recompute", "recompute blocks in the backward, which saves memory", false)
+    .option("--plan", "only print the memory of a ViT-S/16 step, with --recompute and --accumulate", false)
+    .option("--scaling", "only time steps of growing batch, image, number of prototypes and depth", false)
+    .option("--soak <minutes>", "only train for this long, and report drift of memory and step time", positive)
+    .option("--ranks", "only time communication between ranks, and predict training on many GPUs", false)
     .option(
       "--assume <name=number>",
-      "a constant of --ranks, such as networkGbit=100; as often as wanted, their table has the names",
+      "a constant of --ranks, such as networkGbit=100; repeatable, the printed table lists the names",
       (text, all: ReadonlyMap<ConstantName, number>) => new Map([...all, readAssumption(text)]),
       new Map<ConstantName, number>(),
     )
-    .option("--figure <file>", "where --ranks draws efficiency over GPUs, and --learning its curves, as a PNG")
-    .option(
-      "--billion",
-      "time nothing but lists and orders of images in shards, and say what a billion would cost",
-      false,
-    )
+    .option("--figure <file>", "PNG file for the efficiency chart of --ranks or the curves of --learning")
+    .option("--billion", "only time lists and orders of images in shards, and extrapolate to a billion images", false)
     .option(
       "--learning",
-      "time nothing but trainings of ours and of the official code on the same images with the same settings, and draw both learning curves",
+      "only train our code and the official code on the same images with the same settings, and draw their learning curves",
       false,
     )
-    .option("--official <folder>", "of facebookresearch/dino, which --learning trains")
+    .option("--official <folder>", "checkout of facebookresearch/dino for --learning")
     .option(
       "--recipe <recipe>",
-      'of --learning: "PRESET SETTING=VALUE ..."; as often as wanted',
+      'recipe of --learning: "PRESET SETTING=VALUE ..."; repeatable',
       (text, all: readonly Recipe[]) => [...all, parseRecipe(text)],
       [],
     )
-    .option("--seeds <count>", "trainings of a recipe by either code", positive, 5)
+    .option("--seeds <count>", "trainings per recipe and code", positive, 5)
     .option(
       "--evaluations <times>",
-      "k-NN evaluations of a training besides the one before its first step",
+      "k-NN evaluations per training, besides the one before the first step",
       positive,
       8,
     )
     .addOption(
-      new Option("--lend <what...>", "give the official code our start values or our crops instead of its own")
-        .choices(lendings)
+      new Option("--lend <what...>", "give the official code our initial values or our crops")
+        .choices(sharedInputs)
         .default([], "neither"),
     )
-    .option("--overwrite", "train again what --learning finds among its results", false)
+    .option("--overwrite", "train again even if --learning has saved results", false)
     .addHelpText("after", EXAMPLES)
     .parse(argv, { from: "user" })
     .opts<Flags>();

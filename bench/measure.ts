@@ -47,7 +47,7 @@ export interface Effort {
   readonly maxMs: number;
 }
 
-/** Names of the measurements that are not of a row. */
+/** Names of the measurements outside the table of rows. */
 export const STEP = "training step";
 export const HOST = "host";
 export const CROPS = "crops of a batch";
@@ -72,7 +72,7 @@ export async function measure(device: Device, row: BenchRow | OwningRow, effort:
       return { result, ...Object.fromEntries(others.entries()) };
     });
     await program.run();
-    expectRight(row, row.check(host, { shape, data: await program.read("result") }));
+    expectCorrect(row, row.check(host, { shape, data: await program.read("result") }));
     const kernels = new Set<string>();
     const times = await repeat(effort, async () => {
       const counted = (await program.profile()).filter(({ kernel }) => row.kernels?.test(kernel) ?? true);
@@ -96,7 +96,10 @@ export async function measure(device: Device, row: BenchRow | OwningRow, effort:
 }
 
 /** Throws if a result deviates by more than its tolerance. */
-export function expectRight({ name, tolerance = 1e-5 }: Pick<BenchRow, "name" | "tolerance">, deviation: number): void {
+export function expectCorrect(
+  { name, tolerance = 1e-5 }: Pick<BenchRow, "name" | "tolerance">,
+  deviation: number,
+): void {
   if (!(deviation <= tolerance)) {
     throw new Error(
       `${name}: wrong result: expected a deviation of at most ${tolerance} from the reference, got ${deviation}`,
@@ -142,7 +145,7 @@ export async function measureStep(device: Device, size: StepSize, effort: Effort
   const before = pipelineCount(device);
   const start = performance.now();
   using step = await recordStep(device, size);
-  expectRight({ name: STEP, tolerance: 0.1 }, await step.check());
+  expectCorrect({ name: STEP, tolerance: 0.1 }, await step.check());
   const coldMs = performance.now() - start;
   const pipelines = pipelineCount(device) - before;
   const summary = summarise(await repeat(effort, () => untilDone(device, step.program)));
@@ -167,8 +170,8 @@ export async function measureCrops(device: Device, batch: number, effort: Effort
 
 /** Times the host's part of a step: a replay on the null adapter, which computes nothing. */
 export async function measureHost(effort: Effort): Promise<Measured> {
-  using nothing = await openDevice({ prefer: "null" });
-  using step = await recordStep(nothing, {
+  using nullDevice = await openDevice({ prefer: "null" });
+  using step = await recordStep(nullDevice, {
     batch: 1,
     globalSize: 32,
     localSize: 16,
@@ -176,7 +179,7 @@ export async function measureHost(effort: Effort): Promise<Measured> {
     prototypes: 256,
   });
   const { program } = step;
-  const summary = summarise(await repeat(effort, () => untilDone(nothing, program)));
+  const summary = summarise(await repeat(effort, () => untilDone(nullDevice, program)));
   const shape = `${program.dispatches} dispatches`;
   return { name: HOST, shape, ...summary, usPerDispatch: (1000 * summary.medianMs) / program.dispatches };
 }

@@ -10,14 +10,13 @@ import { billionTable, measureBillion } from "./billion.js";
 import { figure } from "./figures/format.js";
 import type { Origin } from "./figures/origin.js";
 import { type Flags, parseFlags } from "./flags.js";
-import { keep, type Kept, resultsPath } from "./keep.js";
 import { compareLearning } from "./learning/command.js";
 import { readLearning } from "./learning/curves.js";
 import { learningChart, learningTable } from "./learning/report.js";
 import {
   CROPS,
   type Effort,
-  expectRight,
+  expectCorrect,
   HOST,
   measure,
   measureCrops,
@@ -31,12 +30,13 @@ import {
   withShare,
 } from "./measure.js";
 import { comparePeers } from "./peers/compare.js";
-import { entrants, OURS } from "./peers/entrants.js";
-import type { Effort as PeerEffort } from "./peers/race.js";
+import { peerSpecs, OURS } from "./peers/engines.js";
 import { peerTable } from "./peers/table.js";
+import type { Effort as PeerEffort } from "./peers/workload-timing.js";
 import { workloads } from "./peers/workloads.js";
 import { drawEfficiency, measureRanks, rankReport } from "./ranks/command.js";
 import { describeNoise, formatRow, kernelTable } from "./report.js";
+import { saveResult, type DeviceResults, resultsPath } from "./save-result.js";
 import { formatSample, soak, soakTable } from "./soak.js";
 import { describePlans } from "./steps/memory.js";
 import type { BenchRow, OwningRow } from "./steps/row.js";
@@ -148,7 +148,7 @@ async function benchPeers(flags: Flags, print: Print): Promise<void> {
   const chosen = workloads.filter(({ id }) => isWanted(id, flags));
   if (chosen.length === 0) throw new Error(`--filter ${flags.filter} leaves no workload`);
   const effort = flags.quick ? PEER_EFFORT.quick : PEER_EFFORT.usual;
-  const found = await comparePeers(entrants, chosen, effort, (line) => {
+  const found = await comparePeers(peerSpecs, chosen, effort, (line) => {
     if (!flags.json) print(line);
   });
   const result = { device: found.engines[OURS]!.adapter, peers: { ...origin(), ...found } };
@@ -165,7 +165,7 @@ async function benchScaling(flags: Flags, print: Print): Promise<void> {
   for (const axis of axes.filter((name) => isWanted(name, flags))) {
     const found = await scaleAlong(axis, scale, async (size) => {
       using step = await recordStep(device, size);
-      expectRight({ name: `${STEP}, ${axis} ${size[axis]}`, tolerance: 0.2 }, await step.check());
+      expectCorrect({ name: `${STEP}, ${axis} ${size[axis]}`, tolerance: 0.2 }, await step.check());
       const { minMs } = summarise(await repeat(effort, () => untilDone(device, step.program)));
       if (!flags.json) print(`  ${axis} ${size[axis]}: ${figure(minMs)} ms`);
       return minMs;
@@ -232,10 +232,10 @@ async function benchLearning(flags: Flags, print: Print): Promise<void> {
     overwrite: flags.overwrite,
     origin,
     seeds: Array.from({ length: seeds }, (_, seed) => seed),
-    times: evaluations,
+    evaluations: evaluations,
     file: quick ? undefined : file,
-    kept: quick ? { device: device.name, recipes: [] } : await readLearning(file, device.name),
-    say: (line) => {
+    saved: quick ? { device: device.name, recipes: [] } : await readLearning(file, device.name),
+    log: (line) => {
       if (!json) print(line);
     },
   });
@@ -250,8 +250,8 @@ async function benchLearning(flags: Flags, print: Print): Promise<void> {
 const README_FIGURE = fileURLToPath(new URL("../.readme/learning.png", import.meta.url));
 
 /** Keeps a result in `bench/results` and prints the path. */
-async function keepResult(result: Kept, { json }: Flags, print: Print): Promise<void> {
-  const path = await keep(result);
+async function keepResult(result: DeviceResults, { json }: Flags, print: Print): Promise<void> {
+  const path = await saveResult(result);
   if (!json) print(`kept in ${path}`);
 }
 

@@ -1,4 +1,4 @@
-/** Whether a training stays the same over hours: its memory, and the time of its steps. */
+/** Soak test: memory and step time of a training over hours. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,19 +9,19 @@ import type { Device } from "../engine/index.js";
 import { figure } from "./figures/format.js";
 import { quantile } from "./figures/quantile.js";
 
-/** Of one interval of a soak. */
+/** Measurement of one interval. */
 export interface Sample {
   readonly minute: number;
-  /** Steps done. */
+  /** Steps completed. */
   readonly step: number;
-  /** Of the process, at its end. */
+  /** Resident memory of the process at the end of the interval. */
   readonly residentMiB: number;
-  /** On all cores, a software driver's work included: unlike the time on the clock it leaves out a busy machine's other work. */
+  /** CPU time on all cores, including a software driver's; unlike wall-clock time, it does not depend on other load. */
   readonly cpuMsPerStep: number;
   readonly msPerStep: number;
 }
 
-/** A value over a soak: its medians over the first and the last third of the intervals. */
+/** Change of a value: its medians over the first and the last third of the intervals. */
 export interface Drift {
   readonly early: number;
   readonly late: number;
@@ -37,8 +37,8 @@ export interface Soak {
 }
 
 /**
- * Trains the demo's network for so long, with checkpoints and k-NN as a long run has them, and looks at the process 60 times.
- * What happens before the first of them, compiling and the first epoch, counts as a start.
+ * Trains the demo's network for the given minutes, with checkpoints and k-NN like a long run, and takes 60 samples. The time
+ * before the first sample, with compilation and the first epoch, is ignored.
  */
 export async function soak(device: Device, minutes: number, onSample: (sample: Sample) => void): Promise<Soak> {
   const out = await mkdtemp(join(tmpdir(), "dino-soak-"));
@@ -50,7 +50,12 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
   let [last, next] = [undefined as { ms: number; cpuMs: number; step: number } | undefined, began + minutes * 1000];
   try {
     const { done } = await train({
-      ...{ device, config, splits, resume: false, given: new Set(), stop: stop.signal },
+      device,
+      config,
+      splits,
+      resume: false,
+      given: new Set(),
+      stop: stop.signal,
       onProgress: ({ step }) => {
         const ms = performance.now();
         if (ms < next) return;
@@ -60,8 +65,11 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
         if (last && step > last.step) {
           const steps = step - last.step;
           const sample: Sample = {
-            ...{ minute: (ms - began) / 60_000, step, residentMiB: process.memoryUsage().rss / 2 ** 20 },
-            ...{ cpuMsPerStep: (now.cpuMs - last.cpuMs) / steps, msPerStep: (ms - last.ms) / steps },
+            minute: (ms - began) / 60_000,
+            step,
+            residentMiB: process.memoryUsage().rss / 2 ** 20,
+            cpuMsPerStep: (now.cpuMs - last.cpuMs) / steps,
+            msPerStep: (ms - last.ms) / steps,
           };
           samples.push(sample);
           onSample(sample);
@@ -70,13 +78,15 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
         if (ms - began >= minutes * 60_000) stop.abort();
       },
     });
-    const drift = (of: (sample: Sample) => number): Drift => {
+    const drift = (valueOf: (sample: Sample) => number): Drift => {
       const third = Math.ceil(samples.length / 3);
-      const median = (some: readonly Sample[]) => quantile(some.map(of), 0.5);
+      const median = (some: readonly Sample[]) => quantile(some.map(valueOf), 0.5);
       return { early: median(samples.slice(0, third)), late: median(samples.slice(-third)) };
     };
     return {
-      ...{ minutes, steps: done, samples },
+      minutes,
+      steps: done,
+      samples,
       residentMiB: drift(({ residentMiB }) => residentMiB),
       cpuMsPerStep: drift(({ cpuMsPerStep }) => cpuMsPerStep),
       msPerStep: drift(({ msPerStep }) => msPerStep),
@@ -90,7 +100,7 @@ export function formatSample({ minute, step, residentMiB, cpuMsPerStep, msPerSte
   return `  ${minute.toFixed(1)} min, ${step} steps: ${residentMiB.toFixed(0)} MiB, ${figure(msPerStep)} ms a step, ${figure(cpuMsPerStep)} ms of CPU`;
 }
 
-/** First and last third beside each other. */
+/** Formats the first and the last third side by side. */
 export function soakTable({ minutes, steps, residentMiB, msPerStep, cpuMsPerStep }: Soak): string {
   const row = (name: string, unit: string, { early, late }: Drift) =>
     `  ${name.padEnd(18)}${figure(early)} -> ${figure(late)} ${unit}, ${((late / early - 1) * 100).toFixed(1)} %`;

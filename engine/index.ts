@@ -1,6 +1,6 @@
 /**
- * Tensors, differentiation and execution: what a program built on the engine may import. `engine/node` opens a device under Node,
- * `createDevice` one in a browser.
+ * Tensors, differentiation and execution: the public API of the engine. `engine/node` opens a device under Node,
+ * `engine/browser` in a browser.
  * @module dino-webgpu/engine
  */
 export { withChoices } from "./core/kernel-choice.js";
@@ -67,6 +67,7 @@ export {
   safetensorsHeaderBytes,
   safetensorsMetadata,
   type SafeDtype,
+  safeDtypeBytes,
   type SafeEntry,
   type SafeHeader,
   type SafeTensor,

@@ -1,10 +1,12 @@
-/** Float64 forwards of every operation, written for reading: what the kernels are checked against. */
+/** Float64 forwards of every operation, written for clarity; the kernels are checked against them. */
 
+/** A float64 tensor on the host. */
 export interface Values {
   readonly shape: readonly number[];
   readonly data: Float64Array;
 }
 
+/** Creates a tensor from a function of the flat index. */
 export function values(shape: readonly number[], at: (index: number) => number): Values {
   const data = new Float64Array(shape.reduce((product, axis) => product * axis, 1));
   for (let i = 0; i < data.length; i++) data[i] = at(i);
@@ -54,7 +56,7 @@ export const sumLeading =
     return y;
   };
 
-/** erf by its series near zero and by the continued fraction of erfc beyond, to about 1e-15. */
+/** Computes erf by its series near zero and the continued fraction of erfc beyond, to about 1e-15. */
 export function erf(x: number): number {
   const t = Math.abs(x);
   if (t > 6) return Math.sign(x);
@@ -90,7 +92,7 @@ export const logSoftmax = (x: Values): Values =>
     return row.map((v) => v - largest - logTotal);
   });
 
-/** -logSoftmax at the label, which belongs to all rows of an entry of the first axis. */
+/** -logSoftmax at the label; all rows of an entry of the first axis share its label. */
 export const crossEntropy =
   (labels: readonly number[]) =>
   (x: Values): Values => {
@@ -99,7 +101,7 @@ export const crossEntropy =
     return values(x.shape.slice(0, -1), (r) => -logP.data[r * cols + labels[Math.floor((r * labels.length) / rows)]!]!);
   };
 
-/** The place of the label among the classes, sorted by falling score, the earlier of equals first. */
+/** Rank of the label among the classes, by decreasing score; ties go to the lower index. */
 export const labelRank =
   (labels: readonly number[]) =>
   (x: Values): Values => {
@@ -222,7 +224,7 @@ export const patches =
     });
   };
 
-/** Generalised mean over the middle axis, of what is at least epsilon. */
+/** Generalised mean over the middle axis, of values clamped to at least epsilon. */
 export const gem =
   (power: number, epsilon = 1e-6) =>
   (x: Values): Values => {
@@ -230,8 +232,8 @@ export const gem =
     return values([batch, cols], (i) => {
       let acc = 0;
       for (let token = 0; token < tokens; token++) {
-        const at = (Math.floor(i / cols) * tokens + token) * cols + (i % cols);
-        acc += Math.max(x.data[at]!, epsilon) ** power;
+        const index = (Math.floor(i / cols) * tokens + token) * cols + (i % cols);
+        acc += Math.max(x.data[index]!, epsilon) ** power;
       }
       return (acc / tokens) ** (1 / power);
     });
@@ -294,7 +296,7 @@ export const meanOfRows = (x: Values): Values => {
 const sharpened = (x: Values, center: Values, temperature: Values): Values =>
   softmax(values(x.shape, (i) => (x.data[i]! - center.data[i % center.data.length]!) / temperature.data[0]!));
 
-/** Mean of -sum(q * log p) over the images and all pairs of a teacher's view, with targets q, and a different crop. */
+/** Mean of -sum(q * log p) over the images and all pairs of a teacher view, with targets q, and a different crop. */
 const lossBetweenViews = (student: Values, q: Values, studentTemperature: number, views: number): Values => {
   const { rows, cols } = rowsOf(student);
   const batch = rowsOf(q).rows / views;
@@ -327,7 +329,7 @@ export const meanTargets = (teacher: Values, center: Values, temperature: Values
 export const teacherEntropy = (teacher: Values, center: Values, temperature: Values): Values =>
   meanEntropy(sharpened(teacher, center, temperature));
 
-/** exp(x / temperature) with its columns divided by their sums and then its rows by theirs, `iterations` times. */
+/** exp(x / temperature), with columns and then rows divided by their sums, `iterations` times. */
 export const sinkhorn =
   (iterations: number) =>
   (x: Values, temperature: Values): Values => {
@@ -357,7 +359,7 @@ export const sinkhornEntropy =
   (teacher: Values, temperature: Values): Values =>
     meanEntropy(sinkhorn(iterations)(teacher, temperature));
 
-/** Mean of -log(distance + 1e-8) from each row to the nearest other one of its group. */
+/** Mean of -log(distance + 1e-8) from each row to its nearest neighbour in its group. */
 export const koleo =
   (groups: number) =>
   (x: Values): Values => {
@@ -393,9 +395,9 @@ export const batchNormRunning =
 /** Mean and biased variance of every column. */
 export const columnStatistics = (x: Values): { readonly mean: Values; readonly variance: Values } => {
   const { rows, cols } = rowsOf(x);
-  const average = (of: (i: number) => number) => {
+  const average = (valueAt: (i: number) => number) => {
     const y = values([cols], () => 0);
-    for (let i = 0; i < x.data.length; i++) y.data[i % cols]! += of(i) / rows;
+    for (let i = 0; i < x.data.length; i++) y.data[i % cols]! += valueAt(i) / rows;
     return y;
   };
   const center = average((i) => x.data[i]!);

@@ -1,4 +1,4 @@
-/** Of which commit figures are, and when they were measured. */
+/** Commit and time of a measurement. */
 export interface Origin {
   readonly commit: string;
   /** ISO 8601. */

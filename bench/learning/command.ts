@@ -1,4 +1,4 @@
-/** Trains our code and the official one on the same images with the same settings, and lays their learning curves side by side. */
+/** Comparison of learning curves: trains our code and the official code on the same images with the same settings. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,64 +16,65 @@ import type { Device } from "../../engine/index.js";
 import type { Origin } from "../figures/origin.js";
 import {
   curveOf,
-  keepCurves,
-  keptCurves,
-  type Learnt,
+  saveCurves,
+  savedCurves,
+  type LearningCurve,
   type LearningFile,
-  pick,
+  pickSettings,
   type RecipeCurves,
   withCurve,
 } from "./curves.js";
-import { checkOfficial, expectHonoured, learnOfficially, officialSettings } from "./official.js";
-import { learnHere, stepsAt } from "./ours.js";
+import { checkOfficial, expectSupported, trainOfficial, officialSettings } from "./official.js";
+import { trainOurs, stepsAt } from "./ours.js";
 import { type Pair, pairOf } from "./report.js";
 import { exportCrops, exportImages, exportStart } from "./shared.js";
 
-/** What the official code takes from ours. */
-export const lendings = ["start", "crops"] as const;
-export type Lending = (typeof lendings)[number];
+/** Inputs that the official code can share with ours. */
+export const sharedInputs = ["start", "crops"] as const;
+export type SharedInput = (typeof sharedInputs)[number];
 
-/** A preset and settings on top of it: the name of the preset, then SETTING=VALUE as often as wanted. */
+/** A preset with changed settings: the name of the preset, then any number of SETTING=VALUE. */
 export interface Recipe {
   readonly name: string;
   readonly flags: PartialConfig;
 }
 
-/** Reads a recipe such as "vit-s16 batch=8 global-crops-scale=0.4,1". Throws for words that are no settings of `dino train`. */
+/** Reads a recipe such as "vit-s16 batch=8 global-crops-scale=0.4,1". Throws for unknown settings of `dino train`. */
 export function parseRecipe(text: string): Recipe {
-  const [preset = "", ...words] = text.trim().split(/\s+/);
-  const pairs = words.map((word) => {
-    const [flag, value] = word.split("=", 2);
+  const [preset = "", ...changes] = text.trim().split(/\s+/);
+  const pairs = changes.map((change) => {
+    const [flag, value] = change.split("=", 2);
     const setting = settingNames.find((name) => flagOf(name) === `--${flag}`);
     if (setting === undefined || value === undefined)
-      throw new Error(`--recipe ${text}: expected PRESET SETTING=VALUE ..., got ${word}`);
+      throw new Error(`--recipe ${text}: expected PRESET SETTING=VALUE ..., got ${change}`);
     return [setting, parseSetting(setting, [value])] as const;
   });
   const flags: PartialConfig = Object.fromEntries([["preset", parseSetting("preset", [preset])] as const, ...pairs]);
-  return { name: [preset, ...words].join(" "), flags };
+  return { name: [preset, ...changes].join(" "), flags };
 }
 
+/** Options of `compareLearning`. */
 export interface LearningOptions {
   readonly device: Device;
   /** Folder of the official code. */
   readonly official: string;
   readonly recipes: readonly Recipe[];
   readonly seeds: readonly number[];
-  /** Evaluations of a training in even steps, besides the one before the first step. */
-  readonly times: number;
-  readonly lend: readonly Lending[];
-  /** Where curves are kept and looked for; nowhere if left out. */
+  /** Evaluations at even intervals, besides the one before the first step. */
+  readonly evaluations: number;
+  readonly lend: readonly SharedInput[];
+  /** Results file; by default nothing is saved. */
   readonly file?: string | undefined;
-  readonly kept: LearningFile;
-  /** Trains again what is kept. */
+  readonly saved: LearningFile;
+  /** Trains again even if a curve is saved. */
   readonly overwrite: boolean;
   readonly origin: () => Origin;
-  readonly say: (line: string) => void;
+  readonly log: (line: string) => void;
 }
 
 /**
- * Trains every recipe with every seed in both codes, but for the curves that are kept, and keeps each curve as it is done. Throws
- * before anything is trained where the official code cannot run, or lacks a setting of a recipe.
+ * Trains every recipe with every seed in both codes, except for saved curves, and saves each curve when it is complete. Throws
+ * before training if the official code cannot run, or lacks a setting of a recipe.
  */
 export async function compareLearning(options: LearningOptions): Promise<readonly Pair[]> {
   const { official, recipes, seeds } = options;
@@ -81,36 +82,38 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
   const resolved = recipes.map(({ name, flags }) => ({ name, config: resolveConfig(flags) }));
   for (const { name, config } of resolved) {
     try {
-      expectHonoured(config, known);
+      expectSupported(config, known);
     } catch (error) {
       throw new Error(`--recipe ${name}: ${(error as Error).message}`, { cause: error });
     }
   }
-  options.say(`official code: ${await checkOfficial(official)}; ours: ${options.device.name}`);
+  options.log(`official code: ${await checkOfficial(official)}; ours: ${options.device.name}`);
   const decisive = [...known.taken, ...(Object.keys(known.fixed) as (keyof Config)[]), "data", "heldOut"] as const;
   const learner = ["official", ...options.lend.toSorted().toReversed()].join("+") as Pair["learner"];
-  let file = options.kept;
+  let file = options.saved;
   const pairs: Pair[] = [];
-  using interruption = catchSignals((signal) => options.say(`${signal}: ending; what is done is kept`));
-  for (const { name, config: asked } of resolved) {
-    const { config, splits } = await openRecipe(asked);
+  using interruption = catchSignals((signal) => options.log(`${signal}: ending; what is done is kept`));
+  for (const { name, config: requested } of resolved) {
+    const { config, splits } = await openRecipe(requested);
     const { steps } = lengthOf(config, splits.train.indices.length);
-    const at = stepsAt(steps, options.times);
-    let recipe: RecipeCurves = keptCurves(file, { recipe: name, settings: pick(config, decisive) });
+    const at = stepsAt(steps, options.evaluations);
+    let recipe: RecipeCurves = savedCurves(file, { recipe: name, settings: pickSettings(config, decisive) });
     await using images = await imagesFolder(splits);
     for (const seed of seeds) {
       for (const who of ["ours", learner] as const) {
         const title = `${name}, seed ${seed}, ${who}`;
         const kept = options.overwrite ? undefined : curveOf(recipe, { learner: who, seed, at });
         if (kept) {
-          options.say(`${title}: ${described(kept)} (kept, of commit ${kept.commit})`);
+          options.log(`${title}: ${describeCurve(kept)} (kept, of commit ${kept.commit})`);
           continue;
         }
         const training = { config: { ...config, seed }, splits, at, title, images, stop: interruption.asked };
-        const learnt = await (who === "ours" ? trainOurs(options, training) : trainTheirs(options, training));
-        options.say(`${title}: ${described(learnt)}`);
+        const learnt = await (who === "ours"
+          ? runOurTraining(options, training)
+          : runOfficialTraining(options, training));
+        options.log(`${title}: ${describeCurve(learnt)}`);
         recipe = withCurve(recipe, who, { ...learnt, ...options.origin() });
-        if (options.file !== undefined) file = await keepCurves(options.file, file, recipe);
+        if (options.file !== undefined) file = await saveCurves(options.file, file, recipe);
       }
     }
     pairs.push(pairOf(recipe, { learner, seeds }));
@@ -119,7 +122,7 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
 }
 
 interface Training {
-  /** With the seed. */
+  /** Settings, with the seed. */
   readonly config: Config;
   readonly splits: Splits;
   readonly at: readonly number[];
@@ -128,7 +131,7 @@ interface Training {
   readonly stop: AbortSignal;
 }
 
-/** The images of a recipe, and its settings with warm-ups that fit. Throws for images that the official code takes otherwise. */
+/** Opens the images of a recipe, and shortens its warm-ups to fit. Throws for images that the official code would use differently. */
 async function openRecipe(asked: Config): Promise<{ readonly config: Config; readonly splits: Splits }> {
   const { data, heldOut, seed, maxPixels, batch } = asked;
   const splits = await openSplits(data, { heldOut, seed, maxPixels });
@@ -139,27 +142,42 @@ async function openRecipe(asked: Config): Promise<{ readonly config: Config; rea
   return { config: fitWarmups(asked, { iterationsPerEpoch, given: new Set() }).config, splits };
 }
 
-async function trainOurs({ device, times, say }: LearningOptions, training: Training): Promise<Learnt> {
+async function runOurTraining(
+  { device, evaluations, log }: LearningOptions,
+  training: Training,
+): Promise<LearningCurve> {
   const { config, splits, at, title, stop } = training;
   using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
-  return await learnHere({
-    ...{ device, config, splits, times, stop },
+  return await trainOurs({
+    device,
+    config,
+    splits,
+    evaluations,
+    stop,
     onStep: (step, loss) => progress.update(step, `loss ${loss.toFixed(3)}`),
-    onWarning: say,
+    onWarning: log,
   });
 }
 
-async function trainTheirs({ device, official, lend, say }: LearningOptions, training: Training): Promise<Learnt> {
+async function runOfficialTraining(
+  { device, official, lend, log }: LearningOptions,
+  training: Training,
+): Promise<LearningCurve> {
   const { config, splits, at, title, images, stop } = training;
   await using own = await temporaryFolder();
   const configFile = join(own.path, "config.json");
   await writeFileAtomically(configFile, formatConfig(config));
   const [start, crops] = [join(own.path, "start.safetensors"), join(own.path, "crops.u8")];
-  if (lend.includes("start")) await exportStart(config, await startValues(device, config, say), start);
+  if (lend.includes("start")) await exportStart(config, await startValues(device, config, log), start);
   if (lend.includes("crops")) await exportCrops(config, splits.train, crops);
   using progress = startProgress({ title, total: at.at(-1)!, unit: "steps" });
-  return await learnOfficially({
-    ...{ official, configFile, images: images.path, seed: config.seed, at, stop },
+  return await trainOfficial({
+    official,
+    configFile,
+    images: images.path,
+    seed: config.seed,
+    at,
+    stop,
     start: lend.includes("start") ? start : undefined,
     crops: lend.includes("crops") ? crops : undefined,
     onMeasured: ([step, top1]) => progress.update(step, `k-NN ${top1.toFixed(1)} %`),
@@ -181,7 +199,7 @@ async function imagesFolder(splits: Splits): Promise<Folder> {
   return folder;
 }
 
-function described({ points, stepsPerSecond, loss }: Learnt): string {
+function describeCurve({ points, stepsPerSecond, loss }: LearningCurve): string {
   const [first, last] = [points[0]![1], points.at(-1)![1]].map((top1) => top1.toFixed(1));
   return `k-NN ${first} to ${last} %, loss ${loss.toFixed(3)}, ${stepsPerSecond.toFixed(1)} steps/s`;
 }

@@ -1,4 +1,4 @@
-/** The official code as a learner: which settings it has, where it lies, and its training in a process of its own. */
+/** The official code as a learner: its settings, its checks, and its training in a separate process. */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -9,26 +9,27 @@ import { vitConfig } from "../../dino/config/derive.js";
 import { flagOf, formatSize, formatValue } from "../../dino/config/flags.js";
 import type { Config, SettingName } from "../../dino/config/settings.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
-import type { Learnt, Point } from "./curves.js";
+import type { LearningCurve, Point } from "./curves.js";
 
-/** `bench/torch/settings.json`: what `learn.py` makes of each setting. */
+/** Contents of `bench/torch/settings.json`: how `learn.py` treats each setting. */
 export interface OfficialSettings {
   readonly taken: readonly SettingName[];
-  /** Settings that change nothing that is learnt, or nothing in one process. */
+  /** Settings that do not affect learning, or not in one process. */
   readonly withoutEffect: readonly SettingName[];
-  /** Settings that the official code lacks, with the value that leaves them out. */
+  /** Settings that the official code lacks, with the value that turns them off. */
   readonly fixed: { readonly [Name in SettingName]?: Config[Name] };
 }
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const SCRIPT = here("../torch/learn.py");
 
+/** Reads `bench/torch/settings.json`. */
 export async function officialSettings(): Promise<OfficialSettings> {
   return JSON.parse(await readFile(here("../torch/settings.json"), "utf8")) as OfficialSettings;
 }
 
-/** Throws, naming the flag, where the official code lacks a setting. */
-export function expectHonoured(config: Config, { fixed }: Pick<OfficialSettings, "fixed">): void {
+/** Throws, naming the flag, if the official code lacks a setting. */
+export function expectSupported(config: Config, { fixed }: Pick<OfficialSettings, "fixed">): void {
   for (const [name, value] of Object.entries(fixed) as [SettingName, Config[SettingName]][]) {
     if (config[name] === value) continue;
     const [ours, theirs] = [formatValue(config[name]), value === null ? "none" : formatValue(value)];
@@ -48,7 +49,7 @@ export function expectHonoured(config: Config, { fixed }: Pick<OfficialSettings,
 
 const FILES = ["main_dino.py", "utils.py", "vision_transformer.py"];
 
-/** What the official code would run on. Throws where the folder lacks it, or where no Python with PyTorch can import it. */
+/** Returns the device of the official code. Throws if the folder lacks a file, or if Python or PyTorch is missing. */
 export async function checkOfficial(folder: string): Promise<string> {
   const missing = FILES.find((name) => !existsSync(join(folder, name)));
   if (missing !== undefined) {
@@ -62,26 +63,27 @@ export async function checkOfficial(folder: string): Promise<string> {
   return device;
 }
 
+/** Options of `trainOfficial`. */
 export interface OfficialTraining {
   /** Folder of the official code. */
   readonly official: string;
   readonly configFile: string;
-  /** Folder that exportImages wrote. */
+  /** Folder of `exportImages`. */
   readonly images: string;
   readonly seed: number;
-  /** Steps after which k-NN is measured, the last one included. */
+  /** Steps after which k-NN is evaluated, including the last one. */
   readonly at: readonly number[];
-  /** File that exportStart wrote; start values of its own if left out. */
+  /** File of `exportStart`; by default the code draws its own initial values. */
   readonly start?: string | undefined;
-  /** File that exportCrops wrote; crops of its own if left out. */
+  /** File of `exportCrops`; by default the code makes its own crops. */
   readonly crops?: string | undefined;
-  /** Ends the training once aborted, with the name of a signal for a reason. */
+  /** Aborts the training; the reason is the name of a signal. */
   readonly stop?: AbortSignal | undefined;
   readonly onMeasured?: (point: Point) => void;
 }
 
-/** Trains in the official code. Throws Interrupted where `stop` ends it. */
-export async function learnOfficially(training: OfficialTraining): Promise<Learnt> {
+/** Trains with the official code. Throws Interrupted if `stop` is aborted. */
+export async function trainOfficial(training: OfficialTraining): Promise<LearningCurve> {
   const { official, configFile, images, seed, at, start, crops, stop, onMeasured } = training;
   const points: Point[] = [];
   let end: { readonly seconds: number; readonly loss: number; readonly device: string } | undefined;
@@ -107,12 +109,12 @@ export async function learnOfficially(training: OfficialTraining): Promise<Learn
   return { seed, points, stepsPerSecond: at.at(-1)! / end.seconds, loss: end.loss, device: end.device };
 }
 
-/** Runs learn.py by the interpreter that the variable PYTHON names, and takes its lines of JSON. */
-async function runScript(words: readonly string[], take: (line: object) => void, stop?: AbortSignal): Promise<void> {
+/** Runs learn.py with the interpreter named by the variable PYTHON, and parses its JSON lines. */
+async function runScript(args: readonly string[], take: (line: object) => void, stop?: AbortSignal): Promise<void> {
   const python = process.env["PYTHON"] ?? "python3";
-  const child = spawn(python, [SCRIPT, ...words], { stdio: ["ignore", "pipe", "pipe"], ...(stop && { signal: stop }) });
-  let said = "";
-  child.stderr.on("data", (text: Buffer) => (said = (said + text.toString()).slice(-10_000)));
+  const child = spawn(python, [SCRIPT, ...args], { stdio: ["ignore", "pipe", "pipe"], ...(stop && { signal: stop }) });
+  let stderr = "";
+  child.stderr.on("data", (text: Buffer) => (stderr = (stderr + text.toString()).slice(-10_000)));
   const ended = new Promise<number | null>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", resolve);
@@ -131,7 +133,7 @@ async function runScript(words: readonly string[], take: (line: object) => void,
     throw fail((error as Error).message, error);
   });
   if (code === 0) return;
-  const last = said.trim().split("\n").at(-1) ?? "";
+  const last = stderr.trim().split("\n").at(-1) ?? "";
   if (/ModuleNotFoundError|ImportError/.test(last)) throw fail(last);
   throw new Error(`${SCRIPT} failed: ${last === "" ? `exit status ${code}` : last}`);
 }

@@ -8,34 +8,42 @@ import type { Splits } from "../../dino/images/split.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import { train } from "../../dino/training/train.js";
 import type { Device } from "../../engine/index.js";
-import type { Learnt, Point } from "./curves.js";
+import type { LearningCurve, Point } from "./curves.js";
 
+/** Options of `trainOurs`. */
 export interface OurTraining {
   readonly device: Device;
-  /** With the seed; `out` and evaluations of its own are not heeded. */
+  /** Settings, with the seed; `out` and evaluation settings are ignored. */
   readonly config: Config;
   readonly splits: Splits;
-  /** Evaluations in even steps, besides the one before the first step. */
-  readonly times: number;
-  /** Ends the training once aborted, with the name of a signal for a reason. */
+  /** Evaluations at even intervals, besides the one before the first step. */
+  readonly evaluations: number;
+  /** Aborts the training; the reason is the name of a signal. */
   readonly stop?: AbortSignal | undefined;
   readonly onStep?: (step: number, loss: number) => void;
-  readonly onWarning?: (words: string) => void;
+  readonly onWarning?: (message: string) => void;
 }
 
-/** The steps after which `train` looks at the networks so many times. */
-export function stepsAt(steps: number, times: number): readonly number[] {
-  return [...new Set(Array.from({ length: times + 1 }, (_, i) => Math.ceil((i * steps) / times)))];
+/** Returns the steps after which `train` evaluates the networks. */
+export function stepsAt(steps: number, evaluations: number): readonly number[] {
+  return [...new Set(Array.from({ length: evaluations + 1 }, (_, i) => Math.ceil((i * steps) / evaluations)))];
 }
 
-/** Trains as `dino train` does, in a folder that is gone afterwards. Throws Interrupted where `stop` ends it. */
-export async function learnHere({ device, config, splits, times, stop, ...listener }: OurTraining): Promise<Learnt> {
+/** Trains like `dino train`, in a temporary folder. Throws Interrupted if `stop` is aborted. */
+export async function trainOurs({
+  device,
+  config,
+  splits,
+  evaluations,
+  stop,
+  ...listener
+}: OurTraining): Promise<LearningCurve> {
   const out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   const quiet = { knnEvery: 0, linearEvery: 0, picturesEvery: 0, saveckpFreq: 0, tensorboard: false };
   const points: Point[] = [];
   let ms = 0;
   let began: number | undefined;
-  const look = async (step: number, measure: () => Promise<KnnAccuracy>) => {
+  const evaluate = async (step: number, measure: () => Promise<KnnAccuracy>) => {
     await device.gpu.queue.onSubmittedWorkDone();
     if (began !== undefined) ms += performance.now() - began;
     const knn = await measure();
@@ -45,12 +53,16 @@ export async function learnHere({ device, config, splits, times, stop, ...listen
   };
   try {
     const { loss, done, steps } = await train({
-      ...{ device, splits, config: { ...config, ...quiet, out: join(out, "run") } },
-      ...{ given: new Set(), resume: false, stop },
+      device,
+      splits,
+      config: { ...config, ...quiet, out: join(out, "run") },
+      given: new Set(),
+      resume: false,
+      stop,
       visit: {
-        times,
+        times: evaluations,
         look: ({ step, teacher }) =>
-          look(step, async () => knnOf(await featuresOf(teacher, { device, config, splits }), { device, config })),
+          evaluate(step, async () => knnOf(await featuresOf(teacher, { device, config, splits }), { device, config })),
       },
       onProgress: ({ step, loss }) => listener.onStep?.(step, loss),
       ...(listener.onWarning && { onWarning: listener.onWarning }),

@@ -1,43 +1,48 @@
-/** Learning curves of both codes as a table and as a figure. */
+/** Table and figure of the learning curves of both codes. */
 import type { Chart, Panel } from "../../dino/pictures/charts.js";
 import { figure } from "../figures/format.js";
-import type { Learner, Learnt, RecipeCurves } from "./curves.js";
+import type { Learner, LearningCurve, RecipeCurves } from "./curves.js";
 import { meanAndSpread, welch } from "./statistics.js";
 
-/** Curves of a recipe by two learners, of the same seeds and steps. */
+/** Curves of a recipe by two learners, with the same seeds and steps. */
 export interface Pair {
   readonly recipe: string;
   readonly learner: Exclude<Learner, "ours">;
-  readonly ours: readonly Learnt[];
-  readonly theirs: readonly Learnt[];
+  readonly ours: readonly LearningCurve[];
+  readonly theirs: readonly LearningCurve[];
 }
 
-/** The curves of those seeds. Throws where one is missing. */
+/** Selects the curves of the given seeds. Throws if one is missing. */
 export function pairOf(
   { recipe, curves }: RecipeCurves,
   { learner, seeds }: { readonly learner: Pair["learner"]; readonly seeds: readonly number[] },
 ): Pair {
-  const of = (name: Learner) =>
+  const curvesOf = (name: Learner) =>
     seeds.map((seed) => {
       const found = curves[name]?.find((candidate) => candidate.seed === seed);
       if (!found) throw new Error(`${recipe}: no curve of ${name}, seed ${seed}`);
       return found;
     });
-  return { recipe, learner, ours: of("ours"), theirs: of(learner) };
+  return { recipe, learner, ours: curvesOf("ours"), theirs: curvesOf(learner) };
 }
 
-/** A difference is taken for chance where one as large comes about at least so often between equals. */
+/** Significance level: a difference with a larger p counts as chance. */
 const CHANCE = 0.05;
 
-/** k-NN of both after the same steps, then how far apart they end and how fast they are; as Markdown. */
+/** Formats as Markdown: k-NN of both after the same steps, the final difference, and the speeds. */
 export function learningTable({ recipe, learner, ours, theirs }: Pair): string {
   const steps = ours[0]!.points.map(([step]) => step);
-  const at = (curves: readonly Learnt[], place: number) => curves.map(({ points }) => points[place]![1]);
+  const at = (curves: readonly LearningCurve[], place: number) => curves.map(({ points }) => points[place]![1]);
   const row = (step: number, place: number): string => {
     const [own, other] = [at(ours, place), at(theirs, place)];
     const test = welch(own, other);
     const cells = [
-      ...[`${step}`, described(own), described(other), signed(meanAndSpread(own).mean - meanAndSpread(other).mean)],
+      ...[
+        `${step}`,
+        formatMeanAndSpread(own),
+        formatMeanAndSpread(other),
+        signed(meanAndSpread(own).mean - meanAndSpread(other).mean),
+      ],
       ...(test ? [signed(test.t), test.p.toFixed(3)] : ["", ""]),
     ];
     return `| ${cells.join(" | ")} |`;
@@ -54,7 +59,7 @@ export function learningTable({ recipe, learner, ours, theirs }: Pair): string {
   ].join("\n");
 }
 
-/** Learners as people call them. */
+/** Display names of the learners. */
 const learnerNames: Record<Learner, string> = {
   ours: "ours",
   official: "official code",
@@ -71,12 +76,12 @@ function verdict(ours: readonly number[], theirs: readonly number[]): string {
   return `At the end ours differs by ${difference} points, ${judged}: t ${signed(test.t)}, p ${test.p.toFixed(3)}.`;
 }
 
-function speed(name: string, curves: readonly Learnt[]): string {
+function speed(name: string, curves: readonly LearningCurve[]): string {
   const devices = [...new Set(curves.map(({ device }) => device))].join("; ");
   return `Steps a second, ${name}: ${figure(meanAndSpread(curves.map(({ stepsPerSecond }) => stepsPerSecond)).mean)} (${devices})`;
 }
 
-function described(values: readonly number[]): string {
+function formatMeanAndSpread(values: readonly number[]): string {
   const { mean, spread } = meanAndSpread(values);
   return values.length > 1 ? `${mean.toFixed(1)} (${spread.toFixed(1)})` : mean.toFixed(1);
 }
@@ -85,19 +90,23 @@ function signed(value: number): string {
   return `${value > 0 ? "+" : ""}${value.toFixed(1)}`;
 }
 
-/** A panel of curves for each recipe, mean and one standard deviation around it, and one of steps a second. */
+/** Returns a chart with a panel per recipe, mean and standard deviation of its curves, and a panel of steps per second. */
 export function learningChart(pairs: readonly Pair[]): Chart {
   const seeds = [...new Set(pairs.map(({ ours }) => ours.length))].join(", ");
   const curves = pairs.map(({ recipe, learner, ours, theirs }): Panel => ({
     title: recipe,
-    ...{ x: "step", y: "k-NN of the teacher, %", points: true },
+    x: "step",
+    y: "k-NN of the teacher, %",
+    points: true,
     series: [curve(learnerNames.ours, ours), curve(learnerNames[learner], theirs)],
   }));
-  const rate = (all: readonly Learnt[]) => meanAndSpread(all.map(({ stepsPerSecond }) => stepsPerSecond)).mean;
+  const rate = (all: readonly LearningCurve[]) => meanAndSpread(all.map(({ stepsPerSecond }) => stepsPerSecond)).mean;
   const names = [...new Set(pairs.map(({ learner }) => learner))];
   const speeds: Panel = {
     title: "Speed, on one machine",
-    ...{ x: "recipe", y: "steps a second", bars: true },
+    x: "recipe",
+    y: "steps a second",
+    bars: true,
     series: [
       { name: learnerNames.ours, points: pairs.map(({ recipe, ours }) => [recipe, rate(ours)]) },
       ...names.map((name) => ({
@@ -112,7 +121,7 @@ export function learningChart(pairs: readonly Pair[]): Chart {
   return { title, panels: [...curves, speeds] };
 }
 
-function curve(name: string, learnt: readonly Learnt[]): Panel["series"][number] {
+function curve(name: string, learnt: readonly LearningCurve[]): Panel["series"][number] {
   const places = learnt[0]!.points.map(([step], place) => ({
     step,
     ...meanAndSpread(learnt.map(({ points }) => points[place]![1])),

@@ -1,4 +1,4 @@
-/** Hands images, start values and crops of ours to programs that read plain bytes. */
+/** Export of our images, initial values and crops as plain bytes, for other programs. */
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -18,30 +18,30 @@ import { lengthOf } from "../../dino/training/schedule.js";
 import { asSafetensors } from "../../dino/weights/checkpoint-bytes.js";
 import { encodeSafetensors } from "../../engine/index.js";
 
-/** `images.json` beside the pixels. */
+/** Contents of `images.json`, beside the pixels. */
 export interface ImagesFile {
   readonly channels: 3;
   readonly classes: readonly string[];
-  readonly train: PartOfFile;
-  readonly test: PartOfFile;
+  readonly train: SplitFile;
+  readonly test: SplitFile;
 }
 
-interface PartOfFile {
+interface SplitFile {
   /** [rows, cols] of each image. */
   readonly sizes: readonly (readonly [number, number])[];
-  /** Places in `classes`. */
+  /** Indices into `classes`. */
   readonly labels: readonly number[];
 }
 
 /**
- * Writes train.u8 and test.u8, the pixels of each image [rows, cols, 3] one after the other as they are decoded, and images.json.
- * Throws for images without classes, and for one that cannot be decoded.
+ * Writes train.u8 and test.u8, the decoded pixels [rows, cols, 3] of all images one after another, and images.json.
+ * Throws for images without classes, and for images that cannot be decoded.
  */
 export async function exportImages(splits: Splits, folder: string): Promise<void> {
   const numbers = checkSplits(splits);
   await mkdir(folder, { recursive: true });
-  const train = await exportPart(splits.train, join(folder, "train.u8"));
-  const test = await exportPart(splits.test, join(folder, "test.u8"));
+  const train = await exportSplit(splits.train, join(folder, "train.u8"));
+  const test = await exportSplit(splits.test, join(folder, "test.u8"));
   const file: ImagesFile = {
     channels: 3,
     classes: splits.train.images.classes,
@@ -51,7 +51,7 @@ export async function exportImages(splits: Splits, folder: string): Promise<void
   await writeJson(join(folder, "images.json"), file);
 }
 
-async function exportPart({ images, indices }: Subset, path: string): Promise<PartOfFile> {
+async function exportSplit({ images, indices }: Subset, path: string): Promise<SplitFile> {
   const sizes: (readonly [number, number])[] = [];
   async function* pixels() {
     for (const index of indices) {
@@ -70,7 +70,7 @@ async function decoded(images: Subset["images"], index: number): Promise<Image> 
   return image;
 }
 
-/** Writes start values as a checkpoint has those of the student. */
+/** Writes initial values, in the format of a checkpoint of the student. */
 export async function exportStart(
   config: Config,
   values: ReadonlyMap<string, Float32Array>,
@@ -86,7 +86,7 @@ export async function exportStart(
   await writeFile(path, encodeSafetensors(asSafetensors(new Map(tensors))));
 }
 
-/** Writes the crops that a run trains on before they are normalised: bytes [steps, batch, crops, rows, cols, 3]. */
+/** Writes the crops of a run before normalization: bytes [steps, batch, crops, rows, cols, 3]. */
 export async function exportCrops(config: Config, { images, indices }: Subset, path: string): Promise<void> {
   const { seed, batch, shuffleBuffer } = config;
   const { iterationsPerEpoch, steps } = lengthOf(config, indices.length);

@@ -1,22 +1,23 @@
-/** Whether two samples differ by more than chance. */
+/** Significance of the difference between two samples. */
 
-/** Mean and standard deviation of a sample, by n - 1; the latter is 0 for a single value. */
+/** Returns mean and standard deviation (n - 1) of a sample; the deviation of a single value is 0. */
 export function meanAndSpread(values: readonly number[]): { readonly mean: number; readonly spread: number } {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   return { mean, spread: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : 0 };
 }
 
+/** Result of Welch's t-test. */
 export interface Welch {
   readonly t: number;
   readonly degrees: number;
-  /** Probability of a difference at least so large between samples of one mean, 0..1, two-sided. */
+  /** Two-sided p-value, 0..1. */
   readonly p: number;
 }
 
 /**
- * Welch's t-test of mean(a) - mean(b), which does not take the two deviations for equal; undefined where a sample has fewer than
- * two values, or where neither varies. Welch, 1947, https://doi.org/10.1093/biomet/34.1-2.28
+ * Runs Welch's t-test of mean(a) - mean(b), which does not assume equal variances; undefined if a sample has fewer than two
+ * values, or if both have zero variance. Welch, 1947, https://doi.org/10.1093/biomet/34.1-2.28
  */
 export function welch(a: readonly number[], b: readonly number[]): Welch | undefined {
   if (a.length < 2 || b.length < 2) return undefined;
@@ -29,7 +30,7 @@ export function welch(a: readonly number[], b: readonly number[]): Welch | undef
 }
 
 /**
- * Probability that Student's t of so many degrees of freedom lies at least as far from 0 as `t`. With t = sqrt(n) tan(angle) its
+ * Returns the probability that Student's t with the given degrees of freedom is at least as far from 0 as `t`. With t = sqrt(n) tan(angle) its
  * density is proportional to cos(angle)^(n - 1).
  */
 function tails(t: number, degrees: number): number {
@@ -42,5 +43,5 @@ function tails(t: number, degrees: number): number {
   return weight(Math.atan(Math.abs(t) / Math.sqrt(degrees)), Math.PI / 2) / weight(0, Math.PI / 2);
 }
 
-/** Strips of the midpoint rule, for five digits. */
+/** Intervals of the midpoint rule, for five digits. */
 const STRIPS = 10_000;

@@ -1,54 +1,54 @@
-/** Our engine beside others, on the same adapter in the same run. */
-import { contestant, type Entrant } from "./contestant.js";
-import { OURS } from "./entrants.js";
+/** Comparison of our engine with others, on the same adapter in the same run. */
+import { OURS } from "./engines.js";
 import type { Answers } from "./host.js";
-import { type Effort, race, type Standing } from "./race.js";
+import { createPeer, type PeerSpec } from "./peer-process.js";
 import { headline } from "./table.js";
+import { type Effort, measureWorkload, type WorkloadResult } from "./workload-timing.js";
 import type { Workload } from "./workloads.js";
 
-/** Who took part, on what, and what came of each workload. */
+/** Versions and adapters of the engines, and the results of each workload. */
 export interface PeerComparison {
   readonly engines: Readonly<Record<string, Answers["open"]>>;
-  readonly standings: readonly Standing[];
+  readonly standings: readonly WorkloadResult[];
 }
 
 /**
- * Runs the workloads in every engine. One that does not open is told of and left out.
- * Throws where ours does not open, and where one runs on another adapter than ours.
+ * Runs the workloads in every engine. An engine that does not start is reported and skipped.
+ * Throws if ours does not start, and if an engine runs on another adapter than ours.
  */
 export async function comparePeers(
-  entrants: readonly Entrant[],
+  specs: readonly PeerSpec[],
   workloads: readonly Workload[],
   effort: Effort,
-  note: (line: string) => void,
+  log: (line: string) => void,
 ): Promise<PeerComparison> {
-  const all = entrants.map(contestant);
+  const peers = specs.map(createPeer);
   try {
     const engines: Record<string, Answers["open"]> = {};
-    for (const who of all) {
-      const identity = await who.open().catch((error: unknown) => {
-        if (who.name === OURS) throw error;
-        note(`${who.name} does not start: ${error instanceof Error ? error.message : String(error)}`);
+    for (const peer of peers) {
+      const identity = await peer.open().catch((error: unknown) => {
+        if (peer.name === OURS) throw error;
+        log(`${peer.name} does not start: ${error instanceof Error ? error.message : String(error)}`);
         return undefined;
       });
       if (!identity) continue;
-      engines[who.name] = identity;
-      note(`${who.name} ${identity.version}: ${identity.adapter}`);
+      engines[peer.name] = identity;
+      log(`${peer.name} ${identity.version}: ${identity.adapter}`);
     }
     const ours = engines[OURS];
-    if (!ours) throw new Error(`comparePeers: no entrant is called ${OURS}`);
+    if (!ours) throw new Error(`comparePeers: no engine is called ${OURS}`);
     for (const [name, { adapter }] of Object.entries(engines)) {
       if (adapter !== ours.adapter) throw new Error(`${name} runs on ${adapter}, ours on ${ours.adapter}`);
     }
-    const opened = all.filter(({ name }) => Object.hasOwn(engines, name));
-    const standings: Standing[] = [];
+    const opened = peers.filter(({ name }) => Object.hasOwn(engines, name));
+    const standings: WorkloadResult[] = [];
     for (const workload of workloads) {
-      const standing = await race(workload, opened, effort);
-      standings.push(standing);
-      note(headline(standing));
+      const result = await measureWorkload(workload, opened, effort);
+      standings.push(result);
+      log(headline(result));
     }
     return { engines, standings };
   } finally {
-    for (const who of all) who[Symbol.dispose]();
+    for (const peer of peers) peer[Symbol.dispose]();
   }
 }

@@ -1,17 +1,17 @@
-/** What a workload should give, in float64. */
+/** Expected results of the workloads, in float64. */
 import { sizeOf } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
 import { rowwise } from "../steps/check.js";
-import type { BenchRow, Host } from "../steps/row.js";
+import type { BenchRow, HostTensor } from "../steps/row.js";
 import { packHeads } from "./layouts.js";
 import type { Outcome } from "./peer.js";
 import { draw, type InputNames, inputsOf, type Workload } from "./workloads.js";
 
-/** How far from the reference an outcome may lie: engines that are less exact than ours are not wrong. */
+/** Maximum deviation from the reference; loose, since less exact engines are not wrong. */
 export const TOLERANCE = 1e-3;
 
-/** How far an outcome lies from the reference, relative to what is expected; infinite where numbers are missing or not finite. */
+/** Returns the relative deviation of an outcome from the reference; infinite if numbers are missing or not finite. */
 export type Check = (outcome: Outcome) => number;
 
 export function checkOf(workload: Workload): Check {
@@ -31,8 +31,8 @@ export function checkOf(workload: Workload): Check {
     case "attention": {
       const { q, k, v } = inputsOf(workload);
       const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
-      const alone = ({ data }: Host) => ({ shape: [batch * heads, 1, tokens, headDim], data }); // each head as a sequence
-      const qkv = packHeads(alone(q), alone(k), alone(v));
+      const perHead = ({ data }: HostTensor) => ({ shape: [batch * heads, 1, tokens, headDim], data }); // each head as a sequence
+      const qkv = packHeads(perHead(q), perHead(k), perHead(v));
       return forward([qkv], [batch * heads, tokens, headDim], rowwise(reference.attention(1), 2));
     }
     case "mlp_train":
@@ -44,24 +44,24 @@ export function checkOf(workload: Workload): Check {
   }
 }
 
-function forward(inputs: readonly Host[], shape: readonly number[], check: BenchRow["check"]): Check {
+function forward(inputs: readonly HostTensor[], shape: readonly number[], check: BenchRow["check"]): Check {
   return (outcome) =>
     "out" in outcome && outcome.out.length === sizeOf(shape) ? check(inputs, { shape, data: outcome.out }) : Infinity;
 }
 
-/** Of the differences, relative to the size of a parameter's numbers: in float64 one side is exact enough, and takes half as long. */
+/** Step of the forward differences, relative to the size of a parameter; in float64 one-sided differences are exact enough. */
 const STEP = 1e-6;
 
 /**
- * The loss, and of each parameter the derivative along one random direction: one number to which every entry of the gradient
- * contributes, so that none is wrong unnoticed.
+ * Checks the loss, and for each parameter the derivative along one random direction. Every entry of the gradient contributes to
+ * it, so that no wrong entry goes unnoticed.
  */
 function training<Names extends string>(
   { params }: { readonly params: readonly Names[] },
-  inputs: Readonly<Record<Names, Host>>,
-  loss: (at: Readonly<Record<Names, Values>>) => number,
+  inputs: Readonly<Record<Names, HostTensor>>,
+  loss: (values: Readonly<Record<Names, Values>>) => number,
 ): Check {
-  const entries = Object.entries<Host>(inputs).map(([name, x]) => [name, whole(x)] as const);
+  const entries = Object.entries<HostTensor>(inputs).map(([name, x]) => [name, whole(x)] as const);
   const start = Object.fromEntries(entries) as Record<Names, Values>;
   const expected = loss(start);
   const derivatives = params.map((name, i) => {
@@ -121,6 +121,6 @@ function meanSquare(y: Values, target: Values): number {
   return y.data.reduce((sum, v, i) => sum + (v - target.data[i]!) ** 2, 0) / y.data.length;
 }
 
-function whole({ shape, data }: Host): Values {
+function whole({ shape, data }: HostTensor): Values {
   return { shape, data: Float64Array.from(data) };
 }

@@ -1,20 +1,23 @@
-/** WebGPU as browser libraries look for it, on the adapter that this project chooses. */
+/** WebGPU for browser libraries, on the adapter that this project chooses. */
 import { globals } from "webgpu";
 import { chooseAdapter } from "../../engine/adapters/node.js";
 import { adapterName } from "../../engine/core/device.js";
 
-/** What the libraries of this process opened. */
+/** Devices opened by the libraries of this process. */
 const devices: GPUDevice[] = [];
 const adapters = new Set<string>();
 const failures: string[] = [];
 
-/** Puts `navigator.gpu` in place; features in `hidden` are not offered. */
+/** Defines `navigator.gpu`, without the features in `hidden`. */
 export async function provideGpu(hidden: readonly string[]): Promise<void> {
   Object.assign(globalThis, globals);
   const { gpu } = await chooseAdapter();
   const navigator = {
-    ...{ userAgent: `Node.js/${process.versions.node}`, language: "en-US", languages: ["en-US"] },
-    ...{ platform: process.platform, hardwareConcurrency: 1 },
+    userAgent: `Node.js/${process.versions.node}`,
+    language: "en-US",
+    languages: ["en-US"],
+    platform: process.platform,
+    hardwareConcurrency: 1,
     gpu: {
       requestAdapter: () => openAdapter(hidden),
       getPreferredCanvasFormat: () => "bgra8unorm",
@@ -41,18 +44,18 @@ async function openAdapter(hidden: readonly string[]): Promise<GPUAdapter> {
   });
 }
 
-/** The adapters that devices were opened on. */
+/** Returns the names of the adapters of open devices. */
 export function adaptersInUse(): string {
   return [...adapters].join(" and ");
 }
 
-/** Throws what the devices complained about since it was last asked. */
+/** Throws the first device error since the last call. */
 export function throwGpuFailure(): void {
   const [first] = failures.splice(0);
   if (first !== undefined) throw new Error(first);
 }
 
-/** Resolves when every device of this process has done all that was submitted. */
+/** Resolves when all submitted work of this process is done. */
 export async function untilIdle(): Promise<void> {
   await Promise.all(devices.map(({ queue }) => queue.onSubmittedWorkDone()));
 }

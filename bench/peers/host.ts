@@ -1,4 +1,4 @@
-/** The process of one peer: node host.ts MODULE [HIDDEN FEATURES], asked through messages of its parent, one at a time. */
+/** Process of one peer: node host.ts MODULE [HIDDEN FEATURES]. Its parent sends one request at a time. */
 import { adaptersInUse, provideGpu, throwGpuFailure } from "./gpu.js";
 import type { Identity, Job, Operation, Operations, Outcome, Peer } from "./peer.js";
 import { inputsOf, type Kind, type Workload } from "./workloads.js";
@@ -11,7 +11,7 @@ export type Request =
 
 export interface Answers {
   readonly open: Identity & { readonly adapter: string };
-  /** Milliseconds until the first iteration was done, shaders compiled on the way; undefined where the peer lacks the operation. */
+  /** Milliseconds until the first iteration was done, with shader compilation; undefined if the peer lacks the operation. */
   readonly prepare: number | undefined;
   readonly read: Outcome;
   /** Milliseconds of all iterations. */
@@ -33,7 +33,7 @@ async function answer(request: Request): Promise<Answers[Request["ask"]]> {
     }
     case "prepare": {
       await job?.dispose();
-      job = undefined; // also where making the next one throws
+      job = undefined; // stays so if creating the next one throws
       job = await make(request.workload.kind, request.workload);
       return job && (await time(job, 1));
     }
@@ -67,9 +67,9 @@ async function time(measuredJob: Job, iterations: number): Promise<number> {
 
 process.on("message", (request: Request) => {
   void answer(request)
-    .then((given): Reply => {
+    .then((result): Reply => {
       throwGpuFailure();
-      return { answer: given };
+      return { answer: result };
     })
     .catch((error: unknown): Reply => ({ error: error instanceof Error ? error.message : String(error) }))
     .then((reply) => process.send?.(reply));

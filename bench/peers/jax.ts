@@ -1,12 +1,12 @@
-/** jax-js on WebGPU, everything under jit. */
+/** jax-js on WebGPU, with everything under jit. */
 import { readFileSync } from "node:fs";
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import type { Identity, Job, Outcome } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
 
-/** An array that a function consumes; `ref` is another hold on it. */
+/** A reference-counted array: functions consume it, `ref` adds a reference. */
 interface JaxArray {
   readonly ref: JaxArray;
   reshape(shape: Shape): JaxArray;
@@ -19,7 +19,7 @@ interface JaxArray {
 type Named<Names extends string> = Readonly<Record<Names, JaxArray>>;
 type Arrays = JaxArray | readonly Arrays[] | { readonly [name: string]: Arrays };
 
-/** What is used of it; its own types take the compiler longer than this whole project. */
+/** The part of its API in use; its own types take longer to compile than this project. */
 interface Jax {
   init(device: "webgpu"): Promise<readonly string[]>;
   defaultDevice(device: "webgpu"): void;
@@ -109,11 +109,11 @@ function meanSquare(y: JaxArray, target: JaxArray): JaxArray {
   return jax.numpy.mean(jax.numpy.square(y.sub(target)));
 }
 
-async function forward(inputs: readonly Host[], fn: (...inputs: JaxArray[]) => JaxArray): Promise<Job> {
+async function forward(inputs: readonly HostTensor[], fn: (...inputs: JaxArray[]) => JaxArray): Promise<Job> {
   const arrays = inputs.map(arrayOf);
   await jax.blockUntilReady(arrays);
   const compiled = jax.jit(fn);
-  return lazily(
+  return jobOf(
     arrays,
     () => compiled(...arrays.map((x) => x.ref)),
     async (out) => ({ out: await out.data() }),
@@ -122,27 +122,27 @@ async function forward(inputs: readonly Host[], fn: (...inputs: JaxArray[]) => J
 
 async function train<Names extends string>(
   params: readonly Names[],
-  inputs: Readonly<Record<Names, Host>>,
+  inputs: Readonly<Record<Names, HostTensor>>,
   loss: (at: Named<Names>) => JaxArray,
 ): Promise<Job> {
   const isParam = (name: string) => (params as readonly string[]).includes(name);
-  const arrays = Object.entries<Host>(inputs).map(([name, x]) => [name, arrayOf(x)] as const);
+  const arrays = Object.entries<HostTensor>(inputs).map(([name, x]) => [name, arrayOf(x)] as const);
   await jax.blockUntilReady(arrays.map(([, x]) => x));
   const values = Object.fromEntries(arrays.filter(([name]) => isParam(name)));
   const fixed = Object.fromEntries(arrays.filter(([name]) => !isParam(name)));
   const both = (weights: Named<string>, others: Named<string>) => loss({ ...weights, ...others } as Named<Names>);
   const compiled = jax.jit(jax.valueAndGrad(both));
   const once = () => compiled(jax.tree.ref(values), jax.tree.ref(fixed));
-  return lazily([values, fixed], once, async ([total, gradients]) => {
+  return jobOf([values, fixed], once, async ([total, gradients]) => {
     const grads: Record<string, Float32Array> = {};
     for (const name of params) grads[name] = await gradients[name]!.data();
     return { loss: (await total.data())[0]!, grads };
   });
 }
 
-/** Work is done once somebody waits for its results, so those of every step are held until then. */
-function lazily<Result extends Arrays>(
-  held: Arrays,
+/** Creates a job. Work starts only when its results are awaited, so the results of every step are held until `sync`. */
+function jobOf<Result extends Arrays>(
+  inputs: Arrays,
   once: () => Result,
   read: (result: Result) => Promise<Outcome>,
 ): Job {
@@ -156,10 +156,10 @@ function lazily<Result extends Arrays>(
       pending = [];
     },
     read: () => read(once()),
-    dispose: () => jax.tree.dispose(held),
+    dispose: () => jax.tree.dispose(inputs),
   };
 }
 
-function arrayOf({ shape, data }: Host): JaxArray {
+function arrayOf({ shape, data }: HostTensor): JaxArray {
   return jax.numpy.array(data).reshape(shape);
 }

@@ -1,14 +1,14 @@
-/** Numbers in another order, for engines that keep them differently. */
-import type { Host } from "../steps/row.js";
+/** Conversions between the memory layouts of engines. */
+import type { HostTensor } from "../steps/row.js";
 
-/** [rows, cols] -> [cols, rows] */
-export function transpose({ shape, data }: Host): Host {
+/** Transposes a matrix: [rows, cols] -> [cols, rows]. */
+export function transpose({ shape, data }: HostTensor): HostTensor {
   const [rows, cols] = shape as readonly [number, number];
   return { shape: [cols, rows], data: data.map((_, i) => data[(i % rows) * cols + Math.floor(i / rows)]!) };
 }
 
-/** [batch, m, n, d] -> [batch, n, m, d]: heads before tokens or after them. */
-export function swapMiddle({ shape, data }: Host): Host {
+/** Swaps heads and tokens: [batch, m, n, d] -> [batch, n, m, d]. */
+export function swapMiddle({ shape, data }: HostTensor): HostTensor {
   const [batch, m, n, d] = shape as readonly [number, number, number, number];
   const swapped = new Float32Array(data.length);
   for (let i = 0; i < batch * n * m; i++) {
@@ -18,8 +18,8 @@ export function swapMiddle({ shape, data }: Host): Host {
   return { shape: [batch, n, m, d], data: swapped };
 }
 
-/** Queries, keys and values of [batch, heads, tokens, headDim] each -> [batch, tokens, 3 * heads * headDim] */
-export function packHeads(...qkv: readonly [Host, Host, Host]): Host {
+/** Packs queries, keys and values of [batch, heads, tokens, headDim] each into [batch, tokens, 3 * heads * headDim]. */
+export function packHeads(...qkv: readonly [HostTensor, HostTensor, HostTensor]): HostTensor {
   const [batch, heads, tokens, headDim] = qkv[0].shape as readonly [number, number, number, number];
   const dim = heads * headDim;
   const data = new Float32Array(batch * tokens * 3 * dim);

@@ -1,10 +1,10 @@
-/** ONNX Runtime Web on WebGPU, inputs and outputs in buffers of the GPU. Made for inference, it has no gradients. */
+/** ONNX Runtime Web on WebGPU, with inputs and outputs in GPU buffers. It is made for inference and has no gradients. */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web/webgpu";
 import { encodeOnnx, type OnnxNode } from "../../dino/weights/export/onnx.js";
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import { swapMiddle } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
@@ -24,16 +24,16 @@ export async function init(): Promise<Identity> {
   ort.env.wasm.wasmBinary = Uint8Array.from(await readFile(fileURLToPath(wasm))).buffer;
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
-  // The device comes with the first session and goes with the last, so this one stays.
+  // The device lives as long as any session, so this one is never released.
   await ort.InferenceSession.create(oneNode({ op: "Softmax" }, { x: [1, 1] }, [1, 1]), OPTIONS);
   device = await ort.env.webgpu.device;
   return { version: ort.env.versions.web ?? "" };
 }
 
-/** Its WebAssembly memory is shared: browsers take that in writeBuffer, Dawn under Node refuses it. */
+/** Copies shared WebAssembly memory before writeBuffer: browsers accept it, Dawn under Node does not. */
 function copySharedMemory(): void {
   const prototype = GPUQueue.prototype as {
-    writeBuffer: (this: GPUQueue, ...words: Parameters<GPUQueue["writeBuffer"]>) => void;
+    writeBuffer: (this: GPUQueue, ...args: Parameters<GPUQueue["writeBuffer"]>) => void;
   };
   const { writeBuffer } = prototype;
   prototype.writeBuffer = function (buffer, bufferOffset, values, start = 0, size) {
@@ -55,10 +55,10 @@ export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promi
 export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
   forward({ op: "LayerNormalization", attributes: { axis: -1, epsilon: { float: eps } } }, { x, gamma, beta }, x.shape);
 
-/** Heads lie within tokens here, moved once before. */
+/** Its layout has heads within tokens; inputs are converted once beforehand. */
 export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {
   const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
-  const within = (x: Host) => ({ shape: [batch, tokens, heads * headDim], data: swapMiddle(x).data });
+  const within = (x: HostTensor) => ({ shape: [batch, tokens, heads * headDim], data: swapMiddle(x).data });
   const node = { op: "MultiHeadAttention", attributes: { num_heads: heads }, domain: "com.microsoft" } as const;
   const out = [batch, tokens, heads * headDim];
   const job = await forward(node, { q: within(q), k: within(k), v: within(v) }, out);
@@ -73,7 +73,7 @@ export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"a
 
 type Operation = Omit<OnnxNode, "inputs" | "outputs">;
 
-/** A model that takes `inputs` through one node to `out`. */
+/** Encodes a model with one node from `inputs` to `out`. */
 function oneNode(node: Operation, inputs: Readonly<Record<string, Shape>>, out: Shape): Uint8Array {
   return encodeOnnx({
     nodes: [{ ...node, inputs: Object.keys(inputs), outputs: ["out"] }],
@@ -85,7 +85,7 @@ function oneNode(node: Operation, inputs: Readonly<Record<string, Shape>>, out: 
 
 async function forward(
   node: Operation,
-  inputs: Readonly<Record<string, Host>>,
+  inputs: Readonly<Record<string, HostTensor>>,
   out: Shape,
 ): Promise<Job<{ readonly out: Float32Array }>> {
   const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
@@ -113,7 +113,7 @@ async function forward(
   };
 }
 
-function upload({ data }: Host): GPUBuffer {
+function upload({ data }: HostTensor): GPUBuffer {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
   const buffer = device.createBuffer({ size: data.byteLength, usage });
   device.queue.writeBuffer(buffer, 0, data);

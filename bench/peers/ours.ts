@@ -1,4 +1,4 @@
-/** This project's engine, through what anybody may import. */
+/** This project's engine, through its public API. */
 import { readShader } from "../../engine/adapters/node.js";
 import { createDevice, type Device } from "../../engine/core/device.js";
 import {
@@ -20,12 +20,12 @@ import {
   softmax as soften,
   type Tensor,
 } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { packHeads, swapMiddle, transpose } from "./layouts.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
 
-let device: Device; // a process is one peer, on one device
+let device: Device; // one peer per process, one device per peer
 
 export async function init(): Promise<Identity> {
   const { navigator } = globalThis as { readonly navigator?: { readonly gpu?: GPU } };
@@ -44,7 +44,7 @@ export const softmax = (_: Workload<"softmax">, { x }: Inputs<"softmax">): Promi
 export const layernorm = ({ eps }: Workload<"layernorm">, { x, gamma, beta }: Inputs<"layernorm">): Promise<Job> =>
   forward([x, gamma, beta], (z, gain, bias) => normalise(z, gain, bias, { epsilon: eps }));
 
-/** Heads lie within tokens here, packed once before. */
+/** Our layout has heads within tokens; inputs are packed once beforehand. */
 export async function attention(_: Workload<"attention">, { q, k, v }: Inputs<"attention">): Promise<Job> {
   const [batch, heads, tokens, headDim] = q.shape as readonly [number, number, number, number];
   const job = await forward([packHeads(q, k, v)], (qkv) => attend(qkv, heads));
@@ -78,7 +78,7 @@ function meanSquare(y: Tensor, target: Tensor): Tensor {
 }
 
 async function forward(
-  inputs: readonly Host[],
+  inputs: readonly HostTensor[],
   fn: (...inputs: Tensor[]) => Tensor,
 ): Promise<Job<{ readonly out: Float32Array }>> {
   const tensors = inputs.map(uploaded);
@@ -92,18 +92,18 @@ async function forward(
   };
 }
 
-/** The loss and all gradients at once; weights lie [out, in] here and [in, out] outside. */
+/** Records the loss and all gradients; weights are [out, in] here and [in, out] in the workloads. */
 async function train<Names extends string>(
   params: readonly Names[],
-  inputs: Readonly<Record<Names, Host>>,
+  inputs: Readonly<Record<Names, HostTensor>>,
   loss: (at: (name: Names) => Tensor) => Tensor,
 ): Promise<Job> {
   const isParam = (name: string) => (params as readonly string[]).includes(name);
-  const turned = (x: Host) => (x.shape.length === 2 ? transpose(x) : x);
-  const layout = layoutOf(params.map((name) => ({ name, shape: turned(inputs[name]).shape, trainable: true })));
+  const transposed = (x: HostTensor) => (x.shape.length === 2 ? transpose(x) : x);
+  const layout = layoutOf(params.map((name) => ({ name, shape: transposed(inputs[name]).shape, trainable: true })));
   const values = createParams(device, layout, "peers");
-  values.write(new Map(params.map((name) => [name, turned(inputs[name]).data])));
-  const fixed = Object.entries<Host>(inputs).filter(([name]) => !isParam(name));
+  values.write(new Map(params.map((name) => [name, transposed(inputs[name]).data])));
+  const fixed = Object.entries<HostTensor>(inputs).filter(([name]) => !isParam(name));
   const tensors = new Map(fixed.map(([name, x]) => [name, uploaded(x)]));
   const program = await record(device, () => {
     const total = loss((name) => tensors.get(name) ?? values.get(name));
@@ -116,14 +116,14 @@ async function train<Names extends string>(
       const flat = await program.read("gradients");
       const grads = layout.entries.map(({ name, shape, offset, size }) => {
         const gradient = { shape, data: flat.slice(offset, offset + size) };
-        return [name, turned(gradient).data] as const;
+        return [name, transposed(gradient).data] as const;
       });
       return { loss: await program.readScalar("loss"), grads: Object.fromEntries(grads) };
     },
   };
 }
 
-function uploaded({ shape, data }: Host) {
+function uploaded({ shape, data }: HostTensor) {
   const x = input(device, shape);
   x.write(data);
   return x;

@@ -1,10 +1,10 @@
 import { figure, percent } from "../figures/format.js";
 import { quantile } from "../figures/quantile.js";
 import type { PeerComparison } from "./compare.js";
-import { OURS } from "./entrants.js";
-import type { Entry, Standing, Timed } from "./race.js";
+import { OURS } from "./engines.js";
+import type { Entry, WorkloadResult, Timed } from "./workload-timing.js";
 
-/** Their time over ours, within each round: above 1 where ours is the faster. */
+/** Quartiles of their time over ours within each round: above 1 if ours is faster. */
 interface Ratio {
   readonly name: string;
   readonly low: number;
@@ -12,15 +12,22 @@ interface Ratio {
   readonly high: number;
 }
 
-/** The fastest of the others beside ours; undefined where ours, or every other, was not timed. */
-export function bestOther({ entries }: Standing): Ratio | undefined {
+/** Compares the fastest other engine with ours; undefined unless both were timed. */
+export function bestOther({ entries }: WorkloadResult): Ratio | undefined {
   const ours = timed(entries[OURS]);
   if (!ours) return undefined;
   const ratios = Object.entries(entries).flatMap(([name, entry]): Ratio[] => {
     const theirs = name === OURS ? undefined : timed(entry);
     if (!theirs) return [];
-    const within = theirs.samples.map((ms, round) => ms / ours.samples[round]!);
-    return [{ name, low: quantile(within, 0.25), median: quantile(within, 0.5), high: quantile(within, 0.75) }];
+    const ratiosPerRound = theirs.samples.map((ms, round) => ms / ours.samples[round]!);
+    return [
+      {
+        name,
+        low: quantile(ratiosPerRound, 0.25),
+        median: quantile(ratiosPerRound, 0.5),
+        high: quantile(ratiosPerRound, 0.75),
+      },
+    ];
   });
   return ratios.toSorted((a, b) => a.median - b.median)[0];
 }
@@ -29,21 +36,21 @@ function timed(entry: Entry | undefined): Timed | undefined {
   return entry?.state === "timed" ? entry : undefined;
 }
 
-/** A workload in one line, while the others are running. */
-export function headline(standing: Standing): string {
-  const engines = Object.entries(standing.entries).map(([name, entry]) => `${name} ${cell(entry)}`);
-  const best = bestOther(standing);
-  return `${standing.id.padEnd(28)} ${engines.join(", ")} ms${best ? `; best other / ours ${best.median.toFixed(2)}` : ""}`;
+/** Formats a workload on one line, for progress output. */
+export function headline(result: WorkloadResult): string {
+  const engines = Object.entries(result.entries).map(([name, entry]) => `${name} ${cell(entry)}`);
+  const best = bestOther(result);
+  return `${result.id.padEnd(28)} ${engines.join(", ")} ms${best ? `; best other / ours ${best.median.toFixed(2)}` : ""}`;
 }
 
-/** All workloads as Markdown, in milliseconds of an iteration, and below why some have no number. */
+/** Formats all workloads as Markdown, in milliseconds per iteration, followed by the reasons for missing numbers. */
 export function peerTable({ engines, standings }: PeerComparison): string {
   const others = Object.keys(engines).filter((name) => name !== OURS);
-  const rows = standings.map((standing) => {
-    const { id, unit, work, entries } = standing;
+  const rows = standings.map((result) => {
+    const { id, unit, work, entries } = result;
     const ours = timed(entries[OURS]);
     const rate = ours ? ` (${figure(work / median(ours) / 1e6)} ${unit})` : "";
-    const best = bestOther(standing);
+    const best = bestOther(result);
     const ratio = best && `${best.median.toFixed(2)} (${best.low.toFixed(2)} to ${best.high.toFixed(2)})`;
     const cells = [
       id,
@@ -92,11 +99,11 @@ function reason(entry: Entry): string[] {
   return entry.state === "failed" ? [entry.reason] : [];
 }
 
-/** How far the quartiles of the ratios lie apart, in words. */
-function noise(standings: readonly Standing[]): string {
-  const spreads = standings.flatMap((standing) => {
-    const best = bestOther(standing);
-    return best ? [{ id: standing.id, spread: (best.high - best.low) / best.median }] : [];
+/** Describes the spread of the ratios. */
+function noise(standings: readonly WorkloadResult[]): string {
+  const spreads = standings.flatMap((result) => {
+    const best = bestOther(result);
+    return best ? [{ id: result.id, spread: (best.high - best.low) / best.median }] : [];
   });
   const worst = spreads.toSorted((a, b) => b.spread - a.spread)[0];
   if (!worst) return "no ratio: nothing was timed in ours and in another";

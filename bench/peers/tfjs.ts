@@ -1,6 +1,6 @@
-/** TensorFlow.js on its WebGPU backend. It has neither GELU nor LayerNorm nor attention: they are composed, as its users do. */
+/** TensorFlow.js on its WebGPU backend. It lacks GELU, LayerNorm and attention, which are composed of its operations. */
 import type { Shape } from "../../engine/index.js";
-import type { Host } from "../steps/row.js";
+import type { HostTensor } from "../steps/row.js";
 import { untilIdle } from "./gpu.js";
 import type { Identity, Job } from "./peer.js";
 import type { Inputs, Workload } from "./workloads.js";
@@ -13,7 +13,7 @@ interface TfTensor {
   dispose(): void;
 }
 
-/** What is used of it; its own types bring another version of WebGPU's. */
+/** The part of its API in use; its own types bring another version of the WebGPU types. */
 interface Tensorflow {
   readonly version_core: string;
   setBackend(name: string): Promise<boolean>;
@@ -41,7 +41,7 @@ interface Tensorflow {
 
 let tf: Tensorflow;
 
-/** The gradients are registered by the union package alone, the backend by its own. */
+/** The union package registers the gradients, the backend package the backend. */
 const PACKAGES: readonly string[] = ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-webgpu"];
 
 export async function init(): Promise<Identity> {
@@ -113,11 +113,12 @@ function meanSquare(y: TfTensor, target: TfTensor): TfTensor {
   return tf.mean(tf.square(tf.sub(y, target)));
 }
 
-function forward(inputs: readonly Host[], fn: (...inputs: TfTensor[]) => TfTensor): Job {
+function forward(inputs: readonly HostTensor[], fn: (...inputs: TfTensor[]) => TfTensor): Job {
   const tensors = inputs.map(({ shape, data }) => tf.tensor(data, shape));
   const once = () => tf.tidy(() => fn(...tensors));
   return {
-    ...{ step: () => once().dispose(), sync },
+    step: () => once().dispose(),
+    sync,
     async read() {
       const out = once();
       const values = await out.data();
@@ -130,10 +131,10 @@ function forward(inputs: readonly Host[], fn: (...inputs: TfTensor[]) => TfTenso
 
 function train<Names extends string>(
   params: readonly Names[],
-  inputs: Readonly<Record<Names, Host>>,
+  inputs: Readonly<Record<Names, HostTensor>>,
   loss: (at: Readonly<Record<Names, TfTensor>>) => TfTensor,
 ): Job {
-  const entries = Object.entries<Host>(inputs).map(([name, { shape, data }]) => {
+  const entries = Object.entries<HostTensor>(inputs).map(([name, { shape, data }]) => {
     const x = tf.tensor(data, shape);
     if (!(params as readonly string[]).includes(name)) return [name, x] as const;
     const variable = tf.variable(x);
@@ -147,7 +148,8 @@ function train<Names extends string>(
     return { value, grads, dispose: () => [value, ...Object.values(grads)].forEach((x) => x.dispose()) };
   };
   return {
-    ...{ step: () => once().dispose(), sync },
+    step: () => once().dispose(),
+    sync,
     async read() {
       const { value, grads, dispose } = once();
       const [total] = await value.data();
@@ -160,7 +162,7 @@ function train<Names extends string>(
   };
 }
 
-/** Submits what it has encoded, which it does by itself only every fifteenth dispatch and before a read, then waits. */
+/** Submits encoded work and waits; the backend itself submits only every fifteenth dispatch and before reads. */
 async function sync(): Promise<void> {
   const backend = tf.backend();
   backend.ensureCommandEncoderReady();

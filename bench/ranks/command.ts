@@ -1,19 +1,19 @@
-/** Measures what can be measured of training on many ranks, and prints what follows from it for many GPUs. */
+/** Measurements for training on many ranks, and the predictions for many GPUs that follow. */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { figure } from "../figures/format.js";
-import { type ConstantName, type Constants, constantsWith } from "./constants.js";
+import { type ConstantName, type Constants, mergeConstants } from "./constants.js";
 import {
-  measureCrossing,
+  measureTransfers,
   measureSums,
   predict,
   type Predicted,
   RANK_EFFORT,
   type RankSums,
   sharedMemory,
-  type Way,
+  type TransferTimes,
 } from "./measure.js";
 import {
   constantsTable,
@@ -25,14 +25,14 @@ import {
   scalingTable,
   sensitivityTable,
   valuesOf,
-  waysTable,
+  sendingTable,
 } from "./report.js";
 
-/** What was measured, and the constants that follow. */
+/** Measurements, and the constants derived from them. */
 export interface RankResult {
   readonly cores: number;
-  readonly crossing: { readonly readBack: Way; readonly upload: Way };
-  /** Of two and of four ranks; empty where there is no mpirun. */
+  readonly crossing: { readonly readBack: TransferTimes; readonly upload: TransferTimes };
+  /** Sums over two and four ranks; empty without mpirun. */
   readonly sums: readonly RankSums[];
   readonly predicted: readonly Predicted[];
   readonly constants: Constants;
@@ -41,14 +41,14 @@ export interface RankResult {
 const NO_MPIRUN =
   "sums over ranks are not measured, since there is no mpirun here (or MPIRUN names none): install openmpi-bin, or mpich";
 
-/** Measures, and puts the constants together. */
+/** Measures, and combines the constants. */
 export async function measureRanks(
-  said: ReadonlyMap<ConstantName, number>,
+  given: ReadonlyMap<ConstantName, number>,
   { quick }: { readonly quick: boolean },
 ): Promise<RankResult & { readonly device: string }> {
   using device = await openDevice();
   const effort = quick ? RANK_EFFORT.quick : RANK_EFFORT.usual;
-  const crossing = await measureCrossing(device, effort);
+  const crossing = await measureTransfers(device, effort);
   const sums: RankSums[] = [];
   for (const ranks of [2, 4]) {
     const found = await measureSums(ranks, effort);
@@ -57,7 +57,7 @@ export async function measureRanks(
   const shared = sums[0] && sharedMemory(sums[0]);
   const byMpi = (value: number) => ({ value, source: `measured here, ${sums[0]!.library}` });
   const { readBack, upload } = crossing;
-  const constants = constantsWith(
+  const constants = mergeConstants(
     {
       crossingUs: { value: 500 * (readBack.latencyMs + upload.latencyMs), source: `measured here, ${device.name}` },
       ...(shared && {
@@ -67,13 +67,13 @@ export async function measureRanks(
         sharedAddGB: byMpi(1e-9 / shared.link.addSPerByte),
       }),
     },
-    said,
+    given,
   );
   const predicted = shared ? sums.flatMap((found) => predict(found, shared)) : [];
   return { device: device.name, cores: availableParallelism(), crossing, sums, predicted, constants };
 }
 
-/** All tables under their headings. */
+/** Formats all tables with headings. */
 export function rankReport(
   { crossing, sums, predicted, constants, cores }: RankResult,
   networks?: readonly number[],
@@ -87,7 +87,8 @@ export function rankReport(
     bytes: 0,
     ...call,
   }));
-  const speed = ({ latencyMs, msPerByte }: Way) => `${figure(1000 * latencyMs)} us, ${figure(1e-6 / msPerByte)} GB/s`;
+  const speed = ({ latencyMs, msPerByte }: TransferTimes) =>
+    `${figure(1000 * latencyMs)} us, ${figure(1e-6 / msPerByte)} GB/s`;
   const off = (ranks: number) => {
     const { usual, worst } = deviation(predicted.filter((row) => row.ranks === ranks));
     return `${ranks} ranks: ${usual.toFixed(2)} times, ${worst.toFixed(2)} at worst`;
@@ -103,13 +104,13 @@ export function rankReport(
           `The model is off by a factor of, on average, ${sums.map(({ ranks }) => off(ranks)).join("; ")}.`,
         ]),
     `## Step, efficiency, share of waiting\n\n${scalingTable(values, networks)}`,
-    `## What pieces and f16 buy\n\n${waysTable(values)}`,
+    `## What pieces and f16 buy\n\n${sendingTable(values)}`,
     `## Fewest images a GPU with which it works as long as it waits\n\n${leastImagesTable(values)}`,
     `## A step on 64 GPUs if one thing were twice as fast\n\n${sensitivityTable(values)}`,
   ].join("\n\n");
 }
 
-/** Draws efficiency over GPUs into a PNG file. */
+/** Draws efficiency by number of GPUs as a PNG file. */
 export async function drawEfficiency(constants: Constants, path: string): Promise<void> {
   await writeFile(path, svgToPng(await chartSvg(efficiencyChart(valuesOf(constants)))));
 }

@@ -1,12 +1,12 @@
-/** The constants of the model: what is measured on this machine, and what has to be assumed of machines that are not here. */
+/** Constants of the model: measured on this machine, or assumed for others. */
 
-/** One number of the model. */
+/** A constant of the model. */
 export interface Constant {
   readonly value: number;
   readonly unit: string;
-  /** What it is of. */
+  /** Description. */
   readonly of: string;
-  /** Where it is from. */
+  /** Source of the value. */
   readonly source: string;
 }
 
@@ -15,27 +15,37 @@ const DGX = "[DGX H100](https://docs.nvidia.com/dgx/dgxh100-user-guide/introduct
 
 const TWO_CORES = "two cores, Open MPI 4.1";
 
-/** All of them, as they are assumed where nothing is measured and nothing else is said; the last five are measured where they can be. */
+/** Default values of all constants; the last five are replaced by measurements if possible. */
 export const assumed = {
   tflops: {
-    ...{ value: 100, unit: "TFLOP/s", of: "forward and backward in f16 on an H100" },
+    value: 100,
+    unit: "TFLOP/s",
+    of: "forward and backward in f16 on an H100",
     source: `half of the aim for products alone (PERFORMANCE.md), a tenth of the peak of 989 (${H100})`,
   },
   memoryTB: {
-    ...{ value: 2.3, unit: "TB/s", of: "the optimizer on an H100" },
+    value: 2.3,
+    unit: "TB/s",
+    of: "the optimizer on an H100",
     source: `70 % of 3.35 (${H100}), the aim of PERFORMANCE.md`,
   },
   hostLinkGB: {
-    ...{ value: 50, unit: "GB/s", of: "read-back and upload, each way" },
+    value: 50,
+    unit: "GB/s",
+    of: "read-back and upload, each way",
     source: "PCIe 5.0 x16: 63 GB/s less what its packets take",
   },
   gpusPerMachine: { value: 8, unit: "", of: "GPUs of a machine", source: DGX },
   networkGbit: {
-    ...{ value: 400, unit: "Gbit/s", of: "the network of a machine, each way, all its GPUs together" },
+    value: 400,
+    unit: "Gbit/s",
+    of: "the network of a machine, each way, all its GPUs together",
     source: `one port of ConnectX-7; ${DGX} has eight for its GPUs`,
   },
   networkUs: {
-    ...{ value: 5, unit: "us", of: "a message between machines" },
+    value: 5,
+    unit: "us",
+    of: "a message between machines",
     source: "InfiniBand and RoCE under MPI: 1 to 5; TCP over Ethernet: 20 to 50",
   },
   images: {
@@ -45,7 +55,9 @@ export const assumed = {
     source: "`--batch_size_per_gpu` of the official code",
   },
   networkAddGB: {
-    ...{ value: 10, unit: "GB/s", of: "adding what came over the network, by one core" },
+    value: 10,
+    unit: "GB/s",
+    of: "adding what came over the network, by one core",
     source: "three passes over memory, of which a core does some 30 GB/s",
   },
   crossingUs: { value: 46, unit: "us", of: "a read-back or upload, however small", source: "two cores, lavapipe" },
@@ -53,7 +65,9 @@ export const assumed = {
   sharedUs: { value: 5, unit: "us", of: "a message between ranks of a machine", source: TWO_CORES },
   sharedGB: { value: 3, unit: "GB/s", of: "bytes sent to a rank of the same machine", source: TWO_CORES },
   sharedAddGB: {
-    ...{ value: 1000, unit: "GB/s", of: "adding what came from there, beyond what receiving takes" },
+    value: 1000,
+    unit: "GB/s",
+    of: "adding what came from there, beyond what receiving takes",
     source: TWO_CORES,
   },
 } as const satisfies Record<string, Constant>;
@@ -61,7 +75,7 @@ export const assumed = {
 export type ConstantName = keyof typeof assumed;
 export type Constants = Readonly<Record<ConstantName, Constant>>;
 
-/** Reads "networkGbit=100". Throws for other names and for what is no positive number. */
+/** Reads "networkGbit=100". Throws for unknown names, and unless the value is a positive number. */
 export function readAssumption(text: string): readonly [ConstantName, number] {
   const [name = "", number = ""] = text.split("=");
   if (!(name in assumed)) {
@@ -73,15 +87,15 @@ export function readAssumption(text: string): readonly [ConstantName, number] {
   return [name as ConstantName, value];
 }
 
-/** The constants with what was measured, and over it what was said. */
-export function constantsWith(
+/** Merges the constants: given values take precedence over measured ones, and these over the defaults. */
+export function mergeConstants(
   measured: Partial<Readonly<Record<ConstantName, Pick<Constant, "value" | "source">>>>,
-  said: ReadonlyMap<ConstantName, number>,
+  given: ReadonlyMap<ConstantName, number>,
 ): Constants {
   const names = Object.keys(assumed) as ConstantName[];
   return Object.fromEntries(
     names.map((name) => {
-      const own = said.has(name) ? { value: said.get(name)!, source: "`--assume`" } : measured[name];
+      const own = given.has(name) ? { value: given.get(name)!, source: "`--assume`" } : measured[name];
       return [name, { ...assumed[name], ...own }];
     }),
   ) as Record<ConstantName, Constant>;

@@ -1,13 +1,13 @@
-/** The constants of the model that can be measured on this machine: the way between host and device, and sums under mpirun. */
+/** Measurement of model constants on this machine: transfers between host and device, and sums under mpirun. */
 import { execFile } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Device } from "../../engine/core/device.js";
 import { quantile } from "../figures/quantile.js";
-import { crowded, fastest, type Algorithm, type Link } from "./collectives.js";
+import { oversubscribed, fastest, type Algorithm, type Link } from "./collectives.js";
 
-/** What was measured again and again: the least, which is what nobody else on the machine disturbed, and the quartiles. */
+/** Repeated measurement: the minimum, which other load disturbs least, and the quartiles. */
 export interface Timed {
   readonly leastMs: number;
   readonly quartilesMs: readonly [number, number, number];
@@ -24,13 +24,13 @@ function summarise(times: readonly number[]): Timed {
   return { leastMs, quartilesMs, repeats: times.length };
 }
 
-/** Milliseconds of a size: latencyMs + bytes * msPerByte. */
+/** Linear model of a time: latencyMs + bytes * msPerByte milliseconds. */
 export interface Line {
   readonly latencyMs: number;
   readonly msPerByte: number;
 }
 
-/** The line of the least relative squares through positive times; neither its latency nor its slope is negative. */
+/** Fits a line with least relative squares to positive times; latency and slope are not negative. */
 export function fitLine(points: readonly { readonly bytes: number; readonly ms: number }[]): Line {
   let [w, wx, wxx, wy, wxy] = [0, 0, 0, 0, 0];
   for (const { bytes, ms } of points) {
@@ -46,38 +46,40 @@ export function fitLine(points: readonly { readonly bytes: number; readonly ms: 
   return latencyMs < 0 || msPerByte < 0 ? { latencyMs: 0, msPerByte: wxy / wxx } : { latencyMs, msPerByte };
 }
 
-/** Times of one way, by bytes, and the line through them. */
-export interface Way extends Line {
+/** Times of one direction of transfer, by bytes, and the line fitted to them. */
+export interface TransferTimes extends Line {
   readonly sizes: readonly (Timed & { readonly bytes: number })[];
 }
 
-const lineThrough = (sizes: Way["sizes"]): Line => fitLine(sizes.map(({ bytes, leastMs }) => ({ bytes, ms: leastMs })));
+const lineThrough = (sizes: TransferTimes["sizes"]): Line =>
+  fitLine(sizes.map(({ bytes, leastMs }) => ({ bytes, ms: leastMs })));
 
-/** How much of this is done. */
+/** Extent of the measurements. */
 export interface RankEffort {
   /** Sizes of messages in bytes, ascending, each a multiple of 16. */
   readonly sizes: readonly number[];
-  /** Times that all sizes are gone through, at most, and milliseconds after which no round begins. */
+  /** Maximum number of rounds over all sizes, and milliseconds after which no round begins. */
   readonly rounds: number;
   readonly maxMs: number;
 }
 
 export const RANK_EFFORT = {
   usual: {
-    ...{ sizes: [64, 1024, 2 ** 14, 2 ** 16, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24] },
-    ...{ rounds: 200, maxMs: 30_000 },
+    sizes: [64, 1024, 2 ** 14, 2 ** 16, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24],
+    rounds: 200,
+    maxMs: 30_000,
   },
   quick: { sizes: [64, 2 ** 16, 2 ** 20], rounds: 5, maxMs: 500 },
 } as const satisfies Record<string, RankEffort>;
 
 /**
- * Read-back and upload through staging buffers that stay: until a copy out of a device's buffer is mapped, and until what the host
- * has unmapped is in a device's buffer.
+ * Times read-back and upload through persistent staging buffers: until a copy of a device buffer is mapped, and until unmapped
+ * host data has arrived in a device buffer.
  */
-export async function measureCrossing(
+export async function measureTransfers(
   { gpu }: Device,
   { sizes, rounds, maxMs }: RankEffort,
-): Promise<{ readonly readBack: Way; readonly upload: Way }> {
+): Promise<{ readonly readBack: TransferTimes; readonly upload: TransferTimes }> {
   const most = sizes.at(-1)!;
   const [inside, outgoing, incoming] = [
     GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
@@ -93,7 +95,7 @@ export async function measureCrossing(
     encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
     gpu.queue.submit([encoder.finish()]);
   };
-  const way = async (once: (bytes: number) => Promise<number>): Promise<Way> => {
+  const timeTransfer = async (once: (bytes: number) => Promise<number>): Promise<TransferTimes> => {
     const times = sizes.map((): number[] => []);
     for (const bytes of sizes) await once(bytes);
     const start = performance.now();
@@ -103,7 +105,7 @@ export async function measureCrossing(
     return { sizes: found, ...lineThrough(found) };
   };
   try {
-    const readBack = await way(async (bytes) => {
+    const readBack = await timeTransfer(async (bytes) => {
       const start = performance.now();
       copy(inside, outgoing, bytes);
       await outgoing.mapAsync(GPUMapMode.READ);
@@ -112,7 +114,7 @@ export async function measureCrossing(
       outgoing.unmap();
       return ms;
     });
-    const upload = await way(async (bytes) => {
+    const upload = await timeTransfer(async (bytes) => {
       await incoming.mapAsync(GPUMapMode.WRITE);
       new Uint8Array(incoming.getMappedRange()).fill(1, 0, bytes);
       const start = performance.now();
@@ -127,7 +129,7 @@ export async function measureCrossing(
   }
 }
 
-/** What rank 0 says: milliseconds of each repeat, of a call that does nothing, and of the sums and gathers of each size. */
+/** Output of rank 0: milliseconds of each repeat of an empty call, and of the sums and gathers of each size. */
 export interface RankTimes {
   readonly library: string;
   readonly call: readonly number[];
@@ -139,27 +141,29 @@ export interface RankTimes {
 export interface RankSums {
   readonly ranks: number;
   readonly library: string;
-  /** Of a call that moves nothing. */
+  /** Time of a call without data. */
   readonly call: Timed;
-  readonly sums: Way["sizes"];
-  readonly gathers: Way["sizes"];
+  readonly sums: TransferTimes["sizes"];
+  readonly gathers: TransferTimes["sizes"];
 }
 
-/** Sums of so many ranks; undefined where there is no such launcher. Throws what it says goes wrong. */
+/** Measures sums over several ranks; undefined if the launcher is missing. Throws if it fails. */
 export async function measureSums(
   ranks: number,
   effort: RankEffort,
   launcher = process.env.MPIRUN ?? "mpirun",
 ): Promise<RankSums | undefined> {
   const script = fileURLToPath(new URL("rank.ts", import.meta.url));
-  const words = ["-n", `${ranks}`, process.execPath, "--import", "tsx", script, JSON.stringify(effort)];
+  const args = ["-n", `${ranks}`, process.execPath, "--import", "tsx", script, JSON.stringify(effort)];
   const openMpi = {
-    ...{ OMPI_MCA_rmaps_base_oversubscribe: "1", OMPI_MCA_hwloc_base_binding_policy: "none" },
-    ...{ OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
+    OMPI_MCA_rmaps_base_oversubscribe: "1",
+    OMPI_MCA_hwloc_base_binding_policy: "none",
+    OMPI_ALLOW_RUN_AS_ROOT: "1",
+    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1",
   };
   let printed: string;
   try {
-    printed = (await promisify(execFile)(launcher, words, { env: { ...process.env, ...openMpi } })).stdout;
+    printed = (await promisify(execFile)(launcher, args, { env: { ...process.env, ...openMpi } })).stdout;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
@@ -169,32 +173,32 @@ export async function measureSums(
   return { ranks, library, call: summarise(call), sums: bySize(sums), gathers: bySize(gathers) };
 }
 
-/** What the sums of two ranks, each on a core of its own, say of memory that processes share. */
+/** Constants of shared memory, from the sums of two ranks on separate cores. */
 export interface Shared {
   readonly callS: number;
   readonly link: Link;
 }
 
-/** Of a byte: where a sum is no slower than a gather, adding costs as good as nothing. */
-const LEAST_ADD_S = 1e-12;
+/** Minimum seconds to add a byte, used if a sum is no slower than a gather. */
+const MIN_ADD_S = 1e-12;
 
-/** Bytes that cost no more than their message does. */
+/** Maximum bytes of a message whose time is all latency. */
 const SMALL = 1024;
 
 /**
- * The constants by two ranks: a sum is a call, two latencies, all bytes sent and half of them added; a gather of halves is a call,
- * one latency, and half of the bytes sent.
+ * Derives the constants from two ranks: a sum is a call, two latencies, all bytes sent and half of them added; a gather of
+ * halves is a call, one latency, and half of the bytes sent.
  */
 export function sharedMemory({ call, sums, gathers }: RankSums): Shared {
   const callS = call.leastMs / 1000;
   const small = Math.min(...sums.filter(({ bytes }) => bytes <= SMALL).map(({ leastMs }) => leastMs)) / 1000;
   const sendS = (2 * lineThrough(gathers).msPerByte) / 1000;
   const sumS = lineThrough(sums).msPerByte / 1000;
-  const addSPerByte = Math.max(LEAST_ADD_S, 2 * (sumS - sendS));
+  const addSPerByte = Math.max(MIN_ADD_S, 2 * (sumS - sendS));
   return { callS, link: { latencyS: Math.max(0, small - callS), sPerByte: Math.min(sendS, sumS), addSPerByte } };
 }
 
-/** A sum that was measured, beside what the model says of it. */
+/** A measured sum and its prediction. */
 export interface Predicted {
   readonly ranks: number;
   readonly bytes: number;
@@ -203,14 +207,14 @@ export interface Predicted {
   readonly algorithm: Algorithm;
 }
 
-/** The model beside what was measured, for ranks that take turns on the cores of this machine where they are more. */
+/** Predicts measured sums; ranks in excess of the cores of this machine take turns. */
 export function predict(
   { ranks, sums }: RankSums,
   { callS, link }: Shared,
   cores = availableParallelism(),
 ): readonly Predicted[] {
   return sums.map(({ bytes, ...measured }) => {
-    const { algorithm, seconds } = fastest(ranks, bytes, crowded(link, ranks, cores));
+    const { algorithm, seconds } = fastest(ranks, bytes, oversubscribed(link, ranks, cores));
     const turns = Math.max(1, ranks / cores);
     return { ranks, bytes, measured, predictedMs: 1000 * (callS * turns + seconds), algorithm };
   });

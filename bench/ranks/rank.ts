@@ -1,4 +1,4 @@
-/** One of several processes under mpirun: times sums and gathers of growing size, and rank 0 prints what it found as JSON. */
+/** Process under mpirun: times sums and gathers of growing size; rank 0 prints the results as JSON. */
 import { openWorld } from "../../dino/mpi/world.js";
 import type { RankEffort, RankTimes } from "./measure.js";
 
@@ -10,7 +10,7 @@ const calls: (() => Promise<void>)[] = [() => world.allGather(nothing, nothing)]
 for (const bytes of sizes) {
   const from = new Float32Array(bytes / 4).fill(world.rank + 1);
   const total = new Float32Array(from.length);
-  const share = from.subarray(0, from.length / world.size); // as a ring has it after its first half
+  const share = from.subarray(0, from.length / world.size); // the result of the first half of a ring
   const all = new Float32Array(from.length);
   calls.push(async () => {
     await world.sum(from, total);
@@ -23,12 +23,12 @@ for (const bytes of sizes) {
 const times = calls.map((): number[] => []);
 for (const call of calls) await call();
 const start = performance.now();
-/** Rank 0 decides for all. */
-const goesOn = async (round: number) => {
-  const wants = round < 3 || (round < rounds && performance.now() - start < maxMs);
-  return (await world.broadcast(Uint8Array.of(wants ? 1 : 0)))[0] === 1;
+/** Decides on rank 0 whether all ranks run another round. */
+const shouldContinue = async (round: number) => {
+  const wantsMore = round < 3 || (round < rounds && performance.now() - start < maxMs);
+  return (await world.broadcast(Uint8Array.of(wantsMore ? 1 : 0)))[0] === 1;
 };
-for (let round = 0; await goesOn(round); round++) {
+for (let round = 0; await shouldContinue(round); round++) {
   for (const [i, call] of calls.entries()) {
     const began = performance.now();
     await call();

@@ -1,4 +1,4 @@
-/** What the model of steps on many GPUs says, as tables and as a figure. */
+/** Tables and figure of the model of steps on many GPUs. */
 import type { Chart } from "../../dino/pictures/charts.js";
 import { figure, percent } from "../figures/format.js";
 import type { Constant, ConstantName, Constants } from "./constants.js";
@@ -11,9 +11,10 @@ import {
   type Scenario,
   timeOf,
   type Values,
-  wayNames,
+  sendingNames,
 } from "./scenarios.js";
 
+/** Returns the values of the constants. */
 export function valuesOf(constants: Constants): Values {
   const all = Object.entries(constants) as [ConstantName, Constant][];
   return Object.fromEntries(all.map(([name, { value }]) => [name, value])) as Record<ConstantName, number>;
@@ -37,7 +38,7 @@ export function constantsTable(constants: Constants): string {
   );
 }
 
-/** Measured times with their spread, a row each. */
+/** Formats measured times with their spread, a row each. */
 export function measuredTable(rows: readonly (Timed & { readonly name: string; readonly bytes: number })[]): string {
   return table(
     ["what", "bytes", "least, ms", "quartiles, ms", "repeats"],
@@ -47,7 +48,7 @@ export function measuredTable(rows: readonly (Timed & { readonly name: string; r
   );
 }
 
-/** Sums as they were measured, beside the model. */
+/** Formats measured sums next to the model. */
 export function predictedTable(predicted: readonly Predicted[]): string {
   return table(
     ["ranks", "bytes", "least, ms", "median (quartiles)", "model, ms", "model over least", "algorithm"],
@@ -60,7 +61,7 @@ export function predictedTable(predicted: readonly Predicted[]): string {
   );
 }
 
-/** How far the model is from what was measured, as the geometric mean of the larger over the smaller, and the worst. */
+/** Returns the error factor of the model: the geometric mean of larger over smaller, and the worst. */
 export function deviation(predicted: readonly Predicted[]): { readonly usual: number; readonly worst: number } {
   const logs = predicted.map(({ measured, predictedMs }) => Math.abs(Math.log(predictedMs / measured.leastMs)));
   const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
@@ -70,12 +71,12 @@ export function deviation(predicted: readonly Predicted[]): { readonly usual: nu
 /** Networks of a machine, in Gbit/s: three common ones, and the eight ports of a DGX H100. */
 const NETWORKS = [100, 200, 400, 3200] as const;
 
-/** Time, efficiency and share of waiting over GPUs and networks, gradients going in pieces. */
+/** Formats time, efficiency and share of waiting by GPUs and networks, with gradients sent in pieces. */
 export function scalingTable(values: Values, networks: readonly number[] = NETWORKS): string {
   const cell = (scenario: Scenario, networkGbit: number) => {
-    const at = { ...values, networkGbit };
-    const { seconds, waitS } = timeOf(at, scenario);
-    return `${ms(seconds)} ms, ${percent(efficiency(at, scenario))}, ${percent(waitS / seconds)}`;
+    const changed = { ...values, networkGbit };
+    const { seconds, waitS } = timeOf(changed, scenario);
+    return `${ms(seconds)} ms, ${percent(efficiency(changed, scenario))}, ${percent(waitS / seconds)}`;
   };
   return table(
     ["model", "Gbit/s", ...GPUS.map((gpus) => `${gpus} GPU${gpus === 1 ? "" : "s"}`)],
@@ -83,7 +84,7 @@ export function scalingTable(values: Values, networks: readonly number[] = NETWO
       networks.map((networkGbit) => [
         model,
         `${networkGbit}`,
-        ...GPUS.map((gpus) => cell({ model, gpus, way: "pieces" }, networkGbit)),
+        ...GPUS.map((gpus) => cell({ model, gpus, sending: "pieces" }, networkGbit)),
       ]),
     ),
   );
@@ -91,40 +92,40 @@ export function scalingTable(values: Values, networks: readonly number[] = NETWO
 
 const MANY = GPUS.filter((gpus) => gpus > 1);
 
-/** What sending in pieces and in f16 buys, and what one ring over all would cost. */
-export function waysTable(values: Values): string {
+/** Formats the gain of sending in pieces and in f16, and the cost of one ring over all ranks. */
+export function sendingTable(values: Values): string {
   const rows = modelNames.flatMap((model) => [
-    ...wayNames.map((way) => ({ model, way, flat: false })),
-    { model, way: "pieces" as const, flat: true },
+    ...sendingNames.map((sending) => ({ model, sending, flat: false })),
+    { model, sending: "pieces" as const, flat: true },
   ]);
   return table(
     ["model", "gradients go", ...MANY.map((gpus) => `${gpus} GPUs: step, on the way, hidden`)],
-    rows.map(({ model, way, flat }) => [
+    rows.map(({ model, sending, flat }) => [
       model,
-      flat ? `in ${way}, one ring over all` : `in ${way}`,
+      flat ? `in ${sending}, one ring over all` : `in ${sending}`,
       ...MANY.map((gpus) => {
-        const { seconds, waitS, communicationS } = timeOf(values, { model, way, gpus, flat });
+        const { seconds, waitS, communicationS } = timeOf(values, { model, sending, gpus, flat });
         return `${ms(seconds)} ms, ${ms(communicationS)} ms, ${percent(Math.max(0, 1 - waitS / communicationS))}`;
       }),
     ]),
   );
 }
 
-/** The fewest images a GPU has to have for it to work at least as long as it waits. */
+/** Formats the minimum number of images per GPU with which it works at least as long as it waits. */
 export function leastImagesTable(values: Values): string {
   return table(
     ["model", "gradients go", ...MANY.map((gpus) => `${gpus} GPUs`)],
     modelNames.flatMap((model) =>
-      wayNames.map((way) => [
+      sendingNames.map((sending) => [
         model,
-        `in ${way}`,
-        ...MANY.map((gpus) => `${leastImages(values, { model, way, gpus }) ?? "never"}`),
+        `in ${sending}`,
+        ...MANY.map((gpus) => `${leastImages(values, { model, sending, gpus }) ?? "never"}`),
       ]),
     ),
   );
 }
 
-/** Constants that could be better, and what twice as good is. */
+/** Factors that make each constant twice as good. */
 const IMPROVABLE = {
   tflops: 2,
   hostLinkGB: 2,
@@ -136,11 +137,11 @@ const IMPROVABLE = {
   networkAddGB: 2,
 } as const satisfies Partial<Record<ConstantName, number>>;
 
-/** What a step on 64 GPUs would take if one thing were twice as fast. */
+/** Formats the time of a step on 64 GPUs with one constant twice as good. */
 export function sensitivityTable(values: Values): string {
   const names = Object.keys(IMPROVABLE) as (keyof typeof IMPROVABLE)[];
   const cells = (at: Values) =>
-    modelNames.map((model) => `${ms(timeOf(at, { model, gpus: 64, way: "pieces" }).seconds)} ms`);
+    modelNames.map((model) => `${ms(timeOf(at, { model, gpus: 64, sending: "pieces" }).seconds)} ms`);
   return table(
     ["twice as fast", ...modelNames],
     [
@@ -150,7 +151,7 @@ export function sensitivityTable(values: Values): string {
   );
 }
 
-/** Efficiency over GPUs, a panel for each model. */
+/** Returns a chart of efficiency by number of GPUs, a panel per model. */
 export function efficiencyChart(values: Values): Chart {
   const gpus = Array.from({ length: 10 }, (_, i) => 2 ** i);
   const line = (name: string, at: Values, scenario: Omit<Scenario, "gpus">) => ({
@@ -162,11 +163,13 @@ export function efficiencyChart(values: Values): Chart {
     title: `Efficiency of ${values.images} images a GPU, on paper`,
     panels: modelNames.map((model) => ({
       title: model,
-      ...{ x: "GPUs", y: "% of one GPU", points: true },
+      x: "GPUs",
+      y: "% of one GPU",
+      points: true,
       series: [
-        ...wayNames.map((way) => line(way, values, { model, way })),
-        line("f16, memory x 4", faster, { model, way: "pieces, f16" }),
-        line("pieces, 100 Gbit/s", { ...values, networkGbit: 100 }, { model, way: "pieces" }),
+        ...sendingNames.map((sending) => line(sending, values, { model, sending })),
+        line("f16, memory x 4", faster, { model, sending: "pieces, f16" }),
+        line("pieces, 100 Gbit/s", { ...values, networkGbit: 100 }, { model, sending: "pieces" }),
       ],
       marks: [{ y: 50, label: "waiting as long as working" }],
     })),

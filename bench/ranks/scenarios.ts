@@ -1,4 +1,4 @@
-/** What the model says of clusters of GPUs: how efficient each is, and what would make it more so. */
+/** Predictions for clusters of GPUs: step time and efficiency. */
 import type { Sized } from "../steps/scaling.js";
 import { STEP_SIZE } from "../steps/step.js";
 import { type Cluster, flatRing, twoLevels } from "./collectives.js";
@@ -17,29 +17,29 @@ export const models = {
 export type ModelName = keyof typeof models;
 export const modelNames = Object.keys(models) as ModelName[];
 
-/** As many GPUs as one has, a machine, eight machines, and 64. */
+/** Numbers of GPUs: one, a machine, 8 machines, and 64 machines. */
 export const GPUS = [1, 8, 64, 512] as const;
 
-/** Ways of the gradients: in one piece after the backward has ended, in pieces while it runs, and these in half the bytes. */
-export const ways = {
+/** How gradients are sent: in one piece after the backward, in pieces during it, or in pieces of half the bytes. */
+export const sendings = {
   "one piece": { pieceBytes: Infinity, valueBytes: 4 },
   pieces: { pieceBytes: 2 ** 24, valueBytes: 4 },
   "pieces, f16": { pieceBytes: 2 ** 24, valueBytes: 2 },
 } as const satisfies Record<string, Sending>;
 
-export type Way = keyof typeof ways;
-export const wayNames = Object.keys(ways) as Way[];
+export type SendingName = keyof typeof sendings;
+export const sendingNames = Object.keys(sendings) as SendingName[];
 
-/** What is asked of the model. */
+/** A case to predict. */
 export interface Scenario {
   readonly model: ModelName;
   readonly gpus: number;
-  readonly way: Way;
-  /** By one ring over all GPUs instead of in two levels. */
+  readonly sending: SendingName;
+  /** Uses one ring over all GPUs instead of two levels. */
   readonly flat?: boolean;
 }
 
-/** The machines of so many GPUs; the last of them may lack some, which is left out of account. */
+/** Returns the cluster for a number of GPUs; treats the last machine as full. */
 export function clusterOf(values: Values, gpus: number): Cluster {
   const ranksPerMachine = Math.min(gpus, values.gpusPerMachine);
   return {
@@ -58,22 +58,22 @@ export function clusterOf(values: Values, gpus: number): Cluster {
   };
 }
 
-/** A step's time. Values in f16 are added at the speed of their f32. */
-export function timeOf(values: Values, { model, gpus, way, flat = false }: Scenario): StepTime {
+/** Predicts the time of a step. f16 values are added at the rate of f32 values. */
+export function timeOf(values: Values, { model, gpus, sending, flat = false }: Scenario): StepTime {
   const step = rankStep(
     { ...models[model], batch: values.images },
     { flopPerS: 1e12 * values.tflops, bytesPerS: 1e12 * values.memoryTB },
   );
-  const { valueBytes } = ways[way];
+  const { valueBytes } = sendings[sending];
   const cluster = clusterOf(values, gpus);
   const slower = (link: Cluster["within"]) => ({ ...link, addSPerByte: (link.addSPerByte * 4) / valueBytes });
   const adding = { ...cluster, within: slower(cluster.within), between: slower(cluster.between) };
   const sum = (bytes: number) => 1e-6 * values.callUs + (flat ? flatRing : twoLevels)(adding, bytes);
   const cross = (bytes: number) => 1e-6 * values.crossingUs + (1e-9 * bytes) / values.hostLinkGB;
-  return stepTime(step, ways[way], gpus === 1 ? undefined : { readBack: cross, sum, upload: cross });
+  return stepTime(step, sendings[sending], gpus === 1 ? undefined : { readBack: cross, sum, upload: cross });
 }
 
-/** The time of a step on one GPU over that on each of many, whose steps have as many images each. */
+/** Returns the time of a step on one GPU over that on many, with the same number of images per GPU. */
 export function efficiency(values: Values, scenario: Scenario): number {
   return timeOf(values, { ...scenario, gpus: 1 }).seconds / timeOf(values, scenario).seconds;
 }
@@ -84,12 +84,12 @@ export function isDominated(values: Values, scenario: Scenario): boolean {
   return waitS > seconds / 2;
 }
 
-/** The fewest images on each GPU with which it works at least as long as it waits; undefined where a million are too few. */
+/** Returns the minimum images per GPU with which it works at least as long as it waits; undefined if a million are too few. */
 export function leastImages(values: Values, scenario: Scenario): number | undefined {
-  const MOST = 2 ** 20;
+  const MAX_IMAGES = 2 ** 20;
   const enough = (images: number) => !isDominated({ ...values, images }, scenario);
-  if (!enough(MOST)) return undefined;
-  let [low, high] = [0, MOST];
+  if (!enough(MAX_IMAGES)) return undefined;
+  let [low, high] = [0, MAX_IMAGES];
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
     if (enough(middle)) high = middle;

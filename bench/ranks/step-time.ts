@@ -1,34 +1,34 @@
-/** How long a training step takes on paper, its gradients summed over ranks while the backward still runs. */
+/** Model of the time of a training step whose gradients are summed over ranks during the backward. */
 import { networkSpecs } from "../../dino/model/network.js";
 import { layoutOf } from "../../engine/index.js";
 import { forwardFlops, type Sized } from "../steps/scaling.js";
 import { networkOf } from "../steps/step.js";
 
-/** What a rank computes, in seconds, and the values that leave it. */
+/** Compute times of a rank in seconds, and the number of gradient values that it sends. */
 export interface RankStep {
   /** Teacher and student forward. */
   readonly forwardS: number;
   /** Backward through the head, then through the backbone for the local crops, then for the global ones. */
   readonly backwardS: { readonly head: number; readonly locals: number; readonly globals: number };
-  /** What cannot begin before all gradients are summed. */
+  /** Optimizer, which starts after all gradients are summed. */
   readonly optimizerS: number;
-  /** Values of all gradients, those of the backbone first. */
+  /** Number of gradient values, those of the backbone first. */
   readonly values: number;
   readonly backboneValues: number;
 }
 
-/** What the time of a rank's own work is made of. */
+/** Compute speed of a rank. */
 export interface Speed {
   /** Floating point operations a second over the whole of forward and backward. */
   readonly flopPerS: number;
-  /** Of the memory that the optimizer goes over. */
+  /** Memory bandwidth of the optimizer. */
   readonly bytesPerS: number;
 }
 
-/** Bytes that the optimizer moves for a value: AdamW reads 16 and writes 12, the teacher's mean 8 and 4, clipping reads 4. */
+/** Bytes that the optimizer moves per value: AdamW reads 16 and writes 12, the teacher's mean 8 and 4, clipping reads 4. */
 const OPTIMIZER_BYTES = 44;
 
-/** A rank's own work in a step of this size. */
+/** Returns the compute times of a rank for a step size. */
 export function rankStep(size: Sized, { flopPerS, bytesPerS }: Speed): RankStep {
   const { globals, locals } = forwardFlops(size);
   const { entries, size: values } = layoutOf(networkSpecs(networkOf(size)));
@@ -46,24 +46,24 @@ export function rankStep(size: Sized, { flopPerS, bytesPerS }: Speed): RankStep 
   };
 }
 
-/** Some gradients that go to the other ranks together. */
+/** Gradients that are sent together. */
 export interface Piece {
   readonly bytes: number;
-  /** From the start of the step until the last of them is computed. */
+  /** Time from the start of the step until all of them are computed. */
   readonly readyS: number;
 }
 
-/** How gradients go to the other ranks. */
+/** How gradients are sent to other ranks. */
 export interface Sending {
-  /** Bytes of f32 that go at a time; Infinity for all at once. */
+  /** f32 bytes per piece; Infinity for one piece. */
   readonly pieceBytes: number;
-  /** Of a value on the way: 4, or 2 for f16. */
+  /** Bytes per value in transfer: 4, or 2 for f16. */
   readonly valueBytes: 2 | 4;
 }
 
 /**
- * The pieces in the order they go: from the end of the gradients, where the head is, to their start. The backward comes to the
- * head first. The backbone's gradients are whole only as the backward of the global crops, the last, goes down the blocks.
+ * Returns the pieces in the order of sending: from the end of the gradients, where the head is, to their start. The backward
+ * starts with the head. The backbone's gradients are complete only in the backward of the global crops, which comes last.
  */
 export function piecesOf(step: RankStep, { pieceBytes, valueBytes }: Sending): readonly Piece[] {
   const { forwardS, backwardS, values, backboneValues } = step;
@@ -72,46 +72,46 @@ export function piecesOf(step: RankStep, { pieceBytes, valueBytes }: Sending): r
   return Array.from({ length: Math.ceil(values / each) }, (_, i) => {
     const end = values - i * each;
     const start = Math.max(0, end - each);
-    const passed = Math.max(0, 1 - start / backboneValues); // share of the blocks that the backward has come through
+    const passed = Math.max(0, 1 - start / backboneValues); // fraction of the blocks whose backward is done
     const readyS = passed === 0 ? headS : headS + backwardS.locals + backwardS.globals * passed;
     return { bytes: (end - start) * valueBytes, readyS };
   });
 }
 
-/** Seconds that each stage of the way of a piece takes, by its bytes. */
+/** Seconds of each stage of sending a piece, by its bytes. */
 export interface Stages {
   readonly readBack: (bytes: number) => number;
   readonly sum: (bytes: number) => number;
   readonly upload: (bytes: number) => number;
 }
 
-/** When the sum of the last piece is back: each stage takes the pieces one after another, and the stages work side by side. */
-export function lastBackS(pieces: readonly Piece[], { readBack, sum, upload }: Stages): number {
-  let [came, summed, back] = [0, 0, 0];
+/** Returns the time when the sum of the last piece is uploaded; the stages form a pipeline over the pieces. */
+export function lastUploadS(pieces: readonly Piece[], { readBack, sum, upload }: Stages): number {
+  let [readBackEnd, sumEnd, uploadEnd] = [0, 0, 0];
   for (const { bytes, readyS } of pieces) {
-    came = Math.max(came, readyS) + readBack(bytes);
-    summed = Math.max(summed, came) + sum(bytes);
-    back = Math.max(back, summed) + upload(bytes);
+    readBackEnd = Math.max(readBackEnd, readyS) + readBack(bytes);
+    sumEnd = Math.max(sumEnd, readBackEnd) + sum(bytes);
+    uploadEnd = Math.max(uploadEnd, sumEnd) + upload(bytes);
   }
-  return back;
+  return uploadEnd;
 }
 
-/** Where the time of a step goes. */
+/** Time of a step and its parts. */
 export interface StepTime {
   readonly seconds: number;
-  /** In which the GPU has nothing to do but wait for the other ranks. */
+  /** Time in which the GPU is idle, waiting for other ranks. */
   readonly waitS: number;
-  /** All that the gradients' way takes, one stage after another; what is more of it than `waitS` is hidden. */
+  /** Total time of all stages for all pieces; the part beyond `waitS` is hidden by the backward. */
   readonly communicationS: number;
 }
 
-/** A step whose gradients go through these stages; undefined where there is one rank, which sends nothing. */
+/** Predicts a step whose gradients go through the given stages; undefined stages mean one rank, which sends nothing. */
 export function stepTime(step: RankStep, sending: Sending, stages: Stages | undefined): StepTime {
   const { forwardS, backwardS, optimizerS } = step;
   const computedS = forwardS + backwardS.head + backwardS.locals + backwardS.globals;
   if (!stages) return { seconds: computedS + optimizerS, waitS: 0, communicationS: 0 };
   const pieces = piecesOf(step, sending);
-  const waitS = Math.max(0, lastBackS(pieces, stages) - computedS);
+  const waitS = Math.max(0, lastUploadS(pieces, stages) - computedS);
   const { readBack, sum, upload } = stages;
   const communicationS = pieces.reduce((total, { bytes }) => total + readBack(bytes) + sum(bytes) + upload(bytes), 0);
   return { seconds: computedS + waitS + optimizerS, waitS, communicationS };

@@ -2,7 +2,7 @@
 import { sizeOf } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
-import type { BenchRow, Host } from "./row.js";
+import type { BenchRow, HostTensor } from "./row.js";
 
 type Reference = (...inputs: Values[]) => Values;
 
@@ -12,8 +12,8 @@ const SAMPLES = 4;
 /** Compares a few entries of the first axis; each must depend on the same entry of the first input only. */
 export function rowwise(ref: Reference, samples = SAMPLES): BenchRow["check"] {
   return ([x, ...others], result) => {
-    const at = sample(x!.shape[0]!, samples);
-    return deviation(take(result, at), ref(take(x!, at), ...others.map(whole)));
+    const rows = sample(x!.shape[0]!, samples);
+    return deviation(take(result, rows), ref(take(x!, rows), ...others.map(toFloat64)));
   };
 }
 
@@ -21,10 +21,10 @@ export function rowwise(ref: Reference, samples = SAMPLES): BenchRow["check"] {
 export function gradientRowwise(ref: Reference, samples = SAMPLES): BenchRow["check"] {
   return (inputs, result) => {
     const [x, ...rest] = inputs;
-    const at = sample(x!.shape[0]!, samples);
-    const others = rest.slice(0, -1).map(whole);
-    const dy = take(rest.at(-1)!, at);
-    return gradientDeviation(take(result, at), take(x!, at), (moved) => dot(ref(moved, ...others).data, dy.data));
+    const rows = sample(x!.shape[0]!, samples);
+    const others = rest.slice(0, -1).map(toFloat64);
+    const dy = take(rest.at(-1)!, rows);
+    return gradientDeviation(take(result, rows), take(x!, rows), (moved) => dot(ref(moved, ...others).data, dy.data));
   };
 }
 
@@ -32,9 +32,9 @@ export function gradientRowwise(ref: Reference, samples = SAMPLES): BenchRow["ch
 const STEP = 1e-5;
 
 /** Compares a gradient with central differences of the objective, along its steepest axis and along one other direction. */
-export function gradientDeviation(found: Values, at: Values, objective: (x: Values) => number): number {
+export function gradientDeviation(found: Values, point: Values, objective: (x: Values) => number): number {
   const along = (direction: Float64Array) => {
-    const moved = (sign: number) => ({ ...at, data: at.data.map((v, i) => v + sign * STEP * direction[i]!) });
+    const moved = (sign: number) => ({ ...point, data: point.data.map((v, i) => v + sign * STEP * direction[i]!) });
     return (objective(moved(1)) - objective(moved(-1))) / (2 * STEP);
   };
   const steepest = found.data.reduce((best, v, i) => (Math.abs(v) > Math.abs(found.data[best]!) ? i : best), 0);
@@ -59,23 +59,23 @@ export function sample(size: number, samples = SAMPLES): number[] {
 }
 
 /** Converts a tensor to float64. */
-export function whole({ shape, data }: Host): Values {
+export function toFloat64({ shape, data }: HostTensor): Values {
   return { shape, data: Float64Array.from(data) };
 }
 
 /** Takes entries of the first axis. */
-export function take({ shape, data }: Host, at: readonly number[]): Values {
+export function take({ shape, data }: HostTensor, rows: readonly number[]): Values {
   const inner = sizeOf(shape.slice(1));
-  const taken = new Float64Array(at.length * inner);
-  at.forEach((row, i) => taken.set(data.subarray(row * inner, (row + 1) * inner), i * inner));
-  return { shape: [at.length, ...shape.slice(1)], data: taken };
+  const taken = new Float64Array(rows.length * inner);
+  rows.forEach((row, i) => taken.set(data.subarray(row * inner, (row + 1) * inner), i * inner));
+  return { shape: [rows.length, ...shape.slice(1)], data: taken };
 }
 
 /** Takes entries of the last axis. */
-export function columns({ shape, data }: Host, at: readonly number[]): Values {
+export function columns({ shape, data }: HostTensor, indices: readonly number[]): Values {
   const cols = shape.at(-1)!;
-  return reference.values([...shape.slice(0, -1), at.length], (i) => {
-    return data[Math.floor(i / at.length) * cols + at[i % at.length]!]!;
+  return reference.values([...shape.slice(0, -1), indices.length], (i) => {
+    return data[Math.floor(i / indices.length) * cols + indices[i % indices.length]!]!;
   });
 }
 

@@ -3,15 +3,15 @@ import { drawCrops, officialAugmentation } from "../../dino/images/augment.js";
 import type { Device } from "../../engine/core/device.js";
 import { input } from "../../engine/index.js";
 
-/** A picture as ImageNet has them. */
+/** Size of a typical ImageNet image. */
 const PICTURE = { rows: 375, cols: 500 };
 
 export interface Crops extends Disposable {
-  /** Makes all crops of a batch once more, from pixels that are brought anew. */
+  /** Uploads the pixels of a batch and makes all its crops. */
   run(): Promise<void>;
 }
 
-/** Two crops of 224 pixels and eight of 96 of each of `batch` pictures of noise, with the official augmentation. */
+/** Records two crops of 224 pixels and eight of 96 from each of `batch` noise images, with the official augmentation. */
 export async function recordCrops(device: Device, batch: number): Promise<Crops> {
   const { globalSize, localSize, localCrops, mean, std } = officialAugmentation;
   const crops = (count: number, { rows, cols }: typeof globalSize) => input(device, [count * batch, 3, rows, cols]);
@@ -19,7 +19,10 @@ export async function recordCrops(device: Device, batch: number): Promise<Crops>
   const locals = crops(localCrops, localSize);
   const pixelsPerPicture = PICTURE.rows * PICTURE.cols;
   const maker = await createCropMaker(device, {
-    ...{ pictures: batch, pixelsPerPicture, mean, std },
+    pictures: batch,
+    pixelsPerPicture,
+    mean,
+    std,
     groups: [
       { crops: 2, out: globals },
       { crops: localCrops, out: locals },

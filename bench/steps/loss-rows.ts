@@ -11,8 +11,8 @@ import {
 } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
-import { deviation, gradientDeviation, take, whole } from "./check.js";
-import { type BenchRow, gradientsOf, type Host } from "./row.js";
+import { deviation, gradientDeviation, take, toFloat64 } from "./check.js";
+import { type BenchRow, gradientsOf, type HostTensor } from "./row.js";
 import { BOTTLENECK, CROPS, PROTOTYPES } from "./shapes.js";
 
 /** Temperatures of student and teacher. */
@@ -21,16 +21,16 @@ type Temperatures = typeof TEMPERATURES;
 const SINKHORN = { iterations: 3 };
 
 /** Records the loss of DINO. */
-const distil = (student: Logits, teacher: Logits, center: Tensor, temperatures: Temperatures): Tensor =>
+const recordLoss = (student: Logits, teacher: Logits, center: Tensor, temperatures: Temperatures): Tensor =>
   distillation(student, teacher, center, {
     studentTemperature: temperatures.student,
     teacherTemperature: fill([], temperatures.teacher),
   }).loss;
 
 /** The loss of DINO in float64. */
-function distilled(student: Values, teacher: Values, center: Host, temperatures: Temperatures): number {
+function referenceLoss(student: Values, teacher: Values, center: HostTensor, temperatures: Temperatures): number {
   const teacherTemperature = reference.values([], () => Math.fround(temperatures.teacher));
-  return reference.distillation(temperatures.student)(student, teacher, whole(center), teacherTemperature).data[0]!;
+  return reference.distillation(temperatures.student)(student, teacher, toFloat64(center), teacherTemperature).data[0]!;
 }
 
 /** The rows of the crops of one image. */
@@ -48,20 +48,20 @@ export function distillationRows(images: number): BenchRow[] {
   const crops = CROPS.global + CROPS.local;
   const shapes = [[crops * images, PROTOTYPES], [CROPS.global * images, PROTOTYPES], [PROTOTYPES]];
   const rowsOf = (image: number) => cropsOf(image, images, crops);
-  const teacherOf = (teacher: Host, image: number) => take(teacher, cropsOf(image, images, CROPS.global));
+  const teacherOf = (teacher: HostTensor, image: number) => take(teacher, cropsOf(image, images, CROPS.global));
   const elements = (crops + CROPS.global) * images * PROTOTYPES;
   return [
     {
       name: "cross-entropy",
       inputs: shapes,
-      build: (student, teacher, center) => [distil(student, teacher, center, TEMPERATURES)],
+      build: (student, teacher, center) => [recordLoss(student, teacher, center, TEMPERATURES)],
       kernels: /^distillation-(?!backward)/,
       bytes: 4 * (elements + CROPS.global * images * PROTOTYPES), // the targets are written too
       check: ([student, teacher, center], result) => {
         const expected = meanOver(images, (i) =>
-          distilled(take(student!, rowsOf(i)), teacherOf(teacher!, i), center!, TEMPERATURES),
+          referenceLoss(take(student!, rowsOf(i)), teacherOf(teacher!, i), center!, TEMPERATURES),
         );
-        return deviation(whole(result), expected);
+        return deviation(toFloat64(result), expected);
       },
     },
     {
@@ -77,18 +77,19 @@ export function distillationRows(images: number): BenchRow[] {
       check: ([student, teacher], result) => {
         const ref = reference.sinkhornDistillation(TEMPERATURES.student, SINKHORN.iterations);
         const temperature = reference.values([], () => Math.fround(TEMPERATURES.teacher));
-        return deviation(whole(result), ref(whole(student!), whole(teacher!), temperature));
+        return deviation(toFloat64(result), ref(toFloat64(student!), toFloat64(teacher!), temperature));
       },
     },
     {
       name: "cross-entropy backward",
       inputs: shapes,
       build: (student, teacher, center) =>
-        gradientsOf(distil(student, teacher, center, TEMPERATURES), fill([], 1), [student]),
+        gradientsOf(recordLoss(student, teacher, center, TEMPERATURES), fill([], 1), [student]),
       kernels: /^distillation-backward/,
       bytes: 4 * (elements + crops * images * PROTOTYPES),
       check: ([student, teacher, center], result) => {
-        const objective = (moved: Values) => distilled(moved, teacherOf(teacher!, 0), center!, TEMPERATURES) / images;
+        const objective = (moved: Values) =>
+          referenceLoss(moved, teacherOf(teacher!, 0), center!, TEMPERATURES) / images;
         return gradientDeviation(take(result, rowsOf(0)), take(student!, rowsOf(0)), objective);
       },
       tolerance: 1e-4,
@@ -110,17 +111,17 @@ export function prototypeRows(batch: number, precision: Precision): BenchRow[] {
     [PROTOTYPES],
   ];
   const loss = (x: Tensor, weight: Tensor, teacherX: Tensor, teacherWeight: Tensor, center: Tensor) =>
-    distil({ x, weight, precision }, { x: teacherX, weight: teacherWeight, precision }, center, temperatures);
+    recordLoss({ x, weight, precision }, { x: teacherX, weight: teacherWeight, precision }, center, temperatures);
   const inHalf = precision === "f16";
   const suffix = inHalf ? ", f16" : "";
   const half = inHalf && ({ half: true } as const);
   const lossScale = inHalf ? 65536 * BOTTLENECK : 1; // as of a step whose temperatures have not grown
   /** Returns the loss as a function of the bottleneck of one image. */
-  const expected = ([, weight, teacherX, teacherWeight, center]: readonly Host[], images: number) => {
-    const [w, teacherW] = [whole(weight!), whole(teacherWeight!)];
+  const expected = ([, weight, teacherX, teacherWeight, center]: readonly HostTensor[], images: number) => {
+    const [w, teacherW] = [toFloat64(weight!), toFloat64(teacherWeight!)];
     return (x: Values, image: number) => {
       const teacher = reference.linear(take(teacherX!, cropsOf(image, images, CROPS.global)), teacherW);
-      return distilled(reference.linear(x, w), teacher, center!, temperatures);
+      return referenceLoss(reference.linear(x, w), teacher, center!, temperatures);
     };
   };
   const product = (rows: number) => 2 * rows * PROTOTYPES * BOTTLENECK;
@@ -135,7 +136,7 @@ export function prototypeRows(batch: number, precision: Precision): BenchRow[] {
       check: (inputs, result) => {
         const lossOf = expected(inputs, few);
         return deviation(
-          whole(result),
+          toFloat64(result),
           meanOver(few, (i) => lossOf(take(inputs[0]!, cropsOf(i, few, crops)), i)),
         );
       },
@@ -168,14 +169,14 @@ export function koleoRows(crops: number, dim: number): BenchRow[] {
       inputs,
       flops: (3 * crops * crops * dim) / CROPS.global, // difference, square and sum
       build: (x) => [koleo(x, CROPS.global)],
-      check: ([x], result) => deviation(whole(result), ref(whole(x!))),
+      check: ([x], result) => deviation(toFloat64(result), ref(toFloat64(x!))),
     },
     {
       name: "koleo backward",
       inputs,
       build: (x) => gradientsOf(koleo(x, CROPS.global), fill([], 1), [x]),
       kernels: /^koleo-backward/,
-      check: ([x], result) => gradientDeviation(whole(result), whole(x!), (moved) => ref(moved).data[0]!),
+      check: ([x], result) => gradientDeviation(toFloat64(result), toFloat64(x!), (moved) => ref(moved).data[0]!),
       tolerance: 1e-4,
     },
   ];
@@ -190,6 +191,6 @@ export function labelRow(): BenchRow {
     inputs: [[images, layers, classes]],
     build: (x) => [crossEntropy(x, constant([images], labels, { dtype: "u32" }))],
     bytes: 4 * images * layers * classes,
-    check: ([x], result) => deviation(whole(result), reference.crossEntropy(labels)(whole(x!))),
+    check: ([x], result) => deviation(toFloat64(result), reference.crossEntropy(labels)(toFloat64(x!))),
   };
 }

@@ -1,12 +1,13 @@
+import { formatMiB } from "../../dino/files/text.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { dryRun } from "../../engine/index.js";
 import { createNetworks, type StepSize } from "./step.js";
 
-/** What a training step would take of a card's memory. */
+/** Device memory of a training step. */
 export interface StepMemory {
   /** Weights, teacher, optimizer state and crops. */
   readonly residentBytes: number;
-  /** Activations and gradients: the planned buffers, and the fullest moment, less than which no plan can do. */
+  /** Activations and gradients: the planned buffers, and the peak of live bytes, a lower bound for any plan. */
   readonly plannedBytes: number;
   readonly leastBytes: number;
   readonly dispatches: number;
@@ -15,16 +16,16 @@ export interface StepMemory {
 /** ViT-S/16 with the official crops and head. */
 const VIT_S16 = { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 } as const;
 
-/** Plans a step of any size without the memory for it: buffers and pipelines exist on paper alone. */
+/** Plans a step of any size in a dry run, which allocates nothing. */
 export async function planStep(size: StepSize): Promise<StepMemory> {
-  using nothing = await openDevice({ prefer: "null" });
-  const { device, bytes } = dryRun(nothing);
+  using nullDevice = await openDevice({ prefer: "null" });
+  const { device, bytes } = dryRun(nullDevice);
   using made = await createNetworks(device, size);
   const { bytes: plannedBytes, lowerBoundBytes: leastBytes, dispatches } = made.step.program;
   return { residentBytes: bytes() - plannedBytes, plannedBytes, leastBytes, dispatches };
 }
 
-/** What a ViT-S/16 step of so many images would take of a card's memory, with and without what saves some: a line each. */
+/** Describes the memory of a ViT-S/16 step, with and without the options that save memory, one per line. */
 export async function describePlans({
   batch,
   accumulate,
@@ -37,7 +38,7 @@ export async function describePlans({
     for (const recompute of [false, true]) {
       const size = { ...VIT_S16, batch, accumulate: parts, recompute };
       const plan = await planStep(size);
-      if (lines.length === 1) lines.push(row("weights, optimizer, crops", mebibytes(plan.residentBytes)));
+      if (lines.length === 1) lines.push(row("weights, optimizer, crops", formatMiB(plan.residentBytes)));
       const flags = savingFlags(size).join(" ") || "a step";
       lines.push(row(flags, `${describeMemory(plan)}, ${plan.dispatches} dispatches`));
     }
@@ -47,10 +48,8 @@ export async function describePlans({
 
 const row = (name: string, value: string) => `  ${name.padEnd(30)}${value}`;
 
-const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-
 export function describeMemory({ plannedBytes, leastBytes }: Pick<StepMemory, "plannedBytes" | "leastBytes">): string {
-  return `${mebibytes(plannedBytes)}, ${(plannedBytes / leastBytes).toFixed(2)} x the least`;
+  return `${formatMiB(plannedBytes)}, ${(plannedBytes / leastBytes).toFixed(2)} x the least`;
 }
 
 /** The flags by which a step saves memory. */

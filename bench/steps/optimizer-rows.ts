@@ -4,14 +4,14 @@ import { formatShape } from "../../engine/core/tensor.js";
 import { createParams, fill, layoutOf } from "../../engine/index.js";
 import { adamw, ema } from "../../engine/optimizers/optimizer.js";
 import * as reference from "../../reference/operations.js";
-import { deviation, whole } from "./check.js";
+import { deviation, toFloat64 } from "./check.js";
 import { type BenchRow, numbers } from "./row.js";
 
 /** The number of parameters of ViT-Ti. */
 const PARAMETERS = [28672, 192] as const;
 const layout = layoutOf([{ name: "weight", shape: PARAMETERS, trainable: true }]);
 
-/** The first step of AdamW, whose moments are those of one gradient. */
+/** Row of the first step of AdamW, whose moments come from one gradient. */
 export function adamwRow(device: Device): BenchRow & Disposable {
   const params = createParams(device, layout, "params");
   const start = numbers(PARAMETERS, 1);
@@ -30,7 +30,7 @@ export function adamwRow(device: Device): BenchRow & Disposable {
     check: ([gradient], result) => {
       const step = (g: number) => g / (Math.abs(g) + 1e-8);
       const expected = (i: number) => start.data[i]! * (1 - lr * decay) - lr * step(gradient!.data[i]!);
-      return deviation(whole(result), reference.values(result.shape, expected));
+      return deviation(toFloat64(result), reference.values(result.shape, expected));
     },
     [Symbol.dispose]() {
       optimizer[Symbol.dispose]();
@@ -58,7 +58,7 @@ export function emaRow(device: Device): BenchRow & Disposable {
     bytes: 4 * 3 * layout.size,
     check: (_, result) => {
       const expected = (i: number) => momentum * old.data[i]! + (1 - momentum) * fresh.data[i]!;
-      return deviation(whole(result), reference.values(result.shape, expected));
+      return deviation(toFloat64(result), reference.values(result.shape, expected));
     },
     [Symbol.dispose]() {
       teacher[Symbol.dispose]();

@@ -4,7 +4,7 @@ import type { Device } from "../../engine/core/device.js";
 import { gradients, type Shape, sizeOf, type Tensor } from "../../engine/index.js";
 
 /** A tensor on the host. */
-export interface Host {
+export interface HostTensor {
   readonly shape: Shape;
   readonly data: Float32Array;
 }
@@ -23,7 +23,7 @@ export interface BenchRow {
   /** Bytes that have to be read or written once. */
   readonly bytes?: number;
   /** Returns the largest deviation from the float64 reference over the largest expected value. */
-  readonly check: (inputs: readonly Host[], result: Host) => number;
+  readonly check: (inputs: readonly HostTensor[], result: HostTensor) => number;
   /** The maximum that `check` may return; default 1e-5. */
   readonly tolerance?: number;
   /** Present if the row computes in f16, which not every device supports. */
@@ -46,7 +46,7 @@ export function gradientsOf(
 }
 
 /** Draws standard normal numbers; they repeat with a prime period, since drawing is slower than the GPU. */
-export function numbers(shape: Shape, seed: number): Host {
+export function numbers(shape: Shape, seed: number): HostTensor {
   const random = rng({ seed, purpose: "bench" });
   const period = 65537;
   const drawn = Float32Array.from({ length: Math.min(sizeOf(shape), period) }, () => random.normal());

@@ -1,6 +1,6 @@
 import { attention, cast, gelu, layernorm, linear, matmul, softmax } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
-import { columns, deviation, gradientRowwise, rowwise, sample, take, whole } from "./check.js";
+import { columns, deviation, gradientRowwise, rowwise, sample, take, toFloat64 } from "./check.js";
 import { distillationRows, koleoRows, labelRow, prototypeRows } from "./loss-rows.js";
 import { adamwRow, emaRow } from "./optimizer-rows.js";
 import { type BenchRow, gradientsOf, type OwningRow } from "./row.js";
@@ -64,7 +64,7 @@ function mlpGradients(tokens: number, { dim, hidden }: VitSize): BenchRow[] {
       ...costOfProduct(hidden, dim, tokens),
       check: ([dy, x], result) => {
         const at = sample(hidden);
-        return deviation(take(result, at), reference.matmul({ a: true })(columns(dy!, at), whole(x!)));
+        return deviation(take(result, at), reference.matmul({ a: true })(columns(dy!, at), toFloat64(x!)));
       },
     },
   ];

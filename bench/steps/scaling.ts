@@ -1,20 +1,20 @@
-/** How the time of a training step grows with its size, beside how its work does. */
+/** Growth of step time with size, compared with the growth of work. */
 import { figure } from "../figures/format.js";
 import { STEP_SIZE, type StepSize } from "./step.js";
 
-/** What is made larger while all else stays. */
+/** Sizes that are varied one at a time. */
 export const axes = ["batch", "globalSize", "prototypes", "depth"] as const;
 export type Axis = (typeof axes)[number];
 
 export type Sized = StepSize & Required<Pick<StepSize, "depth">>;
 
-/** Where every axis starts from, and where it goes. */
+/** Base size, and the values of every axis. */
 export interface Scale {
   readonly base: Sized;
   readonly values: Readonly<Record<Axis, readonly number[]>>;
 }
 
-/** On a GPU the steps are large enough to fill it, in software they take seconds. */
+/** Scales by adapter: steps that fill a GPU, and steps that take seconds in software. */
 export const SCALES: Readonly<Record<"gpu" | "software", Scale>> = {
   gpu: {
     base: { ...STEP_SIZE.gpu, batch: 16, depth: 12 },
@@ -36,7 +36,7 @@ export const SCALES: Readonly<Record<"gpu" | "software", Scale>> = {
   },
 };
 
-/** One axis: the step's time at each value, and the exponents p of value^p that fit best. */
+/** Result of one axis: step time at each value, and the exponents p of the best fit by value^p. */
 export interface Scaled {
   readonly axis: Axis;
   readonly values: readonly number[];
@@ -44,11 +44,11 @@ export interface Scaled {
   /** Floating point operations of each step, in 10^9. */
   readonly gflop: readonly number[];
   readonly exponent: number;
-  /** The same of the operations: that of the time if each of them took as long. */
+  /** Exponent of the operations: that of the time if all took equally long. */
   readonly expected: number;
 }
 
-/** Measures one axis with `time`, which gives the milliseconds of a step of a size. */
+/** Measures one axis; `time` returns the milliseconds of a step. */
 export async function scaleAlong(
   axis: Axis,
   { base, values }: Scale,
@@ -62,7 +62,7 @@ export async function scaleAlong(
   return { axis, values: values[axis], ms, gflop, exponent: exponent!, expected: expected! };
 }
 
-/** The p for which y = c * x^p has the least squared error of log y. */
+/** Fits y = c * x^p by least squares of log y, and returns p. */
 export function exponentOf(x: readonly number[], y: readonly number[]): number {
   const [u, v] = [x.map(Math.log), y.map(Math.log)];
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -72,15 +72,15 @@ export function exponentOf(x: readonly number[], y: readonly number[]): number {
 }
 
 /**
- * Floating point operations of the matrix products of a step: the student forward and backward, three times a forward, and
- * the teacher forward on the global crops.
+ * Returns the floating point operations of the matrix products of a step: student forward and backward, three times a
+ * forward, and teacher forward on the global crops.
  */
 export function flopsOf(size: Sized): number {
   const { globals, locals } = forwardFlops(size);
   return 4 * (globals.backbone + globals.head) + 3 * (locals.backbone + locals.head);
 }
 
-/** Of one pass forward: that of the global crops of a batch, and that of its local crops. */
+/** Returns the floating point operations of a forward pass over the global and over the local crops of a batch. */
 export function forwardFlops({ batch, globalSize, localSize, dim, prototypes, depth }: Sized): {
   readonly [crops in "globals" | "locals"]: { readonly backbone: number; readonly head: number };
 } {
@@ -94,7 +94,7 @@ export function forwardFlops({ batch, globalSize, localSize, dim, prototypes, de
   return { globals: crops(2 * batch, globalSize), locals: crops(8 * batch, localSize) };
 }
 
-/** All axes as Markdown. */
+/** Formats all axes as Markdown. */
 export function scalingTable(scaled: readonly Scaled[]): string {
   return [
     "| axis | values | step, ms | exponent | expected |",

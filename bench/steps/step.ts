@@ -10,7 +10,7 @@ import type { Device } from "../../engine/core/device.js";
 import type { Precision, Program } from "../../engine/index.js";
 import { numbers } from "./row.js";
 
-/** How large a step is. */
+/** Size of a step. */
 export interface StepSize {
   /** Images; each gives 2 global and 8 local crops. */
   readonly batch: number;
@@ -18,16 +18,16 @@ export interface StepSize {
   readonly localSize: number;
   readonly dim: number;
   readonly prototypes: number;
-  /** Blocks of the ViT; 12 if left out. */
+  /** Blocks of the ViT; default 12. */
   readonly depth?: number;
-  /** Parts that the images go through in, and whether blocks are computed again: 1 and no if left out. */
+  /** Gradient accumulation parts, and whether blocks are recomputed; default 1 and false. */
   readonly accumulate?: number;
   readonly recompute?: boolean;
-  /** Of the networks; f32 if left out. */
+  /** Precision of the networks; default f32. */
   readonly precision?: Precision;
 }
 
-/** Patches of 16: on a GPU ViT-S with the official crops and head, in software ViT-Ti with what takes seconds. */
+/** Sizes by adapter, with patches of 16: ViT-S with the official crops and head on a GPU, a ViT-Ti step of seconds in software. */
 export const STEP_SIZE = {
   gpu: { globalSize: 224, localSize: 96, dim: 384, prototypes: 65536 },
   software: { globalSize: 96, localSize: 48, dim: 192, prototypes: 8192 },
@@ -35,7 +35,7 @@ export const STEP_SIZE = {
 
 export interface Step extends Disposable {
   readonly program: Program<StepOutput>;
-  /** Largest deviation of the loss, which starts at log(prototypes), relative to that. */
+  /** Returns the relative deviation of the initial loss from log(prototypes). */
   check(): Promise<number>;
 }
 
@@ -46,43 +46,65 @@ interface Networks extends Disposable {
   readonly step: TrainingStep;
 }
 
-/** The networks of a step: ViT with patches of 16, and the official head. */
+/** Returns the network of a step: a ViT with patches of 16, and the official head. */
 export function networkOf({ globalSize, dim, prototypes, depth = 12, precision = "f32" }: StepSize): NetworkConfig {
   return {
     vit: {
-      ...{ imageRows: globalSize, imageCols: globalSize, patch: 16, channels: 3 },
-      ...{ dim, depth, heads: dim / 64, mlpRatio: 4, dropPathRate: 0 },
+      imageRows: globalSize,
+      imageCols: globalSize,
+      patch: 16,
+      channels: 3,
+      dim,
+      depth,
+      heads: dim / 64,
+      mlpRatio: 4,
+      dropPathRate: 0,
     },
     head: {
-      ...{ inDim: dim, hidden: 2048, bottleneck: 256, out: prototypes },
-      ...{ layers: 3, batchNorm: false, normLastLayer: true },
+      inDim: dim,
+      hidden: 2048,
+      bottleneck: 256,
+      out: prototypes,
+      layers: 3,
+      batchNorm: false,
+      normLastLayer: true,
     },
     precision,
   };
 }
 
-/** The step that training takes, and its networks, all zero. */
+/** Creates the training step and its networks, with zero parameters. */
 export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
   const { batch, globalSize, localSize, accumulate = 1, recompute = false } = size;
   const config = networkOf(size);
   const student = createNetwork(device, config, "student");
   const teacher = createNetwork(device, config, "teacher");
   const step = await createStep(device, {
-    ...{ student, teacher, batch },
+    student,
+    teacher,
+    batch,
     globalSize: { rows: globalSize, cols: globalSize },
     localSize: { rows: localSize, cols: localSize },
     localCrops: 8,
-    ...{ optimizer: "adamw", studentTemperature: 0.1, centerMomentum: 0.9, clip: 3, accumulate, recompute },
+    optimizer: "adamw",
+    studentTemperature: 0.1,
+    centerMomentum: 0.9,
+    clip: 3,
+    accumulate,
+    recompute,
   });
   return {
-    ...{ config, student, teacher, step },
+    config,
+    student,
+    teacher,
+    step,
     [Symbol.dispose]() {
       for (const x of [step, student, teacher]) x[Symbol.dispose]();
     },
   };
 }
 
-/** The step that training takes, at its start values and on crops of noise. */
+/** Creates the training step with initial parameters and noise crops. */
 export async function recordStep(device: Device, size: StepSize): Promise<Step> {
   const made = await createNetworks(device, size);
   const { config, student, teacher, step } = made;

@@ -9,6 +9,11 @@ export function printable(text: string, most = MOST_CHARACTERS): string {
   return text.length > most ? `${plain}...` : plain;
 }
 
+/** Formats bytes in MiB, with `digits` after the decimal point: "12.3 MiB". */
+export function formatMiB(bytes: number, digits = 0): string {
+  return `${(bytes / 2 ** 20).toFixed(digits)} MiB`;
+}
+
 /** Names, the first few of them, and how many more there are. */
 export function joinNames(names: readonly string[]): string {
   if (names.length === 0) return "none";

@@ -3,48 +3,48 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
 import { type AdapterKind, adapterKind, adapterName } from "../core/device.js";
-import { adaptersIn, hasDeviceLayer, listCards, NO_NAME, showingOne } from "./adapter-list.js";
+import { parseAdapters, hasDeviceLayer, listCards, UNKNOWN_ADAPTER, isolatingVariables } from "./adapter-list.js";
 import { type Archive, findArchive, unpackSwiftShader } from "./swiftshader.js";
 
-/** What can be asked for, in a call or through `DINO_ADAPTER`. */
+/** Adapter kinds that can be requested, in a call or through `DINO_ADAPTER`. */
 export type Preference = (typeof PREFERENCES)[number];
 const PREFERENCES = ["gpu", "lavapipe", "swiftshader", "null"] as const;
 
-/** An adapter, and how it came to be chosen. */
+/** A chosen adapter, and the reason for the choice. */
 export interface AdapterChoice {
   readonly gpu: GPU;
   readonly adapter: GPUAdapter;
   readonly kind: AdapterKind;
-  /** What the driver calls itself. */
+  /** Name that the driver reports. */
   readonly name: string;
-  /** One sentence: why this adapter and no better one. */
+  /** One sentence: why this adapter was chosen and no better one. */
   readonly why: string;
-  /** Names all adapters that the same drivers have; an `index` counts them from 0. */
+  /** Lists the names of all adapters of the same drivers; `index` counts them from 0. */
   readonly list: () => Promise<readonly string[]>;
 }
 
-/** What to choose. */
+/** Options of `chooseAdapter`. */
 export interface AdapterOptions {
-  /** One kind; else the variable `DINO_ADAPTER` asks for one, or the best is taken. */
+  /** Requested kind; by default the value of `DINO_ADAPTER`, else the best available. */
   readonly prefer?: Preference;
-  /** One of several that the same drivers have, from 0; the fastest if left out. */
+  /** Index among the adapters of the same drivers, from 0; by default the fastest. */
   readonly index?: number | undefined;
 }
 
-/** What the choice depends on, looked up beforehand so that the decision itself needs no driver. */
+/** Facts that the choice depends on, collected beforehand so that the decision can be tested without drivers. */
 export interface NodeEnvironment {
-  /** As Node calls it, such as "linux". */
+  /** Value of `process.platform`, such as "linux". */
   readonly platform: string;
   readonly prefer: Preference | undefined;
   /** The user's own `VK_DRIVER_FILES` (or `VK_ICD_FILENAMES`, its name before Vulkan 1.3.207). */
   readonly userDrivers: string | undefined;
-  /** Lavapipe's driver file, where Mesa is installed. */
+  /** Lavapipe's driver file, if Mesa is installed. */
   readonly lavapipe: string | undefined;
   /** Whether a packaged SwiftShader fits this machine. */
   readonly swiftShader: boolean;
 }
 
-/** One way to an adapter: which drivers Vulkan shall see, and what is taken if it comes. */
+/** One attempt to get an adapter: the drivers visible to Vulkan, and the adapter kinds to accept. */
 export interface Attempt {
   readonly drivers: "all" | "lavapipe" | "swiftshader" | "user" | "none";
   readonly accepts: readonly AdapterKind[];
@@ -52,9 +52,9 @@ export interface Attempt {
 
 const ANY: readonly AdapterKind[] = ["gpu", "lavapipe", "swiftshader", "software"];
 
-/** The ways to try, best first; empty where what was asked for cannot be had. */
-export function attempts(at: NodeEnvironment): readonly Attempt[] {
-  const { platform, prefer, userDrivers: drivers, lavapipe, swiftShader } = at;
+/** Returns the attempts, best first; empty if the requested kind is not available. */
+export function attempts(environment: NodeEnvironment): readonly Attempt[] {
+  const { platform, prefer, userDrivers: drivers, lavapipe, swiftShader } = environment;
   if (prefer === "null") return [{ drivers: "none", accepts: ["null"] }];
   if (drivers !== undefined) return [{ drivers: "user", accepts: prefer ? [prefer] : ANY }];
   if (prefer === "gpu") return [{ drivers: "all", accepts: ["gpu"] }];
@@ -71,14 +71,14 @@ export function attempts(at: NodeEnvironment): readonly Attempt[] {
 }
 
 /**
- * The best adapter of this machine: a real GPU, else Mesa's lavapipe, else SwiftShader from an optional dependency
- * (Linux x64; needs neither root nor a system Vulkan). `prefer`, or else the variable `DINO_ADAPTER`, asks for one kind;
- * a `VK_DRIVER_FILES` of the user's is left as it is. Throws one error that says what was tried and what to install.
+ * Returns the best adapter of this machine: a GPU, else Mesa's lavapipe, else SwiftShader from an optional dependency
+ * (Linux x64; needs neither root nor a system Vulkan). `prefer`, or else the variable `DINO_ADAPTER`, requests one kind;
+ * a `VK_DRIVER_FILES` set by the user is respected. Throws an error that lists what was tried and what to install.
  */
 export async function chooseAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const prefer = options.prefer ?? preferenceOf(process.env.DINO_ADAPTER);
   const archive = await findArchive();
-  const surroundings: NodeEnvironment = {
+  const environment: NodeEnvironment = {
     platform: process.platform,
     prefer,
     userDrivers: userDrivers(),
@@ -86,24 +86,24 @@ export async function chooseAdapter(options: AdapterOptions = {}): Promise<Adapt
     swiftShader: archive !== undefined,
   };
   const refusals: Refusal[] = [];
-  for (const attempt of attempts(surroundings)) {
-    const drivers = driversIn(attempt, surroundings);
-    const note = (...said: readonly string[]) => {
-      const words = said.filter((part) => part !== "").join(", ");
-      const heard = refusals.some((refusal) => refusal.drivers === drivers); // asked again, a driver says less
-      if (words !== "" && !heard) refusals.push({ drivers, said: words });
+  for (const attempt of attempts(environment)) {
+    const drivers = describeDrivers(attempt, environment);
+    const addRefusal = (...parts: readonly string[]) => {
+      const message = parts.filter((part) => part !== "").join(", ");
+      const alreadyRefused = refusals.some((refusal) => refusal.drivers === drivers); // a second request to a driver reports less
+      if (message !== "" && !alreadyRefused) refusals.push({ drivers, message });
     };
     try {
-      const { complaints, ...choice } = await open(attempt, surroundings, { archive, index: options.index });
+      const { warnings, ...choice } = await open(attempt, environment, { archive, index: options.index });
       const accepted = attempt.accepts.includes(choice.kind);
-      note(complaints, accepted ? "" : `only ${choice.name}`);
-      if (accepted) return { ...choice, why: reason(choice.kind, surroundings, refusals) };
+      addRefusal(warnings, accepted ? "" : `only ${choice.name}`);
+      if (accepted) return { ...choice, why: reason(choice.kind, environment, refusals) };
     } catch (error) {
       if (error instanceof NoSuchIndexError) throw error;
-      note(error instanceof Error ? error.message : String(error));
+      addRefusal(error instanceof Error ? error.message : String(error));
     }
   }
-  throw new Error(noAdapter(surroundings, refusals));
+  throw new Error(noAdapter(environment, refusals));
 }
 
 /** Reads `DINO_ADAPTER`; throws for a value that names no kind of adapter. */
@@ -114,26 +114,27 @@ export function preferenceOf(variable: string | undefined): Preference | undefin
   return found;
 }
 
-/** What some drivers, or Dawn on their behalf, answered instead of giving the adapter that was wanted. */
+/** The message of drivers, or of Dawn on their behalf, that did not give the requested adapter. */
 export interface Refusal {
   readonly drivers: string;
-  readonly said: string;
+  readonly message: string;
 }
 
-/** Why this kind was taken; the refusals tell what better ones said. */
-export function reason(kind: AdapterKind, at: NodeEnvironment, refusals: readonly Refusal[]): string {
-  if (at.userDrivers !== undefined && kind !== "null") return `VK_DRIVER_FILES names ${at.userDrivers}`;
-  if (at.prefer !== undefined) return `${at.prefer} was asked for`;
-  const heard = refusals.length === 0 ? "" : ` (${list(refusals)})`;
+/** Explains why this kind was chosen; quotes the refusals of better ones. */
+export function reason(kind: AdapterKind, environment: NodeEnvironment, refusals: readonly Refusal[]): string {
+  if (environment.userDrivers !== undefined && kind !== "null")
+    return `VK_DRIVER_FILES names ${environment.userDrivers}`;
+  if (environment.prefer !== undefined) return `${environment.prefer} was asked for`;
+  const details = refusals.length === 0 ? "" : ` (${formatRefusals(refusals)})`;
   switch (kind) {
     case "gpu":
       return "a GPU of this machine";
     case "lavapipe":
-      return `no GPU that Dawn accepts, and Mesa's lavapipe is installed${heard}`;
+      return `no GPU that Dawn accepts, and Mesa's lavapipe is installed${details}`;
     case "swiftshader":
-      return `neither a GPU nor a lavapipe that Dawn accepts, and SwiftShader needs no installing${heard}`;
+      return `neither a GPU nor a lavapipe that Dawn accepts, and SwiftShader needs no installing${details}`;
     case "software":
-      return `no GPU that Dawn accepts, and the system has a driver for the CPU${heard}`;
+      return `no GPU that Dawn accepts, and the system has a driver for the CPU${details}`;
     case "null":
       return "it computes nothing";
     default:
@@ -141,17 +142,20 @@ export function reason(kind: AdapterKind, at: NodeEnvironment, refusals: readonl
   }
 }
 
-/** The one error of a machine that cannot give what was asked for. */
-export function noAdapter(at: NodeEnvironment, refusals: readonly Refusal[]): string {
-  const { problem, remedy } = diagnosis(at, refusals.length > 0);
-  return `adapter: ${problem}${refusals.length === 0 ? "" : `. Tried ${list(refusals)}`}. ${remedy}`;
+/** Formats the error for a machine without the requested adapter. */
+export function noAdapter(environment: NodeEnvironment, refusals: readonly Refusal[]): string {
+  const { problem, remedy } = diagnosis(environment, refusals.length > 0);
+  return `adapter: ${problem}${refusals.length === 0 ? "" : `. Tried ${formatRefusals(refusals)}`}. ${remedy}`;
 }
 
-const MESA = "libvulkan1 and mesa-vulkan-drivers 25 or newer (for Debian 12 from bookworm-backports)";
-const OPTIONAL = "run npm install --include=optional for SwiftShader, which is packaged for Linux x64";
+const MESA_PACKAGES = "libvulkan1 and mesa-vulkan-drivers 25 or newer (for Debian 12 from bookworm-backports)";
+const INSTALL_SWIFTSHADER = "run npm install --include=optional for SwiftShader, which is packaged for Linux x64";
 
-function diagnosis(at: NodeEnvironment, tried: boolean): { readonly problem: string; readonly remedy: string } {
-  const { prefer, userDrivers: drivers } = at;
+function diagnosis(
+  environment: NodeEnvironment,
+  tried: boolean,
+): { readonly problem: string; readonly remedy: string } {
+  const { prefer, userDrivers: drivers } = environment;
   if (drivers !== undefined) {
     const not = prefer === undefined ? "gives no adapter" : `is not the ${prefer} adapter asked for`;
     return {
@@ -168,41 +172,43 @@ function diagnosis(at: NodeEnvironment, tried: boolean): { readonly problem: str
     case "lavapipe":
       return {
         problem: `lavapipe was asked for, and ${tried ? "Dawn refuses it" : `its lvp_icd.json is not in ${ICD_FOLDERS.join(", ")}`}`,
-        remedy: `Install ${MESA}; lavapipe is for Linux`,
+        remedy: `Install ${MESA_PACKAGES}; lavapipe is for Linux`,
       };
     case "swiftshader":
       return {
         problem: `SwiftShader was asked for, and ${tried ? "it does not start" : "its package is not installed"}`,
-        remedy: tried ? `Install ${MESA} to compute on the CPU without it` : `To have it, ${OPTIONAL}`,
+        remedy: tried
+          ? `Install ${MESA_PACKAGES} to compute on the CPU without it`
+          : `To have it, ${INSTALL_SWIFTSHADER}`,
       };
     case "null":
     case undefined:
       return {
         problem: "WebGPU finds nothing to run on",
-        remedy: `Install the GPU vendor's driver; or to compute on the CPU, install ${MESA} or ${OPTIONAL}`,
+        remedy: `Install the GPU vendor's driver; or to compute on the CPU, install ${MESA_PACKAGES} or ${INSTALL_SWIFTSHADER}`,
       };
     default:
       return prefer satisfies never;
   }
 }
 
-/** Refusals in one line; drivers that were refused alike share their reason. */
-function list(refusals: readonly Refusal[]): string {
+/** Formats refusals on one line; drivers with the same message share it. */
+function formatRefusals(refusals: readonly Refusal[]): string {
   const byReason = new Map<string, Set<string>>();
-  for (const { drivers, said } of refusals) byReason.set(said, (byReason.get(said) ?? new Set()).add(drivers));
+  for (const { drivers, message: said } of refusals) byReason.set(said, (byReason.get(said) ?? new Set()).add(drivers));
   return [...byReason].map(([said, drivers]) => `${[...drivers].join(", ")}: ${said}`).join("; ");
 }
 
-function driversIn(attempt: Attempt, at: NodeEnvironment): string {
+function describeDrivers(attempt: Attempt, environment: NodeEnvironment): string {
   switch (attempt.drivers) {
     case "all":
       return "the system's drivers";
     case "lavapipe":
-      return `lavapipe (${at.lavapipe ?? "not installed"})`;
+      return `lavapipe (${environment.lavapipe ?? "not installed"})`;
     case "swiftshader":
       return "the packaged SwiftShader";
     case "user":
-      return `VK_DRIVER_FILES (${at.userDrivers ?? "not set"})`;
+      return `VK_DRIVER_FILES (${environment.userDrivers ?? "not set"})`;
     case "none":
       return "Dawn's null backend";
     default:
@@ -212,7 +218,7 @@ function driversIn(attempt: Attempt, at: NodeEnvironment): string {
 
 const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 
-/** Lavapipe's driver file for this processor; distributions write lvp_icd.json or lvp_icd.x86_64.json. */
+/** Finds lavapipe's driver file for this processor; distributions name it lvp_icd.json or lvp_icd.x86_64.json. */
 function findLavapipe(): string | undefined {
   if (process.platform !== "linux") return undefined;
   const names = ["lvp_icd.json", `lvp_icd.${process.arch === "x64" ? "x86_64" : "aarch64"}.json`];
@@ -221,22 +227,22 @@ function findLavapipe(): string | undefined {
     .find((path) => names.some((name) => path.endsWith(`/${name}`)));
 }
 
-const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]; // the second one is what loaders before 1.3.207 read
+const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]; // loaders before 1.3.207 read the second one
 
 function userDrivers(): string | undefined {
   if (process.platform !== "linux") return undefined;
   return DRIVER_VARIABLES.map((name) => process.env[name]).find((value) => value !== undefined && value !== "");
 }
 
-const OPTIONS = [
+const DAWN_OPTIONS = [
   // subgroup matrices count as unsafe, and so does f16 on NVIDIA under Vulkan
   "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
   "disable-dawn-features=timestamp_quantization", // rounds to 65.5 us otherwise
 ];
 
 /**
- * The GPU objects of the process that gave an adapter, by the drivers it sees. Kept for good: a device whose GPU object has been collected crashes
- * the process (webgpu 0.6.2), while one that is kept does not hold the process up.
+ * GPU objects that gave an adapter, by visible drivers. They are never released: garbage collection of the GPU object of a
+ * device crashes the process (webgpu 0.6.2). They do not keep the process alive.
  */
 const opened = new Map<string, GPU>();
 
@@ -244,51 +250,52 @@ async function open(
   { drivers }: Attempt,
   { lavapipe }: NodeEnvironment,
   { archive, index }: { readonly archive: Archive | undefined; readonly index: number | undefined },
-): Promise<Omit<AdapterChoice, "why"> & { readonly complaints: string }> {
-  Object.assign(globalThis, globals); // GPUBufferUsage and its like, which a browser has already
+): Promise<Omit<AdapterChoice, "why"> & { readonly warnings: string }> {
+  Object.assign(globalThis, globals); // GPUBufferUsage and other globals of browsers
   if (drivers !== "none") await provideLoader(archive);
   const driverFile =
     drivers === "lavapipe" ? lavapipe : drivers === "swiftshader" ? (await unpackSwiftShader(archive!)).icd : undefined;
   const environment = {
-    XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), // some drivers complain where it is not set
+    XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), // some drivers warn if it is not set
     ...(driverFile === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, driverFile]))),
   };
-  const options = drivers === "none" ? [...OPTIONS, "backend=null"] : OPTIONS;
-  const listing = () => namesOf(options, environment);
-  const one = index === undefined ? ANY_ONE : await only(index, await listing(), { options, environment });
+  const options = drivers === "none" ? [...DAWN_OPTIONS, "backend=null"] : DAWN_OPTIONS;
+  const list = () => listAdapters(options, environment);
+  const selection =
+    index === undefined ? ANY_ADAPTER : await selectAdapter(index, await list(), { options, environment });
   const key = `${driverFile ?? drivers} ${index ?? ""}`;
-  const gpu = opened.get(key) ?? create([...options, ...one.options]);
+  const gpu = opened.get(key) ?? create([...options, ...selection.options]);
 
-  // Vulkan reads its variables, and Dawn writes its complaints, before requestAdapter returns its promise.
-  const { result, stderr } = await capturingStderr(() =>
-    inEnvironment({ ...environment, ...one.environment }, () =>
+  // Vulkan reads its variables, and Dawn writes its warnings, before requestAdapter returns its promise.
+  const { result, stderr } = await captureStderr(() =>
+    withEnvironment({ ...environment, ...selection.environment }, () =>
       gpu.requestAdapter({ powerPreference: "high-performance" }),
     ),
   );
   const adapter = await result;
-  const complaints = complaintsIn(stderr);
-  if (!adapter) throw new Error(complaints === "" ? "no adapter" : complaints);
+  const warnings = driverWarnings(stderr);
+  if (!adapter) throw new Error(warnings === "" ? "no adapter" : warnings);
   opened.set(key, gpu);
-  return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), list: listing, complaints };
+  return { gpu, adapter, kind: adapterKind(adapter.info), name: adapterName(adapter.info), list, warnings };
 }
 
-/** There is no adapter of the index that was asked for, or none that can be told from another. */
+/** Thrown if no adapter has the requested index, or if it cannot be distinguished from another one. */
 class NoSuchIndexError extends Error {}
 
 type Variables = Readonly<Record<string, string>>;
 
-/** Leaves it to Dawn which adapter it takes. */
-const ANY_ONE = { options: [], environment: {} };
+/** Lets Dawn choose the adapter. */
+const ANY_ADAPTER = { options: [], environment: {} };
 
-/** The names of the adapters that Dawn finds with these options and variables. */
-async function namesOf(options: readonly string[], environment: Variables): Promise<readonly string[]> {
-  const gpu = create([...options, `adapter=${NO_NAME}`]);
-  const { result } = await capturingStderr(() => inEnvironment(environment, () => gpu.requestAdapter()));
-  return adaptersIn(await result.then(String, String));
+/** Lists the names of the adapters that Dawn finds with these options and variables. */
+async function listAdapters(options: readonly string[], environment: Variables): Promise<readonly string[]> {
+  const gpu = create([...options, `adapter=${UNKNOWN_ADAPTER}`]);
+  const { result } = await captureStderr(() => withEnvironment(environment, () => gpu.requestAdapter()));
+  return parseAdapters(await result.then(String, String));
 }
 
-/** What makes Dawn take adapter `index` of all. Throws where there is none, or where another has its name and drivers cannot tell. */
-async function only(
+/** Returns options and variables that select adapter `index`. Throws if there is none, or if it cannot be distinguished from others of its name. */
+async function selectAdapter(
   index: number,
   all: readonly string[],
   { options, environment }: { readonly options: readonly string[]; readonly environment: Variables },
@@ -308,11 +315,11 @@ async function only(
       `adapter ${index}: ${count} adapters are called ${name}, and nothing here tells them apart${way}`,
     );
   }
-  const place = all.slice(0, index).filter((other) => other === name).length;
+  const position = all.slice(0, index).filter((other) => other === name).length;
   try {
-    const showing = showingOne(name, { place, count }, listCards());
-    const shown = await namesOf(options, { ...environment, ...showing });
-    if (shown.filter((other) => other === name).length === 1) return { ...chosen, environment: showing };
+    const variables = isolatingVariables(name, { position, count }, listCards());
+    const visible = await listAdapters(options, { ...environment, ...variables });
+    if (visible.filter((other) => other === name).length === 1) return { ...chosen, environment: variables };
   } catch (error) {
     throw new NoSuchIndexError(`adapter ${index}: ${(error as Error).message}`, { cause: error });
   }
@@ -322,7 +329,7 @@ async function only(
   );
 }
 
-/** Makes a Vulkan loader known to Dawn, which opens libvulkan.so.1 by that name: the system's, else the packaged one. */
+/** Loads a Vulkan loader for Dawn, which opens libvulkan.so.1 by name: the system's, else the packaged one. */
 async function provideLoader(archive: Archive | undefined): Promise<void> {
   if (process.platform !== "linux" || !archive) return;
   const { default: koffi } = await import("koffi");
@@ -333,8 +340,8 @@ async function provideLoader(archive: Archive | undefined): Promise<void> {
   }
 }
 
-/** Runs a synchronous function with some environment variables set, then puts them back. */
-function inEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () => T): T {
+/** Runs a synchronous function with environment variables set, then restores them. */
+function withEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () => T): T {
   const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
   Object.assign(process.env, variables);
   try {
@@ -347,8 +354,8 @@ function inEnvironment<T>(variables: Readonly<Record<string, string>>, fn: () =>
   }
 }
 
-/** What a synchronous function's native code writes to stderr, the only place where Dawn says why it refuses a driver. */
-async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; readonly stderr: string }> {
+/** Runs a synchronous function and captures what native code writes to stderr, the only place where Dawn explains why it refuses a driver. */
+async function captureStderr<T>(fn: () => T): Promise<{ readonly result: T; readonly stderr: string }> {
   if (process.platform !== "linux") return { result: fn(), stderr: "" };
   const { default: koffi } = await import("koffi");
   const libc = koffi.load(null);
@@ -359,7 +366,7 @@ async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; re
     flags: number,
   ) => number;
   const file = memoryFile("stderr", 0);
-  const kept = dup(2);
+  const savedStderr = dup(2);
   dup2(file, 2);
   try {
     const result = fn();
@@ -367,17 +374,18 @@ async function capturingStderr<T>(fn: () => T): Promise<{ readonly result: T; re
     readSync(file, stderr, 0, stderr.length, 0);
     return { result, stderr: stderr.toString() };
   } finally {
-    dup2(kept, 2);
-    closeSync(kept);
+    dup2(savedStderr, 2);
+    closeSync(savedStderr);
     closeSync(file);
   }
 }
 
-/** Warnings that say nothing about why a driver was refused. */
-const NOISE = /artificially reduced|VK_ERROR_INCOMPATIBLE_DRIVER|loader_icd_scan|^vkEnumeratePhysicalDevices$/;
+/** Warnings unrelated to why a driver was refused. */
+const IRRELEVANT_WARNINGS =
+  /artificially reduced|VK_ERROR_INCOMPATIBLE_DRIVER|loader_icd_scan|^vkEnumeratePhysicalDevices$/;
 
-/** The complaints worth telling, on one line. */
-export function complaintsIn(stderr: string): string {
+/** Returns the relevant warnings, on one line. */
+export function driverWarnings(stderr: string): string {
   const warnings = [...stderr.matchAll(/^(?:Warning|Error): (.*?)[.!]?$/gm)].map(([, warning]) => warning!);
-  return [...new Set(warnings.filter((warning) => !NOISE.test(warning)))].join(", ");
+  return [...new Set(warnings.filter((warning) => !IRRELEVANT_WARNINGS.test(warning)))].join(", ");
 }

@@ -1,5 +1,5 @@
 /**
- * Opens devices in a browser, by way of its own WebGPU.
+ * Opens devices through the browser's WebGPU.
  * @module dino-webgpu/engine/browser
  */
 import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
@@ -7,27 +7,27 @@ import { shaderTexts } from "./shader-texts.js";
 
 export { type AdapterKind, type KernelSet, type SubgroupMatrixConfig, subgroupMatrixConfigs } from "../core/device.js";
 
-// What `using` looks for, which Safari lacks.
+// Symbols that `using` needs, which Safari lacks.
 for (const name of ["dispose", "asyncDispose"] as const) {
   if (!(name in Symbol)) Object.defineProperty(Symbol, name, { value: Symbol.for(`Symbol.${name}`) });
 }
 
-/** What a page or a worker has of WebGPU. */
+/** The globals of a page or worker that WebGPU depends on. */
 export interface BrowserEnvironment {
-  /** Whether the page came over https or from this machine; browsers offer WebGPU to no other. */
+  /** Whether the page was loaded over https or from localhost; browsers offer WebGPU only to these. */
   readonly isSecureContext?: boolean;
   readonly navigator?: { readonly gpu?: GPU };
 }
 
 /**
- * Opens the browser's adapter, the faster one where there are two, in a page or a worker. Throws, saying what to do, where there is
- * no WebGPU or no adapter. Dispose of it to free its memory.
+ * Opens the adapter of the browser, the faster one of two, in a page or a worker. Throws, with a remedy, if there is no WebGPU
+ * or no adapter. Dispose of the device to free its memory.
  */
 export async function openDevice(
   options: Omit<DeviceOptions, "shaders"> = {},
-  surroundings: BrowserEnvironment = globalThis as BrowserEnvironment,
+  environment: BrowserEnvironment = globalThis as BrowserEnvironment,
 ): Promise<Device> {
-  const adapter = await findAdapter(surroundings);
+  const adapter = await findAdapter(environment);
   return createDevice(adapter, { shaders: shaderText, ...options });
 }
 
@@ -50,7 +50,7 @@ async function findAdapter({ isSecureContext, navigator }: BrowserEnvironment): 
   return adapter;
 }
 
-/** Text of `shaders/NAME.wgsl`; throws where there is no such file. */
+/** Returns the source of `shaders/NAME.wgsl`. Throws if there is no such file. */
 export function shaderText(name: string): string {
   const text = shaderTexts.get(name);
   if (text === undefined) {

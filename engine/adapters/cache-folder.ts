@@ -1,8 +1,8 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-/** Where unpacked drivers are kept: `$XDG_CACHE_HOME/dino-webgpu`, by default `~/.cache/dino-webgpu`. */
+/** Returns the cache folder: `$XDG_CACHE_HOME/dino-webgpu`, by default `~/.cache/dino-webgpu`. */
 export function cacheFolder(): string {
-  // `||`, since the XDG base directory specification reads an empty variable as one that is not set
+  // `||`: the XDG base directory specification treats an empty variable as unset
   return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "dino-webgpu");
 }

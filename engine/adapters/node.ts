@@ -1,11 +1,11 @@
 /**
- * Opens devices under Node, by way of Dawn.
+ * Opens devices under Node, through Dawn.
  * @module dino-webgpu/engine/node
  */
 import { readFileSync, readdirSync } from "node:fs";
 import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
 import { type AdapterOptions, chooseAdapter } from "./adapter.js";
-import { pollCalmly } from "./polling.js";
+import { limitPolling } from "./polling.js";
 import { readChoices, tunedPath } from "./tuned.js";
 
 export { type AdapterChoice, type AdapterOptions, chooseAdapter, type Preference } from "./adapter.js";
@@ -14,30 +14,30 @@ export { cacheFolder } from "./cache-folder.js";
 export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js";
 
 /**
- * Opens the best adapter of this machine under Node (see `chooseAdapter`); `prefer` or the variable `DINO_ADAPTER` asks for
- * another one, `index` for one of several alike, the other options say what to make of it. Kernels are those that `dino tune` found the fastest there, unless
- * `choices` say otherwise; the variable `DINO_PATIENCE` says how many seconds it may be silent. Dispose of it to free its
- * memory; a process that forgets still ends.
+ * Opens the best adapter of this machine under Node (see `chooseAdapter`). `prefer` or the variable `DINO_ADAPTER` requests
+ * another kind, `index` one of several adapters. Kernels default to the fastest that `dino tune` measured; `choices` override
+ * them. The variable `DINO_PATIENCE` sets the timeout, in seconds. Dispose of the device to free its memory; an open device
+ * does not keep the process alive.
  */
 export async function openDevice(options: AdapterOptions & Omit<DeviceOptions, "shaders"> = {}): Promise<Device> {
   const { adapter, kind, name } = await chooseAdapter(options);
-  if (kind !== "gpu") pollCalmly();
+  if (kind !== "gpu") limitPolling();
   const choices = options.choices ?? readChoices(tunedPath(name));
-  const patienceMs = options.patienceMs ?? patienceOf(process.env.DINO_PATIENCE);
+  const patienceMs = options.patienceMs ?? parsePatience(process.env.DINO_PATIENCE);
   return createDevice(adapter, { shaders: readShader, ...options, choices, ...(patienceMs && { patienceMs }) });
 }
 
-/** Reads `DINO_PATIENCE`, seconds, as milliseconds; throws for a value that is no number above 0. */
-function patienceOf(variable: string | undefined): number | undefined {
+/** Parses `DINO_PATIENCE`, in seconds, to milliseconds. Throws unless it is a number above 0. */
+function parsePatience(variable: string | undefined): number | undefined {
   if (variable === undefined || variable === "") return undefined;
   const seconds = Number(variable);
-  if (seconds > 0 && seconds <= 2_000_000) return 1000 * seconds; // timers count to 2^31 ms
+  if (seconds > 0 && seconds <= 2_000_000) return 1000 * seconds; // timers are limited to 2^31 ms
   throw new Error(`DINO_PATIENCE=${variable}: expected seconds above 0, at most 2000000`);
 }
 
 const SHADERS = new URL("../../shaders/", import.meta.url);
 
-/** Text of `shaders/NAME.wgsl`; throws where there is no such file. */
+/** Reads the source of `shaders/NAME.wgsl`. Throws if there is no such file. */
 export function readShader(name: string): string {
   try {
     return readFileSync(new URL(`${name}.wgsl`, SHADERS), "utf8");

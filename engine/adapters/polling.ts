@@ -1,26 +1,26 @@
-/** How often Dawn's binding for Node asks for what the GPU has done. */
+/** Polling interval of Dawn's Node binding. */
 
 const POLL_MS = 1;
 
-let isCalm = false;
+let isLimited = false;
 
 /**
- * Makes Dawn ask every millisecond. While anything is pending it otherwise asks on every turn of the event loop, by the global
- * `setImmediate`, which keeps a core busy: on an adapter that computes on the CPU, one of those that compute. Only callbacks
- * made by native code are put off, so that no other caller of `setImmediate` notices.
+ * Limits Dawn to one poll per millisecond. By default it polls in every turn of the event loop while work is pending, through
+ * the global `setImmediate`. That keeps a core busy, which a CPU adapter needs for computing. Only callbacks of native code
+ * are delayed; other callers of `setImmediate` are not affected.
  */
-export function pollCalmly(): void {
-  if (isCalm) return;
-  isCalm = true;
+export function limitPolling(): void {
+  if (isLimited) return;
+  isLimited = true;
   const { setImmediate } = globalThis;
-  const calm = (callback: (...words: unknown[]) => void, ...words: unknown[]): unknown =>
-    isOfBinding(callback) ? setTimeout(callback, POLL_MS) : setImmediate(callback, ...words);
-  const likeIt: unknown = Object.assign(calm, setImmediate); // with what `promisify` looks for
-  globalThis.setImmediate = likeIt as typeof setImmediate;
+  const limited = (callback: (...args: unknown[]) => void, ...args: unknown[]): unknown =>
+    isNativeCallback(callback) ? setTimeout(callback, POLL_MS) : setImmediate(callback, ...args);
+  const replacement: unknown = Object.assign(limited, setImmediate); // keeps the property that `promisify` reads
+  globalThis.setImmediate = replacement as typeof setImmediate;
 }
 
-/** Whether a function comes out of a native module: it has no name and no parameters; a promise's resolver has one. */
-function isOfBinding(callback: unknown): boolean {
+/** Whether a function comes from a native module: it has no name and no parameters, while the resolver of a promise has one. */
+function isNativeCallback(callback: unknown): boolean {
   return (
     typeof callback === "function" &&
     callback.name === "" &&

@@ -2,7 +2,7 @@
 
 const files = import.meta.glob<string>("../../shaders/*.wgsl", { query: "?raw", import: "default", eager: true });
 
-/** All kernels, by name: the texts of `shaders/NAME.wgsl`, put here by the bundler. */
+/** Sources of all `shaders/NAME.wgsl`, by name, inlined by the bundler. */
 export const shaderTexts: ReadonlyMap<string, string> = new Map(
   Object.entries(files).map(([path, text]) => [path.slice("../../shaders/".length, -".wgsl".length), text]),
 );

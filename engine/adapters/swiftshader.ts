@@ -6,13 +6,13 @@ import { promisify } from "node:util";
 import { brotliDecompress } from "node:zlib";
 import { cacheFolder } from "./cache-folder.js";
 
-/** Google's Vulkan driver for the CPU, and a Vulkan loader, unpacked on this machine. */
+/** Paths of Google's Vulkan driver for the CPU and of a Vulkan loader, unpacked on this machine. */
 export interface SwiftShader {
   readonly icd: string;
   readonly loader: string;
 }
 
-/** The archive that holds SwiftShader, as the optional dependency brings it. */
+/** The archive with SwiftShader in the optional dependency. */
 export interface Archive {
   readonly path: string;
   readonly version: string;
@@ -21,9 +21,9 @@ export interface Archive {
 const PACKAGE = "@sparticuz/chromium";
 const ICD = "vk_swiftshader_icd.json";
 const LOADER = "libvulkan.so.1";
-const WANTED = ["libvk_swiftshader.so", ICD, LOADER];
+const FILES = ["libvk_swiftshader.so", ICD, LOADER];
 
-/** The archive in the optional dependency; undefined where that is not installed or holds no driver for this machine. */
+/** Finds the archive in the optional dependency; undefined if that is not installed or has no driver for this machine. */
 export async function findArchive(): Promise<Archive | undefined> {
   if (process.platform !== "linux" || process.arch !== "x64") return undefined;
   try {
@@ -38,8 +38,8 @@ export async function findArchive(): Promise<Archive | undefined> {
 }
 
 /**
- * Unpacks SwiftShader into the cache unless it is there. Processes may race: each fills a folder of its own and one
- * renames it into place. Throws where the cache cannot be written.
+ * Unpacks SwiftShader into the cache, unless it is there already. Concurrent processes each fill a temporary folder, and one
+ * renames it into place. Throws if the cache is not writable.
  */
 export async function unpackSwiftShader(archive: Archive, cache = cacheFolder()): Promise<SwiftShader> {
   const folder = join(cache, `swiftshader-${archive.version}`);
@@ -47,8 +47,8 @@ export async function unpackSwiftShader(archive: Archive, cache = cacheFolder())
   if (existsSync(folder)) return unpacked;
 
   const tar = await promisify(brotliDecompress)(await readFile(archive.path));
-  const files = [...entries(tar)].filter(({ name }) => WANTED.includes(name));
-  if (files.length !== WANTED.length) throw new Error(`${archive.path} lacks one of ${WANTED.join(", ")}`);
+  const files = [...entries(tar)].filter(({ name }) => FILES.includes(name));
+  if (files.length !== FILES.length) throw new Error(`${archive.path} lacks one of ${FILES.join(", ")}`);
   const temporary = await mkdir(cache, { recursive: true })
     .then(() => mkdtemp(`${folder}.`))
     .catch((error: unknown) => {
@@ -60,20 +60,20 @@ export async function unpackSwiftShader(archive: Archive, cache = cacheFolder())
     await rename(temporary, folder);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
-    if (!existsSync(folder)) throw error; // otherwise another process was first
+    if (!existsSync(folder)) throw error; // else another process was faster
   }
   return unpacked;
 }
 
 const BLOCK = 512;
 
-/** The plain files of a tar archive, by their names without folders. */
+/** Yields the files of a tar archive, with their base names. */
 function* entries(tar: Buffer): Generator<{ readonly name: string; readonly content: Buffer }> {
   const text = (start: number, length: number) => tar.toString("latin1", start, start + length).split("\0", 1)[0]!;
-  for (let at = 0; at + BLOCK <= tar.length && tar[at] !== 0;) {
-    const size = parseInt(text(at + 124, 12), 8);
-    const content = tar.subarray(at + BLOCK, at + BLOCK + size);
-    yield { name: text(at, 100).replace(/^.*\//, ""), content };
-    at += BLOCK * (1 + Math.ceil(size / BLOCK));
+  for (let offset = 0; offset + BLOCK <= tar.length && tar[offset] !== 0;) {
+    const size = parseInt(text(offset + 124, 12), 8);
+    const content = tar.subarray(offset + BLOCK, offset + BLOCK + size);
+    yield { name: text(offset, 100).replace(/^.*\//, ""), content };
+    offset += BLOCK * (1 + Math.ceil(size / BLOCK));
   }
 }

@@ -4,13 +4,13 @@ import { dirname, join } from "node:path";
 import type { Choices } from "../core/device.js";
 import { cacheFolder } from "./cache-folder.js";
 
-/** Where the choices measured on an adapter are kept: `tuned/ADAPTER.json` in the cache. */
+/** Returns the path of the measured choices of an adapter: `tuned/ADAPTER.json` in the cache. */
 export function tunedPath(adapter: string, cache = cacheFolder()): string {
   const stem = adapter.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
   return join(cache, "tuned", `${stem.replace(/^-|-$/g, "")}.json`);
 }
 
-/** The choices measured on an adapter; none where it was never tuned. Throws, naming the way out, for a file that is none. */
+/** Reads the measured choices of an adapter; {} if it was never tuned. Throws, with a remedy, for an invalid file. */
 export function readChoices(path: string): Choices {
   if (!existsSync(path)) return {};
   try {
@@ -19,16 +19,13 @@ export function readChoices(path: string): Choices {
     if (isRecord && Object.values(choices).every((way) => typeof way === "string")) return choices as Choices;
     throw new Error("expected an object of strings");
   } catch (error) {
-    throw new Error(
-      `${path}: this is no result of tuning: ${(error as Error).message}; remove it with dino tune --forget`,
-      {
-        cause: error,
-      },
-    );
+    throw new Error(`${path}: not a result of tuning: ${(error as Error).message}; remove it with dino tune --forget`, {
+      cause: error,
+    });
   }
 }
 
-/** Keeps choices, in order of their names. */
+/** Writes choices, sorted by name. */
 export async function writeChoices(path: string, choices: Choices): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const sorted = Object.fromEntries(Object.entries(choices).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -36,7 +33,7 @@ export async function writeChoices(path: string, choices: Choices): Promise<void
   await rename(`${path}.new`, path);
 }
 
-/** Forgets them; says whether there were any. */
+/** Deletes the choices; returns whether there were any. */
 export function forgetChoices(path: string): boolean {
   const known = existsSync(path);
   rmSync(path, { force: true });

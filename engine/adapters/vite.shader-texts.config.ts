@@ -1,6 +1,6 @@
 import { defineConfig } from "vite";
 
-/** Puts the shaders into the package's `engine/adapters/shader-texts.js`, so that any bundler, or none, can take it from there. */
+/** Inlines the shaders into the package's `engine/adapters/shader-texts.js`, which then works with any bundler or none. */
 export default defineConfig({
   root: `${import.meta.dirname}/../..`,
   logLevel: "warn",

@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
-/* eslint-disable @typescript-eslint/no-empty-object-type -- what these are is told by whoever has types of WebGPU */
+/* eslint-disable @typescript-eslint/no-empty-object-type -- placeholders, merged with real WebGPU types */
 declare global {
-  // Merged with TypeScript's own types of WebGPU or those of @webgpu/types; a program that has neither needs no more than the names.
+  // Merged with the WebGPU types of TypeScript or @webgpu/types. A program without either needs only the names.
   interface GPU {}
   interface GPUAdapter {}
   interface GPUAdapterInfo {}
@@ -14,48 +14,48 @@ declare global {
 }
 /* eslint-enable @typescript-eslint/no-empty-object-type */
 
-/** What stands behind an adapter; "software" is a driver on the CPU that has no other name here. */
+/** Kind of hardware or driver behind an adapter; "software" is any CPU driver other than the named ones. */
 export type AdapterKind = "gpu" | "lavapipe" | "swiftshader" | "software" | "null";
 
 /**
- * For whom kernels are made where two files do one thing: "cpu" for drivers that run on the CPU, where a vector of threads works
- * alone and shared memory and barriers cost; "gpu" for thousands of threads that share tiles.
+ * Kernel variants for operations that have two: "cpu" for drivers on the CPU, where each vector of threads works alone and
+ * shared memory and barriers are expensive; "gpu" for thousands of threads that share tiles.
  */
 export type KernelSet = "cpu" | "gpu";
 
-/** Which way was the fastest on an adapter, by what was decided; measured by `dino tune`. */
+/** Fastest way of each tunable operation on an adapter, by decision name; measured by `dino tune`. */
 export type Choices = Readonly<Record<string, string>>;
 
-/** An opened GPU device, its abilities and the shader texts of the engine. */
+/** An open GPU device, its capabilities, and the shader sources of the engine. */
 export interface Device extends Disposable {
   readonly gpu: GPUDevice;
   readonly adapterKind: AdapterKind;
   readonly kernels: KernelSet;
-  /** For people: what the driver calls itself. */
+  /** Human-readable name that the driver reports. */
   readonly name: string;
   readonly limits: GPUSupportedLimits;
-  /** Lanes of every subgroup; undefined where there are none, or where the driver may choose another width for each kernel. */
+  /** Lanes per subgroup; undefined without subgroups, or if the driver chooses the width per kernel. */
   readonly subgroupWidth: number | undefined;
   /** WebGPU's feature names, such as "shader-f16". */
   readonly features: ReadonlySet<string>;
-  /** Whether subgroups multiply f16 matrices of 16 x 16 into f32, and workgroups have the memory to feed them. */
+  /** Whether subgroups multiply 16 x 16 f16 matrices into f32, and workgroup memory is large enough to feed them. */
   readonly tensorCores: boolean;
-  /** Ways of operations that were measured to be the fastest here; where none was, a rule decides. */
+  /** Measured choices between ways of an operation; a built-in rule decides the others. */
   readonly choices: Choices;
-  /** Text of `shaders/NAME.wgsl`; throws for an unknown name. */
+  /** Returns the source of `shaders/NAME.wgsl`; throws for an unknown name. */
   readonly shaders: (name: string) => string;
-  /** The first thing that went wrong outside any call: an uncaptured error, a lost device, or what `fail` reported. */
+  /** Returns the first asynchronous error: an uncaptured error, a lost device, or an error given to `fail`. */
   readonly failure: () => Error | undefined;
-  /** Remembers an error that cannot be thrown where it arises; only the first one counts. */
+  /** Records an error that cannot be thrown where it occurs; only the first is kept. */
   readonly fail: (error: Error) => void;
-  /** The longest that a submitted program may take to be done, in milliseconds. */
+  /** Timeout of a submitted program, in milliseconds. */
   readonly patienceMs: number;
 }
 
-/** The device is gone with all that was on it: the driver restarted, the card was unplugged. Another one may be opened. */
+/** Thrown after the device and its memory were lost: the driver restarted, or the card was unplugged. Another device may be opened. */
 export class DeviceLostError extends Error {}
 
-/** The device does not answer any more. What was asked of it may never end. */
+/** Thrown when the device does not answer within its timeout; submitted work may never end. */
 export class HungDeviceError extends Error {
   constructor({ name, patienceMs }: Pick<Device, "name" | "patienceMs">) {
     super(
@@ -64,34 +64,34 @@ export class HungDeviceError extends Error {
   }
 }
 
-/** The device has no memory for a buffer, or none of that size. */
+/** Thrown when the device cannot allocate a buffer, or no buffer of that size. */
 export class OutOfMemoryError extends Error {}
 
-/** Whether an error, or what caused it, is of this class: errors of a device come as causes of those that calls throw. */
-export function isCausedBy(error: unknown, type: new (...words: never[]) => Error): boolean {
+/** Whether an error or one of its causes is of this class; calls wrap device errors as causes. */
+export function isCausedBy(error: unknown, type: new (...args: never[]) => Error): boolean {
   return error instanceof type || (error instanceof Error && isCausedBy(error.cause, type));
 }
 
-/** What to make of an adapter. */
+/** Options of `createDevice`. */
 export interface DeviceOptions {
-  /** Text of `shaders/NAME.wgsl`; a browser fetches them beforehand from `dino-webgpu/shaders`. */
+  /** Returns the source of `shaders/NAME.wgsl`; a browser fetches the files beforehand from `dino-webgpu/shaders`. */
   readonly shaders: (name: string) => string;
-  /** Instead of what suits the adapter: every set is right on every adapter, the other one is only slower. */
+  /** Kernel set; by default the one that suits the adapter. Both give correct results on every adapter, the other is slower. */
   readonly kernels?: KernelSet;
-  /** Features to leave out although the adapter has them: the device is as on an adapter without. */
+  /** Features not to request even if the adapter has them. */
   readonly without?: readonly (typeof FEATURES)[number][];
-  /** None if left out. */
+  /** Measured choices; none by default. */
   readonly choices?: Choices;
-  /** Ten minutes on a GPU and an hour on a CPU if left out, where a step of a large network takes as long. */
+  /** Timeout of a submitted program; default 10 minutes on a GPU, 1 hour on a CPU, where a step of a large network takes that long. */
   readonly patienceMs?: number;
 }
 
-/** The one width of an adapter's subgroups. */
+/** Returns the subgroup width of an adapter, if it has exactly one. */
 function widthOf({ subgroupMinSize, subgroupMaxSize }: GPUAdapterInfo, features: readonly string[]) {
   return features.includes("subgroups") && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
 }
 
-/** Asked for at the most that the adapter offers; all others stay at WebGPU's defaults. */
+/** Limits requested at the adapter's maximum; all others keep WebGPU's defaults. */
 const LIMITS = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -104,12 +104,12 @@ const LIMITS = [
   "maxComputeWorkgroupsPerDimension",
 ] as const satisfies readonly (keyof GPUSupportedLimits)[];
 
-/** Asked for where the adapter has them; no kernel may need one without another that does without. */
+/** Features requested if available; every kernel that needs one has an alternative that does not. */
 const FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"] as const;
 
 /**
- * Opens an adapter at its own limits and with the features the engine can use; an adapter opens once.
- * Throws what the adapter refuses. Knows nothing of Node, so that a browser runs it too.
+ * Opens an adapter with its maximum limits and the features that the engine uses; an adapter can be opened once.
+ * Throws if the adapter refuses. Runs in browsers and Node.
  */
 export async function createDevice(
   adapter: GPUAdapter,
@@ -134,8 +134,8 @@ export async function createDevice(
     event.preventDefault(); // thrown by the next run or read, so a browser need not print it too
     fail(new Error(`${name}: ${event.error.message.trim()}`));
   });
-  void gpu.lost.then(({ reason, message: words }) => {
-    const why = [reason === "unknown" ? "" : ` (${reason})`, words && `: ${words.trim()}`].join("");
+  void gpu.lost.then(({ reason, message: details }) => {
+    const why = [reason === "unknown" ? "" : ` (${reason})`, details && `: ${details.trim()}`].join("");
     fail(new DeviceLostError(`${name}: the device was lost${why}`));
   });
 
@@ -160,7 +160,7 @@ export async function createDevice(
   };
 }
 
-/** One shape of matrices that an adapter's subgroups multiply: M x K by K x N. */
+/** Shape and types of a subgroup matrix multiplication: M x K by K x N. */
 export interface SubgroupMatrixConfig {
   readonly componentType: string;
   readonly resultComponentType: string;
@@ -169,14 +169,14 @@ export interface SubgroupMatrixConfig {
   readonly K: number;
 }
 
-/** The shapes that an adapter has; WebGPU's own types do not know of them yet. */
+/** Returns the subgroup matrix shapes of an adapter; the WebGPU types lack them so far. */
 export function subgroupMatrixConfigs(info: GPUAdapterInfo): readonly SubgroupMatrixConfig[] {
   return (info as { readonly subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] }).subgroupMatrixConfigs ?? [];
 }
 
 /**
- * Of the shared tiles in `matmul-matrices.wgsl`, at 32 steps of k: two of 128 rows in f16 with their padding, results in f32. More
- * than those of `attention-matrices.wgsl`.
+ * Bytes of workgroup memory in `matmul-matrices.wgsl` at 32 steps of k: two padded f16 tiles of 128 rows, and f32 results.
+ * `attention-matrices.wgsl` needs less.
  */
 const MATRIX_BYTES = 2 * 128 * (32 + 8) + 2 * 32 * (128 + 8) + 4 * 8 * 16 * 16;
 
@@ -192,7 +192,7 @@ function hasTensorCores(info: GPUAdapterInfo, { features, limits }: GPUDevice): 
   );
 }
 
-/** Throws when something went wrong on the device since it was opened. */
+/** Throws the asynchronous error of a device, if any. */
 export function throwIfFailed(device: Device): void {
   const failure = device.failure();
   if (failure) throw new Error(failure.message, { cause: failure });
@@ -203,7 +203,7 @@ export function expectF16({ name, features }: Device): void {
   if (!features.has("shader-f16")) throw new Error(`f16: ${name} has no shader-f16; compute in f32 there`);
 }
 
-/** Which kind of driver an adapter's own words belong to. */
+/** Returns the kind of an adapter, from the strings its driver reports. */
 export function adapterKind(info: GPUAdapterInfo): AdapterKind {
   if (info.device === "null-backend") return "null";
   if (info.architecture === "swiftshader") return "swiftshader";
@@ -211,13 +211,13 @@ export function adapterKind(info: GPUAdapterInfo): AdapterKind {
   return info.isFallbackAdapter ? "software" : "gpu";
 }
 
-/** The words of a driver that tell one adapter from another: its card where it has one, and its version. */
+/** Returns a name that identifies an adapter: its card, if any, and the driver version. */
 export function adapterName(info: GPUAdapterInfo): string {
   const kind = adapterKind(info);
-  const words = kind === "gpu" ? [info.device, info.description] : [info.description || info.device];
-  const known = words.filter((word) => word !== "");
+  const parts = kind === "gpu" ? [info.device, info.description] : [info.description || info.device];
+  const known = parts.filter((part) => part !== "");
   if (known.length === 0) known.push(info.vendor, info.architecture);
-  return known.filter((word) => word !== "").join(", ") || kind;
+  return known.filter((part) => part !== "").join(", ") || kind;
 }
 
 function message(error: unknown): string {

@@ -1,13 +1,13 @@
 import type { Device } from "./device.js";
 
-/** A device that has no memory and computes nothing, for knowing what something would take. */
+/** A device that allocates and computes nothing, for measuring memory use. */
 export interface DryRun {
   readonly device: Device;
-  /** Of all buffers made so far. */
+  /** Returns the bytes of all buffers created so far. */
   readonly bytes: () => number;
 }
 
-/** The same device on paper: what is recorded there makes the same choices, and takes no memory, however large it is. */
+/** Returns a dry-run copy of a device: recordings make the same choices, and allocate nothing at any size. */
 export function dryRun(device: Device): DryRun {
   let bytes = 0;
   const gpu = {
@@ -25,8 +25,12 @@ export function dryRun(device: Device): DryRun {
     queue: { writeBuffer: () => undefined },
   };
   const { minStorageBufferOffsetAlignment, maxStorageBuffersPerShaderStage } = device.limits;
-  const roomy = { maxBufferSize: Infinity, maxStorageBufferBindingSize: Infinity };
-  const limits = { ...roomy, minStorageBufferOffsetAlignment, maxStorageBuffersPerShaderStage } as GPUSupportedLimits;
+  const unlimited = { maxBufferSize: Infinity, maxStorageBufferBindingSize: Infinity };
+  const limits = {
+    ...unlimited,
+    minStorageBufferOffsetAlignment,
+    maxStorageBuffersPerShaderStage,
+  } as GPUSupportedLimits;
   return {
     device: { ...device, limits, gpu: gpu as unknown as GPUDevice, failure: () => undefined, fail: () => undefined },
     bytes: () => bytes,

@@ -1,10 +1,10 @@
-/** Numbers that leave the device in the middle of a run, and what the host puts in their place. */
+/** Host work in the middle of a run: values are read back, processed on the host, and uploaded again. */
 import { type Device, throwIfFailed } from "./device.js";
 import { type Dispatch, type HostWork, type Kernel, recording } from "./recording.js";
 import { bytesOf, formatShape, offsetInOwner, owner, type Tensor } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
-const ELSEWHERE: Kernel = {
+const OUT_OF_PLACE: Kernel = {
   file: "the host",
   bindings: [
     { name: "from", access: "read" },
@@ -15,9 +15,9 @@ const ELSEWHERE: Kernel = {
 const IN_PLACE: Kernel = { file: "the host", bindings: [{ name: "x", access: "update" }], constants: [] };
 
 /**
- * Hands numbers to the host in the middle of a run: what `work` makes of `from` is in `to`, which may be the same tensor, for
- * all that is noted afterwards. They leave as soon as the last of them is written, while the device goes on with what is noted
- * in between; so part after part of a large tensor can be under way.
+ * Runs `work` on the host in the middle of a run. It reads `from` and writes `to`, which may be the same tensor; dispatches
+ * recorded afterwards see the result. The read-back starts as soon as `from` is complete, and overlaps with the dispatches
+ * recorded in between, so several parts of a large tensor can be in flight.
  */
 export function onHost(from: Tensor, to: Tensor, work: HostWork): void {
   const { device, dispatches } = recording("onHost");
@@ -30,15 +30,15 @@ export function onHost(from: Tensor, to: Tensor, work: HostWork): void {
   if (!inPlace && owner(from.storage) === owner(to.storage))
     throw new Error(`onHost: ${from.storage.label} and ${to.storage.label} lie in one buffer; give one tensor or two`);
   if (to.storage.kind === "transient" && to.storage.label === "unwritten") to.storage.label = "from the host";
-  const noted = { constants: {}, grid: [1, 1, 1], decision: undefined, work } as const;
+  const common = { constants: {}, grid: [1, 1, 1], decision: undefined, work } as const;
   dispatches.push(
     inPlace
-      ? { ...noted, kernel: IN_PLACE, tensors: { x: from } }
-      : { ...noted, kernel: ELSEWHERE, tensors: { from, to } },
+      ? { ...common, kernel: IN_PLACE, tensors: { x: from } }
+      : { ...common, kernel: OUT_OF_PLACE, tensors: { from, to } },
   );
 }
 
-/** After which dispatch all numbers that dispatch `index` takes to the host are written; -1 where they were there before. */
+/** Returns the last dispatch that writes what dispatch `index` sends to the host; -1 if none does. */
 export function readyAfter(dispatches: readonly Dispatch[], index: number): number {
   const { tensors } = dispatches[index]!;
   const from = (tensors["from"] ?? tensors["x"])!;
@@ -57,24 +57,24 @@ function sameMemory(a: Tensor, b: Tensor): boolean {
   return x === y || (x.kind === "resident" && y.kind === "resident" && x.buffer === y.buffer);
 }
 
-/** Bytes in a buffer. */
+/** A range of bytes in a buffer. */
 export interface BufferRange {
   readonly buffer: GPUBuffer;
   readonly offset: number;
   readonly bytes: number;
 }
 
-/** One way of numbers to the host and back, run after run, through memory of its own that both can reach. */
+/** A round trip to the host, repeated in every run, through its own staging buffers. */
 export interface HostCallback extends Disposable {
-  /** Submits the copy towards the host, and starts to wait for it. */
-  readonly leave: () => void;
-  /** When it last came, by performance.now(); Infinity while it is under way. */
-  readonly cameMs: () => number;
-  /** Once it has come, has the host do its work, and submits the copy back; returns when that work began and ended. */
-  readonly comeBack: () => Promise<{ readonly beganMs: number; readonly endedMs: number }>;
+  /** Submits the copy to the host, and starts mapping it. */
+  readonly send: () => void;
+  /** Time of the last arrival at the host, by performance.now(); Infinity while in flight. */
+  readonly arrivedMs: () => number;
+  /** Waits for the arrival, runs the host work, and submits the copy back; returns when the work began and ended. */
+  readonly receive: () => Promise<{ readonly beganMs: number; readonly endedMs: number }>;
 }
 
-/** The staging memory of one `onHost`. */
+/** Creates the staging buffers of one `onHost`. */
 export function createHostCallback(
   device: Device,
   { from, to, work }: { from: BufferRange; to: BufferRange; work: HostWork },
@@ -93,7 +93,7 @@ export function createHostCallback(
   });
   let readable: Promise<unknown> = Promise.resolve();
   let writable: Promise<unknown> = Promise.resolve();
-  let cameMs = -Infinity;
+  let arrivedMs = -Infinity;
   const copy = (
     source: Pick<BufferRange, "buffer" | "offset">,
     target: Pick<BufferRange, "buffer" | "offset">,
@@ -103,19 +103,19 @@ export function createHostCallback(
     encoder.copyBufferToBuffer(source.buffer, source.offset, target.buffer, target.offset, bytes);
     gpu.queue.submit([encoder.finish()]);
   };
-  /** Its failure is told to whoever awaits it, which may be much later. */
-  const later = (answer: Promise<unknown>): Promise<unknown> => {
+  /** Defers a rejection to the later `await`; until then it would count as unhandled. */
+  const deferRejection = (answer: Promise<unknown>): Promise<unknown> => {
     answer.catch(() => undefined);
     return answer;
   };
   return {
-    leave() {
+    send() {
       copy(from, { buffer: outgoing, offset: 0 }, from.bytes);
-      cameMs = Infinity;
-      readable = later(outgoing.mapAsync(GPUMapMode.READ).then(() => void (cameMs = performance.now())));
+      arrivedMs = Infinity;
+      readable = deferRejection(outgoing.mapAsync(GPUMapMode.READ).then(() => void (arrivedMs = performance.now())));
     },
-    cameMs: () => cameMs,
-    async comeBack() {
+    arrivedMs: () => arrivedMs,
+    async receive() {
       try {
         await withTimeout(device, Promise.all([readable, writable]));
       } catch (error) {
@@ -128,74 +128,74 @@ export function createHostCallback(
       outgoing.unmap();
       incoming.unmap();
       copy({ buffer: incoming, offset: 0 }, to, to.bytes);
-      writable = later(incoming.mapAsync(GPUMapMode.WRITE));
+      writable = deferRejection(incoming.mapAsync(GPUMapMode.WRITE));
       return { beganMs, endedMs };
     },
     [Symbol.dispose]: () => [outgoing, incoming].forEach((buffer) => buffer.destroy()),
   };
 }
 
-/** Kernels in a row, or numbers that leave for the host, or those that come back from there. */
+/** A part of a program: consecutive kernels, or one transfer to the host or back. */
 export type Stage<Row> =
   | { readonly kind: "kernels"; readonly rows: readonly Row[] }
-  | { readonly kind: "leaving"; readonly crossing: HostCallback }
-  | { readonly kind: "coming"; readonly crossing: HostCallback };
+  | { readonly kind: "send"; readonly callback: HostCallback }
+  | { readonly kind: "receive"; readonly callback: HostCallback };
 
-/** Cuts a program where numbers leave for the host and where they come back; `rows` are its kernels, ready to run. */
-export function stagesOf<Row>(
+/** Splits a program at its transfers to the host and back; `rows` are its kernels, ready to run. */
+export function splitStages<Row>(
   device: Device,
   dispatches: readonly Dispatch[],
   rows: readonly Row[],
-  placeOf: (x: Tensor) => Omit<BufferRange, "bytes">,
+  locateTensor: (x: Tensor) => Omit<BufferRange, "bytes">,
 ): readonly Stage<Row>[] {
   const stages: Stage<Row>[] = [];
   const kernels: Row[] = [];
-  const cut = (kind: "leaving" | "coming", crossing: HostCallback): void => {
+  const cut = (kind: "send" | "receive", callback: HostCallback): void => {
     if (kernels.length > 0) stages.push({ kind: "kernels", rows: kernels.splice(0) });
-    stages.push({ kind, crossing });
+    stages.push({ kind, callback });
   };
-  const crossings = dispatches.map(({ work, tensors: { from, to, x } }) => {
-    const place = (tensor: Tensor): BufferRange => ({ ...placeOf(tensor), bytes: bytesOf(tensor) });
-    return work && createHostCallback(device, { from: place((from ?? x)!), to: place((to ?? x)!), work });
+  const callbacks = dispatches.map(({ work, tensors: { from, to, x } }) => {
+    const range = (tensor: Tensor): BufferRange => ({ ...locateTensor(tensor), bytes: bytesOf(tensor) });
+    return work && createHostCallback(device, { from: range((from ?? x)!), to: range((to ?? x)!), work });
   });
-  const leavingAfter = new Map<number, HostCallback[]>();
-  crossings.forEach((crossing, index) => {
-    if (!crossing) return;
+  const sendsAfter = new Map<number, HostCallback[]>();
+  callbacks.forEach((callback, index) => {
+    if (!callback) return;
     const ready = readyAfter(dispatches, index);
-    leavingAfter.set(ready, [...(leavingAfter.get(ready) ?? []), crossing]);
+    sendsAfter.set(ready, [...(sendsAfter.get(ready) ?? []), callback]);
   });
   const upcoming = rows.values();
   for (let index = -1; index < dispatches.length; index++) {
-    const crossing = crossings[index];
-    if (crossing) cut("coming", crossing);
+    const callback = callbacks[index];
+    if (callback) cut("receive", callback);
     else if (index >= 0) kernels.push(upcoming.next().value!);
-    for (const leaving of leavingAfter.get(index) ?? []) cut("leaving", leaving);
+    for (const sent of sendsAfter.get(index) ?? []) cut("send", sent);
   }
   if (kernels.length > 0) stages.push({ kind: "kernels", rows: kernels });
   return stages;
 }
 
 /**
- * Goes through the stages in order, where `launch` submits kernels. Tells `onWaited` of each time, in milliseconds, that the
- * host was at work and nothing was under way to it any more, so that the device had nothing left to do.
+ * Runs the stages in order; `launch` submits kernels. Calls `onWaited` with the milliseconds that the device was idle because
+ * the host was working and nothing else was in flight.
  */
 export async function runStages<Row>(
   stages: readonly Stage<Row>[],
   launch: (rows: readonly Row[]) => void | Promise<void>,
   onWaited: (ms: number) => void,
 ): Promise<void> {
-  const crossings = stages.flatMap((stage) => (stage.kind === "leaving" ? [stage.crossing] : []));
+  const callbacks = stages.flatMap((stage) => (stage.kind === "send" ? [stage.callback] : []));
   for (const stage of stages) {
     switch (stage.kind) {
       case "kernels":
         await launch(stage.rows);
         break;
-      case "leaving":
-        stage.crossing.leave();
+      case "send":
+        stage.callback.send();
         break;
-      case "coming": {
-        const { beganMs, endedMs } = await stage.crossing.comeBack();
-        onWaited(Math.max(0, endedMs - Math.max(beganMs, ...crossings.map((crossing) => crossing.cameMs()))));
+      case "receive": {
+        const { beganMs, endedMs } = await stage.callback.receive();
+        onWaited(Math.max(0, endedMs - Math.max(beganMs, ...callbacks.map((callback) => callback.arrivedMs()))));
         break;
       }
       default:

@@ -2,9 +2,9 @@ import type { Choices, Device } from "./device.js";
 import { recording } from "./recording.js";
 
 /**
- * Does one thing in one of several ways: as the device's choices have it, else as `rule` says. `what` names the operation and the
- * class of its sizes; the decision is noted in the recording, and so is what was dispatched for it. Ways that a device does not
- * have are undefined.
+ * Runs one of several equivalent ways: the device's measured choice, else `rule`. `what` names the operation and its size
+ * class. The recording notes the decision, and marks the dispatches that belong to it. Ways that the device lacks are
+ * undefined.
  */
 export function choose<Way extends string, Result>(
   what: string,
@@ -12,9 +12,9 @@ export function choose<Way extends string, Result>(
   rule: NoInfer<Way>,
 ): Result {
   const { device, decisions, deciding } = recording(what);
-  const there = (Object.keys(ways) as Way[]).filter((way) => ways[way]);
-  const way = there.find((name) => name === device.choices[what]) ?? rule;
-  decisions.set(what, { what, ways: there, way });
+  const available = (Object.keys(ways) as Way[]).filter((way) => ways[way]);
+  const way = available.find((name) => name === device.choices[what]) ?? rule;
+  decisions.set(what, { what, ways: available, way });
   const outer = deciding.what;
   deciding.what = what;
   try {
@@ -24,12 +24,12 @@ export function choose<Way extends string, Result>(
   }
 }
 
-/** The same device with other choices. Its memory is its own: tensors of one do not mix with the other's. */
+/** Returns the same device with other choices. Tensors of the two do not mix. */
 export function withChoices(device: Device, choices: Choices): Device {
   return { ...device, choices };
 }
 
-/** Sizes to the next power of two, under which those that behave alike fall together: `1024 x 512 x 256`. */
+/** Rounds sizes to powers of two, so that similar sizes share a decision: `1024 x 512 x 256`. */
 export function sizeClass(...sizes: readonly number[]): string {
   return sizes.map((size) => 2 ** Math.round(Math.log2(size))).join(" x ");
 }

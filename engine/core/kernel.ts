@@ -4,27 +4,27 @@ import { bytesOf, formatShape, offsetInOwner, owner, type Tensor } from "./tenso
 
 export const MAX_GROUPS_PER_AXIS = 65535;
 
-/** The bindings and constants of a WGSL file, by their names there. */
+/** Bindings and constants of a WGSL file, by their WGSL names. */
 export interface Declaration<Names extends string, Constants extends string> {
-  /** Bindings that are only read. */
+  /** Read-only bindings. */
   readonly reads: readonly Names[];
-  /** Bindings that are written in full before anybody reads them. */
+  /** Bindings that are fully written before they are read. */
   readonly writes: readonly Names[];
-  /** Bindings that are read and written, or written in part. */
+  /** Bindings that are read and written, or partly written. */
   readonly updates?: readonly Names[];
   readonly constants: readonly Constants[];
 }
 
 const declared: Kernel[] = [];
 
-/** Every kernel that a module declared so far. */
+/** Returns all kernels declared so far. */
 export function kernels(): readonly Kernel[] {
   return declared;
 }
 
 /**
- * Declares `shaders/FILE.wgsl` as a function that notes one dispatch of it in the running recording.
- * Binding names are the WGSL names; file and declaration are compared when the kernel is first compiled.
+ * Declares `shaders/FILE.wgsl` as a function that records one dispatch.
+ * Binding names are the WGSL names; the first compilation compares file and declaration.
  */
 export function kernel<const Names extends string, const Constants extends string>(
   file: string,
@@ -71,7 +71,7 @@ function checkDispatch(device: Device, { kernel: used, tensors, constants, grid:
       throw new Error(`${used.file}: ${name} was placed inside ${owner(x.storage).label} and can't be written again`);
     }
   }
-  refuseSharedMemory(used, tensors);
+  refuseAliasing(used, tensors);
   for (const name of used.constants) {
     if (!Number.isFinite(constants[name])) throw new Error(`${used.file}: constant ${name} is ${constants[name]}`);
   }
@@ -80,13 +80,13 @@ function checkDispatch(device: Device, { kernel: used, tensors, constants, grid:
   }
 }
 
-/** WebGPU lets no dispatch read and write one buffer, nor write the same bytes through two bindings. */
-function refuseSharedMemory(used: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
+/** Throws if a dispatch reads and writes one buffer, or writes the same bytes through two bindings, which WebGPU forbids. */
+function refuseAliasing(used: Kernel, tensors: Readonly<Record<string, Tensor>>): void {
   used.bindings.forEach(({ name, access }, i) => {
     if (access === "read") return;
     used.bindings.forEach((other, j) => {
       const [a, b] = [tensors[name]!, tensors[other.name]!];
-      if (i === j || memoryOf(a) !== memoryOf(b) || (other.access !== "read" && !overlap(a, b))) return;
+      if (i === j || bufferIdentity(a) !== bufferIdentity(b) || (other.access !== "read" && !overlap(a, b))) return;
       throw new Error(
         `${used.file}: ${other.name} and ${name} lie in one buffer (${a.storage.label}), and ${name} is written; copy one of them first`,
       );
@@ -94,9 +94,9 @@ function refuseSharedMemory(used: Kernel, tensors: Readonly<Record<string, Tenso
   });
 }
 
-function memoryOf({ storage }: Tensor): unknown {
-  const owning = owner(storage);
-  return owning.kind === "resident" ? owning.buffer : owning;
+function bufferIdentity({ storage }: Tensor): unknown {
+  const root = owner(storage);
+  return root.kind === "resident" ? root.buffer : root;
 }
 
 function overlap(a: Tensor, b: Tensor): boolean {
@@ -104,25 +104,25 @@ function overlap(a: Tensor, b: Tensor): boolean {
   return startA < startB + bytesOf(b) && startB < startA + bytesOf(a);
 }
 
-/** A grid of `groups` workgroups folded over x and y; kernels compute `group.y * grid.x + group.x` and guard the rest. */
+/** Returns a grid of at least `groups` workgroups, folded over x and y; kernels compute `group.y * grid.x + group.x` and guard the excess. */
 export function grid(groups: number): Grid {
   if (groups <= MAX_GROUPS_PER_AXIS) return [groups, 1, 1];
   const y = Math.ceil(groups / MAX_GROUPS_PER_AXIS);
   return [Math.ceil(groups / y), y, 1];
 }
 
-/** Threads of a workgroup in kernels that work element by element. */
+/** Threads per workgroup of element-wise kernels. */
 const ELEMENT_LANES = 64;
 
-/** The grid of a kernel with one thread an element and 64 threads a workgroup. */
+/** Returns the grid of a kernel with one thread per element and 64 threads per workgroup. */
 export function elementGrid(elements: number): Grid {
   return grid(Math.ceil(elements / ELEMENT_LANES));
 }
 
-/** Elements that a workgroup takes in kernels that include `run.wgsl`. */
+/** Elements per workgroup in kernels that include `run.wgsl`. */
 const RUN = 1024;
 
-/** The grid of a kernel with a run of elements a workgroup, which on a CPU costs less than a thread an element. */
+/** Returns the grid of a kernel with a run of elements per workgroup, which on a CPU is cheaper than one thread per element. */
 export function runGrid(elements: number): Grid {
   return grid(Math.ceil(elements / RUN));
 }

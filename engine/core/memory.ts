@@ -12,7 +12,7 @@ import {
 } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
-/** A buffer that kernels can bind. Throws where `bytes` exceed the adapter's limit; what the driver refuses fails the device. */
+/** Allocates a buffer that kernels can bind. Throws if `bytes` exceed the adapter's limit; a refusal by the driver fails the device later. */
 export function allocate(device: Device, bytes: number, label: string): GPUBuffer {
   throwIfFailed(device);
   const limit = device.limits.maxBufferSize;
@@ -37,13 +37,13 @@ export function allocate(device: Device, bytes: number, label: string): GPUBuffe
   return buffer;
 }
 
-/** A tensor that the host fills: write it as often as wanted, each `run()` sees the latest. */
+/** A tensor that the host writes; each `run()` sees the latest values. */
 export interface Input extends Tensor, Disposable {
-  /** Row-major, as many as the shape holds; throws for another number of them. */
+  /** Writes all elements, row-major. Throws for a wrong number of values. */
   write(values: ArrayLike<number>): void;
 }
 
-/** A resident tensor, zero until it is written. */
+/** Creates a resident tensor of zeros. */
 export function input(
   device: Device,
   shape: Shape,
@@ -61,14 +61,14 @@ export function input(
   };
 }
 
-/** Named scalars in one buffer, written together: learning rates, momenta, temperatures. */
+/** Named scalars in one buffer: learning rates, momenta, temperatures. */
 export type Scalars<Names extends string> = Readonly<Record<Names, Tensor>> &
   Disposable & {
-    /** All of them at once. */
+    /** Writes all scalars. */
     write(values: Readonly<Record<Names, number>>): void;
   };
 
-/** One resident scalar `[]` a name; each may change on every run. */
+/** Creates one resident scalar `[]` per name; each may change on every run. */
 export function scalars<const Names extends string>(device: Device, ...names: readonly Names[]): Scalars<Names> {
   const stride = device.limits.minStorageBufferOffsetAlignment / BYTES_PER_ELEMENT;
   const all = input(device, [names.length * stride], { label: "scalars" });
@@ -79,9 +79,9 @@ export function scalars<const Names extends string>(device: Device, ...names: re
   });
   return {
     ...(Object.fromEntries(views) as Record<Names, Tensor>),
-    write(given: Readonly<Record<Names, number>>) {
+    write(scalarValues: Readonly<Record<Names, number>>) {
       names.forEach((name, i) => {
-        const value = given[name];
+        const value = scalarValues[name];
         if (!Number.isFinite(value)) throw new Error(`scalars ${name}: expected a finite number, got ${value}`);
         values[i * stride] = value;
       });
@@ -91,7 +91,7 @@ export function scalars<const Names extends string>(device: Device, ...names: re
   };
 }
 
-/** Writes the elements of a resident tensor. Throws where their number differs or the tensor is transient. */
+/** Writes the elements of a resident tensor. Throws for a wrong number of values and for transient tensors. */
 export function upload({ storage, shape, dtype, offset }: Tensor, values: ArrayLike<number>): void {
   if (storage.kind !== "resident")
     throw new Error(`upload: ${storage.label} lives inside a recording; write to an input instead`);
@@ -111,7 +111,7 @@ function asArray<T extends Float32Array | Uint32Array>(
   return (usable ? values : new type(values)) as T & { readonly buffer: ArrayBuffer };
 }
 
-/** The elements of a resident f32 tensor, after everything submitted so far. */
+/** Reads the elements of a resident f32 tensor, after all work submitted so far. */
 export async function download(x: Tensor): Promise<Float32Array> {
   const { storage, offset } = x;
   if (storage.kind !== "resident")
@@ -130,7 +130,7 @@ export async function download(x: Tensor): Promise<Float32Array> {
   }
 }
 
-/** Fills `staging` from `buffer` at `offset` and returns what it holds. */
+/** Copies `buffer` from `offset` on into `staging`, and returns its values. */
 export async function copyOut(
   device: Device,
   buffer: GPUBuffer,

@@ -1,4 +1,4 @@
-/** The first number of a run that is infinite or none. */
+/** Search for the first NaN or infinity of a run. */
 import type { Device } from "./device.js";
 import { elementGrid, kernel } from "./kernel.js";
 import { allocate, copyOut } from "./memory.js";
@@ -6,12 +6,12 @@ import { trace } from "./recording.js";
 import { compile, encodeDispatch, type Row } from "./rows.js";
 import { type Resident, sizeOf, type Tensor, type Transient } from "./tensor.js";
 
-/** The first number of a run that is infinite or none. */
+/** First NaN or infinity of a run. */
 export interface NonFinite {
-  /** Kernel and binding that hold the number, or the name of the input that came so. */
+  /** Kernel and binding that wrote it, or the name of the input that held it. */
   readonly where: string;
   readonly shape: readonly number[];
-  /** Position among the program's dispatches; -1 for an input. */
+  /** Index of the dispatch; -1 for an input. */
   readonly dispatch: number;
 }
 
@@ -19,7 +19,7 @@ const nonFinite = kernel("nonfinite", { reads: ["x"], writes: [], updates: ["fou
 
 const nonFiniteHalf = kernel("nonfinite-f16", { reads: ["x"], writes: [], updates: ["found"], constants: ["ODD"] });
 
-/** Looks at every resident tensor first, then at what each dispatch wrote, right after it. */
+/** Runs the dispatches and returns the first NaN or infinity: in resident tensors before the run, then in the outputs of each dispatch. */
 export async function check(
   device: Device,
   rows: readonly Row[],
@@ -27,14 +27,14 @@ export async function check(
 ): Promise<NonFinite | undefined> {
   const stride = device.limits.minStorageBufferOffsetAlignment;
   const probes: { finding: NonFinite; x: Tensor; after: number }[] = [];
-  const seen = new Map<GPUBuffer, Set<number>>();
+  const probed = new Map<GPUBuffer, Set<number>>();
   rows.forEach(({ dispatch: { kernel: launched, tensors } }, index) => {
     for (const { name, access } of launched.bindings) {
       const x = tensors[name]!;
       if (x.dtype === "u32") continue;
       const { storage } = x;
-      if (storage.kind === "resident" && access !== "write" && !seen.get(storage.buffer)?.has(x.offset)) {
-        seen.set(storage.buffer, (seen.get(storage.buffer) ?? new Set()).add(x.offset));
+      if (storage.kind === "resident" && access !== "write" && !probed.get(storage.buffer)?.has(x.offset)) {
+        probed.set(storage.buffer, (probed.get(storage.buffer) ?? new Set()).add(x.offset));
         probes.push({
           finding: { where: `${storage.label} (as it came in)`, shape: x.shape, dispatch: -1 },
           x,

@@ -11,22 +11,22 @@ import {
   type Tensor,
 } from "./tensor.js";
 
-/** What a parameter is before it has memory. */
+/** Name and shape of a parameter. */
 export interface ParamSpec {
   readonly name: string;
   readonly shape: Shape;
-  /** False for what is saved and averaged but never trained (a fixed `weight_g`). */
+  /** False for parameters that are saved and averaged but not trained (a fixed `weight_g`). */
   readonly trainable: boolean;
 }
 
-/** Where one parameter lies. */
+/** Position of a parameter in the flat buffer. */
 export interface LayoutEntry extends ParamSpec {
   /** First element in the flat buffer. */
   readonly offset: number;
   readonly size: number;
 }
 
-/** Where each parameter lies in a flat buffer; every one starts where a binding may start. */
+/** Positions of all parameters in a flat buffer; each starts at a valid binding offset. */
 export interface Layout {
   readonly entries: readonly LayoutEntry[];
   /** Elements of the flat buffer, gaps included. */
@@ -40,15 +40,15 @@ export interface Params extends Disposable {
   /** The whole buffer `[layout.size]`; may be larger than one binding holds. */
   readonly flat: Tensor;
   readonly tensors: Readonly<Record<string, Tensor>>;
-  /** The parameter of that name; throws, naming what there is, where there is none. */
+  /** Returns a parameter by name. Throws for an unknown name, listing the known ones. */
   readonly get: (name: string) => Tensor;
-  /** Writes every parameter. Throws on a missing or unknown name and on a wrong number of values. */
+  /** Writes all parameters. Throws for missing or unknown names and for wrong numbers of values. */
   write(values: ReadonlyMap<string, ArrayLike<number>>): void;
-  /** Every parameter's numbers, in layout order. */
+  /** Reads all parameters, in layout order. */
   read(): Promise<Map<string, Float32Array>>;
 }
 
-/** Lays parameters out one after another. Throws on a repeated name. */
+/** Lays out parameters one after another. Throws for a repeated name. */
 export function layoutOf(specs: readonly ParamSpec[]): Layout {
   const names = new Set<string>();
   let size = 0;
@@ -63,7 +63,7 @@ export function layoutOf(specs: readonly ParamSpec[]): Layout {
   return { entries, size };
 }
 
-/** Parameters of a layout, all zero; `label` names them in messages ("student"). */
+/** Creates parameters of zeros; `label` names them in messages ("student"). */
 export function createParams(device: Device, layout: Layout, label: string): Params {
   const buffer = allocate(device, layout.size * BYTES_PER_ELEMENT, label);
   const view = (name: string, shape: Shape, offset: number): Tensor => {

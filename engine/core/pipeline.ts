@@ -1,22 +1,22 @@
-/** Kernels as compiled pipelines, one for each set of constants. */
+/** Compilation of kernels into pipelines, one for each set of constants. */
 import type { Device } from "./device.js";
 import type { Kernel } from "./recording.js";
 import type { DType } from "./tensor.js";
 
-/** A compiled specialisation of a kernel. */
+/** A kernel compiled for one set of constants. */
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
-  readonly bindings: Readonly<Record<string, FoundBinding>>;
+  readonly bindings: Readonly<Record<string, ParsedBinding>>;
 }
 
 interface Compiled {
   readonly module: GPUShaderModule;
   readonly layout: GPUBindGroupLayout;
   readonly pipelineLayout: GPUPipelineLayout;
-  /** Whether the file leaves the size of its workgroups to the engine. */
-  readonly choosesLanes: boolean;
-  readonly bindings: Readonly<Record<string, FoundBinding>>;
+  /** Whether the engine sets the workgroup size, by `override LANES`. */
+  readonly needsLanes: boolean;
+  readonly bindings: Readonly<Record<string, ParsedBinding>>;
 }
 
 interface Cache {
@@ -32,12 +32,12 @@ function cacheOf(device: Device): Cache {
   return cache;
 }
 
-/** Number of pipelines compiled on a device so far. */
+/** Returns the number of pipelines compiled on a device so far. */
 export function pipelineCount(device: Device): number {
   return cacheOf(device).pipelines.size;
 }
 
-/** The pipeline of a kernel with these constants; compiled once per device. Throws `file.wgsl:line:col message`. */
+/** Returns the pipeline of a kernel with these constants, compiled once per device. Throws `file.wgsl:line:col message`. */
 export function pipelineOf(
   device: Device,
   kernel: Kernel,
@@ -55,8 +55,8 @@ export function pipelineOf(
 }
 
 /**
- * Threads that share a row in kernels with `override LANES`: a GPU wants some subgroups of them, an adapter on the CPU one
- * vector, which needs no switching between threads at barriers (8 lanes beat 64 by 8x, bench rows "softmax", "layernorm").
+ * Returns the threads per row of kernels with `override LANES`: several subgroups on a GPU, one vector on a CPU, which needs no
+ * switching between threads at barriers (8 lanes beat 64 by 8x, bench rows "softmax", "layernorm").
  */
 function rowLanes({ kernels }: Device): number {
   return kernels === "gpu" ? 64 : 8;
@@ -68,7 +68,7 @@ async function specialise(
   constants: Readonly<Record<string, number>>,
   compiling: Promise<Compiled>,
 ): Promise<Pipeline> {
-  const { module, layout, pipelineLayout, bindings, choosesLanes } = await compiling;
+  const { module, layout, pipelineLayout, bindings, needsLanes: choosesLanes } = await compiling;
   const given = Object.fromEntries(kernel.constants.map((name) => [name, constants[name]!]));
   try {
     const pipeline = await device.gpu.createComputePipelineAsync({
@@ -113,12 +113,12 @@ async function compileModule(device: Device, kernel: Kernel): Promise<Compiled> 
     module,
     layout,
     pipelineLayout,
-    choosesLanes: /override LANES\b/.test(code),
+    needsLanes: /override LANES\b/.test(code),
     bindings: Object.fromEntries(found.map((binding) => [binding.name, binding])),
   };
 }
 
-/** The file that stands for an included one on a device: sums in subgroups, which need no memory where one is the workgroup. */
+/** Returns the variant of an include for a device: reductions in subgroups, without workgroup memory if one subgroup is the workgroup. */
 function variantOf(included: string, device: Device): string {
   if (included !== "reduce" || !device.features.has("subgroups")) return included;
   if (device.subgroupWidth === rowLanes(device)) return "reduce-subgroups";
@@ -126,20 +126,20 @@ function variantOf(included: string, device: Device): string {
 }
 
 /**
- * A file with its includes appended, so that line numbers stay the file's own; `locate` names a line of the whole. What an
- * include enables is enabled in front of the first line, where WGSL wants it.
+ * Returns a file with its includes appended, so that its line numbers stay valid; `locate` names the file and line of a line
+ * of the result. `enable` directives of includes move to the front, where WGSL requires them.
  */
 function assemble(device: Device, file: string): { readonly code: string; readonly locate: (line: number) => string } {
   const parts: { file: string; firstLine: number }[] = [];
   let code = "";
   let enables = "";
   let lines = 0;
-  const moveUp = (directive: string) => {
+  const hoist = (directive: string) => {
     enables += `${directive} `;
     return "";
   };
   const append = (name: string) => {
-    const text = parts.length === 0 ? read(name) : read(name).replaceAll(ENABLE, moveUp);
+    const text = parts.length === 0 ? read(name) : read(name).replaceAll(ENABLE, hoist);
     parts.push({ file: name, firstLine: lines });
     code += text + "\n";
     lines += text.split("\n").length;
@@ -166,8 +166,8 @@ function assemble(device: Device, file: string): { readonly code: string; readon
 
 const ENABLE = /^enable [\w, ]+;/gm;
 
-/** A storage binding as the file declares it. */
-interface FoundBinding {
+/** A storage binding, parsed from the WGSL file. */
+interface ParsedBinding {
   readonly name: string;
   readonly number: number;
   readonly writable: boolean;
@@ -177,7 +177,7 @@ interface FoundBinding {
 const BINDING =
   /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:\s*array<(\w+)(?:<(\w+)>)?>/g;
 
-function parseBindings(code: string): FoundBinding[] {
+function parseBindings(code: string): ParsedBinding[] {
   return [...code.matchAll(BINDING)].map(([, number, access, name, type, inner]) => ({
     name: name!,
     number: Number(number),
@@ -186,13 +186,13 @@ function parseBindings(code: string): FoundBinding[] {
   }));
 }
 
-/** Of `u32`, `f16`, or a vector's short form, `vec4u` or `vec4h`. */
+/** Returns the element type of `u32`, `f16`, or a vector such as `vec4u` or `vec4h`. */
 function dtypeOf(type: string): DType {
   if (/u$|u32$/.test(type)) return "u32";
   return /h$|f16$/.test(type) ? "f16" : "f32";
 }
 
-function checkDeclaration(kernel: Kernel, found: readonly FoundBinding[]): void {
+function checkDeclaration(kernel: Kernel, found: readonly ParsedBinding[]): void {
   const inFile = found.map(({ name, writable }) => `${writable ? "read_write" : "read"} ${name}`);
   const inDeclaration = kernel.bindings.map(
     ({ name, access }) => `${access === "read" ? "read" : "read_write"} ${name}`,

@@ -1,7 +1,7 @@
 import type { Dispatch, Recording } from "./recording.js";
 import { formatShape, owner, type Storage, type Tensor, type Transient } from "./tensor.js";
 
-/** Which dispatches stay, and which buffer each transient lives in. */
+/** The dispatches to run, and the buffer of each transient. */
 export interface Plan {
   readonly dispatches: readonly Dispatch[];
   /** Size of each pooled buffer. */
@@ -9,11 +9,11 @@ export interface Plan {
   readonly lifetimes: readonly Lifetime[];
   /** Sum of `buffers`. */
   readonly bytes: number;
-  /** What is live at the fullest dispatch: no plan can need less. */
+  /** Peak of the live bytes over all dispatches, a lower bound for any plan. */
   readonly lowerBoundBytes: number;
 }
 
-/** The dispatches (first to last, inclusive) during which a transient holds numbers, and its buffer. */
+/** Dispatches (first to last, inclusive) during which a transient is live, and its buffer. */
 export interface Lifetime {
   readonly storage: Transient;
   readonly first: number;
@@ -22,26 +22,26 @@ export interface Lifetime {
 }
 
 /**
- * Drops the dispatches nobody reads, then lets transients whose lifetimes do not meet share buffers.
- * Throws where a tensor is read or returned that no kernel has written.
+ * Drops dispatches whose results are not used, and lets transients with disjoint lifetimes share buffers.
+ * Throws if a tensor is read or returned that no kernel has written.
  */
 export function plan(recorded: Recording, outputs: Readonly<Record<string, Tensor>>): Plan {
   const dispatches = prune(recorded.dispatches, Object.values(outputs));
   const spans = lifetimes(dispatches, outputs);
-  const { buffers, placed } = share(spans);
+  const { buffers, placed } = assignBuffers(spans);
   return {
     dispatches,
     buffers,
     lifetimes: placed,
     bytes: buffers.reduce((sum, bytes) => sum + bytes, 0),
-    lowerBoundBytes: fullest(spans, dispatches.length),
+    lowerBoundBytes: peakBytes(spans, dispatches.length),
   };
 }
 
-/** Keeps what writes to resident memory, and what leads to it or to a returned tensor. */
+/** Keeps the dispatches that write resident memory or returned tensors, and those they depend on. */
 function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Dispatch[] {
   const needed = new Set<Storage>(returned.map((x) => owner(x.storage)));
-  const kept: Dispatch[] = [];
+  const remaining: Dispatch[] = [];
   for (const dispatch of dispatches.toReversed()) {
     const { bindings } = dispatch.kernel;
     const storageOf = (name: string) => owner(dispatch.tensors[name]!.storage);
@@ -49,10 +49,10 @@ function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Di
       ({ name, access }) => access !== "read" && (storageOf(name).kind === "resident" || needed.has(storageOf(name))),
     );
     if (!matters) continue;
-    kept.push(dispatch);
+    remaining.push(dispatch);
     for (const { name, access } of bindings) if (access !== "write") needed.add(storageOf(name));
   }
-  return kept.reverse();
+  return remaining.reverse();
 }
 
 type Span = Omit<Lifetime, "buffer">;
@@ -90,25 +90,25 @@ function lifetimes(dispatches: readonly Dispatch[], outputs: Readonly<Record<str
   return [...spans.values()];
 }
 
-/** Largest first, each into the smallest buffer that is free for its whole lifetime, or into a new one. */
-function share(spans: readonly Span[]): { buffers: number[]; placed: Lifetime[] } {
-  const buffers: { bytes: number; tenants: Span[] }[] = []; // tenants in the order of time
+/** Assigns buffers, largest transient first: the smallest buffer that is free for the whole lifetime, or a new one. */
+function assignBuffers(spans: readonly Span[]): { buffers: number[]; placed: Lifetime[] } {
+  const buffers: { bytes: number; tenants: Span[] }[] = []; // tenants in order of time
   const placed: Lifetime[] = [];
   for (const span of [...spans].sort((a, b) => b.storage.bytes - a.storage.bytes || a.first - b.first)) {
     const free = buffers.filter(({ tenants }) => {
-      const next = followers(tenants, span);
+      const next = insertionIndex(tenants, span);
       return (tenants[next - 1]?.last ?? -1) < span.first && span.last < (tenants[next]?.first ?? Infinity);
     });
     const best = free.toSorted((a, b) => a.bytes - b.bytes)[0] ?? { bytes: span.storage.bytes, tenants: [] };
     if (best.tenants.length === 0) buffers.push(best);
-    best.tenants.splice(followers(best.tenants, span), 0, span);
+    best.tenants.splice(insertionIndex(best.tenants, span), 0, span);
     placed.push({ ...span, buffer: buffers.indexOf(best) });
   }
   return { buffers: buffers.map(({ bytes }) => bytes), placed };
 }
 
-/** Where in the order of time those begin that start after `span` does: found by halving, as a long program has many. */
-function followers(tenants: readonly Span[], span: Span): number {
+/** Returns the index of the first tenant that starts after `span`, by binary search. */
+function insertionIndex(tenants: readonly Span[], span: Span): number {
   let [low, high] = [0, tenants.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -118,7 +118,7 @@ function followers(tenants: readonly Span[], span: Span): number {
   return low;
 }
 
-function fullest(spans: readonly Span[], dispatches: number): number {
+function peakBytes(spans: readonly Span[], dispatches: number): number {
   const change = new Float64Array(dispatches + 2);
   for (const { storage, first, last } of spans) {
     change[first]! += storage.bytes;

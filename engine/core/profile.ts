@@ -1,34 +1,34 @@
-/** How long the kernels of a program take. */
+/** Timing of the kernels of a program. */
 import { type Device, throwIfFailed } from "./device.js";
 import { copyOut } from "./memory.js";
 import { encodeDispatch, type Row } from "./rows.js";
 import { formatShape } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
-/** What a kernel took, all its dispatches together. */
+/** Total time of a kernel over all its dispatches. */
 export interface KernelTime {
   readonly kernel: string;
   readonly calls: number;
   readonly ms: number;
-  /** Part of the whole, 0..1. */
+  /** Fraction of the total time, 0..1. */
   readonly share: number;
 }
 
-/** One dispatch on the clock. */
+/** Timing of one dispatch. */
 export interface Span {
   readonly kernel: string;
-  /** Shape of what it wrote first. */
+  /** Shape of the first output. */
   readonly shape: readonly number[];
-  /** What was decided for it, where there was a choice. */
+  /** Name of the kernel choice that it belongs to, if any. */
   readonly decision: string | undefined;
-  /** After the first dispatch began. */
+  /** Start, relative to the start of the first dispatch. */
   readonly startMs: number;
   readonly ms: number;
 }
 
-/** Timestamps where the adapter has them, otherwise the host's clock around each dispatch. */
+/** Runs and times each dispatch, by GPU timestamps if available, else by the host clock. */
 export async function timeline(device: Device, rows: readonly Row[]): Promise<Span[]> {
-  const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // which makes them up
+  const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // the null backend invents timestamps
   const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
   return times.map(({ beginMs, endMs }, i) => {
     const { kernel, tensors, decision } = rows[i]!.dispatch;
@@ -38,7 +38,7 @@ export async function timeline(device: Device, rows: readonly Row[]): Promise<Sp
   });
 }
 
-/** Time by kernel, the costliest first. */
+/** Sums times by kernel, longest first. */
 export function byKernel(spans: readonly Span[]): KernelTime[] {
   const kernels = new Map<string, { calls: number; ms: number }>();
   for (const { kernel, ms } of spans) {
@@ -51,11 +51,17 @@ export function byKernel(spans: readonly Span[]): KernelTime[] {
     .sort((a, b) => b.ms - a.ms);
 }
 
-/** A timeline for chrome://tracing or https://ui.perfetto.dev, in the trace event format: times in microseconds. */
+/** Formats a timeline for chrome://tracing or https://ui.perfetto.dev, in the trace event format. */
 export function chromeTrace(spans: readonly Span[], device: string): string {
   const events = spans.map(({ kernel, shape, startMs, ms }) => ({
-    ...{ name: kernel, cat: "kernel", ph: "X", pid: 1, tid: 1 },
-    ...{ ts: 1000 * startMs, dur: 1000 * ms, args: { shape: formatShape(shape) } },
+    name: kernel,
+    cat: "kernel",
+    ph: "X",
+    pid: 1,
+    tid: 1,
+    ts: 1000 * startMs,
+    dur: 1000 * ms,
+    args: { shape: formatShape(shape) },
   }));
   const named = { name: "process_name", ph: "M", pid: 1, args: { name: device } };
   return JSON.stringify({ displayTimeUnit: "ms", traceEvents: [named, ...events] });

@@ -1,55 +1,55 @@
 import { type Device, throwIfFailed } from "./device.js";
-import { runStages, type Stage, stagesOf } from "./host-callback.js";
+import { runStages, type Stage, splitStages } from "./host-callback.js";
 import { allocate, copyOut, type Input } from "./memory.js";
 import { check, type NonFinite } from "./nonfinite.js";
 import { plan, type Plan } from "./plan.js";
 import { byKernel, type KernelTime, type Span, timeline } from "./profile.js";
 import { type Decision, type Dispatch, type Grid, refuseNesting, trace } from "./recording.js";
-import { compile, encodeDispatch, place, type Row } from "./rows.js";
+import { compile, encodeDispatch, locate, type Row } from "./rows.js";
 import { bytesOf, formatShape, owner, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
-/** A recorded function that can be run again and again. */
+/** A recorded function that can be run repeatedly. */
 export interface Program<Names extends string = string> extends Disposable {
   /**
-   * Submits every dispatch once; resolves when at most two runs are queued, throws if the device failed. Where the host has
-   * work in the middle, that is done by then; throws what it threw, and where the run before has not ended.
+   * Submits every dispatch once. Resolves when at most two runs are queued and host callbacks are done. Throws if the device
+   * failed, if a host callback throws, and if a program with host callbacks is already running.
    */
   run(): Promise<void>;
-  /** The numbers of a returned tensor after the latest run. */
+  /** Reads a returned tensor after the latest run. */
   read(name: Names): Promise<Float32Array>;
-  /** A returned scalar after the latest run; throws where the tensor has more than one element. */
+  /** Reads a returned scalar after the latest run. Throws if the tensor has more than one element. */
   readScalar(name: Names): Promise<number>;
-  /** Runs once, timing each dispatch: milliseconds per kernel, the costliest first. */
+  /** Runs once, timing each dispatch; returns milliseconds per kernel, longest first. */
   profile(): Promise<readonly KernelTime[]>;
-  /** Runs once, timing each dispatch: when it began and how long it took, in order. */
+  /** Runs once, timing each dispatch; returns start and duration of each, in order. */
   timeline(): Promise<readonly Span[]>;
-  /** Runs once and finds the first kernel that wrote a NaN or an infinity; undefined where all is finite. */
+  /** Runs once and returns the first kernel that wrote a NaN or an infinity; undefined if all values are finite. */
   check(): Promise<NonFinite | undefined>;
-  /** The program as text: each dispatch with its shapes and buffer, then the totals. */
+  /** Formats the program as text: each dispatch with its shapes and buffers, then the totals. */
   print(): string;
-  /** How long the device has had nothing to do since the program was recorded but wait for the host's work, in milliseconds. */
+  /** Returns the milliseconds that the device has been idle, waiting for host callbacks, since the program was recorded. */
   readonly waitedMs: () => number;
   readonly dispatches: number;
   /** Bytes of the pooled buffers. */
   readonly bytes: number;
-  /** Bytes live at the fullest dispatch: the least that any plan needs. */
+  /** Peak of the live bytes, a lower bound for any plan. */
   readonly lowerBoundBytes: number;
-  /** How it was decided where there was more than one way. */
+  /** Decisions between several kernels for one operation. */
   readonly decisions: readonly Decision[];
 }
 
 const MAX_QUEUED_RUNS = 2;
 
 /**
- * Runs `fn` once, noting each dispatch; drops those nobody reads, plans memory, compiles every pipeline at once.
- * What `fn` returns can be read after a run; everything else it computes is gone.
+ * Runs `fn` once, recording each dispatch; drops unused dispatches, plans memory, and compiles all pipelines in parallel.
+ * Tensors that `fn` returns can be read after a run; all other results are gone.
  */
 export function record<const Outputs extends Readonly<Record<string, Tensor>>>(
   device: Device,
   fn: () => Outputs,
 ): Promise<Program<keyof Outputs & string>> {
-  refuseNesting(); // thrown at once, since inside a recording nobody awaits
+  refuseNesting(); // synchronous, since a promise made inside a recording may not be awaited
   return build(device, fn);
 }
 
@@ -71,7 +71,7 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
     const rows = await compile(device, kernels, bufferOf);
     throwIfFailed(device);
     const { constants, decisions } = recording;
-    const stages = stagesOf(device, planned.dispatches, rows, (x) => place(x, bufferOf));
+    const stages = splitStages(device, planned.dispatches, rows, (x) => locate(x, bufferOf));
     const made = {
       planned,
       rows,
@@ -90,7 +90,7 @@ async function build<Outputs extends Readonly<Record<string, Tensor>>>(
   }
 }
 
-/** Records, runs, reads and forgets: `{ name: numbers }` of what `fn` returns. */
+/** Records and runs `fn` once, and returns the values of its outputs by name. */
 export function evaluate<const Outputs extends Readonly<Record<string, Tensor>>>(
   device: Device,
   fn: () => Outputs,
@@ -116,7 +116,7 @@ async function once<Outputs extends Readonly<Record<string, Tensor>>>(
   return values;
 }
 
-/** The largest tenant, which is the first one, names the buffer in out-of-memory messages. */
+/** Returns labels for out-of-memory messages: each buffer is named after its largest tenant, the first one. */
 function bufferLabels({ lifetimes }: Plan): ReadonlyMap<number, string> {
   return new Map(lifetimes.toReversed().map(({ buffer, storage }) => [buffer, storage.label]));
 }
@@ -134,79 +134,50 @@ interface Parts {
 
 function program<Names extends string>(device: Device, parts: Parts): Program<Names> {
   const { planned, rows, stages, outputs, buffers, bufferOf, constants } = parts;
-  const crossings = stages.flatMap((stage) => (stage.kind === "coming" ? [stage.crossing] : []));
+  const callbacks = stages.flatMap((stage) => (stage.kind === "receive" ? [stage.callback] : []));
   const queued: Promise<unknown>[] = [];
-  const idleStaging = new Map<string, GPUBuffer>();
+  const staging = createStagingPool(device);
   let disposed = false;
+  let waitedMs = 0;
+  let isRunning = false;
 
-  const use = () => {
+  const expectUsable = () => {
     if (disposed) throw new Error("program: used after it was disposed");
     throwIfFailed(device);
   };
 
-  let waitedMs = 0;
-  let isUnderWay = false;
-
-  /** Goes through the stages; two runs at a time would mix what their host has. */
+  /** Runs the stages; overlapping runs would share the staging memory of the host callbacks. */
   const pass = async (launch: (rows: readonly Row[]) => void | Promise<void>): Promise<void> => {
-    use();
-    if (isUnderWay) throw new Error("program: run again before the last run has ended; await each one");
-    isUnderWay = crossings.length > 0;
+    expectUsable();
+    if (isRunning) throw new Error("program: run again before the last run has ended; await each one");
+    isRunning = callbacks.length > 0;
     await runStages(stages, launch, (ms) => (waitedMs += ms));
-    isUnderWay = false;
+    isRunning = false;
   };
 
   const run = async () => {
-    await pass((kernels) => {
-      const encoder = device.gpu.createCommandEncoder();
-      const encoding = encoder.beginComputePass();
-      let pipeline: GPUComputePipeline | undefined;
-      for (const row of kernels) {
-        encodeDispatch(encoding, row, pipeline);
-        ({ pipeline } = row);
-      }
-      encoding.end();
-      device.gpu.queue.submit([encoder.finish()]);
-    });
+    await pass((kernels) => submit(device, kernels));
     queued.push(device.gpu.queue.onSubmittedWorkDone());
     if (queued.length > MAX_QUEUED_RUNS) await withTimeout(device, queued.shift()!);
     throwIfFailed(device);
   };
 
-  const timed = async () => {
+  const runTimed = async () => {
     const spans: Span[] = [];
     await pass(async (kernels) => void spans.push(...(await timeline(device, kernels))));
     const beganMs = spans[0]?.startMs ?? 0;
     return spans.map((span) => ({ ...span, startMs: span.startMs - beganMs }));
   };
 
-  const output = (name: Names): Tensor => {
-    const x = Object.hasOwn(outputs, name) ? outputs[name] : undefined;
-    if (!x) throw new Error(`read: no output "${name}"; record() returned ${Object.keys(outputs).join(", ")}`);
-    if (x.dtype !== "f32") {
-      const way = x.dtype === "f16" ? '; return cast(x, "f32") instead' : "";
-      throw new Error(`read ${name}: expected f32, got ${x.dtype}${way}`);
-    }
-    return x;
-  };
-
   const read = async (name: Names) => {
-    use();
-    const x = output(name);
-    const { buffer, offset } = place(x, bufferOf);
-    const staging =
-      idleStaging.get(name) ??
-      device.gpu.createBuffer({
-        label: `staging of ${name}`,
-        size: bytesOf(x),
-        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      });
-    idleStaging.delete(name);
+    expectUsable();
+    const x = outputNamed(outputs, name);
+    const { buffer, offset } = locate(x, bufferOf);
+    const target = staging.take(name, bytesOf(x));
     try {
-      return await copyOut(device, buffer, offset, staging);
+      return await copyOut(device, buffer, offset, target);
     } finally {
-      if (disposed || idleStaging.has(name)) staging.destroy();
-      else idleStaging.set(name, staging);
+      staging.release(name, target);
     }
   };
 
@@ -214,14 +185,14 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     run,
     read,
     async readScalar(name) {
-      const { shape } = output(name);
+      const { shape } = outputNamed(outputs, name);
       if (sizeOf(shape) !== 1) throw new Error(`readScalar ${name}: expected [], got ${formatShape(shape)}`);
       return (await read(name))[0]!;
     },
-    profile: async () => byKernel(await timed()),
-    timeline: timed,
+    profile: async () => byKernel(await runTimed()),
+    timeline: runTimed,
     async check() {
-      use();
+      expectUsable();
       return check(device, rows, bufferOf);
     },
     print: () => print(planned),
@@ -232,9 +203,60 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     decisions: parts.decisions,
     [Symbol.dispose]() {
       disposed = true;
-      for (const buffer of [...buffers, ...idleStaging.values()]) buffer.destroy();
-      for (const crossing of crossings) crossing[Symbol.dispose]();
-      for (const constant of constants) constant[Symbol.dispose]();
+      for (const buffer of buffers) buffer.destroy();
+      for (const owned of [staging, ...callbacks, ...constants]) owned[Symbol.dispose]();
+    },
+  };
+}
+
+/** Submits kernels in one command buffer. */
+function submit(device: Device, kernels: readonly Row[]): void {
+  const encoder = device.gpu.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  let pipeline: GPUComputePipeline | undefined;
+  for (const row of kernels) {
+    encodeDispatch(pass, row, pipeline);
+    ({ pipeline } = row);
+  }
+  pass.end();
+  device.gpu.queue.submit([encoder.finish()]);
+}
+
+/** Returns an output that the host can read. Throws for an unknown name, and for dtypes other than f32. */
+function outputNamed(outputs: Parts["outputs"], name: string): Tensor {
+  const x = Object.hasOwn(outputs, name) ? outputs[name] : undefined;
+  if (!x) throw new Error(`read: no output "${name}"; record() returned ${Object.keys(outputs).join(", ")}`);
+  if (x.dtype !== "f32") {
+    const remedy = x.dtype === "f16" ? '; return cast(x, "f32") instead' : "";
+    throw new Error(`read ${name}: expected f32, got ${x.dtype}${remedy}`);
+  }
+  return x;
+}
+
+/** Staging buffers for reads: one per output is reused, simultaneous reads of one output get further ones. */
+interface StagingPool extends Disposable {
+  readonly take: (name: string, bytes: number) => GPUBuffer;
+  readonly release: (name: string, buffer: GPUBuffer) => void;
+}
+
+function createStagingPool(device: Device): StagingPool {
+  const idle = new Map<string, GPUBuffer>();
+  let disposed = false;
+  return {
+    take(name, bytes) {
+      const reused = idle.get(name);
+      idle.delete(name);
+      if (reused) return reused;
+      const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+      return device.gpu.createBuffer({ label: `staging of ${name}`, size: bytes, usage });
+    },
+    release(name, buffer) {
+      if (disposed || idle.has(name)) buffer.destroy();
+      else idle.set(name, buffer);
+    },
+    [Symbol.dispose]() {
+      disposed = true;
+      for (const buffer of idle.values()) buffer.destroy();
     },
   };
 }
@@ -256,11 +278,14 @@ function print({ dispatches, lifetimes, buffers, bytes, lowerBoundBytes }: Plan)
     const to = describe(dispatch, (access) => access !== "read");
     return `${String(i).padStart(4)}  ${dispatch.kernel.file}: ${from} -> ${to}  ${formatGrid(dispatch.grid)}`;
   });
-  const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
   lines.push(
-    `${dispatches.length} dispatches; ${buffers.length} buffers of ${mib(bytes)} in all (at least ${mib(lowerBoundBytes)} are live at once)`,
+    `${dispatches.length} dispatches; ${buffers.length} buffers of ${formatMiB(bytes)} in all (at least ${formatMiB(lowerBoundBytes)} are live at once)`,
   );
   return lines.join("\n");
+}
+
+function formatMiB(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
 
 function formatGrid(grid: Grid): string {

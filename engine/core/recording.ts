@@ -23,37 +23,37 @@ export interface Binding {
   readonly access: Access;
 }
 
-/** A WGSL file and what its declaration says of it. */
+/** A WGSL file and its declaration. */
 export interface Kernel {
   readonly file: string;
   readonly bindings: readonly Binding[];
   readonly constants: readonly string[];
 }
 
-/** One launch of a kernel, as written down. */
+/** A recorded launch of a kernel. */
 export interface Dispatch {
   readonly kernel: Kernel;
   readonly tensors: Readonly<Record<string, Tensor>>;
   readonly constants: Readonly<Record<string, number>>;
   readonly grid: Grid;
-  /** What was decided when it was noted, in the words of `choose`. */
+  /** Name of the decision of `choose` that it belongs to. */
   readonly decision: string | undefined;
-  /** What the host does instead of a kernel. */
+  /** Host work that takes the place of a kernel. */
   readonly work?: HostWork;
 }
 
-/** Reads what came from the device, and fills in what goes back to it; both are the device's only for the while. */
+/** Reads `from`, and writes the result to `to`; both are valid only until the promise resolves. */
 export type HostWork = (from: ArrayBuffer, to: ArrayBuffer) => Promise<void>;
 
-/** A choice between several ways to do one thing. */
+/** A choice between several ways to compute one operation. */
 export interface Decision {
-  /** The operation and the class of its sizes. */
+  /** Operation and size class. */
   readonly what: string;
   readonly ways: readonly string[];
   readonly way: string;
 }
 
-/** Takes the gradient of an output to the gradients of the inputs, in their order; undefined where there is none. */
+/** Returns the gradients of the inputs, in order, from the gradient of the output; undefined for inputs without one. */
 export type Backward = (dy: Tensor) => readonly (Tensor | undefined)[];
 
 export interface TapeEntry {
@@ -62,24 +62,24 @@ export interface TapeEntry {
   readonly backward: Backward;
 }
 
-/** What a running `record()` writes down. */
+/** Everything that a running `record()` has recorded. */
 export interface Recording {
   readonly device: Device;
   readonly dispatches: Dispatch[];
   readonly tape: TapeEntry[];
-  /** Tensors of fixed numbers; their memory lives as long as the program. */
+  /** Constant tensors; their memory lives as long as the program. */
   readonly constants: Input[];
-  /** Parameters that were rounded to f16: where they begin, and the number of dispatches before it. */
+  /** Parameters already rounded to f16, by storage: the rounded tensor, the byte offset, and the number of dispatches before it. */
   readonly halves: Map<Resident, { readonly half: Tensor; readonly offset: number; readonly after: number }>;
-  /** By what they decide. */
+  /** Decisions by name. */
   readonly decisions: Map<string, Decision>;
-  /** The decision that dispatches are part of at the moment. */
+  /** The decision that new dispatches belong to. */
   readonly deciding: { what: string | undefined };
 }
 
 let current: Recording | undefined;
 
-/** The recording in progress; throws outside `record()`. */
+/** Returns the current recording. Throws outside `record()`. */
 export function recording(what: string): Recording {
   if (!current) throw new Error(`${what}: operations run inside record() or evaluate() only`);
   return current;
@@ -90,22 +90,27 @@ export function refuseNesting(): void {
   if (current) throw new Error("record: called inside another record(); recordings do not nest");
 }
 
-/** Runs `fn` with a fresh recording in place; recordings do not nest. */
+/** Runs `fn` in a new recording. Throws inside another one. */
 export function trace<T>(device: Device, fn: () => T): { readonly result: T; readonly recording: Recording } {
   refuseNesting();
-  const started: Recording = {
-    ...{ device, dispatches: [], tape: [], constants: [], halves: new Map() },
-    ...{ decisions: new Map(), deciding: { what: undefined } },
+  const created: Recording = {
+    device,
+    dispatches: [],
+    tape: [],
+    constants: [],
+    halves: new Map(),
+    decisions: new Map(),
+    deciding: { what: undefined },
   };
-  current = started;
+  current = created;
   try {
-    return { result: fn(), recording: started };
+    return { result: fn(), recording: created };
   } finally {
     current = undefined;
   }
 }
 
-/** Runs `fn` on a tape of its own, which the recording does not keep; dispatches are noted as ever. */
+/** Runs `fn` on a separate tape, which the recording does not keep; dispatches are recorded as usual. */
 export function onOwnTape<T>(fn: () => T): { readonly result: T; readonly tape: readonly TapeEntry[] } {
   const outer = recording("onOwnTape");
   const tape: TapeEntry[] = [];
@@ -117,7 +122,7 @@ export function onOwnTape<T>(fn: () => T): { readonly result: T; readonly tape: 
   }
 }
 
-/** A tensor that lives inside the recording only. Throws for f16 on a device without it. */
+/** Creates a tensor that lives only inside the recording. Throws for f16 on a device without it. */
 export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
   checkShape("transient", shape);
   if (dtype === "f16") expectF16(recording("transient").device);
@@ -125,7 +130,7 @@ export function transient(shape: Shape, dtype: DType = "f32"): Tensor {
   return { shape, dtype, storage, offset: 0 };
 }
 
-/** A tensor of numbers that are fixed when recorded: tables, resampling weights. */
+/** Creates a tensor of values that are fixed when recorded: tables, resampling weights. */
 export function constant(
   shape: Shape,
   values: ArrayLike<number>,
@@ -138,18 +143,18 @@ export function constant(
   return x;
 }
 
-/** Notes on the tape how gradients flow through `output`, and returns it. */
+/** Adds an entry to the tape, by which gradients flow from `output` to `inputs`; returns `output`. */
 export function differentiable(output: Tensor, inputs: readonly Tensor[], backward: Backward): Tensor {
   recording("differentiable").tape.push({ output, inputs, backward });
   return output;
 }
 
-/** The same numbers without a tape: no gradient flows through. */
+/** Returns the same values off the tape: no gradient flows through. */
 export function stopGradient(x: Tensor): Tensor {
   return { ...x };
 }
 
-/** The same elements under another shape: `[...] -> shape`. Throws where the number of elements differs. */
+/** Returns the same elements in another shape: `[...] -> shape`. Throws if the number of elements differs. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   recording("reshape");
   checkShape("reshape", shape);

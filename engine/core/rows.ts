@@ -1,18 +1,18 @@
-/** Dispatches that are ready to run. */
+/** Compiled dispatches. */
 import { type Device, throwIfFailed } from "./device.js";
 import { type Pipeline, pipelineOf } from "./pipeline.js";
 import type { Dispatch } from "./recording.js";
 import { bytesOf, offsetInOwner, owner, type Tensor, type Transient } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
-/** A dispatch that is ready to run. */
+/** A dispatch with its compiled pipeline and bind group. */
 export interface Row {
   readonly dispatch: Dispatch;
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
 }
 
-/** Compiles the kernels of dispatches, all at once, and binds their tensors. */
+/** Compiles the kernels of dispatches in parallel, and binds their tensors. */
 export async function compile(
   device: Device,
   dispatches: readonly Dispatch[],
@@ -41,12 +41,12 @@ function bind(
       const { number, dtype } = bindings[name]!;
       const x = tensors[name]!;
       if (x.dtype !== dtype) throw new Error(`${kernel.file}: ${name} holds ${x.dtype}, the kernel reads ${dtype}`);
-      return { binding: number, resource: { ...place(x, bufferOf), size: bytesOf(x) } };
+      return { binding: number, resource: { ...locate(x, bufferOf), size: bytesOf(x) } };
     }),
   });
 }
 
-export function place(
+export function locate(
   x: Tensor,
   bufferOf: ReadonlyMap<Transient, GPUBuffer>,
 ): { readonly buffer: GPUBuffer; readonly offset: number } {
@@ -55,7 +55,7 @@ export function place(
   return { buffer: buffer!, offset: offsetInOwner(x) };
 }
 
-/** Notes a row in a pass where `current` is the pipeline already; each call into the driver costs the host a microsecond. */
+/** Encodes a row into a pass whose pipeline is `current`; skipping redundant calls saves the host a microsecond each. */
 export function encodeDispatch(
   pass: GPUComputePassEncoder,
   { pipeline, bindGroup, dispatch }: Row,

@@ -3,8 +3,8 @@
  * Format: https://github.com/huggingface/safetensors#format. Typed arrays here are little-endian too, as on every WebGPU host.
  */
 
-/** The array that holds each dtype's elements: halves and bfloats as their bits, BOOL as 0 and 1. */
-interface ArrayOf {
+/** Typed array of each dtype: F16 and BF16 as bits, BOOL as 0 and 1. */
+interface ArrayTypes {
   readonly BOOL: Uint8Array;
   readonly U8: Uint8Array;
   readonly I8: Int8Array;
@@ -21,14 +21,14 @@ interface ArrayOf {
 }
 
 /** Element types of the format. */
-export type SafeDtype = keyof ArrayOf;
+export type SafeDtype = keyof ArrayTypes;
 
-/** One tensor of a file: row-major `data` of as many elements as `shape` multiplies to; shape [] is one number. */
+/** A tensor of a file: row-major `data` with one element per position of `shape`; shape [] is a scalar. */
 export type SafeTensor = {
-  [D in SafeDtype]: { readonly dtype: D; readonly shape: readonly number[]; readonly data: ArrayOf[D] };
+  [D in SafeDtype]: { readonly dtype: D; readonly shape: readonly number[]; readonly data: ArrayTypes[D] };
 }[SafeDtype];
 
-type Elements = ArrayOf[SafeDtype];
+type Elements = ArrayTypes[SafeDtype];
 
 interface ArrayType {
   readonly BYTES_PER_ELEMENT: number;
@@ -52,10 +52,15 @@ const arrayTypes: Readonly<Record<SafeDtype, ArrayType>> = {
   F64: Float64Array,
 };
 
-/** The official reader's limit on the header. */
+/** Bytes of an element of each dtype. */
+export const safeDtypeBytes = Object.fromEntries(
+  Object.entries(arrayTypes).map(([dtype, type]) => [dtype, type.BYTES_PER_ELEMENT]),
+) as Readonly<Record<SafeDtype, number>>;
+
+/** Header limit of the official reader. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-/** One tensor as its header describes it, offsets in bytes from the end of the header. */
+/** Header entry of a tensor; offsets in bytes from the end of the header. */
 export interface SafeEntry {
   readonly name: string;
   readonly dtype: SafeDtype;
@@ -64,18 +69,18 @@ export interface SafeEntry {
   readonly end: number;
 }
 
-/** What a file says before its numbers. */
+/** Parsed header of a file. */
 export interface SafeHeader {
-  /** Bytes before the numbers begin. */
+  /** Bytes before the tensor data. */
   readonly bytes: number;
-  /** In the order of the file's header. */
+  /** Entries in header order. */
   readonly entries: readonly SafeEntry[];
   readonly metadata: Readonly<Record<string, string>>;
 }
 
 /**
- * Reads a file's tensors, in the order of its header; `data` are views of `bytes` where alignment allows, else copies.
- * Throws, before allocating anything of a size the file claims, unless the file is whole and describes every byte once.
+ * Parses the tensors of a file, in header order; `data` are views of `bytes` if aligned, else copies.
+ * Throws unless the file is complete and describes every byte once; sizes are checked before anything is allocated.
  */
 export function parseSafetensors(bytes: Uint8Array): Map<string, SafeTensor> {
   const header = safetensorsHeader(bytes);
@@ -91,26 +96,25 @@ export function parseSafetensors(bytes: Uint8Array): Map<string, SafeTensor> {
   return tensors;
 }
 
-/** The file's own notes (`__metadata__`), names to strings; {} if it has none. Throws as parseSafetensors does. */
+/** Returns the metadata of a file (`__metadata__`), {} if there is none. Throws as parseSafetensors does. */
 export function safetensorsMetadata(bytes: Uint8Array): Readonly<Record<string, string>> {
   return safetensorsHeader(bytes).metadata;
 }
 
 /**
- * Writes a file: header in the order given, numbers by falling element size so that each tensor lies aligned; equal
- * input gives equal bytes. Takes a Map or `Object.entries(...)`. Throws on a name given twice and where dtype, shape and
- * data disagree.
+ * Encodes a file: header in the given order, data by decreasing element size so that each tensor is aligned. Equal input
+ * gives equal bytes. Takes a Map or `Object.entries(...)`. Throws for a repeated name, and if dtype, shape and data disagree.
  */
 export function encodeSafetensors(
   tensors: Iterable<readonly [string, SafeTensor]>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array<ArrayBuffer> {
   const given = [...tensors];
-  const seen = new Set<string>();
+  const names = new Set<string>();
   for (const [name, tensor] of given) {
     if (name === "__metadata__") fail("the name __metadata__ is reserved; give notes as the second argument");
-    if (seen.has(name)) fail(`${quoted(name)} is given twice`);
-    seen.add(name);
+    if (names.has(name)) fail(`${quoted(name)} is given twice`);
+    names.add(name);
     checkTensor(name, tensor);
   }
 
@@ -151,7 +155,7 @@ function checkTensor(name: string, { dtype, shape, data }: SafeTensor): void {
   if (!Object.hasOwn(arrayTypes, dtype)) fail(`${quoted(name)}: unknown dtype ${quoted(dtype)}`);
   const expected = arrayTypes[dtype].name;
   const type = data.constructor.name;
-  // A Node Buffer is a Uint8Array under another name.
+  // A Node Buffer is a Uint8Array with another name.
   if (type !== expected && !(expected === "Uint8Array" && data instanceof Uint8Array)) {
     fail(`${quoted(name)}: dtype ${dtype} is held by ${expected}, got ${type}`);
   }
@@ -162,7 +166,7 @@ function checkTensor(name: string, { dtype, shape, data }: SafeTensor): void {
 }
 
 /**
- * Where a file's tensors lie, from its first bytes, which may be the header alone; `fileBytes` is the size of all of it.
+ * Parses the header of a file from its first bytes; `fileBytes` is the size of the whole file.
  * Throws as parseSafetensors does.
  */
 export function safetensorsHeader(bytes: Uint8Array, fileBytes = bytes.byteLength): SafeHeader {
@@ -180,7 +184,7 @@ export function safetensorsHeader(bytes: Uint8Array, fileBytes = bytes.byteLengt
   return { bytes: end, entries, metadata };
 }
 
-/** Bytes of a file's header, from the first eight. Throws where the file, of `fileBytes`, cannot have as many. */
+/** Returns the size of a file's header from its first eight bytes. Throws if a file of `fileBytes` cannot hold it. */
 export function safetensorsHeaderBytes(bytes: Uint8Array, fileBytes: number): number {
   if (bytes.byteLength < 8) fail(`expected at least 8 bytes, got ${bytes.byteLength}; the file is cut off or empty`);
   const claimed = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
@@ -223,7 +227,7 @@ function readEntry(name: string, value: unknown): SafeEntry {
   if (!isWholeNumbers(shape)) fail(`${quoted(name)}: shape is not a list of whole numbers`);
   if (!isWholeNumbers(offsets) || offsets.length !== 2) fail(`${quoted(name)}: data_offsets is not [begin, end]`);
   const [begin, end] = offsets as [number, number];
-  const expected = elements(name, shape) * arrayTypes[dtype as SafeDtype].BYTES_PER_ELEMENT;
+  const expected = elements(name, shape) * safeDtypeBytes[dtype as SafeDtype];
   if (end - begin !== expected) {
     fail(
       `${quoted(name)}: ${dtype} [${shape.join(", ")}] takes ${expected} bytes, but data_offsets are [${begin}, ${end}]`,
@@ -232,7 +236,7 @@ function readEntry(name: string, value: unknown): SafeEntry {
   return { name, dtype: dtype as SafeDtype, shape, begin, end };
 }
 
-/** The tensors must follow each other without gap or overlap, from the header's end to the file's. */
+/** Throws unless the tensors fill the file without gap or overlap. */
 function checkOffsets(entries: readonly SafeEntry[], room: number): void {
   let expected = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
@@ -251,7 +255,7 @@ function elements(name: string, shape: readonly number[]): number {
   for (const length of shape) {
     if (!Number.isSafeInteger(length) || length < 0) fail(`${quoted(name)}: shape is not a list of whole numbers`);
     product *= length;
-    // Eight bytes an element must still be an exact number.
+    // At eight bytes per element, the size must still be an exact integer.
     if (product > Number.MAX_SAFE_INTEGER / 8) fail(`${quoted(name)}: shape [${shape.join(", ")}] is out of range`);
   }
   return product;

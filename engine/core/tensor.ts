@@ -1,18 +1,18 @@
 import type { Device } from "./device.js";
 
-/** Sizes of the axes, outermost first; `[]` is a scalar. Every tensor is contiguous and row-major. */
+/** Axis sizes, outermost first; `[]` is a scalar. Every tensor is contiguous and row-major. */
 export type Shape = readonly number[];
 
-/** What a float is; f16 exists on the GPU alone, where `cast` makes it. */
+/** Float type; f16 exists only on the GPU, created by `cast`. */
 export type Precision = "f32" | "f16";
 
-/** What an element is. */
+/** Element type. */
 export type DType = Precision | "u32";
 
-/** What the host writes. */
+/** Element types that the host can write. */
 export type HostDType = Exclude<DType, "f16">;
 
-/** Memory somebody outside a recording owns: parameters, inputs, optimizer state. */
+/** Memory owned outside of recordings: parameters, inputs, optimizer state. */
 export interface Resident {
   readonly kind: "resident";
   readonly device: Device;
@@ -20,20 +20,20 @@ export interface Resident {
   readonly label: string;
 }
 
-/** Memory that exists only inside a recorded program; the planner gives it a buffer. */
+/** Memory inside a recorded program; the planner assigns a buffer. */
 export interface Transient {
   readonly kind: "transient";
   readonly bytes: number;
-  /** What the messages call it: the kernel and binding that wrote it first. */
+  /** Name in messages: the kernel and binding that wrote it first. */
   label: string;
-  /** Set when this memory is a part of another transient (a gradient inside the flat gradients, a chunk inside the whole). */
+  /** Set if this memory is part of another transient (a gradient in the flat gradients, a chunk in the whole). */
   inside?: { readonly storage: Transient; readonly offset: number };
 }
 
-/** Memory of a tensor: somebody's own, or a recording's. */
+/** Memory of a tensor. */
 export type Storage = Resident | Transient;
 
-/** Numbers on the GPU: a shape over a piece of storage, `offset` bytes from its start. */
+/** An array on the GPU: a shape over storage, `offset` bytes from its start. */
 export interface Tensor {
   readonly shape: Shape;
   readonly dtype: DType;
@@ -41,48 +41,48 @@ export interface Tensor {
   readonly offset: number;
 }
 
-/** Of f32 and u32, and the least that a binding takes. */
+/** Bytes of an f32 or u32 element, and the minimum size of a binding. */
 export const BYTES_PER_ELEMENT = 4;
 
-/** Elements of four bytes from one place where a binding may start to the next: 256 bytes at most on every adapter. */
+/** Alignment of binding offsets in 4-byte elements: at most 256 bytes on every adapter. */
 export const ALIGNMENT = 256 / BYTES_PER_ELEMENT;
 
-/** Number of elements of a shape: the product of its axes, one for a scalar. */
+/** Returns the number of elements of a shape, one for a scalar. */
 export function sizeOf(shape: Shape): number {
   return shape.reduce((product, axis) => product * axis, 1);
 }
 
-/** Bytes that a tensor covers: whole words, so that an odd number of f16 ends with two bytes that mean nothing. */
+/** Returns the bytes of a tensor, in whole words: an odd number of f16 elements ends with two unused bytes. */
 export function bytesOf({ shape, dtype }: Pick<Tensor, "shape" | "dtype">): number {
   const words = dtype === "f16" ? Math.ceil(sizeOf(shape) / 2) : sizeOf(shape);
   return words * BYTES_PER_ELEMENT;
 }
 
-/** The precision of a tensor of floats. Throws for whole numbers. */
+/** Returns the precision of a float tensor. Throws for u32. */
 export function precisionOf(what: string, { dtype }: Tensor): Precision {
   if (dtype === "u32") throw new Error(`${what}: expected f32 or f16, got u32`);
   return dtype;
 }
 
-/** `count` entries of the first axis from `first` on, in the same memory; kernels bind them where they start at a multiple of 256 bytes. */
+/** Returns a view of `count` entries of the first axis from `first` on; kernels can bind it if it starts at a multiple of 256 bytes. */
 export function rowsOf(x: Tensor, first: number, count: number): Tensor {
   const before = bytesOf({ shape: x.shape.with(0, first), dtype: x.dtype });
   return { ...x, shape: x.shape.with(0, count), offset: x.offset + before };
 }
 
-/** The storage that owns the bytes: a transient placed inside another resolves to that one. */
+/** Returns the storage that owns the bytes: a transient inside another one resolves to the outer one. */
 export function owner(storage: Storage): Storage {
   return storage.kind === "transient" && storage.inside ? owner(storage.inside.storage) : storage;
 }
 
-/** Byte offset of a tensor from the start of its owner. */
+/** Returns the byte offset of a tensor in its owner. */
 export function offsetInOwner({ storage, offset }: Tensor): number {
   let bytes = offset;
   for (let s = storage; s.kind === "transient" && s.inside; s = s.inside.storage) bytes += s.inside.offset;
   return bytes;
 }
 
-/** A shape as the messages write it: `[2, 3, 4]`. */
+/** Formats a shape for messages: `[2, 3, 4]`. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(", ")}]`;
 }
@@ -91,13 +91,13 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((axis, i) => axis === b[i]);
 }
 
-/** `...rows` is found under `rows`. */
+/** Key of an axis: `...rows` has the key `rows`. */
 type AxisName<Name extends string> = Name extends `...${infer Rest}` ? Rest : Name;
 
 /**
- * The axes of `x` under their names: `axes("softmax x", x, "rows", "cols")` -> `{ rows, cols }`.
- * A first name that starts with `...` takes the product of all leading axes (one where there are none).
- * Throws where the number of axes differs, where an axis is not positive, or where one name has two sizes.
+ * Returns the axes of `x` by name: `axes("softmax x", x, "rows", "cols")` -> `{ rows, cols }`.
+ * A first name that starts with `...` is the product of all leading axes (one if there are none).
+ * Throws if the number of axes differs, or if one name has two sizes.
  */
 export function axes<const Names extends readonly string[]>(
   what: string,
@@ -134,14 +134,14 @@ export function expectShape(what: string, x: Tensor, shape: Shape): void {
   }
 }
 
-/** Throws unless the shape holds positive whole numbers. */
+/** Throws unless all axes are positive whole numbers. */
 export function checkShape(what: string, shape: Shape): void {
   if (!shape.every((axis) => Number.isSafeInteger(axis) && axis > 0)) {
     throw new Error(`${what}: every axis must be a positive whole number, got ${formatShape(shape)}`);
   }
 }
 
-/** Throws unless `suffix` ends `shape`, which the message calls `whole`. */
+/** Throws unless `shape` ends with `suffix`; the message calls it `whole`. */
 export function expectSuffix(what: string, suffix: Shape, shape: Shape, whole = ""): void {
   if (!sameShape(shape.slice(Math.max(0, shape.length - suffix.length)), suffix)) {
     throw new Error(`${what} ${formatShape(suffix)} is not the end of ${whole}${formatShape(shape)}`);

@@ -1,8 +1,8 @@
 import { type Device, HungDeviceError } from "./device.js";
 
 /**
- * What a device answers, or, where it answers nothing for as long as `device.patienceMs`, a HungDeviceError, which fails the
- * device too. Whatever waits for the device waits through this.
+ * Awaits an answer of a device. Throws a HungDeviceError, which also fails the device, after `device.patienceMs` without one.
+ * All waiting for a device goes through this function.
  */
 export async function withTimeout<T>(device: Device, answer: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;

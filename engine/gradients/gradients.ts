@@ -7,8 +7,8 @@ import { updateAverage } from "../ops/moving-average.js";
 import { writeInto } from "../ops/placement.js";
 
 /**
- * The gradients of `y` with respect to each of `wrt`, given `dy` of the shape of `y`.
- * Walks the tape backwards; undefined where `y` does not depend on a tensor.
+ * Returns the gradients of `y` with respect to each of `wrt`, given `dy` of the shape of `y`.
+ * Walks the tape backwards; undefined for tensors that `y` does not depend on.
  */
 export function gradients(y: Tensor, dy: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)[] {
   const { tape } = recording("gradients");
@@ -33,23 +33,23 @@ export function gradients(y: Tensor, dy: Tensor, wrt: readonly Tensor[]): (Tenso
   return wrt.map((x) => found.get(x));
 }
 
-/** Gradients of all parameters in one flat tensor, laid out as the parameters are. */
+/** Gradients of all parameters in one flat tensor, in the layout of the parameters. */
 export interface Gradients {
   readonly layout: Layout;
   readonly flat: Tensor;
 }
 
-/** What may be asked of `parameterGradients`. */
+/** Options of `parameterGradients`. */
 export interface GradientOptions {
-  /** A scalar that they are multiplied by; 1 where it is left out. */
+  /** Scalar factor of the gradients; default 1. */
   readonly scale?: Tensor;
-  /** Gradients of the same parameters to add these to in place, as those of another part of a batch. */
+  /** Gradients of the same parameters, for example of another part of the batch, that the new ones are added to in place. */
   readonly earlier?: Gradients | undefined;
 }
 
 /**
- * The gradients of a scalar `loss` with respect to every trainable parameter, in one flat tensor.
- * Throws where a trainable parameter does not reach the loss.
+ * Returns the gradients of a scalar `loss` with respect to every trainable parameter, in one flat tensor.
+ * Throws if the loss does not depend on a trainable parameter.
  */
 export function parameterGradients(
   loss: Tensor,
@@ -59,10 +59,10 @@ export function parameterGradients(
   expectShape("parameterGradients loss", loss, []);
   const { layout, tensors } = params;
   if (earlier && earlier.layout !== layout)
-    throw new Error("parameterGradients: the earlier ones are of other parameters");
+    throw new Error("parameterGradients: `earlier` holds gradients of other parameters");
   const flat = earlier?.flat ?? transient([layout.size]);
   if (!earlier) {
-    if (flat.storage.kind === "transient") flat.storage.label = "gradients"; // its kernels write parts of it
+    if (flat.storage.kind === "transient") flat.storage.label = "gradients"; // its kernels write only parts of it
     for (const entry of layout.entries) if (!entry.trainable) fill(entry.shape, 0, partOf(flat, entry));
   }
   const trainable = layout.entries.filter((entry) => entry.trainable);
@@ -82,13 +82,13 @@ export function parameterGradients(
   const owners = found.map((x) => owner(x!.storage));
   trainable.forEach((entry, i) => {
     const part = partOf(flat, entry);
-    const alone = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) has one gradient for both
-    (alone ? writeInto : copy)(found[i]!, part);
+    const isUnshared = owners.filter((storage) => storage === owners[i]).length === 1; // add(a, b) returns one gradient for both
+    (isUnshared ? writeInto : copy)(found[i]!, part);
   });
   return { layout, flat };
 }
 
-/** Where one parameter's gradient lies in the flat gradients. */
+/** Returns the view of one parameter's gradient in the flat gradients. */
 function partOf(flat: Tensor, { shape, offset }: LayoutEntry): Tensor {
   return { ...flat, shape, offset: offset * BYTES_PER_ELEMENT };
 }

@@ -10,9 +10,9 @@ import { owner, type Tensor } from "../core/tensor.js";
 import { gradients } from "./gradients.js";
 
 /**
- * What `fn` returns, at less memory: nothing between what it takes and its result is kept for the backward, which runs `fn`
- * once more instead. Gradients flow to every tensor that `fn` uses; both runs have to use the same ones, so random numbers
- * are drawn outside of it. Throws where `fn` writes memory that outlives it, which would happen twice.
+ * Returns the result of `fn` and saves memory: intermediate tensors are not kept for the backward, which runs `fn` again
+ * instead. Gradients flow to every tensor that `fn` uses. Both runs must use the same tensors, so random numbers have to be
+ * drawn outside. Throws if `fn` writes memory that outlives it, which would happen twice.
  * Chen et al. 2016 (https://arxiv.org/abs/1604.06174).
  */
 export function recompute(fn: () => Tensor): Tensor {
@@ -20,15 +20,15 @@ export function recompute(fn: () => Tensor): Tensor {
   const start = dispatches.length;
   const { result, tape } = onOwnTape(fn);
   dispatches.slice(start).forEach(refuseLastingWrites);
-  const inputs = taken(tape, result);
+  const inputs = externalInputs(tape, result);
   return differentiable(stopGradient(result), inputs, (dy) => {
     const { result: found } = onOwnTape(() => gradients(fn(), dy, inputs));
     return found.map((dx) => dx && differentiable(stopGradient(dx), [...inputs, dy], refuseSecondGradients));
   });
 }
 
-/** The tensors on a tape, and the result, that come from outside. */
-function taken(tape: readonly TapeEntry[], result: Tensor): Tensor[] {
+/** Returns the tensors on a tape, and the result, that were not computed on it. */
+function externalInputs(tape: readonly TapeEntry[], result: Tensor): Tensor[] {
   const made = new Set(tape.map(({ output }) => output));
   const used = new Set([...tape.flatMap(({ inputs }) => inputs), result]);
   return [...used].filter((x) => !made.has(x));
@@ -46,5 +46,5 @@ function refuseLastingWrites({ kernel, tensors }: Dispatch): void {
 }
 
 function refuseSecondGradients(): never {
-  throw new Error("recompute: gradients of its gradients are not kept; leave it out to take them");
+  throw new Error("recompute: second gradients are not supported; call the function without recompute");
 }

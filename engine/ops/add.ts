@@ -6,10 +6,10 @@ import { sumLeading } from "./sum.js";
 
 const forwards = { reads: ["a", "b"], writes: ["out"], constants: [] } as const;
 const byFour = kernel("add-vec4", forwards);
-/** One element at a time, by the precision of b. */
+/** Kernels for one element at a time, by the precision of b. */
 const byOne = { f32: kernel("add", forwards), f16: kernel("add-f16", forwards) };
 
-/** Sum in the precision of a, where b repeats along the leading axes of a: [..., ...b] + [...b] -> [..., ...b]. */
+/** Sum in the precision of a; b is broadcast along the leading axes of a: [..., ...b] + [...b] -> [..., ...b]. */
 export function add(a: Tensor, b: Tensor): Tensor {
   expectSuffix("add: b", b.shape, a.shape, "a ");
   if (a.dtype === "f16") return cast(add(cast(a, "f32"), b), "f16"); // rounded once

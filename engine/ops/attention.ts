@@ -33,7 +33,7 @@ const backwardInTiles = {
   f32: kernel("attention-tiled-backward", { ...backwards, constants: ["PART"] }),
   f16: kernel("attention-tiled-backward-f16", { ...backwards, constants: ["PART"] }),
 };
-/** In f16, on tensor cores. */
+/** f16 kernels for tensor cores. */
 const onTensorCores = kernel("attention-subgroup-matrix", { ...forwards, constants: ["ROWS"] });
 const backwardOnTensorCores = kernel("attention-subgroup-matrix-backward", {
   ...backwards,
@@ -45,13 +45,13 @@ const probabilities = kernel("attention-probabilities", {
   constants: [...constants, "QUERIES"],
 });
 
-/** The largest head that is checked against the reference. */
+/** Maximum head dimension; larger ones are not tested against the reference. */
 const MAX_HEAD_DIM = 128;
 
-/** Queries or keys that a workgroup takes. */
+/** Queries or keys per workgroup. */
 const TOKENS_PER_GROUP = { vectors: 24, subgroups: 16, tiles: 64, "tensor cores": 64 };
 const ROWS = TOKENS_PER_GROUP["tensor cores"];
-/** The largest head whose sums the tiled kernels, those for tensor cores, and the forward one in subgroups, hold in registers. */
+/** Maximum head dimension whose sums fit into registers, in the kernels for tiles and tensor cores and the forward in subgroups. */
 const MAX_TILED_HEAD_DIM = 64;
 
 /**
@@ -67,16 +67,16 @@ export function attention(qkv: Tensor, heads: number): Tensor {
   return differentiable(out, [qkv], (dOut) => {
     const delta = transient(lse.shape);
     const dQkv = transient(qkv.shape, precision);
-    inOneOfTheWays("attention backward", { lse, precision, sizes }, (way, groups) => {
-      if (way === "vectors") {
+    chooseKernels("attention backward", { lse, precision, sizes }, (variant, groups) => {
+      if (variant === "vectors") {
         queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
         keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
         return;
       }
       deltas[precision]({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
       const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
-      if (way === "tensor cores") for (const PART of [0, 1]) backwardOnTensorCores(tensors, { PART, ROWS }, groups);
-      else if (way === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
+      if (variant === "tensor cores") for (const PART of [0, 1]) backwardOnTensorCores(tensors, { PART, ROWS }, groups);
+      else if (variant === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
       else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
     });
     return [dQkv];
@@ -84,8 +84,8 @@ export function attention(qkv: Tensor, heads: number): Tensor {
 }
 
 /**
- * The attention matrix itself, to look at: qkv [batch, tokens, 3 * dim] -> [batch, heads, queries, tokens] of the first
- * `queries` tokens, all if left out; not differentiable.
+ * Returns the attention matrix, for visualization: qkv [batch, tokens, 3 * dim] -> [batch, heads, queries, tokens] of the
+ * first `queries` tokens, by default all. Not differentiable.
  */
 export function attentionProbabilities(qkv: Tensor, heads: number, queries?: number): Tensor {
   const { lse, sizes } = attend(qkv, heads);
@@ -100,7 +100,7 @@ export function attentionProbabilities(qkv: Tensor, heads: number, queries?: num
 
 type Sizes = Readonly<Record<(typeof constants)[number], number>>;
 
-/** out [batch, tokens, dim] and lse [batch, heads, tokens] of qkv, and the sizes as kernels read them. */
+/** Records the forward: out [batch, tokens, dim], lse [batch, heads, tokens], and the sizes as constants and as a tensor. */
 function attend(qkv: Tensor, heads: number) {
   const { batch, tokens, dim, sizes } = measure(qkv, heads);
   const precision = precisionOf("attention qkv", qkv);
@@ -108,61 +108,61 @@ function attend(qkv: Tensor, heads: number) {
   const lse = transient([batch, heads, tokens]);
   const { TOKENS, HEADS, HEAD_DIM } = sizes;
   const table = constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
-  inOneOfTheWays("attention", { lse, precision, sizes }, (way, groups) => {
-    if (way === "tensor cores") onTensorCores({ qkv, sizes: table, out, lse }, { ROWS }, groups);
-    else if (way === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
-    else if (way === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
+  chooseKernels("attention", { lse, precision, sizes }, (variant, groups) => {
+    if (variant === "tensor cores") onTensorCores({ qkv, sizes: table, out, lse }, { ROWS }, groups);
+    else if (variant === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
+    else if (variant === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
     else forward({ qkv, out, lse }, sizes, groups);
   });
   return { out, lse, sizes, table };
 }
 
-type Way = keyof typeof TOKENS_PER_GROUP;
+type Variant = keyof typeof TOKENS_PER_GROUP;
 
-interface Given {
+interface Problem {
   readonly lse: Tensor;
   readonly precision: Precision;
   readonly sizes: Sizes;
 }
 
-/** Runs `note` with the kernels that suit the device and the sizes, and with the workgroups for all tokens of all heads. */
-function inOneOfTheWays(
+/** Chooses the kernels for the device and the sizes; calls `record` with them and the grid over all tokens of all heads. */
+function chooseKernels(
   step: "attention" | "attention backward",
-  { lse, precision, sizes: { HEAD_DIM } }: Given,
-  note: (way: Way, groups: Grid) => void,
+  { lse, precision, sizes: { HEAD_DIM } }: Problem,
+  record: (variant: Variant, groups: Grid) => void,
 ): void {
   const { device } = recording(step);
   const [batch, heads, tokens] = lse.shape as readonly [number, number, number];
   const f32 = precision === "f32";
   const fits = HEAD_DIM <= MAX_TILED_HEAD_DIM;
-  const ifThere = (way: Way, there: boolean) =>
-    there ? () => note(way, grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP[way]))) : undefined;
+  const ifAvailable = (variant: Variant, available: boolean) =>
+    available ? () => record(variant, grid(batch * heads * Math.ceil(tokens / TOKENS_PER_GROUP[variant]))) : undefined;
   choose(
     `${step} ${precision} ${sizeClass(batch * heads, tokens, HEAD_DIM)}`,
     {
-      vectors: ifThere("vectors", f32),
-      subgroups: ifThere("subgroups", f32 && device.subgroupWidth === 8 && (fits || step === "attention backward")),
-      tiles: ifThere("tiles", fits),
-      "tensor cores": ifThere("tensor cores", !f32 && takesTensorCores(device, HEAD_DIM)),
+      vectors: ifAvailable("vectors", f32),
+      subgroups: ifAvailable("subgroups", f32 && device.subgroupWidth === 8 && (fits || step === "attention backward")),
+      tiles: ifAvailable("tiles", fits),
+      "tensor cores": ifAvailable("tensor cores", !f32 && fitsTensorCores(device, HEAD_DIM)),
     },
-    f32 ? singlesRule(device, tokens, fits) : takesTensorCores(device, HEAD_DIM) ? "tensor cores" : "tiles",
+    f32 ? f32Rule(device, tokens, fits) : fitsTensorCores(device, HEAD_DIM) ? "tensor cores" : "tiles",
   );
 }
 
-/** Where the device has them; heads lie in whole quads of four, which is how their kernels read memory. */
-function takesTensorCores({ tensorCores }: Device, headDim: number): boolean {
+/** Whether tensor cores are available and fit the head dimension; their kernels read memory in groups of four elements. */
+function fitsTensorCores({ tensorCores }: Device, headDim: number): boolean {
   return tensorCores && headDim % 4 === 0 && headDim <= MAX_TILED_HEAD_DIM;
 }
 
-function singlesRule(device: Device, tokens: number, fits: boolean): Way {
+function f32Rule(device: Device, tokens: number, fits: boolean): Variant {
   if (!fits) return "vectors";
-  return device.kernels === "gpu" ? "tiles" : onCpu(device, tokens);
+  return device.kernels === "gpu" ? "tiles" : cpuRule(device, tokens);
 }
 
-/** Sequences that one workgroup takes whole are faster without sharing: 1.7 times at 17 tokens on lavapipe (`dino tune`). */
-function onCpu({ kernels, subgroupWidth }: Device, tokens: number): Way {
-  const shares = kernels === "cpu" && subgroupWidth === 8 && tokens > TOKENS_PER_GROUP.vectors;
-  return shares ? "subgroups" : "vectors";
+/** A sequence that fits one workgroup is faster without subgroups: 1.7 times at 17 tokens on lavapipe (`dino tune`). */
+function cpuRule({ kernels, subgroupWidth }: Device, tokens: number): Variant {
+  const usesSubgroups = kernels === "cpu" && subgroupWidth === 8 && tokens > TOKENS_PER_GROUP.vectors;
+  return usesSubgroups ? "subgroups" : "vectors";
 }
 
 function measure(qkv: Tensor, heads: number) {

@@ -26,27 +26,27 @@ const parametersBackward = kernel("batchnorm-parameters-backward", {
   constants: ["ROWS", "COLS", "PARTS", "EPSILON"],
 });
 
-/** Mean and variance of every column [cols], averaged over many batches. */
+/** Running averages of mean and variance of every column [cols]. */
 export interface RunningStatistics {
   readonly runningMean: Tensor;
   readonly runningVariance: Tensor;
 }
 
-/** Of `batchNorm`. */
+/** Options of `batchNorm`. */
 export interface BatchNormOptions {
   readonly epsilon?: number;
   /** Weight of the newest batch in the running statistics. */
   readonly momentum?: number;
-  /** Takes the batch together with those of other devices, as torch.nn.SyncBatchNorm does; it stands alone if left out. */
+  /** Computes statistics over the batches of several devices, as torch.nn.SyncBatchNorm; by default over one. */
   readonly across?: Across;
-  /** Is given what updates the running statistics, to be called later in the recording; they are updated at once if left out. */
+  /** Receives the function that updates the running statistics, to call it later in the recording; by default it is called at once. */
   readonly updateLater?: (update: () => void) => void;
 }
 
-/** Devices that have as many rows each. */
+/** Devices with the same number of rows each. */
 export interface Across {
   readonly devices: number;
-  /** The sum of each column over all of them: [cols] -> [cols]. */
+  /** Sums each column over all devices: [cols] -> [cols]. */
   readonly sum: (x: Tensor) => Tensor;
 }
 
@@ -77,7 +77,7 @@ export function batchNorm(
   return normalize(x, gain, bias, { mean, variance, epsilon, share: 1 / rows, across });
 }
 
-/** As `batchNorm`, but with the running statistics instead of those of the batch, and without changing them. */
+/** As `batchNorm`, with the running statistics instead of those of the batch. */
 export function batchNormRunning(
   x: Tensor,
   gain: Tensor,
@@ -92,7 +92,7 @@ interface Statistics {
   readonly mean: Tensor;
   readonly variance: Tensor;
   readonly epsilon: number;
-  /** What a row contributes to them. */
+  /** Weight of one row in the statistics. */
   readonly share: number;
   readonly across: Across;
 }
@@ -128,7 +128,7 @@ function normalize(
   });
 }
 
-/** A workgroup for 64 columns of each part of the rows. */
+/** Returns the grid with one workgroup per 64 columns of each part of the rows. */
 function columnGrid(parts: number, cols: number) {
   return grid(parts * Math.ceil(cols / 64));
 }

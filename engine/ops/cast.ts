@@ -5,7 +5,7 @@ import { type Precision, precisionOf, sizeOf, type Tensor } from "../core/tensor
 const conversion = { reads: ["x"], writes: ["y"], constants: [] } as const;
 const conversions = { f16: kernel("cast-f16", conversion), f32: kernel("cast-f32", conversion) };
 
-/** The same numbers in another precision: [...] -> [...]; x itself where it has it already. */
+/** Converts to another precision: [...] -> [...]. Returns x itself if it has that precision already. */
 export function cast(x: Tensor, precision: Precision): Tensor {
   if (x.dtype === precision) return x;
   const from = precisionOf("cast x", x);
@@ -15,8 +15,8 @@ export function cast(x: Tensor, precision: Precision): Tensor {
 }
 
 /**
- * x in f16 as an operand, without a tape: [...] -> [...]. Parameters are rounded once in a recording for all that use them,
- * until something writes to them.
+ * Rounds an operand to f16, off the tape: [...] -> [...]. A parameter is rounded once per recording and reused until it is
+ * written.
  */
 export function half(x: Tensor): Tensor {
   const { halves, dispatches } = recording("half");

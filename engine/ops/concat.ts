@@ -15,7 +15,7 @@ const sliceBackward = kernel("slice-backward", {
   constants: ["AXIS", "LENGTH", "INNER", "START"],
 });
 
-/** `length` entries of one axis from `start`: [..., axis, ...] -> [..., length, ...]. Throws where they leave the axis. */
+/** Returns `length` entries of one axis from `start` on: [..., axis, ...] -> [..., length, ...]. Throws if they exceed the axis. */
 export function slice(x: Tensor, axis: number, start: number, length: number): Tensor {
   const size = x.shape[axis];
   if (size === undefined || start < 0 || length < 1 || start + length > size) {
@@ -31,7 +31,7 @@ export function slice(x: Tensor, axis: number, start: number, length: number): T
   });
 }
 
-/** Tensors one after another along an axis: [..., n1, ...], [..., n2, ...] -> [..., n1 + n2, ...]. Throws where other axes differ. */
+/** Concatenates tensors along an axis: [..., n1, ...], [..., n2, ...] -> [..., n1 + n2, ...]. Throws if other axes differ. */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   const [first] = parts;
   if (!first || first.shape[axis] === undefined) throw new Error(`concat: no axis ${axis} in ${parts.length} tensors`);

@@ -19,8 +19,8 @@ const ranking = kernel("label-rank", {
 });
 
 /**
- * The cross-entropy -log softmax(x)[label] of each row: x [batch, ..., classes], labels [batch] in u32, each below `classes` and
- * for all that is of its entry of the batch -> [batch, ...]. As torch.nn.functional.cross_entropy without its mean.
+ * The cross-entropy -log softmax(x)[label] of each row: x [batch, ..., classes], labels [batch] in u32, each below `classes`
+ * and shared by all rows of its batch entry -> [batch, ...]. As torch.nn.functional.cross_entropy without its mean.
  */
 export function crossEntropy(x: Tensor, labels: Tensor): Tensor {
   const constants = rowsWithLabels("crossEntropy", x, labels);
@@ -35,8 +35,8 @@ export function crossEntropy(x: Tensor, labels: Tensor): Tensor {
 }
 
 /**
- * How many classes score better than the right one, an earlier class with the same score included: x [batch, ..., classes],
- * labels [batch] in u32, as for `crossEntropy` -> [batch, ...], 0 where it comes first. Not differentiable.
+ * Rank of the labelled class: the number of classes with a higher score, or an equal score and a lower index.
+ * x [batch, ..., classes], labels [batch] in u32, as for `crossEntropy` -> [batch, ...]. Not differentiable.
  */
 export function labelRank(x: Tensor, labels: Tensor): Tensor {
   const constants = rowsWithLabels("labelRank", x, labels);
@@ -45,7 +45,7 @@ export function labelRank(x: Tensor, labels: Tensor): Tensor {
   return ranks;
 }
 
-/** Rows of scores, and how many of them share a label. Throws where the batches differ. */
+/** Returns the rows of scores, and the rows per label. Throws if the batches differ. */
 function rowsWithLabels(what: string, x: Tensor, labels: Tensor): Readonly<Record<"ROWS" | "COLS" | "EACH", number>> {
   const { rows, classes } = axes(`${what} x`, x, "...rows", "classes");
   const { batch } = axes(`${what} labels`, labels, "batch");

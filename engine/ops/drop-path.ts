@@ -6,7 +6,7 @@ const forwards = { reads: ["x", "uniform"], writes: ["y"], constants: ["PROBABIL
 const dropping = { f32: kernel("drop-path", forwards), f16: kernel("drop-path-f16", forwards) };
 
 /**
- * Drops whole samples and scales up the others, in the precision of x: x [batch, ...], uniform [batch] in [0, 1) -> [batch, ...].
+ * Drops whole samples and rescales the others, in the precision of x: x [batch, ...], uniform [batch] in [0, 1) -> [batch, ...].
  * A sample stays where 1 - probability + uniform >= 1. Huang et al. 2016 (https://arxiv.org/abs/1603.09382).
  */
 export function dropPath(x: Tensor, uniform: Tensor, probability: number): Tensor {

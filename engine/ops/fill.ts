@@ -5,7 +5,7 @@ import { formatShape, type Shape, sizeOf, type Tensor } from "../core/tensor.js"
 const filling = kernel("fill", { reads: [], writes: ["out"], constants: ["VALUE"] });
 const copying = kernel("copy", { reads: ["x"], writes: ["out"], constants: [] });
 
-/** A tensor of one repeated number, in `out` where it is given. */
+/** Fills a tensor with one value; creates it unless `out` is given. */
 export function fill(shape: Shape, value: number, out: Tensor = transient(shape)): Tensor {
   filling({ out }, { VALUE: value }, elementGrid(sizeOf(shape)));
   return out;

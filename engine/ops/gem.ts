@@ -6,16 +6,16 @@ const constants = ["TOKENS", "COLS", "POWER", "EPSILON"] as const;
 const forward = kernel("gem", { reads: ["x"], writes: ["y"], constants });
 const backward = kernel("gem-backward", { reads: ["x", "y", "dy"], writes: ["dx"], constants });
 
-/** Of `gem`. */
+/** Options of `gem`. */
 export interface GemOptions {
-  /** 1 is the mean, and the more, the nearer to the maximum; above 0. */
+  /** Exponent above 0: 1 gives the mean, larger values approach the maximum. */
   readonly power: number;
-  /** What smaller values count as; above 0. */
+  /** Lower bound that values are clamped to; above 0. */
   readonly epsilon?: number;
 }
 
 /**
- * Generalised mean (GeM) over the tokens, of each channel: x [batch, tokens, cols] -> [batch, cols], all above 0.
+ * Generalised mean (GeM) of each channel over the tokens: x [batch, tokens, cols] -> [batch, cols], all above 0.
  * Radenovic et al. 2018, eq. 3 (https://arxiv.org/abs/1711.02512).
  */
 export function gem(x: Tensor, { power, epsilon = 1e-6 }: GemOptions): Tensor {

@@ -6,13 +6,14 @@ const packing = kernel("blocks-pack", { reads: ["x"], writes: ["out"], constants
 const summing = kernel("blocks-sum", { reads: ["x"], writes: ["out"], constants: ["PIECES"] });
 const unpacking = kernel("blocks-unpack", { reads: ["x"], writes: ["y"], constants: ["ELEMENTS"] });
 
-/** Numbers of a block, and the words of u32 that it takes; as in `blocks.wgsl`. */
+/** Numbers per block, and u32 words per block; as in `blocks.wgsl`. */
 const BLOCK = 64;
 const WORDS = 1 + BLOCK / 2;
 
 /**
- * Numbers in half the size, for the way to other devices: x [elements] -> [pieces, blocks, words] u32, pieces of the same size, in
- * blocks of 64 that share one exponent. At most 5e-4 of a number is lost, or 2^-41 of the largest of its block. Not differentiable.
+ * Compresses numbers to half the size, for transfer to other devices: x [elements] -> [pieces, blocks, words] u32, in pieces of
+ * equal size and blocks of 64 that share one exponent. The error is at most 5e-4 of a number, or 2^-41 of the largest in its
+ * block. Not differentiable.
  */
 export function packBlocks(x: Tensor, pieces: number): Tensor {
   const { elements } = axes("packBlocks x", x, "elements");
@@ -22,7 +23,7 @@ export function packBlocks(x: Tensor, pieces: number): Tensor {
   return out;
 }
 
-/** The sum of pieces of `packBlocks`, added up in f32: [pieces, blocks, words] -> [blocks, words]. */
+/** Sums the pieces of `packBlocks`, in f32: [pieces, blocks, words] -> [blocks, words]. */
 export function sumBlocks(x: Tensor): Tensor {
   const { pieces, blocks, words } = axes("sumBlocks x", x, "pieces", "blocks", "words");
   const out = transient([blocks, words], "u32");
@@ -30,7 +31,7 @@ export function sumBlocks(x: Tensor): Tensor {
   return out;
 }
 
-/** Writes what is in blocks [..., words] into `y` [elements]; infinity throughout a block that had a number that is not finite. */
+/** Decompresses blocks [..., words] into `y` [elements]; a block with a number that is not finite becomes all infinity. */
 export function unpackBlocks(x: Tensor, y: Tensor): void {
   const { elements } = axes("unpackBlocks y", y, "elements");
   unpacking({ x, y }, { ELEMENTS: elements }, elementGrid(sizeOf(x.shape) / WORDS));

@@ -14,13 +14,13 @@ const backward = kernel("koleo-backward", {
   constants: ["ROWS", "GROUP", "COLS", "EPSILON"],
 });
 
-/** Keeps the logarithm finite where two rows are equal; DINOv2's. */
+/** Keeps the logarithm finite for equal rows; value of DINOv2. */
 const EPSILON = 1e-8;
 
 /**
- * The Kozachenko-Leonenko estimate of how densely rows lie, less its constants: the mean of -log(distance to the nearest other
- * row of the same group): x [groups * rows, cols] -> []. Its gradient parts neighbours; which row is the nearest is taken as
- * fixed, and rows that are equal get none. Throws for groups of fewer than two rows.
+ * Kozachenko-Leonenko estimate of the density of rows, without its constants: the mean of -log(distance to the nearest other
+ * row of the same group): x [groups * rows, cols] -> []. Its gradient pushes neighbours apart; the choice of the nearest row
+ * is treated as constant, and equal rows get no gradient. Throws for groups of fewer than two rows.
  * Sablayrolles et al. 2018, section 3.2 (https://arxiv.org/abs/1806.03198).
  */
 export function koleo(x: Tensor, groups = 1): Tensor {

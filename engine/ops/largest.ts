@@ -4,7 +4,7 @@ import { axes, type Tensor } from "../core/tensor.js";
 
 const forward = kernel("largest", { reads: ["x"], writes: ["y"], constants: ["COLS"] });
 
-/** The largest value of each row, made for short rows: [..., cols] -> [...]. Not differentiable. */
+/** Maximum of each row, optimized for short rows: [..., cols] -> [...]. Not differentiable. */
 export function max(x: Tensor): Tensor {
   const { rows, cols } = axes("largest x", x, "...rows", "cols");
   const y = transient(x.shape.slice(0, -1));

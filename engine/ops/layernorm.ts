@@ -20,7 +20,7 @@ const parametersBackwards = {
 } as const;
 const forwardByFour = kernel("layernorm-vec4", forwards);
 const backwardByFour = kernel("layernorm-backward-vec4", backwards);
-/** One column at a time, by the precision of y. */
+/** Kernels for one column at a time, by the precision of y. */
 const forwardByOne = { f32: kernel("layernorm", forwards), f16: kernel("layernorm-f16", forwards) };
 const backwardByOne = {
   f32: kernel("layernorm-backward", backwards),
@@ -31,10 +31,10 @@ const parametersBackward = {
   f16: kernel("layernorm-parameters-backward-f16", parametersBackwards),
 };
 
-/** Of `layernorm`. */
+/** Options of `layernorm`. */
 export interface LayernormOptions {
   readonly epsilon?: number;
-  /** Of the result; all else is f32. */
+  /** Precision of the result; everything else is f32. */
   readonly precision?: Precision;
 }
 

@@ -12,20 +12,20 @@ const inSubgroupsOf8 = kernel("matmul-subgroups-8", { reads, writes: ["c"], cons
 const inSubgroupsOf4 = kernel("matmul-subgroups-4", { reads, writes: ["c"], constants: ["BIAS"] });
 const tiles = { reads, writes: ["c"], constants: ["BIAS", "SIDE"] } as const;
 const inTiles = kernel("matmul-tiled", tiles);
-/** Of operands in f16, by the precision of c. */
+/** Tiled kernels for f16 operands, by the precision of c. */
 const inTilesOfHalves = {
   f32: kernel("matmul-tiled-f16-f32", tiles),
   f16: kernel("matmul-tiled-f16", tiles),
 };
 
 const matrices = { reads, writes: ["c"], constants: ["BIAS", "DEPTH"] } as const;
-/** The same on tensor cores. */
+/** Tensor core kernels for f16 operands, by the precision of c. */
 const onTensorCores = {
   f32: kernel("matmul-subgroup-matrix-f32", matrices),
   f16: kernel("matmul-subgroup-matrix", matrices),
 };
 
-/** Which factors of a product are stored the other way round. */
+/** Operands that are stored transposed. */
 export interface Transposed {
   /** a is stored [..., K, M]. */
   readonly a?: boolean;
@@ -35,8 +35,8 @@ export interface Transposed {
 
 /**
  * Matrix product: [M, K] x [K, N] -> [M, N], or with one leading batch axis on both, [batch, M, K] x [batch, K, N].
- * Operands may be stored transposed. Where one is f16 so is the other, rounded if it must be, and the result, unless `precision`
- * says f32: sums are f32. Throws where the inner axes or the batches differ.
+ * Operands may be stored transposed. If one is f16, the other is rounded to f16; the result is f16 too unless `precision` is
+ * f32. Sums are accumulated in f32. Throws if the inner axes or the batches differ.
  */
 export function matmul(a: Tensor, b: Tensor, transposed: Transposed = {}, precision?: Precision): Tensor {
   return multiply("matmul", a, b, { transposed, precision });
@@ -44,7 +44,7 @@ export function matmul(a: Tensor, b: Tensor, transposed: Transposed = {}, precis
 
 /**
  * Linear layer y = x Wᵀ + bias in the precision of x: x [..., in], weight [out, in], bias [out] -> [..., out]. Weight and bias
- * may stay f32, and then their gradients are.
+ * may be f32; their gradients then are f32 too.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   const { rows, cols } = axes("linear x", x, "...rows", "cols");
@@ -59,14 +59,14 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return reshape(y, [...x.shape.slice(0, -1), out]);
 }
 
-interface Manner {
+interface ProductOptions {
   readonly transposed: Transposed;
   readonly bias?: Tensor | undefined;
-  /** Of the result; that of the operands where it is left out. */
+  /** Precision of the result; by default that of the operands. */
   readonly precision?: Precision | undefined;
 }
 
-function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precision }: Manner): Tensor {
+function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precision }: ProductOptions): Tensor {
   const batched = a.shape.length === 3 ? 1 : 0;
   const [aRows, aCols] = axes2(`${what} a`, a, batched);
   const [bRows, bCols] = axes2(`${what} b`, b, batched);
@@ -92,12 +92,12 @@ function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precis
   const inHalves = aPrecision === "f16" || bPrecision === "f16";
   const [left, right] = inHalves ? [half(a), half(b)] : [a, b];
   const strided: Product = { a: left, b: right, bias, batch, m, n, k, strides: [...aStrides, ...bStrides] };
-  const letters = `${transposed.a ? "t" : "n"}${transposed.b ? "t" : "n"}`;
+  const orientation = `${transposed.a ? "t" : "n"}${transposed.b ? "t" : "n"}`;
   const { device } = recording(what);
-  const extent = `${letters} ${batched ? `${batch} of ` : ""}${sizeClass(m, n, k)}`;
+  const extent = `${orientation} ${batched ? `${batch} of ` : ""}${sizeClass(m, n, k)}`;
   const c = inHalves
-    ? choose(`matmul f16 ${extent}`, halvesIn(strided, shape, precision ?? "f16"), halvesRule(device, strided))
-    : choose(`matmul f32 ${extent}`, singlesIn(strided, shape), singlesRule(device, strided));
+    ? choose(`matmul f16 ${extent}`, f16Variants(strided, shape, precision ?? "f16"), f16Rule(device, strided))
+    : choose(`matmul f32 ${extent}`, f32Variants(strided, shape), f32Rule(device, strided));
 
   const product = (x: Tensor, y: Tensor, sides: Transposed, result: Precision) =>
     multiply(what, x, y, { transposed: sides, precision: result });
@@ -120,14 +120,14 @@ interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  /** Of a along rows, k and batch, of b along k, columns and batch. */
+  /** Strides of a along rows, k and batch, and of b along k, columns and batch. */
   readonly strides: readonly number[];
 }
 
-type Way = "vectors" | "subgroups" | "tiles of 64" | "tiles of 128";
+type F32Variant = "vectors" | "subgroups" | "tiles of 64" | "tiles of 128";
 
-/** The ways to multiply in f32. */
-function singlesIn(product: Product, shape: Shape): Readonly<Record<Way, (() => Tensor) | undefined>> {
+/** Returns the kernel variants for f32 operands. */
+function f32Variants(product: Product, shape: Shape): Readonly<Record<F32Variant, (() => Tensor) | undefined>> {
   const { a, b, bias, batch, m, n, k, strides } = product;
   const BIAS = bias ? 1 : 0;
   const onCpu = (variant: typeof inVectors, rows: number, cols: number) => () => {
@@ -138,7 +138,7 @@ function singlesIn(product: Product, shape: Shape): Readonly<Record<Way, (() => 
     return c;
   };
   const tiled = (side: Side) => () => {
-    const { splits, sizes, groups } = divide(product, tiling(side, product));
+    const { splits, sizes, groups } = splitWork(product, tiling(side, product));
     const c = transient(splits === 1 ? shape : [splits, ...shape]);
     inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS, SIDE: side }, groups);
     return splits === 1 ? c : sumLeading(c, shape);
@@ -153,24 +153,24 @@ function singlesIn(product: Product, shape: Shape): Readonly<Record<Way, (() => 
   };
 }
 
-function singlesRule({ kernels, subgroupWidth }: Device, extent: Extent): Way {
+function f32Rule({ kernels, subgroupWidth }: Device, extent: Extent): F32Variant {
   if (kernels === "gpu") return tilesRule(extent);
   return subgroupWidth === 4 || subgroupWidth === 8 ? "subgroups" : "vectors";
 }
 
-type HalvesWay = "tiles of 64" | "tiles of 128" | "tensor cores";
+type F16Variant = "tiles of 64" | "tiles of 128" | "tensor cores";
 
-/** The ways to multiply operands in f16; parts of k are summed in f32. */
-function halvesIn(
+/** Returns the kernel variants for f16 operands; partial sums over splits of k are f32. */
+function f16Variants(
   product: Product,
   shape: Shape,
   precision: Precision,
-): Readonly<Record<HalvesWay, (() => Tensor) | undefined>> {
+): Readonly<Record<F16Variant, (() => Tensor) | undefined>> {
   const { a, b } = product;
   const BIAS = product.bias ? 1 : 0;
   type Tensors = Readonly<Record<"a" | "b" | "bias" | "sizes" | "c", Tensor>>;
   const divided = (chosen: Tiling, note: (tensors: Tensors, precision: Precision, groups: Grid) => void) => () => {
-    const { splits, sizes, groups } = divide(product, chosen);
+    const { splits, sizes, groups } = splitWork(product, chosen);
     const parts = splits === 1 ? precision : "f32";
     const c = transient(splits === 1 ? shape : [splits, ...shape], parts);
     note({ a, b, bias: product.bias ?? constant([], [0], { label: "no bias" }), sizes, c }, parts, groups);
@@ -187,37 +187,37 @@ function halvesIn(
   return {
     "tiles of 64": tiled(8),
     "tiles of 128": tiled(16),
-    "tensor cores": device.tensorCores && liesInQuads(product) ? onMatrices : undefined,
+    "tensor cores": device.tensorCores && fitsQuads(product) ? onMatrices : undefined,
   };
 }
 
-function halvesRule({ tensorCores }: Device, product: Product): HalvesWay {
-  return tensorCores && liesInQuads(product) ? "tensor cores" : tilesRule(product);
+function f16Rule({ tensorCores }: Device, product: Product): F16Variant {
+  return tensorCores && fitsQuads(product) ? "tensor cores" : tilesRule(product);
 }
 
-/** Whether memory runs through whole quads of four in both operands, which is how the kernels for tensor cores read it. */
-function liesInQuads({ m, n, k, strides }: Product): boolean {
+/** Whether both operands are contiguous in groups of four elements, which the kernels for tensor cores read. */
+function fitsQuads({ m, n, k, strides }: Product): boolean {
   const [, aAlongK, , bAlongK] = strides;
   return (aAlongK === 1 ? k : m) % 4 === 0 && (bAlongK === 1 ? k : n) % 4 === 0;
 }
 
-/** The tiles of a product and its sizes as the tiled kernels read them. */
-function divide({ batch, m, n, k, strides }: Product, { side, splits, perSplit }: Tiling) {
+/** Returns the grid of a tiled product, and its sizes as the tiled kernels read them. */
+function splitWork({ batch, m, n, k, strides }: Product, { side, splits, perSplit }: Tiling) {
   const sizes = constant([11], [m, n, k, ...strides, splits, perSplit], { dtype: "u32", label: "matmul sizes" });
   const groups: Grid = [Math.ceil(n / (8 * side)), Math.ceil(m / (8 * side)), batch * splits];
   return { splits, sizes, groups };
 }
 
-/** Workgroups that keep a large GPU busy. */
-const ENOUGH_GROUPS = 128;
-/** The least that a workgroup sums of k, so that adding the parts up costs little beside it. */
-const LEAST_SPLIT = 256;
-/** k that the kernels for tensor cores bring at a time; more than 32 would not fit the workgroup memory of many adapters. */
+/** Number of workgroups that fills a large GPU. */
+const MIN_GROUPS = 128;
+/** Minimum length of a split of k, so that adding up the partial sums is cheap in comparison. */
+const MIN_SPLIT = 256;
+/** Depth in k of a tile of the tensor core kernels; more than 32 would exceed the workgroup memory of many adapters. */
 const MATRIX_DEPTH = 32;
 
 type Extent = Pick<Product, "batch" | "m" | "n" | "k">;
 
-/** An eighth of a tile's side. */
+/** Side of a tile divided by 8. */
 type Side = 8 | 16;
 
 interface Tiling {
@@ -226,19 +226,19 @@ interface Tiling {
   readonly perSplit: number;
 }
 
-/** Tiles of 128 x 128; of 64 x 64 where the large ones would be too few. */
+/** Chooses tiles of 128 x 128, or of 64 x 64 if there would be too few large ones. */
 function tilesRule(extent: Extent): "tiles of 64" | "tiles of 128" {
-  return tilesOf(16, extent) >= ENOUGH_GROUPS ? "tiles of 128" : "tiles of 64";
+  return tilesOf(16, extent) >= MIN_GROUPS ? "tiles of 128" : "tiles of 64";
 }
 
 /**
- * How tiled kernels divide their work: where tiles are few and there is no batch, as in the gradients of weights, k is cut into
- * parts of whole steps.
+ * Divides the work of tiled kernels. With few tiles and no batch, as in the gradients of weights, k is split into parts that
+ * are multiples of `step`.
  */
 function tiling(side: Side, extent: Extent, step = 1): Tiling {
   const { batch, k } = extent;
-  const enough = Math.ceil(ENOUGH_GROUPS / tilesOf(side, extent));
-  const wanted = batch > 1 ? 1 : Math.max(1, Math.min(enough, Math.floor(k / LEAST_SPLIT)));
+  const enough = Math.ceil(MIN_GROUPS / tilesOf(side, extent));
+  const wanted = batch > 1 ? 1 : Math.max(1, Math.min(enough, Math.floor(k / MIN_SPLIT)));
   const perSplit = step * Math.ceil(k / wanted / step);
   return { side, splits: Math.ceil(k / perSplit), perSplit };
 }

@@ -8,7 +8,7 @@ const updating = kernel("moving-average", {
   constants: ["KEEP", "ADD"],
 });
 
-/** In place, average = keep * average + add * x; the numbers come apart so that 1 - momentum is rounded once. */
+/** Updates in place: average = keep * average + add * x. Two factors are passed so that 1 - momentum is rounded only once. */
 export function updateAverage(average: Tensor, x: Tensor, { keep, add }: { keep: number; add: number }): void {
   expectShape("updateAverage x", x, average.shape);
   updating({ x, average }, { KEEP: keep, ADD: add }, elementGrid(sizeOf(average.shape)));

@@ -4,7 +4,8 @@ import { expectSuffix, sizeOf, type Tensor } from "../core/tensor.js";
 import { sumLeading } from "./sum.js";
 
 const forward = kernel("mul", { reads: ["a", "b"], writes: ["out"], constants: [] });
-/** Element-wise product, where b repeats along the leading axes of a: [..., ...b] * [...b] -> [..., ...b]. */
+
+/** Element-wise product; b is broadcast along the leading axes of a: [..., ...b] * [...b] -> [..., ...b]. */
 export function mul(a: Tensor, b: Tensor): Tensor {
   expectSuffix("mul: b", b.shape, a.shape, "a ");
   const out = transient(a.shape);

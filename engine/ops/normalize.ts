@@ -15,7 +15,7 @@ const scalingBackward = kernel("scale-rows-backward", {
   constants: ["ROWS", "COLS"],
 });
 
-/** Rows of Euclidean length one: [..., cols] -> [..., cols]; rows shorter than epsilon are divided by epsilon. */
+/** Scales rows to Euclidean norm 1: [..., cols] -> [..., cols]; rows of a norm below epsilon are divided by epsilon. */
 export function l2Normalize(x: Tensor, epsilon = 1e-12): Tensor {
   const { rows, cols } = axes("l2Normalize x", x, "...rows", "cols");
   const y = transient(x.shape);
@@ -29,7 +29,7 @@ export function l2Normalize(x: Tensor, epsilon = 1e-12): Tensor {
   });
 }
 
-/** Every row of x times its own factor: x [rows, ...], factors [rows] or [rows, 1] -> [rows, ...]. */
+/** Multiplies every row of x by its own factor: x [rows, ...], factors [rows] or [rows, 1] -> [rows, ...]. */
 export function scaleRows(x: Tensor, factors: Tensor): Tensor {
   const rows = x.shape[0] ?? 1;
   expectShape("scaleRows factors", factors, factors.shape.length === 2 ? [rows, 1] : [rows]);
@@ -44,7 +44,7 @@ export function scaleRows(x: Tensor, factors: Tensor): Tensor {
 }
 
 /**
- * The weight of a linear layer out of directions and lengths, lengths * directions / |directions|:
+ * Weight normalization of a linear layer, lengths * directions / |directions|:
  * directions [out, in], lengths [out, 1] -> [out, in]. Salimans & Kingma 2016, eq. 2 (https://arxiv.org/abs/1602.07868).
  */
 export function weightNorm(directions: Tensor, lengths: Tensor): Tensor {

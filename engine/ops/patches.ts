@@ -8,7 +8,7 @@ const backward = kernel("patches-backward", { reads: ["dPatches"], writes: ["dIm
 
 /**
  * Cuts images into square patches, row by row: [batch, channels, rows, cols] -> [batch, patches, channels * patch * patch].
- * Pixels beyond the last whole patch are left out, as a convolution of stride `patch` does. Throws where no patch fits.
+ * Pixels beyond the last whole patch are ignored, as by a convolution of stride `patch`. Throws if no patch fits.
  */
 export function patches(images: Tensor, patch: number): Tensor {
   const { batch, channels, rows, cols } = axes("patches images", images, "batch", "channels", "rows", "cols");

@@ -2,20 +2,20 @@ import { recording } from "../core/recording.js";
 import { bytesOf, owner, type Tensor } from "../core/tensor.js";
 import { copy } from "./fill.js";
 
-/** Makes `part` of a larger transient hold the elements of `x`: what wrote `x` writes there instead, or they are copied. */
+/** Puts the elements of `x` into `part` of a larger transient: redirects the kernel that wrote `x` if possible, else copies. */
 export function writeInto(x: Tensor, part: Tensor): void {
   if (!moveInto(x, part)) copy(x, part);
 }
 
 /**
- * Makes the kernel that wrote `x` write into `part` instead, which saves a copy.
- * Only for a transient of its own that nobody reads: reading and writing one buffer in one dispatch is refused.
+ * Redirects the kernel that wrote `x` to write into `part`, which saves a copy; returns whether that was possible.
+ * `x` has to be a whole transient. No dispatch may then read `x` and write another part of the same buffer.
  */
 function moveInto(x: Tensor, part: Tensor): boolean {
   const { storage } = x;
   if (storage.kind !== "transient" || part.storage.kind !== "transient") return false;
   if (storage.inside || x.offset !== 0 || storage.bytes !== bytesOf(x)) return false;
-  for (const { kernel, tensors } of recording("put").dispatches) {
+  for (const { kernel, tensors } of recording("writeInto").dispatches) {
     for (const { name, access } of kernel.bindings) {
       if (access !== "write" && owner(tensors[name]!.storage) === storage) return false;
     }

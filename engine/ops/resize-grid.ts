@@ -2,14 +2,14 @@ import { constant } from "../core/recording.js";
 import { axes, type Tensor } from "../core/tensor.js";
 import { matmul } from "./matmul.js";
 
-/** Rows and columns of a grid. */
+/** Size of a grid. */
 export interface GridSize {
   readonly rows: number;
   readonly cols: number;
 }
 
 /**
- * Bicubic resampling of a grid of vectors: x [from.rows * from.cols, dim] -> [to.rows * to.cols, dim].
+ * Resamples a grid of vectors bicubically: x [from.rows * from.cols, dim] -> [to.rows * to.cols, dim].
  * As torch's interpolate(mode="bicubic", align_corners=False) does with explicit scale factors: coefficient -0.75, no
  * antialias, neighbours clamped at the border, sample i lies at (i + 0.5) / scale - 0.5. `scale` may differ from to / from.
  */
@@ -33,7 +33,7 @@ export function resizeGrid(x: Tensor, from: GridSize, to: GridSize, scale: GridS
   return matmul(constant([outputs, cells], weights, { label: "bicubic weights" }), x);
 }
 
-/** Source index and weight of the four taps of every output along one axis. */
+/** Returns source index and weight of the four taps of every output along one axis. */
 function bicubicWeights(from: number, to: number, scale: number): (readonly [number, number])[][] {
   return Array.from({ length: to }, (_, i) => {
     const position = (i + 0.5) / scale - 0.5;

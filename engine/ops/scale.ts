@@ -4,7 +4,7 @@ import { sizeOf, type Tensor } from "../core/tensor.js";
 
 const forward = kernel("scale", { reads: ["x"], writes: ["out"], constants: ["FACTOR"] });
 
-/** x times a number that is fixed when recorded: [...] -> [...]. A factor that changes is a scalar for `mul`. */
+/** Multiplies x by a number that is fixed when recorded: [...] -> [...]. For a factor that changes, use `mul` with a scalar. */
 export function scale(x: Tensor, factor: number): Tensor {
   const out = transient(x.shape);
   forward({ x, out }, { FACTOR: factor }, elementGrid(sizeOf(x.shape)));

@@ -10,8 +10,8 @@ const elements = kernel("sum", { reads: ["x"], writes: ["out"], constants: [] })
 const repeating = kernel("repeat", { reads: ["x"], writes: ["out"], constants: [] });
 
 /**
- * Into how many runs of rows a sum over the rows of [rows, cols] is cut: on a GPU, so that there is work for many threads; on
- * a CPU seldom, since adding up the runs takes another dispatch.
+ * Returns the number of parts into which a sum over the rows of [rows, cols] is split: many on a GPU, to occupy its threads; few
+ * on a CPU, since adding up the parts takes another dispatch.
  */
 export function rowParts(rows: number, cols: number): number {
   const { kernels } = recording("rowParts").device;
@@ -19,7 +19,7 @@ export function rowParts(rows: number, cols: number): number {
   return kernels === "gpu" ? Math.ceil(Math.sqrt(rows)) : Math.min(rows, Math.ceil((rows * cols) / 2 ** 17));
 }
 
-/** Column sums: [rows, cols] -> [1, cols] in f32, in fixed order: runs of rows first, then the runs. */
+/** Column sums: [rows, cols] -> [1, cols] in f32, in fixed order: parts of the rows first, then over the parts. */
 function sumRows(x: Tensor, rows: number, cols: number): Tensor {
   if (cols === 1 && x.dtype === "f32") return sum(x);
   const parts = rowParts(rows, cols);
@@ -32,7 +32,7 @@ function sumRows(x: Tensor, rows: number, cols: number): Tensor {
   return parts === 1 ? out : sumRows(out, parts, cols);
 }
 
-/** The sum over all leading axes, in f32: [..., ...shape] -> shape; the adjoint of `repeat`. */
+/** Sums over all leading axes, in f32: [..., ...shape] -> shape; the adjoint of `repeat`. */
 export function sumLeading(x: Tensor, shape: Shape): Tensor {
   expectSuffix("sumLeading shape:", shape, x.shape);
   const cols = sizeOf(shape);
@@ -42,7 +42,7 @@ export function sumLeading(x: Tensor, shape: Shape): Tensor {
   return differentiable(y, [x], (dy) => [cast(repeat(dy, x.shape), precisionOf("sumLeading x", x))]);
 }
 
-/** x over and over along new leading axes: [...] -> shape, which ends in the shape of x. */
+/** Broadcasts x along new leading axes: [...] -> shape, which ends in the shape of x. */
 export function repeat(x: Tensor, shape: Shape): Tensor {
   expectSuffix("repeat x:", x.shape, shape);
   const out = transient(shape);
@@ -50,7 +50,7 @@ export function repeat(x: Tensor, shape: Shape): Tensor {
   return differentiable(out, [x], (dy) => [sumLeading(dy, x.shape)]);
 }
 
-/** Elements that one workgroup of `sum.wgsl` takes. */
+/** Elements per workgroup of `sum.wgsl`. */
 const ELEMENTS_PER_GROUP = 4096;
 
 /** The sum of all elements, in fixed order: [...] -> []. */

@@ -12,19 +12,19 @@ const settling = kernel("loss-scale", {
 });
 
 /**
- * What the loss is multiplied by so that gradients in f16 do not vanish; the GPU settles it from step to step, as
+ * A factor of the loss that keeps gradients in f16 from vanishing; the GPU adjusts it after each step, as
  * torch.cuda.amp.GradScaler does (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
  */
 export interface LossScale extends Disposable {
-  /** The gradient to begin with, instead of 1: []. */
+  /** Gradient of the loss, instead of 1: []. */
   readonly scale: Tensor;
-  /** The scale, and the good steps since it last changed: [2]; what resuming needs. */
+  /** State for resuming: the scale, and the finite steps since its last change, [2]. */
   readonly state: Input;
-  /** Good steps after which it doubles. */
+  /** Finite steps after which the scale doubles. */
   readonly growEvery: number;
 }
 
-/** A loss scale at its start. */
+/** Creates a loss scale at its initial value. */
 export function lossScale(
   device: Device,
   { initial = 65536, growEvery = 2000 }: { readonly initial?: number; readonly growEvery?: number } = {},
@@ -41,8 +41,8 @@ export function lossScale(
 }
 
 /**
- * Judges a step by sums over its gradients, and settles the scale of the next one:
- * sums [...], frozen [] -> [frozen, 1 where the step is to be skipped, 1 / scale].
+ * Decides by sums over the gradients whether to skip a step, and adjusts the scale of the next one:
+ * sums [...], frozen [] -> [frozen, 1 if the step is skipped else 0, 1 / scale].
  */
 export function settle({ state, growEvery }: LossScale, sums: Tensor, frozen: Tensor): Tensor {
   const verdict = transient([3]);

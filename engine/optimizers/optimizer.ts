@@ -44,40 +44,40 @@ const momentumUpdate = kernel("momentum", {
 });
 const averaging = kernel("ema", { reads: ["student", "momentum"], writes: [], updates: ["teacher"], constants: [] });
 
-/** Changes all trainable tensors of one `Params` in place; owns what it remembers between runs. */
+/** Updates all trainable tensors of one `Params` in place; owns its state. */
 export interface Optimizer extends Disposable {
   /** The trained tensors, in the order of `norms`. */
   readonly names: readonly string[];
-  /** What resuming needs besides the parameters, under torch's names: "exp_avg", "exp_avg_sq", "step", "momentum_buffer", "mu". */
+  /** State for resuming, besides the parameters, under torch's names: "exp_avg", "exp_avg_sq", "step", "momentum_buffer", "mu". */
   readonly state: Readonly<Record<string, Params>>;
-  /** Notes one update in the running recording; norms [names] are the lengths of the gradients before clipping. */
+  /** Records one update; norms [names] are the norms of the gradients before clipping. */
   step(gradients: Gradients, settings: StepSettings): { readonly norms: Tensor };
 }
 
-/** What the schedules of a training give an optimizer. */
+/** Scheduled values of an optimizer step. */
 export interface StepSettings {
-  /** Scalars, so that they may change on every run. */
+  /** Scalar tensors, which may change on every run. */
   readonly lr: Tensor;
   readonly weightDecay: Tensor;
-  /** 1 while the tensors that `freezes` chose are skipped altogether: no decay, no moments, no step count. */
+  /** 1 while the tensors selected by `freezes` are skipped: no decay, no moments, no step count. */
   readonly frozen?: Tensor;
-  /** Greatest length of each tensor's gradient, as `clip_gradients` of DINO; 0, as where it is left out, clips nothing. */
+  /** Maximum norm of each tensor's gradient, as `clip_gradients` of DINO; default 0, no clipping. */
   readonly clip?: number;
-  /** What the loss was multiplied by; a step whose gradients are not finite then changes nothing but this. */
+  /** Scale of the loss; a step with a gradient that is not finite then changes only the scale. */
   readonly lossScale?: LossScale | undefined;
 }
 
-/** What all optimizers have in common. */
+/** Options of all optimizers. */
 export interface OptimizerOptions {
-  /** Does weight decay apply to it? To all but vectors and names that end in `.bias` where it is left out. */
+  /** Selects the tensors with weight decay; by default all but vectors and names that end in `.bias`. */
   readonly decays?: (parameter: ParamSpec) => boolean;
-  /** Is it skipped while `frozen` is 1? None is where it is left out. */
+  /** Selects the tensors that are skipped while `frozen` is 1; by default none. */
   readonly freezes?: (parameter: ParamSpec) => boolean;
-  /** Most bytes in one binding; the device's limit where it is left out. */
+  /** Maximum bytes of one binding; by default the device's limit. */
   readonly bindingBytes?: number;
 }
 
-/** Of `adamw`. */
+/** Options of `adamw`. */
 export interface AdamWOptions extends OptimizerOptions {
   readonly beta1?: number;
   readonly beta2?: number;
@@ -85,26 +85,26 @@ export interface AdamWOptions extends OptimizerOptions {
 }
 
 /**
- * Adam with decoupled weight decay, and bias correction by a step count of each tensor, as torch.optim.AdamW.
+ * Adam with decoupled weight decay, and bias correction by a step count per tensor, as torch.optim.AdamW.
  * Loshchilov & Hutter 2019 (https://arxiv.org/abs/1711.05101).
  */
 export function adamw(params: Params, options: AdamWOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
-  const moments = trainedLayout(params.layout);
+  const moments = trainableLayout(params.layout);
   const counts = layoutOf(moments.entries.map(({ name }) => ({ name, shape: [], trainable: false })));
   const m = createParams(params.device, moments, "exp_avg");
   const v = createParams(params.device, moments, "exp_avg_sq");
   const steps = createParams(params.device, counts, "step");
   const state = { exp_avg: m, exp_avg_sq: v, step: steps };
   const constants = { BETA1: beta1, REST1: 1 - beta1, BETA2: beta2, REST2: 1 - beta2, EPSILON: epsilon };
-  const LEAST = 1e-30; // a beta of 0 has no logarithm
-  const logs = { LOG_BETA1: Math.log(Math.max(beta1, LEAST)), LOG_BETA2: Math.log(Math.max(beta2, LEAST)) };
+  const MIN_BETA = 1e-30; // a beta of 0 has no logarithm
+  const logs = { LOG_BETA1: Math.log(Math.max(beta1, MIN_BETA)), LOG_BETA2: Math.log(Math.max(beta2, MIN_BETA)) };
   return optimizer(params, state, options, (tables, gradients, { lr, weightDecay, frozen, clip, lossScale }) => {
     const { tensors, parts } = tables;
     const squares = transient([tables.segments]);
     for (const part of parts) {
       const { segments, groups } = part;
-      segmentSquares({ segments, gradient: part.of(gradients.flat), squares }, {}, groups);
+      segmentSquares({ segments, gradient: part.viewOf(gradients.flat), squares }, {}, groups);
     }
     const verdict = lossScale ? settle(lossScale, squares, frozen) : frozen;
     const norms = transient([tables.names.length]);
@@ -115,37 +115,38 @@ export function adamw(params: Params, options: AdamWOptions = {}): Optimizer {
       grid(tables.names.length),
     );
     for (const part of parts) {
-      const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
-      const averages = { m: part.of(m.flat), v: part.of(v.flat) };
+      const [gradient, parameter] = [part.viewOf(gradients.flat), part.viewOf(params.flat)];
+      const averages = { m: part.viewOf(m.flat), v: part.viewOf(v.flat) };
       adamwUpdate({ segments: part.segments, control, gradient, parameter, ...averages }, constants, part.groups);
     }
     return { norms };
   });
 }
 
-/** Of `sgd`. */
+/** Options of `sgd`. */
 export interface SgdOptions extends OptimizerOptions {
   readonly momentum?: number;
 }
 
-/** Stochastic gradient descent with momentum; weight decay joins the gradient, as in torch.optim.SGD. */
+/** Stochastic gradient descent with momentum; weight decay is added to the gradient, as in torch.optim.SGD. */
 export function sgd(params: Params, options: SgdOptions = {}): Optimizer {
   return withMomentum(params, options, { memory: "momentum_buffer", momentum: options.momentum ?? 0.9 });
 }
 
-/** Of `lars`. */
+/** Options of `lars`. */
 export interface LarsOptions extends SgdOptions {
-  /** Length of a step relative to the length of the tensor, before lr. */
+  /** Norm of a step relative to the norm of the tensor, before lr. */
   readonly eta?: number;
 }
 
 /**
- * SGD with momentum whose steps keep to the length of each tensor that is not a vector, as `LARS` of DINO's utils.py.
+ * SGD with momentum, whose steps are scaled to the norm of each tensor that is not a vector, as `LARS` of DINO's utils.py.
  * You et al. 2017 (https://arxiv.org/abs/1708.03888).
  */
 export function lars(params: Params, options: LarsOptions = {}): Optimizer {
   return withMomentum(params, options, {
-    ...{ memory: "mu", momentum: options.momentum ?? 0.9 },
+    memory: "mu",
+    momentum: options.momentum ?? 0.9,
     eta: options.eta ?? 0.001,
   });
 }
@@ -155,7 +156,7 @@ function withMomentum(
   options: OptimizerOptions,
   { memory, momentum, eta }: { readonly memory: string; readonly momentum: number; readonly eta?: number },
 ): Optimizer {
-  const v = createParams(params.device, trainedLayout(params.layout), memory);
+  const v = createParams(params.device, trainableLayout(params.layout), memory);
   const adapts = ({ shape }: ParamSpec) => eta !== undefined && shape.length !== 1;
   return optimizer(
     params,
@@ -165,7 +166,7 @@ function withMomentum(
       const { tensors, parts } = tables;
       const products = transient([tables.segments, 4]);
       for (const part of parts) {
-        const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
+        const [gradient, parameter] = [part.viewOf(gradients.flat), part.viewOf(params.flat)];
         segmentProducts({ segments: part.segments, gradient, parameter, products }, {}, part.groups);
       }
       const verdict = lossScale ? settle(lossScale, products, frozen) : frozen;
@@ -177,9 +178,9 @@ function withMomentum(
         grid(tables.names.length),
       );
       for (const part of parts) {
-        const [gradient, parameter] = [part.of(gradients.flat), part.of(params.flat)];
+        const [gradient, parameter] = [part.viewOf(gradients.flat), part.viewOf(params.flat)];
         momentumUpdate(
-          { segments: part.segments, control, gradient, parameter, v: part.of(v.flat) },
+          { segments: part.segments, control, gradient, parameter, v: part.viewOf(v.flat) },
           { MOMENTUM: momentum },
           part.groups,
         );
@@ -191,7 +192,7 @@ function withMomentum(
 
 /**
  * In place, teacher = momentum * teacher + (1 - momentum) * student over every parameter, trainable or not;
- * momentum is a scalar. Throws where the two are laid out differently.
+ * momentum is a scalar. Throws if their layouts differ.
  */
 export function ema(
   teacher: Params,
@@ -202,15 +203,15 @@ export function ema(
   expectShape("ema momentum", momentum, []);
   expectSameLayout("ema", teacher.layout, student.layout);
   const { size } = teacher.layout;
-  const most = Math.floor(bindingBytes / BYTES_PER_ELEMENT / ALIGNMENT) * ALIGNMENT;
-  for (let start = 0; start < size; start += most) {
-    const elements = Math.min(most, size - start);
+  const maxElements = Math.floor(bindingBytes / BYTES_PER_ELEMENT / ALIGNMENT) * ALIGNMENT;
+  for (let start = 0; start < size; start += maxElements) {
+    const elements = Math.min(maxElements, size - start);
     const [to, from] = [range(teacher.flat, start, elements), range(student.flat, start, elements)];
     averaging({ student: from, momentum, teacher: to }, {}, grid(Math.ceil(elements / SEGMENT)));
   }
 }
 
-/** Elements that one workgroup takes; none of them crosses from one tensor to the next. */
+/** Elements of a segment, the work of one workgroup; segments do not cross tensor boundaries. */
 const SEGMENT = 4096;
 
 /** Bits of the flags in `optimizer.wgsl`. */
@@ -221,15 +222,15 @@ interface Part {
   /** [segments, 4]: first element in the part, elements, tensor, segment among all. */
   readonly segments: Input;
   readonly groups: ReturnType<typeof grid>;
-  /** The part's elements of a flat tensor. */
-  of(flat: Tensor): Tensor;
+  /** Returns the part's elements of a flat tensor. */
+  viewOf(flat: Tensor): Tensor;
 }
 
 interface Tables {
   readonly names: readonly string[];
-  /** [names, 4]: first segment, segments, flags, place of the step count. */
+  /** [names, 4]: first segment, segments, flags, offset of the step count. */
   readonly tensors: Input;
-  /** Number of segments of all parts. */
+  /** Total number of segments. */
   readonly segments: number;
   readonly parts: readonly Part[];
 }
@@ -243,29 +244,34 @@ function optimizer(
   step: Step,
 ): Optimizer {
   const { device, layout } = params;
-  const tables = tablesOf(device, layout, state["step"]?.layout, options);
-  const never = input(device, [], { label: "frozen" });
+  const tables = createTables(device, layout, state["step"]?.layout, options);
+  const notFrozen = input(device, [], { label: "frozen" });
   return {
     names: tables.names,
     state,
-    step(gradients, { lr, weightDecay, frozen = never, clip = 0, lossScale }) {
+    step(gradients, { lr, weightDecay, frozen = notFrozen, clip = 0, lossScale }) {
       expectSameLayout("optimizer step", gradients.layout, layout);
       for (const [name, x] of Object.entries({ lr, weightDecay, frozen })) expectShape(`optimizer ${name}`, x, []);
       return step(tables, gradients, { lr, weightDecay, frozen, clip, lossScale });
     },
     [Symbol.dispose]() {
-      const owned = [...Object.values(state), never, tables.tensors, ...tables.parts.map(({ segments }) => segments)];
+      const owned = [
+        ...Object.values(state),
+        notFrozen,
+        tables.tensors,
+        ...tables.parts.map(({ segments }) => segments),
+      ];
       for (const tensor of owned) tensor[Symbol.dispose]();
     },
   };
 }
 
-/** The places of the trainable parameters alone, in a buffer that is laid out like the whole. */
-function trainedLayout(layout: Layout): Layout {
+/** Returns the layout without entries that are not trainable; offsets and total size stay. */
+function trainableLayout(layout: Layout): Layout {
   return { ...layout, entries: layout.entries.filter(({ trainable }) => trainable) };
 }
 
-function tablesOf(
+function createTables(
   device: Device,
   layout: Layout,
   counts: Layout | undefined,
@@ -276,21 +282,21 @@ function tablesOf(
     bindingBytes = device.limits.maxStorageBufferBindingSize,
   }: OptimizerOptions & { readonly adapts?: (parameter: ParamSpec) => boolean },
 ): Tables {
-  const most = bindingBytes / BYTES_PER_ELEMENT;
-  const { entries } = trainedLayout(layout);
+  const maxElements = bindingBytes / BYTES_PER_ELEMENT;
+  const { entries } = trainableLayout(layout);
   const tensorRows: number[] = [];
   const parts: { readonly start: number; end: number; readonly rows: number[] }[] = [];
   let segments = 0;
   entries.forEach((entry, tensor) => {
     const flags =
       (decays(entry) ? FLAGS.decayed : 0) | (freezes(entry) ? FLAGS.freezes : 0) | (adapts(entry) ? FLAGS.adapted : 0);
-    const pieces = Math.ceil(entry.size / SEGMENT);
-    tensorRows.push(segments, pieces, flags, counts?.entries[tensor]!.offset ?? 0);
-    for (let piece = 0; piece < pieces; piece++) {
+    const segmentCount = Math.ceil(entry.size / SEGMENT);
+    tensorRows.push(segments, segmentCount, flags, counts?.entries[tensor]!.offset ?? 0);
+    for (let piece = 0; piece < segmentCount; piece++) {
       const start = entry.offset + piece * SEGMENT;
       const end = Math.min(start + SEGMENT, entry.offset + entry.size);
       let part = parts.at(-1);
-      if (!part || end - part.start > most) parts.push((part = { start, end, rows: [] }));
+      if (!part || end - part.start > maxElements) parts.push((part = { start, end, rows: [] }));
       part.rows.push(start - part.start, end - start, tensor, segments++);
       part.end = end;
     }
@@ -302,7 +308,7 @@ function tablesOf(
     parts: parts.map(({ start, end, rows }) => ({
       segments: table(device, "segments", rows),
       groups: grid(rows.length / 4),
-      of: (flat) => range(flat, start, Math.ceil((end - start) / 4) * 4), // kernels take whole fours, and a gap follows
+      viewOf: (flat) => range(flat, start, Math.ceil((end - start) / 4) * 4), // kernels read multiples of four; a gap follows
     })),
   };
 }
@@ -319,6 +325,7 @@ function range(flat: Tensor, start: number, elements: number): Tensor {
 
 function expectSameLayout(what: string, a: Layout, b: Layout): void {
   if (a === b) return;
-  const places = ({ entries }: Layout) => entries.map(({ name, offset, size }) => `${name} ${offset} ${size}`).join();
-  if (places(a) !== places(b)) throw new Error(`${what}: the two are laid out differently`);
+  const positions = ({ entries }: Layout) =>
+    entries.map(({ name, offset, size }) => `${name} ${offset} ${size}`).join();
+  if (positions(a) !== positions(b)) throw new Error(`${what}: the two layouts differ`);
 }

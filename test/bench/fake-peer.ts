@@ -1,4 +1,4 @@
-/** An engine for the test of the bench that does everything wrong: one kind of workload each way. */
+/** A faulty engine for tests: each kind of workload fails in another way. */
 import type { Identity, Job } from "../../bench/peers/peer.js";
 
 export async function init(): Promise<Identity> {
@@ -14,10 +14,10 @@ const job: Job = {
   dispose: () => undefined,
 };
 
-/** Gives ones. */
+/** Returns ones. */
 export const matmul = (): Job => ({ ...job, read: () => Promise.resolve({ out: new Float32Array(8 * 16).fill(1) }) });
 
-/** Takes its process down. */
+/** Ends its process. */
 export function softmax(): Job {
   console.error("the driver gave up");
   process.exit(3);

@@ -7,17 +7,16 @@ import sharp from "sharp";
 import { compareLearning, parseRecipe } from "../../bench/learning/command.js";
 import {
   curveOf,
-  keepCurves,
-  keptCurves,
+  saveCurves,
+  savedCurves,
   type LearningFile,
   readLearning,
   withCurve,
 } from "../../bench/learning/curves.js";
-import { checkOfficial, expectHonoured, learnOfficially, officialSettings } from "../../bench/learning/official.js";
-import { learnHere, stepsAt } from "../../bench/learning/ours.js";
+import { checkOfficial, expectSupported, trainOfficial, officialSettings } from "../../bench/learning/official.js";
+import { trainOurs, stepsAt } from "../../bench/learning/ours.js";
 import { learningChart, learningTable, pairOf } from "../../bench/learning/report.js";
 import { exportCrops, exportImages, exportStart, type ImagesFile } from "../../bench/learning/shared.js";
-import { meanAndSpread, welch } from "../../bench/learning/statistics.js";
 import { bench } from "../../bench/run.js";
 import { flagOf } from "../../dino/config/flags.js";
 import { formatConfig, resolveConfig } from "../../dino/config/resolve.js";
@@ -47,23 +46,41 @@ function shades(count: number, purpose: string): Splits["train"] {
 
 const tiny: Config = resolveConfig({
   preset: null,
-  ...{ patchSize: 4, imageSize: { rows: 8, cols: 8 }, localSize: { rows: 4, cols: 4 }, evalResize: 10 },
-  ...{ dim: 16, depth: 2, heads: 2, outDim: 24, hiddenDim: 16, bottleneckDim: 8, initStd: 0.25, useBnInHead: true },
-  ...{ normLastLayer: false, dropPathRate: 0, localCropsNumber: 2, batch: 8, steps: 6, warmupEpochs: 0.5 },
-  ...{
-    lr: 0.01,
-    freezeLastLayer: 1,
-    teacherTemp: 0.06,
-    warmupTeacherTempEpochs: 1,
-    knnK: 5,
-    cropsOn: "cpu",
-    threads: 1,
-  },
+  patchSize: 4,
+  imageSize: { rows: 8, cols: 8 },
+  localSize: { rows: 4, cols: 4 },
+  evalResize: 10,
+  dim: 16,
+  depth: 2,
+  heads: 2,
+  outDim: 24,
+  hiddenDim: 16,
+  bottleneckDim: 8,
+  initStd: 0.25,
+  useBnInHead: true,
+  normLastLayer: false,
+  dropPathRate: 0,
+  localCropsNumber: 2,
+  batch: 8,
+  steps: 6,
+  warmupEpochs: 0.5,
+  lr: 0.01,
+  freezeLastLayer: 1,
+  teacherTemp: 0.06,
+  warmupTeacherTempEpochs: 1,
+  knnK: 5,
+  cropsOn: "cpu",
+  threads: 1,
 });
 
 const curve = (seed: number, points: readonly (readonly [number, number])[]) => ({
-  ...{ seed, points, stepsPerSecond: 4 + seed, loss: 2.5, device: "a device" },
-  ...{ commit: "abc", date: "2026-01-01T00:00:00.000Z" },
+  seed,
+  points,
+  stepsPerSecond: 4 + seed,
+  loss: 2.5,
+  device: "a device",
+  commit: "abc",
+  date: "2026-01-01T00:00:00.000Z",
 });
 
 /** A recorded comparison of three seeds. */
@@ -85,49 +102,6 @@ describe("learning curves beside the official code", () => {
   before(async () => (folder = await mkdtemp(join(tmpdir(), "dino-learning-test-"))));
   after(() => rm(folder, { recursive: true, force: true }));
 
-  describe("statistics", () => {
-    it("have the mean and the deviation of a sample", () => {
-      expect(meanAndSpread([2, 4, 4, 4, 5, 5, 7, 9])).to.deep.equal({ mean: 5, spread: Math.sqrt(32 / 7) });
-      expect(meanAndSpread([3])).to.deep.equal({ mean: 3, spread: 0 });
-    });
-
-    it("agree with published values of Welch's t-test and with tables of Student's t", () => {
-      // https://en.wikipedia.org/wiki/Welch%27s_t-test, example 1
-      const a = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4];
-      const b = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4];
-      const { t, degrees, p } = welch(a, b)!;
-      expect([t.toFixed(2), degrees.toFixed(1), p.toFixed(3)]).to.deep.equal(["-2.46", "25.0", "0.021"]);
-
-      // Two samples of n values and one deviation have 2 (n - 1) degrees of freedom
-      const between = (n: number, at: number) => {
-        const values = Array.from({ length: n }, (_, i) => i);
-        const error = meanAndSpread(values).spread * Math.sqrt(2 / n);
-        return welch(
-          values.map((value) => value + at * error),
-          values,
-        )!;
-      };
-      for (const [n, at, chance] of [
-        [2, 4.302653, 0.05],
-        [3, 2.776445, 0.05],
-        [6, 2.228139, 0.05],
-        [6, 3.169273, 0.01],
-        [16, 2.749996, 0.01],
-      ] as const) {
-        const found = between(n, at);
-        expect(found.t).to.be.closeTo(at, 1e-9);
-        expect(found.degrees).to.be.closeTo(2 * (n - 1), 1e-9);
-        expect(found.p).to.be.closeTo(chance, 1e-6);
-      }
-      expect(between(5, 0).p).to.be.closeTo(1, 1e-9);
-    });
-
-    it("say nothing of one value, or of values that do not vary", () => {
-      expect(welch([1], [2, 3])).to.equal(undefined);
-      expect(welch([1, 1], [2, 2])).to.equal(undefined);
-    });
-  });
-
   describe("recipes", () => {
     it("are presets with settings on top", () => {
       expect(parseRecipe(" vit-s16 batch=8  global-crops-scale=0.5,1 ")).to.deep.equal({
@@ -143,7 +117,7 @@ describe("learning curves beside the official code", () => {
 
     it("are refused where the official code lacks a setting, by its flag", async () => {
       const known = await officialSettings();
-      expectHonoured(tiny, known);
+      expectSupported(tiny, known);
       for (const [name, value] of [
         ["registers", 4],
         ["koleo", 0.1],
@@ -155,14 +129,14 @@ describe("learning curves beside the official code", () => {
         ["shuffleBuffer", 100],
         ["solarizeThreshold", 100],
       ] as const) {
-        expect(() => expectHonoured({ ...tiny, [name]: value }, known)).to.throw(
+        expect(() => expectSupported({ ...tiny, [name]: value }, known)).to.throw(
           `${flagOf(name)} ${value}: the official code has no such setting; leave it at `,
         );
       }
-      expect(() => expectHonoured({ ...tiny, mlpRatio: 2.3 }, known)).to.throw(
+      expect(() => expectSupported({ ...tiny, mlpRatio: 2.3 }, known)).to.throw(
         "--mlp-ratio 2.3: the official code rounds ",
       );
-      expect(() => expectHonoured({ ...tiny, imageSize: { rows: 8, cols: 12 } }, known)).to.throw(
+      expect(() => expectSupported({ ...tiny, imageSize: { rows: 8, cols: 12 } }, known)).to.throw(
         "--image-size 8x12: the official code has square crops; give one side",
       );
     });
@@ -221,11 +195,11 @@ describe("learning curves beside the official code", () => {
       const device = await testDevice();
       const parts = { train: shades(40, "train"), test: shades(20, "test") };
       const steps: number[] = [];
-      const found = await learnHere({
+      const found = await trainOurs({
         device,
         config: { ...tiny, seed: 3 },
         splits: parts,
-        times: 4,
+        evaluations: 4,
         onStep: (step) => steps.push(step),
       });
       expect(found.points.map(([step]) => step)).to.deep.equal(stepsAt(6, 4));
@@ -243,12 +217,12 @@ describe("learning curves beside the official code", () => {
       let file = await readLearning(path, "a device");
       const name = { recipe: "r", settings: { batch: 8 } };
       const points = [[0, 30], [10, 40]] as const; // prettier-ignore
-      const one = withCurve(keptCurves(file, name), "ours", curve(1, points));
-      file = await keepCurves(path, file, withCurve(one, "ours", curve(0, points)));
-      file = await keepCurves(path, file, { recipe: "other", settings: {}, curves: {} });
+      const one = withCurve(savedCurves(file, name), "ours", curve(1, points));
+      file = await saveCurves(path, file, withCurve(one, "ours", curve(0, points)));
+      file = await saveCurves(path, file, { recipe: "other", settings: {}, curves: {} });
       const read = await readLearning(path, "a device");
       expect(read).to.deep.equal(file);
-      const kept = keptCurves(read, name);
+      const kept = savedCurves(read, name);
       expect(kept.curves["ours"]!.map(({ seed }) => seed)).to.deep.equal([0, 1]);
       expect(curveOf(kept, { learner: "ours", seed: 1, at: [0, 10] })).to.deep.equal(curve(1, points));
       for (const asked of [
@@ -258,7 +232,7 @@ describe("learning curves beside the official code", () => {
       ] as const) {
         expect(curveOf(kept, asked)).to.equal(undefined);
       }
-      expect(keptCurves(read, { ...name, settings: { batch: 16 } }).curves).to.deep.equal({});
+      expect(savedCurves(read, { ...name, settings: { batch: 16 } }).curves).to.deep.equal({});
     });
 
     it("come out as a table with what chance makes of the difference", () => {
@@ -385,11 +359,11 @@ describe("learning curves beside the official code", () => {
           at,
         };
         const [start, crops] = [fixture("start.safetensors"), fixture("crops.u8")];
-        const same = await learnOfficially({ ...training, start, crops });
-        const ours = await learnHere({ device, config, splits: parts, times: 2 });
+        const same = await trainOfficial({ ...training, start, crops });
+        const ours = await trainOurs({ device, config, splits: parts, evaluations: 2 });
         expect(same.loss).to.be.closeTo(ours.loss, 1e-4);
         expect(same.points).to.deep.equal(ours.points);
-        const own = await learnOfficially(training);
+        const own = await trainOfficial(training);
         expect(own.points.map(([step]) => step)).to.deep.equal(at);
         expect(own.loss).not.to.equal(same.loss);
       },
@@ -408,15 +382,21 @@ describe("learning curves beside the official code", () => {
       const said: string[] = [];
       const compare = async () =>
         compareLearning({
-          ...{ device: await testDevice(), official: official!, seeds: [0], times: 1, lend: [] },
+          device: await testDevice(),
+          official: official!,
+          seeds: [0],
+          evaluations: 1,
+          lend: [],
           recipes: [
             parseRecipe(
               `small-images data=${data} held-out=0.4 steps=2 batch=4 image-size=8 local-size=4 dim=16 depth=1 heads=2 out-dim=16 knn-k=3`,
             ),
           ],
-          ...{ file: path, kept: await readLearning(path, "a device"), overwrite: false },
+          file: path,
+          saved: await readLearning(path, "a device"),
+          overwrite: false,
           origin: () => ({ commit: "abc", date: "2026-01-01T00:00:00.000Z" }),
-          say: (line) => said.push(line),
+          log: (line) => said.push(line),
         });
       const first = await compare();
       said.length = 0;

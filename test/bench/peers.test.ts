@@ -2,22 +2,22 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { keep } from "../../bench/keep.js";
 import { comparePeers, type PeerComparison } from "../../bench/peers/compare.js";
-import { entrants, OURS } from "../../bench/peers/entrants.js";
+import { peerSpecs, OURS } from "../../bench/peers/engines.js";
 import { checkOf, TOLERANCE } from "../../bench/peers/expected.js";
-import type { Entry } from "../../bench/peers/race.js";
 import { bestOther, peerTable } from "../../bench/peers/table.js";
+import type { Entry } from "../../bench/peers/workload-timing.js";
 import { block, inputsOf, layernorm, matmul, mlp, softmax } from "../../bench/peers/workloads.js";
+import { saveResult } from "../../bench/save-result.js";
 import * as reference from "../../reference/operations.js";
 import { rejection } from "../support/rejection.js";
 
-const ours = entrants.find(({ name }) => name === OURS)!;
+const ours = peerSpecs.find(({ name }) => name === OURS)!;
 const fake = { name: "fake", module: new URL("./fake-peer.ts", import.meta.url) };
 const effort = { rounds: 2, sampleMs: 1, warmMs: 0 };
 
 describe("the bench beside other engines", () => {
-  it("times who is right by turns, and goes on past those who are wrong, crash or lack the operation", async () => {
+  it("times correct engines in turns, and skips those that are wrong, crash or lack the operation", async () => {
     const notes: string[] = [];
     const workloads = [softmax(5, 7), matmul(8, 12, 16), layernorm(3, 8), mlp(4, 8, 16, 8), block(2, 5, 2, 4, 16)];
     const contest = [ours, { ...ours, name: "twin" }, fake];
@@ -128,9 +128,9 @@ describe("the table of engines", () => {
       const origin = { commit: "abc", date: "2020-01-01T00:00:00.000Z" };
       const torch = { ...origin, ours: [], profile: [], theirs: { device: "CPU", rows: [] } };
       const peers = { ...origin, commit: "def", ...found };
-      await keep({ device: "A GPU", torch }, folder);
-      await keep({ device: "A GPU", peers: { ...peers, standings: [] } }, folder);
-      const path = await keep({ device: "A GPU", peers }, folder);
+      await saveResult({ device: "A GPU", torch }, folder);
+      await saveResult({ device: "A GPU", peers: { ...peers, standings: [] } }, folder);
+      const path = await saveResult({ device: "A GPU", peers }, folder);
       expect(path).to.equal(join(folder, "a-gpu.json"));
       expect(JSON.parse(await readFile(path, "utf8"))).to.deep.equal({ device: "A GPU", torch, peers });
     } finally {

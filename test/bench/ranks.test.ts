@@ -2,9 +2,9 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { billionTable, measureBillion } from "../../bench/billion.js";
 import { type Algorithm, algorithms, fastest, flatRing, type Link, twoLevels } from "../../bench/ranks/collectives.js";
-import { assumed, type ConstantName, constantsWith, readAssumption } from "../../bench/ranks/constants.js";
+import { assumed, type ConstantName, mergeConstants, readAssumption } from "../../bench/ranks/constants.js";
 import { fitLine, measureSums, predict, RANK_EFFORT, type RankSums, sharedMemory } from "../../bench/ranks/measure.js";
-import { efficiencyChart, leastImagesTable, scalingTable, valuesOf, waysTable } from "../../bench/ranks/report.js";
+import { efficiencyChart, leastImagesTable, scalingTable, valuesOf, sendingTable } from "../../bench/ranks/report.js";
 import {
   efficiency,
   GPUS,
@@ -13,15 +13,15 @@ import {
   modelNames,
   models,
   timeOf,
-  wayNames,
+  sendingNames,
 } from "../../bench/ranks/scenarios.js";
-import { lastBackS, piecesOf, type RankStep, rankStep, stepTime } from "../../bench/ranks/step-time.js";
+import { lastUploadS, piecesOf, type RankStep, rankStep, stepTime } from "../../bench/ranks/step-time.js";
 import { flopsOf } from "../../bench/steps/scaling.js";
 
 const link: Link = { latencyS: 1e-5, sPerByte: 1e-9, addSPerByte: 2e-10 };
 const free: Link = { latencyS: 0, sPerByte: 0, addSPerByte: 0 };
 const all = Object.keys(algorithms) as Algorithm[];
-const values = valuesOf(constantsWith({}, new Map()));
+const values = valuesOf(mergeConstants({}, new Map()));
 
 describe("all-reduce on paper", () => {
   it("takes no time with one rank, nor over links that take none", () => {
@@ -80,7 +80,8 @@ describe("a step on paper", () => {
   const size = { ...models["ViT-S/16"], batch: 64 };
   const step = rankStep(size, { flopPerS: 1e14, bytesPerS: 1e12 });
   const pieces = (pieceBytes: number, valueBytes: 2 | 4 = 4) => piecesOf(step, { pieceBytes, valueBytes });
-  const total = (stages: Parameters<typeof lastBackS>[1], pieceBytes: number) => lastBackS(pieces(pieceBytes), stages);
+  const total = (stages: Parameters<typeof lastUploadS>[1], pieceBytes: number) =>
+    lastUploadS(pieces(pieceBytes), stages);
   const computedS = step.forwardS + step.backwardS.head + step.backwardS.locals + step.backwardS.globals;
 
   it("computes what the step's operations take, and knows the sizes of the networks", () => {
@@ -113,7 +114,7 @@ describe("a step on paper", () => {
           const [readBack, sum, upload] = [a!, b!, c!].map((each) => (bytes: number) => bytes * each);
           const stages = { readBack: readBack!, sum: sum!, upload: upload! };
           const cut = pieces(2 ** power);
-          const done = lastBackS(cut, stages);
+          const done = lastUploadS(cut, stages);
           const inTurn = 4 * step.values * (a! + b! + c!);
           expect(done).to.be.at.most(computedS + inTurn + 1e-9);
           expect(done).to.be.at.least(computedS + cut.at(-1)!.bytes * (a! + b! + c!) - 1e-9);
@@ -134,23 +135,25 @@ describe("a step on paper", () => {
     const sending = { pieceBytes: 2 ** 24, valueBytes: 4 } as const;
     expect(stepTime(step, sending, none).waitS).to.equal(0);
     expect(stepTime(step, sending, undefined)).to.deep.equal({
-      ...{ seconds: computedS + step.optimizerS, waitS: 0, communicationS: 0 },
+      seconds: computedS + step.optimizerS,
+      waitS: 0,
+      communicationS: 0,
     });
   });
 
   it("hides what is faster than the backward, but for the last piece", () => {
     const even: RankStep = {
-      ...{
-        forwardS: 1,
-        backwardS: { head: 0, locals: 0, globals: 4 },
-        optimizerS: 0.5,
-        values: 400,
-        backboneValues: 400,
-      },
+      forwardS: 1,
+      backwardS: { head: 0, locals: 0, globals: 4 },
+      optimizerS: 0.5,
+      values: 400,
+      backboneValues: 400,
     };
     const stages = { readBack: () => 0, sum: () => 0.25, upload: () => 0 };
     expect(stepTime(even, { pieceBytes: 400, valueBytes: 4 }, stages)).to.deep.equal({
-      ...{ seconds: 5.75, waitS: 0.25, communicationS: 1 },
+      seconds: 5.75,
+      waitS: 0.25,
+      communicationS: 1,
     });
   });
 });
@@ -158,20 +161,20 @@ describe("a step on paper", () => {
 describe("clusters on paper", () => {
   it("are no faster with more GPUs, a slower network or less memory bandwidth, and f16 never costs", () => {
     for (const model of modelNames) {
-      for (const way of wayNames) {
-        const times = GPUS.map((gpus) => timeOf(values, { model, way, gpus }));
+      for (const sending of sendingNames) {
+        const times = GPUS.map((gpus) => timeOf(values, { model, sending, gpus }));
         for (const [i, { seconds, waitS, communicationS }] of times.entries()) {
           expect(seconds).to.be.at.least(times[i - 1]?.seconds ?? 0);
           expect(waitS).to.be.at.most(communicationS + 1e-12);
         }
-        expect(efficiency(values, { model, way, gpus: 1 })).to.equal(1);
+        expect(efficiency(values, { model, sending, gpus: 1 })).to.equal(1);
         for (const worse of [{ networkGbit: 10 }, { sharedGB: 1 }, { hostLinkGB: 5 }]) {
-          const slow = timeOf({ ...values, ...worse }, { model, way, gpus: 64 });
+          const slow = timeOf({ ...values, ...worse }, { model, sending, gpus: 64 });
           expect(slow.seconds, JSON.stringify(worse)).to.be.above(times[2]!.seconds);
         }
       }
       for (const gpus of [8, 64, 512]) {
-        const of = (way: (typeof wayNames)[number]) => timeOf(values, { model, way, gpus }).seconds;
+        const of = (sending: (typeof sendingNames)[number]) => timeOf(values, { model, sending, gpus }).seconds;
         expect(of("pieces, f16")).to.be.below(of("pieces"));
         expect(of("pieces")).to.be.below(of("one piece"));
       }
@@ -179,7 +182,7 @@ describe("clusters on paper", () => {
   });
 
   it("work longer than they wait from the least number of images on", () => {
-    const scenario = { model: "ViT-S/16", way: "pieces", gpus: 64 } as const;
+    const scenario = { model: "ViT-S/16", sending: "pieces", gpus: 64 } as const;
     const images = leastImages(values, scenario)!;
     expect(images).to.be.within(2, 1000);
     expect(isDominated({ ...values, images }, scenario)).to.equal(false);
@@ -188,7 +191,7 @@ describe("clusters on paper", () => {
   });
 
   it("are shown as tables of one width and as lines from 100 % down", () => {
-    for (const table of [scalingTable(values), waysTable(values), leastImagesTable(values)]) {
+    for (const table of [scalingTable(values), sendingTable(values), leastImagesTable(values)]) {
       const widths = table.split("\n").map((line) => line.split("|").length);
       expect(new Set(widths).size).to.equal(1);
       expect(table).to.not.match(/NaN|undefined|e\+/);
@@ -206,7 +209,7 @@ describe("clusters on paper", () => {
     expect(() => readAssumption("speed=1")).to.throw("--assume speed=1: expected NAME=NUMBER with one of tflops, ");
     for (const text of ["images=0", "images=x", "images"]) expect(() => readAssumption(text)).to.throw("above 0");
     const measured = { callUs: { value: 1, source: "here" }, sharedUs: { value: 2, source: "here" } };
-    const found = constantsWith(measured, new Map<ConstantName, number>([["callUs", 7]]));
+    const found = mergeConstants(measured, new Map<ConstantName, number>([["callUs", 7]]));
     expect(found.callUs).to.include({ value: 7, unit: "us", source: "`--assume`" });
     expect(found.sharedUs).to.include({ value: 2, source: "here" });
     expect(found.tflops).to.deep.equal(assumed.tflops);
@@ -227,12 +230,16 @@ describe("what is measured of ranks", () => {
   it("finds the constants that the times were made of, and predicts these from them", () => {
     const callS = 3e-5;
     const made = (ranks: number): RankSums => ({
-      ...{ ranks, library: "paper", call: timed(1000 * callS) },
+      ranks,
+      library: "paper",
+      call: timed(1000 * callS),
       sums: [64, 2 ** 20, 2 ** 24].map((bytes) => ({
-        ...{ bytes, ...timed(1000 * (callS + fastest(ranks, bytes, link).seconds)) },
+        bytes,
+        ...timed(1000 * (callS + fastest(ranks, bytes, link).seconds)),
       })),
       gathers: [64, 2 ** 20, 2 ** 24].map((bytes) => ({
-        ...{ bytes, ...timed(1000 * (callS + link.latencyS + (bytes * link.sPerByte) / ranks)) },
+        bytes,
+        ...timed(1000 * (callS + link.latencyS + (bytes * link.sPerByte) / ranks)),
       })),
     });
     const shared = sharedMemory(made(2));

@@ -29,7 +29,7 @@ const asItIs: CropParameters = {
   solarizeThreshold: null,
 };
 
-/** The operation as a crop, the output it is compared with and how far it may be off; undefined for what is no crop. */
+/** Returns an operation as a crop, its expected output and its tolerance; undefined for operations that are no crops. */
 function asCrop(
   each: Operation,
 ): { readonly crop: CropParameters; readonly out: string; readonly within: keyof typeof TOLERANCE } | undefined {
@@ -77,8 +77,11 @@ describe("golden: crops made on the device", () => {
       const device = await testDevice();
       using levels = input(device, [2, 3, crop.size.rows, crop.size.cols]);
       using maker = await createCropMaker(device, {
-        ...{ pictures: 2, pixelsPerPicture, groups: [{ crops: 1, out: levels }] },
-        ...{ mean: [0, 0, 0], std: [1 / 255, 1 / 255, 1 / 255] },
+        pictures: 2,
+        pixelsPerPicture,
+        groups: [{ crops: 1, out: levels }],
+        mean: [0, 0, 0],
+        std: [1 / 255, 1 / 255, 1 / 255],
       });
       const pixels = new Uint32Array(2 * pixelsPerPicture);
       packPixels(image, pixels, pixelsPerPicture);

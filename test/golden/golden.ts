@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseSafetensors, type SafeDtype, type SafeTensor } from "../../engine/core/safetensors.js";
 
-/** The reference numbers' folder: GOLDEN_DIR if set, else the copy in the repository. */
+/** Folder of the reference numbers: GOLDEN_DIR if set, else the copy in the repository. */
 const folder = process.env["GOLDEN_DIR"] ?? fileURLToPath(new URL("data", import.meta.url));
 
 /** The tensors of one file, by name. */
@@ -19,9 +19,9 @@ export interface GoldenTensors {
   u8(name: string): Uint8Array<ArrayBuffer>;
 }
 
-/** Numbers made by the official code: golden/data/README.md says what each file holds. */
+/** Numbers of the official code; golden/data/README.md describes each file. */
 export const golden = {
-  /** Is there a file of this name, with its extension? */
+  /** Whether a file exists, given its name with extension. */
   has: (file: string): boolean => existsSync(join(folder, file)),
 
   /** `NAME.json`; the caller names the type, as the files' own README describes it. */

@@ -59,7 +59,7 @@ const { runs, clip_gradients, cancel_gradients_last_layer } = golden.json<Optimi
 
 const freezes = ({ name }: ParamSpec): boolean => name.includes("last_layer");
 
-/** What stands where the official code has no gradient: it must not matter. */
+/** Gradient value for parameters without an official gradient; must not matter. */
 const NOT_A_GRADIENT = 1000;
 
 function createOptimizer(kind: string, params: Params, { hyper }: Run): Optimizer {
@@ -82,7 +82,7 @@ function layoutIn(tensors: GoldenTensors, prefix: string, trainable: (name: stri
   return layoutOf(names.map((name) => ({ name, shape: tensors.shape(prefix + name), trainable: trainable(name) })));
 }
 
-/** The tensors of a prefix, in the order of a layout; constant where there is none. */
+/** Returns the tensors with a prefix, in layout order; a constant for missing ones. */
 function valuesIn({ entries }: Layout, tensors: GoldenTensors, prefix: string): Map<string, Float32Array> {
   return new Map(
     entries.map(({ name, size }) => [

@@ -1,4 +1,4 @@
-/** The official training run, replayed. */
+/** Replay of the official training run. */
 import { expect } from "chai";
 import { cropPlace } from "../../dino/batches/crop-layout.js";
 import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/model/network.js";
@@ -55,23 +55,19 @@ interface Tolerances {
   readonly center: number;
 }
 
-/** What may differ from the official run. */
+/** Differences from the official run. */
 export interface Replay {
   readonly accumulate?: number;
   readonly precision?: Precision;
-  /** Has every image of the official batches so many times, one after another, which changes no mean: once if left out. */
+  /** Repeats every image of the official batches this often, which changes no mean; default once. */
   readonly times?: number;
-  /** Trains on this share of every batch, with peers that train on the others. */
+  /** Trains on one share of every batch; peers train on the others. */
   readonly peers?: Peers;
 }
 
-/** Runs the official training run and compares every step. Returns the final state. */
-export async function replay(run: TrainingRun, tolerances: Tolerances, options: Replay = {}) {
-  const { accumulate = 1, precision = "f32", times = 1, peers } = options;
-  const { size: ranks, rank } = peers ?? { size: 1, rank: 0 };
-  const device = await testDevice();
-  const { config } = run;
-  const network: NetworkConfig = {
+/** Returns the network of the official run. */
+function networkOf(config: TrainingRun["config"], precision: Precision): NetworkConfig {
+  return {
     vit: {
       imageRows: config.img,
       imageCols: config.img,
@@ -94,6 +90,15 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
     },
     precision,
   };
+}
+
+/** Runs the official training run and compares every step. Returns the final state. */
+export async function replay(run: TrainingRun, tolerances: Tolerances, options: Replay = {}) {
+  const { accumulate = 1, precision = "f32", times = 1, peers } = options;
+  const { size: ranks, rank } = peers ?? { size: 1, rank: 0 };
+  const device = await testDevice();
+  const { config } = run;
+  const network = networkOf(config, precision);
   using student = createNetwork(device, network, "student");
   using teacher = createNetwork(device, network, "teacher");
   const start = golden.tensors(run.init.split(".")[0]!);
@@ -111,10 +116,12 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
     optimizer: config.optimizer,
     studentTemperature: config.student_temp,
     centerMomentum: config.center_momentum,
-    ...{ clip: config.clip, accumulate, peers },
+    clip: config.clip,
+    accumulate,
+    peers,
   });
   const crops = golden.tensors("train_crops");
-  /** The crops `first` to `first + count` of this share of a batch, where the step looks for them. */
+  /** Returns the crops `first` to `first + count` of this share of a batch, in the layout of the step. */
   const laidOut = (batch: number, first: number, count: number, side: number) => {
     const size = 3 * side * side;
     const all = new Float32Array(count * images * size);
@@ -157,7 +164,7 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
   };
 }
 
-/** Compares with a state that the official run ended with. */
+/** Compares with the final state of the official run. */
 export function expectState(
   file: string,
   actual: ReadonlyMap<string, Float32Array>,

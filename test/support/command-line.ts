@@ -1,4 +1,4 @@
-/** The command line as a process, and what tests of it look at: folders of pictures, tiny trainings and checkpoints. */
+/** Runs the command line as a process, and makes its inputs: image folders, tiny trainings and checkpoints. */
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -19,12 +19,12 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs `dino`, compiled, with these words. */
+/** Runs the compiled `dino` with arguments. */
 export function dino(...args: readonly string[]): Promise<Finished> {
   return finished(compiledLauncher(), args);
 }
 
-/** With some environment variables set. */
+/** Runs the compiled `dino` with environment variables. */
 export function dinoIn(environment: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Finished> {
   return finished(compiledLauncher(), args, environment);
 }
@@ -50,7 +50,7 @@ function finished(
   });
 }
 
-/** Two classes of pictures that differ in colour and stripes, some of each. */
+/** Writes images of two classes that differ in colour and stripes. */
 export async function drawFolder(folder: string, count: number): Promise<void> {
   for (const [label, name] of ["red", "blue"].entries()) {
     await mkdir(join(folder, name), { recursive: true });
@@ -67,20 +67,28 @@ export async function drawFolder(folder: string, count: number): Promise<void> {
   }
 }
 
-/** Flags of a training that takes seconds. */
+/** Flags of a training of a few seconds. */
 export const tiny = [
   ...["--patch-size", "8", "--image-size", "16", "--local-size", "8", "--dim", "16", "--depth", "1", "--heads", "2"],
   ...["--out-dim", "32", "--hidden-dim", "32", "--bottleneck-dim", "16", "--local-crops-number", "2", "--batch", "4"],
   ...["--warmup-epochs", "0", "--log-every", "2", "--threads", "1"],
 ];
 
-/** Settings of a network that is made in no time: 16 pixels, patches of 8. */
+/** Settings of a tiny network: 16 pixels, patches of 8. */
 export const tinySettings = {
-  ...{ imageSize: { rows: 16, cols: 16 }, localSize: { rows: 8, cols: 8 }, patchSize: 8, initStd: 0.2 },
-  ...{ dim: 16, depth: 1, heads: 2, outDim: 32, hiddenDim: 32, bottleneckDim: 16 },
+  imageSize: { rows: 16, cols: 16 },
+  localSize: { rows: 8, cols: 8 },
+  patchSize: 8,
+  initStd: 0.2,
+  dim: 16,
+  depth: 1,
+  heads: 2,
+  outDim: 32,
+  hiddenDim: 32,
+  bottleneckDim: 16,
 } as const satisfies PartialConfig;
 
-/** Writes a checkpoint of an untrained network of `tinySettings`, unless the settings say otherwise. */
+/** Writes a checkpoint of an untrained network of `tinySettings`, unless other settings are given. */
 export async function writeTinyCheckpoint(path: string, settings: PartialConfig = {}): Promise<Config> {
   const config = resolveConfig({ ...tinySettings, data: "builtin", ...settings });
   const network = networkConfig(config);

@@ -1,4 +1,4 @@
-/** The program `dino` as the published package has it, compiled from this checkout: it starts faster than the sources do. */
+/** The program `dino` as in the published package, compiled from this checkout; it starts faster than the sources. */
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
@@ -20,7 +20,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Inside `node_modules`: the program finds its dependencies from there, and `npm ci` empties the cache. */
 const cache = join(root, "node_modules/.cache/dino-webgpu");
 
-/** Files outside `engine`, `dino/*.ts` and `shaders` that make the program what it is. */
+/** Files outside `engine`, `dino/*.ts` and `shaders` that the build depends on. */
 const settings = ["package.json", "tsconfig.json", "dino/dino.js"];
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -42,7 +42,7 @@ export function compiledModule(source: string): string {
 /** The program's entry in the checkout, which compiles the sources on every start. */
 export const sourceLauncher = join(root, "dino/dino.js");
 
-/** Compiles the program of a checkout, unless the cache holds it compiled from the very same sources; returns its folder. */
+/** Compiles the program of a checkout, unless the cache holds a build of the same sources; returns its folder. */
 export function compile(checkout: string, parent: string): string {
   const files = sources(checkout);
   const hash = createHash("sha256")
@@ -99,7 +99,7 @@ function write(checkout: string, folder: string, files: readonly string[]): void
   });
 }
 
-/** Removes what was compiled more than a day ago; other runs of the tests may be using what is newer. */
+/** Removes builds older than a day; other test runs may be using newer ones. */
 function removeOld(parent: string): void {
   for (const name of readdirSync(parent)) {
     const path = join(parent, name);

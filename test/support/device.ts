@@ -6,8 +6,8 @@ type Options = Pick<DeviceOptions, "kernels" | "without">;
 const opened = new Map<string, Promise<Device>>();
 
 /**
- * The device that all tests of a run share: what `DINO_ADAPTER` names, or the best there is; with the kernels that suit it,
- * or those made for another kind of adapter, or for one that lacks features; whatever was tuned on this machine.
+ * Returns the device that all tests of a run share: the adapter named by `DINO_ADAPTER`, or the best. Options replace its
+ * kernels or hide features. Choices tuned on this machine are ignored.
  */
 export function testDevice(options: Options = {}): Promise<Device> {
   const key = JSON.stringify(options);

@@ -1,4 +1,4 @@
-/** The documents of this repository, and what in them can be checked: code, command lines, links, paths. */
+/** The documents of this repository, parsed for checks of code, command lines, links and paths. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,10 +8,10 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 /** A fenced block of code. */
 export interface CodeBlock {
   readonly document: string;
-  /** Of its first line, from 1. */
+  /** Line number of its first line, from 1. */
   readonly line: number;
   readonly language: string;
-  /** False where the fence says `no-run`: the block is only compiled. */
+  /** False for fences with `no-run`, which are only compiled. */
   readonly runs: boolean;
   readonly text: string;
 }
@@ -99,7 +99,7 @@ export function shellCommands(text: string): readonly (readonly string[])[] {
     .filter((words) => words.length > 0);
 }
 
-/** What a block of TypeScript prints on two classes, `photos/red` and `photos/blue`, of two images each. */
+/** Returns the output of a block of TypeScript on two classes, `photos/red` and `photos/blue`, of two images each. */
 export function printedBy({ text }: CodeBlock): RegExp {
   if (text.includes("is most like")) return /^((red|blue)\/\d\.png is most like( (red|blue)\/\d\.png,?){3}\n?){4}$/;
   if (text.includes("softmax(x)")) return /^Float32Array\(6\) \[\s*0\.0900/;

@@ -1,6 +1,6 @@
-/** How many runs properties of damaged files take. */
+/** Number of runs of property tests on damaged files. */
 
-/** As many as usual, or as the variable FUZZ_RUNS says, for long searches. */
+/** Returns the usual number of runs, or the value of the variable FUZZ_RUNS. */
 export function fuzzRuns(usual: number): number {
   return process.env.FUZZ_RUNS ? Number(process.env.FUZZ_RUNS) : usual;
 }

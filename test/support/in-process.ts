@@ -1,7 +1,7 @@
-/** Ranks that are all in this process, for what several devices compute together. */
+/** Ranks within this process, for tests of distributed computation. */
 import { bytesIn, type World } from "../../dino/mpi/world.js";
 
-/** `count` ranks; every call of one waits until all have made theirs. */
+/** Creates `count` ranks; a collective call waits until all ranks have made it. */
 export function inProcess(count: number): readonly World[] {
   type Memory = Parameters<World["sum"]>[0];
   interface Came {
@@ -56,7 +56,11 @@ export function inProcess(count: number): readonly World[] {
       return said;
     };
     return {
-      ...{ rank, size: count, localRank: rank, localSize: count, library: "this process" },
+      rank,
+      size: count,
+      localRank: rank,
+      localSize: count,
+      library: "this process",
       sum: meet(rank, sum),
       allGather: meet(rank, allGather),
       allToAll: meet(rank, allToAll),

@@ -1,9 +1,9 @@
-/** Reads protocol buffers, as their specification says and apart from how we write them. */
+/** Reader for protocol buffers after the specification, independent of our writer. */
 
 /** Values of a message by the number of their field, in order: integers, bytes, and the four or eight bytes of floats. */
 export type Fields = ReadonlyMap<number, readonly (bigint | Uint8Array)[]>;
 
-/** Throws where bytes end within a field, and for kinds of fields that are no more used. */
+/** Parses a message. Throws if the bytes end within a field, and for deprecated wire types. */
 export function readMessage(bytes: Uint8Array): Fields {
   const fields = new Map<number, (bigint | Uint8Array)[]>();
   let at = 0;
@@ -36,7 +36,7 @@ export function readMessage(bytes: Uint8Array): Fields {
   return fields;
 }
 
-/** The messages of a field. */
+/** Returns the messages of a field. */
 export function messages(fields: Fields, field: number): readonly Fields[] {
   return (fields.get(field) ?? []).map((value) => readMessage(value as Uint8Array));
 }
@@ -46,13 +46,13 @@ export function textOf(fields: Fields, field: number): string | undefined {
   return value === undefined ? undefined : new TextDecoder().decode(value as Uint8Array);
 }
 
-/** The first value of a field of integers, which are signed. */
+/** Returns the first value of a signed integer field. */
 export function integerOf(fields: Fields, field: number): number | undefined {
   const [value] = fields.get(field) ?? [];
   return value === undefined ? undefined : Number(BigInt.asIntN(64, value as bigint));
 }
 
-/** The first value of a field of floats or doubles. */
+/** Returns the first value of a float or double field. */
 export function floatOf(fields: Fields, field: number): number | undefined {
   const [value] = (fields.get(field) ?? []) as readonly Uint8Array[];
   if (value === undefined) return undefined;

@@ -1,9 +1,9 @@
-/** The message of what a promise is rejected with; fails where it is fulfilled. */
+/** Returns the error message of a rejected promise. Throws if the promise is fulfilled. */
 export async function rejection(promise: PromiseLike<unknown>): Promise<string> {
   return (await rejectedWith(promise)).message;
 }
 
-/** The error that a promise is rejected with; fails where it is fulfilled. */
+/** Returns the error of a rejected promise. Throws if the promise is fulfilled. */
 export async function rejectedWith(promise: PromiseLike<unknown>): Promise<Error> {
   try {
     await promise;

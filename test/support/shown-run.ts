@@ -1,4 +1,4 @@
-/** A finished run with all that the pages show: lines, pictures, a checkpoint and an index of its images. */
+/** A finished run with everything that the pages show: log lines, pictures, a checkpoint and an index of its images. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formatConfig } from "../../dino/config/resolve.js";
@@ -15,18 +15,32 @@ import { loadModel } from "../../dino/weights/load-model.js";
 import { drawFolder, writeTinyCheckpoint } from "./command-line.js";
 import { testDevice } from "./device.js";
 
-/** A line of a log, alike but for what is named. */
+/** Returns a log line with default values, except for `changes`. */
 export function lineOf(step: number, changes: Partial<StepLine> = {}): StepLine {
   return {
-    ...{ step, epoch: 0, loss: 3, teacherEntropy: 1, klDivergence: 2, meanTargetEntropy: 3, studentSpread: 0.5 },
-    ...{ teacherSpread: 0.5, gradientNorm: 1, lr: 0.1, weightDecay: 0, momentum: 0.9, teacherTemperature: 0.04 },
-    ...{ imagesPerSecond: 100, dataWaitMs: 1, batchesReady: 1, ...changes },
+    step,
+    epoch: 0,
+    loss: 3,
+    teacherEntropy: 1,
+    klDivergence: 2,
+    meanTargetEntropy: 3,
+    studentSpread: 0.5,
+    teacherSpread: 0.5,
+    gradientNorm: 1,
+    lr: 0.1,
+    weightDecay: 0,
+    momentum: 0.9,
+    teacherTemperature: 0.04,
+    imagesPerSecond: 100,
+    dataWaitMs: 1,
+    batchesReady: 1,
+    ...changes,
   };
 }
 
 export const textOf = (lines: readonly LogLine[]): string => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
 
-/** Writes it into a folder, of a network of `tinySettings` unless the settings say otherwise, and the six images beside it. */
+/** Writes the run into a folder, with a network of `tinySettings` unless others are given, and six images beside it. */
 export async function writeShownRun(out: string, settings: PartialConfig = {}): Promise<void> {
   const { config: configFile, log, profile, checkpoint, pictures } = runFiles(out);
   await mkdir(pictures, { recursive: true });

@@ -4,11 +4,18 @@ import { initVitParam, type VitConfig, vitSpecs } from "../../dino/model/vit.js"
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
 
 const shape: VitConfig = {
-  ...{ imageRows: 8, imageCols: 8, patch: 4, channels: 3 },
-  ...{ dim: 12, depth: 2, heads: 2, mlpRatio: 2, dropPathRate: 0 },
+  imageRows: 8,
+  imageCols: 8,
+  patch: 4,
+  channels: 3,
+  dim: 12,
+  depth: 2,
+  heads: 2,
+  mlpRatio: 2,
+  dropPathRate: 0,
 };
 
-/** An untrained backbone for images of 8 pixels in patches of 4, with weights that tell images apart. */
+/** An untrained backbone for images of 8 pixels in patches of 4, with weights whose features differ between images. */
 export function tinyBackbone(device: Device): Backbone {
   const specs = vitSpecs(shape);
   const params = createParams(device, layoutOf(specs), "backbone");

@@ -1,11 +1,11 @@
-/** Builds pickles and files of PyTorch by hand, damaged ones above all. */
+/** Builds pickles and PyTorch files by hand, mainly damaged ones. */
 
 const utf8 = (text: string) => [...new TextEncoder().encode(text)];
 const uint32 = (value: number) => [...new Uint8Array(Uint32Array.of(value).buffer)];
 const uint16 = (value: number) => [...new Uint8Array(Uint16Array.of(value).buffer)];
 const uint64 = (value: number) => [...new Uint8Array(BigUint64Array.of(BigInt(value)).buffer)];
 
-/** Opcodes and what they need. */
+/** Opcodes and their arguments. */
 export const op = {
   proto: [0x80, 2],
   stop: [0x2e],
@@ -22,7 +22,7 @@ export const op = {
   build: [0x62],
   persistent: [0x51],
   int: (value: number) => [0x4a, ...uint32(value)],
-  /** An integer of up to 8 bytes, as pickles have those beyond 32 bits. */
+  /** Encodes an integer of up to 8 bytes, as pickles do beyond 32 bits. */
   long: (value: number) => [0x8a, 8, ...uint64(value)],
   text: (value: string) => [0x58, ...uint32(utf8(value).length), ...utf8(value)],
   name: (module: string, name: string) => [0x63, ...utf8(`${module}\n${name}\n`)],
@@ -37,12 +37,12 @@ export function dict(entries: Readonly<Record<string, readonly number[]>>): numb
   return [...op.emptyDict, ...op.mark, ...items, ...op.setItems];
 }
 
-/** A whole pickle. */
+/** Builds a complete pickle. */
 export function pickle(...parts: readonly (readonly number[])[]): Uint8Array {
   return Uint8Array.from([...op.proto, ...parts.flat(), ...op.stop]);
 }
 
-/** A view of a storage that says to have `elements`. */
+/** Builds a view of a storage that claims to have `elements`. */
 export interface TensorWords {
   readonly elements?: number;
   readonly offset?: number;
@@ -65,7 +65,7 @@ function integer(value: number): number[] {
 
 const magic = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
 
-/** A file as before PyTorch 1.6, of this object and the storage "0", if there is one. */
+/** Builds a file in the format before PyTorch 1.6, with an object and an optional storage "0". */
 export function legacyFile(saved: readonly number[], storage?: Float32Array): Uint8Array {
   const machine = dict({ little_endian: [0x88] });
   const keys = storage ? [...op.emptyList, ...op.text("0"), ...op.append] : op.emptyList;
@@ -80,13 +80,13 @@ export function legacyFile(saved: readonly number[], storage?: Float32Array): Ui
 export interface ZipEntry {
   readonly name: string;
   readonly bytes: ArrayLike<number>;
-  /** 8 claims deflate; the bytes stay what they are. */
+  /** Compression method; 8 claims deflate, while the bytes stay uncompressed. */
   readonly method?: number;
-  /** What the directory claims of both sizes. */
+  /** Both sizes claimed by the directory. */
   readonly size?: number;
 }
 
-/** A zip archive, without check sums. */
+/** Builds a zip archive without checksums. */
 export function zip(entries: readonly ZipEntry[]): Uint8Array {
   const body: number[] = [];
   const directory: number[] = [];

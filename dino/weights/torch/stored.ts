@@ -1,28 +1,12 @@
 /** Tensors as they lie in files: element types, views of storages, and their numbers as f32. */
+import { type SafeDtype, safeDtypeBytes } from "../../../engine/index.js";
 
-/** Element types, under their names in safetensors, and the bytes that an element takes. */
-export const elementBytes = {
-  BOOL: 1,
-  U8: 1,
-  I8: 1,
-  U16: 2,
-  I16: 2,
-  F16: 2,
-  BF16: 2,
-  U32: 4,
-  I32: 4,
-  F32: 4,
-  U64: 8,
-  I64: 8,
-  F64: 8,
-} as const;
-
-export type Dtype = keyof typeof elementBytes;
+export { safeDtypeBytes as elementBytes, type SafeDtype as Dtype };
 
 /** A tensor in a file. */
 export interface StoredTensor {
   readonly shape: readonly number[];
-  readonly dtype: Dtype;
+  readonly dtype: SafeDtype;
   /** Reads its numbers, row-major. Throws for integers, which are no weights. */
   read(): Promise<Float32Array>;
 }
@@ -75,9 +59,9 @@ function isRowMajor(shape: readonly number[], strides: readonly number[]): boole
 }
 
 /** Little-endian elements as f32, rounded to the nearest where they are F64. Throws for integers. */
-export function toF32(bytes: Uint8Array<ArrayBuffer>, dtype: Dtype): Float32Array {
-  const count = bytes.length / elementBytes[dtype];
-  const { buffer, byteOffset } = bytes.byteOffset % elementBytes[dtype] === 0 ? bytes : bytes.slice();
+export function toF32(bytes: Uint8Array<ArrayBuffer>, dtype: SafeDtype): Float32Array {
+  const count = bytes.length / safeDtypeBytes[dtype];
+  const { buffer, byteOffset } = bytes.byteOffset % safeDtypeBytes[dtype] === 0 ? bytes : bytes.slice();
   switch (dtype) {
     case "F32":
       return new Float32Array(buffer, byteOffset, count);

@@ -16,29 +16,29 @@ import { matmul } from "../matmul.js";
 import { writeInto } from "../placement.js";
 import { meanLeading } from "../sum.js";
 
-/** Logits [rows, cols] as the product x weightᵀ of x [rows, dim] and weight [cols, dim], made some columns at a time. */
+/** Logits [rows, cols] as the product x weightᵀ of x [rows, dim] and weight [cols, dim], computed in chunks of columns. */
 export interface Projection {
   readonly x: Tensor;
   readonly weight: Tensor;
-  /** Of what is multiplied, here and for the gradients; all sums are f32. f32 if left out. */
+  /** Precision of the factors, here and in the gradients; sums are f32. Default f32. */
   readonly precision?: Precision;
 }
 
-/** Logits [rows, cols], ready or still to be multiplied. */
+/** Logits [rows, cols], as a tensor or as a product to compute. */
 export type Logits = Tensor | Projection;
 
-/** Some columns of logits. */
+/** A range of columns of the logits. */
 export interface Chunk {
   readonly first: number;
   readonly cols: number;
 }
 
-/** What the logits were made of, to which gradients flow. */
+/** Returns the tensors that gradients of the logits flow to. */
 export function sourcesOf(logits: Logits): readonly Tensor[] {
   return "weight" in logits ? [logits.x, logits.weight] : [logits];
 }
 
-/** The same logits off the tape, their factors rounded as `precision` says, so that they are rounded once for all products. */
+/** Returns the logits off the tape, with factors rounded to `precision`, once for all products. */
 export function withoutTape(logits: Logits): Logits {
   if (!("weight" in logits)) return stopGradient(logits);
   const { x, weight } = logits;
@@ -46,12 +46,12 @@ export function withoutTape(logits: Logits): Logits {
   return { ...logits, x: factor(x), weight: factor(weight) };
 }
 
-/** Of the factors of products, which the gradient of the logits is one of. */
+/** Returns the precision of the factors of products; the gradient of the logits is one of them. */
 export function operandPrecision(logits: Logits): Precision {
   return ("weight" in logits && logits.precision) || "f32";
 }
 
-/** Rows and columns. Throws where there are no such axes, or where x and weight do not fit. */
+/** Returns rows and columns of logits. Throws for other axes, and if x and weight do not match. */
 export function logitsAxes(what: string, logits: Logits): { readonly rows: number; readonly cols: number } {
   if (!("weight" in logits)) return axes(what, logits, "rows", "cols");
   const { rows, dim } = axes(`${what} x`, logits.x, "rows", "dim");
@@ -62,13 +62,13 @@ export function logitsAxes(what: string, logits: Logits): { readonly rows: numbe
   return { rows, cols };
 }
 
-/** Most bytes of a chunk: it and its gradient stay in the cache of a large GPU, and beside a network it is little. */
+/** Maximum bytes of a chunk: it and its gradient fit the cache of a large GPU, and are small beside a network. */
 const CHUNK_BYTES = 2 ** 24;
 
 /**
- * Chunks of one width, but for the last, of logits [rows, cols] and others with the same columns: as few as `CHUNK_BYTES` of
- * the first allow, or of `width` columns each. Of ready logits all columns are one. Throws on a width at whose multiples no
- * binding may start.
+ * Divides the columns of several logits into chunks of equal width, except for the last: of `width` columns, by default as many
+ * as fit `CHUNK_BYTES` of the first logits. Logits that are tensors form one chunk. Throws for a width whose multiples are no
+ * valid binding offsets.
  */
 export function chunksOf(logits: readonly [Logits, ...Logits[]], width?: number): readonly Chunk[] {
   const { rows, cols } = logitsAxes("logits", logits[0]);
@@ -87,13 +87,13 @@ function evenWidth(rows: number, cols: number, step: number): number {
   return Math.ceil(blocks / Math.ceil(blocks / most)) * step;
 }
 
-/** Some columns of logits without a tape: [rows, chunk's cols]. Of ready logits there is one chunk only. */
+/** Computes a chunk of logits off the tape: [rows, chunk's cols]. Logits that are tensors have only one chunk. */
 export function logitsOf(logits: Logits, { first, cols }: Chunk): Tensor {
   if (!("weight" in logits)) return logits;
   return matmul(logits.x, rowsOf(logits.weight, first, cols), { b: true }, "f32");
 }
 
-/** The mean of all rows: [cols]. Of a product it is the mean of x times the weight, which needs no logits. */
+/** Mean of all rows: [cols]. For a product, it is computed from the mean of x, without logits. */
 export function meanOf(logits: Logits): Tensor {
   const { cols } = logitsAxes("logits", logits);
   if (!("weight" in logits)) return meanLeading(stopGradient(logits), [cols]);
@@ -103,8 +103,8 @@ export function meanOf(logits: Logits): Tensor {
 }
 
 /**
- * The gradients of `sourcesOf(logits)` out of those of logits without a tape, which `dLogits` makes a chunk at a time, in the
- * precision of the products' factors.
+ * Returns the gradients of `sourcesOf(logits)`. `dLogits` computes the gradient of one chunk of logits, in the precision of
+ * the factors.
  */
 export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (chunk: Chunk) => Tensor): Tensor[] {
   if (!("weight" in logits)) return chunks.map(dLogits);
@@ -120,14 +120,14 @@ export function backwardOf(logits: Logits, chunks: readonly Chunk[], dLogits: (c
   return [dX!, dWeight];
 }
 
-/** Makes what belongs to a chunk anew on every call, to need no memory in between; where one chunk is all, only once. */
-export function remade(chunks: readonly Chunk[], make: (chunk: Chunk) => Tensor): (chunk: Chunk) => Tensor {
+/** Recomputes the tensor of a chunk on every call, which saves memory; computes it only once if there is one chunk. */
+export function cacheSingleChunk(chunks: readonly Chunk[], make: (chunk: Chunk) => Tensor): (chunk: Chunk) => Tensor {
   if (chunks.length > 1) return make;
   let made: Tensor | undefined;
   return (chunk) => (made ??= make(chunk));
 }
 
-/** Room for a small tensor of every chunk, each where a binding may start: all of them [chunks, stride], and that of one. */
+/** Allocates a small tensor per chunk, at valid binding offsets; returns all of them [chunks, stride], and a view of each. */
 export function perChunk(
   chunks: readonly Chunk[],
   shape: Shape,

@@ -13,7 +13,7 @@ import {
   meanOf,
   operandPrecision,
   perChunk,
-  remade,
+  cacheSingleChunk,
   sourcesOf,
   withoutTape,
 } from "./logits.js";
@@ -39,18 +39,18 @@ const backward = {
   f16: kernel("distillation-backward-f16", backwards),
 };
 
-/** Of `distillation`. */
+/** Options of `distillation`. */
 export interface DistillationOptions {
-  /** Crops that the teacher saw: the first ones of the student; 2 where it is left out. */
+  /** Crops given to the teacher, the first of the student's crops; default 2. */
   readonly views?: number;
   readonly studentTemperature: number;
-  /** A scalar, so that it may change on every run. */
+  /** Scalar tensor, which may change on every run. */
   readonly teacherTemperature: Tensor;
-  /** Columns that are made at a time of logits which are products, a multiple of 64, in f16 of 128; as many as fit where it is left out. */
+  /** Columns per chunk of logits that are products: a multiple of 64, in f16 of 128; by default as many as fit. */
   readonly chunkCols?: number;
 }
 
-/** The loss of DINO, and what it tells of the teacher's targets. */
+/** The loss of DINO, and statistics of the teacher's targets. */
 export interface Distillation {
   /** Mean cross-entropy over all pairs of a view and a different crop: []. Gradients flow to the student alone. */
   readonly loss: Tensor;
@@ -64,17 +64,17 @@ export interface Distillation {
 
 /**
  * Cross-entropy of the student's rows against the teacher's centered and sharpened ones, over all pairs of different crops:
- * student [crops * batch, cols] and teacher [views * batch, cols], crop-major, centered by a center [cols] or [1, cols], or by one
- * that Sinkhorn-Knopp finds in the teacher's rows.
- * DINO, eq. 2 and 3 (https://arxiv.org/abs/2104.14294). Throws where no pair of different crops is there.
+ * student [crops * batch, cols] and teacher [views * batch, cols], crop-major, centered by a center [cols] or [1, cols], or by
+ * Sinkhorn-Knopp over the teacher's rows.
+ * DINO, eq. 2 and 3 (https://arxiv.org/abs/2104.14294). Throws if there is no pair of different crops.
  *
- * Logits that are products are made a chunk of columns at a time, and again where they are needed again, so that no more of
- * them is ever in memory: maxima and sums of each chunk are joined to those of whole rows (online softmax, Milakov &
- * Gimelshein 2018, https://arxiv.org/abs/1805.02867). Where one chunk is all, nothing is made twice.
+ * Logits that are products are computed in chunks of columns, and recomputed for each use, so that only one chunk is in memory
+ * at a time. Maxima and sums of chunks are merged into those of whole rows (online softmax, Milakov & Gimelshein 2018,
+ * https://arxiv.org/abs/1805.02867). A single chunk is computed only once.
  *
- * Products in f16 take the gradient of the logits in f16 too, scaled as dLoss is, as official mixed precision does. An element
+ * Products in f16 use gradients of the logits in f16 too, scaled like dLoss, as official mixed precision does. An element
  * is at most dLoss / (studentTemperature * batch * (crops - 1)): with 65,536 prototypes, ten crops of 64 images and any loss
- * scale from 2^8 to 2^20 rounding moves the gradients by 2e-4 to 3e-4; what overflows the loss scale takes back.
+ * scale from 2^8 to 2^20 rounding moves the gradients by 2e-4 to 3e-4; on overflow the loss scale shrinks.
  */
 export function distillation(
   student: Logits,
@@ -95,12 +95,12 @@ export function distillation(
   if (teacherCols !== cols) throw new Error(`distillation teacher: expected ${cols} columns, got ${teacherCols}`);
   expectShape("distillation teacherTemperature", teacherTemperature, []);
 
-  const teacherMean = meanOf(teacher); // first, so that nothing but its factors in f16 need be kept of the teacher
+  const teacherMean = meanOf(teacher); // first, so that only the teacher's f16 factors stay live
   const chunks = chunksOf([student, teacher], chunkCols);
-  const centered = checked(centering, cols);
+  const centered = checkCentering(centering, cols);
   const { targetsOf, entropies } = sharpen(withoutTape(teacher), centered, teacherTemperature, chunks);
   const students = withoutTape(student);
-  const studentOf = remade(chunks, (chunk) => logitsOf(students, chunk));
+  const studentOf = cacheSingleChunk(chunks, (chunk) => logitsOf(students, chunk));
 
   const sizes = { ROWS: rows, BATCH: batch, VIEWS: views, TEMPERATURE: studentTemperature };
   const weight = { WEIGHT: 1 / (views * (crops - 1) * batch) };
@@ -128,8 +128,8 @@ export function distillation(
   return { loss, teacherEntropy: mean(entropies), meanTargets, teacherMean };
 }
 
-/** The same, a center as [cols]. Throws where it is none of so many columns, and for a number of iterations that is none. */
-function checked(centering: Centering, cols: number): Centering {
+/** Returns the centering, with a center as [cols]. Throws for a center of another size, and for an invalid number of iterations. */
+function checkCentering(centering: Centering, cols: number): Centering {
   if ("iterations" in centering) {
     const { iterations } = centering;
     if (Number.isSafeInteger(iterations) && iterations > 0) return centering;
@@ -140,7 +140,7 @@ function checked(centering: Centering, cols: number): Centering {
 }
 
 /**
- * In place, center = momentum * center + (1 - momentum) * mean: center [cols] or [1, cols], mean of the teacher's rows [cols].
+ * Updates in place: center = momentum * center + (1 - momentum) * mean, center [cols] or [1, cols], mean of the teacher's rows [cols].
  * DINO, eq. 4 (https://arxiv.org/abs/2104.14294).
  */
 export function updateCenter(center: Tensor, batchMean: Tensor, momentum: number): void {

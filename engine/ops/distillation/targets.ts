@@ -2,7 +2,7 @@ import { elementGrid, grid, kernel } from "../../core/kernel.js";
 import { constant, transient } from "../../core/recording.js";
 import { rowsOf, type Tensor } from "../../core/tensor.js";
 import { repeat } from "../sum.js";
-import { type Chunk, type Logits, logitsAxes, logitsOf, perChunk, remade } from "./logits.js";
+import { type Chunk, type Logits, logitsAxes, logitsOf, perChunk, cacheSingleChunk } from "./logits.js";
 
 const teacherPart = kernel("distillation-teacher", {
   reads: ["x", "center", "temperature"],
@@ -26,17 +26,17 @@ const balancing = kernel("sinkhorn-center", {
   constants: ["ROWS", "COLS"],
 });
 
-/** Finds the center out of the rows themselves, so that all columns of the targets have about the same sum. */
+/** Sinkhorn-Knopp centering: the center is computed from the rows, so that all columns of the targets have about the same sum. */
 export interface Sinkhorn {
   readonly iterations: number;
-  /** The same columns of other devices, on which further rows are: [cols] -> [devices, cols]. Alone if left out. */
+  /** Gathers the column values of all devices that share the batch: [cols] -> [devices, cols]. By default there is one device. */
   readonly gather?: (x: Tensor) => Tensor;
 }
 
-/** What the rows of the teacher are centered by: a given center [cols], or one found. */
+/** Centering of the teacher: a given center [cols], or Sinkhorn-Knopp. */
 export type Centering = Tensor | Sinkhorn;
 
-/** What the rows of softmax((teacher - center) / temperature) are normalised by, and their entropies. */
+/** Normalization statistics and entropies of the rows of softmax((teacher - center) / temperature). */
 interface Normalised {
   /** [rows, 2]: max x and sum exp((x - max x) / temperature) of the whole row x = teacher - center. */
   readonly statistics: Tensor;
@@ -50,11 +50,11 @@ interface Centered extends Normalised {
 }
 
 /**
- * The targets softmax((teacher - center) / temperature), a chunk at a time, and their entropies [rows].
+ * Returns the targets softmax((teacher - center) / temperature), by chunk, and their entropies [rows].
  *
- * Sinkhorn-Knopp scales the columns of exp(teacher / temperature) to equal sums, then its rows to the sum 1, and so on; what
- * comes out is diag(u) exp(teacher / temperature) diag(v), which is such a softmax with center = -temperature * log v. So all it
- * has to find is a center, for which it looks at the teacher's rows once an iteration, a chunk at a time.
+ * Sinkhorn-Knopp alternately scales the columns of exp(teacher / temperature) to equal sums and its rows to the sum 1. The
+ * result is diag(u) exp(teacher / temperature) diag(v), which is the softmax with center = -temperature * log v. So it only
+ * computes a center, in one pass over the teacher's rows per iteration, by chunk.
  */
 export function sharpen(
   teacher: Logits,
@@ -63,9 +63,9 @@ export function sharpen(
   chunks: readonly Chunk[],
 ): { readonly targetsOf: (chunk: Chunk) => Tensor; readonly entropies: Tensor } {
   const { rows, cols } = logitsAxes("teacher", teacher);
-  const teacherOf = remade(chunks, (chunk) => logitsOf(teacher, chunk));
+  const teacherOf = cacheSingleChunk(chunks, (chunk) => logitsOf(teacher, chunk));
 
-  /** Looks at all rows, where `centerOf` has the center for the columns x of a chunk. */
+  /** Computes the statistics of all rows; `centerOf` returns the center of a chunk, given its columns x. */
   const normalise = (centerOf: (chunk: Chunk, x: Tensor) => Tensor): Normalised => {
     const { parts, part } = perChunk(chunks, [rows, 3]);
     chunks.forEach((chunk, i) => {
@@ -80,7 +80,7 @@ export function sharpen(
     return { statistics, entropies };
   };
 
-  /** An iteration of Sinkhorn-Knopp: the columns, of rows that are normalised as `statistics` says, then the rows again. */
+  /** Runs one iteration of Sinkhorn-Knopp: balances the columns of rows normalised by `statistics`, then normalises the rows. */
   const balance = (statistics: Tensor, gather: Sinkhorn["gather"]): Centered => {
     const center = transient([cols]);
     const normalised = normalise((chunk, x) => {
@@ -88,10 +88,10 @@ export function sharpen(
       const own = gather ? transient([chunk.cols]) : part;
       balancing({ x, temperature, statistics, center: own }, { ROWS: rows, COLS: chunk.cols }, elementGrid(chunk.cols));
       if (!gather) return part;
-      const all = gather(own); // the logarithms of sums are summed up as those of rows are
+      const all = gather(own); // log-sums of devices are combined like those of rows
       const devices = all.shape[0]!;
       balancing(
-        { x: all, temperature, statistics: asTheyAre(devices), center: part },
+        { x: all, temperature, statistics: identityStatistics(devices), center: part },
         { ROWS: devices, COLS: chunk.cols },
         elementGrid(chunk.cols),
       );
@@ -101,14 +101,14 @@ export function sharpen(
   };
 
   const sinkhorn = ({ iterations, gather }: Sinkhorn): Centered => {
-    let found = balance(asTheyAre(rows), gather);
+    let found = balance(identityStatistics(rows), gather);
     for (let i = 1; i < iterations; i++) found = balance(found.statistics, gather);
     return found;
   };
   const centeredBy = (center: Tensor): Centered => ({ center, ...normalise((chunk) => columnsOf(center, chunk)) });
 
   const { center, statistics, entropies } = "iterations" in centering ? sinkhorn(centering) : centeredBy(centering);
-  const targetsOf = remade(chunks, (chunk) => {
+  const targetsOf = cacheSingleChunk(chunks, (chunk) => {
     const x = teacherOf(chunk);
     const targets = transient([rows, chunk.cols]);
     const constants = { ROWS: rows, COLS: chunk.cols };
@@ -118,12 +118,12 @@ export function sharpen(
   return { targetsOf, entropies };
 }
 
-/** Statistics of rows that nothing is to be normalised by: [rows, 2]. */
-function asTheyAre(rows: number): Tensor {
+/** Identity statistics, max 0 and sum 1: [rows, 2]. */
+function identityStatistics(rows: number): Tensor {
   return repeat(constant([2], [0, 1]), [rows, 2]);
 }
 
-/** A chunk of what there is one of for each column: [cols] -> [chunk's cols]. */
+/** Returns the columns of a chunk: [cols] -> [chunk's cols]. */
 function columnsOf(x: Tensor, { first, cols }: Chunk): Tensor {
   return rowsOf(x, first, cols);
 }

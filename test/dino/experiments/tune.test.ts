@@ -67,7 +67,7 @@ describe("tuning", () => {
       expect(await readFile(path, "utf8")).to.equal('{\n  "a": "one",\n  "b": "two"\n}\n');
       for (const damaged of ["{", "[]", "null", '{"a": 1}']) {
         await writeFile(path, damaged);
-        expect(() => readChoices(path)).to.throw(/a-gpu-4-2\.json: this is no result of tuning: .*dino tune --forget$/);
+        expect(() => readChoices(path)).to.throw(/a-gpu-4-2\.json: not a result of tuning: .*dino tune --forget$/);
       }
       expect(forgetChoices(path)).to.equal(true);
       expect(forgetChoices(path)).to.equal(false);

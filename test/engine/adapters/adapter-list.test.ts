@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { adaptersIn, type Card, showingOne } from "../../../engine/adapters/adapter-list.js";
+import { parseAdapters, type Card, isolatingVariables } from "../../../engine/adapters/adapter-list.js";
 import { chooseAdapter } from "../../../engine/adapters/node.js";
 import { unpackSwiftShader, findArchive } from "../../../engine/adapters/swiftshader.js";
 import { rejection } from "../../support/rejection.js";
@@ -13,12 +13,12 @@ describe("several adapters", () => {
   it("are read out of Dawn's answer, those of a CPU only where there are no others", () => {
     const card = "NVIDIA A100-SXM4-40GB";
     const both = answer(["vulkan", card], ["vulkan", "llvmpipe (LLVM 15.0.6, 256 bits)"], ["vulkan", card]);
-    expect(adaptersIn(both)).to.deep.equal([card, card]);
-    expect(adaptersIn(answer(["vulkan", "SwiftShader Device (Subzero)"]))).to.deep.equal([
+    expect(parseAdapters(both)).to.deep.equal([card, card]);
+    expect(parseAdapters(answer(["vulkan", "SwiftShader Device (Subzero)"]))).to.deep.equal([
       "SwiftShader Device (Subzero)",
     ]);
-    expect(adaptersIn(answer(["d3d12", "Radeon"], ["vulkan", "Radeon"]))).to.deep.equal(["Radeon"]);
-    expect(adaptersIn("[object GPUAdapter]")).to.deep.equal([]);
+    expect(parseAdapters(answer(["d3d12", "Radeon"], ["vulkan", "Radeon"]))).to.deep.equal(["Radeon"]);
+    expect(parseAdapters("[object GPUAdapter]")).to.deep.equal([]);
   });
 
   describe("of one name", () => {
@@ -30,9 +30,10 @@ describe("several adapters", () => {
     ];
 
     it("are told apart by their slots, in the order of these", () => {
-      const of = (place: number) => showingOne("NVIDIA A100-SXM4-40GB", { place, count: 2 }, cards);
-      expect(of(0)).to.deep.equal({ DRI_PRIME: "pci-0000_41_00_0!" });
-      expect(of(1)).to.deep.equal({ DRI_PRIME: "pci-0000_c1_00_0!" });
+      const variables = (position: number) =>
+        isolatingVariables("NVIDIA A100-SXM4-40GB", { position, count: 2 }, cards);
+      expect(variables(0)).to.deep.equal({ DRI_PRIME: "pci-0000_41_00_0!" });
+      expect(variables(1)).to.deep.equal({ DRI_PRIME: "pci-0000_c1_00_0!" });
     });
 
     it("are refused where Linux does not list them so", () => {
@@ -41,7 +42,7 @@ describe("several adapters", () => {
         ["AMD Radeon", 2],
         ["a card of another maker", 2],
       ] as const) {
-        expect(() => showingOne(name, { place: 0, count }, cards)).to.throw(
+        expect(() => isolatingVariables(name, { position: 0, count }, cards)).to.throw(
           `${count} adapters are called ${name}, and Linux lists no ${count} cards that they could be`,
         );
       }

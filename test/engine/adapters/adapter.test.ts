@@ -7,7 +7,7 @@ import { expect } from "chai";
 import {
   attempts,
   chooseAdapter,
-  complaintsIn,
+  driverWarnings,
   noAdapter,
   preferenceOf,
   type Preference,
@@ -76,9 +76,9 @@ describe("attempts", () => {
 
 describe("the words about an adapter", () => {
   const refusals = [
-    { drivers: "the system's drivers", said: "too old" },
-    { drivers: "lavapipe (/icd.d/lvp_icd.json)", said: "too old" },
-    { drivers: "the packaged SwiftShader", said: "cannot write /nowhere" },
+    { drivers: "the system's drivers", message: "too old" },
+    { drivers: "lavapipe (/icd.d/lvp_icd.json)", message: "too old" },
+    { drivers: "the packaged SwiftShader", message: "cannot write /nowhere" },
   ];
 
   it("name what was tried, once each, and the way out", () => {
@@ -118,10 +118,10 @@ describe("the words about an adapter", () => {
       "Warning: vkCreateInstance: Found no drivers!",
       "Warning: vkCreateInstance failed with VK_ERROR_INCOMPATIBLE_DRIVER",
     ];
-    expect(complaintsIn(stderr.join("\n"))).to.equal(
+    expect(driverWarnings(stderr.join("\n"))).to.equal(
       "Vulkan shaderUniform*ArrayDynamicIndexing required, vkCreateInstance: Found no drivers",
     );
-    expect(complaintsIn("")).to.equal("");
+    expect(driverWarnings("")).to.equal("");
   });
 
   it("refuse a DINO_ADAPTER that names no kind", () => {

@@ -8,7 +8,7 @@ import { add, copy, type HostWork, input, onHost, record, scale, type Tensor } f
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 
-/** Work that gives every number to `fn`. */
+/** Host work that applies `fn` to every number. */
 const each =
   (fn: (x: number, i: number) => number): HostWork =>
   (from, to) => {
@@ -16,7 +16,7 @@ const each =
     return Promise.resolve();
   };
 
-/** Two halves of one tensor, each written by a kernel of its own. */
+/** Records two halves of one tensor, each written by a separate kernel. */
 function halves(x: Tensor): { readonly whole: Tensor; readonly parts: readonly [Tensor, Tensor] } {
   const whole = transient([2, 64]);
   const parts = [rowsOf(whole, 0, 1), rowsOf(whole, 1, 1)] as const;

@@ -8,7 +8,7 @@ import {
 } from "../../../engine/core/safetensors.js";
 import { fuzzRuns } from "../../support/fuzz.js";
 
-/** A file whose header says `header` (text, or what becomes JSON), followed by `room` bytes of numbers. */
+/** Builds a file with `header` (text, or a value for JSON), followed by `room` bytes of data. */
 function fileOf(header: unknown, room = 0, claimed?: bigint): Uint8Array {
   const text = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
   const file = new Uint8Array(8 + text.length + room);

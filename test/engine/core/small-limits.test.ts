@@ -7,8 +7,8 @@ import { createStep } from "../../../dino/training/step.js";
 import { chooseAdapter, readShader } from "../../../engine/adapters/node.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../../../engine/core/device.js";
 
-/** The least that any WebGPU offers: https://www.w3.org/TR/webgpu/#limits */
-const LEAST: Readonly<Record<string, number>> = {
+/** Minimum limits of WebGPU: https://www.w3.org/TR/webgpu/#limits */
+const MIN_LIMITS: Readonly<Record<string, number>> = {
   maxBufferSize: 2 ** 28,
   maxStorageBufferBindingSize: 2 ** 27,
   maxStorageBuffersPerShaderStage: 8,
@@ -20,11 +20,11 @@ const LEAST: Readonly<Record<string, number>> = {
   maxComputeWorkgroupsPerDimension: 65535,
 };
 
-/** The null backend, which checks all and computes nothing, as an adapter that has no more than it must and no features. */
+/** Returns the null backend, which validates without computing, as an adapter with minimum limits and no features. */
 async function leastAdapter(): Promise<GPUAdapter> {
   const { adapter } = await chooseAdapter({ prefer: "null" });
   const limits = new Proxy(adapter.limits, {
-    get: (all, name) => LEAST[name as string] ?? (Reflect.get(all, name, all) as number),
+    get: (all, name) => MIN_LIMITS[name as string] ?? (Reflect.get(all, name, all) as number),
   });
   return new Proxy(adapter, {
     get: (all, name) => {

@@ -155,6 +155,6 @@ describe("recompute", () => {
         return { second: gradients(sum(dx!), fill([], 1), [x])[0]! };
       }),
     );
-    expect(message).to.equal("recompute: gradients of its gradients are not kept; leave it out to take them");
+    expect(message).to.equal("recompute: second gradients are not supported; call the function without recompute");
   });
 });

@@ -10,11 +10,11 @@ export interface OpRow {
   readonly gpu: (...inputs: Tensor[]) => Tensor;
   readonly ref: (...inputs: Values[]) => Values;
   readonly inputs: readonly (readonly number[])[];
-  /** Draws an element of an input; standard normal where it is left out. */
+  /** Draws an element of an input; by default standard normal. */
   readonly draw?: (rng: Rng, input: number) => number;
   /** Inputs without a gradient. */
   readonly fixed?: readonly number[];
-  /** Relative to the largest expected value: [forward, gradient], [1e-5, 1e-4] where left out. */
+  /** Tolerances relative to the largest expected value: [forward, gradient], default [1e-5, 1e-4]. */
   readonly tolerance?: readonly [number, number];
 }
 
@@ -127,7 +127,8 @@ function differentiate(
     data.length <= count ? [...data.keys()] : Array.from({ length: count }, () => random.integer(data.length));
   const signs = Int8Array.from(data, () => (random.uniform() < 0.5 ? -1 : 1));
   return {
-    ...{ coordinates, signs },
+    coordinates,
+    signs,
     atCoordinates: coordinates.map((c) => along((x, by) => (x[c] = x[c]! + by))),
     alongSigns: along((x, by) => x.forEach((_, i) => (x[i] = x[i]! + by * signs[i]!))),
   };

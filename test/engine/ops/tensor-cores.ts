@@ -1,16 +1,16 @@
-/** Tensor cores played by plain threads, to check the kernels for them where there are none. */
+/** Emulation of tensor cores by plain threads, to test their kernels on adapters without them. */
 import type { Device } from "../../../engine/core/device.js";
 
 /**
- * A device that takes the kernels for tensor cores, with every matrix of a subgroup of `width` threads replaced by loops over
- * shared memory: addresses, edges and division of work stay the kernel's own.
+ * Returns a device that uses the kernels for tensor cores, with every matrix of a subgroup of `width` threads replaced by loops
+ * over shared memory. Addresses, edges and division of work stay those of the kernel.
  */
 export function withTensorCoresPlayed(device: Device, width: 32 | 64): Device {
   const shaders = (name: string) => {
     const text = device.shaders(name);
     return /-(subgroup-matrix|matrices)\b/.test(name) ? played(text, width) : text;
   };
-  // a GPU device of its own in name only, so that its kernels are not those compiled for the other
+  // a distinct GPU object, so that compiled kernels are not shared with the real device
   const gpu = new Proxy(device.gpu, {
     get: (target, key) => {
       const value: unknown = Reflect.get(target, key, target);
@@ -20,7 +20,7 @@ export function withTensorCoresPlayed(device: Device, width: 32 | 64): Device {
   return { ...device, gpu, tensorCores: true, shaders };
 }
 
-/** A kernel, or the file that declares its matrices, without subgroups. */
+/** Rewrites a kernel, or the file that declares its matrices, without subgroups. */
 function played(text: string, width: number): string {
   const memory = [...text.matchAll(/^var<workgroup> (\w+): array<(?:vec(\d))?(h|f16|f|f32),/gm)].map(
     ([, name, components, type]): Memory => ({

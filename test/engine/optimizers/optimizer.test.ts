@@ -152,7 +152,7 @@ describe("optimizers", () => {
       () => undefined,
       (reason: unknown) => reason,
     );
-    expect(String(error)).to.contain("optimizer step: the two are laid out differently");
+    expect(String(error)).to.contain("optimizer step: the two layouts differ");
   });
 });
 

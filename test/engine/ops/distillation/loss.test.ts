@@ -55,7 +55,9 @@ function lossOf(inputs: readonly Tensor[], { chunkCols, precision = "f32", sinkh
     { x: teacherX, weight: teacherWeight, precision },
   ];
   return distillation(student, teacher, sinkhorn ?? center, {
-    ...{ views: VIEWS, studentTemperature: 0.1, teacherTemperature: fill([], 0.04) },
+    views: VIEWS,
+    studentTemperature: 0.1,
+    teacherTemperature: fill([], 0.04),
     ...(chunkCols && { chunkCols }),
   });
 }

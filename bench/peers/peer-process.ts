@@ -1,4 +1,4 @@
-/** A peer in a process of its own: what crashes there costs that peer alone. */
+/** A peer in a separate process, so that a crash affects only that peer. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { extname } from "node:path";
@@ -6,66 +6,67 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Answers, Reply, Request } from "./host.js";
 
-/** How a peer is started. */
-export interface Entrant {
+/** How to start a peer. */
+export interface PeerSpec {
   readonly name: string;
-  /** Exports what `Peer` says. */
+  /** Module with the exports of `Peer`. */
   readonly module: URL;
-  /** Words for Node. */
+  /** Command line flags of Node. */
   readonly nodeFlags?: readonly string[];
-  /** Features of the adapter that it shall not see. */
+  /** Adapter features to hide from it. */
   readonly hidden?: readonly string[];
 }
 
-export interface Contestant {
+export interface PeerProcess {
   readonly name: string;
-  /** Starts the process. Throws what the peer throws, and where the process ends or does not answer; so does `ask`. */
+  /** Starts the process. Throws the errors of the peer, and if the process ends or does not answer, as does `ask`. */
   open(): Promise<Answers["open"]>;
-  /** Starts another process where the last one has ended. */
+  /** Sends a request; starts a new process if the last one has ended. */
   ask<R extends Request>(request: R): Promise<Answers[R["ask"]]>;
   [Symbol.dispose](): void;
 }
 
-/** Software adapters take up to three minutes to compile some kernel. */
-const PATIENCE_MS = 300_000;
+/** Timeout of a request; software adapters take up to three minutes to compile some kernels. */
+const TIMEOUT_MS = 300_000;
 
 const HOST = fileURLToPath(new URL(`./host${extname(import.meta.url)}`, import.meta.url));
 
-export function contestant({ name, module, nodeFlags = [], hidden = [] }: Entrant): Contestant {
+/** Creates a peer; its process starts with `open`. */
+export function createPeer({ name, module, nodeFlags = [], hidden = [] }: PeerSpec): PeerProcess {
   let child: ChildProcess | undefined;
-  let said = "";
+  let stderr = "";
 
   const forget = (ended: ChildProcess) => {
     if (child === ended) child = undefined;
   };
 
   const start = () => {
-    said = "";
+    stderr = "";
     const started = fork(HOST, [module.href, hidden.join(",")], {
       execArgv: [...process.execArgv, ...nodeFlags],
       serialization: "advanced",
       silent: true,
     });
-    started.stderr?.on("data", (chunk: Buffer) => (said = `${said}${chunk.toString()}`.slice(-1000)));
+    started.stderr?.on("data", (chunk: Buffer) => (stderr = `${stderr}${chunk.toString()}`.slice(-1000)));
     started.stdout?.resume();
     started.once("exit", () => forget(started));
     return (child = started);
   };
 
-  /** The first of an answer, the end of the process and the end of patience. */
+  /** Sends a request, and waits for the answer, the end of the process, or the timeout. */
   const send = async (to: ChildProcess, request: Request): Promise<Reply> => {
     const settled = new AbortController();
     const { signal } = settled;
     const replied = once(to, "message", { signal }) as Promise<[Reply]>;
     const ended = once(to, "close", { signal }).then(([code, killedBy]: (number | string | null)[]) => {
-      const lines = said.trim().split("\n");
+      const lines = stderr.trim().split("\n");
       const why = lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1) ?? "";
       throw new Error(`the process ended with ${killedBy ?? `exit code ${code}`}${why && `: ${why}`}`);
     });
-    const late = sleep(PATIENCE_MS, undefined, { signal }).then(() => {
+    const late = sleep(TIMEOUT_MS, undefined, { signal }).then(() => {
       forget(to);
       to.kill("SIGKILL");
-      throw new Error(`no answer to "${request.ask}" in ${PATIENCE_MS / 1000} s`);
+      throw new Error(`no answer to "${request.ask}" in ${TIMEOUT_MS / 1000} s`);
     });
     to.send(request);
     try {
@@ -76,7 +77,7 @@ export function contestant({ name, module, nodeFlags = [], hidden = [] }: Entran
     }
   };
 
-  const answered = async <R extends Request>(to: ChildProcess, request: R): Promise<Answers[R["ask"]]> => {
+  const requestAnswer = async <R extends Request>(to: ChildProcess, request: R): Promise<Answers[R["ask"]]> => {
     const reply = await send(to, request);
     if ("error" in reply) throw new Error(reply.error);
     return reply.answer as Answers[R["ask"]];
@@ -85,7 +86,7 @@ export function contestant({ name, module, nodeFlags = [], hidden = [] }: Entran
   const open = async () => {
     const started = start();
     try {
-      return await answered(started, { ask: "open" });
+      return await requestAnswer(started, { ask: "open" });
     } catch (error) {
       forget(started);
       started.kill("SIGKILL");
@@ -98,7 +99,7 @@ export function contestant({ name, module, nodeFlags = [], hidden = [] }: Entran
     open,
     async ask(request) {
       if (!child) await open();
-      return await answered(child!, request);
+      return await requestAnswer(child!, request);
     },
     [Symbol.dispose]: () => void child?.kill("SIGKILL"),
   };

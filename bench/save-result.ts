@@ -13,8 +13,8 @@ import type { Soak } from "./soak.js";
 import type { Scaled } from "./steps/scaling.js";
 import type { StepSize } from "./steps/step.js";
 
-/** What is kept of a device: each comparison's latest result, with where it came from. */
-export interface Kept {
+/** Contents of a results file: the latest result of each comparison on a device, with its origin. */
+export interface DeviceResults {
   readonly device: string;
   /** PyTorch in f32, in tf32 and in mixed precision. */
   readonly torch?: TorchComparison;
@@ -29,24 +29,24 @@ export interface Kept {
 
 export type TorchComparison = Origin & {
   readonly ours: readonly Measured[];
-  /** What each of our kernels has of a training step, as `theirs` has of operators. */
+  /** Time of each of our kernels in a training step, like `theirs.profile` for operators. */
   readonly profile: readonly KernelTime[];
   readonly theirs: PeerResult;
 };
 
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
 
-/** The file in which a device's results are kept. */
+/** Returns the path of a device's results file. */
 export function resultsPath(device: string, { prefix = "", folder = RESULTS } = {}): string {
   const stem = device.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
   return join(folder, `${prefix}${stem.replace(/^-|-$/g, "")}.json`);
 }
 
-/** Puts a comparison into `DEVICE.json` beside what else is kept there; returns the path. */
-export async function keep(result: Kept, folder = RESULTS): Promise<string> {
+/** Saves a comparison in `DEVICE.json`, next to the other ones; returns the path. */
+export async function saveResult(result: DeviceResults, folder = RESULTS): Promise<string> {
   await mkdir(folder, { recursive: true });
   const path = resultsPath(result.device, { folder });
-  const before = existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as Kept) : {};
-  await writeFile(path, `${JSON.stringify({ ...before, ...result }, undefined, 2)}\n`);
+  const previous = existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as DeviceResults) : {};
+  await writeFile(path, `${JSON.stringify({ ...previous, ...result }, undefined, 2)}\n`);
   return path;
 }

@@ -1,0 +1,152 @@
+import { expect } from "chai";
+import type { Device } from "../../../engine/core/device.js";
+import { transient } from "../../../engine/core/recording.js";
+import {
+  add,
+  attention,
+  attentionProbabilities,
+  concat,
+  copy,
+  crossEntropy,
+  distillation,
+  dropPath,
+  evaluate,
+  fill,
+  gem,
+  gradients,
+  l2Normalize,
+  labelRank,
+  layernorm,
+  linear,
+  logSoftmax,
+  matmul,
+  max,
+  mul,
+  patches,
+  repeat,
+  reshape,
+  scale,
+  scaleRows,
+  slice,
+  softmax,
+  sum,
+  sumLeading,
+  type Tensor,
+  updateCenter,
+  weightNorm,
+} from "../../../engine/index.js";
+import { testDevice } from "../../support/device.js";
+
+/** Returns a tensor of a shape, for operations that refuse it. */
+const t = (...shape: number[]): Tensor => transient(shape);
+
+const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown])[] = [
+  ["add: b [3] is not the end of a [2, 4]", () => add(t(2, 4), t(3))],
+  ["add: b [2, 4] is not the end of a [4]", () => add(t(4), t(2, 4))],
+  ["mul: b [2] is not the end of a [2, 4]", () => mul(t(2, 4), t(2))],
+  ["softmax x: expected [...rows, cols], got []", () => softmax(t())],
+  ["logSoftmax x: expected [...rows, cols], got []", () => logSoftmax(t())],
+  ["crossEntropy: expected x [3, ..., classes] for 3 labels, got [4, 10]", () => crossEntropy(t(4, 10), t(3))],
+  ["crossEntropy labels: expected u32, got f32", () => crossEntropy(t(4, 10), t(4))],
+  ["labelRank x: expected [...rows, classes], got []", () => labelRank(t(), t(1))],
+  ["gem x: expected [batch, tokens, cols], got [2, 3]", () => gem(t(2, 3), { power: 4 })],
+  ["gem power: expected more than 0, got 0", () => gem(t(1, 2, 3), { power: 0 })],
+  ["largest x: expected [...rows, cols], got []", () => max(t())],
+  ["l2Normalize x: expected [...rows, cols], got []", () => l2Normalize(t())],
+  ["layernorm x: expected [...rows, cols], got []", () => layernorm(t(), t(1), t(1))],
+  ["layernorm gain: expected [5], got [4]", () => layernorm(t(2, 5), t(4), t(5))],
+  ["layernorm bias: expected [5], got [1, 5]", () => layernorm(t(2, 5), t(5), t(1, 5))],
+  ["scaleRows factors: expected [4], got [3]", () => scaleRows(t(4, 2), t(3))],
+  ["scaleRows factors: expected [4, 1], got [4, 2]", () => scaleRows(t(4, 2), t(4, 2))],
+  ["matmul a: expected [rows, cols], got [4]", () => matmul(t(4), t(4, 2))],
+  ["matmul b: expected [rows, cols], got [1, 4, 2]", () => matmul(t(3, 4), t(1, 4, 2))],
+  ["matmul b: expected [batch, rows, cols], got [4, 2]", () => matmul(t(1, 3, 4), t(4, 2))],
+  ["matmul: a [64, 192] and b [196, 576] differ in their inner axis (192, 196)", () => matmul(t(64, 192), t(196, 576))],
+  [
+    "matmul: a [4, 3] and b [2, 5] differ in their inner axis (4, 5)",
+    () => matmul(t(4, 3), t(2, 5), { a: true, b: true }),
+  ],
+  ["matmul: a [2, 3, 4] and b [3, 4, 5] differ in their batch (2, 3)", () => matmul(t(2, 3, 4), t(3, 4, 5))],
+  ["linear x: expected [...rows, cols], got []", () => linear(t(), t(2, 3))],
+  ["linear weight: expected [out, in], got [3]", () => linear(t(2, 3), t(3))],
+  ["linear: expected x [..., 4] for a weight [5, 4], got [2, 3]", () => linear(t(2, 3), t(5, 4))],
+  ["linear bias: expected [5], got [4]", () => linear(t(2, 3), t(5, 3), t(4))],
+  ["linear bias: expected [out], got [1, 5]", () => linear(t(2, 3), t(5, 3), t(1, 5))],
+  ["scaleRows factors: expected [5], got [4]", () => weightNorm(t(5, 3), t(4))],
+  ["attention qkv: expected [batch, tokens, width], got [5, 24]", () => attention(t(5, 24), 2)],
+  ["attention: 3 heads do not divide a third of 24 channels", () => attention(t(1, 5, 24), 3)],
+  ["attention: expected heads of at most 128 channels, got 192", () => attention(t(1, 5, 576), 1)],
+  ["attention qkv: expected [batch, tokens, width], got [5, 24]", () => attentionProbabilities(t(5, 24), 2)],
+  ["slice x: 2..9 of axis 1 leaves [4, 7]", () => slice(t(4, 7), 1, 2, 7)],
+  ["slice x: 0..1 of axis 2 leaves [4, 7]", () => slice(t(4, 7), 2, 0, 1)],
+  ["slice x: -1..1 of axis 0 leaves [4, 7]", () => slice(t(4, 7), 0, -1, 2)],
+  ["slice x: 1..1 of axis 0 leaves [4, 7]", () => slice(t(4, 7), 0, 1, 0)],
+  ["concat: no axis 0 in 0 tensors", () => concat([], 0)],
+  ["concat: no axis 2 in 1 tensors", () => concat([t(3, 5)], 2)],
+  ["concat: [3, 5] and [3, 6] differ beyond axis 0", () => concat([t(3, 5), t(3, 6)], 0)],
+  ["concat: [3, 5] and [3, 5, 1] differ beyond axis 0", () => concat([t(3, 5), t(3, 5, 1)], 0)],
+  ["patches images: expected [batch, channels, rows, cols], got [3, 8, 8]", () => patches(t(3, 8, 8), 4)],
+  ["patches: images of 8 x 3 hold no whole patch of 4", () => patches(t(1, 3, 8, 3), 4)],
+  ["dropPath: expected a probability in [0, 1), got 1", () => dropPath(t(2, 3), t(2), 1)],
+  ["dropPath uniform: expected [2], got [3]", () => dropPath(t(2, 3), t(3), 0.1)],
+  [
+    "distillation: expected student [crops * batch, cols] and teacher [2 * batch, cols] with at least 2 crops, got [5, 8] and [4, 8]",
+    () => distillation(t(5, 8), t(4, 8), t(8), { studentTemperature: 0.1, teacherTemperature: t() }),
+  ],
+  [
+    "distillation teacher: expected 8 columns, got 9",
+    () => distillation(t(8, 8), t(4, 9), t(8), { studentTemperature: 0.1, teacherTemperature: t() }),
+  ],
+  [
+    "distillation teacherTemperature: expected [], got [1]",
+    () => distillation(t(8, 8), t(4, 8), t(8), { studentTemperature: 0.1, teacherTemperature: t(1) }),
+  ],
+  [
+    "distillation student weight: expected [cols, 3], got [8, 4]",
+    () =>
+      distillation({ x: t(8, 3), weight: t(8, 4) }, t(4, 8), t(8), { studentTemperature: 1, teacherTemperature: t() }),
+  ],
+  [
+    "distillation: expected chunks of a multiple of 64 columns, got 100",
+    () => {
+      const [student, teacher] = [t(8, 3), t(4, 3)].map((x) => ({ x, weight: t(300, 3) }));
+      const options = { studentTemperature: 1, teacherTemperature: t(), chunkCols: 100 };
+      distillation(student!, teacher!, t(300), options);
+    },
+  ],
+  ["updateCenter center: expected [8], got [9]", () => updateCenter(t(9), t(8), 0.9)],
+  ["repeat x: [7] is not the end of [40, 6]", () => repeat(t(7), [40, 6])],
+  ["repeat x: [40, 6] is not the end of [6]", () => repeat(t(40, 6), [6])],
+  ["sumLeading shape: [7] is not the end of [40, 6]", () => sumLeading(t(40, 6), [7])],
+  ["copy: x [4] and out [2, 3] differ in their number of elements", () => copy(t(4), t(2, 3))],
+  ["reshape: [2, 3] has 6 elements, [4, 2] has 8", () => reshape(t(2, 3), [4, 2])],
+  ["reshape: every axis must be a positive whole number, got [-1, 3]", () => reshape(t(2, 3), [-1, 3])],
+  ["transient: every axis must be a positive whole number, got [0]", () => fill([0], 1)],
+  ["transient: every axis must be a positive whole number, got [2.5]", () => fill([2.5], 1)],
+  ["gradients dy: expected [], got [1]", () => gradients(sum(t(3)), fill([1], 1), [])],
+  ["fill: constant VALUE is NaN", () => fill([1], NaN)],
+  ["scale: constant FACTOR is Infinity", () => scale(t(3), Infinity)],
+];
+
+describe("shape errors name the operation, what it expected and what it got", () => {
+  let device: Device;
+  before(async () => {
+    device = await testDevice();
+  });
+
+  for (const [message, mistake] of shapeMistakes) {
+    it(message, async () => {
+      await evaluate(device, () => {
+        let caught: Error | undefined;
+        try {
+          mistake();
+        } catch (error) {
+          caught = error as Error;
+        }
+        expect(caught?.message).to.equal(message);
+        expect(caught?.stack, "the caller's frame").to.include("shape-errors.test.ts");
+        return {};
+      });
+    });
+  }
+});
