@@ -23,7 +23,8 @@ export async function gatherFacts({ images, indices }: Subset, device: Pick<Devi
   }
   const shortSide = sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)]!;
   return {
-    ...{ images: indices.length, shortSide },
+    images: indices.length,
+    shortSide,
     ...(device.kernels === "gpu"
       ? { adapter: "gpu", memoryBytes: GPU_BYTES }
       : { adapter: "software", memoryBytes: totalmem() / 4 }),

@@ -28,7 +28,9 @@ export async function openPlacedFile(path: string): Promise<PlacedFile> {
   }
   const { size } = found;
   return {
-    ...{ handle, path, size },
+    handle,
+    path,
+    size,
     async read(position, length) {
       if (position + length > size) {
         throw new Error(`expected ${length} bytes from ${position} on, but the file ends at ${size}; it is cut off`);

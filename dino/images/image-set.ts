@@ -132,7 +132,13 @@ export function decodedSet(contents: SetContents & Pick<ImageSet, "decode">): Im
     return contents.place(index);
   };
   return {
-    ...{ title, count, classes, failures, decoding, fail, place },
+    title,
+    count,
+    classes,
+    failures,
+    decoding,
+    fail,
+    place,
     labels: contents.labels,
     largest: contents.largest,
     shards: contents.shards,

@@ -42,8 +42,14 @@ export function singleWorld(): World {
     return Promise.resolve();
   };
   return {
-    ...{ rank: 0, size: 1, localRank: 0, localSize: 1, library: undefined },
-    ...{ sum: copy, allGather: copy, allToAll: copy },
+    rank: 0,
+    size: 1,
+    localRank: 0,
+    localSize: 1,
+    library: undefined,
+    sum: copy,
+    allGather: copy,
+    allToAll: copy,
     gather: (bytes) => Promise.resolve([bytes]),
     broadcast: (bytes) => Promise.resolve(bytes!),
     abort: (exitCode) => process.exit(exitCode),
@@ -55,7 +61,11 @@ function together(library: Library, { localRank, localSize }: Launch): World {
   const { rank, size } = library;
   const length = new Float64Array(1);
   return {
-    ...{ rank, size, localRank, localSize, library: library.name },
+    rank,
+    size,
+    localRank,
+    localSize,
+    library: library.name,
     sum: (from, to) => library.sum(from, to),
     allGather: (from, to) => library.allGather(from, to),
     allToAll: (from, to) => library.allToAll(from, to),

@@ -89,8 +89,8 @@ const accuracies = {
 };
 /** What a line must have; all else of a step is numbers, some of which runs of earlier versions lack. */
 const lineSchema = z.union([
-  z.looseObject({ ...{ type: z.literal("epoch"), ...place }, ...accuracies }),
-  z.looseObject({ ...{ type: z.literal("evaluation"), ...moment }, ...accuracies }),
+  z.looseObject({ type: z.literal("epoch"), ...place, ...accuracies }),
+  z.looseObject({ type: z.literal("evaluation"), ...moment, ...accuracies }),
   z.object({ ...place, type: z.undefined().optional(), teacherEntropy: number }).catchall(number),
 ]);
 

@@ -40,7 +40,11 @@ export interface RunOutputOptions {
 export function noOutput(): RunOutput {
   const nothing = () => Promise.resolve();
   return {
-    ...{ log: nothing, save: nothing, saveNumbered: nothing, draw: nothing, writeProfile: nothing },
+    log: nothing,
+    save: nothing,
+    saveNumbered: nothing,
+    draw: nothing,
+    writeProfile: nothing,
     dump: () => Promise.resolve(""),
   };
 }

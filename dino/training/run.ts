@@ -121,7 +121,14 @@ export async function openRun(options: TrainOptions): Promise<Run> {
     const output = await outputOf(trainer, world, { ...options, config, begin });
     keep = () => (world.rank === 0 ? output.save() : keepInPlaceOfFirst(trainer, { config, splits }));
     return {
-      ...{ config, splits, world, trainer, output, reporter, warn, warnings },
+      config,
+      splits,
+      world,
+      trainer,
+      output,
+      reporter,
+      warn,
+      warnings,
       onLooked: (done, total) => options.onEvaluating?.(done, total),
       async [Symbol.asyncDispose]() {
         await trainer[Symbol.asyncDispose]();

@@ -52,7 +52,8 @@ export function runOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" 
 /** The features of all ranks' images, in the order of ranks, at rank 0; at the others their own. */
 export async function gatherFeatures(world: World, own: Extracted): Promise<Extracted> {
   const lists = await gather<{ readonly dim: number; readonly failures: readonly DecodeFailure[] }>(world, {
-    ...{ dim: own.features.dim, failures: own.failures },
+    dim: own.features.dim,
+    failures: own.failures,
   });
   const indices = join(Int32Array, await world.gather(bytesIn(own.indices)));
   const values = join(Float32Array, await world.gather(bytesIn(own.features.values)));

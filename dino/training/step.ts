@@ -180,7 +180,14 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     }),
   );
   return {
-    ...{ globals, locals, hyperparameters: knobs, drops, center, optimizer, program, lossScale: scaling },
+    globals,
+    locals,
+    hyperparameters: knobs,
+    drops,
+    center,
+    optimizer,
+    program,
+    lossScale: scaling,
     [Symbol.dispose]() {
       for (const x of owned.reverse()) x[Symbol.dispose]();
     },

@@ -100,7 +100,11 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   });
   const { student, teacher, step } = opened;
   const meter = openMeter({
-    ...{ config, length, schedule, step, warn },
+    config,
+    length,
+    schedule,
+    step,
+    warn,
     unlogged: checkpoint?.unlogged,
     readsShards: images.shards !== undefined && config.shuffleBuffer === 0,
     hasPeers: peers !== undefined,
@@ -136,7 +140,13 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   }
 
   return {
-    ...{ device, student, teacher, step, ...length, takeStep, state },
+    device,
+    student,
+    teacher,
+    step,
+    ...length,
+    takeStep,
+    state,
     get done() {
       return done;
     },
@@ -167,7 +177,9 @@ export function batchOptions({
   const { iterationsPerEpoch } = lengthOf(config, indices.length);
   const done = "checkpoint" in begin ? begin.checkpoint.step : 0;
   return {
-    ...{ images, indices, shard: peers ?? ALONE },
+    images,
+    indices,
+    shard: peers ?? ALONE,
     batch: config.batch,
     parts: config.accumulate,
     seed: config.seed,
@@ -236,7 +248,8 @@ function openCropMaker(
     parts: config.accumulate,
     pixelsPerPicture: batches.pixelsPerPicture,
     groups: [{ crops: GLOBAL_CROPS, out: step.globals }, ...locals],
-    ...{ mean, std },
+    mean,
+    std,
   });
 }
 

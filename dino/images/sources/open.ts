@@ -46,7 +46,9 @@ export async function openData(data: string, options: OpenOptions = {}): Promise
   }
   const weights = parts.map(({ weight }) => weight).filter((weight) => weight !== undefined);
   return joinSets({
-    ...{ title: data, sets, decoding },
+    title: data,
+    sets,
+    decoding,
     prefixes: parts.map(({ path }) => `${path}/`),
     weights: weights.length > 0 ? weights : undefined,
   });

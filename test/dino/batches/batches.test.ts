@@ -41,8 +41,13 @@ async function taken(count: number, opened: Batches): Promise<Omit<Batch, "waite
   for (let i = 0; i < count; i++) {
     const { epoch, iteration, globals, locals, pixels, pictures, indices } = await batches.next();
     copies.push({
-      ...{ epoch, iteration, globals: globals.slice(), locals: locals.slice() },
-      ...{ pixels: pixels.slice(), pictures: [...pictures], indices: indices.slice() },
+      epoch,
+      iteration,
+      globals: globals.slice(),
+      locals: locals.slice(),
+      pixels: pixels.slice(),
+      pictures: [...pictures],
+      indices: indices.slice(),
     });
   }
   return copies;

@@ -22,8 +22,12 @@ describe("crops made on the device", () => {
       using out = input(device, [crops * images, 3, 8, 8]);
       const { mean, std } = augment;
       using maker = await createCropMaker(device, {
-        ...{ pictures: images, parts, pixelsPerPicture: 120, groups: [{ crops, out }] },
-        ...{ mean, std },
+        pictures: images,
+        parts,
+        pixelsPerPicture: 120,
+        groups: [{ crops, out }],
+        mean,
+        std,
       });
       maker.write(pixels, pictures);
       await maker.run();

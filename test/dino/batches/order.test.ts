@@ -6,7 +6,9 @@ import { rng } from "../../../dino/math/random.js";
 const range = (count: number) => new Int32Array(count).map((_, i) => i);
 const basics = {
   images: { count: 100, shards: undefined, mixture: undefined },
-  ...{ indices: range(100), seed: 3, shuffleBuffer: 0 },
+  indices: range(100),
+  seed: 3,
+  shuffleBuffer: 0,
 } satisfies OrderOptions;
 
 describe("order of images", () => {
@@ -42,7 +44,8 @@ describe("order of images", () => {
           begun.next(middle);
           for (const order of [begun, orderOf(2, middle)])
             expect(order.next(indices.length - middle)).to.deep.equal({
-              ...{ places: places.slice(middle), repeats: undefined },
+              places: places.slice(middle),
+              repeats: undefined,
             });
           const order = epochOrders({ images, indices, seed, shuffleBuffer: 1 })(2).next(indices.length).places; // file after file
           const shuffled = Int32Array.from(order); // by the whole list in memory
@@ -75,7 +78,8 @@ describe("order of images", () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.double({ min: 0.1, max: 10, noNaN: true })), {
-          ...{ minLength: 2, maxLength: 5 },
+          minLength: 2,
+          maxLength: 5,
         }),
         fc.nat(1000),
         (parts, seed) => {

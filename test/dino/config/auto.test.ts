@@ -21,7 +21,9 @@ import { rejection } from "../../support/rejection.js";
 const GIB = 2 ** 30;
 
 const factsOf = (adapter: Facts["adapter"], images: number, shortSide: number): Facts => ({
-  ...{ adapter, images, shortSide },
+  adapter,
+  images,
+  shortSide,
   memoryBytes: 6 * GIB,
 });
 

@@ -24,10 +24,18 @@ describe("the launcher of a rank", () => {
   it("is known by its variables, and only of several processes", () => {
     const openMpi = { OMPI_COMM_WORLD_SIZE: "8", OMPI_COMM_WORLD_RANK: "5", OMPI_COMM_WORLD_LOCAL_RANK: "1" };
     expect(launchOf({ ...openMpi, OMPI_COMM_WORLD_LOCAL_SIZE: "4" })).to.deep.equal({
-      ...{ launcher: "mpirun of Open MPI", rank: 5, size: 8, localRank: 1, localSize: 4 },
+      launcher: "mpirun of Open MPI",
+      rank: 5,
+      size: 8,
+      localRank: 1,
+      localSize: 4,
     });
     expect(launchOf({ PMI_SIZE: "2", PMI_RANK: "1", MPI_LOCALRANKID: "0", MPI_LOCALNRANKS: "1" })).to.deep.equal({
-      ...{ launcher: "mpirun of MPICH", rank: 1, size: 2, localRank: 0, localSize: 1 },
+      launcher: "mpirun of MPICH",
+      rank: 1,
+      size: 2,
+      localRank: 0,
+      localSize: 1,
     });
     const slurm = {
       SLURM_STEP_NUM_TASKS: "6",
@@ -36,7 +44,11 @@ describe("the launcher of a rank", () => {
       SLURM_STEP_TASKS_PER_NODE: "2(x3)",
     };
     expect(launchOf({ ...slurm, PMI_SIZE: "6", PMI_RANK: "4" })).to.deep.equal({
-      ...{ launcher: "srun", rank: 4, size: 6, localRank: 0, localSize: 2 },
+      launcher: "srun",
+      rank: 4,
+      size: 6,
+      localRank: 0,
+      localSize: 2,
     });
     expect(launchOf({ SLURM_NTASKS: "6", SLURM_PROCID: "0" }), "a script of sbatch").to.equal(undefined);
     expect(launchOf({ ...openMpi, OMPI_COMM_WORLD_SIZE: "1" }), "one process").to.equal(undefined);

@@ -39,8 +39,15 @@ import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 
 const settings = {
-  ...{ ...tinySettings, preset: "shapes", batch: 8, steps: 8, warmupEpochs: 0, localCropsNumber: 2, threads: 1 },
-  ...{ logEvery: 2, checkpointEvery: 2 },
+  ...tinySettings,
+  preset: "shapes",
+  batch: 8,
+  steps: 8,
+  warmupEpochs: 0,
+  localCropsNumber: 2,
+  threads: 1,
+  logEvery: 2,
+  checkpointEvery: 2,
 } as const satisfies PartialConfig;
 
 describe("faults", () => {
@@ -74,7 +81,11 @@ describe("faults", () => {
     const { resume = false, stopAt, changes = {}, device, warnings = [] } = options;
     const stop = new AbortController();
     return train({
-      ...{ device: device ?? (await testDevice()), splits, resume, given: new Set(), stop: stop.signal },
+      device: device ?? (await testDevice()),
+      splits,
+      resume,
+      given: new Set(),
+      stop: stop.signal,
       config: resolveConfig({ ...settings, out, ...changes }),
       onProgress: ({ step }) => {
         if (step === stopAt) stop.abort();
@@ -216,7 +227,12 @@ describe("faults", () => {
       const config = resolveConfig({ ...settings, out });
       const filler = join(disk, "filler");
       const filled = train({
-        ...{ device: await testDevice(), splits, resume: false, given: new Set(), config, stop: stop.signal },
+        device: await testDevice(),
+        splits,
+        resume: false,
+        given: new Set(),
+        config,
+        stop: stop.signal,
         onProgress: ({ step }) => {
           if (step === 5) void writeFile(filler, new Uint8Array(2 ** 20)).catch(() => undefined);
         },
@@ -234,7 +250,10 @@ describe("faults", () => {
 
   describe("of devices", () => {
     const training = (out: string, device: Device) => ({
-      ...{ device, splits, resume: false, given: new Set<never>() },
+      device,
+      splits,
+      resume: false,
+      given: new Set<never>(),
       config: resolveConfig({ ...settings, out }),
     });
 

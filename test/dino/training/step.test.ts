@@ -27,18 +27,19 @@ import { inProcess } from "../../support/in-process.js";
 import { rejection } from "../../support/rejection.js";
 
 const small: Config = resolveConfig({
-  ...{
-    preset: "shapes",
-    patchSize: 8,
-    dim: 16,
-    depth: 2,
-    heads: 2,
-    outDim: 32,
-    hiddenDim: 24,
-    bottleneckDim: 12,
-    batch: 4,
-  },
-  ...{ localCropsNumber: 2, localSize: { rows: 16, cols: 16 }, dropPathRate: 0.5, useBnInHead: false },
+  preset: "shapes",
+  patchSize: 8,
+  dim: 16,
+  depth: 2,
+  heads: 2,
+  outDim: 32,
+  hiddenDim: 24,
+  bottleneckDim: 12,
+  batch: 4,
+  localCropsNumber: 2,
+  localSize: { rows: 16, cols: 16 },
+  dropPathRate: 0.5,
+  useBnInHead: false,
 });
 
 /** What is shared, and among how many. */

@@ -33,7 +33,9 @@ async function writeAll(folder: string): Promise<Record<"photos" | "shards" | "p
 }
 
 const basics = {
-  ...{ batch: 4, seed: 2, threads: 2 },
+  batch: 4,
+  seed: 2,
+  threads: 2,
   augment: {
     ...officialAugmentation,
     globalSize: { rows: 8, cols: 8 },
