@@ -50,7 +50,7 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
   let [last, next] = [undefined as { ms: number; cpuMs: number; step: number } | undefined, began + minutes * 1000];
   try {
     const { done } = await train({
-      ...{ device, config, splits, resume: false, given: new Set(), stop: stop.signal },
+      ...{ device, config, splits, resume: false, explicit: new Set(), stop: stop.signal },
       onProgress: ({ step }) => {
         const ms = performance.now();
         if (ms < next) return;

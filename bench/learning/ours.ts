@@ -46,7 +46,7 @@ export async function learnHere({ device, config, splits, times, stop, ...listen
   try {
     const { loss, done, steps } = await train({
       ...{ device, splits, config: { ...config, ...quiet, out: join(out, "run") } },
-      ...{ given: new Set(), resume: false, stop },
+      ...{ explicit: new Set(), resume: false, stop },
       visit: {
         times,
         look: ({ step, teacher }) =>

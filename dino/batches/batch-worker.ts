@@ -1,7 +1,7 @@
 /** The thread side of batches: decodes images and makes their crops. It keeps nothing between tasks. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { Decoding, ImagePlace } from "../images/image-location.js";
-import { decodePlace } from "../images/sources/decode.js";
+import type { Decoding, ImageLocation } from "../images/image-location.js";
+import { decodeImage } from "../images/sources/decode.js";
 import { type CropSettings, cropBuffers, type MadeCrops } from "./image-crops.js";
 
 /** What a worker is started with. */
@@ -22,7 +22,7 @@ export type WorkerTask =
 
 /** One image of a task. */
 export interface WorkerItem {
-  readonly place: ImagePlace;
+  readonly location: ImageLocation;
   /** What the crops are drawn for: the number of the image, or of the one that it stands in for. */
   readonly key: number;
 }
@@ -45,10 +45,10 @@ port.on("message", (task: WorkerTask) => {
 });
 
 async function makeCrops({ id, epoch, items }: WorkerTask & { readonly kind: "crops" }): Promise<void> {
-  const { made, put } = sheet(items.length, epoch);
-  for (const [item, { place, key }] of items.entries()) {
+  const { made, add: put } = sheet(items.length, epoch);
+  for (const [item, { location, key }] of items.entries()) {
     if (closed) return;
-    put(item, await decodePlace(place, decoding), key);
+    put(item, await decodeImage(location, decoding), key);
   }
   port.postMessage({ id, ...made } satisfies WorkerCrops, [made.crops.buffer, made.pixels.buffer]);
 }

@@ -29,7 +29,7 @@ export interface BatchOptions {
   readonly start?: { readonly epoch: number; readonly iteration: number };
 }
 
-/** The crops of `batch` images, or of a share of them, each where `cropPlace` says. */
+/** The crops of `batch` images, or of a share of them, each where `cropPosition` says. */
 export interface Batch {
   readonly epoch: number;
   /** Within the epoch, from 0. */
@@ -97,11 +97,11 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     slot.iteration = upcoming % iterationsPerEpoch;
     upcoming++;
     if (order?.epoch !== slot.epoch) order = { epoch: slot.epoch, ...orderOf(slot.epoch, slot.iteration * batch) };
-    const { places, repeats } = order.next(batch);
+    const { positions: drawn, repeats } = order.next(batch);
     return positions.map((inBatch, position) => {
-      const place = places[inBatch]!;
-      slot.keys[position] = indices[place]! + (repeats?.[inBatch] ?? 0) * images.count;
-      return { position, place };
+      const candidate = drawn[inBatch]!;
+      slot.keys[position] = indices[candidate]! + (repeats?.[inBatch] ?? 0) * images.count;
+      return { position, candidate };
     });
   }
 

@@ -17,7 +17,7 @@ export interface CropLayout {
  * Where a crop of an image lies: part by part, in each of them crop 0 of every image, then crop 1 of every image, ...;
  * [parts, crops, images / parts], all counted from 0.
  */
-export function cropPlace({ crops, images, parts }: CropLayout, crop: number, image: number): number {
+export function cropPosition({ crops, images, parts }: CropLayout, crop: number, image: number): number {
   const each = imagesPerPart(images, parts);
   return (Math.floor(image / each) * crops + crop) * each + (image % each);
 }

@@ -14,7 +14,7 @@ import {
 } from "../../engine/index.js";
 import type { CropParameters, Jitter } from "../images/augment.js";
 import type { Normalization, Size } from "../images/pixels.js";
-import { type CropLayout, cropPlace } from "./crop-layout.js";
+import { type CropLayout, cropPosition } from "./crop-layout.js";
 
 const resizing = kernel("crop-resize", {
   reads: ["pixels", "parameters"],
@@ -44,7 +44,7 @@ const NO_SOLARIZING = 256;
 export interface CropGroup {
   /** Crops of each picture. */
   readonly crops: number;
-  /** [crops * pictures, 3, rows, cols]: where the normalised crops go, each to the place that `cropPlace` says. */
+  /** [crops * pictures, 3, rows, cols]: where the normalised crops go, each to the place that `cropPosition` says. */
   readonly out: Tensor;
 }
 
@@ -151,7 +151,7 @@ function packParameters(pictures: readonly CroppedPicture[], first: number, layo
           ...[0, 1, 2, 3].map(factor),
           ...[grayscale ? 1 : 0, blurRadius ?? 0, solarizeThreshold ?? NO_SOLARIZING],
         ],
-        cropPlace(layout, crop, slot) * PARAMETERS,
+        cropPosition(layout, crop, slot) * PARAMETERS,
       );
     });
   }

@@ -40,7 +40,7 @@ export interface CropItem {
 export interface CropBuffer {
   readonly made: MadeCrops;
   /** Takes an image; `key` is what its crops are drawn for: its number, or that of the one it stands in for. */
-  readonly put: (item: number, image: Image | DecodeFailure, key: number) => void;
+  readonly add: (item: number, image: Image | DecodeFailure, key: number) => void;
 }
 
 /** Makes sheets for so many images of an epoch. */
@@ -59,13 +59,13 @@ export function cropBuffers({
     const failures: { item: number; failure: DecodeFailure }[] = [];
     return {
       made: { crops, pixels, pictures, failures },
-      put: (item, image, index) => {
+      add: (item, image, index) => {
         if (isFailure(image)) {
           failures.push({ item, failure: image });
           return;
         }
         if (pixelsPerPicture !== undefined) {
-          const picture = fit(image, pixelsPerPicture);
+          const picture = shrinkToPixels(image, pixelsPerPicture);
           packPixels(picture, pixels, item * pixelsPerPicture);
           pictures[item] = { cols: picture.cols, crops: drawCrops(augment, { seed, epoch, index }, picture) };
           return;
@@ -81,7 +81,7 @@ export function cropBuffers({
 }
 
 /** The image itself, or shrunk to so many pixels. */
-function fit(image: Image, pixels: number): Image {
+function shrinkToPixels(image: Image, pixels: number): Image {
   const share = Math.sqrt(pixels / (image.rows * image.cols));
   if (share >= 1) return image;
   const shrunk = (side: number) => Math.max(1, Math.floor(side * share));

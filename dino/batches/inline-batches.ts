@@ -10,7 +10,7 @@ export function openInlineBatches(options: BatchOptions): Batches {
     return {
       imagesPerTask: batch,
       async crop(epoch, items) {
-        const { made, put } = sheet(items.length, epoch);
+        const { made, add: put } = sheet(items.length, epoch);
         for (const [item, { index, key }] of items.entries()) put(item, await images.decode(index), key);
         return made;
       },

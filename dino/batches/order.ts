@@ -24,7 +24,7 @@ export interface Order {
 /** Images in the order in which they come. */
 export interface OrderedImages {
   /** Of `indices`, what comes when: [images]. */
-  readonly places: Int32Array;
+  readonly positions: Int32Array;
   /** How often each came before in the same epoch; undefined where none comes twice. */
   readonly repeats: Uint32Array | undefined;
 }
@@ -61,12 +61,12 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
   return (epoch, from = 0) => {
     if (parts.length > 1) return inTurn(mix(epoch), from);
     const [all] = parts as readonly [Part];
-    if (shards === undefined) return inTurn({ places: pass(all, epoch), repeats: undefined }, from);
+    if (shards === undefined) return inTurn({ positions: pass(all, epoch), repeats: undefined }, from);
     const fill = passThrough(all, epoch, shards);
     const next = (count: number): OrderedImages => {
       const places = new Int32Array(count);
       fill(places);
-      return { places, repeats: undefined };
+      return { positions: places, repeats: undefined };
     };
     for (let left = from; left > 0; left -= SKIPPED) next(Math.min(left, SKIPPED));
     return { next };
@@ -95,7 +95,7 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
       places[i] = place;
       repeats[i] = repeat;
     }
-    return { places, repeats };
+    return { positions: places, repeats };
   }
 }
 
@@ -103,11 +103,11 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
 const SKIPPED = 4096;
 
 /** An order that is known as a whole. */
-function inTurn({ places, repeats }: OrderedImages, from: number): Order {
+function inTurn({ positions: places, repeats }: OrderedImages, from: number): Order {
   return {
     next(images) {
       const [start, end] = [from, (from += images)];
-      return { places: places.subarray(start, end), repeats: repeats?.subarray(start, end) };
+      return { positions: places.subarray(start, end), repeats: repeats?.subarray(start, end) };
     },
   };
 }

@@ -1,6 +1,6 @@
 /** The memory of batches, and the images that fill it. */
 import type { ImageSet } from "../images/image-set.js";
-import { cropPlace, GLOBAL_CROPS } from "./crop-layout.js";
+import { cropPosition, GLOBAL_CROPS } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, MadeCrops } from "./image-crops.js";
 
@@ -61,7 +61,7 @@ export interface Assignment {
   /** Its position in the slot. */
   readonly position: number;
   /** Its position in the list of images to train on. */
-  readonly place: number;
+  readonly candidate: number;
 }
 
 export interface FillOptions {
@@ -79,26 +79,26 @@ export interface FillOptions {
 export function slotFiller(options: FillOptions): (slot: Slot, assignments: readonly Assignment[]) => Promise<void> {
   const { images, indices, cropper, layout } = options;
 
-  /** The first image from `place` on, wrapping around, that has not failed yet. */
-  const nextDecodable = (place: number): number => {
+  /** The first image from `start` on, wrapping around, that has not failed yet. */
+  const nextDecodable = (start: number): number => {
     for (let offset = 0; offset < indices.length; offset++) {
-      const candidate = (place + offset) % indices.length;
+      const candidate = (start + offset) % indices.length;
       if (!images.failures.has(indices[candidate]!)) return candidate;
     }
     throw new Error(`batches: expected images, but not one of the ${indices.length} to train on could be decoded`);
   };
 
   return async function fill(slot, assignments) {
-    const tried = assignments.map(({ position, place }) => ({ position, place: nextDecodable(place) }));
-    const items = tried.map(({ position, place }) => ({ index: indices[place]!, key: slot.keys[position]! }));
+    const tried = assignments.map(({ position, candidate }) => ({ position, candidate: nextDecodable(candidate) }));
+    const items = tried.map(({ position, candidate }) => ({ index: indices[candidate]!, key: slot.keys[position]! }));
     const made = await cropper.crop(slot.epoch, items);
     const failures = new Map(made.failures.map(({ item, failure }) => [item, failure]));
-    for (const [item, { position, place }] of tried.entries()) {
+    for (const [item, { position, candidate }] of tried.entries()) {
       const failure = failures.get(item);
       if (failure) {
-        images.fail(indices[place]!, failure);
+        images.fail(indices[candidate]!, failure);
       } else {
-        slot.indices[position] = indices[place]!;
+        slot.indices[position] = indices[candidate]!;
         copyImage(made, item, { slot, layout, position });
       }
     }
@@ -122,11 +122,11 @@ function copyImage(
   }
   let from = item * (GLOBAL_CROPS * globalValues + localCrops * localValues);
   for (let crop = 0; crop < GLOBAL_CROPS; crop++, from += globalValues) {
-    const place = cropPlace({ crops: GLOBAL_CROPS, images, parts }, crop, position);
+    const place = cropPosition({ crops: GLOBAL_CROPS, images, parts }, crop, position);
     slot.globals.set(crops.subarray(from, from + globalValues), place * globalValues);
   }
   for (let crop = 0; crop < localCrops; crop++, from += localValues) {
-    const place = cropPlace({ crops: localCrops, images, parts }, crop, position);
+    const place = cropPosition({ crops: localCrops, images, parts }, crop, position);
     slot.locals.set(crops.subarray(from, from + localValues), place * localValues);
   }
 }

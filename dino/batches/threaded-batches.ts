@@ -25,7 +25,7 @@ export function openThreadedBatches({ threads = Infinity, ...options }: Threaded
       crop: (epoch, items) =>
         pool.run(
           epoch,
-          items.map(({ index, key }) => ({ place: images.place(index), key })),
+          items.map(({ index, key }) => ({ location: images.location(index), key })),
         ),
       close: () => pool.close(),
     };

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { writeReport } from "../experiments/report.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { print, printJson } from "./output.js";
 
 interface ReportFlags {
@@ -25,7 +25,7 @@ export function addReport(dino: Command): void {
     .addHelpText("after", "\nExample:\n  dino report runs/photos")
     .action(async (run: string, { data, out = join(run, "report.html"), json }: ReportFlags) => {
       using device = await openDevice();
-      using progress = takeReports("images");
+      using progress = lazyProgress("images");
       const found = await writeReport({
         device,
         run,

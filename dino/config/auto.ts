@@ -45,10 +45,10 @@ const EPOCHS = { least: 30, most: 1000 };
 /** From this width on, the official initialization, head, learning rate and temperature apply; below it, those of our own runs. */
 const OFFICIAL_DIM = 384;
 
-/** Chooses the settings of a run that are neither `given` nor left at their defaults, each with its reason. */
-export function chooseSettings(facts: Facts, given: PartialConfig = {}): readonly Choice[] {
+/** Chooses the settings of a run that are neither `explicit` nor left at their defaults, each with its reason. */
+export function chooseSettings(facts: Facts, explicit: PartialConfig = {}): readonly Choice[] {
   const choices: Choice[] = [];
-  const draft: Draft = { facts, given, choose: chooseInto(choices, given) };
+  const draft: Draft = { facts, explicit, choose: chooseInto(choices, explicit) };
   const crops = chooseCrops(draft);
   const network = chooseNetwork(draft);
   const batch = chooseBatch(draft, crops, network);
@@ -64,27 +64,27 @@ type Choose = <Name extends SettingName>(settings: Pick<Config, Name>, because: 
 /** The inputs of every choice, and where to note it. */
 interface Draft {
   readonly facts: Facts;
-  readonly given: PartialConfig;
+  readonly explicit: PartialConfig;
   readonly choose: Choose;
 }
 
-/** Notes in `choices` the settings that are neither given nor null, which leaves a setting at its default. */
-function chooseInto(choices: Choice[], given: PartialConfig): Choose {
+/** Notes in `choices` the settings that are neither explicit nor null, which leaves a setting at its default. */
+function chooseInto(choices: Choice[], explicit: PartialConfig): Choose {
   return <Name extends SettingName>(settings: Pick<Config, Name>, because: string): Pick<Config, Name> => {
-    const isOpen = ([name, value]: [string, unknown]) => value !== null && given[name as Name] === undefined;
+    const isOpen = ([name, value]: [string, unknown]) => value !== null && explicit[name as Name] === undefined;
     const open = Object.entries(settings).filter(isOpen);
     if (open.length > 0) choices.push({ settings: Object.fromEntries(open), because });
-    return { ...settings, ...Object.fromEntries(Object.entries(given).filter(([name]) => name in settings)) };
+    return { ...settings, ...Object.fromEntries(Object.entries(explicit).filter(([name]) => name in settings)) };
   };
 }
 
 type Crops = Pick<Config, "imageSize" | "patchSize" | "localCropsNumber" | "localSize">;
 
 /** Chooses the sizes, number and augmentation of the crops. */
-function chooseCrops({ facts: { shortSide, adapter }, given, choose }: Draft): Crops {
+function chooseCrops({ facts: { shortSide, adapter }, explicit, choose }: Draft): Crops {
   const limits = LIMITS[adapter];
-  const wanted = given.imageSize ? shorterOf(given.imageSize) : between(LEAST_PIXELS, shortSide, limits.pixels);
-  const patch = given.patchSize ?? patchFor(wanted, adapter);
+  const wanted = explicit.imageSize ? shorterOf(explicit.imageSize) : between(LEAST_PIXELS, shortSide, limits.pixels);
+  const patch = explicit.patchSize ?? patchFor(wanted, adapter);
   const { imageSize, patchSize } = choose(
     { imageSize: square(inPatches(wanted, patch)), patchSize: patch },
     `the images have ${count(shortSide)} pixels on the shorter side, and ${limits.name} has time for ${limits.pixels}`,
@@ -116,12 +116,12 @@ interface NetworkSize {
 }
 
 /** Chooses the backbone, its initialization and the head. */
-function chooseNetwork({ facts, given, choose }: Draft): NetworkSize {
+function chooseNetwork({ facts, explicit, choose }: Draft): NetworkSize {
   const limits = LIMITS[facts.adapter];
   const network =
-    given.arch === undefined
+    explicit.arch === undefined
       ? choose(networkFor(facts), `${count(facts.images)} images, and what ${limits.name} has time for`)
-      : { dim: null, depth: null, heads: null, ...given, arch: given.arch };
+      : { dim: null, depth: null, heads: null, ...explicit, arch: explicit.arch };
   const dim = network.dim ?? architectures[network.arch].dim;
   const depth = network.depth ?? architectures[network.arch].depth;
   if (isNarrow({ dim })) {
@@ -140,7 +140,7 @@ function chooseNetwork({ facts, given, choose }: Draft): NetworkSize {
 }
 
 /** Chooses the batch and how a step of it fits into memory; returns the batch. */
-function chooseBatch({ facts, given, choose }: Draft, crops: Crops, { dim, depth }: NetworkSize): number {
+function chooseBatch({ facts, explicit, choose }: Draft, crops: Crops, { dim, depth }: NetworkSize): number {
   const { imageSize, patchSize, localCropsNumber, localSize } = crops;
   const pixels = shorterOf(imageSize);
   const { batch } = choose(
@@ -149,16 +149,17 @@ function chooseBatch({ facts, given, choose }: Draft, crops: Crops, { dim, depth
   );
   const { memoryBytes } = facts;
   const tokens = GLOBAL_CROPS * tokensOf(imageSize, patchSize) + localCropsNumber * tokensOf(localSize, patchSize);
-  const { bytes, ...saving } = fitMemory({ batch, tokens, dim, depth }, { memoryBytes, given });
+  const { bytes, ...saving } = fitMemory({ batch, tokens, dim, depth }, { memoryBytes, explicit });
   choose(saving, `a step then takes about ${mib(bytes)} of the ${mib(memoryBytes)} it may take`);
   return batch;
 }
 
 /** Chooses the number of steps and the warm-up; returns the steps. */
-function chooseLength({ facts: { images, adapter }, given, choose }: Draft, batch: number): number {
+function chooseLength({ facts: { images, adapter }, explicit, choose }: Draft, batch: number): number {
   const iterations = Math.max(1, Math.floor(images / batch)); // of an epoch
-  const steps = given.steps ?? (given.epochs === undefined ? stepsFor(adapter, iterations) : given.epochs * iterations);
-  if (given.epochs === undefined) {
+  const steps =
+    explicit.steps ?? (explicit.epochs === undefined ? stepsFor(adapter, iterations) : explicit.epochs * iterations);
+  if (explicit.epochs === undefined) {
     choose(
       { steps },
       adapter === "gpu"
@@ -238,17 +239,17 @@ const LEAST_PART = 16;
 /** Sends a batch through in parts, then computes blocks again, then makes the parts smaller still, until it fits. */
 function fitMemory(
   activations: Activations,
-  { memoryBytes, given }: { readonly memoryBytes: number; readonly given: PartialConfig },
+  { memoryBytes, explicit }: { readonly memoryBytes: number; readonly explicit: PartialConfig },
 ): { readonly bytes: number; readonly accumulate: number; readonly recompute: boolean } {
   const { batch } = activations;
-  let [accumulate, recompute] = [given.accumulate ?? 1, given.recompute ?? false];
+  let [accumulate, recompute] = [explicit.accumulate ?? 1, explicit.recompute ?? false];
   for (;;) {
     const bytes = stepBytes(activations, { accumulate, recompute });
-    const canHalve = given.accumulate === undefined && batch % (2 * accumulate) === 0;
+    const canHalve = explicit.accumulate === undefined && batch % (2 * accumulate) === 0;
     const images = batch / accumulate;
-    if (bytes <= memoryBytes || !(canHalve || (!recompute && given.recompute === undefined)))
+    if (bytes <= memoryBytes || !(canHalve || (!recompute && explicit.recompute === undefined)))
       return { bytes, accumulate, recompute };
-    if (canHalve && (images >= 2 * LEAST_PART || recompute || given.recompute !== undefined)) accumulate *= 2;
+    if (canHalve && (images >= 2 * LEAST_PART || recompute || explicit.recompute !== undefined)) accumulate *= 2;
     else recompute = true;
   }
 }

@@ -175,11 +175,14 @@ export interface FittedConfig {
 
 /**
  * Shortens warm-ups that are longer than the run to a tenth of it, unless the user asked for them: then it throws.
- * `given` names what he set himself.
+ * `explicit` names what he set himself.
  */
 export function fitWarmups(
   config: Config,
-  { iterationsPerEpoch, given }: { readonly iterationsPerEpoch: number; readonly given: ReadonlySet<SettingName> },
+  {
+    iterationsPerEpoch,
+    explicit,
+  }: { readonly iterationsPerEpoch: number; readonly explicit: ReadonlySet<SettingName> },
 ): FittedConfig {
   const { steps, epochs } = config;
   const length = steps === null ? epochs : steps / iterationsPerEpoch; // in epochs
@@ -188,7 +191,7 @@ export function fitWarmups(
   const fit = (name: "warmupEpochs" | "warmupTeacherTempEpochs", shortened: number, longest: number): number => {
     const asked = config[name];
     if (asked <= longest) return asked;
-    if (given.has(name)) {
+    if (explicit.has(name)) {
       throw new Error(`${flagOf(name)} ${asked} is longer than the run of ${run}; shorten it, or lengthen the run`);
     }
     notes.push(`${flagOf(name)} ${asked} is longer than the run of ${run}: shortened to ${round(shortened)}`);

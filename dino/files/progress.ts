@@ -6,7 +6,7 @@ export interface ProgressBar {
   /** How far it is, and what there is to say about it. */
   update(done: number, words?: string): void;
   /** A line of its own, above the bar. */
-  say(line: string): void;
+  log(line: string): void;
   /** Ends the bar; may be called twice. */
   stop(): void;
   [Symbol.dispose](): void;
@@ -59,7 +59,7 @@ export function startProgress(options: ProgressOptions): ProgressBar {
         latest = words;
         bar.update(done, { text: line(count(), latest, timeLeft()) });
       },
-      say(text) {
+      log(text) {
         stream.write(`\r\u001b[K${text}\n`);
         bar.render();
       },
@@ -77,20 +77,20 @@ export function startProgress(options: ProgressOptions): ProgressBar {
       nextMs = performance.now() + LINE_EVERY_MS;
       stream.write(`${title}: ${line(count(), latest, timeLeft())}\n`);
     },
-    say: (text) => void stream.write(`${text}\n`),
+    log: (text) => void stream.write(`${text}\n`),
     stop: () => undefined,
     [Symbol.dispose]: () => undefined,
   };
 }
 
 /** Progress of what says only by and by how much there is: it begins with the first report. */
-export interface Reports {
+export interface LazyProgress {
   readonly report: (done: number, total: number) => void;
   [Symbol.dispose](): void;
 }
 
 /** Takes reports and shows them under a title. */
-export function takeReports(title: string): Reports {
+export function lazyProgress(title: string): LazyProgress {
   let progress: ProgressBar | undefined;
   return {
     report(done, total) {

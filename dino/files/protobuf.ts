@@ -49,7 +49,7 @@ export function sequence(fields: readonly Encoded[]): Encoded {
   };
 }
 
-export function joined({ bytes: content, parts }: Encoded): Uint8Array<ArrayBuffer> {
+export function concatenate({ bytes: content, parts }: Encoded): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(content);
   let at = 0;
   for (const part of parts) {

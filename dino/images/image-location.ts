@@ -8,15 +8,15 @@ export interface DecodeFailure {
 }
 
 /** Where an image lies and what its bytes are. */
-export interface ImagePlace {
+export interface ImageLocation {
   /** What failures call it. */
   readonly name: string;
-  readonly bytes: PlacedBytes;
+  readonly bytes: ByteLocation;
   /** Pixels as they are; left out for a file of any format that says itself what it is. */
   readonly raw?: RawForm;
 }
 
-export type PlacedBytes =
+export type ByteLocation =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "range"; readonly path: string; readonly start: number; readonly size: number }
   | {
@@ -25,7 +25,7 @@ export type PlacedBytes =
       readonly start: number;
       readonly size: number;
     }
-  | PagePlace;
+  | PageLocation;
 
 /** Pixels: [rows, cols, 3], [rows, cols] gray, or [3, rows, cols] in planes. */
 export interface RawForm extends Size {
@@ -72,7 +72,7 @@ export interface ColumnForm {
 }
 
 /** A value of a page. */
-export interface PagePlace {
+export interface PageLocation {
   readonly kind: "page";
   readonly path: string;
   readonly column: ColumnForm;

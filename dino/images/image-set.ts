@@ -1,5 +1,5 @@
 /** Sets of images behind one interface, wherever they come from. */
-import { type DecodeFailure, type Decoding, type ImagePlace, isFailure } from "./image-location.js";
+import { type DecodeFailure, type Decoding, type ImageLocation, isFailure } from "./image-location.js";
 import type { Image } from "./pixels.js";
 
 /** A set of images, counted from 0. */
@@ -23,7 +23,7 @@ export interface ImageSet {
   /** The image's path within its folder, "/" between the parts on every system, or whatever else tells it from the others. */
   name(index: number): string;
   /** Where the image lies, as plain data that may be sent to another thread. */
-  place(index: number): ImagePlace;
+  location(index: number): ImageLocation;
   /** The image, or why there is none. Throws once not one image of the set could be decoded. */
   decode(index: number): Promise<Image | DecodeFailure>;
   /** Notes a failure that was met elsewhere, on a worker thread; `decode` notes its own. Throws as `decode` does. */
@@ -82,7 +82,7 @@ export function memoryImages(contents: {
     ...(labels !== undefined && { classes, labels: Int32Array.from(labels) }),
     largest: sizes.reduce((most, { rows, cols }) => Math.max(most, rows * cols), 1),
     name: (index) => names[index]!,
-    place: (index) => {
+    location: (index) => {
       const size = sizes[index]!;
       const placed = { kind: "memory", memory, start: starts[index]!, size: size.rows * size.cols * 3 } as const;
       return { name: names[index]!, bytes: placed, raw: { ...size, layout: "rgb" } };
@@ -101,7 +101,7 @@ function sharedMemory(bytes: number): ArrayBufferLike {
 }
 
 /** What a set is made of; what is left out it has none of. */
-export interface SetContents extends Pick<ImageSet, "title" | "count" | "name" | "place"> {
+export interface SetContents extends Pick<ImageSet, "title" | "count" | "name" | "location"> {
   readonly classes?: readonly string[];
   readonly labels?: Int32Array | undefined;
   readonly decoding?: Decoding;
@@ -127,9 +127,9 @@ export function decodedSet(contents: SetContents & Pick<ImageSet, "decode">): Im
       );
     }
   };
-  const place = (index: number): ImagePlace => {
+  const location = (index: number): ImageLocation => {
     check(index);
-    return contents.place(index);
+    return contents.location(index);
   };
   return {
     title,
@@ -138,7 +138,7 @@ export function decodedSet(contents: SetContents & Pick<ImageSet, "decode">): Im
     failures,
     decoding,
     fail,
-    place,
+    location,
     labels: contents.labels,
     largest: contents.largest,
     shards: contents.shards,

@@ -130,7 +130,7 @@ export function topK(values: ArrayLike<number>, count: number): Int32Array {
 }
 
 /** A copy of some rows, in the order asked for. */
-export function takeRows({ values, dim }: FeatureRows, rows: ArrayLike<number>): FeatureRows {
+export function selectRows({ values, dim }: FeatureRows, rows: ArrayLike<number>): FeatureRows {
   const taken = new Float32Array(rows.length * dim);
   for (let i = 0; i < rows.length; i++) taken.set(values.subarray(rows[i]! * dim, (rows[i]! + 1) * dim), i * dim);
   return { values: taken, rows: rows.length, dim };

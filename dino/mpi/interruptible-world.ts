@@ -4,14 +4,14 @@ import type { World } from "./world.js";
 /** A world that hears of an end that is asked for while this rank waits for the others. */
 export interface InterruptibleWorld extends World {
   /** Time spent on the other ranks so far, in milliseconds: theirs that this one waited for, and that of the numbers under way. */
-  readonly spentMs: () => number;
+  readonly waitedMs: () => number;
 }
 
 export interface InterruptibleOptions {
   /** Aborted when an end is asked for, which is also how a launcher tells that another rank has died. */
   readonly stop: AbortSignal | undefined;
   /** Keeps what there is, once, when the others do not answer soon after that. */
-  readonly keep: () => Promise<void>;
+  readonly saveState: () => Promise<void>;
   /** From then on nobody waits for an answer any more, in milliseconds: 5000 if left out. */
   readonly patienceMs?: number;
 }
@@ -22,7 +22,7 @@ const GRACE_MS = 100;
 /** The same world, heedful of `stop`. What waits throws where no answer has come for long after it. */
 export function interruptible(
   world: World,
-  { stop, keep, patienceMs = 5000 }: InterruptibleOptions,
+  { stop, saveState: keep, patienceMs = 5000 }: InterruptibleOptions,
 ): InterruptibleWorld {
   let spentMs = 0;
   let kept: Promise<void> | undefined;
@@ -60,7 +60,7 @@ export function interruptible(
       spentMs += performance.now() - beganMs;
     }
   };
-  if (world.size === 1) return { ...world, spentMs: () => 0 };
+  if (world.size === 1) return { ...world, waitedMs: () => 0 };
   return {
     ...world,
     sum: (from, to) => waiting(world.sum(from, to)),
@@ -68,6 +68,6 @@ export function interruptible(
     allToAll: (from, to) => waiting(world.allToAll(from, to)),
     gather: (bytes) => waiting(world.gather(bytes)),
     broadcast: (bytes) => waiting(world.broadcast(bytes)),
-    spentMs: () => spentMs,
+    waitedMs: () => spentMs,
   };
 }

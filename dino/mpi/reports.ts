@@ -27,9 +27,9 @@ export function openReporter(world: InterruptibleWorld): Reporter {
   let slowBefore: number | undefined;
   return {
     async measure(step) {
-      const [beganMs, spentMs] = [performance.now(), world.spentMs()];
+      const [beganMs, spentMs] = [performance.now(), world.waitedMs()];
       const result = await step();
-      own = { ms: own.ms + performance.now() - beganMs - (world.spentMs() - spentMs), steps: own.steps + 1 };
+      own = { ms: own.ms + performance.now() - beganMs - (world.waitedMs() - spentMs), steps: own.steps + 1 };
       return result;
     },
     warn: (words) => void warnings.push(words),
@@ -39,8 +39,8 @@ export function openReporter(world: InterruptibleWorld): Reporter {
       warnings = [];
       if (world.size === 1) return [];
       const reports = await gather(world, said);
-      const slow = slowRank(reports);
-      const words = slow && slow.rank === slowBefore ? [wordsAboutSlow(slow)] : [];
+      const slow = findStraggler(reports);
+      const words = slow && slow.rank === slowBefore ? [describeStraggler(slow)] : [];
       slowBefore = slow?.rank;
       return [...warningsOfOthers(reports), ...words];
     },
@@ -58,21 +58,21 @@ export function warningsOfOthers(reports: readonly RankReport[]): readonly strin
 const SLOW = 1.5;
 
 /** A rank that is much slower than most, whose middle one takes `usualMs`. */
-interface Slow {
+interface Straggler {
   readonly rank: number;
   readonly ms: number;
-  readonly usualMs: number;
+  readonly medianMs: number;
 }
 
 /** The rank that all others wait for, if there is one. */
-export function slowRank(reports: readonly RankReport[]): Slow | undefined {
+export function findStraggler(reports: readonly RankReport[]): Straggler | undefined {
   const times = reports.map(({ ownMsPerStep }) => ownMsPerStep);
   const usualMs = times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) / 2)] ?? 0;
   const ms = Math.max(...times);
-  return ms > SLOW * usualMs ? { rank: times.indexOf(ms), ms, usualMs } : undefined;
+  return ms > SLOW * usualMs ? { rank: times.indexOf(ms), ms, medianMs: usualMs } : undefined;
 }
 
-function wordsAboutSlow({ rank, ms, usualMs }: Slow): string {
+function describeStraggler({ rank, ms, medianMs: usualMs }: Straggler): string {
   return (
     `rank ${rank} is slow: its share of a step takes ${ms.toFixed(0)} ms, that of most others ${usualMs.toFixed(0)} ms or less; ` +
     "all of them wait for it"

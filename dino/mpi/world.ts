@@ -32,7 +32,7 @@ export interface World extends AsyncDisposable {
 /** The world of this process. Throws where a launcher started several and no MPI library of it is found. */
 export async function openWorld(): Promise<World> {
   const launch = launchOf(process.env);
-  return launch ? together(await openLibrary(launch), launch) : singleWorld();
+  return launch ? mpiWorld(await openLibrary(launch), launch) : singleWorld();
 }
 
 /** A world of one, which needs no MPI. */
@@ -57,7 +57,7 @@ export function singleWorld(): World {
   };
 }
 
-function together(library: Library, { localRank, localSize }: Launch): World {
+function mpiWorld(library: Library, { localRank, localSize }: Launch): World {
   const { rank, size } = library;
   const length = new Float64Array(1);
   return {

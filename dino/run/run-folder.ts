@@ -76,12 +76,12 @@ export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDispos
     );
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EBUSY") throw taken(out, "", error);
+    if (code === "EBUSY") throw lockedError(out, "", error);
     throw new Error(`--out ${out}: expected a folder to write to, but ${message}; name another one`, { cause: error });
   }
   try {
     if (process.platform !== "win32" && !(await lockPosix(file.fd))) {
-      throw taken(out, (await file.readFile("utf8")).trim(), undefined);
+      throw lockedError(out, (await file.readFile("utf8")).trim(), undefined);
     }
     await file.truncate();
     await file.write(`process ${process.pid} on ${hostname()}`);
@@ -92,7 +92,7 @@ export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDispos
   return { ...runFiles(out), [Symbol.asyncDispose]: () => file.close() };
 }
 
-function taken(out: string, holder: string, cause: unknown): Error {
+function lockedError(out: string, holder: string, cause: unknown): Error {
   const who = holder === "" ? "another process" : holder;
   return new Error(`--out ${out}: ${who} is training there; wait for it, stop it, or name another --out`, { cause });
 }

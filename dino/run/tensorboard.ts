@@ -10,7 +10,7 @@ import {
   type Encoded,
   float,
   integer,
-  joined,
+  concatenate,
   message,
   sequence,
   stringField,
@@ -31,8 +31,8 @@ export async function openEvents(
   await removeEvents(out);
   const path = join(out, `events.out.tfevents.${String(Math.floor(Date.now() / 1000)).padStart(10, "0")}.dino`);
   const lines = [...new Set<LogLine>([...steps, ...epochs, ...evaluations])].sort((a, b) => a.step - b.step);
-  await writeFile(path, joined(sequence([record(fileVersion), record(restart(0)), ...lines.map(recordOf)])));
-  return (line) => appendFile(path, joined(recordOf(line)));
+  await writeFile(path, concatenate(sequence([record(fileVersion), record(restart(0)), ...lines.map(recordOf)])));
+  return (line) => appendFile(path, concatenate(recordOf(line)));
 }
 
 /** Removes the event files that this program has written into a folder. */
@@ -70,7 +70,7 @@ function restart(step: number): Encoded {
 
 /** An event, dated now, between its length and the checksums of both. */
 function record(event: Encoded): Encoded {
-  const content = joined(sequence([double(1, Date.now() / 1000), event]));
+  const content = concatenate(sequence([double(1, Date.now() / 1000), event]));
   const length = viewBytes(BigUint64Array.of(BigInt(content.length)));
   const parts = [length, checksum(length), content, checksum(content)];
   return { bytes: parts.reduce((sum, part) => sum + part.length, 0), parts };

@@ -7,7 +7,7 @@ import type { Splits } from "../images/split.js";
 import type { Network } from "../model/network.js";
 import type { World } from "../mpi/world.js";
 import type { Accuracies } from "../run/log.js";
-import { gatherFeatures, runOf } from "./shared-state.js";
+import { gatherFeatures, sliceOf } from "./shared-state.js";
 
 /** The end of an epoch, or of the run. */
 export interface EpochEnd {
@@ -28,8 +28,8 @@ export interface EvaluationOptions extends EpochEnd {
   readonly world: World;
   /** Images that all steps of the run take, repetitions included. */
   readonly trainedOn: number;
-  readonly onLooked: OnLooked;
-  readonly warn: (words: string) => void;
+  readonly onEvaluating: OnLooked;
+  readonly onWarning: (words: string) => void;
 }
 
 /**
@@ -38,7 +38,7 @@ export interface EvaluationOptions extends EpochEnd {
  * throws, since the others would wait.
  */
 export async function evaluateDue(network: Network, options: EvaluationOptions): Promise<Accuracies> {
-  const { config, splits, world, warn } = options;
+  const { config, splits, world, onWarning: warn } = options;
   const linear = isDue(config.linearEvery, options);
   const knn = config.knnEvery === null ? options.ends : isDue(config.knnEvery, options);
   const isAsked = linear || (knn && config.knnEvery !== null);
@@ -64,7 +64,7 @@ async function evaluate(
   const looking: Looking | undefined =
     world.size === 1
       ? undefined
-      : { shareOf: (indices) => runOf(indices, world), gather: (own) => gatherFeatures(world, own) };
+      : { shareOf: (indices) => sliceOf(indices, world), gather: (own) => gatherFeatures(world, own) };
   const features = await featuresOf(network, { ...options, looking });
   if (world.rank > 0) return {};
   const ofLinear = linear && { linear: await linearOf(features, options) }; // before k-NN normalizes the features in place

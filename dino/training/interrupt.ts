@@ -14,7 +14,7 @@ export class Interrupted extends Error {
 /** Signals that ask for an end while this is not disposed of. */
 export interface Interruption extends Disposable {
   /** Aborted by the first of them, with its name for a reason. */
-  readonly asked: AbortSignal;
+  readonly signal: AbortSignal;
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -40,5 +40,5 @@ export function catchSignals(
     onFirst(signal);
   };
   heeded.forEach((name) => process.on(name, heed));
-  return { asked: controller.signal, [Symbol.dispose]: ignore };
+  return { signal: controller.signal, [Symbol.dispose]: ignore };
 }

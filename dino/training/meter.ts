@@ -20,7 +20,7 @@ export interface MeterOptions {
   readonly readsShards: boolean;
   /** Whether other ranks train too. */
   readonly hasPeers: boolean;
-  readonly warn: (words: string) => void;
+  readonly onWarning: (words: string) => void;
 }
 
 /** Losses since the last line of the log, and since the last epoch ended. */
@@ -30,7 +30,7 @@ export interface Unlogged {
 }
 
 /** A step that was done, for the log. */
-export interface Metered {
+export interface CompletedStep {
   /** Steps done, this one included. */
   readonly done: number;
   readonly loss: number;
@@ -45,7 +45,7 @@ export interface Meter {
    * Counts a step. Returns its rate, the line of the log that ends with it, if one does, and the line of the epoch or the run
    * that ends with it, without accuracies. Throws where the loss scale has fallen too low to train on.
    */
-  count(metered: Metered): Promise<{
+  count(metered: CompletedStep): Promise<{
     readonly imagesPerSecond: number;
     readonly line: StepLine | undefined;
     readonly epochLine: EpochLine | undefined;
@@ -61,7 +61,7 @@ export function openMeter({
   step,
   readsShards,
   hasPeers,
-  warn,
+  onWarning: warn,
   ...options
 }: MeterOptions): Meter {
   const { iterationsPerEpoch, steps } = length;
@@ -77,7 +77,7 @@ export function openMeter({
   let unlogged = options.unlogged ?? { interval: NO_LOSSES, epoch: NO_LOSSES };
   let interval = newInterval();
 
-  async function endInterval({ done, loss, batch }: Metered, imagesPerSecond: number): Promise<StepLine> {
+  async function endInterval({ done, loss, batch }: CompletedStep, imagesPerSecond: number): Promise<StepLine> {
     const { lr, weightDecay, momentum, teacherTemperature } = schedule(done - 1);
     const line: StepLine = {
       step: done,
@@ -100,7 +100,7 @@ export function openMeter({
     return line;
   }
 
-  function endEpoch({ done, batch: { epoch } }: Metered): EpochLine {
+  function endEpoch({ done, batch: { epoch } }: CompletedStep): EpochLine {
     const means = meansOver(schedule, { from: epoch * iterationsPerEpoch, to: done });
     const line: EpochLine = { type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...means };
     if (done % iterationsPerEpoch === 0) unlogged = { ...unlogged, epoch: NO_LOSSES };

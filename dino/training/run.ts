@@ -22,8 +22,8 @@ import { startValues } from "./init.js";
 import { NotFiniteError } from "./not-finite.js";
 import { noOutput, openRunOutput, type RunOutput } from "./run-output.js";
 import { lengthOf } from "./schedule.js";
-import { shareBeginning } from "./shared-state.js";
-import { batchOptions, type Beginning, openTrainer, type Progress, type Trainer } from "./trainer.js";
+import { shareInitialState } from "./shared-state.js";
+import { batchOptions, type InitialState, openTrainer, type Progress, type Trainer } from "./trainer.js";
 import type { TrainingState } from "./training-state.js";
 
 declare global {
@@ -38,7 +38,7 @@ export interface TrainOptions {
   /** Images to train on, and those held out for evaluation. */
   readonly splits: Splits;
   /** Settings that the user gave: where they do not fit the run, it throws instead of shortening them. */
-  readonly given: ReadonlySet<SettingName>;
+  readonly explicit: ReadonlySet<SettingName>;
   /** Goes on from the last whole checkpoint in the folder of the run, whose files are removed otherwise. */
   readonly resume: boolean;
   /** Ends the run, once aborted, after the step under way, with a checkpoint to go on from. */
@@ -82,7 +82,7 @@ export interface Run extends AsyncDisposable {
   /** Writes to the folder at rank 0, and nothing at the others. */
   readonly output: RunOutput;
   readonly reporter: Reporter;
-  readonly onLooked: OnLooked;
+  readonly onEvaluating: OnLooked;
   readonly warn: (words: string) => void;
   /** All that `warn` was called with. */
   readonly warnings: readonly string[];
@@ -100,12 +100,12 @@ export async function openRun(options: TrainOptions): Promise<Run> {
     options.onWarning?.(words);
   };
   const length = lengthOf(options.config, splits.train.indices.length);
-  const { config, notes } = fitWarmups(options.config, { ...length, given: options.given });
+  const { config, notes } = fitWarmups(options.config, { ...length, explicit: options.explicit });
   notes.forEach(warn);
   let keep = (): Promise<void> => Promise.resolve(); // nothing, until there is a state to keep
   const world = interruptible(options.world ?? singleWorld(), {
     stop,
-    keep: () => {
+    saveState: () => {
       warn(`${String(stop!.reason)}: the other ranks do not answer; keeping a checkpoint`);
       return keep();
     },
@@ -113,12 +113,14 @@ export async function openRun(options: TrainOptions): Promise<Run> {
   const reporter = openReporter(world);
   const lock = world.rank === 0 ? await lockRunFolder(config.out) : undefined;
   try {
-    const begin = await shareBeginning(world, () => beginningOf(options, { config, steps: length.steps, warn }));
-    const trainer = await openOn(world, begin, { ...options, config }, (words) => {
+    const initialState = await shareInitialState(world, () =>
+      initialStateOf(options, { config, steps: length.steps, warn }),
+    );
+    const trainer = await openTrainerOn(world, initialState, { ...options, config }, (words) => {
       reporter.warn(words);
       if (world.rank === 0) warn(words);
     });
-    const output = await outputOf(trainer, world, { ...options, config, begin });
+    const output = await outputOf(trainer, world, { ...options, config, initialState });
     keep = () => (world.rank === 0 ? output.save() : keepInPlaceOfFirst(trainer, { config, splits }));
     return {
       config,
@@ -129,7 +131,7 @@ export async function openRun(options: TrainOptions): Promise<Run> {
       reporter,
       warn,
       warnings,
-      onLooked: (done, total) => options.onEvaluating?.(done, total),
+      onEvaluating: (done, total) => options.onEvaluating?.(done, total),
       async [Symbol.asyncDispose]() {
         await trainer[Symbol.asyncDispose]();
         await lock?.[Symbol.asyncDispose]();
@@ -142,22 +144,22 @@ export async function openRun(options: TrainOptions): Promise<Run> {
 }
 
 /** The last whole checkpoint of a run that is resumed, or start values. */
-async function beginningOf(
+async function initialStateOf(
   { device, resume, initial }: TrainOptions,
   { config, steps, warn }: Pick<Run, "config" | "warn"> & { readonly steps: number },
-): Promise<Beginning> {
+): Promise<InitialState> {
   if (resume) return { checkpoint: await lastCheckpoint(config, { steps, warn }) };
   return { values: initial ?? (await startValues(device, config, warn)) };
 }
 
 /** Opens batches and networks, on this rank's share of every batch. */
-function openOn(
+function openTrainerOn(
   world: World,
-  begin: Beginning,
+  initialState: InitialState,
   { device, config, splits }: TrainOptions,
   onWarning: (words: string) => void,
 ): Promise<Trainer> {
-  const setup = { config, ...splits.train, device, begin, peers: world.size > 1 ? world : undefined };
+  const setup = { config, ...splits.train, device, initialState, peers: world.size > 1 ? world : undefined };
   const batches = openThreadedBatches({ ...batchOptions(setup), ...threadsOf(config, world) });
   return openTrainer({ ...setup, batches, onWarning });
 }
@@ -166,13 +168,13 @@ function openOn(
 async function outputOf(
   trainer: Trainer,
   { rank }: World,
-  { config, splits, resume, begin }: TrainOptions & { readonly begin: Beginning },
+  { config, splits, resume, initialState }: TrainOptions & { readonly initialState: InitialState },
 ): Promise<RunOutput> {
   if (rank > 0) return noOutput();
   try {
     if (!resume) await removeRun(config.out);
     await expectRoom(config.out, trainer);
-    const saved = "checkpoint" in begin ? begin.checkpoint.step : undefined;
+    const saved = "checkpoint" in initialState ? initialState.checkpoint.step : undefined;
     return await openRunOutput(trainer, { config, splits, saved });
   } catch (error) {
     await trainer[Symbol.asyncDispose]();
@@ -199,7 +201,7 @@ function threadsOf({ threads }: Config, { localSize }: World): { readonly thread
 }
 
 /** Whether any rank is asked to stop; then all of them stop after the same step. */
-export async function isStopAsked(world: World, stop: AbortSignal | undefined): Promise<boolean> {
+export async function isStopRequested(world: World, stop: AbortSignal | undefined): Promise<boolean> {
   const asked = stop?.aborted ?? false;
   if (world.size === 1) return asked;
   const all = new Float32Array(1);

@@ -5,10 +5,10 @@ import type { Extracted } from "../model/extract.js";
 import { broadcast, gather } from "../mpi/sharing.js";
 import { bytesIn, type World } from "../mpi/world.js";
 import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
-import type { Beginning } from "./trainer.js";
+import type { InitialState } from "./trainer.js";
 
 /** What rank 0 begins with, at every rank, so that other ranks need not reach its files; `make` is called there alone. */
-export async function shareBeginning(world: World, make: () => Promise<Beginning>): Promise<Beginning> {
+export async function shareInitialState(world: World, make: () => Promise<InitialState>): Promise<InitialState> {
   if (world.size === 1) return make();
   const made = world.rank === 0 ? await make() : undefined;
   const state = made && ("checkpoint" in made ? made.checkpoint : undefined);
@@ -44,7 +44,7 @@ async function shareTensors(
 }
 
 /** The share of a list that a rank takes: one run of it, as long as those of the others or one longer. */
-export function runOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" | "size">): readonly T[] {
+export function sliceOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" | "size">): readonly T[] {
   const start = (which: number): number => Math.floor((list.length * which) / size);
   return Array.from({ length: start(rank + 1) - start(rank) }, (_, i) => list[start(rank) + i]!);
 }

@@ -59,7 +59,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const say = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const isAuto = !resume && flags.preset === "auto";
-  const { settled, hasCheckpoint } = await broadcast(world, () => settle(start, flags));
+  const { settled, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
   const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
   const splits = await openSplits(data, { heldOut, seed, maxPixels });
   const index = lent ? undefined : (start.adapter ?? (await adapterOf(world)));
@@ -78,9 +78,9 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const continues = resume && hasCheckpoint;
   if (resume && !hasCheckpoint) say(`${config.out} holds no checkpoint yet: the run begins again at its first step`);
   const initial = world.rank === 0 && !continues ? await startValues(device, config, say) : undefined;
-  const given = new Set(Object.keys(start.flags) as SettingName[]);
+  const explicit = new Set(Object.keys(start.flags) as SettingName[]);
   const reopen = () => openDevice({ index });
-  const training = { device, config, splits, given, initial, resume: continues, world, reopen };
+  const training = { device, config, splits, explicit, initial, resume: continues, world, reopen };
   await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, say) : undefined;
   if (dashboard) say(`dashboard at ${dashboard.address}`);
   const summary = await runTraining(training, listener);
@@ -91,7 +91,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
  * Resolves the settings of a new run, or of the run in the folder; null where the preset `auto` chooses them once images and
  * device are open. Throws where the folder holds no run to resume, or one that is not to be replaced.
  */
-async function settle(
+async function resolveStart(
   { resume, overwrite }: StartOptions,
   flags: PartialConfig,
 ): Promise<{ readonly settled: Config | null; readonly hasCheckpoint: boolean }> {

@@ -88,9 +88,9 @@ export interface StepOptions {
 
 /** One training step on the GPU with all that it reads and changes. */
 export interface TrainingStep {
-  /** Global crops [2 * batch, 3, rows, cols], each where `cropPlace` says. */
+  /** Global crops [2 * batch, 3, rows, cols], each where `cropPosition` says. */
   readonly globals: Input;
-  /** Local crops [localCrops * batch, 3, rows, cols], each where `cropPlace` says; undefined where there are none. */
+  /** Local crops [localCrops * batch, 3, rows, cols], each where `cropPosition` says; undefined where there are none. */
   readonly locals: Input | undefined;
   readonly hyperparameters: Scalars<Hyperparameter>;
   /** Uniform numbers [rows] that decide what drop path drops, one tensor a use; to be filled before each run. */

@@ -3,7 +3,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
 import type { Config, SettingName } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
-import { startProgress, takeReports } from "../files/progress.js";
+import { startProgress, lazyProgress } from "../files/progress.js";
 import type { Splits } from "../images/split.js";
 import type { EpochLine, EvaluationLine } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
@@ -17,10 +17,10 @@ export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initia
   readonly config: Config;
   readonly splits: Splits;
   /** Settings that the user gave. */
-  readonly given: ReadonlySet<SettingName>;
+  readonly explicit: ReadonlySet<SettingName>;
   readonly resume: boolean;
   /** The command that resumes a stopped run, for messages; `dino train --resume` if left out. */
-  readonly goesOn?: string;
+  readonly resumeCommand?: string;
   /** Opens a device in the place of a lost one; the best adapter's if left out. */
   readonly reopen?: () => Promise<Device>;
 }
@@ -30,12 +30,12 @@ export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initia
  * first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, which says how to resume.
  */
 export async function trainWithProgress(training: SupervisedTraining): Promise<TrainSummary> {
-  const { config, goesOn = `npx dino train --out ${config.out} --resume` } = training;
+  const { config, resumeCommand: goesOn = `npx dino train --out ${config.out} --resume` } = training;
   const isRank = training.world !== undefined && training.world.size > 1; // ranks stop and resume together
   using terminal = openTerminal();
-  terminal.say(describeRun(training));
+  terminal.log(describeRun(training));
   using interruption = catchSignals(
-    (signal) => terminal.say(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
+    (signal) => terminal.log(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
     { isRank },
   );
   let { device, resume } = training;
@@ -43,7 +43,7 @@ export async function trainWithProgress(training: SupervisedTraining): Promise<T
   try {
     for (;;) {
       try {
-        const stop = interruption.asked;
+        const stop = interruption.signal;
         const summary = await train({ ...training, ...terminal.listener, device, resume, stop });
         const { done, steps, checkpoint } = summary;
         if (done === steps) return summary;
@@ -61,7 +61,7 @@ export async function trainWithProgress(training: SupervisedTraining): Promise<T
         if (losses.inARow > MOST_LOSSES) throw error;
         resume = (await checkpointsIn(config.out)).length > 0;
         const from = resume ? "the last checkpoint" : "the first step";
-        terminal.say(`${(error as Error).message}; going on from ${from} on a new one`);
+        terminal.log(`${(error as Error).message}; going on from ${from} on a new one`);
         if (device !== training.device) device[Symbol.dispose]();
         device = await anotherDevice(training);
       }
@@ -74,7 +74,7 @@ export async function trainWithProgress(training: SupervisedTraining): Promise<T
 /** Trains as one of several ranks whose progress the first shows. Throws Interrupted when that one does. */
 export async function trainSilently(training: SupervisedTraining): Promise<TrainSummary> {
   using interruption = catchSignals(() => undefined, { isRank: true });
-  const stop = interruption.asked;
+  const stop = interruption.signal;
   const summary = await train({ ...training, stop });
   if (summary.done === summary.steps) return summary;
   throw interruptedBy(stop, `stopped after step ${summary.done} of ${summary.steps}`);
@@ -87,7 +87,7 @@ function interruptedBy({ aborted, reason }: AbortSignal, message: string): Inter
 
 /** What a training shows on stderr. */
 interface Terminal extends Disposable {
-  readonly say: (line: string) => void;
+  readonly log: (line: string) => void;
   /** The last step that was shown. */
   readonly step: () => number;
   readonly listener: Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluating" | "onEvaluated">;
@@ -95,14 +95,14 @@ interface Terminal extends Disposable {
 
 function openTerminal(): Terminal {
   let progress: ReturnType<typeof startProgress> | undefined;
-  const beginning = takeReports("k-NN before the first step, images");
+  const beginning = lazyProgress("k-NN before the first step, images");
   let reached = 0;
   const say = (line: string): void => {
-    if (progress) progress.say(line);
+    if (progress) progress.log(line);
     else process.stderr.write(`${line}\n`);
   };
   return {
-    say,
+    log: say,
     step: () => reached,
     listener: {
       onProgress: ({ step, steps, loss, lr, imagesPerSecond }) => {

@@ -3,9 +3,9 @@ import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
 import { runFiles } from "../run/run-folder.js";
 import { evaluateDue, isDue } from "./evaluations.js";
-import { dumpNotFinite, isStopAsked, openRun, type Run, type TrainOptions } from "./run.js";
+import { dumpNotFinite, isStopRequested, openRun, type Run, type TrainOptions } from "./run.js";
 import { verifyStates } from "./shared-state.js";
-import type { StepTaken } from "./trainer.js";
+import type { StepResult } from "./trainer.js";
 
 export interface TrainSummary {
   readonly checkpoint: string;
@@ -34,13 +34,13 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { config, trainer, output, reporter, world, warnings } = run;
   const { steps } = trainer;
   const profiledStep = config.picturesEvery > 0 ? trainer.done + PROFILED_STEP : undefined;
-  let knn = await trainer.aside(() => beforeFirstStep(run, options));
+  let knn = await trainer.runAside(() => beforeFirstStep(run, options));
   let loss: number | undefined;
-  while (trainer.done < steps && !(await isStopAsked(world, options.stop))) {
+  while (trainer.done < steps && !(await isStopRequested(world, options.stop))) {
     // A batch of crops; teacher and student forward, loss, gradients; update of student, teacher and center.
     const profiles = trainer.done + 1 === profiledStep;
     const taken = await reporter
-      .measure(() => trainer.takeStep({ profiles }))
+      .measure(() => trainer.runStep({ profiles }))
       .catch((error: unknown) => dumpNotFinite(run, error));
     ({ loss } = taken);
     options.onProgress?.(taken);
@@ -52,7 +52,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       await verifyStates(world, await trainer.state());
     const { epochLine } = taken;
     const evaluated =
-      epochLine && (await trainer.aside(() => endEpoch(run, { ...taken, epochLine }, visited, options)));
+      epochLine && (await trainer.runAside(() => endEpoch(run, { ...taken, epochLine }, visited, options)));
     knn = evaluated ?? visited?.knn ?? knn;
     await save(run, taken);
   }
@@ -64,21 +64,21 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
 async function beforeFirstStep(run: Run, options: TrainOptions): Promise<KnnAccuracy | undefined> {
   const { config, trainer, output } = run;
   const { done: step, student, teacher } = trainer;
-  const accuracies = await options.visit?.look({ step, student, teacher }, run.onLooked);
+  const accuracies = await options.visit?.look({ step, student, teacher }, run.onEvaluating);
   const knn = accuracies && (await logAccuracies(run, { type: "evaluation", step, epoch: 0, ...accuracies }, options));
   if (config.picturesEvery > 0 && step === 0) await output.draw();
   return knn;
 }
 
 /** Lets the caller look at the networks where it is time; logs what it found, unless the line of an epoch will. */
-async function visit(run: Run, taken: StepTaken, options: TrainOptions): Promise<Accuracies | undefined> {
+async function visit(run: Run, taken: StepResult, options: TrainOptions): Promise<Accuracies | undefined> {
   const { step, steps, epoch, epochLine } = taken;
   const visitsBy = (at: number): number => Math.floor((at * (options.visit?.times ?? 0)) / steps);
   if (!options.visit || visitsBy(step) === visitsBy(step - 1)) return undefined;
   const { look } = options.visit;
-  const { trainer, onLooked } = run;
+  const { trainer, onEvaluating: onLooked } = run;
   const { student, teacher } = trainer;
-  const accuracies = await trainer.aside(() => look({ step, student, teacher }, onLooked));
+  const accuracies = await trainer.runAside(() => look({ step, student, teacher }, onLooked));
   if (accuracies && !epochLine) await logAccuracies(run, { type: "evaluation", step, epoch, ...accuracies }, options);
   return accuracies;
 }
@@ -86,16 +86,26 @@ async function visit(run: Run, taken: StepTaken, options: TrainOptions): Promise
 /** Evaluates and draws what is due at the end of an epoch or of the run; returns the k-NN accuracy. */
 async function endEpoch(
   run: Run,
-  { step, steps, epoch, epochLine }: StepTaken & { readonly epochLine: EpochLine },
+  { step, steps, epoch, epochLine }: StepResult & { readonly epochLine: EpochLine },
   visited: Accuracies | undefined,
   options: TrainOptions,
 ): Promise<KnnAccuracy | undefined> {
-  const { config, splits, trainer, output, world, onLooked, warn } = run;
+  const { config, splits, trainer, output, world, onEvaluating: onLooked, warn } = run;
   const moment = { epochsDone: epoch + 1, ends: step === steps };
   const { device, teacher } = trainer;
   const trainedOn = steps * config.batch;
   const accuracies =
-    visited ?? (await evaluateDue(teacher, { ...moment, device, config, splits, world, trainedOn, onLooked, warn }));
+    visited ??
+    (await evaluateDue(teacher, {
+      ...moment,
+      device,
+      config,
+      splits,
+      world,
+      trainedOn,
+      onEvaluating: onLooked,
+      onWarning: warn,
+    }));
   const knn = await logAccuracies(run, { ...epochLine, ...accuracies }, options);
   if (isDue(config.picturesEvery, moment)) await output.draw();
   return knn;
@@ -112,7 +122,7 @@ async function logAccuracies(
 }
 
 /** Writes the checkpoints that are due. */
-async function save({ config, trainer, output }: Run, { step, steps, epoch }: StepTaken): Promise<void> {
+async function save({ config, trainer, output }: Run, { step, steps, epoch }: StepResult): Promise<void> {
   const epochEnds = step % trainer.iterationsPerEpoch === 0;
   const isCheckpointDue = config.checkpointEvery > 0 ? step % config.checkpointEvery === 0 : epochEnds;
   if (isCheckpointDue || step === steps) await output.save();

@@ -28,7 +28,7 @@ export interface TrainerOptions {
   readonly images: ImageSet;
   /** The images to train on, in ascending order. */
   readonly indices: Int32Array;
-  readonly begin: Beginning;
+  readonly initialState: InitialState;
   /** Devices that have a share of every batch each; this one has all of it if left out. */
   readonly peers?: Peers | undefined;
   /** Batches as `batchOptions` describes them. */
@@ -38,7 +38,7 @@ export interface TrainerOptions {
 }
 
 /** What student and teacher start from, both from the same, or the state that a training goes on from. */
-export type Beginning = { readonly values: ReadonlyMap<string, Float32Array> } | { readonly checkpoint: Checkpoint };
+export type InitialState = { readonly values: ReadonlyMap<string, Float32Array> } | { readonly checkpoint: Checkpoint };
 
 /** How far a training is. */
 export interface Progress {
@@ -53,7 +53,7 @@ export interface Progress {
 }
 
 /** A step that was done. */
-export interface StepTaken extends Progress {
+export interface StepResult extends Progress {
   /** Where an interval of the log ends with it. */
   readonly line: StepLine | undefined;
   /** Where an epoch or the run ends with it; without accuracies. */
@@ -75,9 +75,9 @@ export interface Trainer extends TrainingState, AsyncDisposable {
    * Does the next step; `profiles` times its kernels, with the same result. Throws NotFiniteError on a loss that is not
    * finite; in f16 only where a smaller scale of the loss does not help.
    */
-  takeStep(options?: { readonly profiles?: boolean }): Promise<StepTaken>;
+  runStep(options?: { readonly profiles?: boolean }): Promise<StepResult>;
   /** Runs work between steps, excluded from images/s. */
-  aside<T>(work: () => Promise<T>): Promise<T>;
+  runAside<T>(work: () => Promise<T>): Promise<T>;
   /** All that a training needs to go on from here, to the byte. */
   state(): Promise<Checkpoint>;
 }
@@ -88,13 +88,13 @@ export interface Trainer extends TrainingState, AsyncDisposable {
  * state or images do not fit the settings.
  */
 export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { config, images, indices, batches, begin, peers, onWarning: warn } = options;
+  const { config, images, indices, batches, initialState, peers, onWarning: warn } = options;
   const share = peers ?? ALONE;
-  const checkpoint = "checkpoint" in begin ? begin.checkpoint : undefined;
+  const checkpoint = "checkpoint" in initialState ? initialState.checkpoint : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const length = lengthOf(config, indices.length);
   const schedule = schedules(config, length);
-  const opened = await openOnDevice(device, { config, begin, peers, batches }).catch(async (error: unknown) => {
+  const opened = await openOnDevice(device, { config, initialState, peers, batches }).catch(async (error: unknown) => {
     await batches.close();
     throw error;
   });
@@ -104,7 +104,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     length,
     schedule,
     step,
-    warn,
+    onWarning: warn,
     unlogged: checkpoint?.unlogged,
     readsShards: images.shards !== undefined && config.shuffleBuffer === 0,
     hasPeers: peers !== undefined,
@@ -116,7 +116,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     return { config, step: done, unlogged: meter.unlogged, choices: device.choices, tensors: await stateOf(opened) };
   };
 
-  async function takeStep({ profiles = false }: { readonly profiles?: boolean } = {}): Promise<StepTaken> {
+  async function runStep({ profiles = false }: { readonly profiles?: boolean } = {}): Promise<StepResult> {
     const batch = await batches.next(); // crops of the images: two global ones, and local ones
     for (const [index, { path, reason }] of images.failures) {
       if (skipped.size < skipped.add(index).size) warn(`${path}: skipped: ${reason}`);
@@ -145,12 +145,12 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     teacher,
     step,
     ...length,
-    takeStep,
+    runStep,
     state,
     get done() {
       return done;
     },
-    async aside(work) {
+    async runAside(work) {
       const beganMs = performance.now();
       const result = await work();
       meter.exclude(performance.now() - beganMs);
@@ -171,11 +171,11 @@ export function batchOptions({
   device,
   images,
   indices,
-  begin,
+  initialState,
   peers,
 }: Omit<TrainerOptions, "batches" | "onWarning">): BatchOptions {
   const { iterationsPerEpoch } = lengthOf(config, indices.length);
-  const done = "checkpoint" in begin ? begin.checkpoint.step : 0;
+  const done = "checkpoint" in initialState ? initialState.checkpoint.step : 0;
   return {
     images,
     indices,
@@ -198,7 +198,7 @@ interface OnDevice extends TrainingState, Disposable {
 /** Allocates networks, step and, where batches hold pictures, what makes their crops. */
 async function openOnDevice(
   device: Device,
-  { config, begin, peers, batches }: Pick<TrainerOptions, "config" | "begin" | "peers" | "batches">,
+  { config, initialState, peers, batches }: Pick<TrainerOptions, "config" | "initialState" | "peers" | "batches">,
 ): Promise<OnDevice> {
   const owned: Disposable[] = [];
   const own = <T extends Disposable>(x: T): T => {
@@ -214,8 +214,8 @@ async function openOnDevice(
     const teacher = own(createNetwork(device, network, "teacher"));
     const batch = config.batch / (peers?.size ?? 1);
     const step = own(await createStep(device, { student, teacher, ...stepConfig(config), batch, peers }));
-    if ("checkpoint" in begin) restore({ student, teacher, step }, begin.checkpoint);
-    else for (const into of [student, teacher]) writeNetwork(into, begin.values);
+    if ("checkpoint" in initialState) restore({ student, teacher, step }, initialState.checkpoint);
+    else for (const into of [student, teacher]) writeNetwork(into, initialState.values);
     const cropsOnDevice = batches.pixelsPerPicture > 0;
     const maker = cropsOnDevice ? own(await openCropMaker(device, { step, config, batch, batches })) : undefined;
     return { student, teacher, step, maker, [Symbol.dispose]: dispose };

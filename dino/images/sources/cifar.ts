@@ -42,7 +42,7 @@ export async function openCifar(path: string, decoding: Decoding = {}): Promise<
       shards: [0],
       ...withLabels(called, labels),
       name: (index) => `${index}`,
-      place: (index) => ({
+      location: (index) => ({
         name: `${path}/${index}`,
         bytes: { kind: "range", path, start: index * record + bytes, size: PIXELS },
         raw: { rows: SIDE, cols: SIDE, layout: "planes" },

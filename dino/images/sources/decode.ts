@@ -1,7 +1,7 @@
 /** How an image becomes pixels, wherever it lies, on any thread. */
 import sharp, { type Sharp } from "sharp";
 import { readRange } from "../../files/files.js";
-import { type DecodeFailure, type Decoding, type ImagePlace, type RawForm } from "../image-location.js";
+import { type DecodeFailure, type Decoding, type ImageLocation, type RawForm } from "../image-location.js";
 import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
 import { readPageValue } from "./parquet-page.js";
 
@@ -18,7 +18,7 @@ sharp.block({ operation: ["VipsForeignLoadSvg"] });
  * Decodes an image on whatever thread this is called. The result is RGB: alpha is dropped, as PIL's convert("RGB") does in the
  * official code; of an animation the first frame; and, unlike the official code, upright as its EXIF orientation says.
  */
-export async function decodePlace(place: ImagePlace, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
+export async function decodeImage(place: ImageLocation, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
   const { raw, name } = place;
   return orFailure(name, async () => {
     if (raw) return unpack(await bytesOf(place), raw);
@@ -39,7 +39,7 @@ export async function decodePlace(place: ImagePlace, decoding: Decoding = {}): P
 }
 
 /** The size of an image as it would be decoded without shrinking, out of the header of its file; or why there is none. */
-export async function measurePlace(place: ImagePlace): Promise<Size | DecodeFailure> {
+export async function measureSize(place: ImageLocation): Promise<Size | DecodeFailure> {
   const { raw, name } = place;
   if (raw) return { rows: raw.rows, cols: raw.cols };
   return orFailure(name, async () => {
@@ -48,12 +48,12 @@ export async function measurePlace(place: ImagePlace): Promise<Size | DecodeFail
   });
 }
 
-async function opened(place: ImagePlace, { torn, maxPixels = MAX_PIXELS }: Decoding): Promise<Sharp> {
+async function opened(place: ImageLocation, { torn, maxPixels = MAX_PIXELS }: Decoding): Promise<Sharp> {
   const options = { failOn: torn === "shown" ? "none" : "error", limitInputPixels: maxPixels } as const;
   return sharp(place.bytes.kind === "file" ? place.bytes.path : await bytesOf(place), options);
 }
 
-async function bytesOf({ bytes }: ImagePlace): Promise<Uint8Array> {
+async function bytesOf({ bytes }: ImageLocation): Promise<Uint8Array> {
   switch (bytes.kind) {
     case "file":
       throw new Error("a file of its own is left to the decoder");

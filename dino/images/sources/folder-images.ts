@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { DecodeFailure, Decoding } from "../image-location.js";
 import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
 import type { Size } from "../pixels.js";
-import { decodePlace, measurePlace } from "./decode.js";
+import { decodeImage, measureSize } from "./decode.js";
 import { imageNames, listImages } from "./folder-list.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
@@ -16,7 +16,7 @@ export interface OpenOptions extends Decoding {
 
 /**
  * The images of a folder, its subfolders included, sorted by path. What starts with a dot is passed over. If every image
- * lies in a subfolder and there are at least two of these, their names are the classes. They are decoded as decodePlace says.
+ * lies in a subfolder and there are at least two of these, their names are the classes. They are decoded as decodeImage says.
  *
  * Throws if the folder is missing or holds no image.
  */
@@ -76,7 +76,7 @@ function folderImages(folder: string, names: PackedNames, contents: Partial<SetC
     title: folder,
     count: names.ends.length,
     name,
-    place: (index) => ({ name: name(index), bytes: { kind: "file", path: join(folder, name(index)) } }),
+    location: (index) => ({ name: name(index), bytes: { kind: "file", path: join(folder, name(index)) } }),
     ...contents,
   });
 }
@@ -97,11 +97,11 @@ export function listedImages(
 
 /** The size of an image as `decode` gives it, unless it shrinks it; or why there is none. Its pixels are not decoded. */
 export async function measureImage(images: ImageSet, index: number): Promise<Size | DecodeFailure> {
-  return measurePlace(images.place(index));
+  return measureSize(images.location(index));
 }
 
 /** A set of images that are named and placed by functions, which are asked for images of the set alone. */
 export function imageSet(contents: SetContents): ImageSet {
-  const decode = (index: number) => decodePlace(contents.place(index), contents.decoding);
+  const decode = (index: number) => decodeImage(contents.location(index), contents.decoding);
   return decodedSet({ ...contents, decode });
 }

@@ -2,7 +2,7 @@
 import type { Dirent } from "node:fs";
 import { opendir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { keep, readKept } from "./list-cache.js";
+import { writeCache, readCache } from "./list-cache.js";
 import { nameAt, nameBytes, nameList, type PackedNames, sortedNames } from "./names.js";
 
 const extensions = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"];
@@ -36,10 +36,10 @@ type OnFound = (files: number) => void;
  */
 export async function listImages(folder: string, onFound?: OnFound): Promise<PackedNames> {
   const of = `images of ${await realpath(folder)}`;
-  const kept = (await readKept(of)) as FolderList | undefined;
+  const kept = (await readCache(of)) as FolderList | undefined;
   if (kept && (await isUnchanged(kept))) return kept.names;
   const listed = await list(folder, isImageName, onFound);
-  if (listed.names.ends.length >= MANY && isSettled(listed)) await keep(of, listed);
+  if (listed.names.ends.length >= MANY && isSettled(listed)) await writeCache(of, listed);
   return listed.names;
 }
 

@@ -30,7 +30,7 @@ export async function openIdx(path: string, decoding: Decoding = {}): Promise<Im
     shards: [0],
     ...(await labelsBeside(path, count)),
     name: (index) => `${index}`,
-    place: (index) => ({
+    location: (index) => ({
       name: `${path}/${index}`,
       raw: { rows, cols, layout: "gray" },
       bytes: bytes

@@ -4,7 +4,7 @@ import { basename, extname, join, resolve } from "node:path";
 import { type PatchFit, fittedSize, fitToPatches } from "../crop-to-patches.js";
 import { type DecodeFailure, isFailure } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
-import { decodePlace } from "./decode.js";
+import { decodeImage } from "./decode.js";
 import { openImages } from "./folder-images.js";
 
 /** One image to make pictures of. */
@@ -83,7 +83,7 @@ export async function readImage(file: string): Promise<Image> {
 }
 
 async function decode(file: string): Promise<Image> {
-  const decoded = await decodePlace({ name: file, bytes: { kind: "file", path: resolve(file) } });
+  const decoded = await decodeImage({ name: file, bytes: { kind: "file", path: resolve(file) } });
   if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
   return decoded;
 }

@@ -47,9 +47,9 @@ export function joinSets({ title, sets, prefixes, weights, decoding }: JoinOptio
     shards: haveShards ? sets.flatMap((set, i) => shifted(set.shards ?? runs(set), i)) : undefined,
     mixture: weights?.map((weight, i) => ({ first: firsts[i]!, weight })),
     name,
-    place: (index) => {
+    location: (index) => {
       const { set, within } = find(index);
-      return set.place(within);
+      return set.location(within);
     },
   });
 }

@@ -12,17 +12,17 @@ export const LISTS_VARIABLE = "DINO_LISTS";
 /** Changes whenever what is kept takes another form. */
 const VERSION = 1;
 
-interface Kept {
+interface CacheEntry {
   readonly version: number;
   readonly of: string;
   readonly value: unknown;
 }
 
 /** What is kept under a name; undefined if there is nothing, or nothing that can be read. */
-export async function readKept(of: string): Promise<unknown> {
+export async function readCache(of: string): Promise<unknown> {
   if (process.env[LISTS_VARIABLE] === "new") return undefined;
   try {
-    const kept = deserialize(await readFile(pathOf(of))) as Kept;
+    const kept = deserialize(await readFile(pathOf(of))) as CacheEntry;
     return kept.version === VERSION && kept.of === of ? kept.value : undefined;
   } catch {
     return undefined; // it is made again
@@ -30,11 +30,11 @@ export async function readKept(of: string): Promise<unknown> {
 }
 
 /** Keeps numbers, strings, typed arrays, and arrays and objects of them; where the cache folder cannot be written, it does not. */
-export async function keep(of: string, value: unknown): Promise<void> {
+export async function writeCache(of: string, value: unknown): Promise<void> {
   const path = pathOf(of);
   try {
     await mkdir(join(path, ".."), { recursive: true });
-    await writeFileAtomically(path, serialize({ version: VERSION, of, value } satisfies Kept));
+    await writeFileAtomically(path, serialize({ version: VERSION, of, value } satisfies CacheEntry));
   } catch {
     return; // it is made again next time
   }
@@ -45,13 +45,13 @@ function pathOf(of: string): string {
 }
 
 /** An index of a file, kept until the file changes. */
-export async function indexOf<T>(path: string, kind: string, make: () => Promise<T>): Promise<T> {
+export async function cachedIndex<T>(path: string, kind: string, make: () => Promise<T>): Promise<T> {
   const { size, mtimeNs } = await stat(path, { bigint: true });
   const of = `${kind} ${await realpath(path)} ${size} ${mtimeNs}`;
-  const kept = (await readKept(of)) as T | undefined;
+  const kept = (await readCache(of)) as T | undefined;
   if (kept !== undefined) return kept;
   const made = await make();
-  if (size >= MANY_BYTES) await keep(of, made);
+  if (size >= MANY_BYTES) await writeCache(of, made);
   return made;
 }
 

@@ -33,7 +33,7 @@ const kinds = [
  * them. Throws, saying what was expected, for anything else.
  */
 export async function openData(data: string, options: OpenOptions = {}): Promise<ImageSet> {
-  const parts = partsOf(data);
+  const parts = parseMixture(data);
   if (parts.length === 1 && parts[0]!.weight === undefined) return openPart(data, options);
   const { onFound, ...decoding } = options;
   const sets: ImageSet[] = [];
@@ -60,7 +60,7 @@ interface DataPart {
 }
 
 /** The parts of a mixture. Throws where some have weights and others none, and for weights of 0. */
-export function partsOf(data: string): readonly DataPart[] {
+export function parseMixture(data: string): readonly DataPart[] {
   if (existsSync(data)) return [{ path: data, weight: undefined }];
   const parts = data.split(",").map((text): DataPart => {
     const part = text.trim();
@@ -82,19 +82,19 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile()) {
     const kind = kinds.find(({ is }) => is(path));
-    if (kind === undefined) throw nothingFits(path, "a file of another kind");
+    if (kind === undefined) throw unsupported(path, "a file of another kind");
     return some(path, await kind.open(path, decoding));
   }
   if (found === undefined) {
     const names = await matching(path);
-    if (names.length === 0) throw nothingFits(path, "nothing of that name");
+    if (names.length === 0) throw unsupported(path, "nothing of that name");
     return openFiles(path, { folder: dirname(path), names, ...options });
   }
   const images = await listImages(path, onFound);
   if (images.ends.length > 0) return imagesOfFolder(path, images, decoding);
   const files = await listFiles(path, (name) => kinds.some(({ is }) => is(name)));
   const names = Array.from({ length: files.ends.length }, (_, i) => nameAt(files, i));
-  if (names.length === 0) throw nothingFits(path, await describe(path));
+  if (names.length === 0) throw unsupported(path, await describe(path));
   return openFiles(path, { folder: path, names, ...options });
 }
 
@@ -113,7 +113,7 @@ async function openFiles(title: string, { folder, names, onFound, ...decoding }:
   const [kind] = found;
   if (kind === undefined || found.length > 1 || !wanted.every(kind.is)) {
     const called = found.map(({ called }) => called).join(" and ");
-    throw nothingFits(title, `files of several kinds${called && `, ${called}`}; name those of one`);
+    throw unsupported(title, `files of several kinds${called && `, ${called}`}; name those of one`);
   }
   const sets: ImageSet[] = [];
   let count = 0;
@@ -155,7 +155,7 @@ async function describe(folder: string): Promise<string> {
   return `a folder of ${names.slice(0, NAMED).join(", ")}${more}`;
 }
 
-function nothingFits(path: string, got: string): Error {
+function unsupported(path: string, got: string): Error {
   const files = kinds.map(({ called }) => called).join("; ");
   return new Error(
     `--data ${path}: expected a folder of images (${imageNames}), or one of these files or a folder of them: ${files}; got ${got}`,

@@ -5,12 +5,12 @@
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { readRange } from "../../files/files.js";
-import type { ColumnForm, CompressionCodec, ParquetPage, PagePlace } from "../image-location.js";
+import type { ColumnForm, CompressionCodec, ParquetPage, PageLocation } from "../image-location.js";
 
 export type Value = Uint8Array | number | undefined;
 
 /** The bytes of a value. Throws where it is missing, or where the page is damaged. */
-export async function readPageValue({ path, column, page, dictionary, row }: PagePlace): Promise<Uint8Array> {
+export async function readPageValue({ path, column, page, dictionary, row }: PageLocation): Promise<Uint8Array> {
   const value = (await readPage(path, column, page, dictionary))[row];
   if (!(value instanceof Uint8Array)) throw new Error("the row has no image");
   return value;

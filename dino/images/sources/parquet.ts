@@ -8,7 +8,7 @@ import type { ColumnForm, Decoding, ParquetPage } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { withLabels } from "./join.js";
-import { indexOf } from "./list-cache.js";
+import { cachedIndex } from "./list-cache.js";
 import { readPage, type Value } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
 
@@ -38,7 +38,7 @@ const LABEL_NAMES = ["label", "labels", "cls", "class", "fine_label"];
  * is in, which is read and unpacked for it. Throws where this is no parquet, and where there is no such column.
  */
 export async function openParquet(path: string, decoding: Decoding = {}): Promise<ImageSet> {
-  const { column, pages, count, classes, labels } = await indexOf(path, "parquet", () => indexParquet(path));
+  const { column, pages, count, classes, labels } = await cachedIndex(path, "parquet", () => indexParquet(path));
   const firsts = Float64Array.from(pages, ({ first }) => first);
   return imageSet({
     title: path,
@@ -47,7 +47,7 @@ export async function openParquet(path: string, decoding: Decoding = {}): Promis
     shards: [0],
     ...withLabels(classes, labels),
     name: (row) => `${row}`,
-    place: (row) => {
+    location: (row) => {
       const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
       return { name: `${path}/${row}`, bytes: { kind: "page", path, column, page, dictionary, row: row - first } };
     },

@@ -6,7 +6,7 @@ import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { isImageName } from "./folder-list.js";
 import { withLabels } from "./join.js";
-import { indexOf } from "./list-cache.js";
+import { cachedIndex } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 
 /** What is known of a shard. */
@@ -25,7 +25,7 @@ interface TarIndex {
  * class. The path is a name and no more. Throws, naming the byte, where this is no tar, or not a whole one.
  */
 export async function openTar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
-  const index = await indexOf(path, "tar", () => indexTar(path));
+  const index = await cachedIndex(path, "tar", () => indexTar(path));
   const { classes, labels } = index;
   const { names, blocks, sizes } = packed(index);
   return imageSet({
@@ -35,7 +35,7 @@ export async function openTar(path: string, decoding: Decoding = {}): Promise<Im
     shards: [0],
     ...withLabels(classes, labels),
     name: (image) => nameAt(names, image),
-    place: (image) => ({
+    location: (image) => ({
       name: `${path}/${nameAt(names, image)}`,
       bytes: { kind: "range", path, start: blocks[image]! * BLOCK, size: sizes[image]! },
     }),

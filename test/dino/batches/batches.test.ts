@@ -212,7 +212,7 @@ describe("batches", () => {
 
   it("passes on what went wrong in a worker", async () => {
     const empty = { rows: 0, cols: 0, layout: "rgb" } as const;
-    const images: ImageSet = { ...memory, place: (index) => ({ ...memory.place(index), raw: empty }) };
+    const images: ImageSet = { ...memory, location: (index) => ({ ...memory.location(index), raw: empty }) };
     await using batches = openThreadedBatches({ ...basics, images });
     expect(await rejection(batches.next())).to.match(
       /batches: a worker failed: resizedCrop: expected a box within \[0, 0\]/,

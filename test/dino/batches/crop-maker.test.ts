@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { cropPlace } from "../../../dino/batches/crop-layout.js";
+import { cropPosition } from "../../../dino/batches/crop-layout.js";
 import { createCropMaker } from "../../../dino/batches/crop-maker.js";
 import { drawCrops, officialAugmentation } from "../../../dino/images/augment.js";
 import { rng } from "../../../dino/math/random.js";
@@ -34,7 +34,7 @@ describe("crops made on the device", () => {
       const all = await download(out);
       expect(all).to.have.length(sizeOf(out.shape));
       return (crop: number, image: number) => {
-        const start = size * cropPlace({ crops, images, parts }, crop, image);
+        const start = size * cropPosition({ crops, images, parts }, crop, image);
         return all.slice(start, start + size);
       };
     };

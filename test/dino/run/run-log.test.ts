@@ -171,7 +171,7 @@ describe("the logs of a run", () => {
           tensorboard: true,
         }),
         splits: parts,
-        given: new Set<never>(),
+        explicit: new Set<never>(),
         resume,
       });
     await run(8, false);

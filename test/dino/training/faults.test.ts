@@ -84,7 +84,7 @@ describe("faults", () => {
       device: device ?? (await testDevice()),
       splits,
       resume,
-      given: new Set(),
+      explicit: new Set(),
       stop: stop.signal,
       config: resolveConfig({ ...settings, out, ...changes }),
       onProgress: ({ step }) => {
@@ -230,7 +230,7 @@ describe("faults", () => {
         device: await testDevice(),
         splits,
         resume: false,
-        given: new Set(),
+        explicit: new Set(),
         config,
         stop: stop.signal,
         onProgress: ({ step }) => {
@@ -253,7 +253,7 @@ describe("faults", () => {
       device,
       splits,
       resume: false,
-      given: new Set<never>(),
+      explicit: new Set<never>(),
       config: resolveConfig({ ...settings, out }),
     });
 

@@ -59,7 +59,7 @@ describe("init", () => {
       device,
       config,
       splits: { train: subset, test: subset },
-      given: new Set(),
+      explicit: new Set(),
       resume: false,
       visit: {
         times: 1,
