@@ -34,7 +34,7 @@ export interface WorkerCrops extends MadeCrops {
 
 const port = parentPort!;
 const { decoding, ...settings } = workerData as WorkerSetup;
-const sheet = cropBuffers(settings);
+const createBuffer = cropBuffers(settings);
 let closed = false;
 
 // Tasks overlap: while one waits for its next image to be decoded, the other makes crops.
@@ -45,10 +45,10 @@ port.on("message", (task: WorkerTask) => {
 });
 
 async function makeCrops({ id, epoch, items }: WorkerTask & { readonly kind: "crops" }): Promise<void> {
-  const { made, add: put } = sheet(items.length, epoch);
+  const { made, add } = createBuffer(items.length, epoch);
   for (const [item, { location, key }] of items.entries()) {
     if (closed) return;
-    put(item, await decodeImage(location, decoding), key);
+    add(item, await decodeImage(location, decoding), key);
   }
   port.postMessage({ id, ...made } satisfies WorkerCrops, [made.crops.buffer, made.pixels.buffer]);
 }

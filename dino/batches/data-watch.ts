@@ -16,11 +16,11 @@ const LARGE = 0.25;
  * start. `inFiles` says that large files are read in any order, which slow disks do badly.
  */
 export function dataWatch(inFiles: boolean): (interval: DataInterval, nowMs?: number) => string | undefined {
-  let seen = 0;
+  let intervals = 0;
   let hasWarned = false;
   return ({ steps, startMs, waitedMs }, nowMs = performance.now()) => {
     const share = waitedMs / (nowMs - startMs);
-    if (seen++ === 0 || hasWarned || !(share > LARGE)) return undefined;
+    if (intervals++ === 0 || hasWarned || !(share > LARGE)) return undefined;
     hasWarned = true;
     const buffer = inFiles ? ", on a slow disk --shuffle-buffer 10000" : "";
     return (

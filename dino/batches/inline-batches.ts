@@ -6,12 +6,12 @@ import { cropBuffers } from "./image-crops.js";
 export function openInlineBatches(options: BatchOptions): Batches {
   const { images, batch } = options;
   return openBatches({ prefetch: 1, ...options }, (settings) => {
-    const sheet = cropBuffers(settings);
+    const createBuffer = cropBuffers(settings);
     return {
       imagesPerTask: batch,
       async crop(epoch, items) {
-        const { made, add: put } = sheet(items.length, epoch);
-        for (const [item, { index, key }] of items.entries()) put(item, await images.decode(index), key);
+        const { made, add } = createBuffer(items.length, epoch);
+        for (const [item, { index, key }] of items.entries()) add(item, await images.decode(index), key);
         return made;
       },
       close: () => Promise.resolve(),

@@ -64,9 +64,9 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
     if (shards === undefined) return inTurn({ positions: pass(all, epoch), repeats: undefined }, from);
     const fill = passThrough(all, epoch, shards);
     const next = (count: number): OrderedImages => {
-      const places = new Int32Array(count);
-      fill(places);
-      return { positions: places, repeats: undefined };
+      const positions = new Int32Array(count);
+      fill(positions);
+      return { positions, repeats: undefined };
     };
     for (let left = from; left > 0; left -= SKIPPED) next(Math.min(left, SKIPPED));
     return { next };
@@ -84,18 +84,18 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
       return () => {
         const number = Math.floor(drawn / part.count);
         if (current?.number !== number) current = { number, order: pass(part, number) };
-        const place = part.first + current.order[drawn++ % part.count]!;
-        return { place, repeat: number - Math.floor(begin / part.count) };
+        const position = part.first + current.order[drawn++ % part.count]!;
+        return { position, repeat: number - Math.floor(begin / part.count) };
       };
     });
-    const places = new Int32Array(turns.length);
+    const positions = new Int32Array(turns.length);
     const repeats = new Uint32Array(turns.length);
     for (const [i, turn] of turns.entries()) {
-      const { place, repeat } = draws[turn]!();
-      places[i] = place;
+      const { position, repeat } = draws[turn]!();
+      positions[i] = position;
       repeats[i] = repeat;
     }
-    return { positions: places, repeats };
+    return { positions, repeats };
   }
 }
 
@@ -103,16 +103,16 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
 const SKIPPED = 4096;
 
 /** An order that is known as a whole. */
-function inTurn({ positions: places, repeats }: OrderedImages, from: number): Order {
+function inTurn({ positions, repeats }: OrderedImages, from: number): Order {
   return {
     next(images) {
       const [start, end] = [from, (from += images)];
-      return { positions: places.subarray(start, end), repeats: repeats?.subarray(start, end) };
+      return { positions: positions.subarray(start, end), repeats: repeats?.subarray(start, end) };
     },
   };
 }
 
-/** The places of images, file after file in the order given: each call is the next one. */
+/** The positions of images, file after file in the order given: each call is the next one. */
 function filesInTurn({
   runs,
   files,
@@ -122,18 +122,18 @@ function filesInTurn({
   readonly files: Int32Array;
   readonly count: number;
 }): () => number {
-  let [file, place, end] = [0, 0, 0];
+  let [file, position, end] = [0, 0, 0];
   return () => {
-    if (place === end) {
+    if (position === end) {
       const run = files[file++]!;
-      [place, end] = [runs[run]!, runs[run + 1] ?? count];
+      [position, end] = [runs[run]!, runs[run + 1] ?? count];
     }
-    return place++;
+    return position++;
   };
 }
 
 /**
- * Takes each time one of the next `shuffleBuffer` at random, the next taking its place: the first steps of a Fisher-Yates shuffle
+ * Takes each time one of the next `shuffleBuffer` at random, the next taking its position: the first steps of a Fisher-Yates shuffle
  * that looks no further ahead, so that it holds no more either.
  */
 function buffered(
@@ -159,7 +159,7 @@ function buffered(
   };
 }
 
-/** A part of a mixture, in places of the images to train on. */
+/** A part of a mixture, in positions of the images to train on. */
 interface Part {
   /** What tells its random draws from those of others. */
   readonly name: string;

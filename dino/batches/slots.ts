@@ -122,11 +122,11 @@ function copyImage(
   }
   let from = item * (GLOBAL_CROPS * globalValues + localCrops * localValues);
   for (let crop = 0; crop < GLOBAL_CROPS; crop++, from += globalValues) {
-    const place = cropPosition({ crops: GLOBAL_CROPS, images, parts }, crop, position);
-    slot.globals.set(crops.subarray(from, from + globalValues), place * globalValues);
+    const row = cropPosition({ crops: GLOBAL_CROPS, images, parts }, crop, position);
+    slot.globals.set(crops.subarray(from, from + globalValues), row * globalValues);
   }
   for (let crop = 0; crop < localCrops; crop++, from += localValues) {
-    const place = cropPosition({ crops: localCrops, images, parts }, crop, position);
-    slot.locals.set(crops.subarray(from, from + localValues), place * localValues);
+    const row = cropPosition({ crops: localCrops, images, parts }, crop, position);
+    slot.locals.set(crops.subarray(from, from + localValues), row * localValues);
   }
 }

@@ -30,7 +30,7 @@ export function checkPrecision({ features, name }: Device, { precision }: Config
 /** Throws at rank 0 where ranks have different images. Says so where they have different devices, since rounding differs. */
 export async function checkRanks(
   world: World,
-  { device, splits, say }: { readonly device: Device; readonly splits: Splits; readonly say: (line: string) => void },
+  { device, splits, onWarning }: { readonly device: Device; readonly splits: Splits; readonly onWarning: (line: string) => void },
 ): Promise<void> {
   if (world.size === 1) return;
   const { train, test } = splits;
@@ -45,7 +45,7 @@ export async function checkRanks(
     );
   }
   if (devices >= 0) {
-    say(
+    onWarning(
       `rank ${devices} computes on ${ranks[devices]!.device}, rank 0 on ${device.name}: where they round otherwise, what they train ` +
         "parts little by little; --verify-ranks 100 watches that",
     );

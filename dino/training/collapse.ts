@@ -16,7 +16,7 @@ const CLOSE = 0.02;
 
 type Kind = "uniform" | "single" | "idle";
 
-/** Steps for which a run must look so before it is said; many runs stay near ln K for a while at their start. */
+/** Steps for which a run must look so before it is warned; many runs stay near ln K for a while at their start. */
 const PATIENCE: Readonly<Record<Kind, number>> = { uniform: 60, single: 60, idle: 200 };
 
 /**
@@ -29,23 +29,23 @@ export function collapseWatch(
 ): (sample: CollapseSample) => string | undefined {
   const lnK = Math.log(prototypes);
   const since = new Map<Kind, number>();
-  const said = new Set<Kind>();
+  const warned = new Set<Kind>();
   return ({ step, loss, teacherEntropy, meanTargetEntropy }) => {
-    const looks: Record<Kind, boolean> = {
+    const matches: Record<Kind, boolean> = {
       uniform: teacherEntropy > (1 - CLOSE) * lnK,
       single: teacherEntropy < CLOSE * lnK && meanTargetEntropy < 5 * CLOSE * lnK,
       idle: Math.abs(loss - lnK) < CLOSE * lnK,
     };
-    if (looks.uniform) looks.idle = false; // the more telling of the two
-    for (const kind of Object.keys(looks) as Kind[]) {
-      if (!looks[kind]) {
+    if (matches.uniform) matches.idle = false; // the more telling of the two
+    for (const kind of Object.keys(matches) as Kind[]) {
+      if (!matches[kind]) {
         since.delete(kind);
         continue;
       }
       if (!since.has(kind)) since.set(kind, step);
-      if (step - since.get(kind)! < PATIENCE[kind] || said.has(kind)) continue;
-      said.add(kind);
-      return words(kind, { step, lnK, centering });
+      if (step - since.get(kind)! < PATIENCE[kind] || warned.has(kind)) continue;
+      warned.add(kind);
+      return describe(kind, { step, lnK, centering });
     }
     return undefined;
   };
@@ -57,7 +57,7 @@ interface Situation {
   readonly centering: Config["centering"];
 }
 
-function words(kind: Kind, { step, lnK, centering }: Situation): string {
+function describe(kind: Kind, { step, lnK, centering }: Situation): string {
   const limit = `ln K = ${lnK.toFixed(2)}`;
   switch (kind) {
     case "uniform":

@@ -38,10 +38,10 @@ export interface EvaluationOptions extends EpochEnd {
  * throws, since the others would wait.
  */
 export async function evaluateDue(network: Network, options: EvaluationOptions): Promise<Accuracies> {
-  const { config, splits, world, onWarning: warn } = options;
+  const { config, splits, world, onWarning } = options;
   const linear = isDue(config.linearEvery, options);
   const knn = config.knnEvery === null ? options.ends : isDue(config.knnEvery, options);
-  const isAsked = linear || (knn && config.knnEvery !== null);
+  const isRequested = linear || (knn && config.knnEvery !== null);
   if (!linear && !knn) return {};
   const compared = knnSplits(splits, config, options.trainedOn);
   const evaluated = linear ? splits : compared;
@@ -50,8 +50,8 @@ export async function evaluateDue(network: Network, options: EvaluationOptions):
   try {
     return await evaluate(network, { ...options, splits: evaluated, knn, linear, areTrainedOn });
   } catch (error) {
-    if (isAsked || world.size > 1 || isCausedBy(error, DeviceLostError)) throw error;
-    warn(`k-NN could not be measured: ${(error as Error).message}`);
+    if (isRequested || world.size > 1 || isCausedBy(error, DeviceLostError)) throw error;
+    onWarning(`k-NN could not be measured: ${(error as Error).message}`);
     return {};
   }
 }

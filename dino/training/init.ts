@@ -11,13 +11,13 @@ import { isOfHead } from "../weights/match-tensors.js";
 
 /**
  * Start values of all parameters and statistics, drawn from the seed, or as `--init` has them: the backbone of that file, its
- * positions resampled to the run's image size, and its head where that has the run's shape. `say` tells what was taken.
+ * positions resampled to the run's image size, and its head where that has the run's shape. `log` tells what was taken.
  * Throws where the file is none of weights, or its backbone another than the run's.
  */
 export async function startValues(
   device: Device,
   config: Config,
-  say: (words: string) => void,
+  log: (words: string) => void,
 ): Promise<ReadonlyMap<string, Float32Array>> {
   const network = networkConfig(config);
   if (config.init === null) return initialValues(network, config);
@@ -27,18 +27,18 @@ export async function startValues(
   const misfit = headMisfit(imported, config, specs);
   const [from, to] = [imported.config.imageSize, config.imageSize];
   const isResized = from.rows !== to.rows || from.cols !== to.cols;
-  const taken = (name: string) =>
+  const reused = (name: string) =>
     isOfHead(name) && misfit !== undefined ? undefined : imported.tensors.get(name)?.values;
-  const values = new Map(specs.map((spec) => [spec.name, taken(spec.name) ?? initialValue(network, spec, config)]));
+  const values = new Map(specs.map((spec) => [spec.name, reused(spec.name) ?? initialValue(network, spec, config)]));
   if (isResized) values.set(POSITIONS, await resampled(device, imported, to));
   const hasRegisters = specs.every(({ name }) => isOfHead(name) || imported.tensors.has(name));
-  const told = [
+  const summary = [
     "backbone taken",
     ...(isResized ? [`positions from ${formatSize(from)} to ${formatSize(to)} pixels`] : []),
     ...(hasRegisters ? [] : ["fresh registers"]),
     misfit === undefined ? "head taken" : `fresh head: ${misfit}`,
   ];
-  say(`--init ${config.init}: ${told.join(", ")}`);
+  log(`--init ${config.init}: ${summary.join(", ")}`);
   return values;
 }
 

@@ -28,17 +28,17 @@ export function catchSignals(
   { isRank = false }: { readonly isRank?: boolean } = {},
 ): Interruption {
   const controller = new AbortController();
-  const heeded = [...SIGNALS, ...(isRank ? ["SIGUSR1" as const] : [])];
-  const ignore = (): void => heeded.forEach((name) => process.removeListener(name, heed));
-  const heed = (signal: NodeJS.Signals): void => {
+  const signals = [...SIGNALS, ...(isRank ? ["SIGUSR1" as const] : [])];
+  const removeHandlers = (): void => signals.forEach((name) => process.removeListener(name, handle));
+  const handle = (signal: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
-      ignore();
+      removeHandlers();
       process.kill(process.pid, signal);
       return;
     }
     controller.abort(signal);
     onFirst(signal);
   };
-  heeded.forEach((name) => process.on(name, heed));
-  return { signal: controller.signal, [Symbol.dispose]: ignore };
+  signals.forEach((name) => process.on(name, handle));
+  return { signal: controller.signal, [Symbol.dispose]: removeHandlers };
 }

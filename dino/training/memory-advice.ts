@@ -15,27 +15,27 @@ export interface StepMemory {
 
 /** Plans the step of a run without the memory for it. */
 export async function planMemory(device: Device, config: Config): Promise<StepMemory> {
-  const paper = dryRun(device);
+  const dry = dryRun(device);
   const network = networkConfig(config);
-  using student = createNetwork(paper.device, network, "student");
-  using teacher = createNetwork(paper.device, network, "teacher");
-  using step = await createStep(paper.device, { student, teacher, ...stepConfig(config) });
+  using student = createNetwork(dry.device, network, "student");
+  using teacher = createNetwork(dry.device, network, "teacher");
+  using step = await createStep(dry.device, { student, teacher, ...stepConfig(config) });
   const { bytes: plannedBytes } = step.program;
-  return { residentBytes: paper.bytes() - plannedBytes, plannedBytes };
+  return { residentBytes: dry.bytes() - plannedBytes, plannedBytes };
 }
 
 /** In words: what the step of a run takes, and with which flags it takes less, the one that costs least first. */
 export async function adviseOnMemory(device: Device, config: Config): Promise<string> {
   const { residentBytes, plannedBytes } = await planMemory(device, config);
-  const ways = [];
+  const alternatives = [];
   for (const [flags, changes] of savings(config)) {
     const plan = await planMemory(device, { ...config, ...changes });
     const bytes = plan.residentBytes + plan.plannedBytes;
-    if (bytes < residentBytes + plannedBytes) ways.push(`${flags} ${mebibytes(bytes)}`);
+    if (bytes < residentBytes + plannedBytes) alternatives.push(`${flags} ${mebibytes(bytes)}`);
   }
   const whole = `a step takes ${mebibytes(residentBytes + plannedBytes)}, ${mebibytes(residentBytes)} of them for weights, optimizer and crops`;
-  if (ways.length === 0) return `${whole}; a smaller --arch, --out-dim or --image-size takes less`;
-  return `${whole}; it takes with ${ways.join(", with ")}`;
+  if (alternatives.length === 0) return `${whole}; a smaller --arch, --out-dim or --image-size takes less`;
+  return `${whole}; it takes with ${alternatives.join(", with ")}`;
 }
 
 /** What takes less: nothing of it changes a result beyond rounding, but for the smaller batch. */

@@ -45,7 +45,7 @@ export interface Meter {
    * Counts a step. Returns its rate, the line of the log that ends with it, if one does, and the line of the epoch or the run
    * that ends with it, without accuracies. Throws where the loss scale has fallen too low to train on.
    */
-  count(metered: CompletedStep): Promise<{
+  count(completed: CompletedStep): Promise<{
     readonly imagesPerSecond: number;
     readonly line: StepLine | undefined;
     readonly epochLine: EpochLine | undefined;
@@ -61,12 +61,12 @@ export function openMeter({
   step,
   readsShards,
   hasPeers,
-  onWarning: warn,
+  onWarning,
   ...options
 }: MeterOptions): Meter {
   const { iterationsPerEpoch, steps } = length;
-  const warnOfCollapse = collapseWatch(config.outDim, config.centering);
-  const warnOfWaiting = dataWatch(readsShards);
+  const watchCollapse = collapseWatch(config.outDim, config.centering);
+  const watchData = dataWatch(readsShards);
   const newInterval = () => ({
     steps: 0,
     startMs: performance.now(),
@@ -94,7 +94,7 @@ export function openMeter({
       batchesReady: interval.ready / interval.steps,
       ...(hasPeers && { peersWaitMs: step.program.waitedMs() - interval.peersMs }),
     };
-    for (const warning of [warnOfCollapse(line), warnOfWaiting(interval)]) if (warning !== undefined) warn(warning);
+    for (const warning of [watchCollapse(line), watchData(interval)]) if (warning !== undefined) onWarning(warning);
     unlogged = { ...unlogged, interval: NO_LOSSES };
     interval = newInterval();
     return line;
@@ -114,16 +114,16 @@ export function openMeter({
     addLoss(loss) {
       unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
     },
-    async count(metered) {
-      const { done, batch } = metered;
+    async count(completed) {
+      const { done, batch } = completed;
       interval.steps++;
       interval.waitedMs += batch.waitedMs;
       interval.ready += batch.ready;
       const seconds = (performance.now() - interval.startMs) / 1000;
       const imagesPerSecond = (interval.steps * config.batch) / seconds;
       const logs = done % config.logEvery === 0 || done === steps;
-      const line = logs ? await endInterval(metered, imagesPerSecond) : undefined;
-      const epochLine = done % iterationsPerEpoch === 0 || done === steps ? endEpoch(metered) : undefined;
+      const line = logs ? await endInterval(completed, imagesPerSecond) : undefined;
+      const epochLine = done % iterationsPerEpoch === 0 || done === steps ? endEpoch(completed) : undefined;
       return { imagesPerSecond, line, epochLine };
     },
     exclude(ms) {

@@ -61,7 +61,7 @@ export interface TrainOptions {
    */
   readonly visit?: {
     readonly times: number;
-    readonly look: (networks: Networks, onLooked: OnLooked) => Promise<Accuracies | undefined>;
+    readonly look: (networks: Networks, onEvaluating: OnLooked) => Promise<Accuracies | undefined>;
   };
 }
 

@@ -54,7 +54,7 @@ export function meansOver(
   schedule: Schedules,
   { from, to }: { readonly from: number; readonly to: number },
 ): Pick<EpochLine, "lr" | "weightDecay"> {
-  const knobs = Array.from({ length: to - from }, (_, i) => schedule(from + i));
-  const meanOf = (name: Hyperparameter) => knobs.reduce((sum, each) => sum + each[name], 0) / knobs.length;
+  const values = Array.from({ length: to - from }, (_, i) => schedule(from + i));
+  const meanOf = (name: Hyperparameter) => values.reduce((sum, value) => sum + value[name], 0) / values.length;
   return { lr: meanOf("lr"), weightDecay: meanOf("weightDecay") };
 }

@@ -12,7 +12,7 @@ export async function shareInitialState(world: World, make: () => Promise<Initia
   if (world.size === 1) return make();
   const made = world.rank === 0 ? await make() : undefined;
   const state = made && ("checkpoint" in made ? made.checkpoint : undefined);
-  const told = await broadcast<Omit<Checkpoint, "tensors"> | null>(world, () => {
+  const metadata = await broadcast<Omit<Checkpoint, "tensors"> | null>(world, () => {
     if (!state) return null;
     const { config, step, unlogged, choices } = state;
     return { config, step, unlogged, choices };
@@ -21,8 +21,8 @@ export async function shareInitialState(world: World, make: () => Promise<Initia
     world,
     made && ("checkpoint" in made ? made.checkpoint.tensors : flat(made.values)),
   );
-  return told
-    ? { checkpoint: { ...told, tensors } }
+  return metadata
+    ? { checkpoint: { ...metadata, tensors } }
     : { values: new Map([...tensors].map(([name, { values }]) => [name, values])) };
 }
 

@@ -55,34 +55,34 @@ export interface Finished extends TrainSummary {
  * where settings contradict each other, and for a folder that holds another run.
  */
 export async function startTraining(start: StartOptions): Promise<Finished> {
-  const { resume, device: lent, listener, world = singleWorld() } = start;
-  const say = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
+  const { resume, device: borrowed, listener, world = singleWorld() } = start;
+  const log = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const isAuto = !resume && flags.preset === "auto";
-  const { settled, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
-  const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
+  const { resolved, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
+  const { data, heldOut, seed, maxPixels } = resolved ?? { ...defaultConfig, ...flags };
   const splits = await openSplits(data, { heldOut, seed, maxPixels });
-  const index = lent ? undefined : (start.adapter ?? (await adapterOf(world)));
-  using own = lent ? undefined : await openDevice({ index });
-  const device = lent ?? own!;
-  await checkRanks(world, { device, splits, say });
+  const index = borrowed ? undefined : (start.adapter ?? (await adapterOf(world)));
+  using own = borrowed ? undefined : await openDevice({ index });
+  const device = borrowed ?? own!;
+  await checkRanks(world, { device, splits, onWarning: log });
   const { config, choices } = await broadcast(world, async () => {
-    if (settled) return { config: settled, choices: [] };
+    if (resolved) return { config: resolved, choices: [] };
     const choices = chooseSettings(await gatherFacts(splits.train, device), flags);
     return { config: resolveConfig(flags, settingsOf(choices)), choices };
   });
-  for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
+  for (const { settings, because } of choices) log(`${formatSettings(settings)}: ${because}`);
   checkEqualShards(config.batch, config.accumulate, world.size);
   checkEvaluations(config, splits);
   checkPrecision(device, config);
   const continues = resume && hasCheckpoint;
-  if (resume && !hasCheckpoint) say(`${config.out} holds no checkpoint yet: the run begins again at its first step`);
-  const initial = world.rank === 0 && !continues ? await startValues(device, config, say) : undefined;
+  if (resume && !hasCheckpoint) log(`${config.out} holds no checkpoint yet: the run begins again at its first step`);
+  const initial = world.rank === 0 && !continues ? await startValues(device, config, log) : undefined;
   const explicit = new Set(Object.keys(start.flags) as SettingName[]);
   const reopen = () => openDevice({ index });
   const training = { device, config, splits, explicit, initial, resume: continues, world, reopen };
-  await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, say) : undefined;
-  if (dashboard) say(`dashboard at ${dashboard.address}`);
+  await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, log) : undefined;
+  if (dashboard) log(`dashboard at ${dashboard.address}`);
   const summary = await runTraining(training, listener);
   return { ...summary, data, hasClasses: splits.train.images.labels !== undefined, ...(isAuto && { choices }) };
 }
@@ -94,18 +94,18 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
 async function resolveStart(
   { resume, overwrite }: StartOptions,
   flags: PartialConfig,
-): Promise<{ readonly settled: Config | null; readonly hasCheckpoint: boolean }> {
+): Promise<{ readonly resolved: Config | null; readonly hasCheckpoint: boolean }> {
   const out = flags.out ?? defaultConfig.out;
   const hasCheckpoint = (await checkpointsIn(out)).length > 0;
   if (resume) {
     if (!existsSync(runFiles(out).config))
       throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
-    return { settled: continued(await readConfig(out), flags), hasCheckpoint };
+    return { resolved: continued(await readConfig(out), flags), hasCheckpoint };
   }
   if (!overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
-  return { settled: flags.preset === "auto" ? null : resolveConfig(flags), hasCheckpoint };
+  return { resolved: flags.preset === "auto" ? null : resolveConfig(flags), hasCheckpoint };
 }
 
 function runTraining(
@@ -131,19 +131,19 @@ function print(line: string): void {
 async function showRun(
   out: string,
   port: number | undefined,
-  say: (line: string) => void,
+  log: (line: string) => void,
 ): Promise<Dashboard | undefined> {
   if (port === undefined) return undefined;
   const { openDashboard, PortTakenError } = await import("../dashboard/server.js");
-  const open = (at: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: at, say });
+  const open = (candidate: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: candidate, say: log });
   try {
     return await open(port).catch((error: unknown) => {
       if (!(error instanceof PortTakenError)) throw error;
-      say(`--dashboard: port ${port} is taken; taking another`);
+      log(`--dashboard: port ${port} is taken; taking another`);
       return open(0);
     });
   } catch (error) {
-    say(`${(error as Error).message}; training without`);
+    log(`${(error as Error).message}; training without`);
     return undefined;
   }
 }

@@ -121,7 +121,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     own(input(device, [count * batch, student.config.vit.channels, rows, cols], { label }));
   const globals = crops(GLOBAL_CROPS, globalSize, "global crops");
   const locals = localCrops > 0 ? crops(localCrops, localSize, "local crops") : undefined;
-  const knobs = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
+  const hyperparameters = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
   const center = own(input(device, [1, prototypes], { label: "center" }));
   const optimizer = own(createOptimizer(options));
   const scaling = student.config.precision === "f16" ? own(lossScale(device)) : undefined;
@@ -134,7 +134,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
 
   const program = own(
     await record(device, () => {
-      const { teacherTemperature } = knobs;
+      const { teacherTemperature } = hyperparameters;
       const { sinkhorn } = options;
       const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
       const centering = sinkhorn ? { ...sinkhorn, ...gather } : center;
@@ -159,13 +159,13 @@ export async function createStep(device: Device, options: StepOptions): Promise<
       const whole = peers ? allReduceTogether(peers, means) : means;
       if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
       const { norms } = optimizer.step(gradients!, {
-        lr: knobs.lr,
-        weightDecay: knobs.weightDecay,
-        frozen: knobs.frozen,
+        lr: hyperparameters.lr,
+        weightDecay: hyperparameters.weightDecay,
+        frozen: hyperparameters.frozen,
         clip: options.clip,
         lossScale: scaling,
       });
-      ema(teacher.params, student.params, knobs.momentum);
+      ema(teacher.params, student.params, hyperparameters.momentum);
       if (!sinkhorn) updateCenter(center, whole.teacherMean, options.centerMomentum);
       for (const update of updates) update();
       return {
@@ -182,7 +182,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
   return {
     globals,
     locals,
-    hyperparameters: knobs,
+    hyperparameters,
     drops,
     center,
     optimizer,

@@ -30,7 +30,7 @@ export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initia
  * first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, which says how to resume.
  */
 export async function trainWithProgress(training: SupervisedTraining): Promise<TrainSummary> {
-  const { config, resumeCommand: goesOn = `npx dino train --out ${config.out} --resume` } = training;
+  const { config, resumeCommand = `npx dino train --out ${config.out} --resume` } = training;
   const isRank = training.world !== undefined && training.world.size > 1; // ranks stop and resume together
   using terminal = openTerminal();
   terminal.log(describeRun(training));
@@ -39,7 +39,7 @@ export async function trainWithProgress(training: SupervisedTraining): Promise<T
     { isRank },
   );
   let { device, resume } = training;
-  const losses = { inARow: 0, atStep: -1 };
+  const losses = { inSuccession: 0, atStep: -1 };
   try {
     for (;;) {
       try {
@@ -49,16 +49,16 @@ export async function trainWithProgress(training: SupervisedTraining): Promise<T
         if (done === steps) return summary;
         throw interruptedBy(
           stop,
-          `stopped after step ${done} of ${steps}, which ${checkpoint} holds; ${goesOn} goes on`,
+          `stopped after step ${done} of ${steps}, which ${checkpoint} holds; ${resumeCommand} goes on`,
         );
       } catch (error) {
         if (isCausedBy(error, OutOfMemoryError)) {
           throw new Error(`${(error as Error).message}; ${await adviseOnMemory(device, config)}`, { cause: error });
         }
         if (!isCausedBy(error, DeviceLostError) || training.visit || isRank) throw error;
-        losses.inARow = terminal.step() > losses.atStep ? 1 : losses.inARow + 1;
+        losses.inSuccession = terminal.step() > losses.atStep ? 1 : losses.inSuccession + 1;
         losses.atStep = terminal.step();
-        if (losses.inARow > MOST_LOSSES) throw error;
+        if (losses.inSuccession > MOST_LOSSES) throw error;
         resume = (await checkpointsIn(config.out)).length > 0;
         const from = resume ? "the last checkpoint" : "the first step";
         terminal.log(`${(error as Error).message}; going on from ${from} on a new one`);
@@ -95,32 +95,32 @@ interface Terminal extends Disposable {
 
 function openTerminal(): Terminal {
   let progress: ReturnType<typeof startProgress> | undefined;
-  const beginning = lazyProgress("k-NN before the first step, images");
-  let reached = 0;
-  const say = (line: string): void => {
+  const firstEvaluation = lazyProgress("k-NN before the first step, images");
+  let lastStep = 0;
+  const log = (line: string): void => {
     if (progress) progress.log(line);
     else process.stderr.write(`${line}\n`);
   };
   return {
-    log: say,
-    step: () => reached,
+    log,
+    step: () => lastStep,
     listener: {
       onProgress: ({ step, steps, loss, lr, imagesPerSecond }) => {
-        reached = step;
+        lastStep = step;
         progress ??= startProgress({ title: "training", total: steps, start: step - 1, unit: "steps" });
-        const words = `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`;
-        progress.update(step, words);
+        const message = `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`;
+        progress.update(step, message);
       },
-      onWarning: say,
-      onEvaluating: (looked, images) => {
-        if (progress) progress.update(reached, `k-NN looks at image ${Math.round(looked)} of ${images}`);
-        else beginning.report(Math.round(looked), images);
+      onWarning: log,
+      onEvaluating: (done, images) => {
+        if (progress) progress.update(lastStep, `k-NN looks at image ${Math.round(done)} of ${images}`);
+        else firstEvaluation.report(Math.round(done), images);
       },
-      onEvaluated: (line) => say(describeAccuracies(line)),
+      onEvaluated: (line) => log(describeAccuracies(line)),
     },
     [Symbol.dispose]() {
       progress?.stop();
-      beginning[Symbol.dispose]();
+      firstEvaluation[Symbol.dispose]();
     },
   };
 }

@@ -39,22 +39,22 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   while (trainer.done < steps && !(await isStopRequested(world, options.stop))) {
     // A batch of crops; teacher and student forward, loss, gradients; update of student, teacher and center.
     const profiles = trainer.done + 1 === profiledStep;
-    const taken = await reporter
+    const result = await reporter
       .measure(() => trainer.runStep({ profiles }))
       .catch((error: unknown) => dumpNotFinite(run, error));
-    ({ loss } = taken);
-    options.onProgress?.(taken);
-    if (taken.profile) await output.writeProfile(taken.profile);
-    if (taken.line) await output.log(taken.line);
-    const visited = await visit(run, taken, options);
-    if (taken.line) (await reporter.report()).forEach(run.warn);
-    if (config.verifyRanks > 0 && taken.step % config.verifyRanks === 0 && world.size > 1)
+    ({ loss } = result);
+    options.onProgress?.(result);
+    if (result.profile) await output.writeProfile(result.profile);
+    if (result.line) await output.log(result.line);
+    const visited = await visit(run, result, options);
+    if (result.line) (await reporter.report()).forEach(run.warn);
+    if (config.verifyRanks > 0 && result.step % config.verifyRanks === 0 && world.size > 1)
       await verifyStates(world, await trainer.state());
-    const { epochLine } = taken;
+    const { epochLine } = result;
     const evaluated =
-      epochLine && (await trainer.runAside(() => endEpoch(run, { ...taken, epochLine }, visited, options)));
+      epochLine && (await trainer.runAside(() => endEpoch(run, { ...result, epochLine }, visited, options)));
     knn = evaluated ?? visited?.knn ?? knn;
-    await save(run, taken);
+    await save(run, result);
   }
   await output.save(); // where it was stopped
   return { checkpoint: runFiles(config.out).checkpoint, steps, done: trainer.done, loss, knn, warnings };
@@ -71,14 +71,14 @@ async function beforeFirstStep(run: Run, options: TrainOptions): Promise<KnnAccu
 }
 
 /** Lets the caller look at the networks where it is time; logs what it found, unless the line of an epoch will. */
-async function visit(run: Run, taken: StepResult, options: TrainOptions): Promise<Accuracies | undefined> {
-  const { step, steps, epoch, epochLine } = taken;
-  const visitsBy = (at: number): number => Math.floor((at * (options.visit?.times ?? 0)) / steps);
+async function visit(run: Run, result: StepResult, options: TrainOptions): Promise<Accuracies | undefined> {
+  const { step, steps, epoch, epochLine } = result;
+  const visitsBy = (done: number): number => Math.floor((done * (options.visit?.times ?? 0)) / steps);
   if (!options.visit || visitsBy(step) === visitsBy(step - 1)) return undefined;
   const { look } = options.visit;
-  const { trainer, onEvaluating: onLooked } = run;
+  const { trainer, onEvaluating } = run;
   const { student, teacher } = trainer;
-  const accuracies = await trainer.runAside(() => look({ step, student, teacher }, onLooked));
+  const accuracies = await trainer.runAside(() => look({ step, student, teacher }, onEvaluating));
   if (accuracies && !epochLine) await logAccuracies(run, { type: "evaluation", step, epoch, ...accuracies }, options);
   return accuracies;
 }
@@ -90,7 +90,7 @@ async function endEpoch(
   visited: Accuracies | undefined,
   options: TrainOptions,
 ): Promise<KnnAccuracy | undefined> {
-  const { config, splits, trainer, output, world, onEvaluating: onLooked, warn } = run;
+  const { config, splits, trainer, output, world, onEvaluating, warn } = run;
   const moment = { epochsDone: epoch + 1, ends: step === steps };
   const { device, teacher } = trainer;
   const trainedOn = steps * config.batch;
@@ -103,7 +103,7 @@ async function endEpoch(
       splits,
       world,
       trainedOn,
-      onEvaluating: onLooked,
+      onEvaluating,
       onWarning: warn,
     }));
   const knn = await logAccuracies(run, { ...epochLine, ...accuracies }, options);

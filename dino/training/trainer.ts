@@ -88,7 +88,7 @@ export interface Trainer extends TrainingState, AsyncDisposable {
  * state or images do not fit the settings.
  */
 export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { config, images, indices, batches, initialState, peers, onWarning: warn } = options;
+  const { config, images, indices, batches, initialState, peers, onWarning } = options;
   const share = peers ?? ALONE;
   const checkpoint = "checkpoint" in initialState ? initialState.checkpoint : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
@@ -104,7 +104,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     length,
     schedule,
     step,
-    onWarning: warn,
+    onWarning,
     unlogged: checkpoint?.unlogged,
     readsShards: images.shards !== undefined && config.shuffleBuffer === 0,
     hasPeers: peers !== undefined,
@@ -119,7 +119,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   async function runStep({ profiles = false }: { readonly profiles?: boolean } = {}): Promise<StepResult> {
     const batch = await batches.next(); // crops of the images: two global ones, and local ones
     for (const [index, { path, reason }] of images.failures) {
-      if (skipped.size < skipped.add(index).size) warn(`${path}: skipped: ${reason}`);
+      if (skipped.size < skipped.add(index).size) onWarning(`${path}: skipped: ${reason}`);
     }
     await writeCrops(opened, batch);
     const values = schedule(done);

@@ -50,13 +50,13 @@ export function restore({ student, teacher, step }: TrainingState, checkpoint: C
 /** What a step was given: its crops and all that changes from step to step. */
 export async function batchOf(
   { globals, locals }: TrainingStep,
-  knobs: Readonly<Record<Hyperparameter, number>>,
+  hyperparameters: Readonly<Record<Hyperparameter, number>>,
 ): Promise<Map<string, Values>> {
   const batch = new Map<string, Values>();
   for (const [name, crops] of Object.entries({ globals, locals })) {
     if (crops) batch.set(`batch.${name}`, { shape: crops.shape, values: await download(crops) });
   }
-  for (const [name, value] of Object.entries(knobs)) {
+  for (const [name, value] of Object.entries(hyperparameters)) {
     batch.set(`knobs.${name}`, { shape: [], values: Float32Array.of(value) });
   }
   return batch;
