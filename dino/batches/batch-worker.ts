@@ -1,20 +1,20 @@
-/** The thread side of batches: decodes images and makes their crops. It keeps nothing between tasks. */
+/** Worker thread that decodes images and makes their crops. It keeps no state between tasks. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Decoding, ImageLocation } from "../images/image-location.js";
 import { decodeImage } from "../images/sources/decode.js";
 import { type CropSettings, cropBuffers, type MadeCrops } from "./image-crops.js";
 
-/** What a worker is started with. */
+/** Start options of a worker. */
 export interface WorkerSetup extends CropSettings {
   readonly decoding: Decoding;
 }
 
-/** Images to make crops of, or the end of work. */
+/** A task: images to make crops of, or the request to close. */
 export type WorkerTask =
   | { readonly kind: "close" }
   | {
       readonly kind: "crops";
-      /** Returned with the answer: tasks may overtake each other. */
+      /** Returned with the answer; tasks may finish out of order. */
       readonly id: number;
       readonly epoch: number;
       readonly items: readonly WorkerItem[];
@@ -23,7 +23,7 @@ export type WorkerTask =
 /** One image of a task. */
 export interface WorkerItem {
   readonly location: ImageLocation;
-  /** What the crops are drawn for: the number of the image, or of the one that it stands in for. */
+  /** Key of the crops' random draws: index of the image, or of the one that it replaces. */
   readonly key: number;
 }
 

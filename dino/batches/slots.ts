@@ -1,25 +1,25 @@
-/** The memory of batches, and the images that fill it. */
+/** Reusable memory of batches. */
 import type { ImageSet } from "../images/image-set.js";
 import { cropPosition, GLOBAL_CROPS } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, MadeCrops } from "./image-crops.js";
 
-/** The sizes of a batch's arrays. */
+/** Sizes of the arrays of a batch. */
 export interface SlotLayout {
   /** Images of the batch on this device. */
   readonly images: number;
-  /** Equal parts that the crops lie in. */
+  /** Number of equal parts. */
   readonly parts: number;
-  /** Values of a global crop and of a local one. */
+  /** Values per global crop and per local crop. */
   readonly globalValues: number;
   readonly localValues: number;
-  /** Local crops of an image. */
+  /** Local crops per image. */
   readonly localCrops: number;
-  /** Pixels of an image whose crops the device makes; 0 where they are made here. */
+  /** Pixels per image if a device makes the crops; otherwise 0. */
   readonly pixelsPerPicture: number;
 }
 
-/** A batch, ready or in the making. Slots are used again, one batch after another. */
+/** A batch that is ready or being made. Slots are reused. */
 export interface Slot {
   epoch: number;
   iteration: number;
@@ -27,8 +27,8 @@ export interface Slot {
   filled: Promise<void>;
   isReady: boolean;
   /**
-   * The keys of the random draws of crops, [images]: the image's number in the shuffled order, even if another stands in, plus
-   * a multiple of the number of images where the image came before in the epoch.
+   * Keys of the random draws of crops, [images]: the image index in the shuffled order, even if another image replaces
+   * it, plus a multiple of the number of images for repetitions within the epoch.
    */
   readonly keys: Uint32Array;
   readonly indices: Int32Array<ArrayBuffer>;
@@ -56,11 +56,11 @@ export function createSlot(layout: SlotLayout): Slot {
   };
 }
 
-/** An image to be put into a slot. */
+/** Assignment of an image to a position in a slot. */
 export interface Assignment {
-  /** Its position in the slot. */
+  /** Position in the slot. */
   readonly position: number;
-  /** Its position in the list of images to train on. */
+  /** Position in the list of images to train on. */
   readonly candidate: number;
 }
 
@@ -73,13 +73,13 @@ export interface FillOptions {
 }
 
 /**
- * Returns a function that makes the crops of some images of a slot. An image that cannot be decoded is noted in
- * `images.failures`, and the next one of `indices` that can be takes its position. The function throws where none can be.
+ * Returns a function that makes the crops of assigned images. An image that cannot be decoded is recorded in
+ * `images.failures` and replaced by the next decodable one of `indices`. The function throws if none can be decoded.
  */
 export function slotFiller(options: FillOptions): (slot: Slot, assignments: readonly Assignment[]) => Promise<void> {
   const { images, indices, cropper, layout } = options;
 
-  /** The first image from `start` on, wrapping around, that has not failed yet. */
+  /** Returns the first position from `start`, wrapping around, whose image has not failed. */
   const nextDecodable = (start: number): number => {
     for (let offset = 0; offset < indices.length; offset++) {
       const candidate = (start + offset) % indices.length;
@@ -107,7 +107,7 @@ export function slotFiller(options: FillOptions): (slot: Slot, assignments: read
   };
 }
 
-/** Copies what was made of one image into its position in a slot. */
+/** Copies the crops of one image to its position in a slot. */
 function copyImage(
   { crops, pixels, pictures }: MadeCrops,
   item: number,
