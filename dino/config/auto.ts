@@ -1,8 +1,8 @@
 /**
- * Chooses the settings of `--preset auto` by the number and size of the images and by the adapter, each with its reason. They are
- * starting points. The settings for software adapters were tried on the built-in images (lavapipe, seed 0, k = 20: untrained
- * 31.4 %, after 400 steps 46.3 %; with two more local crops of scale 0.2 to 0.5 39.7 %, of scale 0.5 to 0.8 and global ones of
- * 0.8 to 1 42.9 %); the settings for GPUs are untested.
+ * Choice of the settings of `--preset auto` by the number and size of the images and the adapter, each with a reason.
+ * They are starting points. The settings for software adapters were tried on the built-in images (lavapipe, seed 0, k =
+ * 20: untrained 31.4 %, after 400 steps 46.3 %; with two more local crops of scale 0.2 to 0.5 39.7 %, of scale 0.5 to
+ * 0.8 and global crops of 0.8 to 1 42.9 %); the settings for GPUs are untested.
  */
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
@@ -16,19 +16,19 @@ export interface Facts {
   /** Median length of the shorter side, in pixels. */
   readonly shortSide: number;
   readonly adapter: Adapter;
-  /** Memory that a step may use besides the weights. */
+  /** Memory available to a step besides the weights. */
   readonly memoryBytes: number;
 }
 
 export type Adapter = "gpu" | "software";
 
-/** Settings that belong together, and the reason for them. */
+/** Related settings and the reason for them. */
 export interface Choice {
   readonly settings: PartialConfig;
   readonly because: string;
 }
 
-/** The largest run for which each adapter has time. */
+/** Limits of a run per adapter. */
 const LIMITS = {
   gpu: { name: "a GPU", pixels: 224, localCrops: 8, prototypes: 65536, steps: 20_000 },
   software: { name: "an adapter in software", pixels: 64, localCrops: 0, prototypes: 4096, steps: 400 },
@@ -45,7 +45,7 @@ const EPOCHS = { least: 30, most: 1000 };
 /** From this width on, the official initialization, head, learning rate and temperature apply; below it, those of our own runs. */
 const OFFICIAL_DIM = 384;
 
-/** Chooses the settings of a run that are neither `explicit` nor left at their defaults, each with its reason. */
+/** Chooses the settings that are neither `explicit` nor left at their defaults, each with a reason. */
 export function chooseSettings(facts: Facts, explicit: PartialConfig = {}): readonly Choice[] {
   const choices: Choice[] = [];
   const draft: Draft = { facts, explicit, choose: chooseInto(choices, explicit) };
@@ -58,17 +58,20 @@ export function chooseSettings(facts: Facts, explicit: PartialConfig = {}): read
   return choices;
 }
 
-/** Notes a choice of settings, and returns the settings as the run will have them. */
+/** Records a choice of settings; returns these settings as the run will have them. */
 type Choose = <Name extends SettingName>(settings: Pick<Config, Name>, because: string) => Pick<Config, Name>;
 
-/** The inputs of every choice, and where to note it. */
+/** Inputs of every choice, and the function that records it. */
 interface Draft {
   readonly facts: Facts;
   readonly explicit: PartialConfig;
   readonly choose: Choose;
 }
 
-/** Notes in `choices` the settings that are neither explicit nor null, which leaves a setting at its default. */
+/**
+ * Returns a function that records settings in `choices`, except explicit ones and null, which leaves a setting at its
+ * default.
+ */
 function chooseInto(choices: Choice[], explicit: PartialConfig): Choose {
   return <Name extends SettingName>(settings: Pick<Config, Name>, because: string): Pick<Config, Name> => {
     const isOpen = ([name, value]: [string, unknown]) => value !== null && explicit[name as Name] === undefined;
@@ -203,7 +206,7 @@ export function settingsOf(choices: readonly Choice[]): PartialConfig {
   return choices.reduce((all, { settings }) => ({ ...all, ...settings }), {});
 }
 
-/** From 9 patches for the smallest images to 196 for the largest. */
+/** Chooses the patch size: from 9 patches for the smallest images to 196 for the largest. */
 function patchFor(pixels: number, adapter: Adapter): number {
   if (adapter === "software") return pixels < 24 ? 4 : 8;
   return pixels <= 48 ? 4 : pixels <= 112 ? 8 : 16;
@@ -227,16 +230,16 @@ function stepsFor(adapter: Adapter, iterations: number): number {
 
 interface Activations {
   readonly batch: number;
-  /** Of all crops of an image. */
+  /** Tokens of all crops of an image. */
   readonly tokens: number;
   readonly dim: number;
   readonly depth: number;
 }
 
-/** Images of a part that still keep a GPU busy, and batch norm steady. */
+/** Minimum images per part that keep a GPU busy and batch norm stable. */
 const LEAST_PART = 16;
 
-/** Sends a batch through in parts, then computes blocks again, then makes the parts smaller still, until it fits. */
+/** Splits a batch into parts, then recomputes blocks, then makes the parts smaller, until a step fits into memory. */
 function fitMemory(
   activations: Activations,
   { memoryBytes, explicit }: { readonly memoryBytes: number; readonly explicit: PartialConfig },
@@ -254,10 +257,13 @@ function fitMemory(
   }
 }
 
-/** Numbers that a block keeps of a token for its gradient, over its width: as planned for ViT-S/16, `npm run bench -- --plan`. */
+/**
+ * Values per token that a block keeps for the backward, relative to its width: as planned for ViT-S/16, `npm run bench
+ * -- --plan`.
+ */
 const KEPT = 17;
 
-/** What a training step takes, about; with recompute one block and what goes into each of the others. */
+/** Estimates the memory of a step; with recompute, that of one block and the inputs of the others. */
 function stepBytes(
   { batch, tokens, dim, depth }: Activations,
   { accumulate, recompute }: { readonly accumulate: number; readonly recompute: boolean },
@@ -265,12 +271,12 @@ function stepBytes(
   return ((4 * batch) / accumulate) * tokens * dim * (recompute ? KEPT + depth : KEPT * depth);
 }
 
-/** Patches of an image, and the cls token. */
+/** Counts the tokens of an image: patches and cls token. */
 function tokensOf({ rows, cols }: Size, patch: number): number {
   return 1 + Math.floor(rows / patch) * Math.floor(cols / patch);
 }
 
-/** The nearest side in whole patches, two at least. */
+/** Rounds a side to whole patches, at least two. */
 function inPatches(pixels: number, patch: number): number {
   return patch * Math.max(2, Math.round(pixels / patch));
 }
@@ -287,7 +293,7 @@ function between(least: number, value: number, most: number): number {
   return Math.min(Math.max(least, value), most);
 }
 
-/** The largest one that is not above, 1 at least. */
+/** Returns the largest power of two up to `value`, at least 1. */
 function powerOfTwo(value: number): number {
   return 2 ** Math.max(0, Math.floor(Math.log2(value)));
 }

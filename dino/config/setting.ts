@@ -1,32 +1,32 @@
-/** What a setting is, and the kinds of settings. */
+/** Definitions of settings: one builder per kind of value. */
 import { z } from "zod";
 import type { Size } from "../images/pixels.js";
 import { presetNames } from "./presets.js";
 
 declare global {
-  // Types of zod speak of it; merged with those of Node or a browser where a program has them.
+  // Zod's types refer to it; merged with those of Node or a browser where a program has them.
   // eslint-disable-next-line @typescript-eslint/no-empty-object-type
   interface URL {}
 }
 
-/** Where a setting and its default come from. */
+/** Source of a setting and its default. */
 export type SettingOrigin = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
 
-/** One setting: what it is when nobody sets it, what it may be, and how a command line writes it. */
+/** One setting: default, valid values, and command line syntax. */
 export interface Setting<T> {
   readonly default: T;
-  /** Of the number, or what to put behind the flag: "epochs", "pixels", "0 to 1". */
+  /** Unit of the number, or placeholder of the flag's argument: "epochs", "pixels", "0 to 1". */
   readonly unit: string;
   readonly about: string;
   readonly source: SettingOrigin;
-  /** Another flag for it: the official name where ours is shorter. */
+  /** Alternative flag: the official name if ours is shorter. */
   readonly alias?: string;
   readonly schema: z.ZodType<T>;
-  /** What the schema accepts, for messages. */
+  /** Description of valid values, for messages. */
   readonly expected: string;
-  /** Words of a command line that one value takes; 0 for a switch, whose word may be left out. */
+  /** Number of command line arguments; 0 for a switch, whose argument is optional. */
   readonly argumentCount: number;
-  /** Those words as a value; what makes no sense is left to the schema. */
+  /** Converts the arguments to a value; invalid values are left to the schema. */
   readonly parse: (args: readonly string[]) => unknown;
 }
 
@@ -148,7 +148,7 @@ export function triple(
   };
 }
 
-/** The name of a preset; `none` is null, which is also the default. */
+/** A setting for the name of a preset; `none` is null, which is also the default. */
 export function recipe(about: About): Setting<(typeof presetNames)[number] | "auto" | null> {
   const named = choice([...presetNames, "auto"], "auto");
   const optionally = optional(named, about);
@@ -156,7 +156,7 @@ export function recipe(about: About): Setting<(typeof presetNames)[number] | "au
   return { ...optionally, expected, parse: (args) => (args[0] === "none" ? null : named.parse(args)) };
 }
 
-/** A setting that may be left to others: null, `auto` on the command line, which is also its default. */
+/** A setting that may be null, `auto` on the command line, which is also its default. */
 export function optional<T>(setting: Setting<T>, about: About): Setting<T | null> {
   return {
     ...setting,
@@ -175,7 +175,7 @@ function isWithin(
   return Number.isFinite(value) && value >= from && value > above && value <= to && value < below;
 }
 
-/** Limits in words, to follow "a number". */
+/** Describes limits in words, to follow "a number". */
 export function describeRange({ from, above, to, below }: Range): string {
   if (from !== undefined && (to ?? below) !== undefined && to !== Number.MAX_SAFE_INTEGER) {
     return to === undefined ? ` from ${from} to below ${below!}` : ` from ${from} to ${to}`;
@@ -197,7 +197,7 @@ export function toBoolean([word]: readonly string[]): unknown {
   return /^(false|off|0)$/i.test(word) ? false : word;
 }
 
-/** Names are the same whether they are written with dashes or underscores. */
+/** Normalizes names, so that dashes and underscores are equivalent. */
 function plain(name: string): string {
   return name.toLowerCase().replaceAll("_", "-");
 }

@@ -1,4 +1,4 @@
-/** Accuracies of the teacher during a run, each when it is due. */
+/** Evaluation of the teacher during a run. */
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import { type KnnSplits, knnSplits } from "../evaluation/knn-splits.js";
@@ -12,11 +12,11 @@ import { gatherFeatures, sliceOf } from "./shared-state.js";
 /** The end of an epoch, or of the run. */
 export interface EpochEnd {
   readonly epochsDone: number;
-  /** Whether the run ends, where everything that is ever evaluated is. */
+  /** Whether the run ends; all evaluations in use are then due. */
   readonly ends: boolean;
 }
 
-/** Whether something that comes every so many epochs is due; 0 for never. */
+/** Returns whether something scheduled every `every` epochs is due; 0 for never. */
 export function isDue(every: number, { epochsDone, ends }: EpochEnd): boolean {
   return every > 0 && (epochsDone % every === 0 || ends);
 }
@@ -26,16 +26,16 @@ export interface EvaluationOptions extends EpochEnd {
   readonly config: Config;
   readonly splits: Splits;
   readonly world: World;
-  /** Images that all steps of the run take, repetitions included. */
+  /** Images processed by all steps of the run, repetitions included. */
   readonly trainedOn: number;
   readonly onEvaluating: OnLooked;
   readonly onWarning: (words: string) => void;
 }
 
 /**
- * Evaluates what is due: k-NN, a linear classifier, or neither. With several ranks, all extract features and the first
- * evaluates them. An evaluation that nobody asked for does not end a run when it fails: it warns; with several ranks it
- * throws, since the others would wait.
+ * Runs the evaluations that are due: k-NN, a linear classifier, both, or none. With several ranks, all extract features
+ * and the first evaluates them. If an evaluation fails that the user did not request, it only warns; with several ranks
+ * it throws, since the others would wait.
  */
 export async function evaluateDue(network: Network, options: EvaluationOptions): Promise<Accuracies> {
   const { config, splits, world, onWarning } = options;

@@ -1,4 +1,4 @@
-/** What a training step takes of a device's memory, and what would make it take less. */
+/** Planning of a step's device memory, and advice on reducing it. */
 import { type Device, dryRun } from "../../engine/index.js";
 import { networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
@@ -13,7 +13,7 @@ export interface StepMemory {
   readonly plannedBytes: number;
 }
 
-/** Plans the step of a run without the memory for it. */
+/** Plans the step of a run in a dry run, without allocating device memory. */
 export async function planMemory(device: Device, config: Config): Promise<StepMemory> {
   const dry = dryRun(device);
   const network = networkConfig(config);
@@ -24,7 +24,7 @@ export async function planMemory(device: Device, config: Config): Promise<StepMe
   return { residentBytes: dry.bytes() - plannedBytes, plannedBytes };
 }
 
-/** In words: what the step of a run takes, and with which flags it takes less, the one that costs least first. */
+/** Describes the memory of a run's step and the flags that reduce it, the cheapest first. */
 export async function adviseOnMemory(device: Device, config: Config): Promise<string> {
   const { residentBytes, plannedBytes } = await planMemory(device, config);
   const alternatives = [];
@@ -38,7 +38,7 @@ export async function adviseOnMemory(device: Device, config: Config): Promise<st
   return `${whole}; it takes with ${alternatives.join(", with ")}`;
 }
 
-/** What takes less: nothing of it changes a result beyond rounding, but for the smaller batch. */
+/** Lists flags that reduce memory. None changes a result beyond rounding, except the smaller batch. */
 function savings(config: Config): readonly (readonly [string, Partial<Config>])[] {
   const parts = [4, 2].map((times) => config.accumulate * times).find((count) => config.batch % count === 0);
   const recompute = config.recompute ? [] : [["--recompute", { recompute: true }] as const];

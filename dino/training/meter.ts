@@ -1,4 +1,4 @@
-/** What a run logs: means of the loss, rates, and the state of the networks after a step. */
+/** Measurements for the log: mean losses, rates, and statistics of the networks. */
 import type { Batch } from "../batches/batches.js";
 import { dataWatch } from "../batches/data-watch.js";
 import type { Config } from "../config/settings.js";
@@ -14,22 +14,22 @@ export interface MeterOptions {
   readonly length: RunLength;
   readonly schedule: Schedules;
   readonly step: TrainingStep;
-  /** Losses of an earlier part of the run that no line has reported yet. */
+  /** Losses of the resumed run that no line has reported yet. */
   readonly unlogged: Unlogged | undefined;
-  /** Whether images are read out of large files in random order. */
+  /** Whether images are read from shards in random order. */
   readonly readsShards: boolean;
-  /** Whether other ranks train too. */
+  /** Whether the run has several ranks. */
   readonly hasPeers: boolean;
   readonly onWarning: (words: string) => void;
 }
 
-/** Losses since the last line of the log, and since the last epoch ended. */
+/** Losses since the last line of the log and since the last end of an epoch. */
 export interface Unlogged {
   readonly interval: Losses;
   readonly epoch: Losses;
 }
 
-/** A step that was done, for the log. */
+/** A completed step, for the log. */
 export interface CompletedStep {
   /** Steps done, this one included. */
   readonly done: number;
@@ -37,13 +37,13 @@ export interface CompletedStep {
   readonly batch: Pick<Batch, "epoch" | "waitedMs" | "ready">;
 }
 
-/** Collects what the log reports, from one line to the next. */
+/** Collects measurements from one log line to the next. */
 export interface Meter {
   readonly unlogged: Unlogged;
   addLoss(loss: number): void;
   /**
-   * Counts a step. Returns its rate, the line of the log that ends with it, if one does, and the line of the epoch or the run
-   * that ends with it, without accuracies. Throws where the loss scale has fallen too low to train on.
+   * Counts a step. Returns the rate; the log line, if an interval ends with this step; and the epoch line, if an epoch
+   * or the run ends, without accuracies. Throws if the loss scale has become too small for training.
    */
   count(completed: CompletedStep): Promise<{
     readonly imagesPerSecond: number;
@@ -132,7 +132,7 @@ export function openMeter({
   };
 }
 
-/** What a line of the log reports of the last step alone. */
+/** Returns the part of a log line that covers the last step only. */
 async function observe(
   { program }: TrainingStep,
   { loss, hasKoleo }: { readonly loss: number; readonly hasKoleo: boolean },

@@ -1,4 +1,4 @@
-/** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
+/** Starting a training from flags: resolves settings, opens images and device, trains with progress on the terminal. */
 import { existsSync } from "node:fs";
 import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
@@ -21,20 +21,20 @@ import { type SupervisedTraining, trainSilently, trainWithProgress } from "./sup
 import { train, type TrainSummary } from "./train.js";
 
 export interface StartOptions {
-  /** Settings that the user gave. */
+  /** Settings given by the user. */
   readonly flags: PartialConfig;
   readonly resume: boolean;
   /** Replaces the run in the folder. */
   readonly overwrite: boolean;
-  /** The device to train on, which stays open; an adapter of this machine if left out. */
+  /** Device to train on, which stays open; if left out, an adapter of this machine is opened. */
   readonly device?: Device | undefined;
-  /** Index of the adapter in `dino doctor`. If left out, the best one; with several ranks, a different one each as far as they go. */
+  /** Index of the adapter in `dino doctor`. If left out, the best one; several ranks use the adapters in turn. */
   readonly adapter?: number | undefined;
-  /** Called with the progress, instead of printing it. */
+  /** Receives the progress, which is otherwise printed. */
   readonly listener?: Listener | undefined;
-  /** The ranks that train together, each started with the same flags; this process alone if left out. */
+  /** The ranks of a distributed training, each started with the same flags; a world of one if left out. */
   readonly world?: World | undefined;
-  /** The port of a dashboard to serve while the run trains; none if left out. */
+  /** Port of a dashboard to serve during training; none if left out. */
   readonly dashboard?: number | undefined;
 }
 
@@ -43,7 +43,7 @@ export type Listener = Pick<TrainOptions, "onProgress" | "onWarning" | "onEvalua
 
 /** The result of a run. */
 export interface Finished extends TrainSummary {
-  /** Whether the images have classes to evaluate it by. */
+  /** Whether the images have classes for evaluation. */
   readonly hasClasses: boolean;
   readonly data: string;
   /** Settings chosen by the preset `auto`, with reasons. */
@@ -51,8 +51,8 @@ export interface Finished extends TrainSummary {
 }
 
 /**
- * Trains with the given flags: resolves the settings, opens images and device, checks one against the other, and runs. Throws
- * where settings contradict each other, and for a folder that holds another run.
+ * Trains with the given flags: resolves settings, opens images and device, checks them against each other, and runs.
+ * Throws if settings contradict each other, and if the folder holds another run.
  */
 export async function startTraining(start: StartOptions): Promise<Finished> {
   const { resume, device: borrowed, listener, world = singleWorld() } = start;
@@ -116,7 +116,7 @@ function runTraining(
   return training.world.rank === 0 ? trainWithProgress(training) : trainSilently(training);
 }
 
-/** The adapter of a rank: those of the machine in turn; undefined where there is no choice. */
+/** Chooses the adapter of a rank, in turn; undefined if there is no choice. */
 async function adapterOf({ size, localRank }: World): Promise<number | undefined> {
   if (size === 1) return undefined;
   const all = await (await chooseAdapter()).list();
@@ -127,7 +127,7 @@ function print(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Serves the dashboard of a run. Where it cannot, says why, and the run goes on without. */
+/** Serves the dashboard of a run. If that fails, reports why, and the run continues without it. */
 async function showRun(
   out: string,
   port: number | undefined,
@@ -148,7 +148,7 @@ async function showRun(
   }
 }
 
-/** The settings of a run that goes on, with those flags that may differ. Throws for any other flag that does. */
+/** Returns the settings of a resumed run, updated by flags that may change. Throws for a flag that may not. */
 export function continued(config: Config, flags: PartialConfig): Config {
   for (const name of Object.keys(flags) as SettingName[]) {
     if (changeableOnResume.has(name) || JSON.stringify(flags[name]) === JSON.stringify(config[name])) continue;

@@ -1,4 +1,4 @@
-/** Training on a terminal: progress, signals that end a run in order, and a new device for one that was lost. */
+/** Training on a terminal: shows progress, handles signals and replaces lost devices. */
 import { openDevice } from "../../engine/adapters/node.js";
 import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
 import type { Config, SettingName } from "../config/settings.js";
@@ -16,18 +16,19 @@ export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initia
   readonly device: Device;
   readonly config: Config;
   readonly splits: Splits;
-  /** Settings that the user gave. */
+  /** Settings given by the user. */
   readonly explicit: ReadonlySet<SettingName>;
   readonly resume: boolean;
   /** The command that resumes a stopped run, for messages; `dino train --resume` if left out. */
   readonly resumeCommand?: string;
-  /** Opens a device in the place of a lost one; the best adapter's if left out. */
+  /** Opens a replacement for a lost device; on the best adapter if left out. */
   readonly reopen?: () => Promise<Device>;
 }
 
 /**
- * Trains with loss, rate and time left on stderr. Replaces a lost device by a new one and resumes from the last checkpoint. The
- * first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, which says how to resume.
+ * Trains and shows loss, rate and remaining time on stderr. Replaces a lost device and resumes from the last
+ * checkpoint. The first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, whose
+ * message says how to resume.
  */
 export async function trainWithProgress(training: SupervisedTraining): Promise<TrainSummary> {
   const { config, resumeCommand = `npx dino train --out ${config.out} --resume` } = training;
@@ -71,7 +72,7 @@ export async function trainWithProgress(training: SupervisedTraining): Promise<T
   }
 }
 
-/** Trains as one of several ranks whose progress the first shows. Throws Interrupted when that one does. */
+/** Trains at ranks above 0, without progress. Throws Interrupted if rank 0 does. */
 export async function trainSilently(training: SupervisedTraining): Promise<TrainSummary> {
   using interruption = catchSignals(() => undefined, { isRank: true });
   const stop = interruption.signal;
@@ -80,15 +81,15 @@ export async function trainSilently(training: SupervisedTraining): Promise<Train
   throw interruptedBy(stop, `stopped after step ${summary.done} of ${summary.steps}`);
 }
 
-/** By the signal that this process had, or the one that another rank had. */
+/** Creates the error for the signal that this process or another rank received. */
 function interruptedBy({ aborted, reason }: AbortSignal, message: string): Interrupted {
   return new Interrupted(aborted ? (reason as NodeJS.Signals) : "SIGTERM", message);
 }
 
-/** What a training shows on stderr. */
+/** Output of a training on stderr. */
 interface Terminal extends Disposable {
   readonly log: (line: string) => void;
-  /** The last step that was shown. */
+  /** The last step shown. */
   readonly step: () => number;
   readonly listener: Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluating" | "onEvaluated">;
 }
@@ -137,10 +138,12 @@ function describeAccuracies({ step, knn, linear }: EpochLine | EvaluationLine): 
   return `step ${step}: ${[...(knn ? [describeKnn(knn)] : []), ...ofLinear].join("; ")}`;
 }
 
-/** Devices lost in a row at the same step before the run is given up. */
+/** Maximum number of devices lost in succession at the same step. */
 const MOST_LOSSES = 3;
 
-/** Opens a device on the adapter of the lost one. Throws where only another adapter is left, which would round differently. */
+/**
+ * Opens a device on the adapter of the lost one. Throws if only another adapter is left, which would round differently.
+ */
 async function anotherDevice({ device: lost, reopen = openDevice }: SupervisedTraining): Promise<Device> {
   const device = await reopen();
   if (device.name === lost.name) return device;

@@ -1,4 +1,4 @@
-/** The training loop: steps of a student and its teacher, and what is logged, evaluated, drawn and saved between them. */
+/** The training loop: steps, and logging, evaluation, pictures and checkpoints between them. */
 import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
 import { runFiles } from "../run/run-folder.js";
@@ -9,13 +9,13 @@ import type { StepResult } from "./trainer.js";
 
 export interface TrainSummary {
   readonly checkpoint: string;
-  /** Of the whole run. */
+  /** Steps of the whole run. */
   readonly steps: number;
-  /** Steps done: fewer than `steps` where it was stopped. */
+  /** Completed steps: fewer than `steps` if the run was stopped. */
   readonly done: number;
-  /** Loss of the last step; undefined where the run was complete already. */
+  /** Loss of the last step; undefined if the run was already complete. */
   readonly loss: number | undefined;
-  /** Of the last evaluation, if there was one. */
+  /** k-NN accuracy of the last evaluation, if any. */
   readonly knn: KnnAccuracy | undefined;
   readonly warnings: readonly string[];
 }
@@ -24,10 +24,10 @@ export interface TrainSummary {
 const PROFILED_STEP = 10;
 
 /**
- * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
- * log.jsonl and log.txt, checkpoint.safetensors and numbered ones, pictures and profile.json where they are asked for. The
- * same seed on the same adapter gives the same bytes, also when a run is resumed. Throws on a non-finite loss, naming the
- * first bad kernel; in f16 only where a smaller scale of the loss does not help.
+ * Trains a student and its teacher (DINO, algorithm 1) by `config` in the folder `config.out`: config.json, log.jsonl
+ * and log.txt, checkpoint.safetensors and numbered checkpoints, pictures and profile.json if requested. The same seed
+ * on the same adapter gives the same bytes, also when a run is resumed. Throws on a non-finite loss, naming the first
+ * bad kernel; in f16 only if a smaller loss scale does not help.
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
   await using run = await openRun(options);
@@ -56,11 +56,11 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     knn = evaluated ?? visited?.knn ?? knn;
     await save(run, result);
   }
-  await output.save(); // where it was stopped
+  await output.save(); // if the run was stopped
   return { checkpoint: runFiles(config.out).checkpoint, steps, done: trainer.done, loss, knn, warnings };
 }
 
-/** Evaluates and draws what the run begins with; returns its k-NN accuracy. */
+/** Evaluates and draws pictures before the first step; returns the k-NN accuracy. */
 async function beforeFirstStep(run: Run, options: TrainOptions): Promise<KnnAccuracy | undefined> {
   const { config, trainer, output } = run;
   const { done: step, student, teacher } = trainer;
@@ -70,7 +70,7 @@ async function beforeFirstStep(run: Run, options: TrainOptions): Promise<KnnAccu
   return knn;
 }
 
-/** Lets the caller look at the networks where it is time; logs what it found, unless the line of an epoch will. */
+/** Calls `visit.look` if it is due; logs the accuracies unless an epoch line will. */
 async function visit(run: Run, result: StepResult, options: TrainOptions): Promise<Accuracies | undefined> {
   const { step, steps, epoch, epochLine } = result;
   const visitsBy = (done: number): number => Math.floor((done * (options.visit?.times ?? 0)) / steps);
@@ -83,7 +83,7 @@ async function visit(run: Run, result: StepResult, options: TrainOptions): Promi
   return accuracies;
 }
 
-/** Evaluates and draws what is due at the end of an epoch or of the run; returns the k-NN accuracy. */
+/** Runs evaluations and draws pictures that are due at the end of an epoch or of the run; returns the k-NN accuracy. */
 async function endEpoch(
   run: Run,
   { step, steps, epoch, epochLine }: StepResult & { readonly epochLine: EpochLine },
