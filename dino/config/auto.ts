@@ -5,6 +5,7 @@
  * 0.8 and global crops of 0.8 to 1 42.9 %); the settings for GPUs are untested.
  */
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
+import { formatMiB } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import { architectures } from "./derive.js";
 import type { Config, PartialConfig, SettingName } from "./settings.js";
@@ -153,7 +154,10 @@ function chooseBatch({ facts, explicit, choose }: Draft, crops: Crops, { dim, de
   const { memoryBytes } = facts;
   const tokens = GLOBAL_CROPS * tokensOf(imageSize, patchSize) + localCropsNumber * tokensOf(localSize, patchSize);
   const { bytes, ...saving } = fitMemory({ batch, tokens, dim, depth }, { memoryBytes, explicit });
-  choose(saving, `a step then takes about ${mib(bytes)} of the ${mib(memoryBytes)} it may take`);
+  choose(
+    saving,
+    `a step then takes about ${formatMiB(bytes, count)} of the ${formatMiB(memoryBytes, count)} it may take`,
+  );
   return batch;
 }
 
@@ -304,8 +308,4 @@ function rounded(value: number): number {
 
 function count(value: number): string {
   return Math.round(value).toLocaleString("en-US");
-}
-
-function mib(bytes: number): string {
-  return `${count(bytes / 2 ** 20)} MiB`;
 }

@@ -116,6 +116,7 @@ export async function readRange(path: string, start: number, size: number): Prom
 
 /** A file open for random access. Dispose of it to close it. */
 export interface OpenFile extends AsyncDisposable {
+  readonly handle: FileHandle;
   readonly path: string;
   /** In bytes. */
   readonly size: number;
@@ -123,19 +124,35 @@ export interface OpenFile extends AsyncDisposable {
   read(start: number, size: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** Opens a file for reading. Throws if it is missing or a folder. */
-export async function openFile(path: string): Promise<OpenFile> {
-  const handle: FileHandle = await open(path);
-  const { size: whole } = await handle.stat();
+/**
+ * Opens a file for reading. Throws if it is missing or a folder. Errors begin with `prefix`, which is the path if left
+ * out; callers that name the file themselves pass "".
+ */
+export async function openFile(path: string, prefix = `${path}: `): Promise<OpenFile> {
+  const fail = (message: string, cause?: unknown): Error => new Error(`${prefix}${message}`, { cause });
+  let handle: FileHandle;
+  try {
+    handle = await open(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw fail(code === "ENOENT" ? "there is no such file" : message, error);
+  }
+  const found = await handle.stat();
+  if (!found.isFile()) {
+    await handle.close();
+    throw fail("expected a file, got a folder");
+  }
+  const { size: whole } = found;
   return {
+    handle,
     path,
     size: whole,
     async read(start, size) {
       if (!(start >= 0 && size >= 0 && start + size <= whole)) {
-        throw new Error(`${path}: expected ${size} bytes from byte ${start} on, but the file has ${whole}`);
+        throw fail(`expected ${size} bytes from byte ${start} on, but the file has ${whole}; it is cut off`);
       }
       const bytes = new Uint8Array(size);
-      if ((await readFully(handle, bytes, start)) < size) throw new Error(`${path}: ended while it was read`);
+      if ((await readFully(handle, bytes, start)) < size) throw fail("the file became shorter while it was read");
       return bytes;
     },
     [Symbol.asyncDispose]: () => handle.close(),

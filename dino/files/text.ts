@@ -16,3 +16,8 @@ export function joinNames(names: readonly string[]): string {
   const first = names.slice(0, MOST_NAMES).map((name) => printable(name));
   return first.join(", ") + more;
 }
+
+/** Formats bytes as mebibytes, rounded up unless `round` says otherwise. */
+export function formatMiB(bytes: number, round: (mebibytes: number) => number | string = Math.ceil): string {
+  return `${round(bytes / 2 ** 20)} MiB`;
+}

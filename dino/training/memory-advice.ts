@@ -2,6 +2,7 @@
 import { type Device, dryRun } from "../../engine/index.js";
 import { networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
+import { formatMiB } from "../files/text.js";
 import { createNetwork } from "../model/network.js";
 import { createStep } from "./step.js";
 
@@ -31,9 +32,9 @@ export async function adviseOnMemory(device: Device, config: Config): Promise<st
   for (const [flags, changes] of savings(config)) {
     const plan = await planMemory(device, { ...config, ...changes });
     const bytes = plan.residentBytes + plan.plannedBytes;
-    if (bytes < residentBytes + plannedBytes) alternatives.push(`${flags} ${mebibytes(bytes)}`);
+    if (bytes < residentBytes + plannedBytes) alternatives.push(`${flags} ${formatMiB(bytes)}`);
   }
-  const whole = `a step takes ${mebibytes(residentBytes + plannedBytes)}, ${mebibytes(residentBytes)} of them for weights, optimizer and crops`;
+  const whole = `a step takes ${formatMiB(residentBytes + plannedBytes)}, ${formatMiB(residentBytes)} of them for weights, optimizer and crops`;
   if (alternatives.length === 0) return `${whole}; a smaller --arch, --out-dim or --image-size takes less`;
   return `${whole}; it takes with ${alternatives.join(", with ")}`;
 }
@@ -49,8 +50,4 @@ function savings(config: Config): readonly (readonly [string, Partial<Config>])[
   const half = config.batch / 2;
   const fewer = half >= 1 && half % config.accumulate === 0 ? [[`--batch ${half}`, { batch: half }] as const] : [];
   return [...recompute, ...accumulate, ...both, ...fewer];
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
 }

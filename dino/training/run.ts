@@ -8,6 +8,7 @@ import { flagOf } from "../config/flags.js";
 import { changeableOnResume, differenceBetween, fitWarmups } from "../config/resolve.js";
 import type { Config, SettingName } from "../config/settings.js";
 import type { OnLooked } from "../evaluation/online-evaluation.js";
+import { formatMiB } from "../files/text.js";
 import type { Splits } from "../images/split.js";
 import type { Network } from "../model/network.js";
 import { interruptible } from "../mpi/interruptible-world.js";
@@ -278,9 +279,8 @@ async function expectRoom(out: string, { student, teacher, step }: TrainingState
   const needed = bytes * Math.max(1, 3 - existing);
   const { bavail, bsize } = await statfs(out);
   if (bavail * bsize >= needed) return;
-  const mebibytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
   throw new Error(
-    `--out ${out}: expected room for checkpoints of ${mebibytes(bytes)}, ${mebibytes(needed)} in all, but ${mebibytes(bavail * bsize)} are free; ` +
+    `--out ${out}: expected room for checkpoints of ${formatMiB(bytes)}, ${formatMiB(needed)} in all, but ${formatMiB(bavail * bsize)} are free; ` +
       "free some, or name another --out",
   );
 }

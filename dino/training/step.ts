@@ -113,7 +113,7 @@ export interface TrainingStep {
  * loss, gradients, update of the student, then of the teacher and the center.
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
-  const { student, teacher, batch, globalSize, localSize, localCrops, accumulate = 1, peers } = options;
+  const { student, batch, globalSize, localSize, localCrops, accumulate = 1 } = options;
   checkEqualParts(batch, accumulate);
   const prototypes = student.config.head.out;
   const owned: { [Symbol.dispose](): void }[] = [];
@@ -136,53 +136,8 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     return uniform;
   };
 
-  const program = own(
-    await record(device, () => {
-      const { teacherTemperature } = hyperparameters;
-      const { sinkhorn } = options;
-      const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
-      const centering = sinkhorn ? { ...sinkhorn, ...gather } : center;
-      const updates: (() => void)[] = [];
-      const batchNorm = {
-        ...(peers && { across: { devices: peers.size, sum: (x: Tensor) => allReduce(peers, x) } }),
-        updateLater: (update: () => void) => void updates.push(update),
-      };
-      let gradients: Gradients | undefined;
-      const parts = Array.from({ length: accumulate }, (_, part) => {
-        const groups = (locals ? [globals, locals] : [globals]).map((view) => partOf(view, part, accumulate));
-        const distilled = distill(groups, { ...options, centering, teacherTemperature, drop, batchNorm });
-        const scaled = scaling && { scale: scaling.scale };
-        gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
-        return distilled;
-      });
-      const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
-      const means = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
-        Mean,
-        Tensor
-      >;
-      const whole = peers ? allReduceTogether(peers, means) : means;
-      if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
-      const { norms } = optimizer.step(gradients!, {
-        lr: hyperparameters.lr,
-        weightDecay: hyperparameters.weightDecay,
-        frozen: hyperparameters.frozen,
-        clip: options.clip,
-        lossScale: scaling,
-      });
-      ema(teacher.params, student.params, hyperparameters.momentum);
-      if (!sinkhorn) updateCenter(center, whole.teacherMean, options.centerMomentum);
-      for (const update of updates) update();
-      return {
-        loss: whole.loss,
-        teacherEntropy: whole.teacherEntropy,
-        meanTargets: whole.meanTargets,
-        studentCoherence: coherence(whole.studentDirection),
-        teacherCoherence: coherence(whole.teacherDirection),
-        norms,
-        ...(options.koleoWeight && { koleo: whole.koleo }),
-      };
-    }),
-  );
+  const inputs = { globals, locals, hyperparameters, center, optimizer, lossScale: scaling, drop };
+  const program = own(await record(device, () => forwardAndUpdate(inputs, options)));
   return {
     globals,
     locals,
@@ -195,6 +150,60 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     [Symbol.dispose]() {
       for (const x of owned.reverse()) x[Symbol.dispose]();
     },
+  };
+}
+
+type StepInputs = Pick<
+  TrainingStep,
+  "globals" | "locals" | "hyperparameters" | "center" | "optimizer" | "lossScale"
+> & { readonly drop: DropSource };
+
+/** Runs both networks, the loss and the backward, and updates student, teacher and center; returns the outputs of the step. */
+function forwardAndUpdate(inputs: StepInputs, options: StepOptions) {
+  const { globals, locals, hyperparameters, center, optimizer, lossScale: scaling, drop } = inputs;
+  const { student, teacher, accumulate = 1, peers } = options;
+  const { teacherTemperature } = hyperparameters;
+  const { sinkhorn } = options;
+  const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
+  const centering = sinkhorn ? { ...sinkhorn, ...gather } : center;
+  const updates: (() => void)[] = [];
+  const batchNorm = {
+    ...(peers && { across: { devices: peers.size, sum: (x: Tensor) => allReduce(peers, x) } }),
+    updateLater: (update: () => void) => void updates.push(update),
+  };
+  let gradients: Gradients | undefined;
+  const parts = Array.from({ length: accumulate }, (_, part) => {
+    const groups = (locals ? [globals, locals] : [globals]).map((view) => partOf(view, part, accumulate));
+    const distilled = distill(groups, { ...options, centering, teacherTemperature, drop, batchNorm });
+    const scaled = scaling && { scale: scaling.scale };
+    gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
+    return distilled;
+  });
+  const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
+  const means = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
+    Mean,
+    Tensor
+  >;
+  const whole = peers ? allReduceTogether(peers, means) : means;
+  if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
+  const { norms } = optimizer.step(gradients!, {
+    lr: hyperparameters.lr,
+    weightDecay: hyperparameters.weightDecay,
+    frozen: hyperparameters.frozen,
+    clip: options.clip,
+    lossScale: scaling,
+  });
+  ema(teacher.params, student.params, hyperparameters.momentum);
+  if (!sinkhorn) updateCenter(center, whole.teacherMean, options.centerMomentum);
+  for (const update of updates) update();
+  return {
+    loss: whole.loss,
+    teacherEntropy: whole.teacherEntropy,
+    meanTargets: whole.meanTargets,
+    studentCoherence: coherence(whole.studentDirection),
+    teacherCoherence: coherence(whole.teacherDirection),
+    norms,
+    ...(options.koleoWeight && { koleo: whole.koleo }),
   };
 }
 
