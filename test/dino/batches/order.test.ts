@@ -44,7 +44,7 @@ describe("order of images", () => {
           begun.next(middle);
           for (const order of [begun, orderOf(2, middle)])
             expect(order.next(indices.length - middle)).to.deep.equal({
-              places: places.slice(middle),
+              positions: places.slice(middle),
               repeats: undefined,
             });
           const order = epochOrders({ images, indices, seed, shuffleBuffer: 1 })(2).next(indices.length).positions; // file after file

@@ -195,7 +195,7 @@ describe("reports of ranks", () => {
   it("name the rank that all others wait for, where there is one", () => {
     expect(findStraggler([report(100), report(110), report(300), report(90)])).to.deep.include({ rank: 2, ms: 300 });
     expect(findStraggler([report(100), report(140)])).to.equal(undefined);
-    expect(findStraggler([report(200), report(100)])).to.deep.include({ rank: 0, usualMs: 100 });
+    expect(findStraggler([report(200), report(100)])).to.deep.include({ rank: 0, medianMs: 100 });
   });
 
   it("tell the first what it has not seen itself", () => {
