@@ -67,7 +67,7 @@ export interface Trainer extends TrainingState, AsyncDisposable {
   /** The device, with the kernel choices of the start of the training. */
   readonly device: Device;
   readonly iterationsPerEpoch: number;
-  /** Of the whole run. */
+  /** Steps of the whole run. */
   readonly steps: number;
   /** Steps done. */
   readonly done: number;

@@ -193,9 +193,9 @@ describe("faults", () => {
       if (process.getuid?.() !== 0) this.skip(); // only root can try as somebody else
       const module = compiledModule("dino/run/run-folder.ts");
       const program = `
-        const { takeFolder } = await import(${JSON.stringify(module)});
+        const { lockRunFolder } = await import(${JSON.stringify(module)});
         process.setuid(65534);
-        await takeFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
+        await lockRunFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
       const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program]);
       expect(stdout).to.match(/^--out .+: expected a folder to write to, but EACCES/);
     });
