@@ -154,16 +154,16 @@ async function bytesRead(): Promise<number | undefined> {
 
 async function measureOrder(count: number): Promise<OrderCost> {
   const shards = Array.from({ length: Math.ceil(count / IMAGES_PER_SHARD) }, (_, i) => i * IMAGES_PER_SHARD);
-  const place = () => {
+  const location = () => {
     throw new Error("bench: these images have no files");
   };
-  const images = imageSet({ title: "paper", count, shards, largest: 1, name: (index) => `${index}`, place });
+  const images = imageSet({ title: "paper", count, shards, largest: 1, name: (index) => `${index}`, location });
   const { arrays: before } = await heldBytes();
   const split = await timed(() => splitImages(count, { heldOut: 0, seed: 0 }));
   const { train: indices } = split.result;
   const splitTenth = await timed(() => splitImages(count, { heldOut: 0.1, seed: 0 }).test.length);
   const order = (shuffleBuffer: number) =>
-    timed(() => epochOrders({ images, indices, seed: 0, shuffleBuffer })(0).next(count).places.length);
+    timed(() => epochOrders({ images, indices, seed: 0, shuffleBuffer })(0).next(count).positions.length);
   const all = await order(0);
   const buffer = await order(SHUFFLE_BUFFER);
   const iteration = Math.floor(count / BATCH / 2);

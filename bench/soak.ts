@@ -54,7 +54,7 @@ export async function soak(device: Device, minutes: number, onSample: (sample: S
       config,
       splits,
       resume: false,
-      given: new Set(),
+      explicit: new Set(),
       stop: stop.signal,
       onProgress: ({ step }) => {
         const ms = performance.now();

@@ -35,4 +35,4 @@ export type { Finished } from "./training/start.js";
 export { readImage } from "./images/sources/image-files.js";
 export type { Progress } from "./training/trainer.js";
 export type { Lookup, VitConfig } from "./model/vit.js";
-export type { Decoding, ImagePlace } from "./images/image-location.js";
+export type { Decoding, ImageLocation } from "./images/image-location.js";

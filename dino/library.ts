@@ -156,5 +156,5 @@ export interface TrainingOptions extends Listener {
 export async function train(settings: PartialConfig, options: TrainingOptions = {}): Promise<Finished> {
   const { resume = false, overwrite = false, device, ...listener } = options;
   if (!resume && settings.data === undefined) throw new Error("train data: expected a folder of images, or `builtin`");
-  return startTraining({ flags: settings, resume, overwrite, device, listener });
+  return startTraining({ flags: settings, resume, overwrite, device: device, listener });
 }

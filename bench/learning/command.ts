@@ -107,7 +107,7 @@ export async function compareLearning(options: LearningOptions): Promise<readonl
           options.log(`${title}: ${describeCurve(kept)} (kept, of commit ${kept.commit})`);
           continue;
         }
-        const training = { config: { ...config, seed }, splits, at, title, images, stop: interruption.asked };
+        const training = { config: { ...config, seed }, splits, at, title, images, stop: interruption.signal };
         const learnt = await (who === "ours"
           ? runOurTraining(options, training)
           : runOfficialTraining(options, training));
@@ -139,7 +139,7 @@ async function openRecipe(asked: Config): Promise<{ readonly config: Config; rea
   if (splits.train.images.mixture) throw new Error(`--data ${data}: the official code does not mix images by weights`);
   if (length < batch) throw new Error(`--data ${data}: ${length} images to train on are fewer than --batch ${batch}`);
   const { iterationsPerEpoch } = lengthOf(asked, length);
-  return { config: fitWarmups(asked, { iterationsPerEpoch, given: new Set() }).config, splits };
+  return { config: fitWarmups(asked, { iterationsPerEpoch, explicit: new Set() }).config, splits };
 }
 
 async function runOurTraining(

@@ -56,7 +56,7 @@ export async function trainOurs({
       device,
       splits,
       config: { ...config, ...quiet, out: join(out, "run") },
-      given: new Set(),
+      explicit: new Set(),
       resume: false,
       stop,
       visit: {

@@ -95,7 +95,7 @@ export async function exportCrops(config: Config, { images, indices }: Subset, p
   const file = createWriteStream(path);
   for (let step = 0; step < steps; step++) {
     const epoch = Math.floor(step / iterationsPerEpoch);
-    const { places } = orders(epoch, (step % iterationsPerEpoch) * batch).next(batch);
+    const { positions: places } = orders(epoch, (step % iterationsPerEpoch) * batch).next(batch);
     for (const place of places) {
       const index = indices[place]!;
       const image = await decoded(images, index);

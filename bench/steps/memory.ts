@@ -38,7 +38,7 @@ export async function describePlans({
     for (const recompute of [false, true]) {
       const size = { ...VIT_S16, batch, accumulate: parts, recompute };
       const plan = await planStep(size);
-      if (lines.length === 1) lines.push(row("weights, optimizer, crops", formatMiB(plan.residentBytes)));
+      if (lines.length === 1) lines.push(row("weights, optimizer, crops", formatMiB(plan.residentBytes, Math.round)));
       const flags = savingFlags(size).join(" ") || "a step";
       lines.push(row(flags, `${describeMemory(plan)}, ${plan.dispatches} dispatches`));
     }
@@ -49,7 +49,7 @@ export async function describePlans({
 const row = (name: string, value: string) => `  ${name.padEnd(30)}${value}`;
 
 export function describeMemory({ plannedBytes, leastBytes }: Pick<StepMemory, "plannedBytes" | "leastBytes">): string {
-  return `${formatMiB(plannedBytes)}, ${(plannedBytes / leastBytes).toFixed(2)} x the least`;
+  return `${formatMiB(plannedBytes, Math.round)}, ${(plannedBytes / leastBytes).toFixed(2)} x the least`;
 }
 
 /** The flags by which a step saves memory. */

@@ -1,15 +1,15 @@
-/** Which images of a batch each of several devices takes. */
+/** Splitting batches between devices. */
 import { imagesPerPart } from "./crop-layout.js";
 
-/** One of several devices that share every batch. */
+/** The rank of a device among those that share every batch. */
 export interface Shard {
   readonly rank: number;
   readonly size: number;
 }
 
 /**
- * Places in a batch of the images that a device takes: the same share of each of the parts that go through the network one
- * after another, so that those of all devices are the part. Throws where the shares are not equal.
+ * Returns the positions in a batch of a device's images: an equal share of each part of the batch, so that all devices
+ * together process the same part. Throws if the shares are not equal.
  */
 export function shardPositions(images: number, parts: number, { rank, size }: Shard): readonly number[] {
   checkEqualShards(images, parts, size);
@@ -18,7 +18,7 @@ export function shardPositions(images: number, parts: number, { rank, size }: Sh
   return Array.from({ length: parts * share }, (_, i) => Math.floor(i / share) * part + rank * share + (i % share));
 }
 
-/** Throws where devices cannot have equal shares of each part of a batch. */
+/** Throws unless each device gets an equal share of each part of a batch. */
 export function checkEqualShards(images: number, parts: number, size: number): void {
   if (Number.isInteger(imagesPerPart(images, parts) / size)) return;
   const each = parts === 1 ? "" : ` of each of the ${parts} parts of --accumulate`;
@@ -28,7 +28,9 @@ export function checkEqualShards(images: number, parts: number, size: number): v
   );
 }
 
-/** Of numbers for the rows of a part, crop-major [crops * images of the part], those of a device's share: [crops * share]. */
+/**
+ * Selects a device's share of per-row values of a part, crop-major: [crops * images of the part] -> [crops * share].
+ */
 export function shardRows(rows: Float32Array, share: number, { rank, size }: Shard): Float32Array {
   return rows.filter((_, row) => Math.floor(row / share) % size === rank);
 }

@@ -1,20 +1,20 @@
-/** The thread side of batches: decodes images and makes their crops. It keeps nothing between tasks. */
+/** Worker thread that decodes images and makes their crops. It keeps no state between tasks. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { Decoding, ImagePlace } from "../images/image-location.js";
-import { decodePlace } from "../images/sources/decode.js";
+import type { Decoding, ImageLocation } from "../images/image-location.js";
+import { decodeImage } from "../images/sources/decode.js";
 import { type CropSettings, cropBuffers, type MadeCrops } from "./image-crops.js";
 
-/** What a worker is started with. */
+/** Start options of a worker. */
 export interface WorkerSetup extends CropSettings {
   readonly decoding: Decoding;
 }
 
-/** Images to make crops of, or the end of work. */
+/** A task: images to make crops of, or the request to close. */
 export type WorkerTask =
   | { readonly kind: "close" }
   | {
       readonly kind: "crops";
-      /** Returned with the answer: tasks may overtake each other. */
+      /** Returned with the answer; tasks may finish out of order. */
       readonly id: number;
       readonly epoch: number;
       readonly items: readonly WorkerItem[];
@@ -22,8 +22,8 @@ export type WorkerTask =
 
 /** One image of a task. */
 export interface WorkerItem {
-  readonly place: ImagePlace;
-  /** What the crops are drawn for: the number of the image, or of the one that it stands in for. */
+  readonly location: ImageLocation;
+  /** Key of the crops' random draws: index of the image, or of the one that it replaces. */
   readonly key: number;
 }
 
@@ -34,7 +34,7 @@ export interface WorkerCrops extends MadeCrops {
 
 const port = parentPort!;
 const { decoding, ...settings } = workerData as WorkerSetup;
-const sheet = cropBuffers(settings);
+const createBuffer = cropBuffers(settings);
 let closed = false;
 
 // Tasks overlap: while one waits for its next image to be decoded, the other makes crops.
@@ -45,10 +45,10 @@ port.on("message", (task: WorkerTask) => {
 });
 
 async function makeCrops({ id, epoch, items }: WorkerTask & { readonly kind: "crops" }): Promise<void> {
-  const { made, put } = sheet(items.length, epoch);
-  for (const [item, { place, key }] of items.entries()) {
+  const { made, add } = createBuffer(items.length, epoch);
+  for (const [item, { location, key }] of items.entries()) {
     if (closed) return;
-    put(item, await decodePlace(place, decoding), key);
+    add(item, await decodeImage(location, decoding), key);
   }
   port.postMessage({ id, ...made } satisfies WorkerCrops, [made.crops.buffer, made.pixels.buffer]);
 }

@@ -1,4 +1,4 @@
-/** Training batches: images augmented ahead of their use, by whatever makes the crops. */
+/** Training batches, prefetched; a `Cropper` makes the crops. */
 import { type AugmentOptions, checkAugmentOptions } from "../images/augment.js";
 import type { ImageSet } from "../images/image-set.js";
 import { shardPositions, type Shard } from "./batch-shard.js";
@@ -11,69 +11,69 @@ export interface BatchOptions {
   readonly images: ImageSet;
   /** The images to train on, in ascending order; all of them if left out. An Int32Array is not copied. */
   readonly indices?: ArrayLike<number>;
-  /** Images in a batch. What is left of an epoch beyond whole batches is dropped, other images each time. */
+  /** Images per batch. The rest of an epoch that fills no batch is dropped, different images each epoch. */
   readonly batch: number;
-  /** Equal parts that the crops of a batch lie in: 1 if left out. */
+  /** Number of equal parts into which the crops of a batch are arranged: 1 if left out. */
   readonly parts?: number;
   readonly seed: number;
-  /** Images of large files that are shuffled at a time, see epochOrders: 0, for all, if left out. */
+  /** Size of the shuffle buffer for images in large files, see `epochOrders`: 0, which shuffles all, if left out. */
   readonly shuffleBuffer?: number;
   readonly augment: AugmentOptions;
-  /** Batches made ahead of the one in use: 2 if left out. */
+  /** Number of prefetched batches: 2 if left out. */
   readonly prefetch?: number;
-  /** Leaves making the crops to a device: batches hold pictures instead. */
+  /** Leaves cropping to a device: batches contain images instead of crops. */
   readonly onDevice?: boolean;
-  /** Makes this share of every batch alone, as `shareOf` has it: all of it if left out. */
+  /** Makes only this share of every batch, see `shardPositions`: all of it if left out. */
   readonly shard?: Shard | undefined;
-  /** Where to begin, to resume a run: the first batch if left out. */
+  /** Position of the first batch, to resume a run; the beginning if left out. */
   readonly start?: { readonly epoch: number; readonly iteration: number };
 }
 
-/** The crops of `batch` images, or of a share of them, each where `cropPlace` says. */
+/** The crops of `batch` images, or of a shard of them, at the positions of `cropPosition`. */
 export interface Batch {
   readonly epoch: number;
-  /** Within the epoch, from 0. */
+  /** Index within the epoch, from 0. */
   readonly iteration: number;
-  /** [2 * batch, 3, rows, cols], normalised; empty where a device makes the crops */
+  /** [2 * batch, 3, rows, cols], normalised; empty if a device makes the crops. */
   readonly globals: Float32Array<ArrayBuffer>;
-  /** [localCrops * batch, 3, rows, cols], normalised; empty where a device makes the crops */
+  /** [localCrops * batch, 3, rows, cols], normalised; empty if a device makes the crops. */
   readonly locals: Float32Array<ArrayBuffer>;
-  /** Where a device makes the crops: pixels [batch, pixelsPerPicture], packed, and of each picture what to make of it. */
+  /** If a device makes the crops: packed pixels [batch, pixelsPerPicture], and the parameters of each image's crops. */
   readonly pixels: Uint32Array<ArrayBuffer>;
   readonly pictures: readonly CroppedPicture[];
-  /** The image in each place: [batch]. */
+  /** The image at each position: [batch]. */
   readonly indices: Int32Array<ArrayBuffer>;
-  /** How long `next` had to wait for it. */
+  /** Time that `next` waited for this batch. */
   readonly waitedMs: number;
-  /** Batches that were ready when this one was asked for, itself included. */
+  /** Number of ready batches when this one was requested, itself included. */
   readonly ready: number;
 }
 
-/** An endless row of batches, epoch after epoch, that depends on neither threads nor timing. */
+/** An endless sequence of batches, independent of the number and timing of threads. */
 export interface Batches {
   readonly iterationsPerEpoch: number;
-  /** The most pixels of a picture where a device makes the crops; else 0. */
+  /** Maximum pixels per image if a device makes the crops; otherwise 0. */
   readonly pixelsPerPicture: number;
   /**
-   * The next batch. Its arrays are used again after the following call. Throws if the cropper failed, if no image can be
-   * decoded, after `close`, and if the last call has not been answered yet.
+   * Returns the next batch. Its arrays are reused after the following call. Throws if the cropper failed, if no image
+   * can be decoded, after `close`, and while an earlier call is pending.
    */
   next(): Promise<Batch>;
-  /** Ends the cropper. */
+  /** Closes the cropper. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * Opens a cropper and begins the first batches. Every epoch shuffles the images anew; an image that cannot be decoded is noted
- * in `images.failures`, and the next one of `indices` that can be decoded stands in for it.
- * Throws if there are fewer images than a batch holds, and for options that make no sense.
+ * Opens a cropper and starts to make the first batches. Every epoch is shuffled anew. An image that cannot be decoded
+ * is recorded in `images.failures` and replaced by the next decodable one of `indices`. Throws for fewer images than a
+ * batch, and for invalid options.
  */
 export function openBatches(options: BatchOptions, openCropper: (settings: CropSettings) => Cropper): Batches {
   const { images, batch, parts = 1, seed, shuffleBuffer = 0, augment, prefetch = 2 } = options;
   const { shard: share = { rank: 0, size: 1 }, start = { epoch: 0, iteration: 0 } } = options;
-  const given = options.indices ?? new Int32Array(images.count).map((_, i) => i);
-  const indices = given instanceof Int32Array ? given : new Int32Array(given);
+  const requested = options.indices ?? new Int32Array(images.count).map((_, i) => i);
+  const indices = requested instanceof Int32Array ? requested : new Int32Array(requested);
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
   const positions = shardPositions(batch, parts, share);
@@ -97,16 +97,16 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     slot.iteration = upcoming % iterationsPerEpoch;
     upcoming++;
     if (order?.epoch !== slot.epoch) order = { epoch: slot.epoch, ...orderOf(slot.epoch, slot.iteration * batch) };
-    const { places, repeats } = order.next(batch);
+    const { positions: drawn, repeats } = order.next(batch);
     return positions.map((inBatch, position) => {
-      const place = places[inBatch]!;
-      slot.keys[position] = indices[place]! + (repeats?.[inBatch] ?? 0) * images.count;
-      return { position, place };
+      const candidate = drawn[inBatch]!;
+      slot.keys[position] = indices[candidate]! + (repeats?.[inBatch] ?? 0) * images.count;
+      return { position, candidate };
     });
   }
 
-  /** Starts to make the next batch. */
-  function begin(slot: Slot): void {
+  /** Starts to make the next batch in a slot. */
+  function startFilling(slot: Slot): void {
     const tasks = chunks(assign(slot), cropper.imagesPerTask).map((assignments) => fill(slot, assignments));
     slot.isReady = false;
     slot.filled = Promise.all(tasks).then(() => void (slot.isReady = true));
@@ -115,7 +115,7 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
   }
 
   const ahead: Slot[] = [];
-  for (let i = 0; i <= prefetch; i++) begin(createSlot(layout));
+  for (let i = 0; i <= prefetch; i++) startFilling(createSlot(layout));
   let inUse: Slot | undefined;
   let isWaiting = false;
   let broken: Error | undefined;
@@ -127,7 +127,7 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
     const beganMs = performance.now();
     const ready = ahead.filter(({ isReady }) => isReady).length;
     try {
-      if (inUse !== undefined) begin(inUse);
+      if (inUse !== undefined) startFilling(inUse);
       inUse = ahead.shift()!;
       await inUse.filled;
     } catch (error) {
@@ -148,7 +148,7 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
   return { iterationsPerEpoch, pixelsPerPicture, next, close, [Symbol.asyncDispose]: close };
 }
 
-/** Pixels of a picture that a device cuts crops out of, at most. */
+/** Maximum pixels of an image from which a device makes crops. */
 const PIXELS_PER_FILE = 2 ** 18;
 
 function layoutOf({ images, augment, parts = 1, onDevice = false }: BatchOptions, count: number): SlotLayout {

@@ -1,11 +1,11 @@
-/** The order in which the crops of a batch lie, for those who make them and those who read them. */
+/** Memory layout of the crops of a batch. */
 
 /** Global crops of an image: the teacher sees these, the student sees all crops. */
 export const GLOBAL_CROPS = 2;
 
 /** Crops of one size. */
 export interface CropLayout {
-  /** Crops of each image. */
+  /** Crops per image. */
   readonly crops: number;
   /** Images of the batch. */
   readonly images: number;
@@ -14,21 +14,21 @@ export interface CropLayout {
 }
 
 /**
- * Where a crop of an image lies: part by part, in each of them crop 0 of every image, then crop 1 of every image, ...;
- * [parts, crops, images / parts], all counted from 0.
+ * Returns the row of a crop in the layout [parts, crops, images / parts]: in each part, crop 0 of every image, then
+ * crop 1 of every image, and so on; all counted from 0.
  */
-export function cropPlace({ crops, images, parts }: CropLayout, crop: number, image: number): number {
+export function cropPosition({ crops, images, parts }: CropLayout, crop: number, image: number): number {
   const each = imagesPerPart(images, parts);
   return (Math.floor(image / each) * crops + crop) * each + (image % each);
 }
 
-/** Images of each part of a batch. Throws where the parts are not equal. */
+/** Returns the number of images per part. Throws unless the parts are equal. */
 export function imagesPerPart(images: number, parts: number): number {
   checkEqualParts(images, parts);
   return images / parts;
 }
 
-/** Throws where a batch has no so many equal parts. */
+/** Throws unless a batch divides into that many equal parts. */
 export function checkEqualParts(images: number, parts: number): void {
   if (parts >= 1 && Number.isInteger(images / parts)) return;
   throw new Error(`crops: a batch of ${images} images has no ${parts} equal parts; take a number that divides it`);

@@ -1,4 +1,4 @@
-/** The random views of a batch made on the device: from decoded pixels to normalised crops in five dispatches a size. */
+/** Cropping on the device: from decoded pixels to normalized crops in five dispatches per size. */
 import {
   constant,
   type Device,
@@ -14,7 +14,7 @@ import {
 } from "../../engine/index.js";
 import type { CropParameters, Jitter } from "../images/augment.js";
 import type { Normalization, Size } from "../images/pixels.js";
-import { type CropLayout, cropPlace } from "./crop-layout.js";
+import { type CropLayout, cropPosition } from "./crop-layout.js";
 
 const resizing = kernel("crop-resize", {
   reads: ["pixels", "parameters"],
@@ -34,26 +34,26 @@ const blurring = kernel("crop-blur", {
   constants: ["ROWS", "COLS", "LAST"],
 });
 
-/** Numbers that describe a crop; their order is that of `crop-parameters.wgsl`. */
+/** Number of values per crop; their order is that of `crop-parameters.wgsl`. */
 const PARAMETERS = 18;
 const ADJUSTMENTS = ["brightness", "contrast", "saturation", "hue"] as const satisfies readonly Jitter["adjust"][];
-/** Above every level, so that none is inverted. */
+/** Threshold above every value, so that none is inverted. */
 const NO_SOLARIZING = 256;
 
-/** Crops of one size, which share their dispatches. */
+/** Crops of one size, made by the same dispatches. */
 export interface CropGroup {
-  /** Crops of each picture. */
+  /** Crops per image. */
   readonly crops: number;
-  /** [crops * pictures, 3, rows, cols]: where the normalised crops go, each to the place that `cropPlace` says. */
+  /** Output of the normalized crops, [crops * pictures, 3, rows, cols], each at its `cropPosition`. */
   readonly out: Tensor;
 }
 
 export interface CropMakerOptions extends Normalization {
-  /** Pictures of a batch. */
+  /** Images per batch. */
   readonly pictures: number;
-  /** Equal parts that the crops of a batch lie in: 1 if left out. */
+  /** Number of equal parts into which the crops of a batch are arranged: 1 if left out. */
   readonly parts?: number;
-  /** The most pixels that a picture may have. */
+  /** Maximum pixels per image. */
   readonly pixelsPerPicture: number;
   readonly groups: readonly CropGroup[];
 }
@@ -61,11 +61,11 @@ export interface CropMakerOptions extends Normalization {
 /** Makes the crops of a batch on the device. Dispose of it to free its memory. */
 export interface CropMaker extends Disposable {
   /**
-   * Brings a batch: each picture's pixels as `packPixels` (pixels.ts) leaves them, [pictures, pixelsPerPicture], and of each picture its
-   * columns and what its crops are, those of the first group first. Throws where sizes do not fit.
+   * Uploads a batch: pixels packed by `packPixels` (pixels.ts), [pictures, pixelsPerPicture], and for each image its
+   * columns and crop parameters, those of the first group first. Throws for wrong sizes.
    */
   write(pixels: Uint32Array, pictures: readonly CroppedPicture[]): void;
-  /** Makes the crops; they are in the groups' tensors for whatever is submitted next. */
+  /** Makes the crops in the groups' tensors, for any later submission. */
   run(): Promise<void>;
   readonly dispatches: number;
 }
@@ -76,8 +76,8 @@ export interface CroppedPicture {
 }
 
 /**
- * Records the making of crops as main_dino.py's transforms make them, 8 bits after each stage, but with a true Gaussian where
- * Pillow has three box blurs. `applyCrop` is the exact reference.
+ * Records the transforms of main_dino.py, 8 bits after each stage, but with a true Gaussian blur where Pillow uses
+ * three box blurs. `applyCrop` is the exact reference.
  */
 export async function createCropMaker(device: Device, options: CropMakerOptions): Promise<CropMaker> {
   const { pictures, parts = 1, pixelsPerPicture, groups, mean, std } = options;
@@ -136,7 +136,10 @@ function makeCrops({ pixels, parameters, mean, std }: Sources, out: Tensor): voi
   blurring({ levels: blurred, parameters, mean, spread: std, out }, { ROWS, COLS, LAST: 1 }, elementGrid(all));
 }
 
-/** The crops from `first` on of every picture, as many as `layout` says and where it says: [crops * pictures, PARAMETERS]. */
+/**
+ * Packs the parameters of `layout.crops` crops per image, from crop `first` on, in the order of the layout: [crops *
+ * pictures, PARAMETERS].
+ */
 function packParameters(pictures: readonly CroppedPicture[], first: number, layout: CropLayout): Float32Array {
   const packed = new Float32Array(layout.crops * layout.images * PARAMETERS);
   for (let crop = 0; crop < layout.crops; crop++) {
@@ -151,7 +154,7 @@ function packParameters(pictures: readonly CroppedPicture[], first: number, layo
           ...[0, 1, 2, 3].map(factor),
           ...[grayscale ? 1 : 0, blurRadius ?? 0, solarizeThreshold ?? NO_SOLARIZING],
         ],
-        cropPlace(layout, crop, slot) * PARAMETERS,
+        cropPosition(layout, crop, slot) * PARAMETERS,
       );
     });
   }

@@ -1,26 +1,26 @@
-/** Says once that a training waits for its images, and what may help. */
+/** Detection of a data bottleneck. */
 
-/** Steps between two lines of the log. */
+/** An interval between two lines of the log. */
 export interface DataInterval {
   readonly steps: number;
   readonly startMs: number;
-  /** Of it, waiting for batches. */
+  /** Time of it spent waiting for batches. */
   readonly waitedMs: number;
 }
 
-/** Share of the time from which on waiting is worth a word. */
+/** Share of waiting time above which a warning is due. */
 const LARGE = 0.25;
 
 /**
- * Takes the intervals of a run as they end and returns a warning once the first but one has passed: in the first the workers
- * start. `inFiles` says that large files are read in any order, which slow disks do badly.
+ * Returns a function that takes the log intervals of a run and returns a warning once, never for the first interval, in
+ * which the workers start. `inFiles`: shards are read in random order, which is slow on slow disks.
  */
 export function dataWatch(inFiles: boolean): (interval: DataInterval, nowMs?: number) => string | undefined {
-  let seen = 0;
+  let intervals = 0;
   let hasWarned = false;
   return ({ steps, startMs, waitedMs }, nowMs = performance.now()) => {
     const share = waitedMs / (nowMs - startMs);
-    if (seen++ === 0 || hasWarned || !(share > LARGE)) return undefined;
+    if (intervals++ === 0 || hasWarned || !(share > LARGE)) return undefined;
     hasWarned = true;
     const buffer = inFiles ? ", on a slow disk --shuffle-buffer 10000" : "";
     return (

@@ -1,4 +1,4 @@
-/** The crops of some images of a batch, on whatever thread makes them. */
+/** Cropping of images on the CPU, on any thread. */
 import { applyCropU8, type AugmentOptions, drawCrops } from "../images/augment.js";
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
 import { type Image, normalize, normalizeTable, packPixels, resize } from "../images/pixels.js";
@@ -7,23 +7,23 @@ import type { CroppedPicture } from "./crop-maker.js";
 export interface CropSettings {
   readonly augment: AugmentOptions;
   readonly seed: number;
-  /** Leaves making the crops to a device: pictures of so many pixels at most are prepared instead. */
+  /** If set, prepares images of at most this many pixels for cropping on a device. */
   readonly pixelsPerPicture?: number;
 }
 
-/** What was made of some images. */
+/** Result of a task. */
 export interface MadeCrops {
-  /** Of each image in turn: its global crops, then its local ones, each [3, rows, cols]; unset where decoding failed. */
+  /** Crops image by image: global, then local ones, each [3, rows, cols]; unset if decoding failed. */
   readonly crops: Float32Array<ArrayBuffer>;
-  /** Of each image in turn, where a device makes the crops: its pixels [pixelsPerPicture], and what to make of them. */
+  /** If a device makes the crops: pixels image by image, [pixelsPerPicture] each, and the crop parameters. */
   readonly pixels: Uint32Array<ArrayBuffer>;
   readonly pictures: readonly (CroppedPicture | undefined)[];
   readonly failures: readonly { readonly item: number; readonly failure: DecodeFailure }[];
 }
 
-/** Decodes images and makes their crops, or prepares them for a device that does. */
+/** Decodes images and makes their crops, or prepares them for a device. */
 export interface Cropper {
-  /** Images of one call that keep it busy without delaying the others. */
+  /** Images per call that keep it busy without delaying others. */
   readonly imagesPerTask: number;
   crop(epoch: number, items: readonly CropItem[]): Promise<MadeCrops>;
   close(): Promise<void>;
@@ -32,18 +32,18 @@ export interface Cropper {
 /** An image of a task. */
 export interface CropItem {
   readonly index: number;
-  /** Key of the random draws of its crops: its own index, or that of the image that it stands in for. */
+  /** Key of the random draws of its crops: its own index, or that of the image it replaces. */
   readonly key: number;
 }
 
-/** Some images of an epoch on their way into a batch. */
+/** A buffer for the crops of a task. */
 export interface CropBuffer {
   readonly made: MadeCrops;
-  /** Takes an image; `key` is what its crops are drawn for: its number, or that of the one it stands in for. */
-  readonly put: (item: number, image: Image | DecodeFailure, key: number) => void;
+  /** Makes the crops of an image or records its failure; `key` seeds the random draws. */
+  readonly add: (item: number, image: Image | DecodeFailure, key: number) => void;
 }
 
-/** Makes sheets for so many images of an epoch. */
+/** Returns a function that allocates a buffer for `count` images of an epoch. */
 export function cropBuffers({
   augment,
   seed,
@@ -59,13 +59,13 @@ export function cropBuffers({
     const failures: { item: number; failure: DecodeFailure }[] = [];
     return {
       made: { crops, pixels, pictures, failures },
-      put: (item, image, index) => {
+      add: (item, image, index) => {
         if (isFailure(image)) {
           failures.push({ item, failure: image });
           return;
         }
         if (pixelsPerPicture !== undefined) {
-          const picture = fit(image, pixelsPerPicture);
+          const picture = shrinkToPixels(image, pixelsPerPicture);
           packPixels(picture, pixels, item * pixelsPerPicture);
           pictures[item] = { cols: picture.cols, crops: drawCrops(augment, { seed, epoch, index }, picture) };
           return;
@@ -80,8 +80,8 @@ export function cropBuffers({
   };
 }
 
-/** The image itself, or shrunk to so many pixels. */
-function fit(image: Image, pixels: number): Image {
+/** Shrinks an image to at most this many pixels. */
+function shrinkToPixels(image: Image, pixels: number): Image {
   const share = Math.sqrt(pixels / (image.rows * image.cols));
   if (share >= 1) return image;
   const shrunk = (side: number) => Math.max(1, Math.floor(side * share));

@@ -1,17 +1,19 @@
-/** Batches of images that are cropped on the thread that asks for them, as a page's worker does. */
+/** Batches made on the calling thread, for a page's worker. */
 import { type Batches, type BatchOptions, openBatches } from "./batches.js";
 import { cropBuffers } from "./image-crops.js";
 
-/** The same batches as those of threads, of images as their set decodes them. Throws where openBatches does. */
+/**
+ * Opens the same batches as `openThreadedBatches`, decoded by the image set itself. Throws where `openBatches` does.
+ */
 export function openInlineBatches(options: BatchOptions): Batches {
   const { images, batch } = options;
   return openBatches({ prefetch: 1, ...options }, (settings) => {
-    const sheet = cropBuffers(settings);
+    const createBuffer = cropBuffers(settings);
     return {
       imagesPerTask: batch,
       async crop(epoch, items) {
-        const { made, put } = sheet(items.length, epoch);
-        for (const [item, { index, key }] of items.entries()) put(item, await images.decode(index), key);
+        const { made, add } = createBuffer(items.length, epoch);
+        for (const [item, { index, key }] of items.entries()) add(item, await images.decode(index), key);
         return made;
       },
       close: () => Promise.resolve(),

@@ -1,4 +1,4 @@
-/** In which order images are trained on: a function of seed and epoch alone, so that a run can begin anywhere in it. */
+/** Training order of images: a pure function of seed and epoch, so that a run can resume anywhere. */
 import type { ImageSet, MixturePart } from "../images/image-set.js";
 import { lowerBound } from "../math/binary-search.js";
 import { type Rng, rng } from "../math/random.js";
@@ -9,38 +9,38 @@ export interface OrderOptions {
   readonly indices: Int32Array;
   readonly seed: number;
   /**
-   * Where files hold many images each, how many of these are shuffled at a time, file after file in random order; 0 shuffles
-   * all, whatever they lie in.
+   * Size of the shuffle buffer for sharded images, which are read shard after shard in random order; 0 shuffles all
+   * images.
    */
   readonly shuffleBuffer: number;
 }
 
-/** The order of an epoch, from some image on. */
+/** The order of an epoch, from a start position. */
 export interface Order {
-  /** The images that come next, of which as many have to be left. */
+  /** Returns the next `images` images; that many must be left. */
   next(images: number): OrderedImages;
 }
 
-/** Images in the order in which they come. */
+/** Images in training order. */
 export interface OrderedImages {
-  /** Of `indices`, what comes when: [images]. */
-  readonly places: Int32Array;
-  /** How often each came before in the same epoch; undefined where none comes twice. */
+  /** Positions in `indices`: [images]. */
+  readonly positions: Int32Array;
+  /** Earlier occurrences of each image in the epoch; undefined if no image occurs twice. */
   readonly repeats: Uint32Array | undefined;
 }
 
 /**
- * Images of an epoch: as many as there are to train on. Without weights each comes once. Of a mixture every part has its
- * share; it goes through its images in one random order after another, over epochs if they are many, and all over again if
- * they are few. With a shuffle buffer and no mixture, memory is taken for the buffer alone, and what comes before `from` is
- * gone through. Throws where a part with a share has no image to train on.
+ * Returns a function from epoch to order. An epoch has as many images as the training split. Without weights, each
+ * occurs once. Each part of a mixture has its share and is traversed in one random order after another: over several
+ * epochs if it is large, repeatedly if it is small. With a shuffle buffer and no mixture, only the buffer is kept in
+ * memory, and images before `from` are skipped one by one. Throws if a part with a share has no training image.
  */
 export function epochOrders(options: OrderOptions): (epoch: number, from?: number) => Order {
   const { images, indices, seed, shuffleBuffer } = options;
   const parts = divide(images, indices);
   const shards = shuffleBuffer > 0 ? images.shards : undefined;
 
-  /** One random order of a part's images, piece by piece: each call fills an array. */
+  /** Returns a function that fills arrays with successive positions of a random order of a part. */
   const passThrough = ({ name, first, count }: Part, pass: number, starts: readonly number[]) => {
     const key = { seed, epoch: pass };
     const runs = runsOf(indices.subarray(first, first + count), starts);
@@ -49,7 +49,7 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
     return buffered(filesInTurn({ runs, files, count }), { count, shuffleBuffer, random });
   };
 
-  /** One random order of a part's images. */
+  /** Returns a random order of a part. */
   const pass = (part: Part, epoch: number): Int32Array => {
     const { name, count } = part;
     if (shards === undefined) return rng({ seed, epoch, purpose: `order${name}` }).permutation(count);
@@ -61,12 +61,12 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
   return (epoch, from = 0) => {
     if (parts.length > 1) return inTurn(mix(epoch), from);
     const [all] = parts as readonly [Part];
-    if (shards === undefined) return inTurn({ places: pass(all, epoch), repeats: undefined }, from);
+    if (shards === undefined) return inTurn({ positions: pass(all, epoch), repeats: undefined }, from);
     const fill = passThrough(all, epoch, shards);
     const next = (count: number): OrderedImages => {
-      const places = new Int32Array(count);
-      fill(places);
-      return { places, repeats: undefined };
+      const positions = new Int32Array(count);
+      fill(positions);
+      return { positions, repeats: undefined };
     };
     for (let left = from; left > 0; left -= SKIPPED) next(Math.min(left, SKIPPED));
     return { next };
@@ -78,41 +78,41 @@ export function epochOrders(options: OrderOptions): (epoch: number, from?: numbe
     for (const [part, { share }] of parts.entries()) turns.fill(part, from, (from += share));
     rng({ seed, epoch, purpose: "turns" }).shuffle(turns);
     const draws = parts.map((part) => {
-      const begin = epoch * part.share; // images of this part drawn before
+      const begin = epoch * part.share; // images of this part in earlier epochs
       let drawn = begin;
       let current: { readonly number: number; readonly order: Int32Array } | undefined;
       return () => {
         const number = Math.floor(drawn / part.count);
         if (current?.number !== number) current = { number, order: pass(part, number) };
-        const place = part.first + current.order[drawn++ % part.count]!;
-        return { place, repeat: number - Math.floor(begin / part.count) };
+        const position = part.first + current.order[drawn++ % part.count]!;
+        return { position, repeat: number - Math.floor(begin / part.count) };
       };
     });
-    const places = new Int32Array(turns.length);
+    const positions = new Int32Array(turns.length);
     const repeats = new Uint32Array(turns.length);
     for (const [i, turn] of turns.entries()) {
-      const { place, repeat } = draws[turn]!();
-      places[i] = place;
+      const { position, repeat } = draws[turn]!();
+      positions[i] = position;
       repeats[i] = repeat;
     }
-    return { places, repeats };
+    return { positions, repeats };
   }
 }
 
-/** Images that are gone through at a time. */
+/** Images skipped at a time. */
 const SKIPPED = 4096;
 
-/** An order that is known as a whole. */
-function inTurn({ places, repeats }: OrderedImages, from: number): Order {
+/** Wraps an order that is in memory as a whole. */
+function inTurn({ positions, repeats }: OrderedImages, from: number): Order {
   return {
     next(images) {
       const [start, end] = [from, (from += images)];
-      return { places: places.subarray(start, end), repeats: repeats?.subarray(start, end) };
+      return { positions: positions.subarray(start, end), repeats: repeats?.subarray(start, end) };
     },
   };
 }
 
-/** The places of images, file after file in the order given: each call is the next one. */
+/** Returns a function that yields positions file by file, in the given order. */
 function filesInTurn({
   runs,
   files,
@@ -122,19 +122,19 @@ function filesInTurn({
   readonly files: Int32Array;
   readonly count: number;
 }): () => number {
-  let [file, place, end] = [0, 0, 0];
+  let [file, position, end] = [0, 0, 0];
   return () => {
-    if (place === end) {
+    if (position === end) {
       const run = files[file++]!;
-      [place, end] = [runs[run]!, runs[run + 1] ?? count];
+      [position, end] = [runs[run]!, runs[run + 1] ?? count];
     }
-    return place++;
+    return position++;
   };
 }
 
 /**
- * Takes each time one of the next `shuffleBuffer` at random, the next taking its place: the first steps of a Fisher-Yates shuffle
- * that looks no further ahead, so that it holds no more either.
+ * Returns a function that fills arrays by a shuffle buffer: it draws one of the next `shuffleBuffer` positions, and the
+ * next position replaces it. This is a Fisher-Yates shuffle with bounded lookahead and memory.
  */
 function buffered(
   next: () => number,
@@ -159,13 +159,13 @@ function buffered(
   };
 }
 
-/** A part of a mixture, in places of the images to train on. */
+/** A part of a mixture, as positions in the training images. */
 interface Part {
-  /** What tells its random draws from those of others. */
+  /** Distinguishes its random draws from those of other parts. */
   readonly name: string;
   readonly first: number;
   readonly count: number;
-  /** Images of it in an epoch. */
+  /** Number of its images per epoch. */
   readonly share: number;
 }
 
@@ -185,7 +185,7 @@ function divide({ mixture, count }: OrderOptions["images"], indices: Int32Array)
   });
 }
 
-/** Where the images of each file begin among some, for files that have any of them. */
+/** Returns the start positions of the shards in `indices`, for shards that have any. */
 function runsOf(indices: Int32Array, shards: readonly number[]): readonly number[] {
   const starts = shards.map((first) => lowerBound(indices, first));
   return [0, ...starts.filter((start, i) => start > 0 && start < indices.length && start !== starts[i - 1])];

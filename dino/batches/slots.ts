@@ -1,25 +1,25 @@
-/** The memory of batches, and the images that fill it. */
+/** Reusable memory of batches. */
 import type { ImageSet } from "../images/image-set.js";
-import { cropPlace, GLOBAL_CROPS } from "./crop-layout.js";
+import { cropPosition, GLOBAL_CROPS } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, MadeCrops } from "./image-crops.js";
 
-/** The sizes of a batch's arrays. */
+/** Sizes of the arrays of a batch. */
 export interface SlotLayout {
   /** Images of the batch on this device. */
   readonly images: number;
-  /** Equal parts that the crops lie in. */
+  /** Number of equal parts. */
   readonly parts: number;
-  /** Values of a global crop and of a local one. */
+  /** Values per global crop and per local crop. */
   readonly globalValues: number;
   readonly localValues: number;
-  /** Local crops of an image. */
+  /** Local crops per image. */
   readonly localCrops: number;
-  /** Pixels of an image whose crops the device makes; 0 where they are made here. */
+  /** Pixels per image if a device makes the crops; otherwise 0. */
   readonly pixelsPerPicture: number;
 }
 
-/** A batch, ready or in the making. Slots are used again, one batch after another. */
+/** A batch that is ready or being made. Slots are reused. */
 export interface Slot {
   epoch: number;
   iteration: number;
@@ -27,8 +27,8 @@ export interface Slot {
   filled: Promise<void>;
   isReady: boolean;
   /**
-   * The keys of the random draws of crops, [images]: the image's number in the shuffled order, even if another stands in, plus
-   * a multiple of the number of images where the image came before in the epoch.
+   * Keys of the random draws of crops, [images]: the image index in the shuffled order, even if another image replaces
+   * it, plus a multiple of the number of images for repetitions within the epoch.
    */
   readonly keys: Uint32Array;
   readonly indices: Int32Array<ArrayBuffer>;
@@ -56,12 +56,12 @@ export function createSlot(layout: SlotLayout): Slot {
   };
 }
 
-/** An image to be put into a slot. */
+/** Assignment of an image to a position in a slot. */
 export interface Assignment {
-  /** Its position in the slot. */
+  /** Position in the slot. */
   readonly position: number;
-  /** Its position in the list of images to train on. */
-  readonly place: number;
+  /** Position in the list of images to train on. */
+  readonly candidate: number;
 }
 
 export interface FillOptions {
@@ -73,32 +73,32 @@ export interface FillOptions {
 }
 
 /**
- * Returns a function that makes the crops of some images of a slot. An image that cannot be decoded is noted in
- * `images.failures`, and the next one of `indices` that can be takes its position. The function throws where none can be.
+ * Returns a function that makes the crops of assigned images. An image that cannot be decoded is recorded in
+ * `images.failures` and replaced by the next decodable one of `indices`. The function throws if none can be decoded.
  */
 export function slotFiller(options: FillOptions): (slot: Slot, assignments: readonly Assignment[]) => Promise<void> {
   const { images, indices, cropper, layout } = options;
 
-  /** The first image from `place` on, wrapping around, that has not failed yet. */
-  const nextDecodable = (place: number): number => {
+  /** Returns the first position from `start`, wrapping around, whose image has not failed. */
+  const nextDecodable = (start: number): number => {
     for (let offset = 0; offset < indices.length; offset++) {
-      const candidate = (place + offset) % indices.length;
+      const candidate = (start + offset) % indices.length;
       if (!images.failures.has(indices[candidate]!)) return candidate;
     }
     throw new Error(`batches: expected images, but not one of the ${indices.length} to train on could be decoded`);
   };
 
   return async function fill(slot, assignments) {
-    const tried = assignments.map(({ position, place }) => ({ position, place: nextDecodable(place) }));
-    const items = tried.map(({ position, place }) => ({ index: indices[place]!, key: slot.keys[position]! }));
+    const tried = assignments.map(({ position, candidate }) => ({ position, candidate: nextDecodable(candidate) }));
+    const items = tried.map(({ position, candidate }) => ({ index: indices[candidate]!, key: slot.keys[position]! }));
     const made = await cropper.crop(slot.epoch, items);
     const failures = new Map(made.failures.map(({ item, failure }) => [item, failure]));
-    for (const [item, { position, place }] of tried.entries()) {
+    for (const [item, { position, candidate }] of tried.entries()) {
       const failure = failures.get(item);
       if (failure) {
-        images.fail(indices[place]!, failure);
+        images.fail(indices[candidate]!, failure);
       } else {
-        slot.indices[position] = indices[place]!;
+        slot.indices[position] = indices[candidate]!;
         copyImage(made, item, { slot, layout, position });
       }
     }
@@ -107,7 +107,7 @@ export function slotFiller(options: FillOptions): (slot: Slot, assignments: read
   };
 }
 
-/** Copies what was made of one image into its position in a slot. */
+/** Copies the crops of one image to its position in a slot. */
 function copyImage(
   { crops, pixels, pictures }: MadeCrops,
   item: number,
@@ -122,11 +122,11 @@ function copyImage(
   }
   let from = item * (GLOBAL_CROPS * globalValues + localCrops * localValues);
   for (let crop = 0; crop < GLOBAL_CROPS; crop++, from += globalValues) {
-    const place = cropPlace({ crops: GLOBAL_CROPS, images, parts }, crop, position);
-    slot.globals.set(crops.subarray(from, from + globalValues), place * globalValues);
+    const row = cropPosition({ crops: GLOBAL_CROPS, images, parts }, crop, position);
+    slot.globals.set(crops.subarray(from, from + globalValues), row * globalValues);
   }
   for (let crop = 0; crop < localCrops; crop++, from += localValues) {
-    const place = cropPlace({ crops: localCrops, images, parts }, crop, position);
-    slot.locals.set(crops.subarray(from, from + localValues), place * localValues);
+    const row = cropPosition({ crops: localCrops, images, parts }, crop, position);
+    slot.locals.set(crops.subarray(from, from + localValues), row * localValues);
   }
 }

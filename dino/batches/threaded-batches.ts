@@ -1,4 +1,4 @@
-/** Batches of images that are decoded and cropped on worker threads. */
+/** Batches made on worker threads. */
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-w
 import { type Batches, type BatchOptions, openBatches } from "./batches.js";
 
 export interface ThreadedBatchOptions extends BatchOptions {
-  /** Worker threads, at most one for each core, which is also the default. */
+  /** Number of worker threads, at most one per core, which is also the default. */
   readonly threads?: number;
 }
 
@@ -25,14 +25,14 @@ export function openThreadedBatches({ threads = Infinity, ...options }: Threaded
       crop: (epoch, items) =>
         pool.run(
           epoch,
-          items.map(({ index, key }) => ({ place: images.place(index), key })),
+          items.map(({ index, key }) => ({ location: images.location(index), key })),
         ),
       close: () => pool.close(),
     };
   });
 }
 
-/** Files are shrunk to this shorter side before a device cuts crops out of them: pictures of up to 16:9 then fit in a slot. */
+/** Shorter side to which files are shrunk for cropping on a device, so that images up to 16:9 fit into a slot. */
 const SHORT_SIDE = 384;
 
 function shrinking(decoding: Decoding): Decoding {
@@ -44,7 +44,7 @@ interface Pool {
   close(): Promise<void>;
 }
 
-/** Workers that share one queue. Once one of them fails, or after `close`, every task is rejected. */
+/** Starts workers with a common queue. Once a worker fails, or after `close`, every task is rejected. */
 function startPool(count: number, setup: WorkerSetup): Pool {
   interface Task {
     readonly message: WorkerTask & { readonly kind: "crops" };
@@ -65,7 +65,7 @@ function startPool(count: number, setup: WorkerSetup): Pool {
     for (const { tasks } of threads) queue.push(...tasks.values());
     for (const { reject } of queue.splice(0)) reject(ended);
   };
-  /** Two tasks for each worker: one makes crops while the other's next image is decoded. */
+  /** Sends two tasks to each worker: one is cropped while the next is decoded. */
   const send = (): void => {
     for (let load = 0; load < 2; load++) {
       for (const { worker, tasks } of threads) {
@@ -116,7 +116,7 @@ function startPool(count: number, setup: WorkerSetup): Pool {
   };
 }
 
-/** A worker of the compiled package, or of the sources, where the worker has to ask tsx for its types to be stripped. */
+/** Starts a worker from the compiled package, or from the sources through tsx. */
 function startWorker(setup: WorkerSetup): Worker {
   if (!import.meta.url.endsWith(".ts")) {
     return new Worker(new URL("./batch-worker.js", import.meta.url), { workerData: setup });

@@ -1,7 +1,7 @@
 /** `dino attend` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { attend } from "../pictures/attend.js";
 import { loadModel } from "../weights/load-model.js";
 import { share } from "./flags.js";
@@ -30,8 +30,8 @@ export function addAttend(dino: Command): void {
     .action(async (paths: readonly string[], options: AttendOptions) => {
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      using checking = takeReports("checking");
-      using progress = takeReports("images");
+      using checking = lazyProgress("checking");
+      using progress = lazyProgress("images");
       const { images, failures } = await attend({
         ...{ model, paths, out: options.out, share: options.threshold },
         size: pictureSize(options, model),

@@ -1,7 +1,7 @@
 /** `dino copies` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import type { ImageSet } from "../images/image-set.js";
 import { type Image, normalize, normalizeTable, resize } from "../images/pixels.js";
 import { openData } from "../images/sources/open.js";
@@ -53,7 +53,7 @@ export function addCopies(dino: Command): void {
         ...(distractors && { distractors }),
         ...(whitening && { whitening }),
         extract: async (images, title) => {
-          using progress = takeReports(title);
+          using progress = lazyProgress(title);
           return await extractFeatures(model, images, {
             view: { resize: imsize, crop: size, mean: config.mean, std: config.std },
             show: (image: Image) => normalize(resize(image, size), table),

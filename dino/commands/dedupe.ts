@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
 import { readFeatures } from "../evaluation/feature-files.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
@@ -53,7 +53,7 @@ export function addDedupe(dino: Command): void {
       using device = await openDevice();
       const { features, images, failures } = await openFeatures(device, flags);
       const { threshold, out } = flags;
-      using comparing = takeReports("comparing");
+      using comparing = lazyProgress("comparing");
       const duplicates = await findDuplicates({
         ...{ device, features: normalizeRows(features), threshold, onProgress: comparing.report },
       });

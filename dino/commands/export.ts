@@ -3,7 +3,7 @@ import { mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { writeFileAtomically } from "../files/files.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { exportFiles, type Format, formats } from "../weights/export/formats.js";
 import { readNetworkOf } from "../weights/load-model.js";
 import type { ReadNetwork } from "../weights/read-network.js";
@@ -49,7 +49,7 @@ export function addExport(dino: Command): void {
       if (head && format !== "safetensors") throw new UsageError(`--head: --format ${format} has no place for a head`);
       await expectFree(options);
       const network = await readNetworkOf(checkpoint, which);
-      using reports = takeReports("tensors");
+      using reports = lazyProgress("tensors");
       const written: { readonly path: string; readonly bytes: number }[] = [];
       for (const { name, encode } of exportFiles(network, format, { head, onProgress: reports.report })) {
         const path = name === undefined ? out : join(out, name);

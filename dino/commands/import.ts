@@ -5,7 +5,7 @@ import { type Command, Option } from "commander";
 import { sizeOf } from "../../engine/index.js";
 import { vitConfig } from "../config/derive.js";
 import { formatSize, parseSetting } from "../config/flags.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { joinNames } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { writeModel } from "../weights/checkpoint.js";
@@ -62,7 +62,7 @@ export function addImport(dino: Command): void {
     )
     .action(async (file: string, { out, json, ...options }: ImportFlags) => {
       if (await areSame(file, out)) throw new UsageError(`--out ${out} is the file to import; give another name`);
-      using reading = takeReports("tensors");
+      using reading = lazyProgress("tensors");
       const imported = await importNetwork(file, { ...options, onProgress: reading.report });
       const { heads } = vitConfig(imported.config);
       if (options.heads !== undefined && options.heads !== heads)

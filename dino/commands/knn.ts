@@ -5,7 +5,7 @@ import { compareNeighbors } from "../evaluation/evaluate.js";
 import type { KnnResult } from "../evaluation/knn.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
 import { labelledFeatures, type LabelledSplits } from "../evaluation/labelled.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { clsDescriptor } from "../model/descriptors.js";
 import { loadModel } from "../weights/load-model.js";
 import { positive, wholeNumber, wholeNumbers } from "./flags.js";
@@ -47,7 +47,7 @@ export function addKnn(dino: Command): void {
       const { k: ks = [10, 20, 100, 200], temperature } = options;
       using device = await openDevice();
       const labelled = await features();
-      using comparing = takeReports("comparing");
+      using comparing = lazyProgress("comparing");
       const report = await compareNeighbors(labelled, { ks, temperature, device, onCompared: comparing.report });
       if (options.json) {
         printJson({

@@ -1,6 +1,6 @@
 /** What the commands share that look at images with a checkpoint. */
 import { type Command, Option } from "commander";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import type { Subset } from "../images/split.js";
 import { type Model, viewOf, type Which } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
@@ -46,7 +46,7 @@ export function extractor(
   descriptor?: Descriptor,
 ): (subset: Subset, title: string) => Promise<Extracted> {
   return async ({ images, indices }, title) => {
-    using progress = takeReports(title);
+    using progress = lazyProgress(title);
     const view = viewOf(model.config);
     const taken = descriptor && { descriptor };
     return await extractFeatures(model, images, { view, indices, batch, ...taken, onProgress: progress.report });

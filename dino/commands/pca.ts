@@ -1,7 +1,7 @@
 /** `dino pca` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { drawPca } from "../pictures/pca.js";
 import { loadModel } from "../weights/load-model.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
@@ -29,9 +29,9 @@ export function addPca(dino: Command): void {
     .action(async (paths: readonly string[], options: PcaOptions) => {
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      using checking = takeReports("checking");
-      using looking = takeReports("features");
-      using drawing = takeReports("pictures");
+      using checking = lazyProgress("checking");
+      using looking = lazyProgress("features");
+      using drawing = lazyProgress("pictures");
       const { images, sheet, shares, failures } = await drawPca({
         ...{ model, paths, out: options.out, mask: options.mask, size: pictureSize(options, model) },
         onChecked: checking.report,

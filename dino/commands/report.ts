@@ -3,7 +3,8 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { writeReport } from "../experiments/report.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
+import { formatMiB } from "../files/text.js";
 import { print, printJson } from "./output.js";
 
 interface ReportFlags {
@@ -25,7 +26,7 @@ export function addReport(dino: Command): void {
     .addHelpText("after", "\nExample:\n  dino report runs/photos")
     .action(async (run: string, { data, out = join(run, "report.html"), json }: ReportFlags) => {
       using device = await openDevice();
-      using progress = takeReports("images");
+      using progress = lazyProgress("images");
       const found = await writeReport({
         device,
         run,
@@ -39,7 +40,7 @@ export function addReport(dino: Command): void {
       }
       if (found.missing !== undefined) process.stderr.write(`without pictures: ${found.missing}\n`);
       print(
-        `${found.report}   ${(found.bytes / 2 ** 20).toFixed(1)} MiB, ${found.steps} steps, ${found.images} images`,
+        `${found.report}   ${formatMiB(found.bytes, (size) => size.toFixed(1))}, ${found.steps} steps, ${found.images} images`,
       );
     });
 }

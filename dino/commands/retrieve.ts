@@ -1,7 +1,7 @@
 /** `dino retrieve` */
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import {
   type Benchmark,
@@ -60,11 +60,11 @@ export function addRetrieve(dino: Command): void {
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
       const scales = options.multiscale ? SCALES : [1];
-      using ranking = takeReports("queries ranked");
+      using ranking = lazyProgress("queries ranked");
       const report = await retrieve({
         ...{ benchmark, device, ks: DEPTHS, onRanked: ranking.report },
         extract: async (images, title, boxes) => {
-          using progress = takeReports(title);
+          using progress = lazyProgress(title);
           return await shapedFeatures(model, images, {
             ...{ side: imsize, scales, normalization: model.config, batch, onProgress: progress.report },
             ...{ needsAll: dataset !== undefined, ...(boxes && { boxes }) },

@@ -1,7 +1,7 @@
 /** `dino segment` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { openDavis } from "../segmentation/davis.js";
 import { usualPropagation } from "../segmentation/propagation.js";
 import { type Measures, segment } from "../segmentation/segment.js";
@@ -50,7 +50,7 @@ export function addSegment(dino: Command): void {
       const sequences = await openDavis(data, { set, ...(names && { names }) });
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      using progress = takeReports("frames");
+      using progress = lazyProgress("frames");
       const found = await segment({
         ...{ model, sequences, out, shortSide: options.imageSize, onProgress: progress.report },
         propagation: {

@@ -5,7 +5,7 @@ import { findRuns } from "../dashboard/runs.js";
 import { openDashboard } from "../dashboard/server.js";
 import { openSite } from "../dashboard/site.js";
 import { expectFreeFolder, writeSite } from "../dashboard/static.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { catchSignals } from "../training/interrupt.js";
 import { DEFAULT_PORT, port as portOf, UsageError } from "./flags.js";
 import { print, printAside, printJson } from "./output.js";
@@ -67,7 +67,7 @@ export function addServe(dino: Command): void {
       else print(dashboard.address);
       if (flags.open) await openInBrowser(dashboard.address);
       using interruption = catchSignals(() => undefined);
-      await new Promise((resolve) => interruption.asked.addEventListener("abort", resolve));
+      await new Promise((resolve) => interruption.signal.addEventListener("abort", resolve));
     });
 }
 
@@ -93,7 +93,7 @@ async function writeStatic(
   const place = { folder, overwrite: overwrite === true };
   await expectFreeFolder(place);
   const site = await openSite(options);
-  using reports = takeReports("writing");
+  using reports = lazyProgress("writing");
   const { files, bytes, missing } = await writeSite(site, { ...place, onProgress: reports.report });
   if (json) {
     printJson({ folder, files, bytes, missing });

@@ -93,7 +93,7 @@ function quoted(word: string): string {
 /** A flag for every setting of a training. */
 export function addSettings(command: Command): Command {
   for (const name of settingNames) {
-    const { unit, about, source, alias, words } = settings[name];
+    const { unit, about, source, alias, argumentCount: words } = settings[name];
     const shown = unit.replaceAll(/[ |]/g, "-");
     const argument = words === 0 ? "[true|false]" : words === 1 ? `<${shown}>` : `<${shown}...>`;
     const option = new Option(`${flagOf(name)} ${argument}`, `${about}${describeDefault(name)}`);

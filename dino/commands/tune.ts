@@ -6,7 +6,7 @@ import { presetNames } from "../config/presets.js";
 import { resolveConfig } from "../config/resolve.js";
 import type { PartialConfig } from "../config/settings.js";
 import { tune, type Tuned } from "../experiments/tune.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { checkPrecision } from "../training/checks.js";
 import { asUsage } from "./flags.js";
 import { print, printJson } from "./output.js";
@@ -52,7 +52,7 @@ export function addTune(dino: Command): void {
       );
       using device = await openDevice();
       checkPrecision(device, config);
-      using progress = takeReports("measuring");
+      using progress = lazyProgress("measuring");
       const tuned = await tune({ device, config, onProgress: progress.report });
       const measured = new Set(tuned.measured.map(({ what }) => what));
       const others = Object.entries(device.choices).filter(([what]) => !measured.has(what));

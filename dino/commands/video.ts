@@ -3,7 +3,7 @@ import { realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
-import { takeReports } from "../files/progress.js";
+import { lazyProgress } from "../files/progress.js";
 import { openFrames } from "../video/frames.js";
 import { attendVideo, shows, type Show } from "../video/video.js";
 import { loadModel } from "../weights/load-model.js";
@@ -58,8 +58,8 @@ export function addVideo(dino: Command): void {
       if (head !== undefined && head >= heads) {
         throw new UsageError(`--head ${head}: the network has ${heads}, counted from 0 to ${heads - 1}`);
       }
-      using attending = takeReports("attention");
-      using drawing = takeReports("pictures");
+      using attending = lazyProgress("attention");
+      using drawing = lazyProgress("pictures");
       const video = await attendVideo({
         ...{ model, frames, out, show, size: pictureSize(options, model), overwrite: options.overwrite === true },
         ...(head !== undefined && { head }),

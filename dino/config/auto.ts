@@ -1,10 +1,11 @@
 /**
- * Chooses the settings of `--preset auto` by the number and size of the images and by the adapter, each with its reason. They are
- * starting points. The settings for software adapters were tried on the built-in images (lavapipe, seed 0, k = 20: untrained
- * 31.4 %, after 400 steps 46.3 %; with two more local crops of scale 0.2 to 0.5 39.7 %, of scale 0.5 to 0.8 and global ones of
- * 0.8 to 1 42.9 %); the settings for GPUs are untested.
+ * Choice of the settings of `--preset auto` by the number and size of the images and the adapter, each with a reason.
+ * They are starting points. The settings for software adapters were tried on the built-in images (lavapipe, seed 0, k =
+ * 20: untrained 31.4 %, after 400 steps 46.3 %; with two more local crops of scale 0.2 to 0.5 39.7 %, of scale 0.5 to
+ * 0.8 and global crops of 0.8 to 1 42.9 %); the settings for GPUs are untested.
  */
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
+import { formatMiB } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import { architectures } from "./derive.js";
 import type { Config, PartialConfig, SettingName } from "./settings.js";
@@ -16,19 +17,19 @@ export interface Facts {
   /** Median length of the shorter side, in pixels. */
   readonly shortSide: number;
   readonly adapter: Adapter;
-  /** Memory that a step may use besides the weights. */
+  /** Memory available to a step besides the weights. */
   readonly memoryBytes: number;
 }
 
 export type Adapter = "gpu" | "software";
 
-/** Settings that belong together, and the reason for them. */
+/** Related settings and the reason for them. */
 export interface Choice {
   readonly settings: PartialConfig;
   readonly because: string;
 }
 
-/** The largest run for which each adapter has time. */
+/** Limits of a run per adapter. */
 const LIMITS = {
   gpu: { name: "a GPU", pixels: 224, localCrops: 8, prototypes: 65536, steps: 20_000 },
   software: { name: "an adapter in software", pixels: 64, localCrops: 0, prototypes: 4096, steps: 400 },
@@ -45,10 +46,10 @@ const EPOCHS = { least: 30, most: 1000 };
 /** From this width on, the official initialization, head, learning rate and temperature apply; below it, those of our own runs. */
 const OFFICIAL_DIM = 384;
 
-/** Chooses the settings of a run that are neither `given` nor left at their defaults, each with its reason. */
-export function chooseSettings(facts: Facts, given: PartialConfig = {}): readonly Choice[] {
+/** Chooses the settings that are neither `explicit` nor left at their defaults, each with a reason. */
+export function chooseSettings(facts: Facts, explicit: PartialConfig = {}): readonly Choice[] {
   const choices: Choice[] = [];
-  const draft: Draft = { facts, given, choose: chooseInto(choices, given) };
+  const draft: Draft = { facts, explicit, choose: chooseInto(choices, explicit) };
   const crops = chooseCrops(draft);
   const network = chooseNetwork(draft);
   const batch = chooseBatch(draft, crops, network);
@@ -58,33 +59,36 @@ export function chooseSettings(facts: Facts, given: PartialConfig = {}): readonl
   return choices;
 }
 
-/** Notes a choice of settings, and returns the settings as the run will have them. */
+/** Records a choice of settings; returns these settings as the run will have them. */
 type Choose = <Name extends SettingName>(settings: Pick<Config, Name>, because: string) => Pick<Config, Name>;
 
-/** The inputs of every choice, and where to note it. */
+/** Inputs of every choice, and the function that records it. */
 interface Draft {
   readonly facts: Facts;
-  readonly given: PartialConfig;
+  readonly explicit: PartialConfig;
   readonly choose: Choose;
 }
 
-/** Notes in `choices` the settings that are neither given nor null, which leaves a setting at its default. */
-function chooseInto(choices: Choice[], given: PartialConfig): Choose {
+/**
+ * Returns a function that records settings in `choices`, except explicit ones and null, which leaves a setting at its
+ * default.
+ */
+function chooseInto(choices: Choice[], explicit: PartialConfig): Choose {
   return <Name extends SettingName>(settings: Pick<Config, Name>, because: string): Pick<Config, Name> => {
-    const isOpen = ([name, value]: [string, unknown]) => value !== null && given[name as Name] === undefined;
+    const isOpen = ([name, value]: [string, unknown]) => value !== null && explicit[name as Name] === undefined;
     const open = Object.entries(settings).filter(isOpen);
     if (open.length > 0) choices.push({ settings: Object.fromEntries(open), because });
-    return { ...settings, ...Object.fromEntries(Object.entries(given).filter(([name]) => name in settings)) };
+    return { ...settings, ...Object.fromEntries(Object.entries(explicit).filter(([name]) => name in settings)) };
   };
 }
 
 type Crops = Pick<Config, "imageSize" | "patchSize" | "localCropsNumber" | "localSize">;
 
 /** Chooses the sizes, number and augmentation of the crops. */
-function chooseCrops({ facts: { shortSide, adapter }, given, choose }: Draft): Crops {
+function chooseCrops({ facts: { shortSide, adapter }, explicit, choose }: Draft): Crops {
   const limits = LIMITS[adapter];
-  const wanted = given.imageSize ? shorterOf(given.imageSize) : between(LEAST_PIXELS, shortSide, limits.pixels);
-  const patch = given.patchSize ?? patchFor(wanted, adapter);
+  const wanted = explicit.imageSize ? shorterOf(explicit.imageSize) : between(LEAST_PIXELS, shortSide, limits.pixels);
+  const patch = explicit.patchSize ?? patchFor(wanted, adapter);
   const { imageSize, patchSize } = choose(
     { imageSize: square(inPatches(wanted, patch)), patchSize: patch },
     `the images have ${count(shortSide)} pixels on the shorter side, and ${limits.name} has time for ${limits.pixels}`,
@@ -116,12 +120,12 @@ interface NetworkSize {
 }
 
 /** Chooses the backbone, its initialization and the head. */
-function chooseNetwork({ facts, given, choose }: Draft): NetworkSize {
+function chooseNetwork({ facts, explicit, choose }: Draft): NetworkSize {
   const limits = LIMITS[facts.adapter];
   const network =
-    given.arch === undefined
+    explicit.arch === undefined
       ? choose(networkFor(facts), `${count(facts.images)} images, and what ${limits.name} has time for`)
-      : { dim: null, depth: null, heads: null, ...given, arch: given.arch };
+      : { dim: null, depth: null, heads: null, ...explicit, arch: explicit.arch };
   const dim = network.dim ?? architectures[network.arch].dim;
   const depth = network.depth ?? architectures[network.arch].depth;
   if (isNarrow({ dim })) {
@@ -140,7 +144,7 @@ function chooseNetwork({ facts, given, choose }: Draft): NetworkSize {
 }
 
 /** Chooses the batch and how a step of it fits into memory; returns the batch. */
-function chooseBatch({ facts, given, choose }: Draft, crops: Crops, { dim, depth }: NetworkSize): number {
+function chooseBatch({ facts, explicit, choose }: Draft, crops: Crops, { dim, depth }: NetworkSize): number {
   const { imageSize, patchSize, localCropsNumber, localSize } = crops;
   const pixels = shorterOf(imageSize);
   const { batch } = choose(
@@ -149,16 +153,20 @@ function chooseBatch({ facts, given, choose }: Draft, crops: Crops, { dim, depth
   );
   const { memoryBytes } = facts;
   const tokens = GLOBAL_CROPS * tokensOf(imageSize, patchSize) + localCropsNumber * tokensOf(localSize, patchSize);
-  const { bytes, ...saving } = fitMemory({ batch, tokens, dim, depth }, { memoryBytes, given });
-  choose(saving, `a step then takes about ${mib(bytes)} of the ${mib(memoryBytes)} it may take`);
+  const { bytes, ...saving } = fitMemory({ batch, tokens, dim, depth }, { memoryBytes, explicit });
+  choose(
+    saving,
+    `a step then takes about ${formatMiB(bytes, count)} of the ${formatMiB(memoryBytes, count)} it may take`,
+  );
   return batch;
 }
 
 /** Chooses the number of steps and the warm-up; returns the steps. */
-function chooseLength({ facts: { images, adapter }, given, choose }: Draft, batch: number): number {
+function chooseLength({ facts: { images, adapter }, explicit, choose }: Draft, batch: number): number {
   const iterations = Math.max(1, Math.floor(images / batch)); // of an epoch
-  const steps = given.steps ?? (given.epochs === undefined ? stepsFor(adapter, iterations) : given.epochs * iterations);
-  if (given.epochs === undefined) {
+  const steps =
+    explicit.steps ?? (explicit.epochs === undefined ? stepsFor(adapter, iterations) : explicit.epochs * iterations);
+  if (explicit.epochs === undefined) {
     choose(
       { steps },
       adapter === "gpu"
@@ -202,7 +210,7 @@ export function settingsOf(choices: readonly Choice[]): PartialConfig {
   return choices.reduce((all, { settings }) => ({ ...all, ...settings }), {});
 }
 
-/** From 9 patches for the smallest images to 196 for the largest. */
+/** Chooses the patch size: from 9 patches for the smallest images to 196 for the largest. */
 function patchFor(pixels: number, adapter: Adapter): number {
   if (adapter === "software") return pixels < 24 ? 4 : 8;
   return pixels <= 48 ? 4 : pixels <= 112 ? 8 : 16;
@@ -226,37 +234,40 @@ function stepsFor(adapter: Adapter, iterations: number): number {
 
 interface Activations {
   readonly batch: number;
-  /** Of all crops of an image. */
+  /** Tokens of all crops of an image. */
   readonly tokens: number;
   readonly dim: number;
   readonly depth: number;
 }
 
-/** Images of a part that still keep a GPU busy, and batch norm steady. */
+/** Minimum images per part that keep a GPU busy and batch norm stable. */
 const LEAST_PART = 16;
 
-/** Sends a batch through in parts, then computes blocks again, then makes the parts smaller still, until it fits. */
+/** Splits a batch into parts, then recomputes blocks, then makes the parts smaller, until a step fits into memory. */
 function fitMemory(
   activations: Activations,
-  { memoryBytes, given }: { readonly memoryBytes: number; readonly given: PartialConfig },
+  { memoryBytes, explicit }: { readonly memoryBytes: number; readonly explicit: PartialConfig },
 ): { readonly bytes: number; readonly accumulate: number; readonly recompute: boolean } {
   const { batch } = activations;
-  let [accumulate, recompute] = [given.accumulate ?? 1, given.recompute ?? false];
+  let [accumulate, recompute] = [explicit.accumulate ?? 1, explicit.recompute ?? false];
   for (;;) {
     const bytes = stepBytes(activations, { accumulate, recompute });
-    const canHalve = given.accumulate === undefined && batch % (2 * accumulate) === 0;
+    const canHalve = explicit.accumulate === undefined && batch % (2 * accumulate) === 0;
     const images = batch / accumulate;
-    if (bytes <= memoryBytes || !(canHalve || (!recompute && given.recompute === undefined)))
+    if (bytes <= memoryBytes || !(canHalve || (!recompute && explicit.recompute === undefined)))
       return { bytes, accumulate, recompute };
-    if (canHalve && (images >= 2 * LEAST_PART || recompute || given.recompute !== undefined)) accumulate *= 2;
+    if (canHalve && (images >= 2 * LEAST_PART || recompute || explicit.recompute !== undefined)) accumulate *= 2;
     else recompute = true;
   }
 }
 
-/** Numbers that a block keeps of a token for its gradient, over its width: as planned for ViT-S/16, `npm run bench -- --plan`. */
+/**
+ * Values per token that a block keeps for the backward, relative to its width: as planned for ViT-S/16, `npm run bench
+ * -- --plan`.
+ */
 const KEPT = 17;
 
-/** What a training step takes, about; with recompute one block and what goes into each of the others. */
+/** Estimates the memory of a step; with recompute, that of one block and the inputs of the others. */
 function stepBytes(
   { batch, tokens, dim, depth }: Activations,
   { accumulate, recompute }: { readonly accumulate: number; readonly recompute: boolean },
@@ -264,12 +275,12 @@ function stepBytes(
   return ((4 * batch) / accumulate) * tokens * dim * (recompute ? KEPT + depth : KEPT * depth);
 }
 
-/** Patches of an image, and the cls token. */
+/** Counts the tokens of an image: patches and cls token. */
 function tokensOf({ rows, cols }: Size, patch: number): number {
   return 1 + Math.floor(rows / patch) * Math.floor(cols / patch);
 }
 
-/** The nearest side in whole patches, two at least. */
+/** Rounds a side to whole patches, at least two. */
 function inPatches(pixels: number, patch: number): number {
   return patch * Math.max(2, Math.round(pixels / patch));
 }
@@ -286,7 +297,7 @@ function between(least: number, value: number, most: number): number {
   return Math.min(Math.max(least, value), most);
 }
 
-/** The largest one that is not above, 1 at least. */
+/** Returns the largest power of two up to `value`, at least 1. */
 function powerOfTwo(value: number): number {
   return 2 ** Math.max(0, Math.floor(Math.log2(value)));
 }
@@ -297,8 +308,4 @@ function rounded(value: number): number {
 
 function count(value: number): string {
   return Math.round(value).toLocaleString("en-US");
-}
-
-function mib(bytes: number): string {
-  return `${count(bytes / 2 ** 20)} MiB`;
 }

@@ -1,16 +1,16 @@
-/** What `--preset auto` goes by: the images, out of the headers of some, and the adapter. */
+/** Measures the inputs of `--preset auto`: image sizes from a sample of headers, and the adapter. */
 import { totalmem } from "node:os";
 import type { Device } from "../../engine/index.js";
 import { measureImage } from "../images/sources/folder-images.js";
 import type { Subset } from "../images/split.js";
 import type { Facts } from "./auto.js";
 
-/** Images whose headers are read, evenly spread over all. */
+/** Number of images whose headers are read, evenly spaced. */
 const SAMPLE = 200;
-/** WebGPU does not say what a GPU has; most have 8 GiB or more. */
+/** Assumed GPU memory: WebGPU does not report it; most have 8 GiB or more. */
 const GPU_BYTES = 6 * 2 ** 30;
 
-/** Throws where not one image of the sample could be read. */
+/** Measures images and adapter. Throws if no image of the sample can be read. */
 export async function gatherFacts({ images, indices }: Subset, device: Pick<Device, "kernels">): Promise<Facts> {
   const sample = Math.min(SAMPLE, indices.length);
   const measured = await Promise.all(
@@ -23,7 +23,8 @@ export async function gatherFacts({ images, indices }: Subset, device: Pick<Devi
   }
   const shortSide = sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)]!;
   return {
-    ...{ images: indices.length, shortSide },
+    images: indices.length,
+    shortSide,
     ...(device.kernels === "gpu"
       ? { adapter: "gpu", memoryBytes: GPU_BYTES }
       : { adapter: "software", memoryBytes: totalmem() / 4 }),

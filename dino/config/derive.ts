@@ -1,10 +1,10 @@
-/** What settings make of a network, its training and its images. */
+/** Derives the options of network, step and augmentation from settings. */
 import type { Sinkhorn } from "../../engine/index.js";
 import type { AugmentOptions } from "../images/augment.js";
 import type { Size } from "../images/pixels.js";
 import type { Config } from "./settings.js";
 
-/** The network of a configuration: `--arch`, or what `--dim`, `--depth` and `--heads` say instead. */
+/** Returns the options of the ViT: those of `--arch`, overridden by `--dim`, `--depth` and `--heads`. */
 export function vitConfig(config: Config): {
   readonly imageRows: number;
   readonly imageCols: number;
@@ -34,7 +34,7 @@ export function vitConfig(config: Config): {
   };
 }
 
-/** The projection head of a configuration. */
+/** Returns the options of the projection head. */
 export function headConfig(config: Config): {
   readonly inDim: number;
   readonly hidden: number;
@@ -55,7 +55,7 @@ export function headConfig(config: Config): {
   };
 }
 
-/** The networks of a configuration, student and teacher. */
+/** Returns the options of student and teacher. */
 export function networkConfig(config: Config): {
   readonly vit: ReturnType<typeof vitConfig>;
   readonly head: ReturnType<typeof headConfig>;
@@ -64,7 +64,7 @@ export function networkConfig(config: Config): {
   return { vit: vitConfig(config), head: headConfig(config), precision: config.precision };
 }
 
-/** What a configuration's training step is made of besides its networks. */
+/** Returns the options of the training step, except its networks. */
 export function stepConfig(config: Config): {
   readonly batch: number;
   readonly globalSize: Size;
@@ -97,7 +97,7 @@ export function stepConfig(config: Config): {
   };
 }
 
-/** How the crops of a configuration are drawn. */
+/** Returns the options of the augmentation. */
 export function augmentOptions(config: Config): AugmentOptions {
   return {
     globalSize: config.imageSize,
@@ -126,13 +126,13 @@ export function augmentOptions(config: Config): AugmentOptions {
   };
 }
 
-/** The view that evaluation takes of an image, for `evalCrop`; 256 and 224 pixels in the official code. */
+/** Returns the sizes of the evaluation view, for `evalCrop`; 256 and 224 pixels in the official code. */
 export function evalView(config: Config): { readonly resize: number; readonly crop: Size } {
   const short = Math.min(config.imageSize.rows, config.imageSize.cols);
   return { resize: config.evalResize ?? Math.round((short * 256) / 224), crop: config.imageSize };
 }
 
-/** What the sizes of networks stand for. */
+/** Dimensions of each `--arch`. */
 export const architectures = {
   vit_tiny: { dim: 192, depth: 12, heads: 3 },
   vit_small: { dim: 384, depth: 12, heads: 6 },

@@ -1,9 +1,12 @@
-/** Settings that belong together: whole recipes, by name. */
+/** Presets: complete recipes, by name. */
 import type { PartialConfig } from "./settings.js";
 
 export const presetNames = ["shapes", "small-images", "vit-ti16", "vit-s16", "vit-s8", "vit-b16", "vit-b8"] as const;
 
-/** The built-in images, learnt in two minutes: multi-crop with local crops, and a ViT of a tenth of a million parameters. */
+/**
+ * Recipe for the built-in images, trained in two minutes: multi-crop with local crops, and a ViT of 0.1 million
+ * parameters.
+ */
 const shapes = {
   data: "builtin",
   patchSize: 4,
@@ -45,9 +48,9 @@ const shapes = {
 } as const satisfies PartialConfig;
 
 /**
- * What the published models have in common; they were trained on ImageNet with 1024 images a step over many GPUs, for
- * which `--batch` stands at its size for one. Sources: README.md of https://github.com/facebookresearch/dino and the
- * `args` it links to. Settings marked "recalled" stand as remembered, not checked against those files.
+ * Common settings of the published models, which were trained on ImageNet with 1024 images per step on many GPUs;
+ * `--batch` is that of one GPU. Sources: README.md of https://github.com/facebookresearch/dino and the `args` it links
+ * to. Settings marked "recalled" are from memory, not checked against those files.
  */
 const published = {
   teacherTemp: 0.07,
@@ -82,12 +85,12 @@ const vitBase16 = {
   clipGrad: 0.3, // recalled
 } as const satisfies PartialConfig;
 
-/** The preset that is made for the built-in images. */
+/** The default preset of the built-in images. */
 export const builtinPreset = "shapes" satisfies (typeof presetNames)[number];
 
 export const presets: Readonly<Record<(typeof presetNames)[number], PartialConfig>> = {
   shapes,
-  /** Folders of photographs of 32 to 64 pixels, such as CIFAR or Tiny ImageNet; our own choice. */
+  /** For photographs of 32 to 64 pixels, such as CIFAR or Tiny ImageNet; not an official recipe. */
   "small-images": {
     arch: "vit_tiny",
     patchSize: 4,
@@ -105,7 +108,7 @@ export const presets: Readonly<Record<(typeof presetNames)[number], PartialConfi
     batch: 128,
     epochs: 200,
   },
-  /** No model of this size was published: the recipe of ViT-S/16. */
+  /** The recipe of ViT-S/16; no model of this size was published. */
   "vit-ti16": { ...vitSmall16, arch: "vit_tiny" },
   "vit-s16": vitSmall16,
   /** Recalled, but for what `published` has. */

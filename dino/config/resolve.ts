@@ -1,4 +1,4 @@
-/** From flags, presets and files to the settings of a run. */
+/** Resolves flags, presets and files to the settings of a run. */
 import { z } from "zod";
 import { printable } from "../files/text.js";
 import { isBuiltin } from "../images/builtin.js";
@@ -15,15 +15,15 @@ import {
   settings,
 } from "./settings.js";
 
-/** Settings that contradict each other. */
+/** Error for settings that contradict each other. */
 export class SettingsError extends Error {}
 
-/** The first setting in which two runs differ, but for those that may. */
+/** Returns the first setting in which two runs differ, ignoring those in `free`. */
 export function differenceBetween(a: Config, b: Config, free: ReadonlySet<SettingName>): SettingName | undefined {
   return settingNames.find((name) => !free.has(name) && JSON.stringify(a[name]) !== JSON.stringify(b[name]));
 }
 
-/** What may differ between a run and its continuation: its length, and what changes no number. */
+/** Settings that may change when a run is resumed: its length, and settings that affect no number. */
 export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "epochs",
   "steps",
@@ -53,8 +53,8 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
   if (epochs !== undefined && steps !== undefined && steps !== null) {
     throw new SettingsError(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
   }
-  const made = data !== undefined && isBuiltin(data) ? builtinPreset : null;
-  const preset = flags.preset === undefined ? made : flags.preset;
+  const builtin = data !== undefined && isBuiltin(data) ? builtinPreset : null;
+  const preset = flags.preset === undefined ? builtin : flags.preset;
   if (preset === "auto" && chosen === undefined)
     throw new SettingsError(
       "--preset auto goes by the images, which only dino train looks at first; name another preset here",
@@ -65,13 +65,13 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
     ...(epochs !== undefined && { steps: null }),
     ...(arch !== undefined && { dim: null, depth: null, heads: null }),
     ...(imageSize !== undefined && { evalResize: null }),
-    ...(preset === "auto" && chosen), // around the flags
+    ...(preset === "auto" && chosen), // chosen to fit the flags
     ...flags,
     preset,
   });
 }
 
-/** Settings of ours that came later and are off by default. */
+/** Settings added in later versions, off by default. */
 const later: ReadonlySet<SettingName> = new Set([
   "freezeBlocks",
   "init",
@@ -85,8 +85,8 @@ const later: ReadonlySet<SettingName> = new Set([
 ]);
 
 /**
- * A configuration out of the text of a config.json, in which what DINOv2 and later versions added may be missing, as in those of
- * earlier runs: it is off then. Throws, naming the setting, where another one is missing, or one is unknown or wrong.
+ * Parses a config.json. Settings of DINOv2 and of later versions may be missing, as in earlier runs, and are then off.
+ * Throws, naming the setting, if another setting is missing, unknown or invalid.
  */
 export function parseConfig(json: string): Config {
   let values: unknown;
@@ -120,12 +120,12 @@ export function parseConfig(json: string): Config {
   );
 }
 
-/** A configuration as the text of a config.json. */
+/** Formats a configuration as config.json. */
 export function formatConfig(config: Config): string {
   return `${JSON.stringify(config, undefined, 2)}\n`;
 }
 
-/** The same configuration; throws where settings contradict each other, naming both. */
+/** Returns the configuration; throws if settings contradict each other, naming both. */
 function checkConfig(config: Config): Config {
   const { patchSize, imageSize, localSize, localCropsNumber } = config;
   const sizes = localCropsNumber > 0 ? (["imageSize", "localSize"] as const) : (["imageSize"] as const);
@@ -167,31 +167,34 @@ function checkConfig(config: Config): Config {
   return config;
 }
 
-/** What a run shortens because it is short itself, in words. */
+/** A configuration with warm-ups that fit the run, and messages about what was shortened. */
 export interface FittedConfig {
   readonly config: Config;
   readonly notes: readonly string[];
 }
 
 /**
- * Shortens warm-ups that are longer than the run to a tenth of it, unless the user asked for them: then it throws.
- * `given` names what he set himself.
+ * Shortens warm-ups that are longer than the run to a tenth of it. Throws if such a warm-up is among the `explicit`
+ * settings, which the user set.
  */
 export function fitWarmups(
   config: Config,
-  { iterationsPerEpoch, given }: { readonly iterationsPerEpoch: number; readonly given: ReadonlySet<SettingName> },
+  {
+    iterationsPerEpoch,
+    explicit,
+  }: { readonly iterationsPerEpoch: number; readonly explicit: ReadonlySet<SettingName> },
 ): FittedConfig {
   const { steps, epochs } = config;
   const length = steps === null ? epochs : steps / iterationsPerEpoch; // in epochs
   const run = steps === null ? `${epochs} epochs` : `${steps} steps, ${round(length)} epochs`;
   const notes: string[] = [];
   const fit = (name: "warmupEpochs" | "warmupTeacherTempEpochs", shortened: number, longest: number): number => {
-    const asked = config[name];
-    if (asked <= longest) return asked;
-    if (given.has(name)) {
-      throw new Error(`${flagOf(name)} ${asked} is longer than the run of ${run}; shorten it, or lengthen the run`);
+    const warmup = config[name];
+    if (warmup <= longest) return warmup;
+    if (explicit.has(name)) {
+      throw new Error(`${flagOf(name)} ${warmup} is longer than the run of ${run}; shorten it, or lengthen the run`);
     }
-    notes.push(`${flagOf(name)} ${asked} is longer than the run of ${run}: shortened to ${round(shortened)}`);
+    notes.push(`${flagOf(name)} ${warmup} is longer than the run of ${run}: shortened to ${round(shortened)}`);
     return shortened;
   };
   const warmupEpochs = fit("warmupEpochs", length / 10, length);

@@ -1,33 +1,33 @@
-/** What a setting is, and the kinds of settings. */
+/** Definitions of settings: one builder per kind of value. */
 import { z } from "zod";
 import type { Size } from "../images/pixels.js";
 import { presetNames } from "./presets.js";
 
 declare global {
-  // Types of zod speak of it; merged with those of Node or a browser where a program has them.
+  // Zod's types refer to it; merged with those of Node or a browser where a program has them.
   // eslint-disable-next-line @typescript-eslint/no-empty-object-type
   interface URL {}
 }
 
-/** Where a setting and its default come from. */
+/** Source of a setting and its default. */
 export type SettingOrigin = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
 
-/** One setting: what it is when nobody sets it, what it may be, and how a command line writes it. */
+/** One setting: default, valid values, and command line syntax. */
 export interface Setting<T> {
   readonly default: T;
-  /** Of the number, or what to put behind the flag: "epochs", "pixels", "0 to 1". */
+  /** Unit of the number, or placeholder of the flag's argument: "epochs", "pixels", "0 to 1". */
   readonly unit: string;
   readonly about: string;
   readonly source: SettingOrigin;
-  /** Another flag for it: the official name where ours is shorter. */
+  /** Alternative flag: the official name if ours is shorter. */
   readonly alias?: string;
   readonly schema: z.ZodType<T>;
-  /** What the schema accepts, for messages. */
+  /** Description of valid values, for messages. */
   readonly expected: string;
-  /** Words of a command line that one value takes; 0 for a switch, whose word may be left out. */
-  readonly words: number;
-  /** Those words as a value; what makes no sense is left to the schema. */
-  readonly parse: (words: readonly string[]) => unknown;
+  /** Number of command line arguments; 0 for a switch, whose argument is optional. */
+  readonly argumentCount: number;
+  /** Converts the arguments to a value; invalid values are left to the schema. */
+  readonly parse: (args: readonly string[]) => unknown;
 }
 
 type About = Pick<Setting<unknown>, "unit" | "about" | "source" | "alias">;
@@ -40,8 +40,8 @@ export function number(initial: number, limits: Range, about: About): Setting<nu
     ...about,
     default: initial,
     schema,
-    expected: `a number${words(limits)}`,
-    words: 1,
+    expected: `a number${describeRange(limits)}`,
+    argumentCount: 1,
     parse: ([word]) => toNumber(word),
   };
 }
@@ -56,14 +56,21 @@ export function whole(
     ...about,
     default: initial,
     schema,
-    expected: `a whole number${words(limits)}`,
-    words: 1,
+    expected: `a whole number${describeRange(limits)}`,
+    argumentCount: 1,
     parse: ([word]) => toNumber(word),
   };
 }
 
 export function flag(initial: boolean, about: About): Setting<boolean> {
-  return { ...about, default: initial, schema: z.boolean(), expected: "true or false", words: 0, parse: toBoolean };
+  return {
+    ...about,
+    default: initial,
+    schema: z.boolean(),
+    expected: "true or false",
+    argumentCount: 0,
+    parse: toBoolean,
+  };
 }
 
 export function textSetting(initial: string, about: About): Setting<string> {
@@ -72,7 +79,7 @@ export function textSetting(initial: string, about: About): Setting<string> {
     default: initial,
     schema: z.string().min(1),
     expected: `a ${about.unit}`,
-    words: 1,
+    argumentCount: 1,
     parse: ([word]) => word,
   };
 }
@@ -89,7 +96,7 @@ export function choice<const Name extends string>(
     default: initial,
     schema: z.enum(names),
     expected: `one of ${names.join(", ")}`,
-    words: 1,
+    argumentCount: 1,
     parse: ([word]) => known(word),
   };
 }
@@ -101,7 +108,7 @@ export function size(initial: number, about: About): Setting<Size> {
     default: { rows: initial, cols: initial },
     schema: z.strictObject({ rows: side, cols: side }),
     expected: "a number of pixels, or ROWSxCOLS",
-    words: 1,
+    argumentCount: 1,
     parse: ([word]) => {
       const [, rows, cols] = /^(\d+)(?:x(\d+))?$/.exec(word ?? "") ?? [];
       return { rows: toNumber(rows), cols: toNumber(cols ?? rows) };
@@ -118,8 +125,8 @@ export function range(
     .tuple([z.number(), z.number()])
     .readonly()
     .refine(([low, high]) => low <= high && isWithin(low, limits) && isWithin(high, limits));
-  const expected = `two numbers${words(limits)}, the lower one first`;
-  return { ...about, default: initial, schema, expected, words: 2, parse: toNumbers };
+  const expected = `two numbers${describeRange(limits)}, the lower one first`;
+  return { ...about, default: initial, schema, expected, argumentCount: 2, parse: toNumbers };
 }
 
 export function triple(
@@ -131,18 +138,25 @@ export function triple(
     .tuple([z.number(), z.number(), z.number()])
     .readonly()
     .refine((values) => values.every((value) => isWithin(value, limits)));
-  return { ...about, default: initial, schema, expected: `three numbers${words(limits)}`, words: 3, parse: toNumbers };
+  return {
+    ...about,
+    default: initial,
+    schema,
+    expected: `three numbers${describeRange(limits)}`,
+    argumentCount: 3,
+    parse: toNumbers,
+  };
 }
 
-/** The name of a preset; `none` is null, which is also the default. */
+/** A setting for the name of a preset; `none` is null, which is also the default. */
 export function recipe(about: About): Setting<(typeof presetNames)[number] | "auto" | null> {
   const named = choice([...presetNames, "auto"], "auto");
   const optionally = optional(named, about);
   const expected = `${named.expected}, none`;
-  return { ...optionally, expected, parse: (given) => (given[0] === "none" ? null : named.parse(given)) };
+  return { ...optionally, expected, parse: (args) => (args[0] === "none" ? null : named.parse(args)) };
 }
 
-/** A setting that may be left to others: null, `auto` on the command line, which is also its default. */
+/** A setting that may be null, `auto` on the command line, which is also its default. */
 export function optional<T>(setting: Setting<T>, about: About): Setting<T | null> {
   return {
     ...setting,
@@ -150,7 +164,7 @@ export function optional<T>(setting: Setting<T>, about: About): Setting<T | null
     default: null,
     schema: setting.schema.nullable(),
     expected: `${setting.expected}, or auto`,
-    parse: (given) => (given[0] === "auto" ? null : setting.parse(given)),
+    parse: (args) => (args[0] === "auto" ? null : setting.parse(args)),
   };
 }
 
@@ -161,8 +175,8 @@ function isWithin(
   return Number.isFinite(value) && value >= from && value > above && value <= to && value < below;
 }
 
-/** Limits in words, to follow "a number". */
-export function words({ from, above, to, below }: Range): string {
+/** Describes limits in words, to follow "a number". */
+export function describeRange({ from, above, to, below }: Range): string {
   if (from !== undefined && (to ?? below) !== undefined && to !== Number.MAX_SAFE_INTEGER) {
     return to === undefined ? ` from ${from} to below ${below!}` : ` from ${from} to ${to}`;
   }
@@ -174,8 +188,8 @@ function toNumber(word: string | undefined): number {
   return word === undefined || word.trim() === "" ? NaN : Number(word);
 }
 
-function toNumbers(given: readonly string[]): number[] {
-  return given.flatMap((word) => word.split(",")).map(toNumber);
+function toNumbers(args: readonly string[]): number[] {
+  return args.flatMap((word) => word.split(",")).map(toNumber);
 }
 
 export function toBoolean([word]: readonly string[]): unknown {
@@ -183,7 +197,7 @@ export function toBoolean([word]: readonly string[]): unknown {
   return /^(false|off|0)$/i.test(word) ? false : word;
 }
 
-/** Names are the same whether they are written with dashes or underscores. */
+/** Normalizes names, so that dashes and underscores are equivalent. */
 function plain(name: string): string {
   return name.toLowerCase().replaceAll("_", "-");
 }

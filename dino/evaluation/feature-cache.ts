@@ -6,7 +6,7 @@ import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ImageSet } from "../images/image-set.js";
 import { wholeSet } from "../images/split.js";
-import { takeRows } from "../math/feature-rows.js";
+import { selectRows } from "../math/feature-rows.js";
 import type { View, Which } from "../model/backbone.js";
 import type { Extracted } from "../model/extract.js";
 import { featurePaths, type Features, featureList, readFeatures, writeFeatures } from "./feature-files.js";
@@ -61,7 +61,7 @@ function pick({ features, list }: Features, images: ImageSet, indices: Int32Arra
   const rows = new Map(list.files.map((file, row) => [file, row]));
   const there = indices.filter((index) => rows.has(images.name(index)));
   const taken = there.map((index) => rows.get(images.name(index))!);
-  return { features: takeRows(features, taken), indices: there, failures: list.failures };
+  return { features: selectRows(features, taken), indices: there, failures: list.failures };
 }
 
 /** Files whose size and time are asked for at once. */
@@ -73,7 +73,7 @@ async function fingerprint(made: string, images: ImageSet): Promise<string> {
   const hash = createHash("sha256").update(made);
   const changes = lastChanges();
   for (let first = 0; first < count; first += AT_ONCE) {
-    const places = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, i) => images.place(first + i));
+    const places = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, i) => images.location(first + i));
     const lines = places.map(async ({ name, bytes }) =>
       bytes.kind === "memory" ? name : `${name} ${await changes(bytes.path)}`,
     );

@@ -2,7 +2,7 @@
 import { probeCrop, type ProbeCropOptions } from "../images/augment.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import { type Subset, type Splits, splitImages } from "../images/split.js";
-import { takeRows } from "../math/feature-rows.js";
+import { selectRows } from "../math/feature-rows.js";
 import { rng } from "../math/random.js";
 import type { Backbone } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
@@ -24,7 +24,7 @@ export function keptBatches(
 }
 
 function take({ features, labels }: Labelled, rows: Int32Array): Labelled {
-  return { features: takeRows(features, rows), labels: rows.map((row) => labels[row]!) };
+  return { features: selectRows(features, rows), labels: rows.map((row) => labels[row]!) };
 }
 
 export interface ShownOptions extends Pick<ExtractOptions, "descriptor" | "view"> {

@@ -144,7 +144,7 @@ export async function analyseTeacher({ config, device, splits, overwrite }: Anal
   }
   const points: TeacherPoint[] = [];
   await trainWithProgress({
-    ...{ device, config: run, splits, given: new Set(), resume: false },
+    ...{ device, config: run, splits, explicit: new Set(), resume: false },
     visit: {
       times: VISITS,
       look: async ({ step, student, teacher }) => {

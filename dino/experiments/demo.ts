@@ -10,10 +10,10 @@ import { compareNeighbors } from "../evaluation/evaluate.js";
 import { indexOfRun, featureList, writeFeatures } from "../evaluation/feature-files.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { writeJson } from "../files/files.js";
-import { formatTime, startProgress, takeReports } from "../files/progress.js";
+import { formatTime, startProgress, lazyProgress } from "../files/progress.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { firstOf, firstOfEach, type Subset, type Splits } from "../images/split.js";
-import { type FeatureRows, takeRows } from "../math/feature-rows.js";
+import { type FeatureRows, selectRows } from "../math/feature-rows.js";
 import { type View, viewOf } from "../model/backbone.js";
 import { type Extracted, extractFeatures, pixelFeatures } from "../model/extract.js";
 import { backboneOf } from "../model/network.js";
@@ -242,7 +242,7 @@ async function trainAndCompare(
     device,
     config,
     splits,
-    given: new Set(),
+    explicit: new Set(),
     resume: false,
     visit: {
       times: 1 + inBetween,
@@ -296,7 +296,7 @@ interface CompareOptions {
 
 /** Computes what numbers and pictures show of the features; normalises them in place. */
 async function compare(both: Both, { device, splits, k, queries, title }: CompareOptions): Promise<Look> {
-  using comparing = title === undefined ? undefined : takeReports(title);
+  using comparing = title === undefined ? undefined : lazyProgress(title);
   const labelled = await labelledFeatures(splits, (subset) =>
     Promise.resolve(subset === splits.test ? both.test : both.train),
   );
@@ -307,7 +307,7 @@ async function compare(both: Both, { device, splits, k, queries, title }: Compar
   });
   const { neighbors, top1, top5 } = report.results[0]!;
   const rows = queries.map((query) => both.test.indices.indexOf(query));
-  const queryRows = takeRows(both.test.features, rows);
+  const queryRows = selectRows(both.test.features, rows);
   const found = await nearest({ queries: queryRows, index: both.train.features, k: NEIGHBORS });
   return {
     knn: { k: neighbors, top1, top5, images: report.testImages, among: report.trainImages, areTrainedOn: false },
@@ -325,7 +325,7 @@ type ExtractPart = (subset: Subset, onProgress: (done: number, total: number) =>
 
 function withProgress(name: string, extract: ExtractPart): (subset: Subset, title: string) => Promise<Extracted> {
   return async (subset, title) => {
-    using progress = takeReports(`${name}, ${title}`);
+    using progress = lazyProgress(`${name}, ${title}`);
     return await extract(subset, progress.report);
   };
 }

@@ -9,6 +9,7 @@ import {
   subgroupMatrixConfigs,
   tunedPath,
 } from "../../engine/adapters/node.js";
+import { formatMiB } from "../files/text.js";
 
 /** What `dino doctor` finds out about a machine. */
 export interface Diagnosis {
@@ -111,7 +112,10 @@ export function describe({ chosen, devices, others, machine, advice }: Diagnosis
     rows.push(
       ["adapter", `${chosen.kind}: ${chosen.name}`],
       ["because", chosen.why],
-      ["limits", `${mebibytes(limits.bufferBytes)} a buffer, ${mebibytes(limits.bindingBytes)} a binding`],
+      [
+        "limits",
+        `${formatMiB(limits.bufferBytes, Math.round)} a buffer, ${formatMiB(limits.bindingBytes, Math.round)} a binding`,
+      ],
       ["", `${limits.storageBuffers} storage buffers a kernel`],
       ["", `${limits.workgroupThreads} threads and ${limits.workgroupBytes / 1024} KiB a workgroup`],
       ["16-bit floats", chosen.f16 ? "yes (shader-f16)" : "no: mixed precision is off"],
@@ -130,7 +134,7 @@ export function describe({ chosen, devices, others, machine, advice }: Diagnosis
       (other, i) =>
         [i === 0 ? "others" : "", `${other.kind}: ${"name" in other ? other.name : `none: ${other.error}`}`] as const,
     ),
-    ["machine", `${machine.processor}, ${mebibytes(machine.memoryBytes)}`],
+    ["machine", `${machine.processor}, ${formatMiB(machine.memoryBytes, Math.round)}`],
     ["", machine.cards.length === 0 ? "" : `graphics cards: ${machine.cards.join(", ")}`],
     ["system", machine.system],
     ["versions", `Node ${machine.node}, webgpu ${machine.webgpu}`],
@@ -322,8 +326,4 @@ function mayOpenCards(): boolean | undefined {
       return false;
     }
   });
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.round(bytes / 2 ** 20)} MiB`;
 }

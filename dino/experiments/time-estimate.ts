@@ -32,13 +32,13 @@ const IMAGES = 64;
 export async function timeTraining({ device, config: timed, splits: { train } }: TimedOptions): Promise<Times> {
   const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // however short the run is
   const values = initialValues(networkConfig(config), config);
-  const setup = { config, ...train, device, begin: { values } };
+  const setup = { config, ...train, device, initialState: { values } };
   const batches = openThreadedBatches(batchOptions(setup));
   await using trainer = await openTrainer({ ...setup, batches, onWarning: () => undefined });
-  await trainer.takeStep();
+  await trainer.runStep();
   let steps = 0;
   let stepsMs = 0;
-  for (; steps < STEPS && stepsMs < 1000; steps++) stepsMs += await timeOf(() => trainer.takeStep());
+  for (; steps < STEPS && stepsMs < 1000; steps++) stepsMs += await timeOf(() => trainer.runStep());
   const indices = train.indices.subarray(0, IMAGES);
   const look = () => extractFeatures(backboneOf(trainer.teacher), train.images, { view: viewOf(config), indices });
   await look();

@@ -60,9 +60,9 @@ export async function runAll({
         device,
         config,
         splits,
-        given: new Set(),
+        explicit: new Set(),
         resume: state === "begun",
-        goesOn: "the same command",
+        resumeCommand: "the same command",
       });
     }
     tried.push({ ...trial, checkpoint, log: await readLog(join(config.out, "log.jsonl")) });
@@ -80,7 +80,7 @@ async function stateOf(trial: TrainingRun, images: number): Promise<"missing" | 
   if (!existsSync(path) || !existsSync(checkpoint)) return "missing";
   const there = await readConfig(out);
   const { iterationsPerEpoch, steps } = lengthOf(trial.config, images);
-  const { config } = fitWarmups(trial.config, { iterationsPerEpoch, given: new Set() });
+  const { config } = fitWarmups(trial.config, { iterationsPerEpoch, explicit: new Set() });
   const name = differenceBetween(config, there, free);
   if (name !== undefined) {
     const [wanted, has] = [JSON.stringify(config[name]), JSON.stringify(there[name])];

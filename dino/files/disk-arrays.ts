@@ -1,18 +1,20 @@
-/** Arrays on disk while a command works with them, where memory should not hold them all. */
+/** Temporary arrays on disk, for commands whose data does not fit into memory. */
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { readFully } from "./files.js";
 
-/** Arrays in the order they came. Dispose of it to free the disk. */
+/** Arrays in the order of their appending. Dispose of it to free the disk space. */
 export interface DiskArrays extends AsyncDisposable {
   readonly count: number;
   append(values: Float32Array): Promise<void>;
-  /** One array again, counted from 0. Throws where there is none. */
+  /** Reads the array with this index, from 0. Throws if the index is out of range. */
   read(index: number): Promise<Float32Array>;
 }
 
-/** A scratch file in a folder. It has no name from the start, so that nothing is left whenever the process stops. */
+/**
+ * Opens a scratch file in a folder. Its name is removed at once, so nothing is left behind however the process ends.
+ */
 export async function openDiskArrays(folder: string): Promise<DiskArrays> {
   const path = join(folder, `.scratch-${randomBytes(6).toString("hex")}`);
   const file: FileHandle = await open(path, "wx+");

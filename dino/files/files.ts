@@ -1,15 +1,16 @@
-/** Files: written whole or not at all, whenever the process or the machine stops, and read in places. */
+/** Atomic file writes and random-access reads. */
 import { randomBytes } from "node:crypto";
 import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
-/** No write takes longer; what lies about for longer was left by a killed one. */
+/** Maximum duration of a write; older temporary files are left over from a killed process. */
 const LONGEST_WRITE_MS = 3600_000;
 
 /**
- * Writes a file so that `path` holds the old bytes or the new ones, never a part: into a new file beside it, synced to
- * disk, then renamed. Removes what killed writes of the same path have left. Throws if the folder is missing or full;
- * `path` is then as before. One machine at a time may write a path. What was there stays under the name `keep`.
+ * Writes a file atomically: `path` holds either the old bytes or the new ones. Writes a temporary file in the same
+ * folder, syncs it to disk and renames it. Removes temporary files that killed writes of the same path left behind. The
+ * old file stays under the name `keep`, if given. Throws if the folder is missing or full; `path` is then unchanged.
+ * Only one machine at a time may write a path.
  */
 export async function writeFileAtomically(
   path: string,
@@ -37,21 +38,21 @@ export async function writeFileAtomically(
   await syncFolder(folder);
 }
 
-/** Gives a file, if it is there, a second name, which another file may have had. */
+/** Gives a file a second name, replacing any file of that name. Does nothing if the file is missing. */
 async function keepUnder(name: string, path: string): Promise<void> {
   await rm(name, { force: true });
   await link(path, name).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-    return rename(path, name); // on file systems where a file has one name
+    return rename(path, name); // the file system has no hard links
   });
 }
 
-/** Writes a value as indented JSON, whole or not at all. */
+/** Writes a value as indented JSON, atomically. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFileAtomically(path, `${JSON.stringify(value, undefined, 2)}\n`);
 }
 
-/** Removes temporary files of `name` whose writers are gone; one that is still written to is left alone. */
+/** Removes temporary files of `name` whose writers are gone, and leaves those that are still being written. */
 async function removeLeftovers(folder: string, name: string): Promise<void> {
   const prefix = `.${name}.`;
   for (const entry of await readdir(folder)) {
@@ -71,21 +72,21 @@ async function isLeftover(path: string, writer: number): Promise<boolean> {
   } catch {
     return false; // renamed or removed by its writer meanwhile
   }
-  // In a container every process may have this one's number: then it is older than this process.
+  // In containers process ids repeat: a leftover with this id is older than this process.
   const oldestMs = writer === process.pid ? performance.timeOrigin - 1000 : Date.now() - LONGEST_WRITE_MS;
   return touchedMs < oldestMs;
 }
 
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0); // signal 0 asks only whether the process is there
+    process.kill(pid, 0); // signal 0 only tests whether the process exists
     return true;
   } catch (error) {
     return !(error instanceof Error && "code" in error && error.code === "ESRCH");
   }
 }
 
-/** Makes the rename itself last through a power cut; Windows neither needs it nor opens folders. */
+/** Makes the rename survive a power cut; Windows does not need this and cannot open folders. */
 async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await open(folder, "r");
@@ -96,7 +97,7 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Fills bytes from a position of a file on; returns how many were there, fewer where the file ends before. */
+/** Reads from `position` until `bytes` is full or the file ends; returns the number of bytes read. */
 export async function readFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
   let read = 0;
   while (read < bytes.length) {
@@ -107,34 +108,51 @@ export async function readFully(file: FileHandle, bytes: Uint8Array, position: n
   return read;
 }
 
-/** Some bytes of a file. Throws where it is gone or ends before them. */
+/** Reads `size` bytes of a file from `start`. Throws if the file is missing or too short. */
 export async function readRange(path: string, start: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
   await using file = await openFile(path);
   return await file.read(start, size);
 }
 
-/** A file that is read here and there. Dispose of it to close it. */
+/** A file open for random access. Dispose of it to close it. */
 export interface OpenFile extends AsyncDisposable {
+  readonly handle: FileHandle;
   readonly path: string;
   /** In bytes. */
   readonly size: number;
-  /** Some of its bytes. Throws where it ends before them: nothing is allocated for what is not there. */
+  /** Reads `size` bytes from `start`. Throws if the file ends earlier, before allocating anything. */
   read(start: number, size: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** Opens a file. Throws where it is gone. */
-export async function openFile(path: string): Promise<OpenFile> {
-  const handle: FileHandle = await open(path);
-  const { size: whole } = await handle.stat();
+/**
+ * Opens a file for reading. Throws if it is missing or a folder. Errors begin with `prefix`, which is the path if left
+ * out; callers that name the file themselves pass "".
+ */
+export async function openFile(path: string, prefix = `${path}: `): Promise<OpenFile> {
+  const fail = (message: string, cause?: unknown): Error => new Error(`${prefix}${message}`, { cause });
+  let handle: FileHandle;
+  try {
+    handle = await open(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw fail(code === "ENOENT" ? "there is no such file" : message, error);
+  }
+  const found = await handle.stat();
+  if (!found.isFile()) {
+    await handle.close();
+    throw fail("expected a file, got a folder");
+  }
+  const { size: whole } = found;
   return {
+    handle,
     path,
     size: whole,
     async read(start, size) {
       if (!(start >= 0 && size >= 0 && start + size <= whole)) {
-        throw new Error(`${path}: expected ${size} bytes from byte ${start} on, but the file has ${whole}`);
+        throw fail(`expected ${size} bytes from byte ${start} on, but the file has ${whole}; it is cut off`);
       }
       const bytes = new Uint8Array(size);
-      if ((await readFully(handle, bytes, start)) < size) throw new Error(`${path}: ended while it was read`);
+      if ((await readFully(handle, bytes, start)) < size) throw fail("the file became shorter while it was read");
       return bytes;
     },
     [Symbol.asyncDispose]: () => handle.close(),

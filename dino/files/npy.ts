@@ -1,5 +1,5 @@
 /**
- * NumPy's .npy files, version 1.0: little-endian float32 and int32, row-major, of one or two axes.
+ * Encoder and parser of NumPy's .npy files, version 1.0: little-endian float32 and int32, row-major, one or two axes.
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 
@@ -12,7 +12,7 @@ export interface NpyArray {
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0] as const;
 const HEADER = /^\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(((?:\d+, ?)*\d*)\), ?\} *\n$/;
 
-/** The array as a file; throws unless it has one or two axes and as many values as they multiply to. */
+/** Encodes an array. Throws unless it has one or two axes and the number of values matches the shape. */
 export function encodeNpy({ values, shape }: NpyArray): Uint8Array<ArrayBuffer> {
   const length = lengthOf(shape);
   if (length !== values.length) fail(`shape [${shape.join(", ")}] holds ${length} values, got ${values.length}`);
@@ -29,7 +29,9 @@ export function encodeNpy({ values, shape }: NpyArray): Uint8Array<ArrayBuffer> 
   return file;
 }
 
-/** Reads a file that encodeNpy or NumPy wrote; throws, before allocating anything, for another dtype, order or size. */
+/**
+ * Parses a file written by encodeNpy or NumPy. Throws, before allocating anything, for another dtype, order or size.
+ */
 export function parseNpy(bytes: Uint8Array): NpyArray {
   if (bytes.length < 10 || MAGIC.some((byte, i) => bytes[i] !== byte)) fail("this is no .npy file of version 1.0");
   const start = 10 + new DataView(bytes.buffer, bytes.byteOffset, 10).getUint16(8, true);

@@ -1,12 +1,12 @@
-/** Progress on the terminal: a bar where somebody watches, a line every few seconds where not. */
+/** Progress on the terminal: a bar if stderr is interactive, otherwise a line every few seconds. */
 import { SingleBar } from "cli-progress";
 
-/** Something long under way. */
+/** Progress of a long-running task. */
 export interface ProgressBar {
-  /** How far it is, and what there is to say about it. */
-  update(done: number, words?: string): void;
-  /** A line of its own, above the bar. */
-  say(line: string): void;
+  /** Sets the progress and the message shown beside it; without `message` the last one stays. */
+  update(done: number, message?: string): void;
+  /** Prints a line above the bar. */
+  log(line: string): void;
   /** Ends the bar; may be called twice. */
   stop(): void;
   [Symbol.dispose](): void;
@@ -15,19 +15,19 @@ export interface ProgressBar {
 export interface ProgressOptions {
   readonly title: string;
   readonly total: number;
-  /** What was done before, by a run that this one continues. */
+  /** Progress at the start, for a resumed task; 0 if left out. */
   readonly start?: number;
-  /** What is counted, as "steps"; nothing if left out. */
+  /** Unit of the count, such as "steps"; none if left out. */
   readonly unit?: string;
-  /** stderr if left out, so that stdout holds results alone. */
+  /** Output stream; stderr if left out, so that stdout holds results only. */
   readonly stream?: NodeJS.WriteStream;
 }
 
 const LINE_EVERY_MS = 5000;
-/** What takes less needs no line at all. */
+/** Tasks that end earlier print no line. */
 const FIRST_LINE_MS = 2000;
 
-/** Begins to show progress. */
+/** Starts to show progress. */
 export function startProgress(options: ProgressOptions): ProgressBar {
   const { title, total, start = 0, unit = "", stream = process.stderr } = options;
   const began = performance.now();
@@ -54,12 +54,12 @@ export function startProgress(options: ProgressOptions): ProgressBar {
     bar.start(total, start, { text: count() });
     const stop = (): void => bar.stop();
     return {
-      update(now, words = latest) {
+      update(now, message = latest) {
         done = now;
-        latest = words;
+        latest = message;
         bar.update(done, { text: line(count(), latest, timeLeft()) });
       },
-      say(text) {
+      log(text) {
         stream.write(`\r\u001b[K${text}\n`);
         bar.render();
       },
@@ -70,27 +70,27 @@ export function startProgress(options: ProgressOptions): ProgressBar {
 
   let nextMs = began + FIRST_LINE_MS;
   return {
-    update(now, words = latest) {
+    update(now, message = latest) {
       done = now;
-      latest = words;
+      latest = message;
       if (performance.now() < nextMs) return;
       nextMs = performance.now() + LINE_EVERY_MS;
       stream.write(`${title}: ${line(count(), latest, timeLeft())}\n`);
     },
-    say: (text) => void stream.write(`${text}\n`),
+    log: (text) => void stream.write(`${text}\n`),
     stop: () => undefined,
     [Symbol.dispose]: () => undefined,
   };
 }
 
-/** Progress of what says only by and by how much there is: it begins with the first report. */
-export interface Reports {
+/** Progress of a task that reports its total as it runs; shown from the first report on. */
+export interface LazyProgress {
   readonly report: (done: number, total: number) => void;
   [Symbol.dispose](): void;
 }
 
-/** Takes reports and shows them under a title. */
-export function takeReports(title: string): Reports {
+/** Returns progress under a title that starts with the first report. */
+export function lazyProgress(title: string): LazyProgress {
   let progress: ProgressBar | undefined;
   return {
     report(done, total) {
@@ -102,7 +102,7 @@ export function takeReports(title: string): Reports {
   };
 }
 
-/** Tells on stderr how many there are so far of what nobody knows the number of, in a line every few seconds. */
+/** Returns a function that prints a running count, whose total is unknown, every few seconds. */
 export function reportCount(title: string, stream: NodeJS.WritableStream = process.stderr): (count: number) => void {
   let nextMs = performance.now() + FIRST_LINE_MS;
   return (count) => {

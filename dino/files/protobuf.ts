@@ -1,9 +1,10 @@
 /**
- * Messages of protocol buffers, of which ONNX models and TensorBoard's events are made: each field its number and its kind in one
- * varint, then its value (https://protobuf.dev/programming-guides/encoding). Numbers are little-endian, as on every WebGPU host.
+ * Encoder of protocol buffer messages, the format of ONNX models and TensorBoard events. Each field is its number and
+ * wire type in one varint, followed by its value (https://protobuf.dev/programming-guides/encoding). Numbers are
+ * little-endian, as on every WebGPU host.
  */
 
-/** Encoded fields, one after another; `parts` may be views of large arrays, which are copied but once, in `joined`. */
+/** Encoded fields in sequence; `parts` may be views of large arrays, which only `concatenate` copies. */
 export interface Encoded {
   readonly bytes: number;
   readonly parts: readonly Uint8Array[];
@@ -14,7 +15,7 @@ const EIGHT_BYTES = 1;
 const LENGTH_DELIMITED = 2;
 const FOUR_BYTES = 5;
 
-/** An integer of 64 bits, a bool or an enum. */
+/** Encodes a 64-bit integer, a bool or an enum. */
 export function integer(field: number, value: number): Encoded {
   return encoded(varint(tag(field, VARINT)), varint(value));
 }
@@ -35,13 +36,13 @@ export function bytes(field: number, value: Uint8Array): Encoded {
   return encoded(varint(tag(field, LENGTH_DELIMITED)), varint(value.length), value);
 }
 
-/** A field that is a message of fields itself. */
+/** Encodes a nested message. */
 export function message(field: number, ...fields: readonly Encoded[]): Encoded {
   const inner = sequence(fields);
   return sequence([encoded(varint(tag(field, LENGTH_DELIMITED)), varint(inner.bytes)), inner]);
 }
 
-/** Fields one after another: a whole message, or the values of a repeated field. */
+/** Joins fields: a whole message, or the values of a repeated field. */
 export function sequence(fields: readonly Encoded[]): Encoded {
   return {
     bytes: fields.reduce((sum, field) => sum + field.bytes, 0),
@@ -49,17 +50,17 @@ export function sequence(fields: readonly Encoded[]): Encoded {
   };
 }
 
-export function joined({ bytes: content, parts }: Encoded): Uint8Array<ArrayBuffer> {
+export function concatenate({ bytes: content, parts }: Encoded): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(content);
-  let at = 0;
+  let offset = 0;
   for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
+    whole.set(part, offset);
+    offset += part.length;
   }
   return whole;
 }
 
-/** The memory of an array, as bytes. */
+/** Returns the memory of an array as bytes. */
 export function viewBytes({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
@@ -72,7 +73,7 @@ function encoded(...parts: readonly Uint8Array[]): Encoded {
   return { bytes: parts.reduce((sum, { length }) => sum + length, 0), parts };
 }
 
-/** Seven bits a byte, the lowest first; negative numbers as 64 bits of two's complement. */
+/** Encodes a varint: seven bits per byte, the lowest first; negative numbers as 64-bit two's complement. */
 function varint(value: number): Uint8Array {
   const digits: number[] = [];
   let rest = BigInt.asUintN(64, BigInt(value));

@@ -1,23 +1,23 @@
-/** What files say, for messages: they may hold anything. */
+/** Text for messages. */
 
 const MOST_NAMES = 6;
 const MOST_CHARACTERS = 100;
 
-/** A text out of a file, short, and without what a terminal would obey. */
+/** Shortens text read from a file and replaces control characters, which a terminal would obey. */
 export function printable(text: string, most = MOST_CHARACTERS): string {
   const plain = text.slice(0, most).replaceAll(/\p{Cc}/gu, "?");
   return text.length > most ? `${plain}...` : plain;
 }
 
-/** Formats bytes in MiB, with `digits` after the decimal point: "12.3 MiB". */
-export function formatMiB(bytes: number, digits = 0): string {
-  return `${(bytes / 2 ** 20).toFixed(digits)} MiB`;
-}
-
-/** Names, the first few of them, and how many more there are. */
+/** Joins the first few names with commas and appends the number of the others. */
 export function joinNames(names: readonly string[]): string {
   if (names.length === 0) return "none";
   const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : "";
   const first = names.slice(0, MOST_NAMES).map((name) => printable(name));
   return first.join(", ") + more;
+}
+
+/** Formats bytes as mebibytes, rounded up unless `round` says otherwise. */
+export function formatMiB(bytes: number, round: (mebibytes: number) => number | string = Math.ceil): string {
+  return `${round(bytes / 2 ** 20)} MiB`;
 }

@@ -1,6 +1,6 @@
 /**
- * The random views DINO learns from: two global crops and some local ones of each image, each flipped, coloured, blurred
- * and solarized by chance. Drawing a crop's parameters and applying them are apart, so that the same parameters can be
+ * The random views of DINO: two global crops and several local crops of each image, randomly flipped, color-jittered,
+ * blurred and solarized. Drawing the parameters of a crop and applying them are separate, so that parameters can be
  * stored, compared, or applied elsewhere.
  */
 import { rng, type RandomKey, type Rng } from "../math/random.js";
@@ -28,32 +28,32 @@ import {
 /** The three recipes of the official code: they differ in size, scale, blur and solarization. */
 export type CropKind = "global1" | "global2" | "local";
 
-/** Everything that decides how crops are drawn. Probabilities are 0..1, pixel sizes may be oblong. */
+/** Parameters of the distribution of crops. Probabilities are 0 to 1; sizes need not be square. */
 export interface AugmentOptions extends Normalization {
   readonly globalSize: Size;
   readonly localSize: Size;
-  /** How many local crops an image gives, next to its two global ones. */
+  /** Local crops per image, besides the two global crops. */
   readonly localCrops: number;
-  /** Area of a global crop as a share of the image: [lowest, highest]. */
+  /** Area of global crops relative to the image: [lowest, highest]. */
   readonly globalScale: readonly [number, number];
-  /** Area of a local crop as a share of the image: [lowest, highest]. */
+  /** Area of local crops relative to the image: [lowest, highest]. */
   readonly localScale: readonly [number, number];
-  /** Width over height of a crop before it is resized: [lowest, highest], drawn log-uniformly. */
+  /** Aspect ratio (width / height) of a crop before resizing: [lowest, highest], drawn log-uniformly. */
   readonly ratio: readonly [number, number];
   readonly flipProbability: number;
   readonly jitterProbability: number;
-  /** The factor is drawn from 1 - strength (at least 0) to 1 + strength; 0 leaves the stage out, here and below. */
+  /** The factor is drawn from 1 - strength (at least 0) to 1 + strength; 0 disables the adjustment, here and below. */
   readonly brightness: number;
   readonly contrast: number;
   readonly saturation: number;
-  /** The turn of the colour circle is drawn from -hue to hue; 0.5 is half a turn and the most. */
+  /** The hue shift is drawn from -hue to hue, in turns of the color circle; at most 0.5. */
   readonly hue: number;
   readonly grayscaleProbability: number;
   readonly blurProbability: Readonly<Record<CropKind, number>>;
   /** Standard deviation of the blur in pixels of the crop: [lowest, highest]. */
   readonly blurRadius: readonly [number, number];
   readonly solarizeProbability: Readonly<Record<CropKind, number>>;
-  /** 8-bit values from here on are inverted. */
+  /** Solarization inverts 8-bit values from this one on. */
   readonly solarizeThreshold: number;
 }
 
@@ -82,30 +82,30 @@ export const officialAugmentation: AugmentOptions = {
   ...imageNet,
 };
 
-/** One colour adjustment; for hue the factor is the turn, for the others 1 changes nothing. */
+/** One color adjustment. For hue, the factor is the shift; for the others, 1 changes nothing. */
 export interface Jitter {
   readonly adjust: "brightness" | "contrast" | "saturation" | "hue";
   readonly factor: number;
 }
 
-/** What is done to an image to make one crop, in this order. Plain data: it survives JSON. */
+/** Parameters of one crop, in the order of application. Plain data that survives JSON. */
 export interface CropParameters {
-  /** The window that is cut out of the image ... */
+  /** The window cut out of the image ... */
   readonly box: Box;
-  /** ... and resized to this, bicubic. */
+  /** ... and resized to this size, bicubic. */
   readonly size: Size;
   readonly flip: boolean;
-  /** Adjustments in the order they are made. */
+  /** Color adjustments, in order. */
   readonly jitter: readonly Jitter[];
   readonly grayscale: boolean;
-  /** Standard deviation in pixels of the crop, or none. */
+  /** Standard deviation of the blur in pixels of the crop; null for none. */
   readonly blurRadius: number | null;
   readonly solarizeThreshold: number | null;
 }
 
 /**
- * The parameters of all crops of one image: global 1, global 2, then the local ones. Each crop has a stream of its own,
- * so that the number of local crops changes no other draw.
+ * Draws the parameters of all crops of an image: global 1, global 2, then the local crops. Each crop has its own random
+ * stream, so that the number of local crops does not affect other draws.
  */
 export function drawCrops(
   options: AugmentOptions,
@@ -118,7 +118,7 @@ export function drawCrops(
   });
 }
 
-/** The parameters of one crop, from the distributions of the official code (torchvision 0.14's and its own). */
+/** Draws the parameters of one crop from the distributions of the official code and torchvision 0.14. */
 export function drawCrop(options: AugmentOptions, kind: CropKind, random: Rng, image: Size): CropParameters {
   const [scale, size] =
     kind === "local" ? [options.localScale, options.localSize] : [options.globalScale, options.globalSize];
@@ -133,7 +133,10 @@ export function drawCrop(options: AugmentOptions, kind: CropKind, random: Rng, i
   };
 }
 
-/** A window of random area and shape; if ten tries do not fit, the largest central one of an allowed shape. torchvision's RandomResizedCrop. */
+/**
+ * Draws a window of random area and aspect ratio; if ten attempts do not fit, returns the largest central window of an
+ * allowed ratio. Source: torchvision's RandomResizedCrop.
+ */
 function drawBox(
   scale: readonly [number, number],
   ratio: readonly [number, number],
@@ -154,7 +157,7 @@ function drawBox(
   return { top: Math.floor((rows - height) / 2), left: Math.floor((cols - width) / 2), height, width };
 }
 
-/** The four adjustments in random order, without those of strength 0. torchvision's ColorJitter. */
+/** Draws the four adjustments in random order, without those of strength 0. Source: torchvision's ColorJitter. */
 function drawJitter({ brightness, contrast, saturation, hue }: AugmentOptions, random: Rng): Jitter[] {
   const around = (strength: number): number => random.uniformIn(Math.max(0, 1 - strength), 1 + strength);
   const order = random.permutation(4);
@@ -169,7 +172,10 @@ function drawJitter({ brightness, contrast, saturation, hue }: AugmentOptions, r
     .map(({ adjust, factor }) => ({ adjust, factor }));
 }
 
-/** One crop before it is normalised: [image.rows, image.cols, 3] -> [size.rows, size.cols, 3], 8 bits after every stage. */
+/**
+ * Makes one crop without normalizing it: [image.rows, image.cols, 3] -> [size.rows, size.cols, 3], 8 bits after every
+ * stage.
+ */
 export function applyCropU8(image: Image, parameters: CropParameters): Image {
   const crop = resizedCrop(image, parameters.box, parameters.size);
   if (parameters.flip) flip(crop);
@@ -180,7 +186,7 @@ export function applyCropU8(image: Image, parameters: CropParameters): Image {
   return crop;
 }
 
-/** One crop, normalised: [image.rows, image.cols, 3] -> [3, size.rows, size.cols]. */
+/** Makes one normalized crop: [image.rows, image.cols, 3] -> [3, size.rows, size.cols]. */
 export function applyCrop(
   image: Image,
   parameters: CropParameters,
@@ -189,7 +195,7 @@ export function applyCrop(
   return normalize(applyCropU8(image, parameters), normalizeTable(normalization));
 }
 
-/** How a linear classifier is shown the images it learns from. */
+/** Parameters of the training crops of linear evaluation. */
 export interface ProbeCropOptions extends Normalization {
   readonly size: Size;
   /** Area of the crop as a share of the image: [lowest, highest]. */
@@ -197,12 +203,12 @@ export interface ProbeCropOptions extends Normalization {
   readonly flipProbability: number;
 }
 
-/** torchvision's defaults, which eval_linear.py takes. */
+/** torchvision's defaults, which eval_linear.py uses. */
 export const officialProbeCrop = { scale: [0.08, 1], ratio: [3 / 4, 4 / 3], flipProbability: 0.5 } as const;
 
 /**
- * A random window, resized and perhaps mirrored, normalised: RandomResizedCrop, bilinear unlike the crops of DINO, and
- * RandomHorizontalFlip of eval_linear.py; -> [3, size.rows, size.cols].
+ * Makes a training crop of linear evaluation: RandomResizedCrop (bilinear, unlike the crops of DINO) and
+ * RandomHorizontalFlip of eval_linear.py, normalized; -> [3, size.rows, size.cols].
  */
 export function probeCrop(
   image: Image,
@@ -215,8 +221,9 @@ export function probeCrop(
 }
 
 /**
- * The one view used for evaluation: shorter side resized to `resize` pixels, middle `crop` cut out, normalised; -> [3, crop.rows, crop.cols].
- * The official eval_knn.py takes 256 and 224 x 224. Throws if the crop does not fit.
+ * Makes the view used for evaluation: resizes the shorter side to `resize` pixels, cuts out the central `crop` and
+ * normalizes; -> [3, crop.rows, crop.cols]. The official eval_knn.py uses 256 and 224 x 224. Throws if the crop does
+ * not fit.
  */
 export function evalCrop(
   image: Image,
@@ -232,7 +239,7 @@ const adjusters = {
   hue: adjustHue,
 } satisfies Record<Jitter["adjust"], (image: Image, factor: number) => void>;
 
-/** Throws at the first option that no crop could be drawn with, naming it. */
+/** Throws for the first invalid option, naming it. */
 export function checkAugmentOptions(options: AugmentOptions): void {
   const expect = (holds: boolean, name: keyof AugmentOptions, expected: string): void => {
     if (!holds) throw new Error(`augment ${name}: expected ${expected}, got ${JSON.stringify(options[name])}`);

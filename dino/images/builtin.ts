@@ -1,9 +1,9 @@
-/** The built-in images: sheets of many small shapes, a pure function of their number. */
+/** The built-in images: sheets of many small shapes, a pure function of their index. */
 import { type Rng, rng } from "../math/random.js";
 import { type ImageSet, memoryImages } from "./image-set.js";
 import type { Image } from "./pixels.js";
 
-/** The name that stands for the built-in images wherever a folder of images is expected. */
+/** The value of `--data` that selects the built-in images. */
 export const BUILTIN = "builtin";
 
 /** Whether `data` names the built-in images. */
@@ -16,15 +16,18 @@ const HELD_OUT = 500;
 
 /** Side of a sheet in pixels. */
 const SIDE = 64;
-/** Distance between neighboring shapes in pixels, before each is moved by a random share of it, up to JITTER each way. */
+/**
+ * Distance between neighboring shapes in pixels, before each is displaced by a random share of it, up to JITTER in each
+ * direction.
+ */
 const CELL = 10.5;
 const JITTER = 0.35;
-/** Size of a shape in pixels, drawn for each. */
+/** Range of the size of a shape in pixels. */
 const SIZE = [7, 11.5] as const;
-/** Largest turn of a shape either way, in degrees. */
+/** Largest rotation of a shape in either direction, in degrees. */
 const TURN = 20;
 
-/** Signed distance from a shape's outline, negative inside: coordinates from -1 to 1, x to the right and y down. */
+/** Signed distance from a shape's outline, negative inside: coordinates from -1 to 1, x to the right, y down. */
 type Outline = (x: number, y: number) => number;
 
 const { abs, max, min, sqrt } = Math;
@@ -48,7 +51,7 @@ const OUTLINES = {
 
 const CLASSES = Object.keys(OUTLINES) as (keyof typeof OUTLINES)[];
 
-/** Five points, the first upwards: folded onto one half of one point, and measured from its edge there. */
+/** A star of five points, the first upwards: folds the plane onto one half of one point and measures from its edge. */
 function star(x: number, y: number): number {
   const [cos36, sin36] = [0.8090169943749475, 0.5877852522924731];
   let [u, v] = [abs(x), -y];
@@ -67,7 +70,7 @@ function star(x: number, y: number): number {
   return length(u - edgeX * along, v - edgeY * along) * Math.sign(v * edgeX - u * edgeY);
 }
 
-/** How much larger than its size each shape is drawn, so that all shapes cover the same area: brightness says nothing. */
+/** Scale factors that give all shapes the same area, so that brightness does not reveal the class. */
 const ENLARGEMENTS = CLASSES.map((name) => {
   const steps = 64;
   let inside = 0;
@@ -79,23 +82,23 @@ const ENLARGEMENTS = CLASSES.map((name) => {
   return sqrt(0.35 / (inside / steps ** 2));
 });
 
-/** The part of the built-in images to train on, and the part held out. */
+/** The built-in images: training and held-out split. */
 export interface BuiltinImages {
   readonly train: ImageSet;
   readonly test: ImageSet;
 }
 
 /**
- * 2,500 sheets of 64 x 64 pixels, 2,000 to train on and 500 held out, always the same ones. A sheet has some forty shapes of one of
- * ten classes on black, each at a place, turn, size and color of its own. Two crops of a sheet share its class and hardly anything
- * else, and the same pixels of two sheets of a class share nothing: pixels cannot be compared, and what DINO becomes invariant to
- * can.
+ * Draws the 2,500 sheets of 64 x 64 pixels, 2,000 for training and 500 held out, always the same. A sheet shows about
+ * forty shapes of one of ten classes on black, each at a random position, rotation, size and color. Two crops of a
+ * sheet share its class and hardly anything else, and two sheets of a class share no pixels: comparing pixels fails,
+ * comparing features that DINO makes invariant works.
  */
 export function builtinImages(): BuiltinImages {
   return { train: sheets(0, TRAIN), test: heldOutBuiltin() };
 }
 
-/** The held-out part of the built-in images alone, in a fifth of the time. */
+/** Draws the held-out split only, in a fifth of the time. */
 export function heldOutBuiltin(): ImageSet {
   return sheets(TRAIN, HELD_OUT);
 }
@@ -130,7 +133,7 @@ function jitter(random: Rng): number {
   return random.uniformIn(-JITTER, JITTER) * CELL;
 }
 
-/** Draws one shape about `center` in a random size, turn and color; its edges are smoothed over a pixel. */
+/** Draws one antialiased shape around `center` with random size, rotation and color. */
 function drawShape(
   pixels: Uint8Array,
   label: number,
@@ -158,14 +161,14 @@ function drawShape(
   }
 }
 
-/** Any hue, from pale to saturated and from dim to bright: [red, green, blue] from 0 to 255. */
+/** Draws a color of any hue, from pale to saturated and from dim to bright: [red, green, blue] from 0 to 255. */
 function randomColor(random: Rng): readonly [number, number, number] {
   const hue = 6 * random.uniform();
   const saturation = random.uniformIn(0.3, 1);
   const value = 255 * random.uniformIn(0.3, 1);
   const channel = (shift: number): number => {
-    const away = abs(((hue + shift) % 6) - 3); // from the hue at which the channel is darkest
-    return value * (1 - saturation * (1 - min(max(away - 1, 0), 1)));
+    const distance = abs(((hue + shift) % 6) - 3); // from the hue at which the channel is darkest
+    return value * (1 - saturation * (1 - min(max(distance - 1, 0), 1)));
   };
   return [channel(0), channel(4), channel(2)];
 }

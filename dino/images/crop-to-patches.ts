@@ -1,15 +1,15 @@
-/** Images cut to whole patches, as a network sees them. */
+/** Cropping images to whole patches, the input size of a network. */
 import { centerCrop, type Image, resize, shortSideSize, type Size } from "./pixels.js";
 
-/** How an image is fitted to whole patches. */
+/** Sizes for fitting an image to whole patches. */
 export interface PatchFit {
-  /** Shorter side to resize an image to, or its whole size. */
+  /** Length of the shorter side after resizing, or the whole size. */
   readonly size: number | Size;
-  /** Side of a patch: what makes no whole one is cut off evenly on both sides. */
+  /** Side of a patch in pixels; the rest that fills no patch is cut off evenly on both sides. */
   readonly patch: number;
 }
 
-/** The image as the network sees it: resized, then its middle cut to whole patches. Throws if not one patch fits. */
+/** Resizes an image and crops its center to whole patches. Throws if not one patch fits. */
 export function fitToPatches(image: Image, fit: PatchFit): Image {
   const whole = fittedSize(image, fit);
   return centerCrop(resize(image, shownSize(image, fit)), whole);
@@ -19,7 +19,7 @@ function shownSize(image: Size, { size }: PatchFit): Size {
   return typeof size === "number" ? shortSideSize(image, size) : size;
 }
 
-/** The size that fitToPatches gives. */
+/** Returns the size of the result of `fitToPatches`. */
 export function fittedSize(image: Size, fit: PatchFit): Size {
   const { patch } = fit;
   const shown = shownSize(image, fit);

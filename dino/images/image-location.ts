@@ -1,22 +1,22 @@
-/** Where an image lies, as plain data for any thread. */
+/** Locations of images, as plain data that any thread can use. */
 import type { Size } from "./pixels.js";
 
-/** An image that cannot be had, and why. */
+/** An image that cannot be read or decoded, and the reason. */
 export interface DecodeFailure {
   readonly path: string;
   readonly reason: string;
 }
 
-/** Where an image lies and what its bytes are. */
-export interface ImagePlace {
-  /** What failures call it. */
+/** Location and encoding of an image. */
+export interface ImageLocation {
+  /** Name of the image in failures. */
   readonly name: string;
-  readonly bytes: PlacedBytes;
-  /** Pixels as they are; left out for a file of any format that says itself what it is. */
+  readonly bytes: ByteLocation;
+  /** Layout of raw pixels; left out for an encoded file of any format. */
   readonly raw?: RawForm;
 }
 
-export type PlacedBytes =
+export type ByteLocation =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "range"; readonly path: string; readonly start: number; readonly size: number }
   | {
@@ -25,60 +25,60 @@ export type PlacedBytes =
       readonly start: number;
       readonly size: number;
     }
-  | PagePlace;
+  | PageLocation;
 
-/** Pixels: [rows, cols, 3], [rows, cols] gray, or [3, rows, cols] in planes. */
+/** Raw pixels: [rows, cols, 3], gray [rows, cols], or planes [3, rows, cols]. */
 export interface RawForm extends Size {
   readonly layout: "rgb" | "gray" | "planes";
 }
 
-/** How files become images. */
+/** Options of decoding. */
 export interface Decoding {
-  /** Larger pictures are shrunk while they are decoded, so that their shorter side has that many pixels. */
+  /** Larger images are shrunk while decoding, so that their shorter side has this many pixels. */
   readonly shortSide?: number | undefined;
-  /** What is missing of a file that is cut off becomes gray, instead of a failure. */
+  /** Fills the missing part of a truncated file with gray instead of failing. */
   readonly torn?: "shown";
-  /** Pictures of more pixels fail before they are decoded; MAX_PIXELS if left out. */
+  /** Images with more pixels fail before they are decoded; MAX_PIXELS if left out. */
   readonly maxPixels?: number | undefined;
 }
 
-/** Did an image fail to decode? */
+/** Returns whether decoding failed. */
 export function isFailure(decoded: Size | DecodeFailure): decoded is DecodeFailure {
   return "reason" in decoded;
 }
 
-/** How pages are packed, as hyparquet has it, whose types need those of a browser. */
+/** Compression codecs of pages: hyparquet's type, repeated here because its types need those of a browser. */
 export type CompressionCodec = "UNCOMPRESSED" | "SNAPPY" | "GZIP" | "LZO" | "BROTLI" | "LZ4" | "ZSTD" | "LZ4_RAW";
 
-/** A page of a column, as its header says. */
+/** A page of a Parquet column, as described by its header. */
 export interface ParquetPage {
-  /** Where its bytes begin in the file, behind the header, and how many there are. */
+  /** Offset in the file, after the header, and size in bytes. */
   readonly start: number;
   readonly size: number;
   readonly unpackedSize: number;
   readonly codec: CompressionCodec;
-  /** Values in it, missing ones included. */
+  /** Number of values, including missing ones. */
   readonly values: number;
   readonly encoding: "plain" | "dictionary";
-  /** Of the second version of pages: what lies before the values, never compressed. */
+  /** Levels before the values in version 2 pages; never compressed. */
   readonly levels?: { readonly size: number; readonly valuesAreCompressed: boolean };
 }
 
-/** What all pages of a column share. */
+/** Properties shared by all pages of a column. */
 export interface ColumnForm {
   readonly type: "BYTE_ARRAY" | "INT32" | "INT64";
-  /** The definition level of a value that is not missing. */
+  /** Definition level of a present value. */
   readonly definition: number;
 }
 
-/** A value of a page. */
-export interface PagePlace {
+/** Location of a value in a page. */
+export interface PageLocation {
   readonly kind: "page";
   readonly path: string;
   readonly column: ColumnForm;
   readonly page: ParquetPage;
-  /** The page that those encoded by dictionary refer to. */
+  /** The dictionary page that dictionary-encoded pages refer to. */
   readonly dictionary: ParquetPage | undefined;
-  /** Of the page, from 0. */
+  /** Row within the page, from 0. */
   readonly row: number;
 }

@@ -1,45 +1,45 @@
-/** Sets of images behind one interface, wherever they come from. */
-import { type DecodeFailure, type Decoding, type ImagePlace, isFailure } from "./image-location.js";
+/** Image sets: one interface for all sources. */
+import { type DecodeFailure, type Decoding, type ImageLocation, isFailure } from "./image-location.js";
 import type { Image } from "./pixels.js";
 
-/** A set of images, counted from 0. */
+/** A set of images with indices from 0. */
 export interface ImageSet {
-  /** The folder, files or whatever the images are of. */
+  /** The folder or files that the images come from. */
   readonly title: string;
   readonly count: number;
-  /** Names of the classes, sorted; none for a set without labels. */
+  /** Sorted names of the classes; empty for a set without labels. */
   readonly classes: readonly string[];
-  /** The class of each image, for evaluation only: [count], or undefined if the set has none. */
+  /** Class of each image, for evaluation only: [count]; undefined for a set without labels. */
   readonly labels: Int32Array | undefined;
-  /** What could not be decoded so far, by image. */
+  /** Failures to decode so far, by index. */
   readonly failures: ReadonlyMap<number, DecodeFailure>;
   readonly decoding: Decoding;
-  /** Pixels of the largest image, where that is known without a look at each. */
+  /** Number of pixels of the largest image, if known without opening each. */
   readonly largest: number | undefined;
-  /** The first image of every file that holds many, in order; undefined where each has a file of its own. */
+  /** First index of each shard (a file with many images), in order; undefined if each image is a file of its own. */
   readonly shards: readonly number[] | undefined;
-  /** What the set is mixed of; undefined where it is of one kind, or where all images count the same. */
+  /** Parts of a mixture; undefined if the set is no mixture or its images have equal weights. */
   readonly mixture: readonly MixturePart[] | undefined;
-  /** The image's path within its folder, "/" between the parts on every system, or whatever else tells it from the others. */
+  /** The path within the folder, with "/" as separator on every system, or another unique name. */
   name(index: number): string;
-  /** Where the image lies, as plain data that may be sent to another thread. */
-  place(index: number): ImagePlace;
-  /** The image, or why there is none. Throws once not one image of the set could be decoded. */
+  /** Returns the location of an image, as plain data that can be sent to other threads. */
+  location(index: number): ImageLocation;
+  /** Decodes an image or returns the failure. Throws once every image of the set has failed. */
   decode(index: number): Promise<Image | DecodeFailure>;
-  /** Notes a failure that was met elsewhere, on a worker thread; `decode` notes its own. Throws as `decode` does. */
+  /** Records a failure found on a worker thread; `decode` records its own. Throws as `decode` does. */
   fail(index: number, failure: DecodeFailure): void;
 }
 
-/** Images of a mixture that belong together, up to those of the next part. */
+/** A part of a mixture, up to the first image of the next part. */
 export interface MixturePart {
   readonly first: number;
-  /** Their share in what is trained on, in proportion to those of the others. */
+  /** Sampling weight, relative to the other parts. */
   readonly weight: number;
 }
 
 /**
- * A set of images that are already decoded; the pixels are copied once, to memory that threads share.
- * Throws if there is none, if an image's pixels are not [rows, cols, 3], or if labels, classes and names do not fit.
+ * Creates a set of decoded images; copies the pixels once, to memory shared between threads. Throws if there are no
+ * images, if an image's pixels are not [rows, cols, 3], or if labels, classes and names do not match.
  */
 export function memoryImages(contents: {
   readonly images: readonly Image[];
@@ -82,7 +82,7 @@ export function memoryImages(contents: {
     ...(labels !== undefined && { classes, labels: Int32Array.from(labels) }),
     largest: sizes.reduce((most, { rows, cols }) => Math.max(most, rows * cols), 1),
     name: (index) => names[index]!,
-    place: (index) => {
+    location: (index) => {
       const size = sizes[index]!;
       const placed = { kind: "memory", memory, start: starts[index]!, size: size.rows * size.cols * 3 } as const;
       return { name: names[index]!, bytes: placed, raw: { ...size, layout: "rgb" } };
@@ -95,13 +95,13 @@ export function memoryImages(contents: {
   });
 }
 
-/** Memory that threads share; in a page that may not share any, memory of its own. */
+/** Allocates memory shared between threads, or plain memory in a page that may not share any. */
 function sharedMemory(bytes: number): ArrayBufferLike {
   return typeof SharedArrayBuffer === "undefined" ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes);
 }
 
-/** What a set is made of; what is left out it has none of. */
-export interface SetContents extends Pick<ImageSet, "title" | "count" | "name" | "place"> {
+/** Contents of an image set; anything left out is absent. */
+export interface SetContents extends Pick<ImageSet, "title" | "count" | "name" | "location"> {
   readonly classes?: readonly string[];
   readonly labels?: Int32Array | undefined;
   readonly decoding?: Decoding;
@@ -110,7 +110,7 @@ export interface SetContents extends Pick<ImageSet, "title" | "count" | "name" |
   readonly mixture?: readonly MixturePart[] | undefined;
 }
 
-/** A set of images that are named, placed and decoded by functions, which are asked for images of the set alone. */
+/** Creates an image set from functions for names, locations and decoding; they are only called with valid indices. */
 export function decodedSet(contents: SetContents & Pick<ImageSet, "decode">): ImageSet {
   const { title, count, classes = [], decoding = {} } = contents;
   const failures = new Map<number, DecodeFailure>();
@@ -127,12 +127,18 @@ export function decodedSet(contents: SetContents & Pick<ImageSet, "decode">): Im
       );
     }
   };
-  const place = (index: number): ImagePlace => {
+  const location = (index: number): ImageLocation => {
     check(index);
-    return contents.place(index);
+    return contents.location(index);
   };
   return {
-    ...{ title, count, classes, failures, decoding, fail, place },
+    title,
+    count,
+    classes,
+    failures,
+    decoding,
+    fail,
+    location,
     labels: contents.labels,
     largest: contents.largest,
     shards: contents.shards,

@@ -1,6 +1,6 @@
 /**
- * 8-bit image operations, to the bit as Pillow and torchvision do them on the CPU (Pillow 9.4, torchvision 0.14).
- * Resizing and cropping make a new image; everything else writes over the pixels it is given.
+ * 8-bit image operations, bit-identical to Pillow 9.4 and torchvision 0.14 on the CPU. Resizing and cropping create a
+ * new image; all other operations work in place.
  */
 
 /** Rows (height) and columns (width), in pixels. */
@@ -9,13 +9,13 @@ export interface Size {
   readonly cols: number;
 }
 
-/** An RGB picture of 8 bits a channel. */
+/** An RGB image with 8 bits per channel. */
 export interface Image extends Size {
   /** [rows, cols, 3] */
   readonly pixels: Uint8Array;
 }
 
-/** The most pixels of a picture to decode: twice what PIL warns of, where it begins to refuse. They would take 512 MiB. */
+/** Maximum number of pixels to decode: twice the number at which PIL warns, where PIL refuses. They take 512 MiB. */
 export const MAX_PIXELS = 178_956_970;
 
 /** A window of an image, in pixels from its upper left corner. */
@@ -26,17 +26,17 @@ export interface Box {
   readonly width: number;
 }
 
-/** How a resized pixel weighs its neighbours; "bicubic" has the coefficient -0.5, unlike torch's -0.75. */
+/** Resampling filter; "bicubic" has the coefficient -0.5, unlike torch's -0.75. */
 export type Filter = "bicubic" | "bilinear" | "lanczos";
 
-/** A copy of the pixels of an image. */
+/** Copies an image. */
 export function copyImage({ rows, cols, pixels }: Image): Image {
   return { rows, cols, pixels: pixels.slice() };
 }
 
 /**
- * Cuts a box out and resizes it: [rows, cols, 3] -> [size.rows, size.cols, 3]. Neighbours outside the box are not seen.
- * Throws if the box leaves the image. Source: Pillow's Resample.c; torchvision's resized_crop.
+ * Crops and resizes an image: [rows, cols, 3] -> [size.rows, size.cols, 3]. Pixels outside the box have no influence.
+ * Throws if the box exceeds the image. Source: Pillow's Resample.c; torchvision's resized_crop.
  */
 export function resizedCrop(image: Image, box: Box, size: Size, filter: Filter = "bicubic"): Image {
   checkBox("resizedCrop", image, box);
@@ -44,25 +44,25 @@ export function resizedCrop(image: Image, box: Box, size: Size, filter: Filter =
   return resampleRows(narrowed, size.rows, filter);
 }
 
-/** Resizes the whole image, whatever its shape: [rows, cols, 3] -> [size.rows, size.cols, 3]. */
+/** Resizes an image, ignoring its aspect ratio: [rows, cols, 3] -> [size.rows, size.cols, 3]. */
 export function resize(image: Image, size: Size, filter: Filter = "bicubic"): Image {
   return resizedCrop(image, { top: 0, left: 0, height: image.rows, width: image.cols }, size, filter);
 }
 
-/** Resizes so that the shorter side has `pixels` pixels, keeping the shape; the longer side is rounded down. */
+/** Resizes the shorter side to `pixels`, keeping the aspect ratio; the longer side is rounded down. */
 export function resizeShortSide(image: Image, pixels: number, filter: Filter = "bicubic"): Image {
   return resize(image, shortSideSize(image, pixels), filter);
 }
 
-/** The size that resizeShortSide gives. */
+/** Returns the size of the result of `resizeShortSide`. */
 export function shortSideSize({ rows, cols }: Size, pixels: number): Size {
   const long = Math.floor((pixels * Math.max(rows, cols)) / Math.min(rows, cols));
   return rows < cols ? { rows: pixels, cols: long } : { rows: long, cols: pixels };
 }
 
 /**
- * The size of an image that was shrunk until its longer side has at most `side` pixels, keeping its shape as well as whole
- * pixels can: what Pillow's `thumbnail` gives. A smaller image keeps its size.
+ * Returns the size of an image shrunk so that its longer side has at most `side` pixels, with the aspect ratio kept as
+ * well as integer sizes allow, like Pillow's `thumbnail`. Smaller images keep their size.
  */
 export function sizeWithin({ rows, cols }: Size, side: number): Size {
   if (Math.max(rows, cols) <= side) return { rows, cols };
@@ -75,7 +75,7 @@ export function sizeWithin({ rows, cols }: Size, side: number): Size {
   return rows >= cols ? { rows: side, cols: short } : { rows: short, cols: side };
 }
 
-/** Cuts the middle out. Throws if it is larger than the image. Source: torchvision's CenterCrop. */
+/** Crops the center. Throws if the crop is larger than the image. Source: torchvision's CenterCrop. */
 export function centerCrop(image: Image, size: Size): Image {
   if (size.rows > image.rows || size.cols > image.cols) {
     throw new Error(
@@ -87,7 +87,7 @@ export function centerCrop(image: Image, size: Size): Image {
   return resizedCrop(image, { top, left, height: size.rows, width: size.cols }, size);
 }
 
-/** Mirrors left and right. */
+/** Flips an image horizontally. */
 export function flip({ rows, cols, pixels }: Image): void {
   for (let row = 0; row < rows; row++) {
     let left = row * cols * 3;
@@ -116,7 +116,7 @@ export function adjustContrast(image: Image, factor: number): void {
   lookUp(image, blendTable(Math.floor(sum / (rows * cols) + 0.5), factor));
 }
 
-/** Blends each pixel with its luminance: factor 0 is gray, 1 changes nothing. */
+/** Blends each pixel with its luminance: factor 0 is grayscale, 1 changes nothing. */
 export function adjustSaturation({ pixels }: Image, factor: number): void {
   if (factor === 1) return;
   const alpha = Math.fround(factor);
@@ -132,8 +132,8 @@ export function adjustSaturation({ pixels }: Image, factor: number): void {
 }
 
 /**
- * Turns the colour circle by `factor` of a full turn, -0.5 to 0.5, through 8-bit hue, saturation and value: a factor of
- * 0 is not quite the identity. Source: Pillow's rgb2hsv and hsv2rgb in Convert.c.
+ * Shifts the hue by `factor` turns of the color circle, -0.5 to 0.5, through 8-bit HSV: a factor of 0 is not exactly
+ * the identity. Source: Pillow's rgb2hsv and hsv2rgb in Convert.c.
  */
 export function adjustHue({ pixels }: Image, factor: number): void {
   const turn = Math.trunc(factor * 255);
@@ -180,7 +180,7 @@ export function grayscale({ pixels }: Image): void {
 }
 
 /**
- * Pillow's GaussianBlur: three box passes along each row, then three along each column, edges repeated.
+ * Blurs like Pillow's GaussianBlur: three box passes along each row, then three along each column, with edges repeated.
  * `radius` is the standard deviation in pixels. Source: Pillow's BoxBlur.c.
  */
 export function gaussianBlur({ rows, cols, pixels }: Image, radius: number): void {
@@ -198,27 +198,30 @@ export function gaussianBlur({ rows, cols, pixels }: Image, radius: number): voi
   }
 }
 
-/** Inverts the channel values that are not below the threshold. */
+/** Inverts channel values at or above the threshold. */
 export function solarize(image: Image, threshold: number): void {
   const table = new Uint8Array(256);
   for (let value = 0; value < 256; value++) table[value] = value < threshold ? value : 255 - value;
   lookUp(image, table);
 }
 
-/** [rows, cols, 3] bytes to a word a pixel, red lowest, into `out` from `start` on. */
+/** Packs [rows, cols, 3] bytes into one 32-bit word per pixel, red in the lowest bits, in `out` from `start` on. */
 export function packPixels({ pixels }: Image, out: Uint32Array, start = 0): void {
   for (let i = 0, at = start; i < pixels.length; i += 3, at++) {
     out[at] = pixels[i]! | (pixels[i + 1]! << 8) | (pixels[i + 2]! << 16);
   }
 }
 
-/** Per-channel mean and standard deviation of the pixel values divided by 255. */
+/** Mean and standard deviation per channel of pixel values divided by 255. */
 export interface Normalization {
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
 }
 
-/** Normalised values of every (channel, 8-bit value): [3, 256], each (value / 255 - mean) / std rounded to f32 as torch does. */
+/**
+ * Returns the normalized value of every (channel, 8-bit value): [3, 256], each (value / 255 - mean) / std, rounded to
+ * f32 as torch does.
+ */
 export function normalizeTable({ mean, std }: Normalization): Float32Array {
   return Float32Array.from({ length: 3 * 256 }, (_, i) => {
     const channel = i >> 8;
@@ -227,7 +230,7 @@ export function normalizeTable({ mean, std }: Normalization): Float32Array {
   });
 }
 
-/** Planes of normalised values: [rows, cols, 3] -> [3, rows, cols], written to `out` from `offset` on. */
+/** Normalizes an image to planes: [rows, cols, 3] -> [3, rows, cols], in `out` from `offset` on. */
 export function normalize(
   { rows, cols, pixels }: Image,
   table: Float32Array,
@@ -244,7 +247,7 @@ export function normalize(
   return out;
 }
 
-/** Rounds to the nearest whole number, halves to the even one, as Python does. */
+/** Rounds to the nearest integer, halves to even, as Python does. */
 export function roundHalfEven(value: number): number {
   const rounded = Math.round(value);
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
@@ -263,7 +266,7 @@ function checkBox(who: string, image: Image, { top, left, height, width }: Box):
 const fractionBits = 22;
 const half = 1 << (fractionBits - 1);
 
-/** The columns of a box resized: [rows, cols, 3] -> [box.height, cols, 3]. */
+/** Resizes the columns of a box: [rows, cols, 3] -> [box.height, cols, 3]. */
 function resampleCols(image: Image, box: Box, cols: number, filter: Filter): Image {
   const { pixels } = image;
   const { top, left, height, width } = box;
@@ -298,7 +301,7 @@ function resampleCols(image: Image, box: Box, cols: number, filter: Filter): Ima
   return { rows: height, cols, pixels: out };
 }
 
-/** The rows of an image resized: [image.rows, cols, 3] -> [rows, cols, 3]. */
+/** Resizes the rows of an image: [image.rows, cols, 3] -> [rows, cols, 3]. */
 function resampleRows(image: Image, rows: number, filter: Filter): Image {
   if (rows === image.rows) return image;
   const { cols, pixels } = image;
@@ -320,7 +323,10 @@ function resampleRows(image: Image, rows: number, filter: Filter): Image {
   return { rows, cols, pixels: out };
 }
 
-/** For each of `to` resized pixels: its first neighbour, how many there are, and their weights [to, most] in 22-bit fixed point. */
+/**
+ * Filter weights of `to` output pixels: first input pixel, number of input pixels, and weights [to, most] in 22-bit
+ * fixed point.
+ */
 interface FilterWeights {
   readonly first: Int32Array;
   readonly count: Int32Array;
@@ -357,7 +363,7 @@ function filterWeights(from: number, to: number, filter: Filter): FilterWeights 
   return { first, count, weights, most };
 }
 
-/** How a neighbour weighs by its distance, and how far neighbours reach, both in pixels of the smaller image. */
+/** Filter functions of the distance and their supports, both in pixels of the smaller image. */
 const filters = {
   bicubic: { weigh: bicubic, reach: 2 },
   bilinear: { weigh: bilinear, reach: 1 },
@@ -376,7 +382,7 @@ function bilinear(distance: number): number {
   return Math.max(1 - Math.abs(distance), 0);
 }
 
-/** The sinc function under a window of three lobes. */
+/** The Lanczos kernel with three lobes. */
 function lanczos(distance: number): number {
   return distance >= -3 && distance < 3 ? sinc(distance) * sinc(distance / 3) : 0;
 }
@@ -385,7 +391,7 @@ function sinc(x: number): number {
   return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
-/** Cut to 0..255, then truncated. */
+/** Clamps to 0..255, then truncates. */
 function clip8(value: number): number {
   return value <= 0 ? 0 : value >= 255 ? 255 : value | 0;
 }
@@ -395,12 +401,12 @@ function luminance(r: number, g: number, b: number): number {
   return (19595 * r + 38470 * g + 7471 * b + 32768) >> 16;
 }
 
-/** From `base` the share `alpha` (an f32) of the way to `value`, or beyond: in f32, then truncated to 8 bits. */
+/** Interpolates from `base` to `value` by `alpha` (f32, may exceed 1), in f32, then truncates to 8 bits. */
 function blend(base: number, value: number, alpha: number): number {
   return clip8(Math.fround(base + Math.fround(alpha * (value - base))));
 }
 
-/** What blending with the constant `base` makes of each 8-bit value. */
+/** Tabulates blending with the constant `base` for each 8-bit value. */
 function blendTable(base: number, factor: number): Uint8Array {
   const alpha = Math.fround(factor);
   const table = new Uint8Array(256);
@@ -412,14 +418,17 @@ function lookUp({ pixels }: Image, table: Uint8Array): void {
   for (let i = 0; i < pixels.length; i++) pixels[i] = table[pixels[i]!]!;
 }
 
-/** A box of 2 * reach + 1 whole pixels and a part of the one beyond at either end, weights in 24-bit fixed point. */
+/** A box of 2 * reach + 1 whole pixels and a fraction of one more on both sides; weights in 24-bit fixed point. */
 interface BoxWeights {
   readonly reach: number;
   readonly inner: number;
   readonly outer: number;
 }
 
-/** The box whose three passes come nearest to a Gaussian; undefined for a radius of 0. Gwosdek et al. 2011, eq. 7, 11, 14. */
+/**
+ * Returns the box whose three passes best approximate a Gaussian; undefined for a radius of 0. Source: Gwosdek et al.
+ * 2011, eq. 7, 11, 14.
+ */
 function boxWeights(radius: number): BoxWeights | undefined {
   const f32 = Math.fround;
   const variance = f32(f32(f32(radius) * f32(radius)) / 3);
@@ -434,7 +443,7 @@ function boxWeights(radius: number): BoxWeights | undefined {
   return { reach, inner, outer: Math.trunc((2 ** 24 - (reach * 2 + 1) * inner) / 2) };
 }
 
-/** Lines of `length` values, `step` apart; `lanes` of them lie side by side in each of `groups` groups. */
+/** Lines of `length` values with stride `step`; each of `groups` groups has `lanes` adjacent lines. */
 interface Lines {
   readonly length: number;
   readonly step: number;
@@ -443,7 +452,7 @@ interface Lines {
   readonly lanes: number;
 }
 
-/** One box pass along every line; the values beyond an end are those at the end. */
+/** Runs one box pass along every line; values beyond an end repeat the end. */
 function boxPass(from: Uint8Array, to: Uint8Array, lines: Lines, { reach, inner, outer }: BoxWeights): void {
   const { length, step, groups, groupStep, lanes } = lines;
   const last = length - 1;

@@ -1,31 +1,31 @@
-/** Parts of a set of images: what is trained on, and what is held out. */
+/** Splits of an image set: training and held-out images. */
 import { firstUniform } from "../math/random.js";
 import type { ImageSet } from "./image-set.js";
 
-/** Some images of a set. */
+/** A subset of an image set. */
 export interface Subset {
   readonly images: ImageSet;
   readonly indices: Int32Array;
 }
 
-/** Images to train on, and those that are kept from it. */
+/** Training and held-out split. */
 export interface Splits {
   readonly train: Subset;
   /** Empty if nothing is held out. */
   readonly test: Subset;
 }
 
-/** All images of a set. */
+/** Returns all images of a set. */
 export function wholeSet(images: ImageSet): Subset {
   return { images, indices: new Int32Array(images.count).map((_, index) => index) };
 }
 
-/** The first images of a part, so many at most. */
+/** Returns the first images of a subset, at most `count`. */
 export function firstOf({ images, indices }: Subset, count: number): Subset {
   return { images, indices: indices.slice(0, count) };
 }
 
-/** The first images of each class, so many if it has them. Throws for images without labels. */
+/** Returns the first `count` images of each class, or all if a class has fewer. Throws for images without labels. */
 export function firstOfEach({ images, indices }: Subset, count = 1): readonly number[] {
   const { labels } = images;
   if (labels === undefined) throw new Error("first images of each class: expected images with classes");
@@ -38,8 +38,8 @@ export function firstOfEach({ images, indices }: Subset, count = 1): readonly nu
 }
 
 /**
- * Splits image numbers into a part to train on and a part held out, each image by a draw of its own: adding images to the
- * end of a set moves none of the others. `heldOut` is the expected share, 0 to 1. Splits for other purposes have other draws.
+ * Splits image indices into training and held-out ones, each by an independent draw: appending images does not move
+ * others. `heldOut` is the expected share, 0 to 1. Splits with different `purpose` have independent draws.
  */
 export function splitImages(
   count: number,

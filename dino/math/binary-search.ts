@@ -1,4 +1,4 @@
-/** The first place of a number, or of one above it, among ascending numbers. */
+/** Returns the first index whose number is at least `number`, in ascending numbers; the length if there is none. */
 export function lowerBound(numbers: ArrayLike<number>, number: number): number {
   let [low, high] = [0, numbers.length];
   while (low < high) {

@@ -1,21 +1,24 @@
-/** Features as rows, and how alike they are. */
+/** Feature vectors as matrix rows, and their similarities. */
 
-/** Features, one row an image: row-major [rows, dim]. */
+/** Features, one row per image: row-major [rows, dim]. */
 export interface FeatureRows {
   readonly values: Float32Array;
   readonly rows: number;
   readonly dim: number;
 }
 
-/** Dot products of a few test rows with all train rows: [block.rows, dim], [train.rows, dim] -> [block.rows, train.rows]. */
+/**
+ * Computes dot products of a block of rows with all train rows: [block.rows, dim], [train.rows, dim] -> [block.rows,
+ * train.rows].
+ */
 export type Similarities = (block: FeatureRows, train: FeatureRows) => Float32Array | Promise<Float32Array>;
 
 /** Largest block of similarities held at once: 64 MiB. */
 const BLOCK_ELEMENTS = 1 << 24;
 
 /**
- * Each row with its similarities to all the others, [others.rows], for use until the next; computed for so many rows at a time
- * that they fit into 64 MiB. Throws where `similarities` gives too few.
+ * Yields each row with its similarities to all others, [others.rows], valid until the next iteration. Works on blocks
+ * whose similarities fit into 64 MiB. Throws if `similarities` returns a wrong number of values.
  */
 export async function* compareRows(
   features: FeatureRows,
@@ -35,7 +38,7 @@ export async function* compareRows(
   }
 }
 
-/** Scales every row to length one, in place, and returns the same features; a row of zeros stays as it is. */
+/** Scales every row to unit length in place and returns the same features; rows of zeros stay zero. */
 export function normalizeRows(features: FeatureRows): FeatureRows {
   const { values, rows, dim } = features;
   for (let r = 0; r < rows; r++) {
@@ -45,13 +48,16 @@ export function normalizeRows(features: FeatureRows): FeatureRows {
   return features;
 }
 
-/** Similarities on the CPU, summed in float64: [block.rows, dim], [train.rows, dim] -> [block.rows, train.rows]. */
+/**
+ * Computes similarities on the CPU, summed in float64: [block.rows, dim], [train.rows, dim] -> [block.rows,
+ * train.rows].
+ */
 export function dotProducts(block: FeatureRows, train: FeatureRows): Float32Array {
   const { dim } = train;
   const { values: a } = block;
   const { values: b } = train;
   const out = new Float32Array(block.rows * train.rows);
-  // As many train rows as stay in a 256 KiB cache while all test rows pass by them.
+  // Tiles of train rows that fit into a 256 KiB cache.
   const tile = Math.max(1, Math.floor(65536 / Math.max(1, dim)));
   for (let tileStart = 0; tileStart < train.rows; tileStart += tile) {
     const tileEnd = Math.min(tileStart + tile, train.rows);
@@ -90,9 +96,12 @@ export function dotProducts(block: FeatureRows, train: FeatureRows): Float32Arra
   return out;
 }
 
-/** Where the `count` largest values stand, largest first, the earlier one of equals first; needs count <= length. */
+/**
+ * Returns the indices of the `count` largest values in descending order; ties keep the lower index first. Needs count
+ * <= length.
+ */
 export function topK(values: ArrayLike<number>, count: number): Int32Array {
-  const heap = new Int32Array(count); // the worst of those kept is at 0
+  const heap = new Int32Array(count); // min-heap: the smallest candidate is at 0
   const worse = (a: number, b: number): boolean => values[a]! < values[b]! || (values[a]! === values[b]! && a > b);
   const sink = (size: number, index: number): void => {
     let at = 0;
@@ -129,14 +138,14 @@ export function topK(values: ArrayLike<number>, count: number): Int32Array {
   return heap;
 }
 
-/** A copy of some rows, in the order asked for. */
-export function takeRows({ values, dim }: FeatureRows, rows: ArrayLike<number>): FeatureRows {
+/** Copies some rows, in the order of `rows`. */
+export function selectRows({ values, dim }: FeatureRows, rows: ArrayLike<number>): FeatureRows {
   const taken = new Float32Array(rows.length * dim);
   for (let i = 0; i < rows.length; i++) taken.set(values.subarray(rows[i]! * dim, (rows[i]! + 1) * dim), i * dim);
   return { values: taken, rows: rows.length, dim };
 }
 
-/** Rows from one on to before another, in the same memory. */
+/** Returns rows `from` to `to` (exclusive) as a view of the same memory. */
 export function sliceRows({ values, dim }: FeatureRows, from: number, to: number): FeatureRows {
   return { values: values.subarray(from * dim, to * dim), rows: to - from, dim };
 }

@@ -5,34 +5,34 @@ export interface PrincipalComponentsOptions {
   readonly values: Float32Array;
   readonly rows: number;
   readonly dim: number;
-  /** How many components; no more than dim are found. */
+  /** Number of components; at most dim are found. */
   readonly count: number;
 }
 
-/** Directions to see rows along. */
+/** An orthonormal basis to project rows onto. */
 export interface Basis {
-  /** Components found: the smaller of those asked for and dim. */
+  /** Number of components found: the smaller of the requested number and dim. */
   readonly count: number;
   /** The average row, [dim]. */
   readonly mean: Float64Array;
-  /** Unit directions, [count, dim], by falling variance; each one's largest entry is positive. */
+  /** Unit vectors [count, dim] by decreasing variance; the largest entry of each is positive. */
   readonly directions: Float64Array;
 }
 
 export interface PrincipalComponents extends Basis {
-  /** Share of the whole variance along each direction, 0 to 1, [count]. */
+  /** Share of the total variance per component, 0 to 1, [count]. */
   readonly shares: Float64Array;
-  /** The rows in these directions, less the mean: [rows, count]. */
+  /** Centered rows in this basis: [rows, count]. */
   readonly projected: Float64Array;
 }
 
-/** Directions iterated beyond those asked for: they make the ones asked for converge sooner. */
+/** Extra directions that are iterated along; they speed up convergence. */
 const EXTRA = 4;
 const MOST_ITERATIONS = 1000;
 
 /**
- * The directions of largest variance, by subspace iteration on the covariance in float64. Equal input gives equal output.
- * Throws unless there are rows and all values are finite.
+ * Computes the directions of largest variance, by subspace iteration on the covariance in float64. Equal input gives
+ * equal output. Throws unless there are rows and all values are finite.
  */
 export function principalComponents(options: PrincipalComponentsOptions): PrincipalComponents {
   const { values, rows, dim } = options;
@@ -55,7 +55,7 @@ export function principalComponents(options: PrincipalComponentsOptions): Princi
   return { count, mean, directions, shares, projected };
 }
 
-/** Rows in the directions of a basis, less its mean: [rows, dim] -> [rows, count]. */
+/** Projects centered rows onto a basis: [rows, dim] -> [rows, count]. */
 export function project({ count, mean, directions }: Basis, values: Float32Array): Float64Array {
   const dim = mean.length;
   const rows = values.length / dim;
@@ -70,14 +70,14 @@ export function project({ count, mean, directions }: Basis, values: Float32Array
   return projected;
 }
 
-/** The average of rows: [rows, dim] -> [dim]. */
+/** Computes the mean row: [rows, dim] -> [dim]. */
 export function meanRow(values: Float32Array, rows: number, dim: number): Float64Array {
   const mean = new Float64Array(dim);
   for (let r = 0; r < rows; r++) for (let c = 0; c < dim; c++) mean[c]! += values[r * dim + c]! / rows;
   return mean;
 }
 
-/** The covariance of columns, over rows and not rows - 1: [rows, dim], their mean [dim] -> [dim, dim]. */
+/** Computes the covariance of columns, divided by rows (not rows - 1): [rows, dim], their mean [dim] -> [dim, dim]. */
 export function covarianceOf(values: Float32Array, rows: number, dim: number, mean: Float64Array): Float64Array {
   const covariance = new Float64Array(dim * dim);
   const centered = new Float64Array(dim);
@@ -92,7 +92,10 @@ export function covarianceOf(values: Float32Array, rows: number, dim: number, me
   return covariance;
 }
 
-/** Subspace iteration with Rayleigh-Ritz: the `size` largest eigenvectors [size, dim], of which `count` are converged. */
+/**
+ * Computes the `size` largest eigenvectors [size, dim], of which `count` are converged, by subspace iteration with
+ * Rayleigh-Ritz.
+ */
 function largestEigenvectors(
   matrix: Float64Array,
   dim: number,
@@ -104,7 +107,7 @@ function largestEigenvectors(
   let vectors = Float64Array.from({ length: size * dim }, () => random.normal());
   orthonormalize(vectors, size, dim);
   let variances = new Float64Array(size);
-  // A touch of the identity keeps directions without variance apart; it changes no eigenvector.
+  // A small multiple of the identity separates directions without variance and changes no eigenvector.
   const shift = trace > 0 ? 1e-12 * trace : 1;
   for (let iteration = 0; iteration < MOST_ITERATIONS; iteration++) {
     const images = timesRows(matrix, vectors, size, dim, shift);
@@ -132,7 +135,7 @@ function largestEigenvectors(
   return { vectors, variances };
 }
 
-/** Each row of `vectors` [size, dim] times the symmetric matrix plus `shift` times itself. */
+/** Multiplies each row of `vectors` [size, dim] by the symmetric matrix plus `shift` times the identity. */
 function timesRows(
   matrix: Float64Array,
   vectors: Float64Array,
@@ -149,7 +152,7 @@ function timesRows(
   return out;
 }
 
-/** Gram-Schmidt over the rows, twice for accuracy. */
+/** Orthonormalizes the rows by Gram-Schmidt, twice for accuracy. */
 function orthonormalize(vectors: Float64Array, size: number, dim: number): void {
   for (let a = 0; a < size; a++) {
     for (let pass = 0; pass < 2; pass++) {
@@ -163,7 +166,10 @@ function orthonormalize(vectors: Float64Array, size: number, dim: number): void 
   }
 }
 
-/** Eigenvectors of a small symmetric matrix by Jacobi rotations: rows of `rotation`, by falling `diagonal`. */
+/**
+ * Computes the eigenvectors of a small symmetric matrix by Jacobi rotations: rows of `rotation`, by decreasing
+ * `diagonal`.
+ */
 function jacobi(
   matrix: Float64Array,
   n: number,

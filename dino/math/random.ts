@@ -1,21 +1,18 @@
-/**
- * Random numbers as pure functions of what they are for: the same key gives the same draws, whatever was drawn before,
- * in whatever order, on whatever thread.
- */
+/** Counter-based random numbers: pure functions of a key, independent of earlier draws, their order and the thread. */
 
-/** What a stream of draws is for. Two keys that differ anywhere give streams that never overlap. */
+/** Key of a random stream. Streams of different keys never overlap. */
 export interface RandomKey {
   /** The run's seed, an integer from 0 to 2^53 - 1. */
   readonly seed: number;
   /** An integer from 0 to 2^32 - 1; 0 if left out. */
   readonly epoch?: number;
-  /** An image, a parameter, whatever is counted: an integer from 0 to 2^32 - 1; 0 if left out. */
+  /** Index of an image or a parameter: an integer from 0 to 2^32 - 1; 0 if left out. */
   readonly index?: number;
-  /** A name that no other use of the same (seed, epoch, index) has, such as "crop 3" or "order". */
+  /** A name unique among the uses of the same (seed, epoch, index), such as "crop 3" or "order". */
   readonly purpose: string;
 }
 
-/** A stream of draws. */
+/** A random stream. */
 export interface Rng {
   /** 32 random bits, 0 to 2^32 - 1. */
   bits(): number;
@@ -23,17 +20,17 @@ export interface Rng {
   uniform(): number;
   /** Uniform in [low, high); `low` if the two are equal. */
   uniformIn(low: number, high: number): number;
-  /** A whole number from 0 to n - 1, without bias; n from 1 to 2^32. */
+  /** An integer from 0 to n - 1, without bias; n from 1 to 2^32. */
   integer(n: number): number;
   /** Standard normal, mean 0 and variance 1. */
   normal(): number;
-  /** Puts numbers in a random order, in place; returns them. */
+  /** Shuffles numbers in place; returns them. */
   shuffle<T extends Int32Array | Uint8Array>(values: T): T;
   /** The numbers 0 to n - 1 in random order. */
   permutation(n: number): Int32Array<ArrayBuffer>;
 }
 
-/** A generator for one key: Philox4x32-10 counts blocks in its first counter word; the key fills the other words. */
+/** Opens the stream of a key. Philox4x32-10 counts blocks in its first counter word; the key fills the other words. */
 export function rng({ seed, epoch = 0, index = 0, purpose }: RandomKey): Rng {
   whole("seed", seed, Number.MAX_SAFE_INTEGER);
   whole("epoch", epoch, 0xffffffff);
@@ -92,8 +89,8 @@ export function rng({ seed, epoch = 0, index = 0, purpose }: RandomKey): Rng {
 }
 
 /**
- * What `rng({ ...key, index }).uniform()` draws first, as a function of the index, without a generator for each: for a million
- * indices it takes a twentieth of the time.
+ * Returns a function from index to the first `uniform()` of `rng({ ...key, index })`. For a million indices it takes a
+ * twentieth of the time of separate generators.
  */
 export function firstUniform({ seed, epoch = 0, purpose }: Omit<RandomKey, "index">): (index: number) => number {
   whole("seed", seed, Number.MAX_SAFE_INTEGER);
@@ -110,7 +107,8 @@ export function firstUniform({ seed, epoch = 0, purpose }: Omit<RandomKey, "inde
 }
 
 /**
- * One block of Philox4x32-10: four counter words and two key words, all 0 to 2^32 - 1, to four random words in `out`.
+ * Computes one block of Philox4x32-10: four counter words and two key words, all 0 to 2^32 - 1, to four random words in
+ * `out`.
  * Salmon et al., Parallel random numbers: as easy as 1, 2, 3 (SC11).
  */
 export function philox4x32(
@@ -138,7 +136,7 @@ export function philox4x32(
   out[3] = c3;
 }
 
-/** The upper 32 bits of the 64-bit product of two unsigned words. */
+/** Returns the upper 32 bits of the 64-bit product of two unsigned words. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -149,7 +147,7 @@ function multiplyHigh(a: number, b: number): number {
   return (Math.imul(aHigh, bHigh) + (middle >>> 16) + Math.floor(carry / 0x10000)) | 0;
 }
 
-/** A 32-bit hash of a name: FNV-1a over its UTF-16 units. */
+/** Hashes a name to 32 bits: FNV-1a over its UTF-16 units. */
 function fnv1a(name: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);

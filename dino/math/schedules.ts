@@ -1,24 +1,24 @@
-/** Settings that change over a run, in float64, as pure functions of the iteration or the epoch. */
+/** Schedules of hyperparameters in float64, as pure functions of the iteration or the epoch. */
 
-/** The value at step `i`, counted from 0; throws for an `i` outside the run. */
+/** Maps step `i`, from 0, to a value; throws for an `i` outside the run. */
 export type Schedule = (i: number) => number;
 
 export interface CosineOptions {
-  /** Where the cosine starts, and the warm-up ends. */
+  /** Value at the end of the warm-up, where the cosine starts. */
   readonly base: number;
-  /** Where the cosine would arrive one iteration after the last. */
+  /** Value that the cosine would reach one iteration after the last. */
   readonly final: number;
   readonly epochs: number;
   readonly iterationsPerEpoch: number;
-  /** Epochs of linear warm-up, the first of `epochs`; 0 if left out. */
+  /** Epochs of linear warm-up, counted in `epochs`; 0 if left out. */
   readonly warmupEpochs?: number;
-  /** Where the warm-up starts; 0 if left out. */
+  /** Value at the start of the warm-up; 0 if left out. */
   readonly warmupStart?: number;
 }
 
 /**
- * Linear warm-up, then half a cosine, per iteration. The warm-up includes its end, so `base` comes twice.
- * Throws for a warm-up longer than the run. `cosine_scheduler` of
+ * Returns a schedule of linear warm-up followed by half a cosine, per iteration. The warm-up includes its end point, so
+ * `base` occurs twice. Throws for a warm-up longer than the run. Source: `cosine_scheduler` of
  * https://github.com/facebookresearch/dino/blob/main/utils.py
  */
 export function cosineSchedule(options: CosineOptions): Schedule {
@@ -41,14 +41,14 @@ export interface TeacherTemperatureOptions {
   readonly warmupTemperature: number;
   /** Temperature from the last epoch of the warm-up on. */
   readonly temperature: number;
-  /** Epochs of linear warm-up, the first of `epochs`. */
+  /** Epochs of linear warm-up, counted in `epochs`. */
   readonly warmupEpochs: number;
   readonly epochs: number;
 }
 
 /**
- * Linear warm-up, then constant, per epoch. Throws for a warm-up longer than the run.
- * `teacher_temp_schedule` of https://github.com/facebookresearch/dino/blob/main/main_dino.py
+ * Returns a schedule of linear warm-up followed by a constant, per epoch. Throws for a warm-up longer than the run.
+ * Source: `teacher_temp_schedule` of https://github.com/facebookresearch/dino/blob/main/main_dino.py
  */
 export function teacherTemperatureSchedule(options: TeacherTemperatureOptions): Schedule {
   const { warmupTemperature, temperature, warmupEpochs, epochs } = options;
@@ -60,7 +60,7 @@ export function teacherTemperatureSchedule(options: TeacherTemperatureOptions): 
   );
 }
 
-/** Number `i` of `count` evenly spaced from `start` to `stop`, both included, rounded as numpy.linspace rounds. */
+/** Returns number `i` of `count` evenly spaced from `start` to `stop`, both included, rounded like numpy.linspace. */
 function linspace(start: number, stop: number, count: number, i: number): number {
   if (count === 1) return start;
   if (i === count - 1) return stop;

@@ -1,37 +1,37 @@
-/** Waiting for the other ranks, without being caught in it. */
+/** Collective operations that a stop request or a dead rank can interrupt. */
 import type { World } from "./world.js";
 
-/** A world that hears of an end that is asked for while this rank waits for the others. */
+/** A world whose collective operations stop waiting after `stop` is aborted. */
 export interface InterruptibleWorld extends World {
-  /** Time spent on the other ranks so far, in milliseconds: theirs that this one waited for, and that of the numbers under way. */
-  readonly spentMs: () => number;
+  /** Time spent in collective operations so far, in milliseconds: waiting for other ranks and transferring data. */
+  readonly waitedMs: () => number;
 }
 
 export interface InterruptibleOptions {
-  /** Aborted when an end is asked for, which is also how a launcher tells that another rank has died. */
+  /** Aborted by a stop request; launchers also signal this way that another rank has died. */
   readonly stop: AbortSignal | undefined;
-  /** Keeps what there is, once, when the others do not answer soon after that. */
-  readonly keep: () => Promise<void>;
-  /** From then on nobody waits for an answer any more, in milliseconds: 5000 if left out. */
+  /** Saves the state; called once if the others do not answer soon after `stop`. */
+  readonly saveState: () => Promise<void>;
+  /** Time after saving until a pending operation throws, in milliseconds: 5000 if left out. */
   readonly patienceMs?: number;
 }
 
-/** Others that live answer by then. Open MPI kills what is left of its ranks a second after it asked them to end. */
+/** Time in which live ranks answer. Open MPI kills remaining ranks a second after it asked them to end. */
 const GRACE_MS = 100;
 
-/** The same world, heedful of `stop`. What waits throws where no answer has come for long after it. */
+/** Wraps a world so that pending operations throw if `stop` is aborted and no answer arrives in time. */
 export function interruptible(
   world: World,
-  { stop, keep, patienceMs = 5000 }: InterruptibleOptions,
+  { stop, saveState, patienceMs = 5000 }: InterruptibleOptions,
 ): InterruptibleWorld {
-  let spentMs = 0;
-  let kept: Promise<void> | undefined;
-  const waiting = async <T>(answer: Promise<T>): Promise<T> => {
+  let waitedMs = 0;
+  let saved: Promise<void> | undefined;
+  const withDeadline = async <T>(answer: Promise<T>): Promise<T> => {
     const beganMs = performance.now();
     const timers: ReturnType<typeof setTimeout>[] = [];
     const after = (ms: number) => new Promise<void>((resolve) => timers.push(setTimeout(resolve, ms)));
     let onStop: (() => void) | undefined;
-    const asked = new Promise<void>((resolve) => {
+    const stopRequested = new Promise<void>((resolve) => {
       onStop = resolve;
       if (stop?.aborted) resolve();
       else stop?.addEventListener("abort", onStop);
@@ -41,11 +41,11 @@ export function interruptible(
     try {
       const inTime = await Promise.race([
         answered.then(() => true),
-        asked.then(() => after(GRACE_MS)).then(() => false),
+        stopRequested.then(() => after(GRACE_MS)).then(() => false),
       ]);
       if (!inTime) {
-        kept ??= keep(); // before the answer is used, so that this is the state between two steps
-        await kept;
+        saved ??= saveState(); // before the answer is used: the state between two steps
+        await saved;
         const isLate = await Promise.race([answered.then(() => false), after(patienceMs).then(() => true)]);
         if (isLate) {
           throw new Error(
@@ -57,17 +57,17 @@ export function interruptible(
     } finally {
       timers.forEach(clearTimeout);
       stop?.removeEventListener("abort", onStop!);
-      spentMs += performance.now() - beganMs;
+      waitedMs += performance.now() - beganMs;
     }
   };
-  if (world.size === 1) return { ...world, spentMs: () => 0 };
+  if (world.size === 1) return { ...world, waitedMs: () => 0 };
   return {
     ...world,
-    sum: (from, to) => waiting(world.sum(from, to)),
-    allGather: (from, to) => waiting(world.allGather(from, to)),
-    allToAll: (from, to) => waiting(world.allToAll(from, to)),
-    gather: (bytes) => waiting(world.gather(bytes)),
-    broadcast: (bytes) => waiting(world.broadcast(bytes)),
-    spentMs: () => spentMs,
+    sum: (from, to) => withDeadline(world.sum(from, to)),
+    allGather: (from, to) => withDeadline(world.allGather(from, to)),
+    allToAll: (from, to) => withDeadline(world.allToAll(from, to)),
+    gather: (bytes) => withDeadline(world.gather(bytes)),
+    broadcast: (bytes) => withDeadline(world.broadcast(bytes)),
+    waitedMs: () => waitedMs,
   };
 }

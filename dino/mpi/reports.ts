@@ -1,22 +1,22 @@
-/** What ranks report to rank 0 between steps: how long they took, and what went wrong. */
+/** Reports of ranks to rank 0 between steps: step times and warnings. */
 import type { InterruptibleWorld } from "./interruptible-world.js";
 import { gather } from "./sharing.js";
 
-/** Of one rank, over an interval of the log. */
+/** Report of one rank over a log interval. */
 export interface RankReport {
-  /** Of a step, without waiting for other ranks. */
+  /** Mean time per step, excluding waits for other ranks. */
   readonly ownMsPerStep: number;
   readonly warnings: readonly string[];
 }
 
-/** Collects over an interval what a rank reports. */
+/** Collects the report of a rank over a log interval. */
 export interface Reporter {
-  /** Measures a step. */
+  /** Runs a step and measures its time. */
   readonly measure: <T>(step: () => Promise<T>) => Promise<T>;
-  readonly warn: (words: string) => void;
+  readonly warn: (message: string) => void;
   /**
-   * Ends the interval; returns at rank 0 what is to be said about the ranks, among it which is slow for the second time in a
-   * row. All ranks call it after the same step.
+   * Ends the interval. At rank 0, returns messages about the ranks: warnings of the others, and a straggler found twice
+   * in a row. All ranks call it after the same step.
    */
   readonly report: () => Promise<readonly string[]>;
 }
@@ -24,57 +24,57 @@ export interface Reporter {
 export function openReporter(world: InterruptibleWorld): Reporter {
   let own = { ms: 0, steps: 0 };
   let warnings: string[] = [];
-  let slowBefore: number | undefined;
+  let previousStraggler: number | undefined;
   return {
     async measure(step) {
-      const [beganMs, spentMs] = [performance.now(), world.spentMs()];
+      const [beganMs, waitedBeforeMs] = [performance.now(), world.waitedMs()];
       const result = await step();
-      own = { ms: own.ms + performance.now() - beganMs - (world.spentMs() - spentMs), steps: own.steps + 1 };
+      own = { ms: own.ms + performance.now() - beganMs - (world.waitedMs() - waitedBeforeMs), steps: own.steps + 1 };
       return result;
     },
-    warn: (words) => void warnings.push(words),
+    warn: (message) => void warnings.push(message),
     async report() {
-      const said: RankReport = { ownMsPerStep: own.ms / own.steps, warnings };
+      const report: RankReport = { ownMsPerStep: own.ms / own.steps, warnings };
       own = { ms: 0, steps: 0 };
       warnings = [];
       if (world.size === 1) return [];
-      const reports = await gather(world, said);
-      const slow = slowRank(reports);
-      const words = slow && slow.rank === slowBefore ? [wordsAboutSlow(slow)] : [];
-      slowBefore = slow?.rank;
-      return [...warningsOfOthers(reports), ...words];
+      const reports = await gather(world, report);
+      const straggler = findStraggler(reports);
+      const lines = straggler && straggler.rank === previousStraggler ? [describeStraggler(straggler)] : [];
+      previousStraggler = straggler?.rank;
+      return [...warningsOfOthers(reports), ...lines];
     },
   };
 }
 
-/** Warnings of other ranks that rank 0 has not had itself. */
+/** Returns warnings of other ranks that rank 0 has not raised itself. */
 export function warningsOfOthers(reports: readonly RankReport[]): readonly string[] {
   return reports.flatMap(({ warnings }, rank) =>
-    warnings.filter((words) => !reports[0]!.warnings.includes(words)).map((words) => `rank ${rank}: ${words}`),
+    warnings.filter((message) => !reports[0]!.warnings.includes(message)).map((message) => `rank ${rank}: ${message}`),
   );
 }
 
-/** A rank that takes so many times as long as the one in the middle holds all up. */
-const SLOW = 1.5;
+/** Ranks slower than this multiple of the median are stragglers. */
+const STRAGGLER_RATIO = 1.5;
 
-/** A rank that is much slower than most, whose middle one takes `usualMs`. */
-interface Slow {
+/** A rank much slower than the median. */
+interface Straggler {
   readonly rank: number;
   readonly ms: number;
-  readonly usualMs: number;
+  readonly medianMs: number;
 }
 
-/** The rank that all others wait for, if there is one. */
-export function slowRank(reports: readonly RankReport[]): Slow | undefined {
+/** Returns the straggler, if there is one. */
+export function findStraggler(reports: readonly RankReport[]): Straggler | undefined {
   const times = reports.map(({ ownMsPerStep }) => ownMsPerStep);
-  const usualMs = times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) / 2)] ?? 0;
+  const medianMs = times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) / 2)] ?? 0;
   const ms = Math.max(...times);
-  return ms > SLOW * usualMs ? { rank: times.indexOf(ms), ms, usualMs } : undefined;
+  return ms > STRAGGLER_RATIO * medianMs ? { rank: times.indexOf(ms), ms, medianMs } : undefined;
 }
 
-function wordsAboutSlow({ rank, ms, usualMs }: Slow): string {
+function describeStraggler({ rank, ms, medianMs }: Straggler): string {
   return (
-    `rank ${rank} is slow: its share of a step takes ${ms.toFixed(0)} ms, that of most others ${usualMs.toFixed(0)} ms or less; ` +
+    `rank ${rank} is slow: its share of a step takes ${ms.toFixed(0)} ms, that of most others ${medianMs.toFixed(0)} ms or less; ` +
     "all of them wait for it"
   );
 }

@@ -5,7 +5,7 @@ import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { openSubjects, readSubject, type Subject } from "../images/sources/image-files.js";
-import { type FeatureRows, takeRows } from "../math/feature-rows.js";
+import { type FeatureRows, selectRows } from "../math/feature-rows.js";
 import { type Basis, principalComponents, project } from "../math/principal-components.js";
 import type { Model } from "../model/backbone.js";
 import { clsAttentionOf, openInspector, patchesOf } from "../model/inspector.js";
@@ -157,7 +157,7 @@ export function fitForeground({ features, attention }: Sample): Foreground {
 
 function rowsWhere(features: FeatureRows, isIn: (features: FeatureRows) => Uint8Array): FeatureRows {
   const kept = isIn(features);
-  return takeRows(
+  return selectRows(
     features,
     Array.from(kept.keys()).filter((r) => kept[r] === 1),
   );

@@ -5,7 +5,7 @@ import { heldOutBuiltin, isBuiltin } from "../images/builtin.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
-import { decodePlace } from "../images/sources/decode.js";
+import { decodeImage } from "../images/sources/decode.js";
 import { openData } from "../images/sources/open.js";
 
 /** The images that the rows of an index belong to. */
@@ -31,7 +31,7 @@ export async function indexedImages(
     const path = (row: number) => join(from, files[row]!);
     return {
       path,
-      decode: (row) => decodePlace({ name: files[row]!, bytes: { kind: "file", path: path(row) } }, DECODING),
+      decode: (row) => decodeImage({ name: files[row]!, bytes: { kind: "file", path: path(row) } }, DECODING),
     };
   }
   const numbers = new Map(Array.from({ length: images.count }, (_, index) => [images.name(index), index]));

@@ -1,61 +1,64 @@
-/** log.jsonl of a run: a line for every interval of steps, one for every epoch, and one for every evaluation in between. */
+/** A run's log.jsonl: a line per log interval, per epoch, and per evaluation between epochs. */
 import { appendFile, readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { KnnAccuracy, LinearAccuracy } from "../evaluation/online-evaluation.js";
 import { writeFileAtomically } from "../files/files.js";
 import { printable } from "../files/text.js";
 
-/** Of an interval of steps. Lengths of time in milliseconds, entropies in nats. */
+/** A line about an interval of steps. Durations in milliseconds, entropies in nats. */
 export interface StepLine {
   readonly step: number;
   readonly epoch: number;
   /** Mean over the steps since the last line. */
   readonly loss: number;
-  /** Of the last step: the mean of -log(distance) between neighbours, see `koleo` of a step; with --koleo only. */
+  /**
+   * KoLeo loss of the last step: the mean of -log(distance) between neighbors, see `koleo` of a step; only with
+   * --koleo.
+   */
   readonly koleo?: number;
   readonly teacherEntropy: number;
-  /** Of the last step, as are the entropies: loss - teacherEntropy, the KL divergence of the student from the targets. */
+  /** loss - teacherEntropy of the last step, like the entropies: the KL divergence of the student from the targets. */
   readonly klDivergence: number;
   /** Entropy of the targets' average over the batch. */
   readonly meanTargetEntropy: number;
   /** 1 - |mean of the unit features|^2: 0 when all images have one feature. */
   readonly studentSpread: number;
   readonly teacherSpread: number;
-  /** Length of the whole gradient before clipping; null in the file where it overflowed f16. */
+  /** Norm of the whole gradient before clipping; null in the file if it overflowed f16. */
   readonly gradientNorm: number;
   readonly lr: number;
   readonly weightDecay: number;
   readonly momentum: number;
   readonly teacherTemperature: number;
-  /** Of the next step; in f16 only. */
+  /** Loss scale of the next step; only in f16. */
   readonly lossScale?: number;
   readonly imagesPerSecond: number;
-  /** Waiting for batches, in all. */
+  /** Total time waiting for batches. */
   readonly dataWaitMs: number;
-  /** Batches that were ready when the next one was asked for: the mean over the interval. Runs of earlier versions lack it. */
+  /** Mean number of ready batches when the next one was requested. Missing in logs of earlier versions. */
   readonly batchesReady?: number;
-  /** In which the device had nothing to do but wait for the exchange with the other ranks, in all; with several ranks only. */
+  /** Total time the device was idle, waiting for the exchange with other ranks; only with several ranks. */
   readonly peersWaitMs?: number;
 }
 
-/** What the teacher's features are worth, in percent. */
+/** Accuracies of the teacher's features, in percent. */
 export interface Accuracies {
   readonly knn?: KnnAccuracy;
   readonly linear?: LinearAccuracy;
 }
 
-/** Of an epoch, with accuracies where an evaluation was due. */
+/** A line about an epoch, with accuracies if an evaluation was due. */
 export interface EpochLine extends Accuracies {
   readonly type: "epoch";
   readonly step: number;
   readonly epoch: number;
-  /** Means over the epoch, or what of it the run had. */
+  /** Means over the epoch, or over its part within the run. */
   readonly loss: number;
   readonly lr: number;
   readonly weightDecay: number;
 }
 
-/** Accuracies before the first step or between the ends of two epochs. */
+/** A line with accuracies before the first step or between the ends of two epochs. */
 export interface EvaluationLine extends Accuracies {
   readonly type: "evaluation";
   readonly step: number;
@@ -64,11 +67,11 @@ export interface EvaluationLine extends Accuracies {
 
 export type LogLine = StepLine | EpochLine | EvaluationLine;
 
-/** A log as it was written. */
+/** A parsed log. */
 export interface Log {
   readonly steps: readonly StepLine[];
   readonly epochs: readonly EpochLine[];
-  /** The lines that have accuracies: those of epochs, and those of their own. */
+  /** Lines with accuracies: of epochs and of separate evaluations. */
   readonly evaluations: readonly (EpochLine | EvaluationLine)[];
 }
 
@@ -76,7 +79,7 @@ export async function appendLine(path: string, line: LogLine): Promise<void> {
   await appendFile(path, `${JSON.stringify(line)}\n`);
 }
 
-/** JSON has no word for a number that is not finite, and the log has null there. */
+/** A number; null in JSON stands for NaN. */
 const number = z
   .number()
   .nullable()
@@ -87,14 +90,14 @@ const accuracies = {
   knn: z.looseObject({ k: number, top1: number, top5: number }).optional(),
   linear: z.looseObject({ lr: number, top1: number, top5: number }).optional(),
 };
-/** What a line must have; all else of a step is numbers, some of which runs of earlier versions lack. */
+/** Required fields of a line; all other fields of a step are numbers, some missing in logs of earlier versions. */
 const lineSchema = z.union([
-  z.looseObject({ ...{ type: z.literal("epoch"), ...place }, ...accuracies }),
-  z.looseObject({ ...{ type: z.literal("evaluation"), ...moment }, ...accuracies }),
+  z.looseObject({ type: z.literal("epoch"), ...place, ...accuracies }),
+  z.looseObject({ type: z.literal("evaluation"), ...moment, ...accuracies }),
   z.object({ ...place, type: z.undefined().optional(), teacherEntropy: number }).catchall(number),
 ]);
 
-/** Reads a log, but for a last line that is still being written. Throws, naming the line, where it is damaged. */
+/** Reads a log, except a last line that is still being written. Throws, naming the line, if it is damaged. */
 export async function readLog(path: string): Promise<Log> {
   const lines = (await linesOf(path)).map((text, i): LogLine => {
     try {
@@ -113,17 +116,14 @@ export async function readLog(path: string): Promise<Log> {
   };
 }
 
-/**
- * Drops the lines after `step`, which a resumed run writes again, and what a stopped machine left of others; a missing log
- * becomes an empty one.
- */
+/** Drops lines after `step`, which a resumed run writes again, and incomplete lines; creates a missing log. */
 export async function truncateLog(path: string, step: number): Promise<void> {
   const lines = step === 0 ? [] : await linesOf(path).catch(() => []);
   const kept = lines.filter((line) => stepOf(line) <= step);
   await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(""));
 }
 
-/** The step of a line; Infinity where it is none. */
+/** Returns the step of a line; Infinity for an invalid line. */
 function stepOf(line: string): number {
   try {
     return (JSON.parse(line) as LogLine).step;
@@ -132,7 +132,7 @@ function stepOf(line: string): number {
   }
 }
 
-/** The lines that are whole. */
+/** Reads the complete lines. */
 async function linesOf(path: string): Promise<readonly string[]> {
   const text = await readFile(path, "utf8");
   return text

@@ -1,10 +1,10 @@
-/** log.txt of a run: a line for every epoch, as main_dino.py writes it, for the tools that plot those. */
+/** A run's log.txt: a line per epoch as main_dino.py writes it, for tools that plot such files. */
 import { writeFileAtomically } from "../files/files.js";
 import type { EpochLine } from "./log.js";
 
 /**
- * Writes a log.txt whole: the means over each epoch, of an epoch that ended twice, since its run was given more steps, over all
- * of it. https://github.com/facebookresearch/dino/blob/main/main_dino.py, `log_stats`
+ * Writes log.txt with the means over each epoch. An epoch that ended twice, since its run was extended, has the means
+ * over all of it. Source: `log_stats` of https://github.com/facebookresearch/dino/blob/main/main_dino.py
  */
 export async function writeOfficialLog(path: string, epochs: readonly EpochLine[]): Promise<void> {
   const latest = new Map(epochs.map((line) => [line.epoch, line]));

@@ -1,4 +1,4 @@
-/** The folder of a run: the names of its files, and the lock that keeps a second run out of it. */
+/** The folder of a run: file names, and the lock against concurrent runs. */
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rm, rmdir } from "node:fs/promises";
 import { hostname } from "node:os";
@@ -6,18 +6,18 @@ import { join } from "node:path";
 import { pictureOf } from "./picture-names.js";
 import { removeEvents } from "./tensorboard.js";
 
-/** The files of a run that are there once. */
+/** Paths of a run's files. */
 export interface RunFiles {
   readonly config: string;
   readonly log: string;
-  /** The log in the official code's form. */
+  /** The log in the format of the official code. */
   readonly officialLog: string;
   readonly checkpoint: string;
-  /** What `checkpoint` was before, for when that is found damaged. */
+  /** The previous checkpoint, in case the latest is damaged. */
   readonly previous: string;
-  /** Folder of pictures drawn on the way, with --pictures-every. */
+  /** Folder of pictures, with --pictures-every. */
   readonly pictures: string;
-  /** How long the kernels of a step took, with --pictures-every. */
+  /** Kernel times of a step, with --pictures-every. */
   readonly profile: string;
 }
 
@@ -33,7 +33,7 @@ export function runFiles(out: string): RunFiles {
   };
 }
 
-/** Removes the pictures of steps after `step`, and the folder where nothing is left in it. */
+/** Removes pictures of steps after `step`, and the folder if it is then empty. */
 export async function removeLatePictures(out: string, step: number): Promise<void> {
   const { pictures } = runFiles(out);
   const names = await readdir(pictures).catch(() => undefined);
@@ -43,7 +43,7 @@ export async function removeLatePictures(out: string, step: number): Promise<voi
   if (late.length === names.length) await rmdir(pictures);
 }
 
-/** The checkpoints of a folder, the one that was written last first; [] where there is no folder. */
+/** Lists the checkpoints in a folder, latest first; [] if the folder is missing. */
 export async function checkpointsIn(out: string): Promise<readonly string[]> {
   const names = await readdir(out).catch(() => []);
   const numbered = names.filter((name) => /^checkpoint\d+\.safetensors$/.test(name)).sort();
@@ -52,7 +52,7 @@ export async function checkpointsIn(out: string): Promise<readonly string[]> {
   return [...latest, ...numbered.reverse().map((name) => join(out, name))];
 }
 
-/** Removes what a run has left, and nothing else. */
+/** Removes the files of a run and nothing else. */
 export async function removeRun(out: string): Promise<void> {
   const ours =
     /^(log\.(jsonl|txt)|(config|profile)\.json|(checkpoint(\d*|-previous)|not-finite-\d+)\.safetensors(\.damaged)?)$/;
@@ -62,8 +62,8 @@ export async function removeRun(out: string): Promise<void> {
 }
 
 /**
- * Makes the folder where it is missing, and keeps other processes from running in it until the lock is disposed of or this
- * process ends, however it ends. Throws where another one holds it, saying which, and where the folder cannot be written to.
+ * Creates the folder if needed and locks it against other processes until disposal or the end of this process. Throws
+ * if another process holds the lock, naming it, and if the folder is not writable.
  */
 export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDisposable> {
   const path = join(out, ".lock");
@@ -76,12 +76,12 @@ export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDispos
     );
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EBUSY") throw taken(out, "", error);
+    if (code === "EBUSY") throw lockedError(out, "", error);
     throw new Error(`--out ${out}: expected a folder to write to, but ${message}; name another one`, { cause: error });
   }
   try {
     if (process.platform !== "win32" && !(await lockPosix(file.fd))) {
-      throw taken(out, (await file.readFile("utf8")).trim(), undefined);
+      throw lockedError(out, (await file.readFile("utf8")).trim(), undefined);
     }
     await file.truncate();
     await file.write(`process ${process.pid} on ${hostname()}`);
@@ -92,22 +92,22 @@ export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDispos
   return { ...runFiles(out), [Symbol.asyncDispose]: () => file.close() };
 }
 
-function taken(out: string, holder: string, cause: unknown): Error {
+function lockedError(out: string, holder: string, cause: unknown): Error {
   const who = holder === "" ? "another process" : holder;
   return new Error(`--out ${out}: ${who} is training there; wait for it, stop it, or name another --out`, { cause });
 }
 
-/** What libuv calls UV_FS_O_EXLOCK there: nobody else opens the file while it is open. */
+/** libuv's UV_FS_O_EXLOCK on Windows: opens a file exclusively. */
 const WINDOWS_EXCLUSIVE = 0x10000000;
-/** LOCK_EX | LOCK_NB of flock(2), which every system has with these numbers. */
+/** LOCK_EX | LOCK_NB of flock(2), the same on every system. */
 const EXCLUSIVE_AT_ONCE = 2 | 4;
 
-/** Whether an open file could be locked: the system lets go of it with the last process that has it open. */
+/** Tries to lock an open file; the system releases the lock with the last process that has it open. */
 async function lockPosix(fd: number): Promise<boolean> {
   const { default: koffi } = await import("koffi");
   const flock = koffi.load(null).func("int flock(int fd, int operation)") as (fd: number, operation: number) => number;
   if (flock(fd, EXCLUSIVE_AT_ONCE) === 0) return true;
   const { EWOULDBLOCK, EAGAIN } = koffi.os.errno;
-  // Other errors are of file systems that have no locks: better a run without one than none.
+  // Other errors mean that the file system has no locks; the run then goes without one.
   return ![EWOULDBLOCK, EAGAIN].includes(koffi.errno());
 }

@@ -1,11 +1,11 @@
-/** All that a run logs into its folder: log.jsonl, log.txt, and event files where they are asked for. */
+/** Log output of a run: log.jsonl, log.txt, and event files with --tensorboard. */
 import type { Config } from "../config/settings.js";
 import { appendLine, truncateLog, type EpochLine, type LogLine, readLog } from "./log.js";
 import { writeOfficialLog } from "./official-log.js";
 import { runFiles } from "./run-folder.js";
 import { openEvents } from "./tensorboard.js";
 
-/** Cuts the logs of a run back to what was logged up to `step`, and returns what takes further lines. */
+/** Truncates the logs of a run to `step`, and returns a function that appends lines. */
 export async function openLog(
   { out, tensorboard }: Pick<Config, "out" | "tensorboard">,
   step: number,

@@ -1,11 +1,11 @@
-/** profile.json of a run: how long the kernels of one of its steps took. */
+/** A run's profile.json: kernel times of one step. */
 import type { KernelTime } from "../../engine/index.js";
 
-/** What the file holds. */
+/** Contents of the file. */
 export interface StepProfile {
-  /** The step that was timed. */
+  /** The profiled step. */
   readonly step: number;
   readonly device: string;
-  /** The costliest first. */
+  /** Kernels by decreasing time. */
   readonly kernels: readonly KernelTime[];
 }

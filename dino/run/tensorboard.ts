@@ -1,5 +1,5 @@
 /**
- * Event files of TensorBoard: records of TFRecord files, each an Event
+ * Writer of TensorBoard event files: TFRecord records of Event messages
  * (https://github.com/tensorflow/tensorboard/blob/master/tensorboard/compat/proto/event.proto).
  */
 import { appendFile, readdir, rm, writeFile } from "node:fs/promises";
@@ -10,19 +10,19 @@ import {
   type Encoded,
   float,
   integer,
-  joined,
+  concatenate,
   message,
   sequence,
   stringField,
 } from "../files/protobuf.js";
 import type { Log, LogLine } from "./log.js";
 
-/** The event files that this program writes: TensorBoard wants the first two words, seconds put later ones behind. */
+/** Names of our event files: TensorBoard requires the first two parts; the time in seconds sorts later files last. */
 const OURS = /^events\.out\.tfevents\.\d+\.dino$/;
 
 /**
- * Begins the event file of a run in its folder with the lines that its log has, in place of former ones, so that no step is there
- * twice when a run goes on; returns what takes further lines. A TensorBoard that looks on forgets what it has read before.
+ * Replaces the event files of a run by one with the lines of its log, so that no step occurs twice when a run is
+ * resumed; returns a function that appends lines. A running TensorBoard discards what it read before.
  */
 export async function openEvents(
   out: string,
@@ -31,11 +31,11 @@ export async function openEvents(
   await removeEvents(out);
   const path = join(out, `events.out.tfevents.${String(Math.floor(Date.now() / 1000)).padStart(10, "0")}.dino`);
   const lines = [...new Set<LogLine>([...steps, ...epochs, ...evaluations])].sort((a, b) => a.step - b.step);
-  await writeFile(path, joined(sequence([record(fileVersion), record(restart(0)), ...lines.map(recordOf)])));
-  return (line) => appendFile(path, joined(recordOf(line)));
+  await writeFile(path, concatenate(sequence([record(fileVersion), record(restart(0)), ...lines.map(recordOf)])));
+  return (line) => appendFile(path, concatenate(recordOf(line)));
 }
 
-/** Removes the event files that this program has written into a folder. */
+/** Removes our event files from a folder. */
 export async function removeEvents(out: string): Promise<void> {
   for (const name of await readdir(out)) if (OURS.test(name)) await rm(join(out, name));
 }
@@ -46,7 +46,7 @@ function recordOf(line: LogLine): Encoded {
   return record(sequence([integer(2, line.step), message(5, ...summary)]));
 }
 
-/** The numbers of a line under names that group them. */
+/** Returns the numbers of a line under grouped tags. */
 function scalarsOf(line: LogLine): Readonly<Record<string, number>> {
   if (!("type" in line)) {
     const others = Object.entries(line).filter(([name]) => name !== "step");
@@ -62,27 +62,27 @@ function scalarsOf(line: LogLine): Readonly<Record<string, number>> {
 
 const fileVersion = stringField(3, "brain.Event:2");
 
-/** Tells who reads on that the steps from this one on come again. */
+/** Tells readers that steps from this one on are repeated. */
 function restart(step: number): Encoded {
   const start = integer(1, 1);
   return sequence([integer(2, step), message(7, start)]);
 }
 
-/** An event, dated now, between its length and the checksums of both. */
+/** Encodes an event with the current time, its length and the checksums of both. */
 function record(event: Encoded): Encoded {
-  const content = joined(sequence([double(1, Date.now() / 1000), event]));
+  const content = concatenate(sequence([double(1, Date.now() / 1000), event]));
   const length = viewBytes(BigUint64Array.of(BigInt(content.length)));
   const parts = [length, checksum(length), content, checksum(content)];
   return { bytes: parts.reduce((sum, part) => sum + part.length, 0), parts };
 }
 
-/** The masked CRC-32C of TFRecord files, little-endian. */
+/** Computes the masked CRC-32C of TFRecord files, little-endian. */
 function checksum(bytes: Uint8Array): Uint8Array {
   const crc = crc32c(bytes);
   return viewBytes(Uint32Array.of(((crc >>> 15) | (crc << 17)) + 0xa282ead8));
 }
 
-/** Castagnoli's polynomial, its bits reversed. */
+/** Castagnoli's polynomial, bit-reversed. */
 const POLYNOMIAL = 0x82f63b78;
 
 const crcOfByte = Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -1,4 +1,4 @@
-/** Checks of settings against images, device and ranks, before anything is trained. */
+/** Checks settings against images, device and ranks before training. */
 import type { Device } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import { checkSplits } from "../evaluation/labelled.js";
@@ -6,7 +6,7 @@ import type { Splits } from "../images/split.js";
 import { gather } from "../mpi/sharing.js";
 import type { World } from "../mpi/world.js";
 
-/** Throws where accuracies are asked for and the images have no classes to measure them by. */
+/** Throws if evaluations are requested and the images have no classes. */
 export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, test }: Splits): void {
   const check = (flag: string, splits: Splits): void => {
     try {
@@ -19,7 +19,7 @@ export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, tes
   if (linearEvery > 0) check("--linear-every", { train, test });
 }
 
-/** Throws where the device lacks what the precision needs. */
+/** Throws if the device does not support the precision. */
 export function checkPrecision({ features, name }: Device, { precision }: Config): void {
   if (precision === "f16" && !features.has("shader-f16"))
     throw new Error(
@@ -27,10 +27,14 @@ export function checkPrecision({ features, name }: Device, { precision }: Config
     );
 }
 
-/** Throws at rank 0 where ranks have different images. Says so where they have different devices, since rounding differs. */
+/** Throws at rank 0 if ranks have different images. Warns about different devices, since rounding differs. */
 export async function checkRanks(
   world: World,
-  { device, splits, say }: { readonly device: Device; readonly splits: Splits; readonly say: (line: string) => void },
+  {
+    device,
+    splits,
+    onWarning,
+  }: { readonly device: Device; readonly splits: Splits; readonly onWarning: (line: string) => void },
 ): Promise<void> {
   if (world.size === 1) return;
   const { train, test } = splits;
@@ -45,7 +49,7 @@ export async function checkRanks(
     );
   }
   if (devices >= 0) {
-    say(
+    onWarning(
       `rank ${devices} computes on ${ranks[devices]!.device}, rank 0 on ${device.name}: where they round otherwise, what they train ` +
         "parts little by little; --verify-ranks 100 watches that",
     );

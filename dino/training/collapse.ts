@@ -1,27 +1,27 @@
-/** Live diagnosis of collapse, the two ways of DINO's section 5.3 (https://arxiv.org/abs/2104.14294). */
+/** Detection of collapse during training, in the two forms of DINO's section 5.3 (https://arxiv.org/abs/2104.14294). */
 import type { Config } from "../config/settings.js";
 
-/** What a step says about the targets that the teacher gives. */
+/** Statistics of the teacher's targets in a step. */
 export interface CollapseSample {
   readonly step: number;
   readonly loss: number;
   /** Mean entropy of the targets, in nats. */
   readonly teacherEntropy: number;
-  /** Entropy of the targets' average, in nats: low when all images get the same target. */
+  /** Entropy of the mean target, in nats: low if all images get the same target. */
   readonly meanTargetEntropy: number;
 }
 
-/** Within this part of ln K a quantity counts as being there. */
+/** Relative tolerance, as a share of ln K. */
 const CLOSE = 0.02;
 
 type Kind = "uniform" | "single" | "idle";
 
-/** Steps for which a run must look so before it is said; many runs stay near ln K for a while at their start. */
+/** Steps for which a symptom must last before the warning; many runs stay near ln K at the start. */
 const PATIENCE: Readonly<Record<Kind, number>> = { uniform: 60, single: 60, idle: 200 };
 
 /**
- * Watches a run with `prototypes` outputs; returns a warning in words the first time each kind of collapse has lasted, and
- * advice that fits how the teacher is centered.
+ * Returns a function that takes samples of a run with `prototypes` outputs and returns a warning the first time each
+ * kind of collapse has lasted, with advice that fits the centering.
  */
 export function collapseWatch(
   prototypes: number,
@@ -29,23 +29,23 @@ export function collapseWatch(
 ): (sample: CollapseSample) => string | undefined {
   const lnK = Math.log(prototypes);
   const since = new Map<Kind, number>();
-  const said = new Set<Kind>();
+  const warned = new Set<Kind>();
   return ({ step, loss, teacherEntropy, meanTargetEntropy }) => {
-    const looks: Record<Kind, boolean> = {
+    const matches: Record<Kind, boolean> = {
       uniform: teacherEntropy > (1 - CLOSE) * lnK,
       single: teacherEntropy < CLOSE * lnK && meanTargetEntropy < 5 * CLOSE * lnK,
       idle: Math.abs(loss - lnK) < CLOSE * lnK,
     };
-    if (looks.uniform) looks.idle = false; // the more telling of the two
-    for (const kind of Object.keys(looks) as Kind[]) {
-      if (!looks[kind]) {
+    if (matches.uniform) matches.idle = false; // uniform is the more specific diagnosis
+    for (const kind of Object.keys(matches) as Kind[]) {
+      if (!matches[kind]) {
         since.delete(kind);
         continue;
       }
       if (!since.has(kind)) since.set(kind, step);
-      if (step - since.get(kind)! < PATIENCE[kind] || said.has(kind)) continue;
-      said.add(kind);
-      return words(kind, { step, lnK, centering });
+      if (step - since.get(kind)! < PATIENCE[kind] || warned.has(kind)) continue;
+      warned.add(kind);
+      return describe(kind, { step, lnK, centering });
     }
     return undefined;
   };
@@ -57,7 +57,7 @@ interface Situation {
   readonly centering: Config["centering"];
 }
 
-function words(kind: Kind, { step, lnK, centering }: Situation): string {
+function describe(kind: Kind, { step, lnK, centering }: Situation): string {
   const limit = `ln K = ${lnK.toFixed(2)}`;
   switch (kind) {
     case "uniform":

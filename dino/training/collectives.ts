@@ -1,4 +1,4 @@
-/** Devices that share each batch, and how their numbers meet in the middle of a step. */
+/** Collective operations inside a step, between devices that share each batch. */
 import {
   copy,
   differentiable,
@@ -16,26 +16,28 @@ import {
   unpackBlocks,
 } from "../../engine/index.js";
 
-/** This device among those that share each batch; all record the same step, and their numbers meet in the order noted. */
+/**
+ * This device among those that share each batch. All record the same step and run its collectives in the same order.
+ */
 export interface Peers {
   readonly rank: number;
   readonly size: number;
-  /** The sum over all of them, the same at each. */
+  /** All-reduce: the sum over all devices, identical on each. */
   readonly sum: HostWork;
-  /** What each has, one after another. */
+  /** All-gather: the values of all devices, in rank order. */
   readonly allGather: HostWork;
-  /** One piece for each of them, in return for those that they have for this one. */
+  /** All-to-all: sends one piece to each device and receives one from each. */
   readonly allToAll: HostWork;
 }
 
-/** The sum over all devices: [...] -> [...]. No gradient flows. */
+/** Sums a tensor over all devices: [...] -> [...]. No gradient flows. */
 export function allReduce({ sum }: Peers, x: Tensor): Tensor {
   const total = transient(x.shape);
   onHost(x, total, sum);
   return total;
 }
 
-/** The sums of several tensors over all devices, in one exchange. No gradient flows. */
+/** Sums several tensors over all devices in one exchange. No gradient flows. */
 export function allReduceTogether<Names extends string>(
   peers: Peers,
   tensors: Readonly<Record<Names, Tensor>>,
@@ -52,7 +54,7 @@ export function allReduceTogether<Names extends string>(
   return Object.fromEntries(layout.entries.map((entry, i) => [names[i]!, partOf(entry)])) as Record<Names, Tensor>;
 }
 
-/** What all devices have, in the order of ranks: [...] -> [devices, ...]. No gradient flows. */
+/** Gathers a tensor from all devices, in rank order: [...] -> [devices, ...]. No gradient flows. */
 export function allGather(peers: Peers, x: Tensor): Tensor {
   const all = transient([peers.size, ...x.shape]);
   onHost(x, all, peers.allGather);
@@ -60,8 +62,9 @@ export function allGather(peers: Peers, x: Tensor): Tensor {
 }
 
 /**
- * The rows of all devices, in the order of ranks, for a loss that each computes of all of them: [rows, cols] -> [devices * rows,
- * cols]. Each takes the gradient of its own rows, so that the sum over all devices is that of the loss, counted once.
+ * Gathers the rows of all devices, in rank order, for a loss that each device computes on all rows: [rows, cols] ->
+ * [devices * rows, cols]. Each device takes the gradient of its own rows, so that the sum over all devices is the
+ * gradient of the loss, counted once.
  */
 export function allGatherRows(peers: Peers, x: Tensor): Tensor {
   const [rows, cols] = [x.shape[0]!, x.shape[1]!];
@@ -69,12 +72,12 @@ export function allGatherRows(peers: Peers, x: Tensor): Tensor {
   return differentiable(all, [x], (dAll) => [slice(dAll, 0, peers.rank * rows, rows)]);
 }
 
-/** Bytes of gradients that meet at a time: the first of them do while the rest of the backward still runs. */
+/** Bytes of gradients per all-reduce; the first ones overlap with the rest of the backward. */
 const PART_BYTES = 2 ** 24;
 
 /**
- * In place, the sum of the gradients over all devices, part by part, those of the last layers first as the backward makes them.
- * `compress` sends half the bytes: each device adds up one piece of all, which it then gives to the others.
+ * Sums gradients over all devices in place, in parts, those of the last layers first, as the backward computes them.
+ * `compress` halves the bytes: each device sums one piece and distributes the result.
  */
 export function allReduceGradients(
   peers: Peers,

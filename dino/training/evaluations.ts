@@ -1,4 +1,4 @@
-/** Accuracies of the teacher during a run, each when it is due. */
+/** Evaluation of the teacher during a run. */
 import { type Device, DeviceLostError, isCausedBy } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import { type KnnSplits, knnSplits } from "../evaluation/knn-splits.js";
@@ -7,16 +7,16 @@ import type { Splits } from "../images/split.js";
 import type { Network } from "../model/network.js";
 import type { World } from "../mpi/world.js";
 import type { Accuracies } from "../run/log.js";
-import { gatherFeatures, runOf } from "./shared-state.js";
+import { gatherFeatures, sliceOf } from "./shared-state.js";
 
 /** The end of an epoch, or of the run. */
 export interface EpochEnd {
   readonly epochsDone: number;
-  /** Whether the run ends, where everything that is ever evaluated is. */
+  /** Whether the run ends; all evaluations in use are then due. */
   readonly ends: boolean;
 }
 
-/** Whether something that comes every so many epochs is due; 0 for never. */
+/** Returns whether something scheduled every `every` epochs is due; 0 for never. */
 export function isDue(every: number, { epochsDone, ends }: EpochEnd): boolean {
   return every > 0 && (epochsDone % every === 0 || ends);
 }
@@ -26,22 +26,22 @@ export interface EvaluationOptions extends EpochEnd {
   readonly config: Config;
   readonly splits: Splits;
   readonly world: World;
-  /** Images that all steps of the run take, repetitions included. */
+  /** Images processed by all steps of the run, repetitions included. */
   readonly trainedOn: number;
-  readonly onLooked: OnLooked;
-  readonly warn: (words: string) => void;
+  readonly onEvaluating: OnLooked;
+  readonly onWarning: (words: string) => void;
 }
 
 /**
- * Evaluates what is due: k-NN, a linear classifier, or neither. With several ranks, all extract features and the first
- * evaluates them. An evaluation that nobody asked for does not end a run when it fails: it warns; with several ranks it
- * throws, since the others would wait.
+ * Runs the evaluations that are due: k-NN, a linear classifier, both, or none. With several ranks, all extract features
+ * and the first evaluates them. If an evaluation fails that the user did not request, it only warns; with several ranks
+ * it throws, since the others would wait.
  */
 export async function evaluateDue(network: Network, options: EvaluationOptions): Promise<Accuracies> {
-  const { config, splits, world, warn } = options;
+  const { config, splits, world, onWarning } = options;
   const linear = isDue(config.linearEvery, options);
   const knn = config.knnEvery === null ? options.ends : isDue(config.knnEvery, options);
-  const isAsked = linear || (knn && config.knnEvery !== null);
+  const isRequested = linear || (knn && config.knnEvery !== null);
   if (!linear && !knn) return {};
   const compared = knnSplits(splits, config, options.trainedOn);
   const evaluated = linear ? splits : compared;
@@ -50,8 +50,8 @@ export async function evaluateDue(network: Network, options: EvaluationOptions):
   try {
     return await evaluate(network, { ...options, splits: evaluated, knn, linear, areTrainedOn });
   } catch (error) {
-    if (isAsked || world.size > 1 || isCausedBy(error, DeviceLostError)) throw error;
-    warn(`k-NN could not be measured: ${(error as Error).message}`);
+    if (isRequested || world.size > 1 || isCausedBy(error, DeviceLostError)) throw error;
+    onWarning(`k-NN could not be measured: ${(error as Error).message}`);
     return {};
   }
 }
@@ -64,7 +64,7 @@ async function evaluate(
   const looking: Looking | undefined =
     world.size === 1
       ? undefined
-      : { shareOf: (indices) => runOf(indices, world), gather: (own) => gatherFeatures(world, own) };
+      : { shareOf: (indices) => sliceOf(indices, world), gather: (own) => gatherFeatures(world, own) };
   const features = await featuresOf(network, { ...options, looking });
   if (world.rank > 0) return {};
   const ofLinear = linear && { linear: await linearOf(features, options) }; // before k-NN normalizes the features in place

@@ -1,4 +1,4 @@
-/** What student and teacher of a run start from: a fresh network, or the weights of a file. */
+/** Initial weights of student and teacher: random, or from a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
 import { networkConfig, vitConfig } from "../config/derive.js";
 import { formatSize } from "../config/flags.js";
@@ -10,14 +10,14 @@ import { type Imported, importNetwork } from "../weights/import.js";
 import { isOfHead } from "../weights/match-tensors.js";
 
 /**
- * Start values of all parameters and statistics, drawn from the seed, or as `--init` has them: the backbone of that file, its
- * positions resampled to the run's image size, and its head where that has the run's shape. `say` tells what was taken.
- * Throws where the file is none of weights, or its backbone another than the run's.
+ * Returns initial values of all parameters and statistics, drawn from the seed, or from the file of `--init`: its
+ * backbone, with positions resampled to the run's image size, and its head if the shapes match. `log` reports what was
+ * used. Throws if the file holds no weights or its backbone does not match.
  */
 export async function startValues(
   device: Device,
   config: Config,
-  say: (words: string) => void,
+  log: (words: string) => void,
 ): Promise<ReadonlyMap<string, Float32Array>> {
   const network = networkConfig(config);
   if (config.init === null) return initialValues(network, config);
@@ -27,24 +27,24 @@ export async function startValues(
   const misfit = headMisfit(imported, config, specs);
   const [from, to] = [imported.config.imageSize, config.imageSize];
   const isResized = from.rows !== to.rows || from.cols !== to.cols;
-  const taken = (name: string) =>
+  const reused = (name: string) =>
     isOfHead(name) && misfit !== undefined ? undefined : imported.tensors.get(name)?.values;
-  const values = new Map(specs.map((spec) => [spec.name, taken(spec.name) ?? initialValue(network, spec, config)]));
+  const values = new Map(specs.map((spec) => [spec.name, reused(spec.name) ?? initialValue(network, spec, config)]));
   if (isResized) values.set(POSITIONS, await resampled(device, imported, to));
   const hasRegisters = specs.every(({ name }) => isOfHead(name) || imported.tensors.has(name));
-  const told = [
+  const summary = [
     "backbone taken",
     ...(isResized ? [`positions from ${formatSize(from)} to ${formatSize(to)} pixels`] : []),
     ...(hasRegisters ? [] : ["fresh registers"]),
     misfit === undefined ? "head taken" : `fresh head: ${misfit}`,
   ];
-  say(`--init ${config.init}: ${told.join(", ")}`);
+  log(`--init ${config.init}: ${summary.join(", ")}`);
   return values;
 }
 
 const POSITIONS = "backbone.pos_embed";
 
-/** Throws, with the flags that help, where the backbones are not of one shape, positions aside. */
+/** Throws, naming the flags that help, if the backbones differ in shape, positions aside. */
 function expectSameBackbone(theirs: Config, ours: Config): void {
   const [wanted, got] = [shapeFlags(theirs), shapeFlags(ours)];
   const missing = wanted.filter((flag) => !got.includes(flag));
@@ -63,7 +63,7 @@ function shapeFlags(config: Config): string[] {
   ];
 }
 
-/** Why the head of a file cannot be the run's; undefined where it can. */
+/** Returns why the head of a file cannot be used; undefined if it can. */
 function headMisfit(
   { config: theirs, tensors }: Imported,
   ours: Config,
@@ -79,7 +79,7 @@ function headMisfit(
   return undefined;
 }
 
-/** A file's position embeddings for another image size, as the official code resamples them. */
+/** Resamples a file's position embeddings to another image size, as the official code does. */
 async function resampled(device: Device, { config, tensors }: Imported, to: Size): Promise<Float32Array> {
   const { shape, values } = tensors.get(POSITIONS)!; // [1, 1 + patches, dim]
   using embedding = input(device, shape, { label: "positions" });

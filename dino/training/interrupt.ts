@@ -1,7 +1,7 @@
-/** Ctrl-C and its kind, for work that ends in order instead of being cut off. */
+/** Graceful handling of Ctrl-C and other signals. */
 import { constants } from "node:os";
 
-/** Work that a signal ended, in order; `exitCode` is what shells expect of a process that the signal ended. */
+/** Work ended gracefully by a signal; `exitCode` is the one that shells expect. */
 export class Interrupted extends Error {
   readonly exitCode: number;
 
@@ -11,34 +11,34 @@ export class Interrupted extends Error {
   }
 }
 
-/** Signals that ask for an end while this is not disposed of. */
+/** Signal handlers, installed until disposal. */
 export interface Interruption extends Disposable {
-  /** Aborted by the first of them, with its name for a reason. */
-  readonly asked: AbortSignal;
+  /** Aborted by the first signal, with its name as reason. */
+  readonly signal: AbortSignal;
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
- * Takes the first signal as a wish to end, and tells `onFirst` of it; the second ends the process at once. One of several ranks
- * heeds SIGUSR1 too, which Slurm can be told to send some time before it ends a job.
+ * Installs signal handlers: the first signal aborts `signal` and calls `onFirst`; the second one ends the process at
+ * once. Ranks also handle SIGUSR1, which Slurm can send some time before it ends a job.
  */
 export function catchSignals(
   onFirst: (signal: NodeJS.Signals) => void,
   { isRank = false }: { readonly isRank?: boolean } = {},
 ): Interruption {
   const controller = new AbortController();
-  const heeded = [...SIGNALS, ...(isRank ? ["SIGUSR1" as const] : [])];
-  const ignore = (): void => heeded.forEach((name) => process.removeListener(name, heed));
-  const heed = (signal: NodeJS.Signals): void => {
+  const signals = [...SIGNALS, ...(isRank ? ["SIGUSR1" as const] : [])];
+  const removeHandlers = (): void => signals.forEach((name) => process.removeListener(name, handle));
+  const handle = (signal: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
-      ignore();
+      removeHandlers();
       process.kill(process.pid, signal);
       return;
     }
     controller.abort(signal);
     onFirst(signal);
   };
-  heeded.forEach((name) => process.on(name, heed));
-  return { asked: controller.signal, [Symbol.dispose]: ignore };
+  signals.forEach((name) => process.on(name, handle));
+  return { signal: controller.signal, [Symbol.dispose]: removeHandlers };
 }

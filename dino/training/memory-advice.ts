@@ -1,7 +1,8 @@
-/** What a training step takes of a device's memory, and what would make it take less. */
+/** Planning of a step's device memory, and advice on reducing it. */
 import { type Device, dryRun } from "../../engine/index.js";
 import { networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
+import { formatMiB } from "../files/text.js";
 import { createNetwork } from "../model/network.js";
 import { createStep } from "./step.js";
 
@@ -13,32 +14,32 @@ export interface StepMemory {
   readonly plannedBytes: number;
 }
 
-/** Plans the step of a run without the memory for it. */
+/** Plans the step of a run in a dry run, without allocating device memory. */
 export async function planMemory(device: Device, config: Config): Promise<StepMemory> {
-  const paper = dryRun(device);
+  const dry = dryRun(device);
   const network = networkConfig(config);
-  using student = createNetwork(paper.device, network, "student");
-  using teacher = createNetwork(paper.device, network, "teacher");
-  using step = await createStep(paper.device, { student, teacher, ...stepConfig(config) });
+  using student = createNetwork(dry.device, network, "student");
+  using teacher = createNetwork(dry.device, network, "teacher");
+  using step = await createStep(dry.device, { student, teacher, ...stepConfig(config) });
   const { bytes: plannedBytes } = step.program;
-  return { residentBytes: paper.bytes() - plannedBytes, plannedBytes };
+  return { residentBytes: dry.bytes() - plannedBytes, plannedBytes };
 }
 
-/** In words: what the step of a run takes, and with which flags it takes less, the one that costs least first. */
+/** Describes the memory of a run's step and the flags that reduce it, the cheapest first. */
 export async function adviseOnMemory(device: Device, config: Config): Promise<string> {
   const { residentBytes, plannedBytes } = await planMemory(device, config);
-  const ways = [];
+  const alternatives = [];
   for (const [flags, changes] of savings(config)) {
     const plan = await planMemory(device, { ...config, ...changes });
     const bytes = plan.residentBytes + plan.plannedBytes;
-    if (bytes < residentBytes + plannedBytes) ways.push(`${flags} ${mebibytes(bytes)}`);
+    if (bytes < residentBytes + plannedBytes) alternatives.push(`${flags} ${formatMiB(bytes)}`);
   }
-  const whole = `a step takes ${mebibytes(residentBytes + plannedBytes)}, ${mebibytes(residentBytes)} of them for weights, optimizer and crops`;
-  if (ways.length === 0) return `${whole}; a smaller --arch, --out-dim or --image-size takes less`;
-  return `${whole}; it takes with ${ways.join(", with ")}`;
+  const whole = `a step takes ${formatMiB(residentBytes + plannedBytes)}, ${formatMiB(residentBytes)} of them for weights, optimizer and crops`;
+  if (alternatives.length === 0) return `${whole}; a smaller --arch, --out-dim or --image-size takes less`;
+  return `${whole}; it takes with ${alternatives.join(", with ")}`;
 }
 
-/** What takes less: nothing of it changes a result beyond rounding, but for the smaller batch. */
+/** Lists flags that reduce memory. None changes a result beyond rounding, except the smaller batch. */
 function savings(config: Config): readonly (readonly [string, Partial<Config>])[] {
   const parts = [4, 2].map((times) => config.accumulate * times).find((count) => config.batch % count === 0);
   const recompute = config.recompute ? [] : [["--recompute", { recompute: true }] as const];
@@ -49,8 +50,4 @@ function savings(config: Config): readonly (readonly [string, Partial<Config>])[
   const half = config.batch / 2;
   const fewer = half >= 1 && half % config.accumulate === 0 ? [[`--batch ${half}`, { batch: half }] as const] : [];
   return [...recompute, ...accumulate, ...both, ...fewer];
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
 }

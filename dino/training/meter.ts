@@ -1,4 +1,4 @@
-/** What a run logs: means of the loss, rates, and the state of the networks after a step. */
+/** Measurements for the log: mean losses, rates, and statistics of the networks. */
 import type { Batch } from "../batches/batches.js";
 import { dataWatch } from "../batches/data-watch.js";
 import type { Config } from "../config/settings.js";
@@ -14,38 +14,38 @@ export interface MeterOptions {
   readonly length: RunLength;
   readonly schedule: Schedules;
   readonly step: TrainingStep;
-  /** Losses of an earlier part of the run that no line has reported yet. */
+  /** Losses of the resumed run that no line has reported yet. */
   readonly unlogged: Unlogged | undefined;
-  /** Whether images are read out of large files in random order. */
+  /** Whether images are read from shards in random order. */
   readonly readsShards: boolean;
-  /** Whether other ranks train too. */
+  /** Whether the run has several ranks. */
   readonly hasPeers: boolean;
-  readonly warn: (words: string) => void;
+  readonly onWarning: (words: string) => void;
 }
 
-/** Losses since the last line of the log, and since the last epoch ended. */
+/** Losses since the last line of the log and since the last end of an epoch. */
 export interface Unlogged {
   readonly interval: Losses;
   readonly epoch: Losses;
 }
 
-/** A step that was done, for the log. */
-export interface Metered {
+/** A completed step, for the log. */
+export interface CompletedStep {
   /** Steps done, this one included. */
   readonly done: number;
   readonly loss: number;
   readonly batch: Pick<Batch, "epoch" | "waitedMs" | "ready">;
 }
 
-/** Collects what the log reports, from one line to the next. */
+/** Collects measurements from one log line to the next. */
 export interface Meter {
   readonly unlogged: Unlogged;
   addLoss(loss: number): void;
   /**
-   * Counts a step. Returns its rate, the line of the log that ends with it, if one does, and the line of the epoch or the run
-   * that ends with it, without accuracies. Throws where the loss scale has fallen too low to train on.
+   * Counts a step. Returns the rate; the log line, if an interval ends with this step; and the epoch line, if an epoch
+   * or the run ends, without accuracies. Throws if the loss scale has become too small for training.
    */
-  count(metered: Metered): Promise<{
+  count(completed: CompletedStep): Promise<{
     readonly imagesPerSecond: number;
     readonly line: StepLine | undefined;
     readonly epochLine: EpochLine | undefined;
@@ -61,12 +61,12 @@ export function openMeter({
   step,
   readsShards,
   hasPeers,
-  warn,
+  onWarning,
   ...options
 }: MeterOptions): Meter {
   const { iterationsPerEpoch, steps } = length;
-  const warnOfCollapse = collapseWatch(config.outDim, config.centering);
-  const warnOfWaiting = dataWatch(readsShards);
+  const watchCollapse = collapseWatch(config.outDim, config.centering);
+  const watchData = dataWatch(readsShards);
   const newInterval = () => ({
     steps: 0,
     startMs: performance.now(),
@@ -77,27 +77,30 @@ export function openMeter({
   let unlogged = options.unlogged ?? { interval: NO_LOSSES, epoch: NO_LOSSES };
   let interval = newInterval();
 
-  async function endInterval({ done, loss, batch }: Metered, imagesPerSecond: number): Promise<StepLine> {
+  async function endInterval({ done, loss, batch }: CompletedStep, imagesPerSecond: number): Promise<StepLine> {
     const { lr, weightDecay, momentum, teacherTemperature } = schedule(done - 1);
     const line: StepLine = {
       step: done,
       epoch: batch.epoch,
       loss: mean(unlogged.interval),
       ...(await observe(step, { loss, hasKoleo: config.koleo > 0 })),
-      ...{ lr, weightDecay, momentum, teacherTemperature },
+      lr,
+      weightDecay,
+      momentum,
+      teacherTemperature,
       ...(step.lossScale && { lossScale: await readLossScale(step.lossScale, done) }),
       imagesPerSecond,
       dataWaitMs: interval.waitedMs,
       batchesReady: interval.ready / interval.steps,
       ...(hasPeers && { peersWaitMs: step.program.waitedMs() - interval.peersMs }),
     };
-    for (const warning of [warnOfCollapse(line), warnOfWaiting(interval)]) if (warning !== undefined) warn(warning);
+    for (const warning of [watchCollapse(line), watchData(interval)]) if (warning !== undefined) onWarning(warning);
     unlogged = { ...unlogged, interval: NO_LOSSES };
     interval = newInterval();
     return line;
   }
 
-  function endEpoch({ done, batch: { epoch } }: Metered): EpochLine {
+  function endEpoch({ done, batch: { epoch } }: CompletedStep): EpochLine {
     const means = meansOver(schedule, { from: epoch * iterationsPerEpoch, to: done });
     const line: EpochLine = { type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...means };
     if (done % iterationsPerEpoch === 0) unlogged = { ...unlogged, epoch: NO_LOSSES };
@@ -111,16 +114,16 @@ export function openMeter({
     addLoss(loss) {
       unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
     },
-    async count(metered) {
-      const { done, batch } = metered;
+    async count(completed) {
+      const { done, batch } = completed;
       interval.steps++;
       interval.waitedMs += batch.waitedMs;
       interval.ready += batch.ready;
       const seconds = (performance.now() - interval.startMs) / 1000;
       const imagesPerSecond = (interval.steps * config.batch) / seconds;
       const logs = done % config.logEvery === 0 || done === steps;
-      const line = logs ? await endInterval(metered, imagesPerSecond) : undefined;
-      const epochLine = done % iterationsPerEpoch === 0 || done === steps ? endEpoch(metered) : undefined;
+      const line = logs ? await endInterval(completed, imagesPerSecond) : undefined;
+      const epochLine = done % iterationsPerEpoch === 0 || done === steps ? endEpoch(completed) : undefined;
       return { imagesPerSecond, line, epochLine };
     },
     exclude(ms) {
@@ -129,7 +132,7 @@ export function openMeter({
   };
 }
 
-/** What a line of the log reports of the last step alone. */
+/** Returns the part of a log line that covers the last step only. */
 async function observe(
   { program }: TrainingStep,
   { loss, hasKoleo }: { readonly loss: number; readonly hasKoleo: boolean },

@@ -1,24 +1,24 @@
-/** Losses that are not finite, and the loss scale that keeps f16 gradients from overflowing. */
+/** Handling of non-finite losses, and of the loss scale that keeps f16 gradients from overflowing. */
 import { download, type LossScale, type NonFinite } from "../../engine/index.js";
 import type { Network } from "../model/network.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import type { Hyperparameter, TrainingStep } from "./step.js";
 import { batchOf } from "./training-state.js";
 
-/** A loss that is not finite. */
+/** Error for a non-finite loss. */
 export class NotFiniteError extends Error {
   constructor(
     message: string,
-    /** What the step left, with the batch and the schedule values that it was given. */
+    /** State after the step, with its batch and schedule values. */
     readonly dump: Checkpoint,
-    /** Whether the message names the first tensor that is not finite. */
+    /** Whether the message names the first non-finite tensor. */
     readonly isNamed: boolean,
   ) {
     super(message);
   }
 }
 
-/** Describes a loss that is not finite: checks the step again, kernel by kernel, to find where it began. */
+/** Creates the error for a non-finite loss: runs the step again, kernel by kernel, to find its origin. */
 export async function notFinite(
   step: TrainingStep,
   state: Checkpoint,
@@ -41,7 +41,7 @@ function culpritOf(finding: NonFinite | undefined): string {
 /** Below 1, overflow is not caused by loss scaling. */
 const LEAST_LOSS_SCALE = 1;
 
-/** Reads the loss scale. Throws where it has fallen too low to train on. */
+/** Reads the loss scale. Throws if it is too small for training. */
 export async function readLossScale({ state }: LossScale, step: number): Promise<number> {
   const scale = (await download(state))[0]!;
   if (scale >= LEAST_LOSS_SCALE) return scale;
@@ -52,8 +52,8 @@ export async function readLossScale({ state }: LossScale, step: number): Promise
 }
 
 /**
- * Whether a loss that is not finite did no harm: only the student overflowed f16, so the optimizer skipped the step, and no
- * running statistics keep what it computed.
+ * Returns whether a non-finite loss is harmless: only the student overflowed f16, so the optimizer skipped the step,
+ * and there are no running statistics.
  */
 export async function wasSkipped({ program, lossScale }: TrainingStep, { buffers }: Network): Promise<boolean> {
   if (!lossScale || buffers) return false;

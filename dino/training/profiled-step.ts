@@ -1,9 +1,9 @@
-/** A step whose kernels are timed. */
+/** Profiling of a step. */
 import type { Device } from "../../engine/index.js";
 import type { StepProfile } from "../run/step-profile.js";
 import type { TrainingStep } from "./step.js";
 
-/** Takes a training step as `program.run()` does, with the same bytes, while it times its kernels. */
+/** Runs a step like `program.run()`, with the same result, and times its kernels. */
 export async function runProfiled({ program }: TrainingStep, device: Device, step: number): Promise<StepProfile> {
   return { step, device: device.name, kernels: await program.profile() };
 }

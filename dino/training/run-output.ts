@@ -1,4 +1,4 @@
-/** What a run under way leaves in its folder: settings, logs, checkpoints, pictures. */
+/** Output of a run to its folder: settings, logs, checkpoints, pictures. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { formatConfig } from "../config/resolve.js";
@@ -16,14 +16,16 @@ import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import { writeCheckpoint } from "../weights/checkpoint.js";
 import type { Trainer } from "./trainer.js";
 
-/** Writes what a run has come to. All throw where the folder cannot be written to, and say which checkpoint is whole. */
+/**
+ * Writes the results of a run. All functions throw if the folder is not writable, naming the last complete checkpoint.
+ */
 export interface RunOutput {
   log(line: LogLine): Promise<void>;
-  /** The checkpoint that a run goes on from; what it was before stays beside it. */
+  /** Saves the checkpoint from which a run is resumed; the previous one stays beside it. */
   save(): Promise<void>;
-  /** A checkpoint that stays, with the number of epochs done in its name. */
+  /** Saves a permanent checkpoint, named by the number of completed epochs. */
   saveNumbered(epochs: number): Promise<void>;
-  /** A state that no run goes on from; returns its path. */
+  /** Saves a state for diagnosis, from which no run is resumed; returns its path. */
   dump(state: Checkpoint): Promise<string>;
   draw(): Promise<void>;
   writeProfile(profile: StepProfile): Promise<void>;
@@ -32,20 +34,24 @@ export interface RunOutput {
 export interface RunOutputOptions {
   readonly config: Config;
   readonly splits: Splits;
-  /** The step of the checkpoint that is there. */
+  /** Step of the existing checkpoint. */
   readonly saved: number | undefined;
 }
 
-/** Of a rank that leaves the folder to another. */
+/** Returns an output that writes nothing, for ranks above 0. */
 export function noOutput(): RunOutput {
   const nothing = () => Promise.resolve();
   return {
-    ...{ log: nothing, save: nothing, saveNumbered: nothing, draw: nothing, writeProfile: nothing },
+    log: nothing,
+    save: nothing,
+    saveNumbered: nothing,
+    draw: nothing,
+    writeProfile: nothing,
     dump: () => Promise.resolve(""),
   };
 }
 
-/** Cuts what the folder of a run holds back to the steps that its trainer has done, and writes the settings. */
+/** Truncates the logs and pictures in a run's folder to the steps completed, and writes the settings. */
 export async function openRunOutput(
   trainer: Trainer,
   { config, splits, ...there }: RunOutputOptions,
@@ -53,7 +59,7 @@ export async function openRunOutput(
   const { out } = config;
   const paths = runFiles(out);
   let { saved } = there;
-  const written = (writing: Promise<void>): Promise<void> =>
+  const describeFailure = (writing: Promise<void>): Promise<void> =>
     writing.catch((error: unknown) => {
       const whole = saved === undefined ? "there is no checkpoint yet" : `the checkpoint of step ${saved} is whole`;
       throw new Error(
@@ -65,19 +71,19 @@ export async function openRunOutput(
   const append = await openLog(config, trainer.done);
   await removeLatePictures(out, trainer.done);
   return {
-    log: (line) => written(append(line)),
+    log: (line) => describeFailure(append(line)),
     async save() {
       if (saved === trainer.done) return;
-      await written(writeCheckpoint(paths.checkpoint, await trainer.state(), { keep: paths.previous }));
+      await describeFailure(writeCheckpoint(paths.checkpoint, await trainer.state(), { keep: paths.previous }));
       saved = trainer.done;
     },
     async saveNumbered(epochs) {
       const path = join(out, `checkpoint${String(epochs).padStart(4, "0")}.safetensors`);
-      await written(writeCheckpoint(path, await trainer.state()));
+      await describeFailure(writeCheckpoint(path, await trainer.state()));
     },
     async dump(state) {
       const path = join(out, `not-finite-${state.step}.safetensors`);
-      await written(writeCheckpoint(path, state));
+      await describeFailure(writeCheckpoint(path, state));
       return path;
     },
     async draw() {
@@ -86,9 +92,11 @@ export async function openRunOutput(
       if (drawn === undefined) return;
       await mkdir(paths.pictures, { recursive: true });
       for (const kind of pictureKinds) {
-        await written(writeFileAtomically(join(paths.pictures, pictureName(done, kind)), encodePng(drawn[kind])));
+        await describeFailure(
+          writeFileAtomically(join(paths.pictures, pictureName(done, kind)), encodePng(drawn[kind])),
+        );
       }
     },
-    writeProfile: (profile) => written(writeJson(paths.profile, profile)),
+    writeProfile: (profile) => describeFailure(writeJson(paths.profile, profile)),
   };
 }

@@ -1,4 +1,4 @@
-/** A run in its folder, opened: who trains, from which state, and where it is logged. */
+/** Opening a run: folder, initial state, batches, networks and logs. */
 import { existsSync } from "node:fs";
 import { rename, statfs } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
@@ -8,6 +8,7 @@ import { flagOf } from "../config/flags.js";
 import { changeableOnResume, differenceBetween, fitWarmups } from "../config/resolve.js";
 import type { Config, SettingName } from "../config/settings.js";
 import type { OnLooked } from "../evaluation/online-evaluation.js";
+import { formatMiB } from "../files/text.js";
 import type { Splits } from "../images/split.js";
 import type { Network } from "../model/network.js";
 import { interruptible } from "../mpi/interruptible-world.js";
@@ -22,8 +23,8 @@ import { startValues } from "./init.js";
 import { NotFiniteError } from "./not-finite.js";
 import { noOutput, openRunOutput, type RunOutput } from "./run-output.js";
 import { lengthOf } from "./schedule.js";
-import { shareBeginning } from "./shared-state.js";
-import { batchOptions, type Beginning, openTrainer, type Progress, type Trainer } from "./trainer.js";
+import { shareInitialState } from "./shared-state.js";
+import { batchOptions, type InitialState, openTrainer, type Progress, type Trainer } from "./trainer.js";
 import type { TrainingState } from "./training-state.js";
 
 declare global {
@@ -35,33 +36,33 @@ declare global {
 export interface TrainOptions {
   readonly device: Device;
   readonly config: Config;
-  /** Images to train on, and those held out for evaluation. */
+  /** Training and held-out images. */
   readonly splits: Splits;
-  /** Settings that the user gave: where they do not fit the run, it throws instead of shortening them. */
-  readonly given: ReadonlySet<SettingName>;
-  /** Goes on from the last whole checkpoint in the folder of the run, whose files are removed otherwise. */
+  /** Settings given by the user: if they do not fit the run, it throws instead of shortening them. */
+  readonly explicit: ReadonlySet<SettingName>;
+  /** Resumes from the last complete checkpoint in the folder; otherwise the files of an earlier run are removed. */
   readonly resume: boolean;
-  /** Ends the run, once aborted, after the step under way, with a checkpoint to go on from. */
+  /** Once aborted, ends the run after the current step, with a checkpoint. */
   readonly stop?: AbortSignal | undefined;
-  /** The ranks that train together, of which the first alone writes to the folder of the run: this process if left out. */
+  /** The ranks of a distributed training; only rank 0 writes to the folder. A world of one if left out. */
   readonly world?: World | undefined;
-  /** What student and teacher start from; startValues of `config` if left out. */
+  /** Initial values of student and teacher; `startValues` of `config` if left out. */
   readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
   /** Called after every step. */
   readonly onProgress?: (progress: Progress) => void;
-  /** Called with what goes wrong, or is done otherwise than asked for, without ending the run. */
+  /** Called with problems, and deviations from the settings, that do not end the run. */
   readonly onWarning?: (words: string) => void;
-  /** Called with how many images an evaluation has processed. */
+  /** Called with the number of images that an evaluation has processed. */
   readonly onEvaluating?: OnLooked;
   /** Called with the accuracies of an evaluation. */
   readonly onEvaluated?: (line: EpochLine | EvaluationLine) => void;
   /**
-   * Looks at the networks before the first step, and so many times in even steps, the last time after the last step. The
-   * accuracies that it returns are logged, and take the place of those that --knn-every measures.
+   * Evaluates the networks before the first step, and then `times` times at even intervals, the last time after the
+   * last step. The returned accuracies are logged and replace those of --knn-every.
    */
   readonly visit?: {
     readonly times: number;
-    readonly look: (networks: Networks, onLooked: OnLooked) => Promise<Accuracies | undefined>;
+    readonly look: (networks: Networks, onEvaluating: OnLooked) => Promise<Accuracies | undefined>;
   };
 }
 
@@ -72,25 +73,25 @@ export interface Networks {
   readonly teacher: Network;
 }
 
-/** A run under way. Dispose of it to free the memory and unlock the folder. */
+/** An open run. Dispose of it to free the memory and unlock the folder. */
 export interface Run extends AsyncDisposable {
-  /** With warm-ups that fit into the run. */
+  /** Settings with warm-ups that fit the run. */
   readonly config: Config;
   readonly splits: Splits;
   readonly world: World;
   readonly trainer: Trainer;
-  /** Writes to the folder at rank 0, and nothing at the others. */
+  /** Output to the folder; writes nothing at ranks above 0. */
   readonly output: RunOutput;
   readonly reporter: Reporter;
-  readonly onLooked: OnLooked;
+  readonly onEvaluating: OnLooked;
   readonly warn: (words: string) => void;
-  /** All that `warn` was called with. */
+  /** All warnings so far. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Locks the folder, opens networks and batches at the step that the run begins with, and cuts the logs back to it. Throws where
- * another process trains there, where the folder has no room for checkpoints, and where it holds those of another run.
+ * Locks the folder, opens networks and batches at the first step of the run, and truncates the logs to it. Throws if
+ * another process trains there, if the folder has no room for checkpoints, and if it holds another run.
  */
 export async function openRun(options: TrainOptions): Promise<Run> {
   const { splits, stop } = options;
@@ -100,29 +101,38 @@ export async function openRun(options: TrainOptions): Promise<Run> {
     options.onWarning?.(words);
   };
   const length = lengthOf(options.config, splits.train.indices.length);
-  const { config, notes } = fitWarmups(options.config, { ...length, given: options.given });
+  const { config, notes } = fitWarmups(options.config, { ...length, explicit: options.explicit });
   notes.forEach(warn);
-  let keep = (): Promise<void> => Promise.resolve(); // nothing, until there is a state to keep
+  let saveState = (): Promise<void> => Promise.resolve(); // nothing to save yet
   const world = interruptible(options.world ?? singleWorld(), {
     stop,
-    keep: () => {
+    saveState: () => {
       warn(`${String(stop!.reason)}: the other ranks do not answer; keeping a checkpoint`);
-      return keep();
+      return saveState();
     },
   });
   const reporter = openReporter(world);
   const lock = world.rank === 0 ? await lockRunFolder(config.out) : undefined;
   try {
-    const begin = await shareBeginning(world, () => beginningOf(options, { config, steps: length.steps, warn }));
-    const trainer = await openOn(world, begin, { ...options, config }, (words) => {
+    const initialState = await shareInitialState(world, () =>
+      initialStateOf(options, { config, steps: length.steps, warn }),
+    );
+    const trainer = await openTrainerOn(world, initialState, { ...options, config }, (words) => {
       reporter.warn(words);
       if (world.rank === 0) warn(words);
     });
-    const output = await outputOf(trainer, world, { ...options, config, begin });
-    keep = () => (world.rank === 0 ? output.save() : keepInPlaceOfFirst(trainer, { config, splits }));
+    const output = await outputOf(trainer, world, { ...options, config, initialState });
+    saveState = () => (world.rank === 0 ? output.save() : saveInPlaceOfFirst(trainer, { config, splits }));
     return {
-      ...{ config, splits, world, trainer, output, reporter, warn, warnings },
-      onLooked: (done, total) => options.onEvaluating?.(done, total),
+      config,
+      splits,
+      world,
+      trainer,
+      output,
+      reporter,
+      warn,
+      warnings,
+      onEvaluating: (done, total) => options.onEvaluating?.(done, total),
       async [Symbol.asyncDispose]() {
         await trainer[Symbol.asyncDispose]();
         await lock?.[Symbol.asyncDispose]();
@@ -134,38 +144,38 @@ export async function openRun(options: TrainOptions): Promise<Run> {
   }
 }
 
-/** The last whole checkpoint of a run that is resumed, or start values. */
-async function beginningOf(
+/** Loads the last complete checkpoint of a resumed run, or initial values. */
+async function initialStateOf(
   { device, resume, initial }: TrainOptions,
   { config, steps, warn }: Pick<Run, "config" | "warn"> & { readonly steps: number },
-): Promise<Beginning> {
+): Promise<InitialState> {
   if (resume) return { checkpoint: await lastCheckpoint(config, { steps, warn }) };
   return { values: initial ?? (await startValues(device, config, warn)) };
 }
 
-/** Opens batches and networks, on this rank's share of every batch. */
-function openOn(
+/** Opens batches and networks for this rank's shard of every batch. */
+function openTrainerOn(
   world: World,
-  begin: Beginning,
+  initialState: InitialState,
   { device, config, splits }: TrainOptions,
   onWarning: (words: string) => void,
 ): Promise<Trainer> {
-  const setup = { config, ...splits.train, device, begin, peers: world.size > 1 ? world : undefined };
+  const setup = { config, ...splits.train, device, initialState, peers: world.size > 1 ? world : undefined };
   const batches = openThreadedBatches({ ...batchOptions(setup), ...threadsOf(config, world) });
   return openTrainer({ ...setup, batches, onWarning });
 }
 
-/** Opens what the first rank writes, and nothing for the others. Disposes of the trainer where it throws. */
+/** Opens the output of rank 0; other ranks write nothing. Disposes of the trainer if it throws. */
 async function outputOf(
   trainer: Trainer,
   { rank }: World,
-  { config, splits, resume, begin }: TrainOptions & { readonly begin: Beginning },
+  { config, splits, resume, initialState }: TrainOptions & { readonly initialState: InitialState },
 ): Promise<RunOutput> {
   if (rank > 0) return noOutput();
   try {
     if (!resume) await removeRun(config.out);
     await expectRoom(config.out, trainer);
-    const saved = "checkpoint" in begin ? begin.checkpoint.step : undefined;
+    const saved = "checkpoint" in initialState ? initialState.checkpoint.step : undefined;
     return await openRunOutput(trainer, { config, splits, saved });
   } catch (error) {
     await trainer[Symbol.asyncDispose]();
@@ -173,8 +183,8 @@ async function outputOf(
   }
 }
 
-/** Keeps a checkpoint in the place of the first rank, which holds the lock of the folder while it lives. */
-async function keepInPlaceOfFirst(
+/** Saves a checkpoint in place of rank 0, if that no longer holds the lock of the folder. */
+async function saveInPlaceOfFirst(
   trainer: Trainer,
   { config, splits }: Pick<TrainOptions, "config" | "splits">,
 ): Promise<void> {
@@ -183,16 +193,19 @@ async function keepInPlaceOfFirst(
   if (lock) await (await openRunOutput(trainer, { config, splits, saved: undefined })).save();
 }
 
-/** The threads that make crops, where it is not one for each core: as the settings say, or this rank's share of its machine. */
+/**
+ * Returns the number of threads that make crops: by settings, or this rank's share of its machine; one per core if left
+ * out.
+ */
 function threadsOf({ threads }: Config, { localSize }: World): { readonly threads?: number } {
   if (threads !== null) return { threads };
   const cores = availableParallelism();
-  if (localSize === 1 || cores < cpus().length) return {}; // alone, or bound by the launcher to cores of its own
+  if (localSize === 1 || cores < cpus().length) return {}; // alone, or bound to some cores by the launcher
   return { threads: Math.max(1, Math.floor(cores / localSize)) };
 }
 
-/** Whether any rank is asked to stop; then all of them stop after the same step. */
-export async function isStopAsked(world: World, stop: AbortSignal | undefined): Promise<boolean> {
+/** Returns whether any rank received a stop request, so that all stop after the same step. */
+export async function isStopRequested(world: World, stop: AbortSignal | undefined): Promise<boolean> {
   const asked = stop?.aborted ?? false;
   if (world.size === 1) return asked;
   const all = new Float32Array(1);
@@ -200,7 +213,9 @@ export async function isStopAsked(world: World, stop: AbortSignal | undefined): 
   return all[0]! > 0;
 }
 
-/** Writes what a step left whose loss is not finite. All ranks get here, though one alone may be the cause. Throws. */
+/**
+ * Dumps the state after a step with a non-finite loss. All ranks call this, though only one may have caused it. Throws.
+ */
 export async function dumpNotFinite({ world, output }: Run, error: unknown): Promise<never> {
   if (!(error instanceof NotFiniteError)) throw error;
   const message = await namedCause(world, error);
@@ -208,24 +223,24 @@ export async function dumpNotFinite({ world, output }: Run, error: unknown): Pro
   throw new Error(`${message}, and ${path} holds the batch of this step and what it left`, { cause: error });
 }
 
-/** The message of a rank that names a cause, or else of rank 0; at rank 0, for which the others wait. */
+/** Returns the message of a rank that names a cause, or else of rank 0, at rank 0; other ranks wait for it. */
 async function namedCause(world: World, own: NotFiniteError): Promise<string> {
   if (world.size === 1) return own.message;
   const messages = await gather(world, { message: own.message, isNamed: own.isNamed });
-  if (world.rank > 0) await world.broadcast(undefined); // until rank 0 ends all
+  if (world.rank > 0) await world.broadcast(undefined); // until rank 0 ends all processes
   const named = messages.findIndex(({ isNamed }) => isNamed);
   const rank = Math.max(0, named);
   return `${messages[rank]!.message} on rank ${rank}`;
 }
 
-/** The last checkpoint of a run that is whole. Throws where none is, and for one of a run with other settings. */
+/** Loads the last complete checkpoint. Throws if there is none, or if it is of a run with other settings. */
 async function lastCheckpoint(
   config: Config,
   { steps, warn }: { readonly steps: number; readonly warn: (words: string) => void },
 ): Promise<Checkpoint> {
   const { checkpoint, path, damaged } = await readFirstWhole(await checkpointsIn(config.out));
   for (const { path: broken, message } of damaged) {
-    await rename(broken, `${broken}.damaged`); // else it would be kept in the place of the one that is whole
+    await rename(broken, `${broken}.damaged`); // otherwise it would become the previous checkpoint
     warn(`${message}; going on from step ${checkpoint.step}, which ${path} holds, and keeping it as ${broken}.damaged`);
   }
   const name = differenceBetween(config, checkpoint.config, mayDiffer);
@@ -242,26 +257,30 @@ async function lastCheckpoint(
   );
 }
 
-/** Besides what may change when a run goes on: what its length decides, and what only chose other settings. */
+/**
+ * Settings that may differ from the checkpoint: those changeable on resume, those that depend on the length, and those
+ * that only select others.
+ */
 const mayDiffer: ReadonlySet<SettingName> = new Set([
   ...changeableOnResume,
   ...(["preset", "warmupEpochs", "warmupTeacherTempEpochs"] as const),
 ]);
 
-/** Throws where the folder has no room for the checkpoints of a run: the last, the one before, the one being written. */
+/**
+ * Throws if the folder has no room for the checkpoints of a run: the latest, the previous, and the one being written.
+ */
 async function expectRoom(out: string, { student, teacher, step }: TrainingState): Promise<void> {
   const held = [
     ...[student, teacher].flatMap(({ params, buffers }) => [params, buffers]),
     ...Object.values(step.optimizer.state),
   ];
   const bytes = held.reduce((sum, params) => sum + 4 * (params?.layout.size ?? 0), 0);
-  const there = (await checkpointsIn(out)).length;
-  const needed = bytes * Math.max(1, 3 - there);
+  const existing = (await checkpointsIn(out)).length;
+  const needed = bytes * Math.max(1, 3 - existing);
   const { bavail, bsize } = await statfs(out);
   if (bavail * bsize >= needed) return;
-  const mebibytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
   throw new Error(
-    `--out ${out}: expected room for checkpoints of ${mebibytes(bytes)}, ${mebibytes(needed)} in all, but ${mebibytes(bavail * bsize)} are free; ` +
+    `--out ${out}: expected room for checkpoints of ${formatMiB(bytes)}, ${formatMiB(needed)} in all, but ${formatMiB(bavail * bsize)} are free; ` +
       "free some, or name another --out",
   );
 }

@@ -1,26 +1,26 @@
-/** How long a run is, and what changes in it from step to step. */
+/** Length of a run, and its schedules. */
 import type { Config } from "../config/settings.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
 import type { EpochLine } from "../run/log.js";
 import type { Hyperparameter } from "./step.js";
 
-/** The length of a run on some images. */
+/** Length of a run. */
 export interface RunLength {
   readonly iterationsPerEpoch: number;
-  /** Of the whole run. */
+  /** Steps of the whole run. */
   readonly steps: number;
 }
 
-/** How many steps an epoch and the whole run take on so many images. */
+/** Computes the steps per epoch and in total for a number of images. */
 export function lengthOf(config: Config, images: number): RunLength {
   const iterationsPerEpoch = Math.max(1, Math.floor(images / config.batch));
   return { iterationsPerEpoch, steps: config.steps ?? config.epochs * iterationsPerEpoch };
 }
 
-/** The values of a step, counted from 0. */
+/** Maps a step, from 0, to the values of its hyperparameters. */
 export type Schedules = (step: number) => Record<Hyperparameter, number>;
 
-/** Everything that changes from step to step, as the official schedules have it; the rate is scaled by batch / 256. */
+/** Returns the official schedules of all hyperparameters; the learning rate is scaled by batch / 256. */
 export function schedules(config: Config, { steps, iterationsPerEpoch }: RunLength): Schedules {
   const overSteps = { epochs: steps, iterationsPerEpoch: 1 };
   const lr = cosineSchedule({
@@ -49,12 +49,12 @@ export function schedules(config: Config, { steps, iterationsPerEpoch }: RunLeng
   };
 }
 
-/** Of the learning rate and the weight decay over some steps. */
+/** Computes the mean learning rate and weight decay over some steps. */
 export function meansOver(
   schedule: Schedules,
   { from, to }: { readonly from: number; readonly to: number },
 ): Pick<EpochLine, "lr" | "weightDecay"> {
-  const knobs = Array.from({ length: to - from }, (_, i) => schedule(from + i));
-  const meanOf = (name: Hyperparameter) => knobs.reduce((sum, each) => sum + each[name], 0) / knobs.length;
+  const values = Array.from({ length: to - from }, (_, i) => schedule(from + i));
+  const meanOf = (name: Hyperparameter) => values.reduce((sum, value) => sum + value[name], 0) / values.length;
   return { lr: meanOf("lr"), weightDecay: meanOf("weightDecay") };
 }

@@ -1,18 +1,21 @@
-/** What ranks share of a run: its beginning, its features, and whether their states are the same. */
+/** State shared between ranks: broadcast of the initial state, gathering of features, comparison of states. */
 import { createHash } from "node:crypto";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Extracted } from "../model/extract.js";
 import { broadcast, gather } from "../mpi/sharing.js";
 import { bytesIn, type World } from "../mpi/world.js";
 import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
-import type { Beginning } from "./trainer.js";
+import type { InitialState } from "./trainer.js";
 
-/** What rank 0 begins with, at every rank, so that other ranks need not reach its files; `make` is called there alone. */
-export async function shareBeginning(world: World, make: () => Promise<Beginning>): Promise<Beginning> {
+/**
+ * Broadcasts the initial state of rank 0, so that other ranks need no access to its files; `make` is called at rank 0
+ * only.
+ */
+export async function shareInitialState(world: World, make: () => Promise<InitialState>): Promise<InitialState> {
   if (world.size === 1) return make();
   const made = world.rank === 0 ? await make() : undefined;
   const state = made && ("checkpoint" in made ? made.checkpoint : undefined);
-  const told = await broadcast<Omit<Checkpoint, "tensors"> | null>(world, () => {
+  const metadata = await broadcast<Omit<Checkpoint, "tensors"> | null>(world, () => {
     if (!state) return null;
     const { config, step, unlogged, choices } = state;
     return { config, step, unlogged, choices };
@@ -21,8 +24,8 @@ export async function shareBeginning(world: World, make: () => Promise<Beginning
     world,
     made && ("checkpoint" in made ? made.checkpoint.tensors : flat(made.values)),
   );
-  return told
-    ? { checkpoint: { ...told, tensors } }
+  return metadata
+    ? { checkpoint: { ...metadata, tensors } }
     : { values: new Map([...tensors].map(([name, { values }]) => [name, values])) };
 }
 
@@ -43,16 +46,17 @@ async function shareTensors(
   return shared;
 }
 
-/** The share of a list that a rank takes: one run of it, as long as those of the others or one longer. */
-export function runOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" | "size">): readonly T[] {
+/** Returns a rank's contiguous share of a list; lengths differ by at most one. */
+export function sliceOf<T>(list: ArrayLike<T>, { rank, size }: Pick<World, "rank" | "size">): readonly T[] {
   const start = (which: number): number => Math.floor((list.length * which) / size);
   return Array.from({ length: start(rank + 1) - start(rank) }, (_, i) => list[start(rank) + i]!);
 }
 
-/** The features of all ranks' images, in the order of ranks, at rank 0; at the others their own. */
+/** Gathers the features of all ranks, in rank order, at rank 0; returns their own at the others. */
 export async function gatherFeatures(world: World, own: Extracted): Promise<Extracted> {
   const lists = await gather<{ readonly dim: number; readonly failures: readonly DecodeFailure[] }>(world, {
-    ...{ dim: own.features.dim, failures: own.failures },
+    dim: own.features.dim,
+    failures: own.failures,
   });
   const indices = join(Int32Array, await world.gather(bytesIn(own.indices)));
   const values = join(Float32Array, await world.gather(bytesIn(own.features.values)));
@@ -78,7 +82,7 @@ function join<T extends Int32Array | Float32Array>(
   return new type(all.buffer);
 }
 
-/** Parts of a state that all ranks must have alike. */
+/** Parts of a state that must be identical on all ranks. */
 const PARTS = {
   teacher: /^(backbone|head)\./,
   student: /^student\./,
@@ -87,7 +91,7 @@ const PARTS = {
   "loss scale": /^loss_scale$/,
 } as const;
 
-/** Throws at rank 0, naming the ranks, where their states are not the same to the byte. */
+/** Throws at rank 0, naming the ranks, if their states are not byte-identical. */
 export async function verifyStates(world: World, { step, tensors }: Checkpoint): Promise<void> {
   const hashes = Object.entries(PARTS).map(([part, pattern]) => {
     const hash = createHash("sha256");

@@ -1,4 +1,4 @@
-/** From a command line to a run: settles the settings, opens the images, trains with progress on the terminal. */
+/** Starting a training from flags: resolves settings, opens images and device, trains with progress on the terminal. */
 import { existsSync } from "node:fs";
 import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
@@ -21,20 +21,20 @@ import { type SupervisedTraining, trainSilently, trainWithProgress } from "./sup
 import { train, type TrainSummary } from "./train.js";
 
 export interface StartOptions {
-  /** Settings that the user gave. */
+  /** Settings given by the user. */
   readonly flags: PartialConfig;
   readonly resume: boolean;
   /** Replaces the run in the folder. */
   readonly overwrite: boolean;
-  /** The device to train on, which stays open; an adapter of this machine if left out. */
+  /** Device to train on, which stays open; if left out, an adapter of this machine is opened. */
   readonly device?: Device | undefined;
-  /** Index of the adapter in `dino doctor`. If left out, the best one; with several ranks, a different one each as far as they go. */
+  /** Index of the adapter in `dino doctor`. If left out, the best one; several ranks use the adapters in turn. */
   readonly adapter?: number | undefined;
-  /** Called with the progress, instead of printing it. */
+  /** Receives the progress, which is otherwise printed. */
   readonly listener?: Listener | undefined;
-  /** The ranks that train together, each started with the same flags; this process alone if left out. */
+  /** The ranks of a distributed training, each started with the same flags; a world of one if left out. */
   readonly world?: World | undefined;
-  /** The port of a dashboard to serve while the run trains; none if left out. */
+  /** Port of a dashboard to serve during training; none if left out. */
   readonly dashboard?: number | undefined;
 }
 
@@ -43,7 +43,7 @@ export type Listener = Pick<TrainOptions, "onProgress" | "onWarning" | "onEvalua
 
 /** The result of a run. */
 export interface Finished extends TrainSummary {
-  /** Whether the images have classes to evaluate it by. */
+  /** Whether the images have classes for evaluation. */
   readonly hasClasses: boolean;
   readonly data: string;
   /** Settings chosen by the preset `auto`, with reasons. */
@@ -51,38 +51,38 @@ export interface Finished extends TrainSummary {
 }
 
 /**
- * Trains with the given flags: resolves the settings, opens images and device, checks one against the other, and runs. Throws
- * where settings contradict each other, and for a folder that holds another run.
+ * Trains with the given flags: resolves settings, opens images and device, checks them against each other, and runs.
+ * Throws if settings contradict each other, and if the folder holds another run.
  */
 export async function startTraining(start: StartOptions): Promise<Finished> {
-  const { resume, device: lent, listener, world = singleWorld() } = start;
-  const say = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
+  const { resume, device: borrowed, listener, world = singleWorld() } = start;
+  const log = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const isAuto = !resume && flags.preset === "auto";
-  const { settled, hasCheckpoint } = await broadcast(world, () => settle(start, flags));
-  const { data, heldOut, seed, maxPixels } = settled ?? { ...defaultConfig, ...flags };
+  const { resolved, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
+  const { data, heldOut, seed, maxPixels } = resolved ?? { ...defaultConfig, ...flags };
   const splits = await openSplits(data, { heldOut, seed, maxPixels });
-  const index = lent ? undefined : (start.adapter ?? (await adapterOf(world)));
-  using own = lent ? undefined : await openDevice({ index });
-  const device = lent ?? own!;
-  await checkRanks(world, { device, splits, say });
+  const index = borrowed ? undefined : (start.adapter ?? (await adapterOf(world)));
+  using own = borrowed ? undefined : await openDevice({ index });
+  const device = borrowed ?? own!;
+  await checkRanks(world, { device, splits, onWarning: log });
   const { config, choices } = await broadcast(world, async () => {
-    if (settled) return { config: settled, choices: [] };
+    if (resolved) return { config: resolved, choices: [] };
     const choices = chooseSettings(await gatherFacts(splits.train, device), flags);
     return { config: resolveConfig(flags, settingsOf(choices)), choices };
   });
-  for (const { settings, because } of choices) say(`${formatSettings(settings)}: ${because}`);
+  for (const { settings, because } of choices) log(`${formatSettings(settings)}: ${because}`);
   checkEqualShards(config.batch, config.accumulate, world.size);
   checkEvaluations(config, splits);
   checkPrecision(device, config);
   const continues = resume && hasCheckpoint;
-  if (resume && !hasCheckpoint) say(`${config.out} holds no checkpoint yet: the run begins again at its first step`);
-  const initial = world.rank === 0 && !continues ? await startValues(device, config, say) : undefined;
-  const given = new Set(Object.keys(start.flags) as SettingName[]);
+  if (resume && !hasCheckpoint) log(`${config.out} holds no checkpoint yet: the run begins again at its first step`);
+  const initial = world.rank === 0 && !continues ? await startValues(device, config, log) : undefined;
+  const explicit = new Set(Object.keys(start.flags) as SettingName[]);
   const reopen = () => openDevice({ index });
-  const training = { device, config, splits, given, initial, resume: continues, world, reopen };
-  await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, say) : undefined;
-  if (dashboard) say(`dashboard at ${dashboard.address}`);
+  const training = { device, config, splits, explicit, initial, resume: continues, world, reopen };
+  await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, log) : undefined;
+  if (dashboard) log(`dashboard at ${dashboard.address}`);
   const summary = await runTraining(training, listener);
   return { ...summary, data, hasClasses: splits.train.images.labels !== undefined, ...(isAuto && { choices }) };
 }
@@ -91,21 +91,21 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
  * Resolves the settings of a new run, or of the run in the folder; null where the preset `auto` chooses them once images and
  * device are open. Throws where the folder holds no run to resume, or one that is not to be replaced.
  */
-async function settle(
+async function resolveStart(
   { resume, overwrite }: StartOptions,
   flags: PartialConfig,
-): Promise<{ readonly settled: Config | null; readonly hasCheckpoint: boolean }> {
+): Promise<{ readonly resolved: Config | null; readonly hasCheckpoint: boolean }> {
   const out = flags.out ?? defaultConfig.out;
   const hasCheckpoint = (await checkpointsIn(out)).length > 0;
   if (resume) {
     if (!existsSync(runFiles(out).config))
       throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
-    return { settled: continued(await readConfig(out), flags), hasCheckpoint };
+    return { resolved: continued(await readConfig(out), flags), hasCheckpoint };
   }
   if (!overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
-  return { settled: flags.preset === "auto" ? null : resolveConfig(flags), hasCheckpoint };
+  return { resolved: flags.preset === "auto" ? null : resolveConfig(flags), hasCheckpoint };
 }
 
 function runTraining(
@@ -116,7 +116,7 @@ function runTraining(
   return training.world.rank === 0 ? trainWithProgress(training) : trainSilently(training);
 }
 
-/** The adapter of a rank: those of the machine in turn; undefined where there is no choice. */
+/** Chooses the adapter of a rank, in turn; undefined if there is no choice. */
 async function adapterOf({ size, localRank }: World): Promise<number | undefined> {
   if (size === 1) return undefined;
   const all = await (await chooseAdapter()).list();
@@ -127,28 +127,28 @@ function print(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Serves the dashboard of a run. Where it cannot, says why, and the run goes on without. */
+/** Serves the dashboard of a run. If that fails, reports why, and the run continues without it. */
 async function showRun(
   out: string,
   port: number | undefined,
-  say: (line: string) => void,
+  log: (line: string) => void,
 ): Promise<Dashboard | undefined> {
   if (port === undefined) return undefined;
   const { openDashboard, PortTakenError } = await import("../dashboard/server.js");
-  const open = (at: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: at, say });
+  const open = (candidate: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: candidate, say: log });
   try {
     return await open(port).catch((error: unknown) => {
       if (!(error instanceof PortTakenError)) throw error;
-      say(`--dashboard: port ${port} is taken; taking another`);
+      log(`--dashboard: port ${port} is taken; taking another`);
       return open(0);
     });
   } catch (error) {
-    say(`${(error as Error).message}; training without`);
+    log(`${(error as Error).message}; training without`);
     return undefined;
   }
 }
 
-/** The settings of a run that goes on, with those flags that may differ. Throws for any other flag that does. */
+/** Returns the settings of a resumed run, updated by flags that may change. Throws for a flag that may not. */
 export function continued(config: Config, flags: PartialConfig): Config {
   for (const name of Object.keys(flags) as SettingName[]) {
     if (changeableOnResume.has(name) || JSON.stringify(flags[name]) === JSON.stringify(config[name])) continue;

@@ -43,14 +43,14 @@ import {
   allReduceTogether,
 } from "./collectives.js";
 
-/** What changes on every step. */
+/** Values that change with every step. */
 export type Hyperparameter = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
 
 /**
- * What a step reports. Scalars: the loss, the mean entropy of the teacher's targets, and how far the features of all crops
- * point one way (|mean of unit vectors|^2: 1 when all are the same). Vectors: `meanTargets` [prototypes], the targets'
- * average; `norms` [trained tensors], the lengths of the gradients before clipping. With a `koleoWeight` the scalar `koleo`,
- * which `loss` leaves out: the mean of -log(distance) of each global crop's feature to the nearest one of its view.
+ * Outputs of a step. Scalars: the loss, the mean entropy of the teacher's targets, and the coherence of the features of
+ * all crops (|mean of unit vectors|^2: 1 if all are the same). Vectors: `meanTargets` [prototypes], the mean target;
+ * `norms` [trained tensors], the gradient norms before clipping. With `koleoWeight`, the scalar `koleo`, not included
+ * in `loss`: the mean of -log(distance) of each global crop's feature to the nearest one of its view.
  */
 export type StepOutput =
   "loss" | "koleo" | "teacherEntropy" | "meanTargets" | "studentCoherence" | "teacherCoherence" | "norms";
@@ -58,47 +58,51 @@ export type StepOutput =
 export interface StepOptions {
   readonly student: Network;
   readonly teacher: Network;
-  /** Images of a step, on this device. */
+  /** Images per step on this device. */
   readonly batch: number;
   readonly globalSize: Size;
   readonly localSize: Size;
-  /** Local crops of an image; 0 for none. */
+  /** Local crops per image; 0 for none. */
   readonly localCrops: number;
   readonly optimizer: "adamw" | "sgd" | "lars";
   readonly studentTemperature: number;
   readonly centerMomentum: number;
-  /** Centers the teacher by Sinkhorn-Knopp over its rows of a part of the batch, instead of by the moving center. */
+  /** Centers the teacher by Sinkhorn-Knopp over its rows of a part of the batch, instead of the moving center. */
   readonly sinkhorn?: Sinkhorn | undefined;
-  /** Of the loss that spreads the features of the global crops, for each of the two views: 0 if left out. */
+  /**
+   * Weight of the KoLeo loss, which spreads the features of the global crops, for each of the two views: 0 if left out.
+   */
   readonly koleoWeight?: number;
-  /** Greatest length of each parameter's gradient; 0 for any. */
+  /** Maximum gradient norm of each parameter; 0 for none. */
   readonly clip: number;
-  /** Equal parts of the batch that go through the network one after another, which takes less memory: 1 if left out. */
+  /** Number of equal parts of the batch, processed one after another to save memory: 1 if left out. */
   readonly accumulate?: number;
-  /** Computes what lies inside the student's blocks twice, which takes less memory and changes no number. */
+  /** Recomputes activations of the student's blocks in the backward; saves memory and changes no number. */
   readonly recompute?: boolean;
   /**
-   * Devices that have as many images of the step each: gradients, center and all that is taken over the batch are those of the
-   * images of all, as if one device had them, and each changes its networks alike.
+   * Devices that each process as many images of the step. Gradients, center and all batch statistics are those of all
+   * images, as if one device had them, and each device updates its networks identically.
    */
   readonly peers?: Peers | undefined;
-  /** Sends peers gradients of half the size, rounded as f16 are. */
+  /** Halves the bytes of exchanged gradients by rounding them to f16. */
   readonly compress?: boolean;
 }
 
-/** One training step on the GPU with all that it reads and changes. */
+/** A training step on the GPU, with its inputs and state. */
 export interface TrainingStep {
-  /** Global crops [2 * batch, 3, rows, cols], each where `cropPlace` says. */
+  /** Global crops [2 * batch, 3, rows, cols], at the positions of `cropPosition`. */
   readonly globals: Input;
-  /** Local crops [localCrops * batch, 3, rows, cols], each where `cropPlace` says; undefined where there are none. */
+  /**
+   * Local crops [localCrops * batch, 3, rows, cols], at the positions of `cropPosition`; undefined if there are none.
+   */
   readonly locals: Input | undefined;
   readonly hyperparameters: Scalars<Hyperparameter>;
-  /** Uniform numbers [rows] that decide what drop path drops, one tensor a use; to be filled before each run. */
+  /** Uniform random numbers [rows] of drop path, one tensor per use; to be filled before each run. */
   readonly drops: readonly Input[];
-  /** [1, prototypes]; with `sinkhorn` it stays as it is. */
+  /** The center [1, prototypes]; unused with `sinkhorn`. */
   readonly center: Input;
   readonly optimizer: Optimizer;
-  /** Where the networks compute in f16. */
+  /** Loss scale; only in f16. */
   readonly lossScale: LossScale | undefined;
   readonly program: Program<StepOutput>;
   [Symbol.dispose](): void;
@@ -109,7 +113,7 @@ export interface TrainingStep {
  * loss, gradients, update of the student, then of the teacher and the center.
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
-  const { student, teacher, batch, globalSize, localSize, localCrops, accumulate = 1, peers } = options;
+  const { student, batch, globalSize, localSize, localCrops, accumulate = 1 } = options;
   checkEqualParts(batch, accumulate);
   const prototypes = student.config.head.out;
   const owned: { [Symbol.dispose](): void }[] = [];
@@ -121,7 +125,7 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     own(input(device, [count * batch, student.config.vit.channels, rows, cols], { label }));
   const globals = crops(GLOBAL_CROPS, globalSize, "global crops");
   const locals = localCrops > 0 ? crops(localCrops, localSize, "local crops") : undefined;
-  const knobs = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
+  const hyperparameters = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
   const center = own(input(device, [1, prototypes], { label: "center" }));
   const optimizer = own(createOptimizer(options));
   const scaling = student.config.precision === "f16" ? own(lossScale(device)) : undefined;
@@ -132,62 +136,81 @@ export async function createStep(device: Device, options: StepOptions): Promise<
     return uniform;
   };
 
-  const program = own(
-    await record(device, () => {
-      const { teacherTemperature } = knobs;
-      const { sinkhorn } = options;
-      const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
-      const centering = sinkhorn ? { ...sinkhorn, ...gather } : center;
-      const updates: (() => void)[] = [];
-      const batchNorm = {
-        ...(peers && { across: { devices: peers.size, sum: (x: Tensor) => allReduce(peers, x) } }),
-        updateLater: (update: () => void) => void updates.push(update),
-      };
-      let gradients: Gradients | undefined;
-      const parts = Array.from({ length: accumulate }, (_, part) => {
-        const groups = (locals ? [globals, locals] : [globals]).map((view) => partOf(view, part, accumulate));
-        const distilled = distill(groups, { ...options, centering, teacherTemperature, drop, batchNorm });
-        const scaled = scaling && { scale: scaling.scale };
-        gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
-        return distilled;
-      });
-      const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
-      const means = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
-        Mean,
-        Tensor
-      >;
-      const whole = peers ? allReduceTogether(peers, means) : means;
-      if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
-      const { norms } = optimizer.step(gradients!, {
-        lr: knobs.lr,
-        weightDecay: knobs.weightDecay,
-        frozen: knobs.frozen,
-        clip: options.clip,
-        lossScale: scaling,
-      });
-      ema(teacher.params, student.params, knobs.momentum);
-      if (!sinkhorn) updateCenter(center, whole.teacherMean, options.centerMomentum);
-      for (const update of updates) update();
-      return {
-        loss: whole.loss,
-        teacherEntropy: whole.teacherEntropy,
-        meanTargets: whole.meanTargets,
-        studentCoherence: coherence(whole.studentDirection),
-        teacherCoherence: coherence(whole.teacherDirection),
-        norms,
-        ...(options.koleoWeight && { koleo: whole.koleo }),
-      };
-    }),
-  );
+  const inputs = { globals, locals, hyperparameters, center, optimizer, lossScale: scaling, drop };
+  const program = own(await record(device, () => forwardAndUpdate(inputs, options)));
   return {
-    ...{ globals, locals, hyperparameters: knobs, drops, center, optimizer, program, lossScale: scaling },
+    globals,
+    locals,
+    hyperparameters,
+    drops,
+    center,
+    optimizer,
+    program,
+    lossScale: scaling,
     [Symbol.dispose]() {
       for (const x of owned.reverse()) x[Symbol.dispose]();
     },
   };
 }
 
-/** The official parameter groups: vectors and biases are not decayed, the last layer is what freezes. */
+type StepInputs = Pick<
+  TrainingStep,
+  "globals" | "locals" | "hyperparameters" | "center" | "optimizer" | "lossScale"
+> & { readonly drop: DropSource };
+
+/** Runs both networks, the loss and the backward, and updates student, teacher and center; returns the outputs of the step. */
+function forwardAndUpdate(inputs: StepInputs, options: StepOptions) {
+  const { globals, locals, hyperparameters, center, optimizer, lossScale: scaling, drop } = inputs;
+  const { student, teacher, accumulate = 1, peers } = options;
+  const { teacherTemperature } = hyperparameters;
+  const { sinkhorn } = options;
+  const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
+  const centering = sinkhorn ? { ...sinkhorn, ...gather } : center;
+  const updates: (() => void)[] = [];
+  const batchNorm = {
+    ...(peers && { across: { devices: peers.size, sum: (x: Tensor) => allReduce(peers, x) } }),
+    updateLater: (update: () => void) => void updates.push(update),
+  };
+  let gradients: Gradients | undefined;
+  const parts = Array.from({ length: accumulate }, (_, part) => {
+    const groups = (locals ? [globals, locals] : [globals]).map((view) => partOf(view, part, accumulate));
+    const distilled = distill(groups, { ...options, centering, teacherTemperature, drop, batchNorm });
+    const scaled = scaling && { scale: scaling.scale };
+    gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
+    return distilled;
+  });
+  const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
+  const means = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
+    Mean,
+    Tensor
+  >;
+  const whole = peers ? allReduceTogether(peers, means) : means;
+  if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
+  const { norms } = optimizer.step(gradients!, {
+    lr: hyperparameters.lr,
+    weightDecay: hyperparameters.weightDecay,
+    frozen: hyperparameters.frozen,
+    clip: options.clip,
+    lossScale: scaling,
+  });
+  ema(teacher.params, student.params, hyperparameters.momentum);
+  if (!sinkhorn) updateCenter(center, whole.teacherMean, options.centerMomentum);
+  for (const update of updates) update();
+  return {
+    loss: whole.loss,
+    teacherEntropy: whole.teacherEntropy,
+    meanTargets: whole.meanTargets,
+    studentCoherence: coherence(whole.studentDirection),
+    teacherCoherence: coherence(whole.teacherDirection),
+    norms,
+    ...(options.koleoWeight && { koleo: whole.koleo }),
+  };
+}
+
+/**
+ * Creates the optimizer with the official parameter groups: no weight decay of vectors and biases, the last layer can
+ * be frozen.
+ */
 function createOptimizer({ optimizer, student: { params } }: StepOptions): Optimizer {
   const options = { freezes: ({ name }: { readonly name: string }) => name.includes("last_layer") };
   switch (optimizer) {
@@ -202,30 +225,30 @@ function createOptimizer({ optimizer, student: { params } }: StepOptions): Optim
   }
 }
 
-/** One part of the crops of a batch: [rows, ...] -> [rows / parts, ...]. */
+/** Returns one part of the crops of a batch: [rows, ...] -> [rows / parts, ...]. */
 function partOf(crops: Tensor, part: number, parts: number): Tensor {
   const rows = crops.shape[0]! / parts;
   return parts === 1 ? crops : slice(crops, 0, part * rows, rows);
 }
 
-/** A part's shares of what is a mean over the whole batch: those of all parts, on all devices, add up to it. */
+/** Contributions of one part to means over the whole batch; those of all parts on all devices add up to them. */
 interface Distilled {
-  /** What is made small: the cross-entropy `loss`, and the weight times the KoLeo loss of each view, as DINOv2 adds them up. */
+  /** The objective: the cross-entropy `loss`, plus the weighted KoLeo loss of each view, as in DINOv2. */
   readonly objective: Tensor;
   readonly loss: Tensor;
   readonly koleo?: Tensor;
   readonly teacherEntropy: Tensor;
-  /** Of the targets and of the teacher's logits: [prototypes]. */
+  /** Means of the targets and of the teacher's logits: [prototypes]. */
   readonly meanTargets: Tensor;
   readonly teacherMean: Tensor;
-  /** Of the features' unit vectors: [dim]. */
+  /** Means of the features' unit vectors: [dim]. */
   readonly studentDirection: Tensor;
   readonly teacherDirection: Tensor;
 }
 
 type Mean = Exclude<keyof Distilled, "objective">;
 
-/** Those of a step with these options. */
+/** Returns the names of the means that a step with these options computes. */
 function meansOf({ koleoWeight, sinkhorn }: StepOptions): readonly Mean[] {
   const always = ["loss", "teacherEntropy", "meanTargets", "studentDirection", "teacherDirection"] as const;
   return [...always, ...(sinkhorn ? [] : ["teacherMean" as const]), ...(koleoWeight ? ["koleo" as const] : [])];
@@ -242,8 +265,8 @@ type DistillOptions = Pick<
 };
 
 /**
- * Teacher on the global crops, student on all, and the loss between them; `groups` are the global crops
- * [2 * images, 3, rows, cols] and the local ones, where there are any, both crop-major.
+ * Runs the teacher on the global crops and the student on all crops, and computes the loss; `groups` are the global
+ * crops [2 * images, 3, rows, cols] and the local ones, if any, both crop-major.
  */
 function distill(groups: readonly Tensor[], options: DistillOptions): Distilled {
   const { student, teacher, centering, studentTemperature, teacherTemperature, drop } = options;
@@ -268,8 +291,8 @@ function distill(groups: readonly Tensor[], options: DistillOptions): Distilled 
 }
 
 /**
- * The KoLeo loss of the first rows, the global crops, each among those of its view: features [crops * images, dim] -> []. With
- * peers it is that of the rows of all, which each of them computes.
+ * Computes the KoLeo loss of the global crops, which are the first rows, per view: features [crops * images, dim] ->
+ * []. With peers, each device computes it on the rows of all devices.
  */
 function koleoOf(features: Tensor, globalCrops: number, peers: Peers | undefined): Tensor {
   if (!peers) return koleo(l2Normalize(slice(features, 0, 0, globalCrops)), GLOBAL_CROPS);
@@ -283,12 +306,12 @@ function koleoOf(features: Tensor, globalCrops: number, peers: Peers | undefined
   );
 }
 
-/** Mean of the unit vectors along the rows, of which no gradient is taken: [rows, dim] -> [dim]. */
+/** Computes the mean of the unit vectors of the rows, without gradient: [rows, dim] -> [dim]. */
 function direction(features: Tensor): Tensor {
   return meanLeading(l2Normalize(stopGradient(features)), features.shape.slice(1));
 }
 
-/** |mean of unit vectors|^2: [dim] -> [], 1 where all point one way. */
+/** Computes |mean of unit vectors|^2: [dim] -> [], 1 if all are the same. */
 function coherence(mean: Tensor): Tensor {
   return sum(mul(mean, mean));
 }

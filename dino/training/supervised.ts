@@ -1,9 +1,9 @@
-/** Training on a terminal: progress, signals that end a run in order, and a new device for one that was lost. */
+/** Training on a terminal: shows progress, handles signals and replaces lost devices. */
 import { openDevice } from "../../engine/adapters/node.js";
 import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../../engine/index.js";
 import type { Config, SettingName } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
-import { startProgress, takeReports } from "../files/progress.js";
+import { startProgress, lazyProgress } from "../files/progress.js";
 import type { Splits } from "../images/split.js";
 import type { EpochLine, EvaluationLine } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
@@ -16,52 +16,53 @@ export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initia
   readonly device: Device;
   readonly config: Config;
   readonly splits: Splits;
-  /** Settings that the user gave. */
-  readonly given: ReadonlySet<SettingName>;
+  /** Settings given by the user. */
+  readonly explicit: ReadonlySet<SettingName>;
   readonly resume: boolean;
   /** The command that resumes a stopped run, for messages; `dino train --resume` if left out. */
-  readonly goesOn?: string;
-  /** Opens a device in the place of a lost one; the best adapter's if left out. */
+  readonly resumeCommand?: string;
+  /** Opens a replacement for a lost device; on the best adapter if left out. */
   readonly reopen?: () => Promise<Device>;
 }
 
 /**
- * Trains with loss, rate and time left on stderr. Replaces a lost device by a new one and resumes from the last checkpoint. The
- * first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, which says how to resume.
+ * Trains and shows loss, rate and remaining time on stderr. Replaces a lost device and resumes from the last
+ * checkpoint. The first Ctrl-C, SIGTERM or SIGHUP ends the run after the current step: throws Interrupted, whose
+ * message says how to resume.
  */
 export async function trainWithProgress(training: SupervisedTraining): Promise<TrainSummary> {
-  const { config, goesOn = `npx dino train --out ${config.out} --resume` } = training;
+  const { config, resumeCommand = `npx dino train --out ${config.out} --resume` } = training;
   const isRank = training.world !== undefined && training.world.size > 1; // ranks stop and resume together
   using terminal = openTerminal();
-  terminal.say(describeRun(training));
+  terminal.log(describeRun(training));
   using interruption = catchSignals(
-    (signal) => terminal.say(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
+    (signal) => terminal.log(`${signal}: ending after this step, with a checkpoint; once more ends at once`),
     { isRank },
   );
   let { device, resume } = training;
-  const losses = { inARow: 0, atStep: -1 };
+  const losses = { inSuccession: 0, atStep: -1 };
   try {
     for (;;) {
       try {
-        const stop = interruption.asked;
+        const stop = interruption.signal;
         const summary = await train({ ...training, ...terminal.listener, device, resume, stop });
         const { done, steps, checkpoint } = summary;
         if (done === steps) return summary;
         throw interruptedBy(
           stop,
-          `stopped after step ${done} of ${steps}, which ${checkpoint} holds; ${goesOn} goes on`,
+          `stopped after step ${done} of ${steps}, which ${checkpoint} holds; ${resumeCommand} goes on`,
         );
       } catch (error) {
         if (isCausedBy(error, OutOfMemoryError)) {
           throw new Error(`${(error as Error).message}; ${await adviseOnMemory(device, config)}`, { cause: error });
         }
         if (!isCausedBy(error, DeviceLostError) || training.visit || isRank) throw error;
-        losses.inARow = terminal.step() > losses.atStep ? 1 : losses.inARow + 1;
+        losses.inSuccession = terminal.step() > losses.atStep ? 1 : losses.inSuccession + 1;
         losses.atStep = terminal.step();
-        if (losses.inARow > MOST_LOSSES) throw error;
+        if (losses.inSuccession > MOST_LOSSES) throw error;
         resume = (await checkpointsIn(config.out)).length > 0;
         const from = resume ? "the last checkpoint" : "the first step";
-        terminal.say(`${(error as Error).message}; going on from ${from} on a new one`);
+        terminal.log(`${(error as Error).message}; going on from ${from} on a new one`);
         if (device !== training.device) device[Symbol.dispose]();
         device = await anotherDevice(training);
       }
@@ -71,56 +72,56 @@ export async function trainWithProgress(training: SupervisedTraining): Promise<T
   }
 }
 
-/** Trains as one of several ranks whose progress the first shows. Throws Interrupted when that one does. */
+/** Trains at ranks above 0, without progress. Throws Interrupted if rank 0 does. */
 export async function trainSilently(training: SupervisedTraining): Promise<TrainSummary> {
   using interruption = catchSignals(() => undefined, { isRank: true });
-  const stop = interruption.asked;
+  const stop = interruption.signal;
   const summary = await train({ ...training, stop });
   if (summary.done === summary.steps) return summary;
   throw interruptedBy(stop, `stopped after step ${summary.done} of ${summary.steps}`);
 }
 
-/** By the signal that this process had, or the one that another rank had. */
+/** Creates the error for the signal that this process or another rank received. */
 function interruptedBy({ aborted, reason }: AbortSignal, message: string): Interrupted {
   return new Interrupted(aborted ? (reason as NodeJS.Signals) : "SIGTERM", message);
 }
 
-/** What a training shows on stderr. */
+/** Output of a training on stderr. */
 interface Terminal extends Disposable {
-  readonly say: (line: string) => void;
-  /** The last step that was shown. */
+  readonly log: (line: string) => void;
+  /** The last step shown. */
   readonly step: () => number;
   readonly listener: Pick<TrainOptions, "onProgress" | "onWarning" | "onEvaluating" | "onEvaluated">;
 }
 
 function openTerminal(): Terminal {
   let progress: ReturnType<typeof startProgress> | undefined;
-  const beginning = takeReports("k-NN before the first step, images");
-  let reached = 0;
-  const say = (line: string): void => {
-    if (progress) progress.say(line);
+  const firstEvaluation = lazyProgress("k-NN before the first step, images");
+  let lastStep = 0;
+  const log = (line: string): void => {
+    if (progress) progress.log(line);
     else process.stderr.write(`${line}\n`);
   };
   return {
-    say,
-    step: () => reached,
+    log,
+    step: () => lastStep,
     listener: {
       onProgress: ({ step, steps, loss, lr, imagesPerSecond }) => {
-        reached = step;
+        lastStep = step;
         progress ??= startProgress({ title: "training", total: steps, start: step - 1, unit: "steps" });
-        const words = `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`;
-        progress.update(step, words);
+        const message = `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, ${imagesPerSecond.toFixed(0)} images/s`;
+        progress.update(step, message);
       },
-      onWarning: say,
-      onEvaluating: (looked, images) => {
-        if (progress) progress.update(reached, `k-NN looks at image ${Math.round(looked)} of ${images}`);
-        else beginning.report(Math.round(looked), images);
+      onWarning: log,
+      onEvaluating: (done, images) => {
+        if (progress) progress.update(lastStep, `k-NN looks at image ${Math.round(done)} of ${images}`);
+        else firstEvaluation.report(Math.round(done), images);
       },
-      onEvaluated: (line) => say(describeAccuracies(line)),
+      onEvaluated: (line) => log(describeAccuracies(line)),
     },
     [Symbol.dispose]() {
       progress?.stop();
-      beginning[Symbol.dispose]();
+      firstEvaluation[Symbol.dispose]();
     },
   };
 }
@@ -137,10 +138,12 @@ function describeAccuracies({ step, knn, linear }: EpochLine | EvaluationLine): 
   return `step ${step}: ${[...(knn ? [describeKnn(knn)] : []), ...ofLinear].join("; ")}`;
 }
 
-/** Devices lost in a row at the same step before the run is given up. */
+/** Maximum number of devices lost in succession at the same step. */
 const MOST_LOSSES = 3;
 
-/** Opens a device on the adapter of the lost one. Throws where only another adapter is left, which would round differently. */
+/**
+ * Opens a device on the adapter of the lost one. Throws if only another adapter is left, which would round differently.
+ */
 async function anotherDevice({ device: lost, reopen = openDevice }: SupervisedTraining): Promise<Device> {
   const device = await reopen();
   if (device.name === lost.name) return device;

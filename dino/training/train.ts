@@ -1,21 +1,21 @@
-/** The training loop: steps of a student and its teacher, and what is logged, evaluated, drawn and saved between them. */
+/** The training loop: steps, and logging, evaluation, pictures and checkpoints between them. */
 import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
 import { runFiles } from "../run/run-folder.js";
 import { evaluateDue, isDue } from "./evaluations.js";
-import { dumpNotFinite, isStopAsked, openRun, type Run, type TrainOptions } from "./run.js";
+import { dumpNotFinite, isStopRequested, openRun, type Run, type TrainOptions } from "./run.js";
 import { verifyStates } from "./shared-state.js";
-import type { StepTaken } from "./trainer.js";
+import type { StepResult } from "./trainer.js";
 
 export interface TrainSummary {
   readonly checkpoint: string;
-  /** Of the whole run. */
+  /** Steps of the whole run. */
   readonly steps: number;
-  /** Steps done: fewer than `steps` where it was stopped. */
+  /** Completed steps: fewer than `steps` if the run was stopped. */
   readonly done: number;
-  /** Loss of the last step; undefined where the run was complete already. */
+  /** Loss of the last step; undefined if the run was already complete. */
   readonly loss: number | undefined;
-  /** Of the last evaluation, if there was one. */
+  /** k-NN accuracy of the last evaluation, if any. */
   readonly knn: KnnAccuracy | undefined;
   readonly warnings: readonly string[];
 }
@@ -24,78 +24,88 @@ export interface TrainSummary {
 const PROFILED_STEP = 10;
 
 /**
- * Trains a student and its teacher (DINO, algorithm 1) as `config` says, into the folder `config.out`: config.json,
- * log.jsonl and log.txt, checkpoint.safetensors and numbered ones, pictures and profile.json where they are asked for. The
- * same seed on the same adapter gives the same bytes, also when a run is resumed. Throws on a non-finite loss, naming the
- * first bad kernel; in f16 only where a smaller scale of the loss does not help.
+ * Trains a student and its teacher (DINO, algorithm 1) by `config` in the folder `config.out`: config.json, log.jsonl
+ * and log.txt, checkpoint.safetensors and numbered checkpoints, pictures and profile.json if requested. The same seed
+ * on the same adapter gives the same bytes, also when a run is resumed. Throws on a non-finite loss, naming the first
+ * bad kernel; in f16 only if a smaller loss scale does not help.
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
   await using run = await openRun(options);
   const { config, trainer, output, reporter, world, warnings } = run;
   const { steps } = trainer;
   const profiledStep = config.picturesEvery > 0 ? trainer.done + PROFILED_STEP : undefined;
-  let knn = await trainer.aside(() => beforeFirstStep(run, options));
+  let knn = await trainer.runAside(() => beforeFirstStep(run, options));
   let loss: number | undefined;
-  while (trainer.done < steps && !(await isStopAsked(world, options.stop))) {
+  while (trainer.done < steps && !(await isStopRequested(world, options.stop))) {
     // A batch of crops; teacher and student forward, loss, gradients; update of student, teacher and center.
     const profiles = trainer.done + 1 === profiledStep;
-    const taken = await reporter
-      .measure(() => trainer.takeStep({ profiles }))
+    const result = await reporter
+      .measure(() => trainer.runStep({ profiles }))
       .catch((error: unknown) => dumpNotFinite(run, error));
-    ({ loss } = taken);
-    options.onProgress?.(taken);
-    if (taken.profile) await output.writeProfile(taken.profile);
-    if (taken.line) await output.log(taken.line);
-    const visited = await visit(run, taken, options);
-    if (taken.line) (await reporter.report()).forEach(run.warn);
-    if (config.verifyRanks > 0 && taken.step % config.verifyRanks === 0 && world.size > 1)
+    ({ loss } = result);
+    options.onProgress?.(result);
+    if (result.profile) await output.writeProfile(result.profile);
+    if (result.line) await output.log(result.line);
+    const visited = await visit(run, result, options);
+    if (result.line) (await reporter.report()).forEach(run.warn);
+    if (config.verifyRanks > 0 && result.step % config.verifyRanks === 0 && world.size > 1)
       await verifyStates(world, await trainer.state());
-    const { epochLine } = taken;
+    const { epochLine } = result;
     const evaluated =
-      epochLine && (await trainer.aside(() => endEpoch(run, { ...taken, epochLine }, visited, options)));
+      epochLine && (await trainer.runAside(() => endEpoch(run, { ...result, epochLine }, visited, options)));
     knn = evaluated ?? visited?.knn ?? knn;
-    await save(run, taken);
+    await save(run, result);
   }
-  await output.save(); // where it was stopped
+  await output.save(); // if the run was stopped
   return { checkpoint: runFiles(config.out).checkpoint, steps, done: trainer.done, loss, knn, warnings };
 }
 
-/** Evaluates and draws what the run begins with; returns its k-NN accuracy. */
+/** Evaluates and draws pictures before the first step; returns the k-NN accuracy. */
 async function beforeFirstStep(run: Run, options: TrainOptions): Promise<KnnAccuracy | undefined> {
   const { config, trainer, output } = run;
   const { done: step, student, teacher } = trainer;
-  const accuracies = await options.visit?.look({ step, student, teacher }, run.onLooked);
+  const accuracies = await options.visit?.look({ step, student, teacher }, run.onEvaluating);
   const knn = accuracies && (await logAccuracies(run, { type: "evaluation", step, epoch: 0, ...accuracies }, options));
   if (config.picturesEvery > 0 && step === 0) await output.draw();
   return knn;
 }
 
-/** Lets the caller look at the networks where it is time; logs what it found, unless the line of an epoch will. */
-async function visit(run: Run, taken: StepTaken, options: TrainOptions): Promise<Accuracies | undefined> {
-  const { step, steps, epoch, epochLine } = taken;
-  const visitsBy = (at: number): number => Math.floor((at * (options.visit?.times ?? 0)) / steps);
+/** Calls `visit.look` if it is due; logs the accuracies unless an epoch line will. */
+async function visit(run: Run, result: StepResult, options: TrainOptions): Promise<Accuracies | undefined> {
+  const { step, steps, epoch, epochLine } = result;
+  const visitsBy = (done: number): number => Math.floor((done * (options.visit?.times ?? 0)) / steps);
   if (!options.visit || visitsBy(step) === visitsBy(step - 1)) return undefined;
   const { look } = options.visit;
-  const { trainer, onLooked } = run;
+  const { trainer, onEvaluating } = run;
   const { student, teacher } = trainer;
-  const accuracies = await trainer.aside(() => look({ step, student, teacher }, onLooked));
+  const accuracies = await trainer.runAside(() => look({ step, student, teacher }, onEvaluating));
   if (accuracies && !epochLine) await logAccuracies(run, { type: "evaluation", step, epoch, ...accuracies }, options);
   return accuracies;
 }
 
-/** Evaluates and draws what is due at the end of an epoch or of the run; returns the k-NN accuracy. */
+/** Runs evaluations and draws pictures that are due at the end of an epoch or of the run; returns the k-NN accuracy. */
 async function endEpoch(
   run: Run,
-  { step, steps, epoch, epochLine }: StepTaken & { readonly epochLine: EpochLine },
+  { step, steps, epoch, epochLine }: StepResult & { readonly epochLine: EpochLine },
   visited: Accuracies | undefined,
   options: TrainOptions,
 ): Promise<KnnAccuracy | undefined> {
-  const { config, splits, trainer, output, world, onLooked, warn } = run;
+  const { config, splits, trainer, output, world, onEvaluating, warn } = run;
   const moment = { epochsDone: epoch + 1, ends: step === steps };
   const { device, teacher } = trainer;
   const trainedOn = steps * config.batch;
   const accuracies =
-    visited ?? (await evaluateDue(teacher, { ...moment, device, config, splits, world, trainedOn, onLooked, warn }));
+    visited ??
+    (await evaluateDue(teacher, {
+      ...moment,
+      device,
+      config,
+      splits,
+      world,
+      trainedOn,
+      onEvaluating,
+      onWarning: warn,
+    }));
   const knn = await logAccuracies(run, { ...epochLine, ...accuracies }, options);
   if (isDue(config.picturesEvery, moment)) await output.draw();
   return knn;
@@ -112,7 +122,7 @@ async function logAccuracies(
 }
 
 /** Writes the checkpoints that are due. */
-async function save({ config, trainer, output }: Run, { step, steps, epoch }: StepTaken): Promise<void> {
+async function save({ config, trainer, output }: Run, { step, steps, epoch }: StepResult): Promise<void> {
   const epochEnds = step % trainer.iterationsPerEpoch === 0;
   const isCheckpointDue = config.checkpointEvery > 0 ? step % config.checkpointEvery === 0 : epochEnds;
   if (isCheckpointDue || step === steps) await output.save();

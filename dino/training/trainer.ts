@@ -1,4 +1,4 @@
-/** Student and teacher in training on one device: from a batch to the line of the log, step by step. */
+/** A student and its teacher in training on one device, step by step. */
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
 import { shardRows, type Shard } from "../batches/batch-shard.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
@@ -23,24 +23,24 @@ import { restore, stateOf, type TrainingState } from "./training-state.js";
 
 export interface TrainerOptions {
   readonly device: Device;
-  /** With warm-ups that fit into the run, see fitWarmups. */
+  /** Settings with warm-ups that fit the run, see `fitWarmups`. */
   readonly config: Config;
   readonly images: ImageSet;
   /** The images to train on, in ascending order. */
   readonly indices: Int32Array;
-  readonly begin: Beginning;
-  /** Devices that have a share of every batch each; this one has all of it if left out. */
+  readonly initialState: InitialState;
+  /** Devices that share every batch; this device alone if left out. */
   readonly peers?: Peers | undefined;
-  /** Batches as `batchOptions` describes them. */
+  /** Batches opened with `batchOptions`. */
   readonly batches: Batches;
-  /** Told what goes wrong without ending the training. */
+  /** Called with problems that do not end the training. */
   readonly onWarning: (words: string) => void;
 }
 
-/** What student and teacher start from, both from the same, or the state that a training goes on from. */
-export type Beginning = { readonly values: ReadonlyMap<string, Float32Array> } | { readonly checkpoint: Checkpoint };
+/** Initial state: common initial values of student and teacher, or a checkpoint to resume from. */
+export type InitialState = { readonly values: ReadonlyMap<string, Float32Array> } | { readonly checkpoint: Checkpoint };
 
-/** How far a training is. */
+/** Progress of a training. */
 export interface Progress {
   /** Steps done. */
   readonly step: number;
@@ -52,55 +52,59 @@ export interface Progress {
   readonly imagesPerSecond: number;
 }
 
-/** A step that was done. */
-export interface StepTaken extends Progress {
-  /** Where an interval of the log ends with it. */
+/** Result of a step. */
+export interface StepResult extends Progress {
+  /** The log line, if a log interval ends with this step. */
   readonly line: StepLine | undefined;
-  /** Where an epoch or the run ends with it; without accuracies. */
+  /** The epoch line, if an epoch or the run ends with this step; without accuracies. */
   readonly epochLine: EpochLine | undefined;
-  /** Where it was asked for. */
+  /** Kernel times, if requested. */
   readonly profile: StepProfile | undefined;
 }
 
-/** A student and its teacher in training. Dispose of it to free its memory and to end its batches. */
+/** A student and its teacher in training. Dispose of it to free its memory and close its batches. */
 export interface Trainer extends TrainingState, AsyncDisposable {
-  /** With the kernels that the training was begun with. */
+  /** The device, with the kernel choices of the start of the training. */
   readonly device: Device;
   readonly iterationsPerEpoch: number;
-  /** Of the whole run. */
+  /** Steps of the whole run. */
   readonly steps: number;
   /** Steps done. */
   readonly done: number;
   /**
-   * Does the next step; `profiles` times its kernels, with the same result. Throws NotFiniteError on a loss that is not
-   * finite; in f16 only where a smaller scale of the loss does not help.
+   * Runs the next step; `profiles` also times its kernels, with the same result. Throws NotFiniteError on a non-finite
+   * loss; in f16 only if a smaller loss scale does not help.
    */
-  takeStep(options?: { readonly profiles?: boolean }): Promise<StepTaken>;
+  runStep(options?: { readonly profiles?: boolean }): Promise<StepResult>;
   /** Runs work between steps, excluded from images/s. */
-  aside<T>(work: () => Promise<T>): Promise<T>;
-  /** All that a training needs to go on from here, to the byte. */
+  runAside<T>(work: () => Promise<T>): Promise<T>;
+  /** Returns the complete state, from which training resumes byte-identically. */
   state(): Promise<Checkpoint>;
 }
 
 /**
- * Makes a student and its teacher ready to be trained (DINO, algorithm 1) as `config` says. The same seed on the same adapter
- * gives the same bytes, also where a training goes on from a state. Takes over `batches`, and closes them where it throws: where
- * state or images do not fit the settings.
+ * Prepares a student and its teacher for training (DINO, algorithm 1) by `config`. The same seed on the same adapter
+ * gives the same bytes, also after resuming. Takes ownership of `batches`, and closes them if it throws: if state or
+ * images do not fit the settings.
  */
 export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { config, images, indices, batches, begin, peers, onWarning: warn } = options;
+  const { config, images, indices, batches, initialState, peers, onWarning } = options;
   const share = peers ?? ALONE;
-  const checkpoint = "checkpoint" in begin ? begin.checkpoint : undefined;
+  const checkpoint = "checkpoint" in initialState ? initialState.checkpoint : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const length = lengthOf(config, indices.length);
   const schedule = schedules(config, length);
-  const opened = await openOnDevice(device, { config, begin, peers, batches }).catch(async (error: unknown) => {
+  const opened = await openOnDevice(device, { config, initialState, peers, batches }).catch(async (error: unknown) => {
     await batches.close();
     throw error;
   });
   const { student, teacher, step } = opened;
   const meter = openMeter({
-    ...{ config, length, schedule, step, warn },
+    config,
+    length,
+    schedule,
+    step,
+    onWarning,
     unlogged: checkpoint?.unlogged,
     readsShards: images.shards !== undefined && config.shuffleBuffer === 0,
     hasPeers: peers !== undefined,
@@ -112,10 +116,10 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     return { config, step: done, unlogged: meter.unlogged, choices: device.choices, tensors: await stateOf(opened) };
   };
 
-  async function takeStep({ profiles = false }: { readonly profiles?: boolean } = {}): Promise<StepTaken> {
+  async function runStep({ profiles = false }: { readonly profiles?: boolean } = {}): Promise<StepResult> {
     const batch = await batches.next(); // crops of the images: two global ones, and local ones
     for (const [index, { path, reason }] of images.failures) {
-      if (skipped.size < skipped.add(index).size) warn(`${path}: skipped: ${reason}`);
+      if (skipped.size < skipped.add(index).size) onWarning(`${path}: skipped: ${reason}`);
     }
     await writeCrops(opened, batch);
     const values = schedule(done);
@@ -136,11 +140,17 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   }
 
   return {
-    ...{ device, student, teacher, step, ...length, takeStep, state },
+    device,
+    student,
+    teacher,
+    step,
+    ...length,
+    runStep,
+    state,
     get done() {
       return done;
     },
-    async aside(work) {
+    async runAside(work) {
       const beganMs = performance.now();
       const result = await work();
       meter.exclude(performance.now() - beganMs);
@@ -155,19 +165,21 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
 
 const ALONE: Shard = { rank: 0, size: 1 };
 
-/** The batches of a run, from the step on that it begins with. */
+/** Returns the options of a run's batches, from its first step on. */
 export function batchOptions({
   config,
   device,
   images,
   indices,
-  begin,
+  initialState,
   peers,
 }: Omit<TrainerOptions, "batches" | "onWarning">): BatchOptions {
   const { iterationsPerEpoch } = lengthOf(config, indices.length);
-  const done = "checkpoint" in begin ? begin.checkpoint.step : 0;
+  const done = "checkpoint" in initialState ? initialState.checkpoint.step : 0;
   return {
-    ...{ images, indices, shard: peers ?? ALONE },
+    images,
+    indices,
+    shard: peers ?? ALONE,
     batch: config.batch,
     parts: config.accumulate,
     seed: config.seed,
@@ -179,14 +191,14 @@ export function batchOptions({
 }
 
 interface OnDevice extends TrainingState, Disposable {
-  /** Where the device makes the crops. */
+  /** Crop maker, if the device makes the crops. */
   readonly maker: CropMaker | undefined;
 }
 
-/** Allocates networks, step and, where batches hold pictures, what makes their crops. */
+/** Allocates networks, step and, if needed, a crop maker. */
 async function openOnDevice(
   device: Device,
-  { config, begin, peers, batches }: Pick<TrainerOptions, "config" | "begin" | "peers" | "batches">,
+  { config, initialState, peers, batches }: Pick<TrainerOptions, "config" | "initialState" | "peers" | "batches">,
 ): Promise<OnDevice> {
   const owned: Disposable[] = [];
   const own = <T extends Disposable>(x: T): T => {
@@ -202,8 +214,8 @@ async function openOnDevice(
     const teacher = own(createNetwork(device, network, "teacher"));
     const batch = config.batch / (peers?.size ?? 1);
     const step = own(await createStep(device, { student, teacher, ...stepConfig(config), batch, peers }));
-    if ("checkpoint" in begin) restore({ student, teacher, step }, begin.checkpoint);
-    else for (const into of [student, teacher]) writeNetwork(into, begin.values);
+    if ("checkpoint" in initialState) restore({ student, teacher, step }, initialState.checkpoint);
+    else for (const into of [student, teacher]) writeNetwork(into, initialState.values);
     const cropsOnDevice = batches.pixelsPerPicture > 0;
     const maker = cropsOnDevice ? own(await openCropMaker(device, { step, config, batch, batches })) : undefined;
     return { student, teacher, step, maker, [Symbol.dispose]: dispose };
@@ -213,7 +225,7 @@ async function openOnDevice(
   }
 }
 
-/** Crops made on the device, right where the step reads them. */
+/** Opens a crop maker that writes directly into the inputs of the step. */
 function openCropMaker(
   device: Device,
   {
@@ -236,11 +248,12 @@ function openCropMaker(
     parts: config.accumulate,
     pixelsPerPicture: batches.pixelsPerPicture,
     groups: [{ crops: GLOBAL_CROPS, out: step.globals }, ...locals],
-    ...{ mean, std },
+    mean,
+    std,
   });
 }
 
-/** Brings the crops of a batch to the step, or makes them there. */
+/** Uploads the crops of a batch to the step, or makes them on the device. */
 async function writeCrops({ step, maker }: OnDevice, batch: Batch): Promise<void> {
   if (maker) {
     maker.write(batch.pixels, batch.pictures);
@@ -251,7 +264,7 @@ async function writeCrops({ step, maker }: OnDevice, batch: Batch): Promise<void
   step.locals?.write(batch.locals);
 }
 
-/** Draws what drop path drops in a step, for the whole batch, of which this device has a share. */
+/** Draws the random numbers of drop path for the whole batch and uploads this device's share. */
 function writeDrops(
   { drops }: TrainingStep,
   { batch, accumulate }: Config,

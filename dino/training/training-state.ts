@@ -1,17 +1,17 @@
-/** What a training consists of between two steps, as tensors for a checkpoint and back. */
+/** State of a training between two steps, as tensors of a checkpoint. */
 import { download, upload } from "../../engine/index.js";
 import { type Network, readNetwork, writeNetwork } from "../model/network.js";
 import { type Checkpoint, under, type Values } from "../weights/checkpoint-bytes.js";
 import type { Hyperparameter, TrainingStep } from "./step.js";
 
-/** All that a step changes. */
+/** The state that a step changes. */
 export interface TrainingState {
   readonly student: Network;
   readonly teacher: Network;
   readonly step: TrainingStep;
 }
 
-/** All that a checkpoint holds, by name. */
+/** Reads all tensors of a checkpoint, by name. */
 export async function stateOf({ student, teacher, step }: TrainingState): Promise<Map<string, Values>> {
   const tensors = new Map<string, Values>();
   const put = (
@@ -34,7 +34,7 @@ export async function stateOf({ student, teacher, step }: TrainingState): Promis
   return tensors;
 }
 
-/** Puts a checkpoint back where `stateOf` took it from. Throws where names or sizes differ. */
+/** Restores the state from a checkpoint. Throws if names or sizes differ. */
 export function restore({ student, teacher, step }: TrainingState, checkpoint: Checkpoint): void {
   const { tensors } = checkpoint;
   const weights = (prefix: string) =>
@@ -47,16 +47,16 @@ export function restore({ student, teacher, step }: TrainingState, checkpoint: C
   if (step.lossScale) upload(step.lossScale.state, tensors.get("loss_scale")!.values);
 }
 
-/** What a step was given: its crops and all that changes from step to step. */
+/** Returns the inputs of a step: crops and hyperparameters. */
 export async function batchOf(
   { globals, locals }: TrainingStep,
-  knobs: Readonly<Record<Hyperparameter, number>>,
+  hyperparameters: Readonly<Record<Hyperparameter, number>>,
 ): Promise<Map<string, Values>> {
   const batch = new Map<string, Values>();
   for (const [name, crops] of Object.entries({ globals, locals })) {
     if (crops) batch.set(`batch.${name}`, { shape: crops.shape, values: await download(crops) });
   }
-  for (const [name, value] of Object.entries(knobs)) {
+  for (const [name, value] of Object.entries(hyperparameters)) {
     batch.set(`knobs.${name}`, { shape: [], values: Float32Array.of(value) });
   }
   return batch;

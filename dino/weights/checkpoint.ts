@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { writeFileAtomically } from "../files/files.js";
-import { openPlacedFile } from "../files/placed-file.js";
+import { openFile } from "../files/files.js";
 import {
   type Checkpoint,
   encodeCheckpoint,
@@ -65,7 +65,7 @@ export async function readFirstWhole(
 /** How many steps the run of a checkpoint has done, out of the file's header alone. Throws as readCheckpoint does. */
 export async function stepsDone(path: string): Promise<number> {
   try {
-    await using file = await openPlacedFile(path);
+    await using file = await openFile(path, "");
     return runIn((await readSafetensorsHeader(file)).metadata).step;
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { networkConfig, vitConfig } from "../config/derive.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig } from "../config/settings.js";
-import { openPlacedFile, type PlacedFile } from "../files/placed-file.js";
+import { openFile, type OpenFile } from "../files/files.js";
 import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { Which } from "../model/backbone.js";
@@ -51,7 +51,7 @@ export interface Imported {
 /** Reads a network. Throws, naming the file, where there is none in it, or where it does not fit and need not. */
 export async function importNetwork(path: string, options: ImportOptions = {}): Promise<Imported> {
   try {
-    await using file = await openPlacedFile(path);
+    await using file = await openFile(path, "");
     const found = await findNetwork(file, options.which);
     const official = officialTensors(found.tensors);
     const told = await toldBy(found, { path, naming: official.naming });
@@ -127,7 +127,7 @@ function checked(config: Config): Config {
 }
 
 interface Reading {
-  readonly file: PlacedFile;
+  readonly file: OpenFile;
   readonly config: Config;
   readonly options: ImportOptions;
 }

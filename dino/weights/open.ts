@@ -1,6 +1,6 @@
 /** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
 import type { Config } from "../config/settings.js";
-import type { PlacedFile } from "../files/placed-file.js";
+import type { OpenFile } from "../files/files.js";
 import { printable } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { settingsIn } from "./checkpoint-bytes.js";
@@ -26,7 +26,7 @@ export interface FoundNetwork {
  * The network of a file, the teacher where it has two and none is asked for. Throws for files of other formats, and for
  * those that hold no tensors by name; nothing in a file is ever run.
  */
-export async function findNetwork(file: PlacedFile, which?: Which): Promise<FoundNetwork> {
+export async function findNetwork(file: OpenFile, which?: Which): Promise<FoundNetwork> {
   const first = await file.read(0, Math.min(file.size, 16));
   if (startsWith(first, [0x50, 0x4b, 0x03, 0x04])) {
     return { format: "PyTorch", config: undefined, ...choose(await readTorchZip(file), which) };
@@ -49,7 +49,7 @@ function startsWith(bytes: Uint8Array, expected: ArrayLike<number>): boolean {
 
 /** Tensors by name; those of a checkpoint of ours as the two networks that they are. */
 async function readSafetensors(
-  file: PlacedFile,
+  file: OpenFile,
 ): Promise<{ readonly root: ReadonlyMap<string, unknown>; readonly config: Config | undefined }> {
   const { bytes, entries, metadata } = await readSafetensorsHeader(file);
   const root = new Map<string, StoredTensor>();

@@ -46,8 +46,8 @@ export async function train(
   const subset = wholeSet(images);
   const wanted = { ...file.config, batch: 4, steps };
   const { iterationsPerEpoch } = lengthOf(wanted, subset.indices.length);
-  const { config } = fitWarmups(wanted, { iterationsPerEpoch, given: new Set() });
-  const setup = { ...subset, config, device, begin: { values: under("student.", file) } };
+  const { config } = fitWarmups(wanted, { iterationsPerEpoch, explicit: new Set() });
+  const setup = { ...subset, config, device, initialState: { values: under("student.", file) } };
   await using trainer = await openTrainer({
     ...setup,
     batches: openInlineBatches(batchOptions(setup)),
@@ -56,6 +56,6 @@ export async function train(
     },
   });
   const losses: number[] = [];
-  while (trainer.done < steps) losses.push((await trainer.takeStep()).loss);
+  while (trainer.done < steps) losses.push((await trainer.runStep()).loss);
   return losses;
 }

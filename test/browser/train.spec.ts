@@ -126,7 +126,7 @@ describe("training in Chromium", () => {
     const config = { ...made.config, out: join(folder, "run") };
     using device = await openDevice(adapter);
     const splits = await openSplits("builtin", { heldOut: 0, seed: 0 });
-    const { checkpoint } = await train({ device, config, splits, given: new Set(), resume: false });
+    const { checkpoint } = await train({ device, config, splits, explicit: new Set(), resume: false });
     return await readCheckpoint(checkpoint);
   }
 });

@@ -1,6 +1,6 @@
 /** Replay of the official training run. */
 import { expect } from "chai";
-import { cropPlace } from "../../dino/batches/crop-layout.js";
+import { cropPosition } from "../../dino/batches/crop-layout.js";
 import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/model/network.js";
 import type { Peers } from "../../dino/training/collectives.js";
 import { createStep } from "../../dino/training/step.js";
@@ -128,7 +128,7 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
     for (let crop = 0; crop < count; crop++) {
       const stored = crops.f32(`batch${batch}.crop${first + crop}`);
       for (let i = 0; i < images; i++) {
-        const place = cropPlace({ crops: count, images, parts: accumulate }, crop, i);
+        const place = cropPosition({ crops: count, images, parts: accumulate }, crop, i);
         const image = Math.floor((rank * images + i) / times);
         all.set(stored.subarray(image * size, (image + 1) * size), place * size);
       }

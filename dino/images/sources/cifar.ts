@@ -1,4 +1,7 @@
-/** CIFAR-10 and CIFAR-100 in their binary form: a label or two, then 32 x 32 pixels in planes, image after image. */
+/**
+ * Reader of the binary files of CIFAR-10 and CIFAR-100: records of one or two label bytes followed by 32 x 32 pixels in
+ * planes.
+ */
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { openFile } from "../../files/files.js";
@@ -10,16 +13,16 @@ import { withLabels } from "./join.js";
 const SIDE = 32;
 const PIXELS = 3 * SIDE * SIDE;
 
-/** The two forms: bytes of labels before each image, the one that counts being the last, and where their names are. */
+/** The two formats: number of label bytes per record, of which the last is used, and the file with class names. */
 const forms = [
   { classes: 10, labels: 1, names: "batches.meta.txt" },
   { classes: 100, labels: 2, names: "fine_label_names.txt" },
 ] as const;
 
-/** Bytes read at once while labels are gathered. */
+/** Records read at a time. */
 const RECORDS = 256;
 
-/** The images of a CIFAR file. Throws where it is none. */
+/** Opens a CIFAR file. Throws for any other file. */
 export async function openCifar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
   await using file = await openFile(path);
   for (const { classes, labels: bytes, names } of forms) {
@@ -42,7 +45,7 @@ export async function openCifar(path: string, decoding: Decoding = {}): Promise<
       shards: [0],
       ...withLabels(called, labels),
       name: (index) => `${index}`,
-      place: (index) => ({
+      location: (index) => ({
         name: `${path}/${index}`,
         bytes: { kind: "range", path, start: index * record + bytes, size: PIXELS },
         raw: { rows: SIDE, cols: SIDE, layout: "planes" },
@@ -54,7 +57,7 @@ export async function openCifar(path: string, decoding: Decoding = {}): Promise<
   );
 }
 
-/** Names out of the file that comes with the images, or numbers. */
+/** Reads class names from the file beside the images, or returns numbers. */
 async function classNames(path: string, count: number): Promise<readonly string[]> {
   const text = await readFile(path, "utf8").catch(() => "");
   const names = text.split(/\r?\n/).filter((line) => line !== "");

@@ -1,11 +1,11 @@
-/** How an image becomes pixels, wherever it lies, on any thread. */
+/** Decoding of images from any location, on any thread. */
 import sharp, { type Sharp } from "sharp";
 import { readRange } from "../../files/files.js";
-import { type DecodeFailure, type Decoding, type ImagePlace, type RawForm } from "../image-location.js";
+import { type DecodeFailure, type Decoding, type ImageLocation, type RawForm } from "../image-location.js";
 import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
 import { readPageValue } from "./parquet-page.js";
 
-/** The bytes of a file of one image; more is no image that anybody trains on. */
+/** Maximum size of an encoded image. */
 const MAX_BYTES = 2 ** 29;
 
 // Every file is read once an epoch, so a cache only costs memory; many files are decoded at once, so one thread each.
@@ -15,15 +15,15 @@ sharp.concurrency(1);
 sharp.block({ operation: ["VipsForeignLoadSvg"] });
 
 /**
- * Decodes an image on whatever thread this is called. The result is RGB: alpha is dropped, as PIL's convert("RGB") does in the
- * official code; of an animation the first frame; and, unlike the official code, upright as its EXIF orientation says.
+ * Decodes an image on the calling thread to RGB. Alpha is dropped, as PIL's convert("RGB") does in the official code;
+ * of an animation, the first frame is used; unlike the official code, EXIF orientation is applied.
  */
-export async function decodePlace(place: ImagePlace, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
+export async function decodeImage(place: ImageLocation, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
   const { raw, name } = place;
   return orFailure(name, async () => {
     if (raw) return unpack(await bytesOf(place), raw);
     const { shortSide } = decoding;
-    const upright = (await opened(place, decoding)).autoOrient();
+    const upright = (await openSharp(place, decoding)).autoOrient();
     const shrunk =
       shortSide === undefined
         ? upright
@@ -38,25 +38,25 @@ export async function decodePlace(place: ImagePlace, decoding: Decoding = {}): P
   });
 }
 
-/** The size of an image as it would be decoded without shrinking, out of the header of its file; or why there is none. */
-export async function measurePlace(place: ImagePlace): Promise<Size | DecodeFailure> {
+/** Reads the size of an image, without shrinking, from its header; returns a failure if that is impossible. */
+export async function measureSize(place: ImageLocation): Promise<Size | DecodeFailure> {
   const { raw, name } = place;
   if (raw) return { rows: raw.rows, cols: raw.cols };
   return orFailure(name, async () => {
-    const { width, height } = (await (await opened(place, {})).metadata()).autoOrient;
+    const { width, height } = (await (await openSharp(place, {})).metadata()).autoOrient;
     return { rows: height, cols: width };
   });
 }
 
-async function opened(place: ImagePlace, { torn, maxPixels = MAX_PIXELS }: Decoding): Promise<Sharp> {
+async function openSharp(place: ImageLocation, { torn, maxPixels = MAX_PIXELS }: Decoding): Promise<Sharp> {
   const options = { failOn: torn === "shown" ? "none" : "error", limitInputPixels: maxPixels } as const;
   return sharp(place.bytes.kind === "file" ? place.bytes.path : await bytesOf(place), options);
 }
 
-async function bytesOf({ bytes }: ImagePlace): Promise<Uint8Array> {
+async function bytesOf({ bytes }: ImageLocation): Promise<Uint8Array> {
   switch (bytes.kind) {
     case "file":
-      throw new Error("a file of its own is left to the decoder");
+      throw new Error("files are read by the decoder");
     case "memory":
       return bytes.memory.subarray(bytes.start, bytes.start + bytes.size);
     case "range":
@@ -69,7 +69,7 @@ async function bytesOf({ bytes }: ImagePlace): Promise<Uint8Array> {
   }
 }
 
-/** Pixels as they lie in a file -> [rows, cols, 3]. */
+/** Converts raw pixels to [rows, cols, 3]. */
 function unpack(bytes: Uint8Array, { rows, cols, layout }: RawForm): Image {
   if (layout === "rgb") return { rows, cols, pixels: bytes };
   const count = rows * cols;

@@ -1,24 +1,25 @@
-/** Sets of images in files. */
+/** Image sets from folders of image files. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { DecodeFailure, Decoding } from "../image-location.js";
 import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
 import type { Size } from "../pixels.js";
-import { decodePlace, measurePlace } from "./decode.js";
+import { decodeImage, measureSize } from "./decode.js";
 import { imageNames, listImages } from "./folder-list.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
-/** How to open a set of images. */
+/** Options of opening an image set. */
 export interface OpenOptions extends Decoding {
-  /** Told now and then how many images have been found so far. */
+  /** Called repeatedly with the number of images found so far. */
   readonly onFound?: (images: number) => void;
 }
 
 /**
- * The images of a folder, its subfolders included, sorted by path. What starts with a dot is passed over. If every image
- * lies in a subfolder and there are at least two of these, their names are the classes. They are decoded as decodePlace says.
+ * Opens a folder of images, including subfolders, sorted by path. Names that start with a dot are skipped. If every
+ * image lies in a subfolder and there are at least two, their names are the classes. Images are decoded by
+ * `decodeImage`.
  *
- * Throws if the folder is missing or holds no image.
+ * Throws if the folder is missing or has no image.
  */
 export async function openImages(folder: string, options: OpenOptions = {}): Promise<ImageSet> {
   const { onFound, ...decoding } = options;
@@ -39,12 +40,14 @@ export async function openImages(folder: string, options: OpenOptions = {}): Pro
   return imagesOfFolder(folder, names, decoding);
 }
 
-/** The images of a folder at certain paths within it, sorted, with the classes that openImages finds. */
+/** Creates the image set of sorted paths within a folder, with classes by subfolder as in `openImages`. */
 export function imagesOfFolder(folder: string, names: PackedNames, decoding: Decoding): ImageSet {
   return folderImages(folder, names, { decoding, ...labelsBySubfolder(names) });
 }
 
-/** The classes of images by their topmost folders: none unless every image is in one, and there are at least two. */
+/**
+ * Derives classes from the top-level subfolders; returns none unless every image is in one and there are at least two.
+ */
 function labelsBySubfolder(names: PackedNames): Pick<SetContents, "classes" | "labels"> {
   const found: string[] = []; // images of one folder follow each other
   const numbers = new Int32Array(names.ends.length);
@@ -59,7 +62,7 @@ function labelsBySubfolder(names: PackedNames): Pick<SetContents, "classes" | "l
   return found.length < 2 ? {} : sortClasses(found, numbers);
 }
 
-/** Classes in the order of their names, the same on every system and in every language, and the labels that go with it. */
+/** Sorts classes by name, independent of system and locale, and remaps the labels. */
 export function sortClasses(
   names: readonly string[],
   labels: Int32Array,
@@ -76,15 +79,15 @@ function folderImages(folder: string, names: PackedNames, contents: Partial<SetC
     title: folder,
     count: names.ends.length,
     name,
-    place: (index) => ({ name: name(index), bytes: { kind: "file", path: join(folder, name(index)) } }),
+    location: (index) => ({ name: name(index), bytes: { kind: "file", path: join(folder, name(index)) } }),
     ...contents,
   });
 }
 
 /**
- * The images that paths name within a folder, in the order of the list, without labels. Where `torn` is "shown", what there is
- * of a file that is cut off counts as an image, as it does in benchmarks that hold such files.
- * Throws if the list is empty; what is missing or no image fails when it is asked for.
+ * Creates an image set of paths within a folder, in the order of the list, without labels. With `torn: "shown"`,
+ * truncated files count as images, as some benchmarks contain such files. Throws if the list is empty; missing or
+ * invalid files fail when decoded.
  */
 export function listedImages(
   folder: string,
@@ -95,13 +98,13 @@ export function listedImages(
   return folderImages(folder, packNames(paths), { decoding: { ...(torn && { torn }) } });
 }
 
-/** The size of an image as `decode` gives it, unless it shrinks it; or why there is none. Its pixels are not decoded. */
+/** Returns the size of an image before any shrinking, or a failure. Does not decode the pixels. */
 export async function measureImage(images: ImageSet, index: number): Promise<Size | DecodeFailure> {
-  return measurePlace(images.place(index));
+  return measureSize(images.location(index));
 }
 
-/** A set of images that are named and placed by functions, which are asked for images of the set alone. */
+/** Creates an image set from functions for names and locations, which are only called with valid indices. */
 export function imageSet(contents: SetContents): ImageSet {
-  const decode = (index: number) => decodePlace(contents.place(index), contents.decoding);
+  const decode = (index: number) => decodeImage(contents.location(index), contents.decoding);
   return decodedSet({ ...contents, decode });
 }

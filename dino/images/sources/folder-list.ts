@@ -1,13 +1,13 @@
-/** The images of a folder, however many: found once, and again only when the folder has changed. */
+/** Listing of image folders of any size, cached until a folder changes. */
 import type { Dirent } from "node:fs";
 import { opendir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { keep, readKept } from "./list-cache.js";
+import { writeCache, readCache } from "./list-cache.js";
 import { nameAt, nameBytes, nameList, type PackedNames, sortedNames } from "./names.js";
 
 const extensions = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"];
 
-/** What images are called, for messages. */
+/** Supported file extensions, for messages. */
 export const imageNames = extensions.join(", ");
 
 export function isImageName(name: string): boolean {
@@ -15,37 +15,37 @@ export function isImageName(name: string): boolean {
   return extensions.some((extension) => lower.endsWith(extension));
 }
 
-/** Fewer are listed again every time, which takes no while. */
+/** Shorter lists are not cached, since listing is fast. */
 const MANY = 10_000;
-/** A folder that has changed so shortly before it was listed may change again without a newer time. */
+/** A folder modified this recently may change again without a newer timestamp. */
 const SETTLED_MS = 2_000;
 
 interface FolderList {
-  /** Sorted by their bytes, "/" between the parts of a path. */
+  /** Sorted by bytes, with "/" as separator. */
   readonly names: PackedNames;
-  /** Every folder that was looked at, with the time of its last change, in nanoseconds. */
+  /** Every listed folder with its modification time in nanoseconds. */
   readonly folders: readonly { readonly path: string; readonly changed: bigint }[];
 }
 
-/** Told now and then how many have been found so far. */
+/** Called repeatedly with the number of files found so far. */
 type OnFound = (files: number) => void;
 
 /**
- * The paths of the images within a folder, as listFiles gives them. Of many images the list is kept, and taken as long as no folder
- * has got, lost or renamed anything.
+ * Lists the paths of the images in a folder as `listFiles` does. Long lists are cached and reused until an entry of a
+ * folder is added, removed or renamed.
  */
 export async function listImages(folder: string, onFound?: OnFound): Promise<PackedNames> {
   const of = `images of ${await realpath(folder)}`;
-  const kept = (await readKept(of)) as FolderList | undefined;
+  const kept = (await readCache(of)) as FolderList | undefined;
   if (kept && (await isUnchanged(kept))) return kept.names;
   const listed = await list(folder, isImageName, onFound);
-  if (listed.names.ends.length >= MANY && isSettled(listed)) await keep(of, listed);
+  if (listed.names.ends.length >= MANY && isSettled(listed)) await writeCache(of, listed);
   return listed.names;
 }
 
 /**
- * The paths of the files of a folder and its subfolders whose names are wanted, sorted by their bytes. What starts with a dot is
- * passed over; links are followed, but never into a folder that is being listed.
+ * Lists the paths of matching files in a folder and its subfolders, sorted by bytes. Names that start with a dot are
+ * skipped; links are followed, except into a folder that is being listed.
  */
 export async function listFiles(folder: string, isWanted: (name: string) => boolean): Promise<PackedNames> {
   return (await list(folder, isWanted)).names;
@@ -79,7 +79,7 @@ async function list(
     const path = await realpath(folder);
     if (above.includes(path)) return;
     folders.push({ path, changed: (await stat(path, { bigint: true })).mtimeNs });
-    const here = nameList(); // a folder's name ends in "/", so that its images are sorted among the others by their whole paths
+    const here = nameList(); // folder names end in "/", so that sorting compares whole paths
     for await (const entry of await opendir(folder, { bufferSize: 1024 })) {
       if (entry.name.startsWith(".")) continue;
       if (here.count % 1024 === 0) onFound(names.count + here.count);
@@ -103,7 +103,7 @@ async function list(
   return { names: names.pack(), folders };
 }
 
-/** What an entry of a folder is, or what it links to; some file systems say so only when they are asked for each. */
+/** Returns the kind of a folder entry or of its link target; some file systems need a `stat` for it. */
 async function kindOf(entry: Dirent, path: string): Promise<"file" | "folder" | undefined> {
   const isPlain = entry.isFile() || entry.isDirectory();
   const target = isPlain ? entry : await stat(path).catch(() => undefined);

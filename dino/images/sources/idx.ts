@@ -1,4 +1,7 @@
-/** IDX files, the form of MNIST: gray images of one size, and their labels in a file beside them, compressed or not. */
+/**
+ * Reader of IDX files, the format of MNIST: gray images of one size, with labels in a separate file, optionally
+ * gzipped.
+ */
 import { createReadStream, existsSync } from "node:fs";
 import { createGunzip } from "node:zlib";
 import { openFile, readRange } from "../../files/files.js";
@@ -7,16 +10,16 @@ import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { withLabels } from "./join.js";
 
-/** What the names of such files end in. */
+/** Returns whether a file name is that of IDX images. */
 export function isIdxName(name: string): boolean {
   return /images[-.]idx3-ubyte(\.gz)?$/.test(name);
 }
 
 const BYTES = 8; // the type of unsigned bytes
-/** Deflate makes nothing smaller than by that. */
+/** Maximum compression ratio of deflate. */
 const MOST_COMPRESSED = 1032;
 
-/** The images of an IDX file. Throws where it is none, or where it is longer or shorter than it says. */
+/** Opens an IDX file of images. Throws for any other file, and if its length does not match its header. */
 export async function openIdx(path: string, decoding: Decoding = {}): Promise<ImageSet> {
   const { dims, bytes, start } = await openArray(path, 3);
   const [count, rows, cols] = dims as readonly [number, number, number];
@@ -30,7 +33,7 @@ export async function openIdx(path: string, decoding: Decoding = {}): Promise<Im
     shards: [0],
     ...(await labelsBeside(path, count)),
     name: (index) => `${index}`,
-    place: (index) => ({
+    location: (index) => ({
       name: `${path}/${index}`,
       raw: { rows, cols, layout: "gray" },
       bytes: bytes
@@ -55,10 +58,10 @@ async function labelsBeside(path: string, count: number) {
   );
 }
 
-/** Bytes of several dimensions. */
+/** A multi-dimensional array of bytes. */
 interface IdxArray {
   readonly dims: readonly number[];
-  /** Where they begin, in the file, or in `bytes` where the file is compressed. */
+  /** Offset in the file, or in `bytes` if the file is compressed. */
   readonly start: number;
   readonly bytes: Uint8Array<SharedArrayBuffer> | undefined;
 }

@@ -1,33 +1,33 @@
-/** Images to make pictures of, named by files and folders, and as the network sees them: one at a time in memory. */
+/** Image files named on the command line as inputs of pictures; decoded one at a time. */
 import { stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
 import { type PatchFit, fittedSize, fitToPatches } from "../crop-to-patches.js";
 import { type DecodeFailure, isFailure } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
-import { decodePlace } from "./decode.js";
+import { decodeImage } from "./decode.js";
 import { openImages } from "./folder-images.js";
 
-/** One image to make pictures of. */
+/** One input image. */
 export interface Subject {
   readonly file: string;
-  /** What to call its pictures: its own name or path within a folder, "-" for "/", and different for every subject. */
+  /** Unique name for output files: the file name or the path within a folder, with "-" for "/". */
   readonly name: string;
-  /** As the network sees it: a multiple of the patch. */
+  /** Size of the network input: a multiple of the patch. */
   readonly size: Size;
 }
 
 export interface Subjects {
   readonly subjects: readonly Subject[];
-  /** Images of folders that cannot be decoded or hold no patch. */
+  /** Images in folders that cannot be decoded or hold no patch. */
   readonly failures: readonly DecodeFailure[];
 }
 
-/** Images that are decoded at once while they are checked. */
+/** Number of images decoded in parallel while checking. */
 const AT_ONCE = 8;
 
 /**
- * Finds the images that paths name, of a folder all within it, and decodes every one to see whether it can be drawn, without
- * keeping it. Throws for a path that is neither, for a file named by itself that cannot be drawn, and where nothing is left.
+ * Finds the images of files and folders and checks that each can be decoded, without keeping pixels. Throws for a
+ * missing path, for a file named explicitly that cannot be decoded, and if no image is left.
  */
 export async function openSubjects(
   paths: readonly string[],
@@ -64,7 +64,7 @@ export async function openSubjects(
   return { subjects, failures };
 }
 
-/** A subject as the network sees it. Throws, naming it, if it can no longer be read. */
+/** Reads a subject as network input. Throws, naming it, if it can no longer be read. */
 export async function readSubject({ file }: Subject, fit: PatchFit): Promise<Image> {
   try {
     return fitToPatches(await decode(file), fit);
@@ -73,7 +73,7 @@ export async function readSubject({ file }: Subject, fit: PatchFit): Promise<Ima
   }
 }
 
-/** Decodes a file. Throws, naming it, where it is no image. */
+/** Decodes a file. Throws, naming it, if it is not an image. */
 export async function readImage(file: string): Promise<Image> {
   try {
     return await decode(file);
@@ -83,7 +83,7 @@ export async function readImage(file: string): Promise<Image> {
 }
 
 async function decode(file: string): Promise<Image> {
-  const decoded = await decodePlace({ name: file, bytes: { kind: "file", path: resolve(file) } });
+  const decoded = await decodeImage({ name: file, bytes: { kind: "file", path: resolve(file) } });
   if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
   return decoded;
 }
@@ -91,7 +91,7 @@ async function decode(file: string): Promise<Image> {
 interface Found {
   readonly file: string;
   readonly stem: string;
-  /** By a path of its own, not by that of a folder. */
+  /** Whether the file itself was named, not its folder. */
   readonly isNamed: boolean;
 }
 
@@ -119,10 +119,10 @@ function withoutExtension(path: string): string {
   return path.slice(0, path.length - extname(path).length);
 }
 
-/** Bytes of a name that leave room for what is put behind it; file systems take 255. */
+/** Maximum bytes of a name, which leaves room for suffixes; file systems allow 255. */
 const MOST_BYTES = 200;
 
-/** The end of a name that is too long for a file. */
+/** Shortens a long name to its end. */
 function shortened(name: string): string {
   return Buffer.byteLength(name) <= MOST_BYTES
     ? name
@@ -131,7 +131,7 @@ function shortened(name: string): string {
         .join("");
 }
 
-/** Gives names out, none of them twice, on systems too that do not tell "a" from "A". */
+/** Returns a function that makes names unique, ignoring case for case-insensitive file systems. */
 function uniqueNames(): (stem: string) => string {
   const used = new Set<string>();
   return (stem) => {

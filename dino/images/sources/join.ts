@@ -1,24 +1,26 @@
-/** Sets of images one after the other as one set. */
+/** Concatenation of image sets. */
 import { lowerBound } from "../../math/binary-search.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet, SetContents } from "../image-set.js";
 import { imageSet, sortClasses } from "./folder-images.js";
 
-/** Sets to join. */
+/** Options of `joinSets`. */
 export interface JoinOptions {
   readonly title: string;
   readonly sets: readonly ImageSet[];
-  /** What the names of the images of each set begin with. */
+  /** Prefixes of the image names of each set. */
   readonly prefixes: readonly string[];
-  /** What each set counts, where they are to have shares of their own. */
+  /** Sampling weights of the sets, for a mixture. */
   readonly weights?: readonly number[] | undefined;
   readonly decoding: Decoding;
 }
 
-/** Images of a set whose files hold one each that are shuffled together where those of others are, file after file. */
+/**
+ * Images per pseudo-shard: in a mixture with sharded sets, sets of single files are shuffled in runs of this length.
+ */
 const RUN = 64;
 
-/** One set of several, with the classes of all where all have some. */
+/** Concatenates sets; classes are merged if all sets have some. */
 export function joinSets({ title, sets, prefixes, weights, decoding }: JoinOptions): ImageSet {
   const firsts: number[] = [];
   let count = 0;
@@ -47,9 +49,9 @@ export function joinSets({ title, sets, prefixes, weights, decoding }: JoinOptio
     shards: haveShards ? sets.flatMap((set, i) => shifted(set.shards ?? runs(set), i)) : undefined,
     mixture: weights?.map((weight, i) => ({ first: firsts[i]!, weight })),
     name,
-    place: (index) => {
+    location: (index) => {
       const { set, within } = find(index);
-      return set.place(within);
+      return set.location(within);
     },
   });
 }
@@ -68,7 +70,7 @@ function joinLabels(sets: readonly ImageSet[], count: number): Pick<SetContents,
   return sortClasses(names, labels);
 }
 
-/** Labels as a set has them: sorted classes; none at all where one image has none, which is negative. */
+/** Sorts classes and labels; returns neither if an image has no label, marked by a negative number. */
 export function withLabels(classes: readonly string[], labels: Int32Array): Pick<SetContents, "classes" | "labels"> {
   return classes.length === 0 || labels.some((label) => label < 0) ? {} : sortClasses(classes, labels);
 }

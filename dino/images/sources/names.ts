@@ -1,18 +1,18 @@
-/** Millions of names in little memory: their UTF-8 one after the other, and where each ends. */
+/** Compact lists of names: concatenated UTF-8 and end offsets. */
 
-/** Names as plain data, for files and other threads. */
+/** Names as plain data, for caches and other threads. */
 export interface PackedNames {
   readonly bytes: Uint8Array;
-  /** Where each name ends in `bytes`, which is where the next one begins: [count]. */
+  /** End offset of each name in `bytes`, where the next one begins: [count]. */
   readonly ends: Float64Array | Uint32Array;
 }
 
-/** Names while they are gathered. */
+/** A growing list of names. */
 export interface NameList {
   readonly count: number;
-  /** Adds a name: some bytes of UTF-8, and some more. */
+  /** Appends a name: the bytes of `head` and `tail`. */
   add(head: Uint8Array, tail?: Uint8Array): void;
-  /** What has been added so far. */
+  /** Returns the names added so far. */
   pack(): PackedNames;
 }
 
@@ -48,7 +48,7 @@ export function nameList(): NameList {
   };
 }
 
-/** Names out of strings. */
+/** Packs strings. */
 export function packNames(names: Iterable<string>): PackedNames {
   const encoder = new TextEncoder();
   const list = nameList();
@@ -56,19 +56,19 @@ export function packNames(names: Iterable<string>): PackedNames {
   return list.pack();
 }
 
-/** The bytes of a name; its number is not checked. */
+/** Returns the bytes of a name; the index is not checked. */
 export function nameBytes({ bytes, ends }: PackedNames, index: number): Uint8Array {
   return bytes.subarray(index === 0 ? 0 : ends[index - 1]!, ends[index]);
 }
 
 const decoder = new TextDecoder();
 
-/** A name; its number is not checked. */
+/** Returns a name; the index is not checked. */
 export function nameAt(names: PackedNames, index: number): string {
   return decoder.decode(nameBytes(names, index));
 }
 
-/** The numbers of names in the order of their bytes, which is the same on every system and in every language. */
+/** Returns the indices of the names sorted by bytes, independent of system and locale. */
 export function sortedNames({ bytes, ends }: PackedNames): Uint32Array {
   return new Uint32Array(ends.length)
     .map((_, index) => index)

@@ -1,4 +1,4 @@
-/** Images as commands name them, split into what is trained on and what is held out. */
+/** Opens the images that a command line names, split into training and held-out images. */
 import { reportCount } from "../../files/progress.js";
 import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import type { Decoding } from "../image-location.js";
@@ -6,8 +6,8 @@ import { type Subset, type Splits, splitImages, wholeSet } from "../split.js";
 import { openData } from "./open.js";
 
 /**
- * Images as openData finds them, split by `heldOut` and `seed`, or the built-in images, which have a split of their own. What takes a
- * while is told on stderr. Throws where openData does.
+ * Opens images with `openData` and splits them by `heldOut` and `seed`; the built-in images have a fixed split. Reports
+ * progress on stderr if it takes long. Throws where `openData` does.
  */
 export async function openSplits(
   data: string,
@@ -22,7 +22,7 @@ export async function openSplits(
   return { train: { images, indices: train }, test: { images, indices: test } };
 }
 
-/** All images that openData finds, or the held-out ones of the built-in images. Throws where openData does. */
+/** Opens all images of `openData`, or the held-out built-in images. Throws where `openData` does. */
 export async function openSubset(data: string): Promise<Subset> {
   const onFound = reportCount(`${data}: images found`);
   return wholeSet(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { onFound }));

@@ -1,4 +1,4 @@
-/** What `--data` may name: folders of images, files that hold many, and mixtures of them. */
+/** Opens the values of `--data`: folders of images, files with many images, and mixtures. */
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -11,29 +11,33 @@ import { isIdxName, openIdx } from "./idx.js";
 import { joinSets } from "./join.js";
 import { nameAt, packNames } from "./names.js";
 
-/** The kinds of files that hold many images; what brings a package with it is loaded when it is wanted. */
+/** File formats with many images; readers that need a package are loaded on demand. */
 const kinds = [
   {
-    called: "WebDataset shards (.tar)",
-    is: (name: string) => name.endsWith(".tar"),
+    label: "WebDataset shards (.tar)",
+    matches: (name: string) => name.endsWith(".tar"),
     open: async (path: string, decoding: Decoding) => (await import("./tar.js")).openTar(path, decoding),
   },
   {
-    called: "Parquet with a column of images (.parquet)",
-    is: (name: string) => name.endsWith(".parquet"),
+    label: "Parquet with a column of images (.parquet)",
+    matches: (name: string) => name.endsWith(".parquet"),
     open: async (path: string, decoding: Decoding) => (await import("./parquet.js")).openParquet(path, decoding),
   },
-  { called: "IDX (...images-idx3-ubyte, or .gz of it)", is: isIdxName, open: openIdx },
-  { called: "CIFAR-10 or CIFAR-100 in binary (.bin)", is: (name: string) => name.endsWith(".bin"), open: openCifar },
+  { label: "IDX (...images-idx3-ubyte, or .gz of it)", matches: isIdxName, open: openIdx },
+  {
+    label: "CIFAR-10 or CIFAR-100 in binary (.bin)",
+    matches: (name: string) => name.endsWith(".bin"),
+    open: openCifar,
+  },
 ] as const;
 
 /**
- * The images that a text names: a folder of images; a folder of files that hold many, or one such file, or several by a pattern
- * with `*` in the last part of the path; and, with commas between them, several of these, each with ":" and a weight or none of
- * them. Throws, saying what was expected, for anything else.
+ * Opens a value of `--data`: a folder of images; a folder of files with many images, one such file, or a pattern with
+ * `*` in the last part of the path; or several of these separated by commas, all or none with ":" and a weight. Throws,
+ * naming what was expected, for anything else.
  */
 export async function openData(data: string, options: OpenOptions = {}): Promise<ImageSet> {
-  const parts = partsOf(data);
+  const parts = parseMixture(data);
   if (parts.length === 1 && parts[0]!.weight === undefined) return openPart(data, options);
   const { onFound, ...decoding } = options;
   const sets: ImageSet[] = [];
@@ -46,7 +50,9 @@ export async function openData(data: string, options: OpenOptions = {}): Promise
   }
   const weights = parts.map(({ weight }) => weight).filter((weight) => weight !== undefined);
   return joinSets({
-    ...{ title: data, sets, decoding },
+    title: data,
+    sets,
+    decoding,
     prefixes: parts.map(({ path }) => `${path}/`),
     weights: weights.length > 0 ? weights : undefined,
   });
@@ -57,8 +63,8 @@ interface DataPart {
   readonly weight: number | undefined;
 }
 
-/** The parts of a mixture. Throws where some have weights and others none, and for weights of 0. */
-export function partsOf(data: string): readonly DataPart[] {
+/** Parses a mixture. Throws if only some parts have weights, and for weights of 0. */
+export function parseMixture(data: string): readonly DataPart[] {
   if (existsSync(data)) return [{ path: data, weight: undefined }];
   const parts = data.split(",").map((text): DataPart => {
     const part = text.trim();
@@ -79,20 +85,20 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
   const { onFound, ...decoding } = options;
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile()) {
-    const kind = kinds.find(({ is }) => is(path));
-    if (kind === undefined) throw nothingFits(path, "a file of another kind");
-    return some(path, await kind.open(path, decoding));
+    const kind = kinds.find(({ matches }) => matches(path));
+    if (kind === undefined) throw unsupported(path, "a file of another kind");
+    return expectImages(path, await kind.open(path, decoding));
   }
   if (found === undefined) {
     const names = await matching(path);
-    if (names.length === 0) throw nothingFits(path, "nothing of that name");
+    if (names.length === 0) throw unsupported(path, "nothing of that name");
     return openFiles(path, { folder: dirname(path), names, ...options });
   }
   const images = await listImages(path, onFound);
   if (images.ends.length > 0) return imagesOfFolder(path, images, decoding);
-  const files = await listFiles(path, (name) => kinds.some(({ is }) => is(name)));
+  const files = await listFiles(path, (name) => kinds.some(({ matches }) => matches(name)));
   const names = Array.from({ length: files.ends.length }, (_, i) => nameAt(files, i));
-  if (names.length === 0) throw nothingFits(path, await describe(path));
+  if (names.length === 0) throw unsupported(path, await describe(path));
   return openFiles(path, { folder: path, names, ...options });
 }
 
@@ -102,16 +108,16 @@ interface FilesOptions extends OpenOptions {
   readonly names: readonly string[];
 }
 
-/** Files of one kind as one set. Throws where they are of several kinds, or of none. */
+/** Opens files of one format as one set. Throws for several formats, or none. */
 async function openFiles(title: string, { folder, names, onFound, ...decoding }: FilesOptions): Promise<ImageSet> {
   if (names.every(isImageName)) return imagesOfFolder(folder, packNames(names), decoding);
   const there = new Set(names);
   const wanted = names.filter((name) => !(name.endsWith(".gz") && there.has(name.slice(0, -".gz".length))));
-  const found = kinds.filter(({ is }) => wanted.some(is));
+  const found = kinds.filter(({ matches }) => wanted.some(matches));
   const [kind] = found;
-  if (kind === undefined || found.length > 1 || !wanted.every(kind.is)) {
-    const called = found.map(({ called }) => called).join(" and ");
-    throw nothingFits(title, `files of several kinds${called && `, ${called}`}; name those of one`);
+  if (kind === undefined || found.length > 1 || !wanted.every(kind.matches)) {
+    const labels = found.map(({ label }) => label).join(" and ");
+    throw unsupported(title, `files of several kinds${labels && `, ${labels}`}; name those of one`);
   }
   const sets: ImageSet[] = [];
   let count = 0;
@@ -121,15 +127,15 @@ async function openFiles(title: string, { folder, names, onFound, ...decoding }:
     onFound?.(count);
     sets.push(set);
   }
-  return some(title, joinSets({ title, sets, prefixes: wanted.map((name) => `${name}/`), decoding }));
+  return expectImages(title, joinSets({ title, sets, prefixes: wanted.map((name) => `${name}/`), decoding }));
 }
 
-function some(path: string, images: ImageSet): ImageSet {
+function expectImages(path: string, images: ImageSet): ImageSet {
   if (images.count > 0) return images;
   throw new Error(`--data ${path}: expected at least one image, got none`);
 }
 
-/** The names of a folder's files that a path matches whose last part holds `*` or `?`, sorted. */
+/** Returns the sorted names of files that match a path with `*` or `?` in its last part. */
 async function matching(path: string): Promise<readonly string[]> {
   const pattern = basename(path);
   if (!/[*?]/.test(pattern)) return [];
@@ -143,7 +149,7 @@ async function matching(path: string): Promise<readonly string[]> {
   return names.filter((name) => matcher.test(name) && !name.startsWith(".")).sort();
 }
 
-/** Entries of a folder that are named in an error. */
+/** Number of folder entries named in an error. */
 const NAMED = 5;
 
 async function describe(folder: string): Promise<string> {
@@ -153,8 +159,8 @@ async function describe(folder: string): Promise<string> {
   return `a folder of ${names.slice(0, NAMED).join(", ")}${more}`;
 }
 
-function nothingFits(path: string, got: string): Error {
-  const files = kinds.map(({ called }) => called).join("; ");
+function unsupported(path: string, got: string): Error {
+  const files = kinds.map(({ label }) => label).join("; ");
   return new Error(
     `--data ${path}: expected a folder of images (${imageNames}), or one of these files or a folder of them: ${files}; got ${got}`,
   );

@@ -1,22 +1,22 @@
 /**
- * Pages of parquet columns, and the values in them. Of the encodings those that image sets come in: plain and by dictionary. Every
- * count of a page is checked before anything is allocated for it.
+ * Decoder of Parquet pages with plain or dictionary encoding, as used by image sets. All counts are checked before
+ * anything is allocated.
  * https://parquet.apache.org/docs/file-format/data-pages/encodings/
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { readRange } from "../../files/files.js";
-import type { ColumnForm, CompressionCodec, ParquetPage, PagePlace } from "../image-location.js";
+import type { ColumnForm, CompressionCodec, ParquetPage, PageLocation } from "../image-location.js";
 
 export type Value = Uint8Array | number | undefined;
 
-/** The bytes of a value. Throws where it is missing, or where the page is damaged. */
-export async function readPageValue({ path, column, page, dictionary, row }: PagePlace): Promise<Uint8Array> {
+/** Reads the bytes of a value. Throws if it is missing or the page is damaged. */
+export async function readPageValue({ path, column, page, dictionary, row }: PageLocation): Promise<Uint8Array> {
   const value = (await readPage(path, column, page, dictionary))[row];
   if (!(value instanceof Uint8Array)) throw new Error("the row has no image");
   return value;
 }
 
-/** All values of a page: [page.values], undefined where one is missing. Throws where the page is damaged. */
+/** Reads all values of a page: [page.values], undefined for missing ones. Throws if the page is damaged. */
 export async function readPage(
   path: string,
   column: ColumnForm,
@@ -62,7 +62,7 @@ export async function readPage(
   }
 }
 
-/** Values one after the other. */
+/** Decodes plain values. */
 function plain(bytes: Uint8Array, type: ColumnForm["type"], count: number): readonly Value[] {
   const view = viewOf(bytes);
   const least = type === "INT64" ? 8 : 4;
@@ -79,7 +79,7 @@ function plain(bytes: Uint8Array, type: ColumnForm["type"], count: number): read
   return values;
 }
 
-/** Small numbers of `width` bits: runs of the same one, and runs packed bit to bit. */
+/** Decodes the RLE / bit-packing hybrid of integers of `width` bits. */
 function runs(bytes: Uint8Array, width: number, count: number): Uint32Array {
   const numbers = new Uint32Array(count);
   const ends = () => new Error("parquet: numbers end too early");
@@ -120,7 +120,7 @@ function runs(bytes: Uint8Array, width: number, count: number): Uint32Array {
   return numbers;
 }
 
-/** A page as it was before it was compressed. Throws where it is not of the size that its header says. */
+/** Decompresses a page. Throws if its size differs from its header. */
 async function unpack(bytes: Uint8Array, size: number, codec: CompressionCodec): Promise<Uint8Array> {
   const unpacked = await decompress(bytes, size, codec);
   if (unpacked.length !== size) throw new Error(`parquet: expected a page of ${size} bytes, got ${unpacked.length}`);

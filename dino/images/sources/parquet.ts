@@ -1,4 +1,4 @@
-/** Parquet image sets as Hugging Face keeps them: a column of encoded images, and one of labels where there are any. */
+/** Reader of Parquet image sets as on Hugging Face: a column of encoded images and optionally one of labels. */
 import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema, type SchemaTree } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
@@ -8,37 +8,37 @@ import type { ColumnForm, Decoding, ParquetPage } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { withLabels } from "./join.js";
-import { indexOf } from "./list-cache.js";
+import { cachedIndex } from "./list-cache.js";
 import { readPage, type Value } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
 
-/** What is known of a file. */
+/** Index of a file. */
 interface ParquetIndex {
   readonly column: ColumnForm;
   readonly pages: readonly PlacedPage[];
   readonly count: number;
   readonly classes: readonly string[];
-  /** The class of each row, -1 where it has none. */
+  /** Class of each row, -1 for none. */
   readonly labels: Int32Array;
 }
 
 interface PlacedPage {
   readonly page: ParquetPage;
   readonly dictionary: ParquetPage | undefined;
-  /** The row of its first value, in the file. */
+  /** Row of its first value in the file. */
   readonly first: number;
 }
 
-/** Columns of images are called so, or else it is the first that may hold some. */
+/** Preferred names of image columns; otherwise the first column that may hold images is used. */
 const IMAGE_NAMES = ["image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo"];
 const LABEL_NAMES = ["label", "labels", "cls", "class", "fine_label"];
 
 /**
- * The rows of a parquet file with a column of images: `image{bytes, path}` or plain bytes. An image is found by the page that it
- * is in, which is read and unpacked for it. Throws where this is no parquet, and where there is no such column.
+ * Opens a Parquet file with a column of images: `image{bytes, path}` or plain bytes. Reading an image decodes its page.
+ * Throws for other files, and if there is no such column.
  */
 export async function openParquet(path: string, decoding: Decoding = {}): Promise<ImageSet> {
-  const { column, pages, count, classes, labels } = await indexOf(path, "parquet", () => indexParquet(path));
+  const { column, pages, count, classes, labels } = await cachedIndex(path, "parquet", () => indexParquet(path));
   const firsts = Float64Array.from(pages, ({ first }) => first);
   return imageSet({
     title: path,
@@ -47,7 +47,7 @@ export async function openParquet(path: string, decoding: Decoding = {}): Promis
     shards: [0],
     ...withLabels(classes, labels),
     name: (row) => `${row}`,
-    place: (row) => {
+    location: (row) => {
       const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
       return { name: `${path}/${row}`, bytes: { kind: "page", path, column, page, dictionary, row: row - first } };
     },
@@ -115,7 +115,9 @@ function columnOfImages(columns: readonly SchemaTree[]): Column {
   throw new Error(`expected a column of images (image{bytes, path}, or bytes), got ${names.join(", ")}`);
 }
 
-/** What a column's values are; undefined for none that is read here. Levels lead from the top of the schema to the column. */
+/**
+ * Returns the value type of a column, undefined if unsupported. `levels` lead from the top of the schema to the column.
+ */
 function formOf(levels: readonly SchemaTree[]): ColumnForm | undefined {
   const leaf = levels.at(-1)!;
   const { type } = leaf.element;
@@ -126,12 +128,12 @@ function formOf(levels: readonly SchemaTree[]): ColumnForm | undefined {
   return { type, definition };
 }
 
-/** More than deflate makes of anything: no page of images is that much smaller than they are. */
+/** Maximum compression ratio of a page, that of deflate. */
 const MOST_COMPRESSED = 1032;
-/** Bytes that a header of a page lies in; it may hold the smallest and the largest value. */
+/** Bytes read for a page header; it may contain the minimum and maximum value. */
 const HEADER = 2 ** 16;
 
-/** The pages of a column, those of dictionaries beside those that refer to them. Throws where they do not fit what the file says. */
+/** Lists the pages of a column, each with its dictionary. Throws if they do not match the metadata. */
 async function pagesOf(file: OpenFile, metadata: FileMetaData, { path }: Column): Promise<readonly PlacedPage[]> {
   const placed: PlacedPage[] = [];
   let first = 0;
@@ -194,14 +196,14 @@ function encodingOf(encoding: string | undefined): ParquetPage["encoding"] {
   throw new Error(`parquet: expected values encoded plainly or by dictionary, got ${encoding ?? "no known encoding"}`);
 }
 
-/** A number out of the file. Throws unless it is a whole one from 0 to `most`. */
+/** Checks a number read from the file. Throws unless it is an integer from 0 to `most`. */
 function whole(what: string, number: number | bigint | undefined, most: number): number {
   const value = Number(number);
   if (Number.isSafeInteger(value) && value >= 0 && value <= most) return value;
   throw new Error(`parquet: ${what}: expected 0 to ${most}, got ${String(number)}`);
 }
 
-/** The class of every row. Throws where there are not as many as images. */
+/** Reads the class of every row. Throws if the number of labels differs from that of images. */
 async function readLabels(
   file: OpenFile,
   metadata: FileMetaData,
@@ -225,7 +227,7 @@ async function readLabels(
   return { classes: [...classes.keys()], labels };
 }
 
-/** The name of a class; Hugging Face has -1 where a label is not told. */
+/** Returns the name of a class; Hugging Face stores -1 for a missing label. */
 function nameOf(value: Value, names: readonly string[]): string | undefined {
   if (value instanceof Uint8Array) return Buffer.from(value).toString("utf8");
   return value === undefined || value < 0 ? undefined : (names[value] ?? `${value}`);
@@ -236,7 +238,7 @@ const featuresSchema = z.object({
 });
 const classLabelSchema = z.object({ names: z.array(z.string()) });
 
-/** The names of the classes of a column, where Hugging Face has left them in the file. */
+/** Returns the class names that Hugging Face stores in the metadata of the file. */
 function classNames({ key_value_metadata }: FileMetaData, column: string): readonly string[] {
   const written = key_value_metadata?.find(({ key }) => key === "huggingface")?.value;
   try {

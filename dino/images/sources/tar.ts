@@ -1,4 +1,4 @@
-/** WebDataset shards: tar files of images, a class beside each or not, every image read from where it lies. */
+/** Reader of WebDataset shards: tar files of images, optionally with classes, read at their offsets. */
 import { Header, type HeaderData, Pax } from "tar";
 import { type OpenFile, openFile } from "../../files/files.js";
 import type { Decoding } from "../image-location.js";
@@ -6,26 +6,26 @@ import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
 import { isImageName } from "./folder-list.js";
 import { withLabels } from "./join.js";
-import { indexOf } from "./list-cache.js";
+import { cachedIndex } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 
-/** What is known of a shard. */
+/** Index of a shard. */
 interface TarIndex {
   readonly names: PackedNames;
-  /** Where the bytes of each image begin, and how many there are. */
+  /** Offset and size in bytes of each image. */
   readonly starts: Float64Array;
   readonly sizes: Float64Array;
-  /** Names of the classes of the shard, and the class of each image; -1 where there is none. */
+  /** Class names, and the class of each image, -1 for none. */
   readonly classes: readonly string[];
   readonly labels: Int32Array;
 }
 
 /**
- * The images of a tar. Files of one sample lie side by side and share their path up to the first dot; what `.cls` holds is the
- * class. The path is a name and no more. Throws, naming the byte, where this is no tar, or not a whole one.
+ * Opens a tar of images. Files of one sample are adjacent and share their path up to the first dot; a `.cls` file holds
+ * the class. Paths are only names. Throws, naming the byte, if the file is not a tar or is truncated.
  */
 export async function openTar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
-  const index = await indexOf(path, "tar", () => indexTar(path));
+  const index = await cachedIndex(path, "tar", () => indexTar(path));
   const { classes, labels } = index;
   const { names, blocks, sizes } = packed(index);
   return imageSet({
@@ -35,7 +35,7 @@ export async function openTar(path: string, decoding: Decoding = {}): Promise<Im
     shards: [0],
     ...withLabels(classes, labels),
     name: (image) => nameAt(names, image),
-    place: (image) => ({
+    location: (image) => ({
       name: `${path}/${nameAt(names, image)}`,
       bytes: { kind: "range", path, start: blocks[image]! * BLOCK, size: sizes[image]! },
     }),
@@ -44,7 +44,7 @@ export async function openTar(path: string, decoding: Decoding = {}): Promise<Im
 
 const BLOCK = 512;
 
-/** What stays in memory of a shard: copies, since arrays out of a kept index hold all of its bytes, and as narrow as they can be. */
+/** Compacts an index for memory: copies arrays, which otherwise retain the whole cached buffer, and narrows them. */
 function packed({ names, starts, sizes }: TarIndex) {
   return {
     names: { bytes: names.bytes.slice(), ends: narrow(names.ends) },
@@ -53,14 +53,14 @@ function packed({ names, starts, sizes }: TarIndex) {
   };
 }
 
-/** Whole numbers in half the memory where they are below 2^32. */
+/** Stores integers below 2^32 in half the memory. */
 function narrow(numbers: Float64Array | Uint32Array): Float64Array | Uint32Array {
   return numbers.every((number) => number < 2 ** 32) ? Uint32Array.from(numbers) : Float64Array.from(numbers);
 }
 
-/** Bytes read at once: headers of small files lie close together. */
+/** Bytes read at a time; headers of small files are close together. */
 const CHUNK = 2 ** 18;
-/** Longest path, extended header or class; more is no such thing. */
+/** Maximum size of a path, extended header or class. */
 const LONGEST_TEXT = 2 ** 20;
 
 async function indexTar(path: string): Promise<TarIndex> {
@@ -95,7 +95,7 @@ async function indexTar(path: string): Promise<TarIndex> {
   };
 }
 
-/** What the files of a sample share. */
+/** Returns the key shared by the files of a sample. */
 function keyOf(name: string): string {
   const dot = name.indexOf(".", name.lastIndexOf("/") + 1);
   return dot < 0 ? name : name.slice(0, dot);
@@ -105,11 +105,11 @@ interface TarFile {
   readonly name: string;
   readonly start: number;
   readonly size: number;
-  /** The whole of it as text. Throws where it is longer than any that is looked for. */
+  /** Reads the file as text. Throws if it is longer than LONGEST_TEXT. */
   readonly read: () => Promise<string>;
 }
 
-/** The files of a tar, without those whose names begin with a dot. */
+/** Iterates over the files of a tar, without hidden ones. */
 async function* filesOf(file: OpenFile): AsyncGenerator<TarFile> {
   let buffered = { start: 0, bytes: new Uint8Array(0) };
   const take = async (start: number, size: number): Promise<Uint8Array> => {

@@ -1,12 +1,15 @@
 /**
- * What parquet keeps about itself is in Thrift's compact form; here it is only checked, so that a damaged file can neither make a
- * reader allocate nor keep it busy.
+ * Validator of Thrift's compact protocol, in which Parquet stores its metadata: a damaged file can neither cause large
+ * allocations nor long loops.
  * https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
  */
 
 const DEEPEST = 32;
 
-/** The bytes that a struct takes from `start` on. Throws where it ends early, lies too deep or has lists longer than its bytes. */
+/**
+ * Returns the size in bytes of the struct at `start`. Throws if it is truncated, nested too deeply, or has lists longer
+ * than its bytes.
+ */
 export function thriftSize(bytes: Uint8Array, start = 0): number {
   let at = start;
   const damaged = () => new Error("parquet: what the file says about itself is damaged");

@@ -86,7 +86,7 @@ async function train(options: CourseOptions): Promise<void> {
   const { device, images, from, stop, tell, encode, keep } = options;
   const parts = { train: wholeSet(images.train), test: wholeSet(images.test) };
   const { iterationsPerEpoch } = lengthOf(options.config, parts.train.indices.length);
-  const { config } = fitWarmups(options.config, { iterationsPerEpoch, given: new Set() });
+  const { config } = fitWarmups(options.config, { iterationsPerEpoch, explicit: new Set() });
   const beside = BESIDE[device.kernels];
   const measure = measuring(options, {
     train: firstOf(parts.train, beside.train),
@@ -94,8 +94,8 @@ async function train(options: CourseOptions): Promise<void> {
   });
 
   tell({ kind: "aside", words: "Making the kernels ready" });
-  const begin = from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) };
-  const setup = { ...parts.train, config, device, begin };
+  const initialState = from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) };
+  const setup = { ...parts.train, config, device, initialState };
   await using trainer = await openTrainer({
     ...setup,
     batches: openInlineBatches(batchOptions(setup)),
@@ -116,17 +116,17 @@ async function train(options: CourseOptions): Promise<void> {
   if (trainer.done === 0) {
     await measure("pixels", ({ images: set }, how) => pixelFeatures(set, how));
     await measureTeacher("untrained");
-    await trainer.aside(look);
+    await trainer.runAside(look);
   }
   tell({ kind: "aside", words: undefined });
   const lookEvery = Math.max(1, Math.round(steps / beside.looks));
   while (trainer.done < steps) {
     if (stop.aborted) keep(await trainer.state());
     stop.throwIfAborted();
-    const { line, ...progress } = await trainer.takeStep();
+    const { line, ...progress } = await trainer.runStep();
     tell({ kind: "progress", progress });
     if (line) tell({ kind: "line", line });
-    if (trainer.done % lookEvery === 0 || trainer.done === steps) await trainer.aside(look);
+    if (trainer.done % lookEvery === 0 || trainer.done === steps) await trainer.runAside(look);
   }
   await measureTeacher("trained");
   tell({ kind: "aside", words: undefined });

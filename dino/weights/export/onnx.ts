@@ -6,7 +6,7 @@ import {
   type Encoded,
   float,
   integer,
-  joined,
+  concatenate,
   message,
   sequence,
   stringField,
@@ -83,7 +83,7 @@ export function encodeOnnx({ nodes, tensors, inputs, outputs, notes = {} }: Onnx
         "--format safetensors holds more",
     );
   }
-  return joined(model);
+  return concatenate(model);
 }
 
 function nodeField({ op, inputs, outputs, attributes = {}, domain }: OnnxNode): Encoded {

@@ -3,7 +3,7 @@
  * version, the machine's sizes, what was saved, keys of storages), then the storages, each after the number of its elements.
  * `_legacy_save` in https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
  */
-import type { PlacedFile } from "../../files/placed-file.js";
+import type { OpenFile } from "../../files/files.js";
 import { torchRules } from "./objects.js";
 import { MAX_PICKLE_BYTES, readPickle, type Unpickled } from "./pickle.js";
 import { elementBytes } from "./stored.js";
@@ -16,7 +16,7 @@ export const legacyMagic = Uint8Array.of(
 const VERSION = 1001;
 
 /** As readTorchZip, for a file that begins with `legacyMagic`. */
-export async function readTorchLegacy(file: PlacedFile): Promise<unknown> {
+export async function readTorchLegacy(file: OpenFile): Promise<unknown> {
   const bytes = await file.read(0, Math.min(file.size, MAX_PICKLE_BYTES));
   const positions = new Map<string, number>();
   const rules = torchRules((storage, first, length) => file.read(positions.get(storage.key)! + first, length));

@@ -1,6 +1,6 @@
 /** Files of torch.save since PyTorch 1.6: a zip archive NAME/data.pkl, with each storage in an entry NAME/data/KEY. */
 import { type Entry, fromFdPromise, type ZipFile } from "yauzl";
-import type { PlacedFile } from "../../files/placed-file.js";
+import type { OpenFile } from "../../files/files.js";
 import { torchRules } from "./objects.js";
 import { MAX_PICKLE_BYTES, readPickle } from "./pickle.js";
 import { elementBytes } from "./stored.js";
@@ -12,7 +12,7 @@ const MAX_ENTRIES = 20_000;
  * Reads what was saved, tensors aside, which stay in the file until they are read; it has to stay open for them.
  * Throws for archives that torch.save did not write, and where a storage is not as large as the pickle says.
  */
-export async function readTorchZip(file: PlacedFile): Promise<unknown> {
+export async function readTorchZip(file: OpenFile): Promise<unknown> {
   const zip = await fromFdPromise(file.handle.fd, { autoClose: false });
   const entries = await listEntries(zip);
   const names = [...entries.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));

@@ -41,8 +41,13 @@ async function taken(count: number, opened: Batches): Promise<Omit<Batch, "waite
   for (let i = 0; i < count; i++) {
     const { epoch, iteration, globals, locals, pixels, pictures, indices } = await batches.next();
     copies.push({
-      ...{ epoch, iteration, globals: globals.slice(), locals: locals.slice() },
-      ...{ pixels: pixels.slice(), pictures: [...pictures], indices: indices.slice() },
+      epoch,
+      iteration,
+      globals: globals.slice(),
+      locals: locals.slice(),
+      pixels: pixels.slice(),
+      pictures: [...pictures],
+      indices: indices.slice(),
     });
   }
   return copies;
@@ -207,7 +212,7 @@ describe("batches", () => {
 
   it("passes on what went wrong in a worker", async () => {
     const empty = { rows: 0, cols: 0, layout: "rgb" } as const;
-    const images: ImageSet = { ...memory, place: (index) => ({ ...memory.place(index), raw: empty }) };
+    const images: ImageSet = { ...memory, location: (index) => ({ ...memory.location(index), raw: empty }) };
     await using batches = openThreadedBatches({ ...basics, images });
     expect(await rejection(batches.next())).to.match(
       /batches: a worker failed: resizedCrop: expected a box within \[0, 0\]/,

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { cropPlace } from "../../../dino/batches/crop-layout.js";
+import { cropPosition } from "../../../dino/batches/crop-layout.js";
 import { createCropMaker } from "../../../dino/batches/crop-maker.js";
 import { drawCrops, officialAugmentation } from "../../../dino/images/augment.js";
 import { rng } from "../../../dino/math/random.js";
@@ -22,15 +22,19 @@ describe("crops made on the device", () => {
       using out = input(device, [crops * images, 3, 8, 8]);
       const { mean, std } = augment;
       using maker = await createCropMaker(device, {
-        ...{ pictures: images, parts, pixelsPerPicture: 120, groups: [{ crops, out }] },
-        ...{ mean, std },
+        pictures: images,
+        parts,
+        pixelsPerPicture: 120,
+        groups: [{ crops, out }],
+        mean,
+        std,
       });
       maker.write(pixels, pictures);
       await maker.run();
       const all = await download(out);
       expect(all).to.have.length(sizeOf(out.shape));
       return (crop: number, image: number) => {
-        const start = size * cropPlace({ crops, images, parts }, crop, image);
+        const start = size * cropPosition({ crops, images, parts }, crop, image);
         return all.slice(start, start + size);
       };
     };

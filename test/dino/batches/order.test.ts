@@ -6,15 +6,17 @@ import { rng } from "../../../dino/math/random.js";
 const range = (count: number) => new Int32Array(count).map((_, i) => i);
 const basics = {
   images: { count: 100, shards: undefined, mixture: undefined },
-  ...{ indices: range(100), seed: 3, shuffleBuffer: 0 },
+  indices: range(100),
+  seed: 3,
+  shuffleBuffer: 0,
 } satisfies OrderOptions;
 
 describe("order of images", () => {
   it("is a random one of all, another in each epoch, where nothing else is asked for", () => {
     const orderOf = epochOrders(basics);
     const expected = rng({ seed: 3, epoch: 4, purpose: "order" }).permutation(100);
-    expect([...orderOf(4).next(100).places]).to.deep.equal([...expected]);
-    expect([...orderOf(5).next(100).places]).to.not.deep.equal([...expected]);
+    expect([...orderOf(4).next(100).positions]).to.deep.equal([...expected]);
+    expect([...orderOf(5).next(100).positions]).to.not.deep.equal([...expected]);
     expect(orderOf(4).next(100).repeats).to.equal(undefined);
     const shards = [0, 40, 70];
     expect(epochOrders({ ...basics, images: { ...basics.images, shards } })(4).next(100)).to.deep.equal(
@@ -35,16 +37,17 @@ describe("order of images", () => {
           const indices = range(count).filter((index) => index % every === 0); // as if others were held out
           const images = { count, shards, mixture: undefined };
           const orderOf = epochOrders({ images, indices, seed, shuffleBuffer });
-          const { places } = orderOf(2).next(indices.length);
+          const { positions: places } = orderOf(2).next(indices.length);
           expect([...places].sort((a, b) => a - b)).to.deep.equal([...range(indices.length)]);
           const middle = seed % indices.length;
           const begun = orderOf(2);
           begun.next(middle);
           for (const order of [begun, orderOf(2, middle)])
             expect(order.next(indices.length - middle)).to.deep.equal({
-              ...{ places: places.slice(middle), repeats: undefined },
+              positions: places.slice(middle),
+              repeats: undefined,
             });
-          const order = epochOrders({ images, indices, seed, shuffleBuffer: 1 })(2).next(indices.length).places; // file after file
+          const order = epochOrders({ images, indices, seed, shuffleBuffer: 1 })(2).next(indices.length).positions; // file after file
           const shuffled = Int32Array.from(order); // by the whole list in memory
           const random = rng({ seed, epoch: 2, purpose: "shuffle buffer" });
           for (let i = 0; i < shuffled.length - 1; i++) {
@@ -75,7 +78,8 @@ describe("order of images", () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.double({ min: 0.1, max: 10, noNaN: true })), {
-          ...{ minLength: 2, maxLength: 5 },
+          minLength: 2,
+          maxLength: 5,
         }),
         fc.nat(1000),
         (parts, seed) => {
@@ -87,7 +91,7 @@ describe("order of images", () => {
           const total = weights.reduce((sum, weight) => sum + weight, 0);
           const counts = new Uint32Array(count);
           for (let epoch = 0; epoch < 3; epoch++) {
-            const { places, repeats } = orderOf(epoch).next(count);
+            const { positions: places, repeats } = orderOf(epoch).next(count);
             const seen = new Set<string>();
             for (const [i, place] of places.entries()) {
               counts[place]!++;
@@ -111,7 +115,9 @@ describe("order of images", () => {
 
   it("mixes the parts evenly over an epoch", () => {
     const images = mixture([500, 500], [3, 1]);
-    const { places } = epochOrders({ images, indices: range(1000), seed: 0, shuffleBuffer: 0 })(0).next(1000);
+    const { positions: places } = epochOrders({ images, indices: range(1000), seed: 0, shuffleBuffer: 0 })(0).next(
+      1000,
+    );
     for (let from = 0; from < 1000; from += 250) {
       const ofFirst = places.subarray(from, from + 250).filter((place) => place < 500).length;
       expect(ofFirst).to.be.closeTo(187, 30);

@@ -21,7 +21,9 @@ import { rejection } from "../../support/rejection.js";
 const GIB = 2 ** 30;
 
 const factsOf = (adapter: Facts["adapter"], images: number, shortSide: number): Facts => ({
-  ...{ adapter, images, shortSide },
+  adapter,
+  images,
+  shortSide,
   memoryBytes: 6 * GIB,
 });
 
@@ -52,7 +54,7 @@ describe("the preset auto", () => {
         expect(outDim).to.be.within(256, 65536);
         expect(steps).to.be.at.least(facts.adapter === "gpu" ? 1000 : 400);
         expect(config.warmupEpochs * iterationsPerEpoch).to.be.closeTo(steps / 10, steps / 100);
-        const { notes } = fitWarmups(config, { iterationsPerEpoch, given: new Set() });
+        const { notes } = fitWarmups(config, { iterationsPerEpoch, explicit: new Set() });
         expect(notes, "nothing to shorten").to.deep.equal([]);
       }),
     );

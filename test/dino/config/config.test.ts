@@ -163,15 +163,18 @@ describe("config", () => {
 
   it("shortens a warm-up that is longer than the run, unless it was asked for", () => {
     const config = resolveConfig({ steps: 30, warmupTeacherTempEpochs: 5 });
-    const fitted = fitWarmups(config, { iterationsPerEpoch: 10, given: new Set() });
+    const fitted = fitWarmups(config, { iterationsPerEpoch: 10, explicit: new Set() });
     expect(fitted.config).to.include({ warmupTeacherTempEpochs: 0 });
     expect(fitted.config.warmupEpochs).to.be.closeTo(0.3, 1e-12);
     expect(fitted.notes).to.have.length(2);
     expect(fitted.notes[0]).to.include("--warmup-epochs 10 is longer than the run of 30 steps, 3 epochs");
-    expect(() => fitWarmups(config, { iterationsPerEpoch: 10, given: new Set(["warmupEpochs"]) })).to.throw(
+    expect(() => fitWarmups(config, { iterationsPerEpoch: 10, explicit: new Set(["warmupEpochs"]) })).to.throw(
       "--warmup-epochs 10",
     );
     const long = resolveConfig({ epochs: 100 });
-    expect(fitWarmups(long, { iterationsPerEpoch: 10, given: new Set() })).to.deep.equal({ config: long, notes: [] });
+    expect(fitWarmups(long, { iterationsPerEpoch: 10, explicit: new Set() })).to.deep.equal({
+      config: long,
+      notes: [],
+    });
   });
 });

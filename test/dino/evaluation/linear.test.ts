@@ -17,7 +17,7 @@ import { officialProbeCrop } from "../../../dino/images/augment.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
 import { wholeSet } from "../../../dino/images/split.js";
-import { takeRows } from "../../../dino/math/feature-rows.js";
+import { selectRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import { type Model, viewOf } from "../../../dino/model/backbone.js";
 import { blocksDescriptor, clsDescriptor } from "../../../dino/model/descriptors.js";
@@ -269,7 +269,7 @@ describe("batches to learn from", () => {
       const rows: number[][] = [];
       for await (const { features, labels } of shownBatches(model, subset, { ...common, batch })(epoch)) {
         expect(labels.length).to.equal(features.rows).and.to.be.at.most(batch);
-        labels.forEach((label, i) => rows.push([label, ...takeRows(features, [i]).values]));
+        labels.forEach((label, i) => rows.push([label, ...selectRows(features, [i]).values]));
       }
       return rows.sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!);
     };

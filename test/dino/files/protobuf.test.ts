@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { double, float, integer, joined, message, stringField } from "../../../dino/files/protobuf.js";
+import { double, float, integer, concatenate, message, stringField } from "../../../dino/files/protobuf.js";
 import { encodeOnnx } from "../../../dino/weights/export/onnx.js";
 import { floatOf, integerOf, messages, readMessage, textOf } from "../../support/protobuf-reader.js";
 
@@ -11,7 +11,7 @@ describe("protocol buffers", () => {
     fc.assert(
       fc.property(field, number, fc.string({ unit: "binary" }), (at, { whole, half, single }, words) => {
         const last = message(at + 1, stringField(1, words), double(2, half), float(3, single));
-        const [outer] = messages(readMessage(joined(message(at, integer(at, whole), last))), at);
+        const [outer] = messages(readMessage(concatenate(message(at, integer(at, whole), last))), at);
         expect(integerOf(outer!, at)).to.equal(whole);
         const [inner] = messages(outer!, at + 1);
         expect(textOf(inner!, 1)).to.equal(words);

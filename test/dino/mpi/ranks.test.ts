@@ -2,10 +2,10 @@ import { expect } from "chai";
 import { defaultConfig } from "../../../dino/config/settings.js";
 import { interruptible } from "../../../dino/mpi/interruptible-world.js";
 import { launchOf } from "../../../dino/mpi/launcher.js";
-import { openReporter, slowRank, warningsOfOthers } from "../../../dino/mpi/reports.js";
+import { openReporter, findStraggler, warningsOfOthers } from "../../../dino/mpi/reports.js";
 import { broadcast, gather } from "../../../dino/mpi/sharing.js";
 import { singleWorld, openWorld } from "../../../dino/mpi/world.js";
-import { gatherFeatures, runOf, shareBeginning, verifyStates } from "../../../dino/training/shared-state.js";
+import { gatherFeatures, sliceOf, shareInitialState, verifyStates } from "../../../dino/training/shared-state.js";
 import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { inProcess } from "../../support/in-process.js";
 import { rejection } from "../../support/rejection.js";
@@ -24,10 +24,18 @@ describe("the launcher of a rank", () => {
   it("is known by its variables, and only of several processes", () => {
     const openMpi = { OMPI_COMM_WORLD_SIZE: "8", OMPI_COMM_WORLD_RANK: "5", OMPI_COMM_WORLD_LOCAL_RANK: "1" };
     expect(launchOf({ ...openMpi, OMPI_COMM_WORLD_LOCAL_SIZE: "4" })).to.deep.equal({
-      ...{ launcher: "mpirun of Open MPI", rank: 5, size: 8, localRank: 1, localSize: 4 },
+      launcher: "mpirun of Open MPI",
+      rank: 5,
+      size: 8,
+      localRank: 1,
+      localSize: 4,
     });
     expect(launchOf({ PMI_SIZE: "2", PMI_RANK: "1", MPI_LOCALRANKID: "0", MPI_LOCALNRANKS: "1" })).to.deep.equal({
-      ...{ launcher: "mpirun of MPICH", rank: 1, size: 2, localRank: 0, localSize: 1 },
+      launcher: "mpirun of MPICH",
+      rank: 1,
+      size: 2,
+      localRank: 0,
+      localSize: 1,
     });
     const slurm = {
       SLURM_STEP_NUM_TASKS: "6",
@@ -36,7 +44,11 @@ describe("the launcher of a rank", () => {
       SLURM_STEP_TASKS_PER_NODE: "2(x3)",
     };
     expect(launchOf({ ...slurm, PMI_SIZE: "6", PMI_RANK: "4" })).to.deep.equal({
-      ...{ launcher: "srun", rank: 4, size: 6, localRank: 0, localSize: 2 },
+      launcher: "srun",
+      rank: 4,
+      size: 6,
+      localRank: 0,
+      localSize: 2,
     });
     expect(launchOf({ SLURM_NTASKS: "6", SLURM_PROCID: "0" }), "a script of sbatch").to.equal(undefined);
     expect(launchOf({ ...openMpi, OMPI_COMM_WORLD_SIZE: "1" }), "one process").to.equal(undefined);
@@ -74,7 +86,7 @@ describe("what ranks share", () => {
     for (const beginning of [{ checkpoint: state }, { values }]) {
       const begun = await Promise.all(
         inProcess(2).map((world) =>
-          shareBeginning(world, () =>
+          shareInitialState(world, () =>
             world.rank === 0 ? Promise.resolve(beginning) : Promise.reject(new Error("not the first")),
           ),
         ),
@@ -87,7 +99,7 @@ describe("what ranks share", () => {
     for (const size of [1, 2, 3, 5]) {
       const all = await Promise.all(
         inProcess(size).map((world) => {
-          const indices = Int32Array.from(runOf([10, 11, 12, 13], world));
+          const indices = Int32Array.from(sliceOf([10, 11, 12, 13], world));
           const values = Float32Array.from(indices, (index) => index / 2);
           const failures = world.rank === size - 1 ? [{ path: "bad.png", reason: "no picture" }] : [];
           const dim = indices.length > 0 ? 1 : 0;
@@ -135,7 +147,7 @@ describe("a rank that waits for others", () => {
       kept++;
       return Promise.resolve();
     };
-    const world = interruptible(deserted(), { stop: stop.signal, keep, patienceMs: 50 });
+    const world = interruptible(deserted(), { stop: stop.signal, saveState: keep, patienceMs: 50 });
     const waiting = rejection(world.sum(new Float32Array(1), new Float32Array(1)));
     await new Promise((resolve) => setTimeout(resolve, 120));
     expect(kept).to.equal(0);
@@ -144,14 +156,14 @@ describe("a rank that waits for others", () => {
     expect(kept).to.equal(1);
     expect(await rejection(world.gather(new Uint8Array(1)))).to.match(/^SIGTERM/);
     expect(kept, "once").to.equal(1);
-    expect(world.spentMs()).to.be.above(120);
+    expect(world.waitedMs()).to.be.above(120);
   });
 
   it("goes on where they answer in time", async () => {
     const stop = new AbortController();
     stop.abort("SIGTERM");
     const [first, second] = inProcess(2).map((world) =>
-      interruptible(world, { stop: stop.signal, keep: () => Promise.reject(new Error("not needed")) }),
+      interruptible(world, { stop: stop.signal, saveState: () => Promise.reject(new Error("not needed")) }),
     );
     const to = new Float32Array(1);
     await Promise.all([first!.sum(Float32Array.of(1), to), second!.sum(Float32Array.of(2), new Float32Array(1))]);
@@ -165,7 +177,7 @@ describe("a rank that waits for others", () => {
     const [first, second] = inProcess(2);
     const heeding = interruptible(first!, {
       stop: stop.signal,
-      keep: async () => {
+      saveState: async () => {
         await second!.sum(Float32Array.of(2), new Float32Array(1)); // the answer comes while it keeps
         await new Promise((resolve) => setTimeout(resolve, 30));
         order.push("kept");
@@ -181,9 +193,9 @@ describe("reports of ranks", () => {
   const report = (ownMsPerStep: number, ...warnings: readonly string[]) => ({ ownMsPerStep, warnings });
 
   it("name the rank that all others wait for, where there is one", () => {
-    expect(slowRank([report(100), report(110), report(300), report(90)])).to.deep.include({ rank: 2, ms: 300 });
-    expect(slowRank([report(100), report(140)])).to.equal(undefined);
-    expect(slowRank([report(200), report(100)])).to.deep.include({ rank: 0, usualMs: 100 });
+    expect(findStraggler([report(100), report(110), report(300), report(90)])).to.deep.include({ rank: 2, ms: 300 });
+    expect(findStraggler([report(100), report(140)])).to.equal(undefined);
+    expect(findStraggler([report(200), report(100)])).to.deep.include({ rank: 0, medianMs: 100 });
   });
 
   it("tell the first what it has not seen itself", () => {
@@ -194,7 +206,7 @@ describe("reports of ranks", () => {
   it("say so of a rank that is slow twice in a row", async () => {
     const said = await Promise.all(
       inProcess(2).map(async (world) => {
-        const reporter = openReporter(interruptible(world, { stop: undefined, keep: () => Promise.resolve() }));
+        const reporter = openReporter(interruptible(world, { stop: undefined, saveState: () => Promise.resolve() }));
         const words: (readonly string[])[] = [];
         for (const slow of [true, true, false]) {
           const ms = slow && world.rank === 1 ? 60 : 5;

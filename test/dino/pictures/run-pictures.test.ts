@@ -49,7 +49,7 @@ describe("pictures on the way", () => {
       ...{ localCropsNumber: 1, warmupEpochs: 0, ...changes },
     });
     await train({
-      ...{ device: await testDevice(), config, splits, given: new Set<never>(), resume },
+      ...{ device: await testDevice(), config, splits, explicit: new Set<never>(), resume },
       onProgress: ({ step }) => {
         if (step === dieAt) throw new Error("killed");
       },

@@ -133,8 +133,11 @@ describe("the logs of a run", () => {
     for (const { wallTime } of events) expect(1000 * wallTime).to.be.within(beganMs, Date.now());
     expect(events.map(({ step }) => step)).to.deep.equal([3, 5, 6, 7, 9, 10, 12, 12]);
     expect(events[0]!.values).to.deep.equal({
-      ...{ "train/epoch": 0, "train/loss": Math.fround(5 / 3), "train/teacherEntropy": 1 },
-      ...{ "train/lr": Math.fround(0.003), "train/weightDecay": Math.fround(0.07) },
+      "train/epoch": 0,
+      "train/loss": Math.fround(5 / 3),
+      "train/teacherEntropy": 1,
+      "train/lr": Math.fround(0.003),
+      "train/weightDecay": Math.fround(0.07),
     });
     expect(events[3]!.values).to.deep.equal({ "knn/top1": 7, "knn/top5": 14 });
     expect(events[5]!.values).to.deep.equal({ "epoch/loss": 0.5, "knn/top1": 10, "knn/top5": 20 });
@@ -156,10 +159,20 @@ describe("the logs of a run", () => {
       train({
         device: await testDevice(),
         config: resolveConfig({
-          ...{ ...tinySettings, localCropsNumber: 0, out: folder, data: "builtin", batch: 4, warmupEpochs: 0 },
-          ...{ steps, logEvery: 1, threads: 1, tensorboard: true },
+          ...tinySettings,
+          localCropsNumber: 0,
+          out: folder,
+          data: "builtin",
+          batch: 4,
+          warmupEpochs: 0,
+          steps,
+          logEvery: 1,
+          threads: 1,
+          tensorboard: true,
         }),
-        ...{ splits: parts, given: new Set<never>(), resume },
+        splits: parts,
+        explicit: new Set<never>(),
+        resume,
       });
     await run(8, false);
     const { steps: before } = await readLog(join(folder, "log.jsonl"));

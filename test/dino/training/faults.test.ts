@@ -39,8 +39,15 @@ import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 
 const settings = {
-  ...{ ...tinySettings, preset: "shapes", batch: 8, steps: 8, warmupEpochs: 0, localCropsNumber: 2, threads: 1 },
-  ...{ logEvery: 2, checkpointEvery: 2 },
+  ...tinySettings,
+  preset: "shapes",
+  batch: 8,
+  steps: 8,
+  warmupEpochs: 0,
+  localCropsNumber: 2,
+  threads: 1,
+  logEvery: 2,
+  checkpointEvery: 2,
 } as const satisfies PartialConfig;
 
 describe("faults", () => {
@@ -74,7 +81,11 @@ describe("faults", () => {
     const { resume = false, stopAt, changes = {}, device, warnings = [] } = options;
     const stop = new AbortController();
     return train({
-      ...{ device: device ?? (await testDevice()), splits, resume, given: new Set(), stop: stop.signal },
+      device: device ?? (await testDevice()),
+      splits,
+      resume,
+      explicit: new Set(),
+      stop: stop.signal,
       config: resolveConfig({ ...settings, out, ...changes }),
       onProgress: ({ step }) => {
         if (step === stopAt) stop.abort();
@@ -182,9 +193,9 @@ describe("faults", () => {
       if (process.getuid?.() !== 0) this.skip(); // only root can try as somebody else
       const module = compiledModule("dino/run/run-folder.ts");
       const program = `
-        const { takeFolder } = await import(${JSON.stringify(module)});
+        const { lockRunFolder } = await import(${JSON.stringify(module)});
         process.setuid(65534);
-        await takeFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
+        await lockRunFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
       const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program]);
       expect(stdout).to.match(/^--out .+: expected a folder to write to, but EACCES/);
     });
@@ -216,7 +227,12 @@ describe("faults", () => {
       const config = resolveConfig({ ...settings, out });
       const filler = join(disk, "filler");
       const filled = train({
-        ...{ device: await testDevice(), splits, resume: false, given: new Set(), config, stop: stop.signal },
+        device: await testDevice(),
+        splits,
+        resume: false,
+        explicit: new Set(),
+        config,
+        stop: stop.signal,
         onProgress: ({ step }) => {
           if (step === 5) void writeFile(filler, new Uint8Array(2 ** 20)).catch(() => undefined);
         },
@@ -234,7 +250,10 @@ describe("faults", () => {
 
   describe("of devices", () => {
     const training = (out: string, device: Device) => ({
-      ...{ device, splits, resume: false, given: new Set<never>() },
+      device,
+      splits,
+      resume: false,
+      explicit: new Set<never>(),
       config: resolveConfig({ ...settings, out }),
     });
 

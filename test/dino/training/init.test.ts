@@ -56,8 +56,11 @@ describe("init", () => {
       (await evaluate(device, () => ({ cls: vit(shape, scope(params.get, "backbone."), images) }))).cls;
     const seen: Float32Array[] = [];
     await train({
-      ...{ device, config, splits: { train: subset, test: subset } },
-      ...{ given: new Set(), resume: false },
+      device,
+      config,
+      splits: { train: subset, test: subset },
+      explicit: new Set(),
+      resume: false,
       visit: {
         times: 1,
         look: async ({ step, student, teacher }) => {

@@ -62,7 +62,13 @@ describe("learning, on the built-in images", function () {
 
   async function run(changes: PartialConfig) {
     const config = resolveConfig({ out, ...changes });
-    const { warnings } = await train({ device: await testDevice(), config, splits, given: new Set(), resume: false });
+    const { warnings } = await train({
+      device: await testDevice(),
+      config,
+      splits,
+      explicit: new Set(),
+      resume: false,
+    });
     const lines = (await readFile(join(out, "log.jsonl"), "utf8")).trim().split("\n");
     const log = lines.map(
       (line) => JSON.parse(line) as { teacherEntropy?: number; klDivergence?: number; knn?: { top1: number } },

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { type Shard, shardPositions, shardRows } from "../../../dino/batches/batch-shard.js";
-import { cropPlace } from "../../../dino/batches/crop-layout.js";
+import { cropPosition } from "../../../dino/batches/crop-layout.js";
 import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { Config } from "../../../dino/config/settings.js";
@@ -27,18 +27,19 @@ import { inProcess } from "../../support/in-process.js";
 import { rejection } from "../../support/rejection.js";
 
 const small: Config = resolveConfig({
-  ...{
-    preset: "shapes",
-    patchSize: 8,
-    dim: 16,
-    depth: 2,
-    heads: 2,
-    outDim: 32,
-    hiddenDim: 24,
-    bottleneckDim: 12,
-    batch: 4,
-  },
-  ...{ localCropsNumber: 2, localSize: { rows: 16, cols: 16 }, dropPathRate: 0.5, useBnInHead: false },
+  preset: "shapes",
+  patchSize: 8,
+  dim: 16,
+  depth: 2,
+  heads: 2,
+  outDim: 32,
+  hiddenDim: 24,
+  bottleneckDim: 12,
+  batch: 4,
+  localCropsNumber: 2,
+  localSize: { rows: 16, cols: 16 },
+  dropPathRate: 0.5,
+  useBnInHead: false,
 });
 
 /** What is shared, and among how many. */
@@ -161,7 +162,7 @@ describe("the training step", () => {
         for (let crop = 0; crop < crops; crop++) {
           for (const [place, image] of taken.entries()) {
             const random = noise(`crop ${crop} of ${crops}`, image);
-            const start = size * cropPlace({ crops, images, parts }, crop, place);
+            const start = size * cropPosition({ crops, images, parts }, crop, place);
             for (let n = 0; n < size; n++) all[start + n] = random.normal();
           }
         }

@@ -68,7 +68,7 @@ describe("training", () => {
       device: withChoices(await testDevice(), choices),
       config: resolveConfig({ ...tiny, out, ...changes }),
       splits,
-      given: new Set(),
+      explicit: new Set(),
       resume,
       ...others,
       onProgress: ({ step }) => {

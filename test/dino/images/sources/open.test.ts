@@ -5,7 +5,7 @@ import { openThreadedBatches, type ThreadedBatchOptions } from "../../../../dino
 import { officialAugmentation } from "../../../../dino/images/augment.js";
 import { isFailure } from "../../../../dino/images/image-location.js";
 import { openSplits } from "../../../../dino/images/sources/open-splits.js";
-import { openData, partsOf } from "../../../../dino/images/sources/open.js";
+import { openData, parseMixture } from "../../../../dino/images/sources/open.js";
 import { rejection } from "../../../support/rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
 
@@ -33,7 +33,9 @@ async function writeAll(folder: string): Promise<Record<"photos" | "shards" | "p
 }
 
 const basics = {
-  ...{ batch: 4, seed: 2, threads: 2 },
+  batch: 4,
+  seed: 2,
+  threads: 2,
   augment: {
     ...officialAugmentation,
     globalSize: { rows: 8, cols: 8 },
@@ -117,7 +119,7 @@ describe("data", () => {
       await mkdir(named);
       await writeFile(join(named, "x.png"), (await pngs(1))[0]!);
       expect((await openData(named)).count).to.equal(1);
-      expect(partsOf(`${photos}:2,${shards}:.5`)).to.deep.equal([
+      expect(parseMixture(`${photos}:2,${shards}:.5`)).to.deep.equal([
         { path: photos, weight: 2 },
         { path: shards, weight: 0.5 },
       ]);
@@ -157,6 +159,6 @@ describe("data", () => {
       const failed = await images.decode(0);
       if (!isFailure(failed)) throw new Error("expected a failure");
       expect(failed.path).to.equal(`${join(shards, "0.tar")}/a/00.png`);
-      expect(failed.reason).to.match(/expected \d+ bytes from byte 512 on, but the file has 5$/);
+      expect(failed.reason).to.match(/expected \d+ bytes from byte 512 on, but the file has 5; it is cut off$/);
     }));
 });

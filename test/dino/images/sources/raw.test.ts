@@ -31,7 +31,8 @@ describe("IDX files", () => {
         for (const [index, image] of (await imagesOf(set)).entries()) {
           const gray = [...pixels.subarray(index * rows * cols, (index + 1) * rows * cols)];
           expect({ ...image, pixels: [...image.pixels] }).to.deep.equal({
-            ...{ rows, cols },
+            rows,
+            cols,
             pixels: gray.flatMap((value) => [value, value, value]),
           });
         }

@@ -1,0 +1,208 @@
+import { MAX_PIXELS } from "../images/pixels.js";
+import { choice, number, range, type Setting, triple, whole } from "./setting.js";
+
+/** Settings of crops and image order, in the order of the help. */
+export const cropSettings = {
+  globalCropsScale: range(
+    [0.4, 1],
+    { above: 0, to: 1 },
+    {
+      unit: "share",
+      about:
+        "area of global crops relative to the image; with --local-crops-number 0 use a wider range, such as 0.14 " +
+        "1",
+      source: "main_dino.py",
+    },
+  ),
+  localCropsNumber: whole(
+    8,
+    { from: 0 },
+    {
+      unit: "crops",
+      about: "number of local crops per image; more crops give better features but take longer; 0 disables multi-crop",
+      source: "main_dino.py",
+    },
+  ),
+  localCropsScale: range(
+    [0.05, 0.4],
+    { above: 0, to: 1 },
+    {
+      unit: "share",
+      about:
+        "area of local crops relative to the image; raise it for small images, of which a small part shows too " +
+        "little",
+      source: "main_dino.py",
+    },
+  ),
+  cropRatio: range(
+    [3 / 4, 4 / 3],
+    { above: 0 },
+    {
+      unit: "width/height",
+      about: "range of the aspect ratio of crops before they are resized",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  flip: number(
+    0.5,
+    { from: 0, to: 1 },
+    {
+      unit: "0 to 1",
+      about: "probability of a horizontal flip; take 0 if left and right differ in meaning",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  jitter: number(
+    0.8,
+    { from: 0, to: 1 },
+    {
+      unit: "0 to 1",
+      about: "probability of color jitter; take 0 if colors are meaningful",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  brightness: number(
+    0.4,
+    { from: 0 },
+    {
+      unit: "strength",
+      about: "strength of brightness jitter: the factor is drawn from 1 - strength to 1 + strength; 0 disables it",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  contrast: number(
+    0.4,
+    { from: 0 },
+    {
+      unit: "strength",
+      about: "strength of contrast jitter: the factor is drawn from 1 - strength to 1 + strength; 0 disables it",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  saturation: number(
+    0.2,
+    { from: 0 },
+    {
+      unit: "strength",
+      about: "strength of saturation jitter: the factor is drawn from 1 - strength to 1 + strength; 0 disables it",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  hue: number(
+    0.1,
+    { from: 0, to: 0.5 },
+    {
+      unit: "turns",
+      about: "maximum hue shift in turns of the color circle; 0 disables it",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  grayscale: number(
+    0.2,
+    { from: 0, to: 1 },
+    {
+      unit: "0 to 1",
+      about: "probability of converting a crop to grayscale; take 0 if colors are meaningful",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  blurGlobal1: number(
+    1,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of blur, first global crop", source: "main_dino.py, fixed there" },
+  ),
+  blurGlobal2: number(
+    0.1,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of blur, second global crop", source: "main_dino.py, fixed there" },
+  ),
+  blurLocal: number(
+    0.5,
+    { from: 0, to: 1 },
+    {
+      unit: "0 to 1",
+      about: "probability of blurring a local crop; take 0 for images below 64 pixels",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  blurRadius: range(
+    [0.1, 2],
+    { above: 0 },
+    {
+      unit: "pixels",
+      about: "range of the standard deviation of the blur, in pixels of the crop",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  solarizeGlobal1: number(
+    0,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of solarizing, first global crop", source: "main_dino.py, fixed there" },
+  ),
+  solarizeGlobal2: number(
+    0.2,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of solarizing, second global crop", source: "main_dino.py, fixed there" },
+  ),
+  solarizeLocal: number(
+    0,
+    { from: 0, to: 1 },
+    { unit: "0 to 1", about: "probability of solarizing a local crop", source: "main_dino.py, fixed there" },
+  ),
+  solarizeThreshold: number(
+    128,
+    { from: 0, to: 256 },
+    {
+      unit: "0 to 256",
+      about: "solarization inverts pixel values at or above this threshold",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  maxPixels: whole(
+    MAX_PIXELS,
+    { from: 1 },
+    {
+      unit: "pixels",
+      about:
+        "skips images with more pixels before decoding them, which protects memory; raise it for very large " +
+        "images",
+      source: "ours",
+    },
+  ),
+  shuffleBuffer: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "images",
+      about:
+        "reads shards one after another and shuffles this many images at a time, which suits slow disks; 10000 is " +
+        "a good value; 0 shuffles all",
+      source: "ours",
+    },
+  ),
+  cropsOn: choice(["auto", "cpu", "gpu"], "auto", {
+    unit: "where",
+    about:
+      "device that makes crops: cpu is bit-identical to Pillow, gpu is faster; auto uses the GPU unless the " +
+      "adapter is software",
+    source: "ours",
+  }),
+  mean: triple(
+    [0.485, 0.456, 0.406],
+    {},
+    {
+      unit: "red green blue",
+      about: "mean per channel, subtracted from pixel values in 0 to 1; the default is that of ImageNet",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+  std: triple(
+    [0.229, 0.224, 0.225],
+    { above: 0 },
+    {
+      unit: "red green blue",
+      about: "standard deviation per channel, by which pixel values are divided; the default is that of ImageNet",
+      source: "main_dino.py, fixed there",
+    },
+  ),
+} as const satisfies Record<string, Setting<unknown>>;
