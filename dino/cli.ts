@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { HungDeviceError, isCausedBy } from "../engine/index.js";
-import { sayFailure } from "./commands/failure.js";
+import { reportError } from "./commands/failure.js";
 import { UsageError } from "./commands/flags.js";
 
 type Load = () => Promise<(dino: Command) => void>;
@@ -46,7 +46,7 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
 
 /** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {
-  endWithReaders();
+  exitOnClosedPipe();
   try {
     const dino = await program(argv[0]);
     if (argv.length === 0) {
@@ -56,13 +56,13 @@ export async function main(argv: readonly string[]): Promise<void> {
     await dino.parseAsync(argv, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return; // help or version, already printed
-    process.exitCode = sayFailure(error);
+    process.exitCode = reportError(error);
     if (isCausedBy(error, HungDeviceError)) process.exit(); // what it was asked for may never end
   }
 }
 
 /** Results that nobody reads on, as after `| head`, end the program; what is said on the way may go unread. */
-function endWithReaders(): void {
+function exitOnClosedPipe(): void {
   process.stdout.once("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit();
     throw error;
@@ -84,10 +84,10 @@ export async function program(first?: string): Promise<Command> {
       "after",
       "\nExample:\n  dino train --data photos --out runs/photos --preset vit-s16\n  dino help train",
     );
-  const known = Object.values(groups).some((commands) => first !== undefined && Object.hasOwn(commands, first));
+  const isCommand = Object.values(groups).some((commands) => first !== undefined && Object.hasOwn(commands, first));
   for (const [group, commands] of Object.entries(groups)) {
     dino.commandsGroup(group);
-    for (const [name, load] of Object.entries(commands)) if (!known || name === first) (await load())(dino);
+    for (const [name, load] of Object.entries(commands)) if (!isCommand || name === first) (await load())(dino);
   }
   return dino;
 }

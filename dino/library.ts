@@ -9,11 +9,11 @@ import { type ImageSet, memoryImages } from "./images/image-set.js";
 import type { Image, Size } from "./images/pixels.js";
 import { readImage } from "./images/sources/image-files.js";
 import { openSubset } from "./images/sources/open-splits.js";
-import { wholeSet } from "./images/split.js";
+import { fullSubset } from "./images/split.js";
 import type { FeatureRows } from "./math/feature-rows.js";
 import { type Model, viewOf, type Which } from "./model/backbone.js";
 import { extractFeatures } from "./model/extract.js";
-import { clsAttentionOf, openInspector } from "./model/inspector.js";
+import { clsAttention, openInspector } from "./model/inspector.js";
 import { type Finished, type Listener, startTraining } from "./training/start.js";
 import { loadModel as loadOnto } from "./weights/load-model.js";
 
@@ -95,7 +95,7 @@ export interface KnnMeasure extends LookOptions {
 export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport> {
   const { train: training, test, ks = [10, 20, 100, 200], ...options } = measure;
   return evaluateKnn({
-    splits: { train: wholeSet(await openSet(training)), test: wholeSet(await openSet(test)) },
+    splits: { train: fullSubset(await openSet(training)), test: fullSubset(await openSet(test)) },
     extract: ({ images, indices }) =>
       extractFeatures(model, images, { ...options, indices, view: viewOf(model.config) }),
     ks,
@@ -131,11 +131,11 @@ export async function* attentionMaps(
 ): AsyncGenerator<AttentionMaps, void, undefined> {
   const { patch, heads } = model.vit;
   const { rows, cols } = model.config.imageSize;
-  using inspector = openInspector(model, model.config, { maps: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { maps: clsAttention });
   for (const given of images) {
     const decoded = typeof given === "string" ? await readImage(given) : given;
     const image = fitToPatches(decoded, { size: size ?? Math.min(rows, cols), patch });
-    yield { image, heads, ...(await inspector.look(image)) };
+    yield { image, heads, ...(await inspector.inspect(image)) };
   }
 }
 

@@ -5,7 +5,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../experiments/analyse.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { asUsage } from "./flags.js";
-import { printAside, print, printJson } from "./output.js";
+import { printToStderr, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
 
 export function addAnalyse(dino: Command): void {
@@ -36,7 +36,7 @@ export function addAnalyse(dino: Command): void {
       const splits = await openSplits(config.data, config);
       using device = await openDevice();
       const overwrite = options["overwrite"] === true;
-      const analysis: AnalysisOptions = { device, splits, config, overwrite, say: (line) => printAside(line) };
+      const analysis: AnalysisOptions = { device, splits, config, overwrite, log: (line) => printToStderr(line) };
       if (what === "teacher") {
         const found = await analyseTeacher(analysis);
         if (options["json"] === true) printJson(found);

@@ -33,7 +33,10 @@ export function addAttend(dino: Command): void {
       using checking = takeReports("checking");
       using progress = takeReports("images");
       const { images, failures } = await attend({
-        ...{ model, paths, out: options.out, share: options.threshold },
+        model,
+        paths,
+        out: options.out,
+        share: options.threshold,
         size: pictureSize(options, model),
         onChecked: checking.report,
         onProgress: progress.report,

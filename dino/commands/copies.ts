@@ -6,13 +6,13 @@ import type { ImageSet } from "../images/image-set.js";
 import { type Image, normalize, normalizeTable, resize } from "../images/pixels.js";
 import { openData } from "../images/sources/open.js";
 import { extractFeatures } from "../model/extract.js";
-import { copyDescriptor, type CopyReport, traceCopies } from "../retrieval/copies.js";
+import { copyDescriptor, type CopyReport, evaluateCopies } from "../retrieval/copies.js";
 import { openCopydays } from "../retrieval/copydays.js";
 import { imagesAtOnce } from "../retrieval/shaped-features.js";
 import { loadModel } from "../weights/load-model.js";
 import { wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
-import { print, printAside, printJson, reportFailures } from "./output.js";
+import { print, printToStderr, printJson, reportFailures } from "./output.js";
 
 interface CopiesOptions extends ModelOptions {
   readonly data: string;
@@ -39,8 +39,8 @@ export function addCopies(dino: Command): void {
     .action(async (options: CopiesOptions) => {
       const { data, imsize } = options;
       const copydays = await openCopydays(data);
-      const distractors = await openIf(options.distractors);
-      const whitening = await openIf(options.whitening);
+      const distractors = await openOptional(options.distractors);
+      const whitening = await openOptional(options.whitening);
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
       const { config, vit } = model;
@@ -48,22 +48,26 @@ export function addCopies(dino: Command): void {
       const table = normalizeTable(config);
       const descriptor = copyDescriptor(model);
       const batch = imagesAtOnce(options.batch, 1 + Math.floor(imsize / vit.patch) ** 2);
-      const report = await traceCopies({
-        ...{ copydays, device, say: printAside },
+      const report = await evaluateCopies({
+        copydays,
+        device,
+        log: printToStderr,
         ...(distractors && { distractors }),
         ...(whitening && { whitening }),
         extract: async (images, title) => {
           using progress = takeReports(title);
           return await extractFeatures(model, images, {
             view: { resize: imsize, crop: size, mean: config.mean, std: config.std },
-            show: (image: Image) => normalize(resize(image, size), table),
-            ...{ descriptor, batch, onProgress: progress.report },
+            preprocess: (image: Image) => normalize(resize(image, size), table),
+            descriptor,
+            batch,
+            onProgress: progress.report,
           });
         },
       });
       if (report.whitening && report.whitening.raised > 0) {
         const { images, raised } = report.whitening;
-        printAside(
+        printToStderr(
           `whitening: ${images} images hardly vary along ${raised} of ${descriptor.dim} directions; take more`,
         );
       }
@@ -77,7 +81,9 @@ export function addCopies(dino: Command): void {
           distractors: report.distractors,
           whitening: report.whitening ?? null,
           results: report.results.map(({ kind, copies, meanAveragePrecision }) => ({
-            ...{ kind, copies, map: 100 * meanAveragePrecision },
+            kind,
+            copies,
+            map: 100 * meanAveragePrecision,
           })),
           failures: report.failures,
           device: device.name,
@@ -89,7 +95,7 @@ export function addCopies(dino: Command): void {
     });
 }
 
-async function openIf(folder: string | undefined): Promise<ImageSet | undefined> {
+async function openOptional(folder: string | undefined): Promise<ImageSet | undefined> {
   return folder === undefined ? undefined : openData(folder);
 }
 

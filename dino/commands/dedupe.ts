@@ -55,15 +55,18 @@ export function addDedupe(dino: Command): void {
       const { threshold, out } = flags;
       using comparing = takeReports("comparing");
       const duplicates = await findDuplicates({
-        ...{ device, features: normalizeRows(features), threshold, onProgress: comparing.report },
+        device,
+        features: normalizeRows(features),
+        threshold,
+        onProgress: comparing.report,
       });
       if (out !== undefined) await writePicture(out, await duplicatesSheet(duplicates, images, threshold));
       if (flags.json) {
-        printJson({ images: features.rows, threshold, ...named(duplicates, images), sheet: out ?? null, failures });
+        printJson({ images: features.rows, threshold, ...withPaths(duplicates, images), sheet: out ?? null, failures });
         return;
       }
       reportFailures(failures);
-      print(...describe(named(duplicates, images), features.rows, threshold));
+      print(...describe(withPaths(duplicates, images), features.rows, threshold));
       if (out !== undefined) print("", `${out}   shows them`);
     });
 }
@@ -97,10 +100,12 @@ async function openFeatures(device: Device, { index, data, checkpoint, which, ba
 }
 
 /** The report with paths instead of rows. */
-function named({ groups, counts, above, below }: Duplicates, images: IndexedImages) {
+function withPaths({ groups, counts, above, below }: Duplicates, images: IndexedImages) {
   const pairs = (some: Duplicates["above"]) =>
     some.map(({ first, second, similarity }) => ({
-      ...{ first: images.path(first), second: images.path(second), similarity },
+      first: images.path(first),
+      second: images.path(second),
+      similarity,
     }));
   return {
     groups: groups.map((group) => group.map(({ row, similarity }) => ({ path: images.path(row), similarity }))),
@@ -111,7 +116,7 @@ function named({ groups, counts, above, below }: Duplicates, images: IndexedImag
 }
 
 function describe(
-  { groups, counts, above, below }: ReturnType<typeof named>,
+  { groups, counts, above, below }: ReturnType<typeof withPaths>,
   count: number,
   threshold: number,
 ): string[] {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { demo } from "../experiments/demo.js";
 import { wholeNumber } from "./flags.js";
-import { print, printAside, printJson } from "./output.js";
+import { print, printToStderr, printJson } from "./output.js";
 
 interface DemoFlags {
   readonly out: string;
@@ -22,8 +22,8 @@ export function addDemo(dino: Command): void {
     .option("--json", "print the summary as JSON, and the rest on stderr")
     .addHelpText("after", "\nExample:\n  dino demo")
     .action(async ({ out, steps, quick, json }: DemoFlags) => {
-      const say = json ? printAside : print;
-      const summary = await demo({ out, quick: quick === true, say, ...(steps && { steps }) });
+      const log = json ? printToStderr : print;
+      const summary = await demo({ out, quick: quick === true, log, ...(steps && { steps }) });
       if (json) printJson(summary);
     });
 }

@@ -9,7 +9,7 @@ import { readNetworkOf } from "../weights/load-model.js";
 import type { ReadNetwork } from "../weights/read-network.js";
 import { UsageError } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
-import { areSame, print, printJson } from "./output.js";
+import { isSameFile, print, printJson } from "./output.js";
 
 interface ExportFlags extends CheckpointOptions {
   readonly out: string;
@@ -53,7 +53,7 @@ export function addExport(dino: Command): void {
       const written: { readonly path: string; readonly bytes: number }[] = [];
       for (const { name, encode } of exportFiles(network, format, { head, onProgress: reports.report })) {
         const path = name === undefined ? out : join(out, name);
-        if (await areSame(path, checkpoint))
+        if (await isSameFile(path, checkpoint))
           throw new UsageError(`--out ${out}: ${path} is the --checkpoint; give another name`);
         const content = encode();
         await mkdir(dirname(path), { recursive: true });

@@ -6,7 +6,7 @@ import { UsageError } from "./flags.js";
 import { oneLine } from "./output.js";
 
 /** Says on stderr what went wrong, on which rank if there are several; returns the exit code. */
-export function sayFailure(error: unknown, rank?: number): number {
+export function reportError(error: unknown, rank?: number): number {
   const message = error instanceof Error ? error.message : String(error);
   const who = rank === undefined ? "dino" : `dino: rank ${rank}`;
   process.stderr.write(`${who}: ${oneLine(message)}\n`);

@@ -12,7 +12,7 @@ import { writeModel } from "../weights/checkpoint.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { isOfHead } from "../weights/match-tensors.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
-import { areSame, print, printJson } from "./output.js";
+import { isSameFile, print, printJson } from "./output.js";
 
 interface ImportFlags {
   readonly out: string;
@@ -61,7 +61,7 @@ export function addImport(dino: Command): void {
         "  dino knn --checkpoint vit-s16.safetensors --data photos",
     )
     .action(async (file: string, { out, json, ...options }: ImportFlags) => {
-      if (await areSame(file, out)) throw new UsageError(`--out ${out} is the file to import; give another name`);
+      if (await isSameFile(file, out)) throw new UsageError(`--out ${out} is the file to import; give another name`);
       using reading = takeReports("tensors");
       const imported = await importNetwork(file, { ...options, onProgress: reading.report });
       const { heads } = vitConfig(imported.config);
@@ -83,12 +83,15 @@ function summary({ format, naming, which, config, tensors, ignored, fresh }: Imp
   const { imageRows, imageCols, patch, dim, depth, heads, mlpRatio } = vitConfig(config);
   const hasHead = [...tensors.keys()].some(isOfHead);
   return {
-    ...{ format, naming, which: which ?? null },
+    format,
+    naming,
+    which: which ?? null,
     backbone: { imageRows, imageCols, patch, dim, depth, heads, mlpRatio },
     head: hasHead ? { prototypes: config.outDim, hidden: config.hiddenDim, bottleneck: config.bottleneckDim } : null,
     parameters: [...tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     tensors: tensors.size,
-    ...{ ignored, fresh },
+    ignored,
+    fresh,
   };
 }
 

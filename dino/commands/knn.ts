@@ -13,9 +13,9 @@ import {
   addLabelledOptions,
   labelledExtractor,
   type LabelledOptions,
-  openLabelledParts,
-  madeOf,
-  sourceOf,
+  openLabelledSplits,
+  sourceFields,
+  featureSource,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
 
@@ -27,7 +27,7 @@ interface KnnOptions extends LabelledOptions {
 
 export function addKnn(dino: Command): void {
   addLabelledOptions(dino.command("knn"), {
-    learn: "find neighbours among",
+    trainAndReport: "find neighbours among",
     batch: new Option("--batch <images>", "images at once").argParser(wholeNumber).default(64),
     seed: "of the draw that splits --data",
   })
@@ -43,7 +43,7 @@ export function addKnn(dino: Command): void {
         "  dino knn --features train.npy --test-features val.npy",
     )
     .action(async (options: KnnOptions) => {
-      const source = sourceOf(options);
+      const source = featureSource(options);
       const { k: ks = [10, 20, 100, 200], temperature } = options;
       using device = await openDevice();
       const labelled = await features();
@@ -51,7 +51,7 @@ export function addKnn(dino: Command): void {
       const report = await compareNeighbors(labelled, { ks, temperature, device, onCompared: comparing.report });
       if (options.json) {
         printJson({
-          ...madeOf(source, options),
+          ...sourceFields(source, options),
           trainImages: report.trainImages,
           testImages: report.testImages,
           classes: report.classes.length,
@@ -72,8 +72,8 @@ export function addKnn(dino: Command): void {
       async function features(): Promise<LabelledSplits> {
         if (source.kind === "files") return readLabelled(source.features, source.testFeatures);
         using model = await loadModel(device, source.checkpoint, options.which);
-        const splits = await openLabelledParts(options, model);
-        const cls = { descriptor: clsDescriptor(model), words: "cls" };
+        const splits = await openLabelledSplits(options, model);
+        const cls = { descriptor: clsDescriptor(model), description: "cls" };
         return await labelledFeatures(splits, await labelledExtractor(model, cls, { ...options, ...source }));
       }
     });

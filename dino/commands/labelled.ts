@@ -1,6 +1,6 @@
 /** What the commands share that measure features by the classes of images: whose features, and of which images. */
 import type { Command, Option } from "commander";
-import { keepFeatures } from "../evaluation/feature-cache.js";
+import { withFeatureCache } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
 import { openSplits, openSubset } from "../images/sources/open-splits.js";
 import type { Splits } from "../images/split.js";
@@ -8,7 +8,7 @@ import { type Model, viewOf } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
-import { printAside } from "./output.js";
+import { printToStderr } from "./output.js";
 
 export interface LabelledOptions extends Omit<ModelOptions, "checkpoint"> {
   readonly checkpoint?: string;
@@ -25,16 +25,19 @@ export interface LabelledOptions extends Omit<ModelOptions, "checkpoint"> {
 /** The flags that say whose features are measured; `learn` is what train images are for. */
 export function addLabelledOptions(
   command: Command,
-  { learn, batch, seed }: { readonly learn: string; readonly batch: Option; readonly seed: string },
+  { trainAndReport, batch, seed }: { readonly trainAndReport: string; readonly batch: Option; readonly seed: string },
 ): Command {
   return addCheckpointOptions(command, "features", { required: false })
     .addOption(batch)
-    .option("--train <images>", `images to ${learn}: a subfolder a class, or files with labels`)
+    .option("--train <images>", `images to ${trainAndReport}: a subfolder a class, or files with labels`)
     .option("--test <images>", "images to classify")
     .option("--data <images>", "images for both, or a built-in set; what the checkpoint was trained on if left out")
     .option("--split <share>", "share of --data to classify among the rest", share, 0.2)
     .option("--seed <number>", seed, wholeNumber, 0)
-    .option("--features <file.npy>", `features to ${learn} that dino embed wrote, instead of a checkpoint and images`)
+    .option(
+      "--features <file.npy>",
+      `features to ${trainAndReport} that dino embed wrote, instead of a checkpoint and images`,
+    )
     .option("--test-features <file.npy>", "features to classify, with --features")
     .option("--cache <folder>", "keep features there, and take those of the same checkpoint and images from there");
 }
@@ -45,7 +48,7 @@ export type FeatureSource =
   | { readonly kind: "files"; readonly features: string; readonly testFeatures: string };
 
 /** The source that the flags name. Throws where they contradict each other. */
-export function sourceOf(options: LabelledOptions): FeatureSource {
+export function featureSource(options: LabelledOptions): FeatureSource {
   const { checkpoint, train, test, data, features, testFeatures, cache } = options;
   if (features !== undefined && testFeatures !== undefined) {
     const [other] = Object.entries({ checkpoint, train, test, data, cache }).find(([, value]) => value) ?? [];
@@ -70,13 +73,13 @@ export function sourceOf(options: LabelledOptions): FeatureSource {
 }
 
 /** The source as results in JSON name it. */
-export function madeOf(source: FeatureSource, { which }: LabelledOptions): Readonly<Record<string, string>> {
+export function sourceFields(source: FeatureSource, { which }: LabelledOptions): Readonly<Record<string, string>> {
   if (source.kind === "checkpoint") return { checkpoint: source.checkpoint, which };
   return { features: source.features, testFeatures: source.testFeatures };
 }
 
 /** The images that the flags name. */
-export async function openLabelledParts(
+export async function openLabelledSplits(
   { train, test, data, split, seed }: LabelledOptions,
   model: Model,
 ): Promise<Splits> {
@@ -94,21 +97,25 @@ function trainedOn({ data }: Model): string {
 /** What is taken of an image, and words that tell it from anything else. */
 export interface NamedDescriptor {
   readonly descriptor: Descriptor;
-  readonly words: string;
+  readonly description: string;
 }
 
 /** Features with progress on stderr, by way of the cache where there is one. */
 export async function labelledExtractor(
   model: Model,
-  { descriptor, words }: NamedDescriptor,
+  { descriptor, description }: NamedDescriptor,
   { checkpoint, which, batch, cache }: ModelOptions & Pick<LabelledOptions, "cache">,
 ): Promise<Extract> {
   const extract = extractor(model, batch, descriptor);
   if (cache === undefined) return extract;
-  return keepFeatures(
+  return withFeatureCache(
     {
-      ...{ folder: cache, checkpoint, which, view: viewOf(model.config), descriptor: words },
-      onFound: (path, images) => printAside(`features of ${images} images are kept in ${path}`),
+      folder: cache,
+      checkpoint,
+      which,
+      view: viewOf(model.config),
+      descriptor: description,
+      onFound: (path, images) => printToStderr(`features of ${images} images are kept in ${path}`),
     },
     extract,
   );

@@ -4,7 +4,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
-import { keptMaterial, type LinearMaterial, shownMaterial } from "../evaluation/linear-batches.js";
+import { cachedDataset, type ProbeDataset, augmentedDataset } from "../evaluation/linear-batches.js";
 import { writeLinear } from "../evaluation/linear-file.js";
 import { type LinearReport, type LinearResult, trainLinear } from "../evaluation/linear.js";
 import { startProgress } from "../files/progress.js";
@@ -17,11 +17,11 @@ import {
   addLabelledOptions,
   labelledExtractor,
   type LabelledOptions,
-  madeOf,
+  sourceFields,
   type NamedDescriptor,
-  openLabelledParts,
+  openLabelledSplits,
   type FeatureSource,
-  sourceOf,
+  featureSource,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
 
@@ -49,7 +49,7 @@ const LAST_BLOCKS = 4;
 export function addLinear(dino: Command): void {
   const [low, high] = officialProbeCrop.scale;
   addLabelledOptions(dino.command("linear"), {
-    learn: "learn the classes from",
+    trainAndReport: "learn the classes from",
     batch: new Option("--batch <images>", "images of a step, which --lr is scaled by").argParser(count).default(128),
     seed: "of all draws: the split of --data, order, crops, first weights",
   })
@@ -96,23 +96,23 @@ export function addLinear(dino: Command): void {
         "  dino linear --features train.npy --test-features val.npy --lr 0.01 0.1",
     )
     .action(async (options: LinearFlags) => {
-      const source = sourceOf(options);
+      const source = featureSource(options);
       checkLinearFlags(source, options);
       using device = await openDevice();
       if (source.kind === "files") {
         const labelled = await readLabelled(source.features, source.testFeatures);
         await learn(device, {
-          material: keptMaterial(labelled, options),
-          words: source.features,
+          dataset: cachedDataset(labelled, options),
+          description: source.features,
           source,
           flags: options,
         });
         return;
       }
       using model = await loadModel(device, source.checkpoint, options.which);
-      const seen = tokensOf(model, options);
-      const material = await look(model, seen, { ...options, ...source });
-      await learn(device, { material, words: seen.words, source, flags: options });
+      const features = descriptorOf(model, options);
+      const dataset = await openDataset(model, features, { ...options, ...source });
+      await learn(device, { dataset, description: features.description, source, flags: options });
     });
 }
 
@@ -141,7 +141,7 @@ export function checkLinearFlags({ kind }: FeatureSource, flags: LinearFlags): v
 }
 
 /** What the layers see of an image. */
-function tokensOf(model: Model, { nLastBlocks, avgpoolPatchtokens }: LinearFlags): NamedDescriptor {
+function descriptorOf(model: Model, { nLastBlocks, avgpoolPatchtokens }: LinearFlags): NamedDescriptor {
   const { depth } = model.vit;
   const lastBlocks = nLastBlocks ?? Math.min(LAST_BLOCKS, depth);
   if (lastBlocks > depth) throw new UsageError(`--n-last-blocks ${lastBlocks}: the network has ${depth} blocks`);
@@ -149,70 +149,90 @@ function tokensOf(model: Model, { nLastBlocks, avgpoolPatchtokens }: LinearFlags
   const cls = lastBlocks === 1 ? "cls token of the last block" : `cls tokens of the last ${lastBlocks} blocks`;
   return {
     descriptor: blocksDescriptor(model, { lastBlocks, meanPatch }),
-    words: meanPatch ? `${cls} and its mean patch token` : cls,
+    description: meanPatch ? `${cls} and its mean patch token` : cls,
   };
 }
 
 /** Looks at the images, at those to learn from only where they stay the same in every epoch. */
-async function look(
+async function openDataset(
   model: Model,
-  seen: NamedDescriptor,
+  features: NamedDescriptor,
   flags: LinearFlags & { readonly checkpoint: string },
-): Promise<LinearMaterial> {
+): Promise<ProbeDataset> {
   const { batch, seed, validation, augment, cache, cropScale, flip } = flags;
-  const splits = await openLabelledParts(flags, model);
-  const extract = await labelledExtractor(model, seen, flags);
-  if (!augment || cache !== undefined) return keptMaterial(await labelledFeatures(splits, extract), flags);
+  const splits = await openLabelledSplits(flags, model);
+  const extract = await labelledExtractor(model, features, flags);
+  if (!augment || cache !== undefined) return cachedDataset(await labelledFeatures(splits, extract), flags);
   const [low, high] = cropScale ?? officialProbeCrop.scale;
   const crop = { scale: [low!, high!] as const, flipProbability: flip ?? officialProbeCrop.flipProbability };
-  const { descriptor } = seen;
+  const { descriptor } = features;
   const view = viewOf(model.config);
-  return shownMaterial(model, splits, { batch, seed, validation, extract, descriptor, view, crop });
+  return augmentedDataset(model, splits, { batch, seed, validation, extract, descriptor, view, crop });
 }
 
-interface Lesson {
-  readonly material: LinearMaterial;
+interface LinearRun {
+  readonly dataset: ProbeDataset;
   /** What the layers see, in words. */
-  readonly words: string;
+  readonly description: string;
   readonly source: FeatureSource;
   readonly flags: LinearFlags;
 }
 
 /** Trains and measures, with progress on stderr, and tells. */
-async function learn(device: Device, { material, words, source, flags }: Lesson): Promise<void> {
+async function learn(device: Device, { dataset, description, source, flags }: LinearRun): Promise<void> {
   const { batch, epochs, lr: lrs = LEARNING_RATES, valFreq, weightDecay, seed, out } = flags;
-  const { dim, images, classes, test, validation } = material;
+  const { dim, images, classes, test, validation } = dataset;
   using progress = startProgress({
     title: "learning",
     total: epochs * Math.ceil(images / batch),
     unit: "steps",
   });
   const report = await trainLinear({
-    ...{ device, dim, batch, test, validation, lrs, epochs, weightDecay, seed },
-    ...{ batches: material.batches, classes: classes.length, measureEvery: valFreq },
+    device,
+    dim,
+    batch,
+    test,
+    validation,
+    lrs,
+    epochs,
+    weightDecay,
+    seed,
+    batches: dataset.batches,
+    classes: classes.length,
+    measureEvery: valFreq,
     onBatch: (done, latest) => progress.update(done, latest === undefined ? "" : `best top-1 ${latest.toFixed(2)} %`),
   });
   progress.stop();
   if (out !== undefined) {
     const of = source.kind === "files" ? source.features : source.checkpoint;
-    await writeLinear(out, report.layer, { classes, features: words, source: of, lr: report.picked.lr });
+    await writeLinear(out, report.layer, { classes, features: description, source: of, lr: report.picked.lr });
   }
   if (flags.json) {
     printJson({
-      ...madeOf(source, flags),
-      ...{ sees: words, dim, trainImages: images, testImages: test.labels.length },
+      ...sourceFields(source, flags),
+      sees: description,
+      dim,
+      trainImages: images,
+      testImages: test.labels.length,
       ...(validation && { validationImages: validation.labels.length }),
-      ...{ classes: classes.length, batch, epochs, weightDecay, seed },
-      ...{ results: report.results, picked: { lr: report.picked.lr, by: validation ? "validation" : "test" } },
-      ...{ layer: out ?? null, failures: material.failures(), device: device.name },
+      classes: classes.length,
+      batch,
+      epochs,
+      weightDecay,
+      seed,
+      results: report.results,
+      picked: { lr: report.picked.lr, by: validation ? "validation" : "test" },
+      layer: out ?? null,
+      failures: dataset.failures(),
+      device: device.name,
     });
     return;
   }
-  reportFailures(material.failures());
+  reportFailures(dataset.failures());
   const picking = validation ? `, ${validation.labels.length} to pick by` : "";
   print(
     `${images} images to learn from${picking}, ${test.labels.length} to test on, ${classes.length} classes`,
-    `${source.kind === "files" ? "" : `${flags.which}, `}${words}, ${dim} features`,
+    `${source.kind === "files" ? "" : `${flags.which}, `}${description}, ${dim} features`,
     ...report.results.map((result) => describeResult(result, classes.length)),
     describePick(report),
     ...(out === undefined ? [] : [`${out}   the layer of lr ${report.picked.lr}, after ${epochs} epochs`]),

@@ -27,7 +27,7 @@ export function print(...lines: readonly string[]): void {
 }
 
 /** On stderr, where stdout is for JSON alone. */
-export function printAside(...lines: readonly string[]): void {
+export function printToStderr(...lines: readonly string[]): void {
   process.stderr.write(lines.map((line) => `${line}\n`).join(""));
 }
 
@@ -42,7 +42,7 @@ export async function writePicture(path: string, picture: Picture): Promise<void
 }
 
 /** Whether two paths lead to one file that is there. */
-export async function areSame(a: string, b: string): Promise<boolean> {
+export async function isSameFile(a: string, b: string): Promise<boolean> {
   const [first, second] = await Promise.all([a, b].map((path) => stat(path).catch(() => undefined)));
   return first !== undefined && second !== undefined && first.dev === second.dev && first.ino === second.ino;
 }

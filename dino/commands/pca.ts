@@ -33,9 +33,13 @@ export function addPca(dino: Command): void {
       using looking = takeReports("features");
       using drawing = takeReports("pictures");
       const { images, sheet, shares, failures } = await drawPca({
-        ...{ model, paths, out: options.out, mask: options.mask, size: pictureSize(options, model) },
+        model,
+        paths,
+        out: options.out,
+        mask: options.mask,
+        size: pictureSize(options, model),
         onChecked: checking.report,
-        onSeen: looking.report,
+        onExtracted: looking.report,
         onDrawn: drawing.report,
       });
       if (options.json) {

@@ -1,7 +1,7 @@
 /** Work that all ranks do together. */
 import { openWorld, type World } from "../mpi/world.js";
 import { Interrupted } from "../training/interrupt.js";
-import { sayFailure } from "./failure.js";
+import { reportError } from "./failure.js";
 
 /** The first rank has so long to say what they all have come to. */
 const FIRST_MS = 500;
@@ -20,6 +20,6 @@ export async function runOnRanks<T>(work: (world: World) => Promise<T>): Promise
       throw error;
     }
     if (world.rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_MS));
-    return await world.abort(sayFailure(error, world.rank));
+    return await world.abort(reportError(error, world.rank));
   }
 }

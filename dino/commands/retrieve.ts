@@ -62,12 +62,20 @@ export function addRetrieve(dino: Command): void {
       const scales = options.multiscale ? SCALES : [1];
       using ranking = takeReports("queries ranked");
       const report = await retrieve({
-        ...{ benchmark, device, ks: DEPTHS, onRanked: ranking.report },
+        benchmark,
+        device,
+        ks: DEPTHS,
+        onRanked: ranking.report,
         extract: async (images, title, boxes) => {
           using progress = takeReports(title);
           return await shapedFeatures(model, images, {
-            ...{ side: imsize, scales, normalization: model.config, batch, onProgress: progress.report },
-            ...{ needsAll: dataset !== undefined, ...(boxes && { boxes }) },
+            side: imsize,
+            scales,
+            normalization: model.config,
+            batch,
+            onProgress: progress.report,
+            needsAll: dataset !== undefined,
+            ...(boxes && { boxes }),
           });
         },
       });

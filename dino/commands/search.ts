@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { featurePaths, readFeatures } from "../evaluation/feature-files.js";
-import { wholeSet } from "../images/split.js";
+import { fullSubset } from "../images/split.js";
 import type { Which } from "../model/backbone.js";
 import { indexedImages } from "../retrieval/indexed-images.js";
 import { searchIndex, searchSheet } from "../retrieval/search.js";
@@ -58,8 +58,11 @@ export function addSearch(dino: Command): void {
       }
       const extract = extractor(model, options.batch);
       const found = await searchIndex({
-        ...{ index: features, files, k: options.neighbors, device },
-        extract: (images) => extract(wholeSet(images), "queries"),
+        index: features,
+        files,
+        k: options.neighbors,
+        device,
+        extract: (images) => extract(fullSubset(images), "queries"),
       });
       const images = await indexedImages(list, options.data);
       if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images));

@@ -52,7 +52,11 @@ export function addSegment(dino: Command): void {
       using model = await loadModel(device, options.checkpoint, options.which);
       using progress = takeReports("frames");
       const found = await segment({
-        ...{ model, sequences, out, shortSide: options.imageSize, onProgress: progress.report },
+        model,
+        sequences,
+        out,
+        shortSide: options.imageSize,
+        onProgress: progress.report,
         propagation: {
           lastFrames: options.nLastFrames,
           topk: options.topk,

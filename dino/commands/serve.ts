@@ -8,7 +8,7 @@ import { expectFreeFolder, writeSite } from "../dashboard/static.js";
 import { takeReports } from "../files/progress.js";
 import { catchSignals } from "../training/interrupt.js";
 import { DEFAULT_PORT, port as portOf, UsageError } from "./flags.js";
-import { print, printAside, printJson } from "./output.js";
+import { print, printToStderr, printJson } from "./output.js";
 
 interface Flags {
   readonly port: number;
@@ -57,7 +57,7 @@ export function addServe(dino: Command): void {
       }
       if (flags.overwrite && flags.static === undefined) throw new UsageError("--overwrite: it goes with --static");
       const runs = await runsIn(roots);
-      const site = { roots, models, indexes, say: printAside };
+      const site = { roots, models, indexes, log: printToStderr };
       if (flags.static !== undefined) {
         await writeStatic(site, flags.static, flags);
         return;
@@ -99,14 +99,14 @@ async function writeStatic(
     printJson({ folder, files, bytes, missing });
     return;
   }
-  for (const address of missing) printAside(`left out, since it cannot be read: ${address}`);
+  for (const address of missing) printToStderr(`left out, since it cannot be read: ${address}`);
   print(`${folder}   ${files} files, ${(bytes / 1e6).toFixed(1)} MB; put them on any web host that offers https`);
 }
 
 /** Says what to do by hand where there is no browser. */
 async function openInBrowser(address: string): Promise<void> {
   const { default: open } = await import("open");
-  const byHand = () => printAside(`no browser could be opened; open ${address} in one`);
+  const byHand = () => printToStderr(`no browser could be opened; open ${address} in one`);
   try {
     const child = await open(address);
     child.once("error", byHand).once("exit", (code) => {

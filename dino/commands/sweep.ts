@@ -6,7 +6,7 @@ import { resolveConfig } from "../config/resolve.js";
 import { ablations, parseAxis, sweep, type SweepRow } from "../experiments/sweep.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
-import { printAside, print, printJson } from "./output.js";
+import { printToStderr, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
 
 export function addSweep(dino: Command): void {
@@ -51,11 +51,15 @@ export function addSweep(dino: Command): void {
       }
       using device = await openDevice();
       const found = await sweep({
-        ...{ device, splits, flags, axes, seeds },
+        device,
+        splits,
+        flags,
+        axes,
+        seeds,
         out: flags.out ?? join("runs", "sweep"),
         grid: options["grid"] === true,
         overwrite: options["overwrite"] === true,
-        say: (line) => printAside(line),
+        log: (line) => printToStderr(line),
       });
       if (options["json"] === true) printJson(found);
       else print(`k-NN top-1 on held-out images, k ${found.k}`, ...found.rows.map(describeRow), found.svg, found.png);

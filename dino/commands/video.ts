@@ -9,7 +9,7 @@ import { attendVideo, shows, type Show } from "../video/video.js";
 import { loadModel } from "../weights/load-model.js";
 import { positive, share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
-import { print, printAside, printJson } from "./output.js";
+import { print, printToStderr, printJson } from "./output.js";
 import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";
 
 interface VideoOptions extends CheckpointOptions, PictureSizeOptions {
@@ -61,7 +61,12 @@ export function addVideo(dino: Command): void {
       using attending = takeReports("attention");
       using drawing = takeReports("pictures");
       const video = await attendVideo({
-        ...{ model, frames, out, show, size: pictureSize(options, model), overwrite: options.overwrite === true },
+        model,
+        frames,
+        out,
+        show,
+        size: pictureSize(options, model),
+        overwrite: options.overwrite === true,
         ...(head !== undefined && { head }),
         ...(threshold !== undefined && { share: threshold }),
         onAttended: attending.report,
@@ -71,7 +76,7 @@ export function addVideo(dino: Command): void {
         printJson({ checkpoint: options.checkpoint, which: options.which, out, ...video });
         return;
       }
-      if (!video.usedFfmpeg) printAside("there is no ffmpeg on the PATH, so an animation stands in for the video");
+      if (!video.usedFfmpeg) printToStderr("there is no ffmpeg on the PATH, so an animation stands in for the video");
       print(
         `${out}   ${video.frames} frames of ${video.cols} x ${video.rows} pixels, frame-000001.png and so on`,
         `${video.video}   at ${Number(video.fps.toFixed(3))} frames a second`,

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import sharp from "sharp";
-import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../evaluation/feature-files.js";
+import { type FeatureList, featurePaths, runIndexPath, readFeatures } from "../evaluation/feature-files.js";
 import { isFailure } from "../images/image-location.js";
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
@@ -11,7 +11,7 @@ import { runFiles } from "../run/run-folder.js";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
 import { readNetworkOf } from "../weights/load-model.js";
 import type { IndexedNames, ModelState } from "./api.js";
-import { type Runs, unlike, versionOf } from "./runs.js";
+import { type Runs, uniqueName, versionOf } from "./runs.js";
 
 /** A network on disk, and where features of it lie. */
 export interface ServedModel {
@@ -52,11 +52,11 @@ export async function openModels({ models, indexes }: ModelReaderOptions): Promi
       if (known.has(real)) return;
       known.add(real);
       const index = indexOf.get(real) ?? own;
-      found.set(unlike(found, name), { path, ...(index !== undefined && { index }) });
+      found.set(uniqueName(found, name), { path, ...(index !== undefined && { index }) });
     };
     for (const [name, folder] of runs) {
       const { checkpoint } = runFiles(folder);
-      const features = indexOfRun(folder);
+      const features = runIndexPath(folder);
       if (existsSync(checkpoint)) await add(name, checkpoint, existsSync(features) ? features : undefined);
     }
     for (const path of [...models, ...indexOf.keys()]) await add(basename(path, extname(path)), path);

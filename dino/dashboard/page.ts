@@ -10,11 +10,11 @@ const built = fileURLToPath(new URL(isCheckout ? "../../dist/web/" : "../../web/
 const config = fileURLToPath(new URL("../web/vite.config.ts", import.meta.url));
 
 /** The files of the page by their addresses, "/" the page itself; builds it first in a checkout where it is missing. */
-export async function openPage(say: (words: string) => void): Promise<ReadonlyMap<string, string>> {
+export async function openPage(log: (words: string) => void): Promise<ReadonlyMap<string, string>> {
   const entry = join(built, "index.html");
   if (!existsSync(entry)) {
     if (!isCheckout) throw new Error(`the dashboard: expected its page at ${entry}; install the package again`);
-    say("building the dashboard's page, once");
+    log("building the dashboard's page, once");
     await build();
   }
   const found = await readdir(built, { recursive: true, withFileTypes: true });

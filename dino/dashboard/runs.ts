@@ -22,14 +22,14 @@ export async function findRuns(roots: readonly string[]): Promise<Runs> {
       if (known.has(real)) continue;
       known.add(real);
       const name = relative(resolve(root), folder).split(sep).join("/") || basename(folder);
-      runs.set(unlike(runs, name), folder);
+      runs.set(uniqueName(runs, name), folder);
     }
   }
   return runs;
 }
 
 /** A name that nothing has yet. */
-export function unlike(names: ReadonlyMap<string, unknown>, name: string): string {
+export function uniqueName(names: ReadonlyMap<string, unknown>, name: string): string {
   let other = name;
   for (let n = 2; names.has(other); n++) other = `${name} (${n})`;
   return other;

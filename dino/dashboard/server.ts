@@ -18,12 +18,12 @@ export async function openDashboard({ host, port, ...options }: DashboardOptions
   const site = await openSite(options);
   const server = createServer((request, response) => {
     void answer(request, host, site).then(
-      ({ status = 200, type = "text/plain; charset=utf-8", bytes, lasts = false }) => {
+      ({ status = 200, type = "text/plain; charset=utf-8", bytes, isImmutable = false }) => {
         response.writeHead(status, {
           ...HEADERS,
           "content-type": type,
           "content-length": Buffer.byteLength(bytes),
-          "cache-control": lasts ? LASTS : "no-store",
+          "cache-control": isImmutable ? IMMUTABLE : "no-store",
         });
         response.end(request.method === "HEAD" ? undefined : bytes);
       },
@@ -67,24 +67,24 @@ const HEADERS = {
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
 };
-const LASTS = "max-age=31536000, immutable";
+const IMMUTABLE = "max-age=31536000, immutable";
 
 interface Answer {
   readonly status?: number;
   readonly type?: string;
   readonly bytes: Content["bytes"];
-  readonly lasts?: boolean;
+  readonly isImmutable?: boolean;
 }
 
 const NOTHING: Answer = { status: 404, bytes: "nothing of that name\n" };
 
 async function answer({ method, url = "/", headers }: IncomingMessage, host: string, site: Site): Promise<Answer> {
   if (method !== "GET" && method !== "HEAD") return { status: 405, bytes: "there is only GET\n" };
-  if (!isMeant(headers.host, host)) return { status: 403, bytes: `not served under the name ${headers.host}\n` };
+  if (!isAllowedHost(headers.host, host)) return { status: 403, bytes: `not served under the name ${headers.host}\n` };
   const { pathname, searchParams } = new URL(url, "http://dino");
   const address = decoded(pathname);
   try {
-    return (address === undefined ? undefined : await site.at(address, searchParams)) ?? NOTHING;
+    return (address === undefined ? undefined : await site.read(address, searchParams)) ?? NOTHING;
   } catch (error) {
     const status = error instanceof RangeError ? 400 : 500;
     return { status, bytes: `${(error as Error).message}\n` };
@@ -104,7 +104,7 @@ function decoded(address: string): string | undefined {
  * Whether a request to this machine alone also names it: other pages cannot give it a name of theirs then, and read along
  * (DNS rebinding).
  */
-function isMeant(asked: string | undefined, host: string): boolean {
+function isAllowedHost(asked: string | undefined, host: string): boolean {
   const isLocal = (name: string) => /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(name);
   return !isLocal(host) || isLocal((asked ?? "").replace(/:\d+$/, ""));
 }

@@ -18,7 +18,7 @@ export interface Written {
 }
 
 /** Folders that an export makes, and no more than these are removed by another one. */
-const OURS = ["api", "assets"] as const;
+const EXPORTED_FOLDERS = ["api", "assets"] as const;
 
 /** Throws for a folder that holds files, unless they may be replaced. */
 export async function expectFreeFolder({ folder, overwrite }: StaticOptions): Promise<void> {
@@ -38,8 +38,8 @@ export async function expectFreeFolder({ folder, overwrite }: StaticOptions): Pr
 export async function writeSite(site: Site, options: StaticOptions): Promise<Written> {
   const { folder, onProgress } = options;
   await expectFreeFolder(options);
-  for (const name of OURS) await rm(join(folder, name), { recursive: true, force: true });
-  const places = await site.places();
+  for (const name of EXPORTED_FOLDERS) await rm(join(folder, name), { recursive: true, force: true });
+  const places = await site.resources();
   const missing: string[] = [];
   let bytes = 0;
   for (const [done, { address, read }] of places.entries()) {

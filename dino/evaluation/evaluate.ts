@@ -41,10 +41,10 @@ export async function compareNeighbors(
   { ks, temperature = 0.07, device, onCompared }: KnnSettings,
 ): Promise<KnnReport> {
   const trainRows = normalizeRows(train.features);
-  using multiplied = device && similaritiesOn(device, trainRows);
+  using onDevice = device && similaritiesOn(device, trainRows);
   let compared = 0;
   const similarities: Similarities = async (block, others) => {
-    const products = await (multiplied?.similarities ?? dotProducts)(block, others);
+    const products = await (onDevice?.similarities ?? dotProducts)(block, others);
     onCompared?.((compared += block.rows), test.features.rows);
     return products;
   };
@@ -54,7 +54,9 @@ export async function compareNeighbors(
     trainLabels: train.labels,
     testLabels: test.labels,
     classes: classes.length,
-    ...{ ks, temperature, similarities },
+    ks,
+    temperature,
+    similarities,
   });
   return { results, trainImages: trainRows.rows, testImages: test.features.rows, classes, failures };
 }

@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ImageSet } from "../images/image-set.js";
-import { wholeSet } from "../images/split.js";
+import { fullSubset } from "../images/split.js";
 import { takeRows } from "../math/feature-rows.js";
 import type { View, Which } from "../model/backbone.js";
 import type { Extracted } from "../model/extract.js";
@@ -29,7 +29,7 @@ export interface CacheOptions {
  * checkpoint, network, view, descriptor or image has other features: names of images, sizes of files and times of their last
  * change count. Which adapter computed them, to rounding, does not.
  */
-export async function keepFeatures(options: CacheOptions, extract: Extract): Promise<Extract> {
+export async function withFeatureCache(options: CacheOptions, extract: Extract): Promise<Extract> {
   const { folder, checkpoint, which, view, descriptor, onFound } = options;
   const content = createHash("sha256");
   await pipeline(createReadStream(checkpoint), content);
@@ -43,7 +43,7 @@ export async function keepFeatures(options: CacheOptions, extract: Extract): Pro
   };
   const make = async (path: string, images: ImageSet, title: string): Promise<Features> => {
     const made = { data: images.title, checkpoint, which };
-    const kept = featureList(images, await extract(wholeSet(images), title), made);
+    const kept = featureList(images, await extract(fullSubset(images), title), made);
     await writeFeatures(path, kept);
     return kept;
   };

@@ -37,11 +37,11 @@ export interface Features {
 export function featureList(
   images: ImageSet,
   { features, indices, failures }: Extracted,
-  made: Pick<FeatureList, "data" | "checkpoint" | "which">,
+  source: Pick<FeatureList, "data" | "checkpoint" | "which">,
 ): Features {
   const labels = images.labels && Array.from(indices, (index) => images.labels![index]!);
   const list = {
-    ...made,
+    ...source,
     files: Array.from(indices, (index) => images.name(index)),
     classes: [...images.classes],
     ...(labels && { labels }),
@@ -58,7 +58,7 @@ export function featurePaths(path: string): { readonly npy: string; readonly txt
 }
 
 /** Where features of images lie in the folder of a run, so that its viewer finds them. */
-export function indexOfRun(out: string): string {
+export function runIndexPath(out: string): string {
   return join(out, "features.npy");
 }
 

@@ -59,11 +59,11 @@ export function checkSplits({ train, test }: Splits): readonly number[] {
     }
     if (indices.length === 0) throw new Error(`there are no ${what} images; hold out another share`);
   }
-  return numbersOf(test.images.classes, train.images.classes);
+  return classIndices(test.images.classes, train.images.classes);
 }
 
 /** The number of each of the `names` among the `classes`. Throws for one that is not among them. */
-export function numbersOf(names: readonly string[], classes: readonly string[]): readonly number[] {
+export function classIndices(names: readonly string[], classes: readonly string[]): readonly number[] {
   return names.map((name) => {
     const number = classes.indexOf(name);
     if (number >= 0) return number;

@@ -10,13 +10,13 @@ import { type ExtractOptions, featureBatches } from "../model/extract.js";
 import { checkSplits, type Extract, labelled, type Labelled, type LabelledSplits } from "./labelled.js";
 
 /** The batches of an epoch, in the order they are learnt from; each is for use until the next. */
-export type LearningBatches = (epoch: number) => AsyncIterable<Labelled> | Iterable<Labelled>;
+export type EpochBatches = (epoch: number) => AsyncIterable<Labelled> | Iterable<Labelled>;
 
 /** The same features in every epoch, in an order of its own. */
-export function keptBatches(
+export function cachedBatches(
   all: Labelled,
   { batch, seed }: { readonly batch: number; readonly seed: number },
-): LearningBatches {
+): EpochBatches {
   return function* (epoch) {
     const order = orderOf(all.features.rows, seed, epoch);
     for (let from = 0; from < order.length; from += batch) yield take(all, order.subarray(from, from + batch));
@@ -27,22 +27,23 @@ function take({ features, labels }: Labelled, rows: Int32Array): Labelled {
   return { features: takeRows(features, rows), labels: rows.map((row) => labels[row]!) };
 }
 
-export interface ShownOptions extends Pick<ExtractOptions, "descriptor" | "view"> {
+export interface AugmentedOptions extends Pick<ExtractOptions, "descriptor" | "view"> {
   readonly crop: Pick<ProbeCropOptions, "scale" | "flipProbability">;
   readonly batch: number;
   readonly seed: number;
 }
 
 /** Features of other random crops of the images in every epoch, in an order of its own; images that cannot be decoded are left out. */
-export function shownBatches(backbone: Backbone, subset: Subset, options: ShownOptions): LearningBatches {
+export function augmentedBatches(backbone: Backbone, subset: Subset, options: AugmentedOptions): EpochBatches {
   const { crop, seed, ...extracting } = options;
   const { images, indices } = subset;
   const { view } = options;
   return async function* (epoch) {
     const order = orderOf(indices.length, seed, epoch).map((i) => indices[i]!);
     const batches = featureBatches(backbone, images, {
-      ...{ ...extracting, indices: order },
-      show: (image, index) =>
+      ...extracting,
+      indices: order,
+      preprocess: (image, index) =>
         probeCrop(image, { ...view, ...crop, size: view.crop }, rng({ seed, epoch, index, purpose: "linear crop" })),
     });
     for await (const batch of batches) yield labelled(subset, batch);
@@ -54,8 +55,8 @@ function orderOf(count: number, seed: number, epoch: number): Int32Array {
 }
 
 /** All that a linear evaluation looks at. */
-export interface LinearMaterial {
-  readonly batches: LearningBatches;
+export interface ProbeDataset {
+  readonly batches: EpochBatches;
   /** Images of an epoch; with those that cannot be decoded, where they are decoded anew. */
   readonly images: number;
   /** Numbers of a row of features. */
@@ -68,7 +69,7 @@ export interface LinearMaterial {
   readonly failures: () => readonly DecodeFailure[];
 }
 
-export interface MaterialOptions {
+export interface ProbeDatasetOptions {
   /** Rows of a step. */
   readonly batch: number;
   readonly seed: number;
@@ -77,16 +78,20 @@ export interface MaterialOptions {
 }
 
 /** Features that stay the same in every epoch. Throws where divide does. */
-export function keptMaterial(
+export function cachedDataset(
   { train, test, classes, failures }: LabelledSplits,
-  options: MaterialOptions,
-): LinearMaterial {
+  options: ProbeDatasetOptions,
+): ProbeDataset {
   const { rows, dim } = train.features;
-  const division = divide(rows, options);
+  const division = splitValidation(rows, options);
   const learning = division ? take(train, division.learning) : train;
   return {
-    ...{ batches: keptBatches(learning, options), images: learning.features.rows, dim },
-    ...{ classes, test, validation: division && take(train, division.validation) },
+    batches: cachedBatches(learning, options),
+    images: learning.features.rows,
+    dim,
+    classes,
+    test,
+    validation: division && take(train, division.validation),
     failures: () => failures,
   };
 }
@@ -95,29 +100,33 @@ export function keptMaterial(
  * Features of new crops in every epoch; those of images that are only measured are made here, as `extract` makes them. Throws
  * where checkParts or divide does.
  */
-export async function shownMaterial(
+export async function augmentedDataset(
   backbone: Backbone,
   splits: Splits,
-  options: MaterialOptions & ShownOptions & { readonly descriptor: Descriptor; readonly extract: Extract },
-): Promise<LinearMaterial> {
+  options: ProbeDatasetOptions & AugmentedOptions & { readonly descriptor: Descriptor; readonly extract: Extract },
+): Promise<ProbeDataset> {
   const { descriptor, extract } = options;
   const { images, indices } = splits.train;
   const numbers = checkSplits(splits);
-  const division = divide(indices.length, options);
-  const partOf = (places: Int32Array): Subset => ({ images, indices: places.map((place) => indices[place]!) });
-  const learning = division ? partOf(division.learning) : splits.train;
-  const kept = division && partOf(division.validation);
+  const division = splitValidation(indices.length, options);
+  const subsetOf = (places: Int32Array): Subset => ({ images, indices: places.map((place) => indices[place]!) });
+  const learning = division ? subsetOf(division.learning) : splits.train;
+  const kept = division && subsetOf(division.validation);
   const validation = kept && labelled(kept, await extract(kept, "validation images"));
   const test = labelled(splits.test, await extract(splits.test, "test images"), numbers);
   return {
-    ...{ batches: shownBatches(backbone, learning, options), images: learning.indices.length, dim: descriptor.dim },
-    ...{ classes: images.classes, test, validation },
+    batches: augmentedBatches(backbone, learning, options),
+    images: learning.indices.length,
+    dim: descriptor.dim,
+    classes: images.classes,
+    test,
+    validation,
     failures: () => [...new Set([images, splits.test.images].flatMap(({ failures }) => [...failures.values()]))],
   };
 }
 
 /** Places of the train images: those to learn from, and those that pick. Throws where nothing is left on one side. */
-function divide(count: number, { validation, seed }: MaterialOptions) {
+function splitValidation(count: number, { validation, seed }: ProbeDatasetOptions) {
   if (validation === undefined) return undefined;
   const { train, test } = splitImages(count, { heldOut: validation, seed, purpose: "linear validation" });
   if (train.length > 0 && test.length > 0) return { learning: train, validation: test };

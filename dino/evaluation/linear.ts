@@ -2,7 +2,7 @@
 import type { Device } from "../../engine/index.js";
 import { cosineSchedule } from "../math/schedules.js";
 import type { Labelled } from "./labelled.js";
-import type { LearningBatches } from "./linear-batches.js";
+import type { EpochBatches } from "./linear-batches.js";
 import { type Accuracy, createLinearProbe, type LinearLayer } from "./linear-probe.js";
 
 export interface LinearOptions {
@@ -10,7 +10,7 @@ export interface LinearOptions {
   /** Numbers of a row of features. */
   readonly dim: number;
   readonly classes: number;
-  readonly batches: LearningBatches;
+  readonly batches: EpochBatches;
   /** The most rows of a batch; learning rates are scaled by batch / 256. */
   readonly batch: number;
   readonly test: Labelled;
@@ -66,7 +66,7 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
   if (classes < 2) throw new Error(`linear: expected at least two classes to tell apart, got ${classes}`);
   const rates = lrs.map((lr) => (lr * batch) / 256);
   using probe = await createLinearProbe(device, { dim, classes, rates, batch, weightDecay, seed });
-  const falling = cosineSchedule({ base: 1, final: 0, epochs, iterationsPerEpoch: 1 });
+  const decay = cosineSchedule({ base: 1, final: 0, epochs, iterationsPerEpoch: 1 });
   const histories = lrs.map((): LinearMeasurement[] => []);
   let done = 0;
   let latest: number | undefined;
@@ -76,7 +76,7 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
     let steps = 0;
     for await (const rows of batches(epoch)) {
       if (rows.labels.length === 0) continue;
-      (await probe.step(rows, falling(epoch))).forEach((loss, layer) => (losses[layer]! += loss));
+      (await probe.step(rows, decay(epoch))).forEach((loss, layer) => (losses[layer]! += loss));
       steps++;
       onBatch?.(++done, latest);
     }
@@ -97,10 +97,14 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
 
   const results = lrs.map((lr, layer) => {
     const history = histories[layer]!;
-    const best = history.reduce((best, moment) => (judged(moment).top1 > judged(best).top1 ? moment : best));
+    const best = history.reduce((best, moment) =>
+      selectionAccuracy(moment).top1 > selectionAccuracy(best).top1 ? moment : best,
+    );
     return { lr, history, last: history.at(-1)!, best };
   });
-  const picked = results.reduce((best, one) => (isBetter(judged(one.last), judged(best.last)) ? one : best));
+  const picked = results.reduce((best, one) =>
+    isBetter(selectionAccuracy(one.last), selectionAccuracy(best.last)) ? one : best,
+  );
   if (!Number.isFinite(picked.last.test.loss)) {
     throw new Error(`linear: every layer diverged; take a smaller --lr or --weight-decay`);
   }
@@ -108,7 +112,7 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
 }
 
 /** The accuracy that picks. */
-function judged({ validation, test }: LinearMeasurement): Accuracy {
+function selectionAccuracy({ validation, test }: LinearMeasurement): Accuracy {
   return validation ?? test;
 }
 

@@ -8,7 +8,7 @@ import { backboneOf, type Network } from "../model/network.js";
 import { compareNeighbors } from "./evaluate.js";
 import type { KnnSplits } from "./knn-splits.js";
 import { labelledFeatures, type LabelledSplits } from "./labelled.js";
-import { keptBatches } from "./linear-batches.js";
+import { cachedBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
 
 export interface OnlineOptions {
@@ -106,8 +106,13 @@ export async function linearOf(
   { device, config: { seed } }: OnlineOptions,
 ): Promise<LinearAccuracy> {
   const { picked } = await trainLinear({
-    ...{ ...QUICK, device, test, seed, dim: train.features.dim, classes: classes.length },
-    batches: keptBatches(train, { batch: QUICK.batch, seed }),
+    ...QUICK,
+    device,
+    test,
+    seed,
+    dim: train.features.dim,
+    classes: classes.length,
+    batches: cachedBatches(train, { batch: QUICK.batch, seed }),
   });
   const { top1, top5 } = picked.last.test;
   return { lr: picked.lr, top1, top5 };

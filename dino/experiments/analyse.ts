@@ -34,7 +34,7 @@ export function cornerSettings(corner: Corner, { studentTemp }: Pick<Config, "st
 }
 
 /** Where a corner ended, as means over the last quarter of its log, in nats. */
-export interface CornerEnd {
+export interface CornerResult {
   readonly corner: Corner;
   /** Entropy of the targets. */
   readonly entropy: number;
@@ -46,26 +46,26 @@ export interface CornerEnd {
 }
 
 /** Within this part of ln K a quantity counts as 0, or as ln K. */
-const CLOSE = 0.02;
+const TOLERANCE = 0.02;
 
 /** Section 5.3: without centering the entropy goes to 0, without sharpening to ln K; in both the KL divergence goes to 0. */
-export function judgeCorner(corner: Corner, log: Log, prototypes: number): CornerEnd {
+export function assessCorner(corner: Corner, log: Log, prototypes: number): CornerResult {
   const last = log.steps.slice(-Math.max(1, Math.floor(log.steps.length / 4)));
   const mean = (of: (line: Log["steps"][number]) => number) =>
     last.reduce((sum, line) => sum + of(line), 0) / last.length;
   const entropy = mean(({ teacherEntropy }) => teacherEntropy);
   const klDivergence = mean((line) => line.klDivergence);
   const lnK = Math.log(prototypes);
-  const constant = klDivergence < CLOSE * lnK;
-  const flat = entropy > (1 - CLOSE) * lnK;
-  const single = entropy < CLOSE * lnK;
-  const judgements: Record<Corner, readonly [string, boolean]> = {
+  const constant = klDivergence < TOLERANCE * lnK;
+  const flat = entropy > (1 - TOLERANCE) * lnK;
+  const single = entropy < TOLERANCE * lnK;
+  const expectations: Record<Corner, readonly [string, boolean]> = {
     both: ["KL above 0, entropy between 0 and ln K", !constant && !flat && !single],
     "sharpening only": ["KL 0, entropy 0", constant && single],
     "centering only": ["KL 0, entropy ln K", constant && flat],
     neither: ["KL 0", constant],
   };
-  const [expected, asExpected] = judgements[corner];
+  const [expected, asExpected] = expectations[corner];
   return { corner, entropy, klDivergence, expected, asExpected };
 }
 
@@ -75,14 +75,14 @@ export interface AnalysisOptions {
   /** What is trained; `out` is the folder of the analysis. */
   readonly config: Config;
   readonly overwrite: boolean;
-  readonly say: (line: string) => void;
+  readonly log: (line: string) => void;
 }
 
 /** What an analysis found, and the files that show it. */
 export interface CollapseAnalysis {
   readonly prototypes: number;
   readonly lnK: number;
-  readonly corners: readonly CornerEnd[];
+  readonly corners: readonly CornerResult[];
   readonly svg: string;
   readonly png: string;
 }
@@ -91,24 +91,31 @@ export interface CollapseAnalysis {
 export async function analyseCollapse({ config, ...options }: AnalysisOptions): Promise<CollapseAnalysis> {
   const { out, outDim: prototypes } = config;
   const lnK = Math.log(prototypes);
-  const trials = corners.map((corner) => {
+  const runs = corners.map((corner) => {
     const name = corner.replace(" ", "-");
     return { name, config: { ...config, ...cornerSettings(corner, config), out: join(out, name) } };
   });
-  const tried = await runAll({ ...options, trials });
-  const ends = tried.map(({ log }, i) => judgeCorner(corners[i]!, log, prototypes));
+  const finished = await runAll({ ...options, runs });
+  const ends = finished.map(({ log }, i) => assessCorner(corners[i]!, log, prototypes));
   const lines = (of: (line: Log["steps"][number]) => number): Series[] =>
-    tried.map(({ log }, i) => ({ name: corners[i]!, points: log.steps.map((line) => [line.step, of(line)] as const) }));
+    finished.map(({ log }, i) => ({
+      name: corners[i]!,
+      points: log.steps.map((line) => [line.step, of(line)] as const),
+    }));
   const paths = await writeChart(join(out, "collapse"), {
     title: "Collapse without centering or without sharpening",
     panels: [
       {
-        ...{ title: "Entropy of the teacher's targets", x: "step", y: "nats" },
+        title: "Entropy of the teacher's targets",
+        x: "step",
+        y: "nats",
         series: lines(({ teacherEntropy }) => teacherEntropy),
         marks: [{ y: lnK, label: `ln K = ${lnK.toFixed(2)}` }],
       },
       {
-        ...{ title: "KL divergence of the student from the targets", x: "step", y: "nats" },
+        title: "KL divergence of the student from the targets",
+        x: "step",
+        y: "nats",
         series: lines(({ klDivergence }) => klDivergence),
       },
     ],
@@ -133,7 +140,7 @@ export interface TeacherAnalysis {
 }
 
 /** Times over a run that its networks are evaluated. */
-const VISITS = 8;
+const EVALUATIONS = 8;
 
 /** Trains once and draws the accuracy of teacher and student over time; writes teacher.json, .svg and .png. Throws where it did before. */
 export async function analyseTeacher({ config, device, splits, overwrite }: AnalysisOptions): Promise<TeacherAnalysis> {
@@ -144,9 +151,13 @@ export async function analyseTeacher({ config, device, splits, overwrite }: Anal
   }
   const points: TeacherPoint[] = [];
   await trainWithProgress({
-    ...{ device, config: run, splits, given: new Set(), resume: false },
+    device,
+    config: run,
+    splits,
+    given: new Set(),
+    resume: false,
     visit: {
-      times: VISITS,
+      times: EVALUATIONS,
       look: async ({ step, student, teacher }) => {
         const here = { device, config, splits };
         const measure = async (network: typeof student) => knnOf(await featuresOf(network, here), here);
@@ -164,7 +175,10 @@ export async function analyseTeacher({ config, device, splits, overwrite }: Anal
     title: "The teacher beside its student",
     panels: [
       {
-        ...{ title: `k-NN top-1 on held-out images, k ${k}`, x: "step", y: "percent", points: true },
+        title: `k-NN top-1 on held-out images, k ${k}`,
+        x: "step",
+        y: "percent",
+        points: true,
         series: [line("teacher"), line("student")],
       },
     ],

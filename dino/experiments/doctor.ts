@@ -17,7 +17,7 @@ export interface Diagnosis {
   /** What its drivers have, by the index that --device takes: it and others. */
   readonly devices: readonly string[];
   /** What asking for each other kind gave. */
-  readonly others: readonly Other[];
+  readonly others: readonly OtherAdapter[];
   readonly machine: Machine;
   /** What would make it faster, most useful first. */
   readonly advice: readonly string[];
@@ -45,7 +45,7 @@ export interface AdapterReport {
 }
 
 /** A kind of adapter that was not chosen: its name where it is there all the same, or why it is not. */
-export type Other = { readonly kind: AdapterKind } & ({ readonly name: string } | { readonly error: string });
+export type OtherAdapter = { readonly kind: AdapterKind } & ({ readonly name: string } | { readonly error: string });
 
 export interface Machine {
   readonly platform: NodeJS.Platform;
@@ -86,18 +86,18 @@ export async function doctor(): Promise<string> {
 
 /** The same as plain values, for `dino doctor --json`. Throws only for a `DINO_ADAPTER` that names no kind of adapter. */
 export async function diagnose(): Promise<Diagnosis> {
-  const { chosen, devices } = await report();
+  const { chosen, devices } = await adapterReport();
   const kind = "error" in chosen ? undefined : chosen.kind;
-  const others: Other[] = [];
+  const others: OtherAdapter[] = [];
   for (const prefer of ["gpu", "lavapipe", "swiftshader"] as const) {
     if (prefer === kind) continue;
     const answer = chooseAdapter({ prefer }).then(
       ({ name }) => ({ kind: prefer, name }),
-      (error: unknown) => ({ kind: prefer, error: plainly(error) }),
+      (error: unknown) => ({ kind: prefer, error: messageOf(error) }),
     );
     others.push(await answer);
   }
-  const machine = examine();
+  const machine = inspectMachine();
   return { chosen, devices, others, machine, advice: advise(kind, others, machine) };
 }
 
@@ -143,7 +143,11 @@ export function describe({ chosen, devices, others, machine, advice }: Diagnosis
 }
 
 /** What would make this machine faster, most useful first; `kind` is undefined where there is no adapter at all. */
-export function advise(kind: AdapterKind | undefined, others: readonly Other[], machine: Machine): readonly string[] {
+export function advise(
+  kind: AdapterKind | undefined,
+  others: readonly OtherAdapter[],
+  machine: Machine,
+): readonly string[] {
   if (kind === "gpu") return [];
   const better = others.find((other) => "name" in other && (other.kind === "gpu" || kind !== "lavapipe"));
   if (better) return [`There is a better one: DINO_ADAPTER=${better.kind}, or leave DINO_ADAPTER unset.`];
@@ -214,7 +218,7 @@ export function aptSourceOf(lists: readonly string[], codename: string): AptSour
   return undefined;
 }
 
-async function report(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
+async function adapterReport(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
   try {
     const { adapter, kind, name, why, list } = await chooseAdapter();
     const { limits, features } = adapter;
@@ -241,15 +245,15 @@ async function report(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
     };
     return { chosen, devices: await list() };
   } catch (error) {
-    return { chosen: { error: plainly(error) }, devices: [] };
+    return { chosen: { error: messageOf(error) }, devices: [] };
   }
 }
 
-function plainly(error: unknown): string {
+function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replace(/^adapter: /, "");
 }
 
-function examine(): Machine {
+function inspectMachine(): Machine {
   const release_ = osRelease();
   const processors = cpus();
   const { version } = createRequire(import.meta.url)("webgpu/package.json") as { readonly version: string };

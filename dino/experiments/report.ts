@@ -15,7 +15,7 @@ import { rng } from "../math/random.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import { extractFeatures } from "../model/extract.js";
 import { type Chart, chartSvg, type Panel } from "../pictures/charts.js";
-import { attentionOf, closer, featureMapOf, lookClosely } from "../pictures/close-up.js";
+import { drawAttention, enlargedView, drawFeatureMap, inspectImages } from "../pictures/close-up.js";
 import { type Picture } from "../pictures/drawing.js";
 import { encodePng } from "../pictures/png.js";
 import { nearest } from "../retrieval/nearest.js";
@@ -49,12 +49,12 @@ export interface Report {
 }
 
 /** Images looked at closely. */
-const CLOSE_UPS = 6;
+const INSPECTED = 6;
 /** Images whose neighbours are shown, and how many of them. */
 const QUERIES = 8;
 const NEIGHBOURS = 7;
 /** Neighbours are looked for among so many images at most. */
-const MOST_CANDIDATES = 2000;
+const MAX_CANDIDATES = 2000;
 /** Side of a small picture, in pixels. */
 const THUMBNAIL = 96;
 
@@ -204,10 +204,10 @@ async function showImages({ device, checkpoint, config, data, onProgress }: Show
     return { missing: `${(error as Error).message}; dino report --data FOLDER shows other images` };
   }
   using model = await loadModel(device, checkpoint);
-  const chosen = choose(subset, MOST_CANDIDATES);
+  const chosen = sampleOf(subset, MAX_CANDIDATES);
   const view = viewOf(config);
-  const close = closer(view, view.crop.rows < 128 ? 3 : 2);
-  const closeUps = await lookClosely(model, subset.images, Array.from(chosen.subarray(0, CLOSE_UPS)), close);
+  const close = enlargedView(view, view.crop.rows < 128 ? 3 : 2);
+  const closeUps = await inspectImages(model, subset.images, Array.from(chosen.subarray(0, INSPECTED)), close);
   if (closeUps.length === 0) return { missing: `not one of the first images of ${data} could be decoded` };
   const title = "What the cls token of the last block attends to";
   const named = closeUps.map((one) => ({ ...one, label: subset.images.name(one.index) }));
@@ -215,8 +215,8 @@ async function showImages({ device, checkpoint, config, data, onProgress }: Show
   const neighbours = await neighboursOf(model, { images: subset.images, indices: chosen }, onProgress);
   return {
     sections: [
-      section("Attention", pictureOf(attentionOf(named, { heads, title }), "attention of each head")),
-      section("Patch features", pictureOf(featureMapOf(closeUps, { dim }), "patch features as colours")),
+      section("Attention", pictureOf(drawAttention(named, { heads, title }), "attention of each head")),
+      section("Patch features", pictureOf(drawFeatureMap(closeUps, { dim }), "patch features as colours")),
       section("Nearest neighbours", neighbours),
     ],
     counts: { images: closeUps.length, candidates: chosen.length },
@@ -224,7 +224,7 @@ async function showImages({ device, checkpoint, config, data, onProgress }: Show
 }
 
 /** Some images of a part, all of them if they are few; the same for the same part. */
-function choose({ indices }: Subset, most: number): Int32Array {
+function sampleOf({ indices }: Subset, most: number): Int32Array {
   const order = rng({ seed: 0, purpose: "report" }).permutation(indices.length);
   return Int32Array.from(order.subarray(0, most), (at) => indices[at]!);
 }

@@ -80,7 +80,7 @@ export interface SweepOptions {
   /** All combinations of values, instead of one axis at a time around the baseline. */
   readonly grid: boolean;
   readonly overwrite: boolean;
-  readonly say: (line: string) => void;
+  readonly log: (line: string) => void;
 }
 
 /** Trains and evaluates them all; writes sweep.json, sweep.svg and sweep.png. Throws before it trains where values do not go together. */
@@ -90,23 +90,25 @@ export async function sweep(options: SweepOptions): Promise<Sweep> {
   const { knnK: k } = baseline;
   const combinations = combine(options, baseline);
   const runs = combinations.flatMap((combination) =>
-    seeds.map((seed) => ({ combination, trial: trialOf(options, baseline, { combination, seed }) })),
+    seeds.map((seed) => ({ combination, run: runOf(options, baseline, { combination, seed }) })),
   );
-  const tried = await runAll({ ...options, trials: runs.map(({ trial }) => trial) });
+  const finished = await runAll({ ...options, runs: runs.map(({ run }) => run) });
   const top1: number[] = [];
-  for (const { name, checkpoint } of tried) {
+  for (const { name, checkpoint } of finished) {
     using model = await loadModel(device, checkpoint);
     const view = viewOf(model.config);
     const { results } = await evaluateKnn({
-      ...{ splits, ks: [k], device },
+      splits,
+      ks: [k],
+      device,
       extract: ({ images, indices }) => extractFeatures(model, images, { view, indices }),
     });
     top1.push(results[0]!.top1);
-    options.say(`${name}   k-NN ${results[0]!.top1.toFixed(2)} %`);
+    options.log(`${name}   k-NN ${results[0]!.top1.toFixed(2)} %`);
   }
   const rows = combinations.map((combination): SweepRow => {
     const mine = runs.flatMap((run, i) => (run.combination === combination ? [i] : []));
-    const last = mine.map((i) => tried[i]!.log.steps.at(-1)!);
+    const last = mine.map((i) => finished[i]!.log.steps.at(-1)!);
     return {
       name: nameOf(combination),
       values: Object.fromEntries(combination.map(({ setting, word }) => [flagOf(setting).slice(2), word])),
@@ -147,7 +149,7 @@ function nameOf(combination: Combination): string {
 }
 
 /** A warm-up of the teacher's temperature starts where it ends, unless it is varied itself. */
-function trialOf(
+function runOf(
   { flags, out }: Pick<SweepOptions, "flags" | "out">,
   baseline: Config,
   { combination, seed }: { readonly combination: Combination; readonly seed: number },

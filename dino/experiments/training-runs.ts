@@ -29,32 +29,26 @@ export interface FinishedRun extends TrainingRun {
 export interface RunAllOptions {
   readonly device: Device;
   readonly splits: Splits;
-  readonly trials: readonly TrainingRun[];
+  readonly runs: readonly TrainingRun[];
   /** Trains again what is there already. */
   readonly overwrite: boolean;
   /** Says what comes next. */
-  readonly say: (line: string) => void;
+  readonly log: (line: string) => void;
 }
 
 /**
  * Trains one after the other. What a former call finished is taken as it stands, and what it left unfinished goes on, so that
- * trials survive being stopped. Throws, before anything is trained, where a folder holds a run of other settings.
+ * runs survive being stopped. Throws, before anything is trained, where a folder holds a run of other settings.
  */
-export async function runAll({
-  device,
-  splits,
-  trials,
-  overwrite,
-  say,
-}: RunAllOptions): Promise<readonly FinishedRun[]> {
+export async function runAll({ device, splits, runs, overwrite, log }: RunAllOptions): Promise<readonly FinishedRun[]> {
   const images = splits.train.indices.length;
-  const states = await Promise.all(trials.map(async (trial) => (overwrite ? "missing" : await stateOf(trial, images))));
-  const tried: FinishedRun[] = [];
-  for (const [i, trial] of trials.entries()) {
-    const { name, config } = trial;
+  const states = await Promise.all(runs.map(async (run) => (overwrite ? "missing" : await stateOf(run, images))));
+  const finished: FinishedRun[] = [];
+  for (const [i, run] of runs.entries()) {
+    const { name, config } = run;
     const state = states[i]!;
     const checkpoint = join(config.out, "checkpoint.safetensors");
-    say(`${i + 1} of ${trials.length}   ${name}${state === "finished" ? "   (there already)" : ""}`);
+    log(`${i + 1} of ${runs.length}   ${name}${state === "finished" ? "   (there already)" : ""}`);
     if (state !== "finished") {
       await trainWithProgress({
         device,
@@ -65,25 +59,25 @@ export async function runAll({
         goesOn: "the same command",
       });
     }
-    tried.push({ ...trial, checkpoint, log: await readLog(join(config.out, "log.jsonl")) });
+    finished.push({ ...run, checkpoint, log: await readLog(join(config.out, "log.jsonl")) });
   }
-  return tried;
+  return finished;
 }
 
-/** What may differ between a trial and the run that is there: nothing that changes a number. */
-const free: ReadonlySet<SettingName> = new Set(["out", "threads", "preset"]);
+/** What may differ between a run and the run that is there: nothing that changes a number. */
+const IRRELEVANT: ReadonlySet<SettingName> = new Set(["out", "threads", "preset"]);
 
-async function stateOf(trial: TrainingRun, images: number): Promise<"missing" | "begun" | "finished"> {
-  const { out } = trial.config;
+async function stateOf(run: TrainingRun, images: number): Promise<"missing" | "begun" | "finished"> {
+  const { out } = run.config;
   const path = join(out, "config.json");
   const checkpoint = join(out, "checkpoint.safetensors");
   if (!existsSync(path) || !existsSync(checkpoint)) return "missing";
-  const there = await readConfig(out);
-  const { iterationsPerEpoch, steps } = lengthOf(trial.config, images);
-  const { config } = fitWarmups(trial.config, { iterationsPerEpoch, given: new Set() });
-  const name = differenceBetween(config, there, free);
+  const existing = await readConfig(out);
+  const { iterationsPerEpoch, steps } = lengthOf(run.config, images);
+  const { config } = fitWarmups(run.config, { iterationsPerEpoch, given: new Set() });
+  const name = differenceBetween(config, existing, IRRELEVANT);
   if (name !== undefined) {
-    const [wanted, has] = [JSON.stringify(config[name]), JSON.stringify(there[name])];
+    const [wanted, has] = [JSON.stringify(config[name]), JSON.stringify(existing[name])];
     throw new Error(
       `${out} holds a run with ${flagOf(name)} ${has}, not ${wanted}; --overwrite replaces it, or name another --out`,
     );

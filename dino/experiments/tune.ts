@@ -43,7 +43,7 @@ const TOLERANCE = { f32: 1e-4, f16: 1e-2 };
 export async function tune({ device, config, onProgress = () => undefined }: TuneOptions): Promise<Tuned> {
   const byRule = await measure(withChoices(device, {}), config);
   const ways = [...new Set(byRule.decisions.flatMap(({ ways }) => ways))];
-  const taken = new Map(byRule.decisions.map(({ what, way }) => [what, new Map([[way, byRule.ms.get(what) ?? 0]])]));
+  const msByWay = new Map(byRule.decisions.map(({ what, way }) => [what, new Map([[way, byRule.ms.get(what) ?? 0]])]));
   onProgress(1, ways.length + 2);
   for (const [done, way] of ways.entries()) {
     const others = byRule.decisions.filter((decision) => decision.ways.includes(way) && decision.way !== way);
@@ -57,12 +57,12 @@ export async function tune({ device, config, onProgress = () => undefined }: Tun
           `tune: with ${way} the loss is ${found.loss}, by the rules ${byRule.loss}; a kernel is wrong on ${device.name}`,
         );
       }
-      for (const { what } of others) taken.get(what)!.set(way, found.ms.get(what) ?? 0);
+      for (const { what } of others) msByWay.get(what)!.set(way, found.ms.get(what) ?? 0);
     }
     onProgress(done + 2, ways.length + 2);
   }
   const measured = byRule.decisions.map(({ what, way: rule }): TuningSample => {
-    const ms = taken.get(what)!;
+    const ms = msByWay.get(what)!;
     const [fastest, least] = [...ms].reduce((best, found) => (found[1] < best[1] ? found : best));
     return { what, rule, best: least < CLEAR_WIN * ms.get(rule)! ? fastest : rule, ms: Object.fromEntries(ms) };
   });
@@ -80,7 +80,7 @@ async function measure(device: Device, config: Config) {
   const values = initialValues(shape, config);
   for (const network of [student, teacher]) writeNetwork(network, values);
   using step = await createStep(device, { student, teacher, ...stepConfig(config) });
-  feed(step);
+  writeInputs(step);
   await step.program.run();
   const loss = await step.program.readScalar("loss");
   const runs: Awaited<ReturnType<typeof timesOf>>[] = [];
@@ -102,7 +102,7 @@ async function timesOf(program: Program) {
   return { ms, totalMs };
 }
 
-function feed(step: TrainingStep): void {
+function writeInputs(step: TrainingStep): void {
   step.hyperparameters.write({ lr: 0, weightDecay: 0, momentum: 1, teacherTemperature: 0.04, frozen: 1 });
   const random = rng({ seed: 0, purpose: "tune" });
   for (const x of [step.globals, ...(step.locals ? [step.locals] : []), ...step.drops]) {

@@ -16,17 +16,17 @@ export interface Splits {
 }
 
 /** All images of a set. */
-export function wholeSet(images: ImageSet): Subset {
+export function fullSubset(images: ImageSet): Subset {
   return { images, indices: new Int32Array(images.count).map((_, index) => index) };
 }
 
 /** The first images of a part, so many at most. */
-export function firstOf({ images, indices }: Subset, count: number): Subset {
+export function firstImages({ images, indices }: Subset, count: number): Subset {
   return { images, indices: indices.slice(0, count) };
 }
 
 /** The first images of each class, so many if it has them. Throws for images without labels. */
-export function firstOfEach({ images, indices }: Subset, count = 1): readonly number[] {
+export function firstOfEachClass({ images, indices }: Subset, count = 1): readonly number[] {
   const { labels } = images;
   if (labels === undefined) throw new Error("first images of each class: expected images with classes");
   const found = images.classes.map((): number[] => []);

@@ -7,12 +7,12 @@ import { clsOf, intermediateLayers, vit } from "./vit.js";
 export interface Descriptor {
   readonly dim: number;
   /** Recorded once: images [batch, 3, rows, cols], normalised, -> [batch, dim]. */
-  readonly of: (images: Tensor) => Tensor;
+  readonly apply: (images: Tensor) => Tensor;
 }
 
 /** The cls token after the last block, which the paper evaluates by k-NN. */
 export function clsDescriptor({ vit: shape, params }: Backbone): Descriptor {
-  return { dim: shape.dim, of: (images) => vit(shape, params, images) };
+  return { dim: shape.dim, apply: (images) => vit(shape, params, images) };
 }
 
 /** Which tokens a linear classifier sees. */
@@ -37,7 +37,7 @@ export function blocksDescriptor(
   }
   return {
     dim: dim * (lastBlocks + (meanPatch ? 1 : 0)),
-    of: (images) => {
+    apply: (images) => {
       const blocks = intermediateLayers(shape, params, images, lastBlocks); // each [batch, 1 + patches, dim]
       const tokens = blocks.map(clsOf);
       if (!meanPatch) return concat(tokens, 1);

@@ -11,7 +11,7 @@ import { clsDescriptor, type Descriptor } from "./descriptors.js";
 export interface ExtractOptions {
   readonly view: View;
   /** An image as the backbone is shown it, [3, view.crop.rows, view.crop.cols]; as `view` says if left out. */
-  readonly show?: (image: Image, index: number) => Float32Array;
+  readonly preprocess?: (image: Image, index: number) => Float32Array;
   /** clsDescriptor if left out. */
   readonly descriptor?: Descriptor;
   /** The images to look at, in this order; all if left out. */
@@ -48,12 +48,12 @@ export async function* featureBatches(
   const { view, descriptor = clsDescriptor(backbone), batch = 64 } = options;
   const { rows, cols } = view.crop;
   using pixels = input(backbone.device, [batch, 3, rows, cols], { label: "images" });
-  using program = await record(backbone.device, () => ({ features: descriptor.of(pixels) }));
-  yield* lookAt(images, options, {
+  using program = await record(backbone.device, () => ({ features: descriptor.apply(pixels) }));
+  yield* runBatches(images, options, {
     batch,
     dim: descriptor.dim,
-    show: options.show ?? ((image) => evalCrop(image, view)),
-    look: async (values) => {
+    preprocess: options.preprocess ?? ((image) => evalCrop(image, view)),
+    compute: async (values) => {
       pixels.write(values);
       await program.run();
       return program.read("features");
@@ -70,16 +70,16 @@ export async function pixelFeatures(images: ImageSet, options: ExtractOptions): 
   const table = normalizeTable({ mean: [0, 0, 0], std: [1, 1, 1] });
   const plane = crop.rows * crop.cols;
   const isGray = await allGray(images, options.indices);
-  const looking: Looking = {
+  const run: BatchRun = {
     batch: 256,
     dim: isGray ? plane : 3 * plane,
-    show: (image) => {
+    preprocess: (image) => {
       const channels = normalize(centerCrop(resizeShortSide(image, resize), crop), table); // [3, rows, cols]
       return isGray ? channels.subarray(0, plane) : channels;
     },
-    look: (values) => Promise.resolve(values),
+    compute: (values) => Promise.resolve(values),
   };
-  return gather(lookAt(images, options, looking), options.indices?.length ?? images.count);
+  return gather(runBatches(images, options, run), options.indices?.length ?? images.count);
 }
 
 /** Has every image, as far as it can be decoded, three equal channels? */
@@ -96,25 +96,25 @@ async function allGray(images: ImageSet, indices: ArrayLike<number> | undefined)
   return true;
 }
 
-interface Looking {
+interface BatchRun {
   readonly batch: number;
   readonly dim: number;
   /** An image as the numbers that are looked at. */
-  readonly show: (image: Image, index: number) => Float32Array;
+  readonly preprocess: (image: Image, index: number) => Float32Array;
   /** Those of a whole batch -> features [batch, dim]. */
-  readonly look: (values: Float32Array) => Promise<Float32Array>;
+  readonly compute: (values: Float32Array) => Promise<Float32Array>;
 }
 
 /** Looks at image after image; the next batch is decoded while one is looked at. */
-async function* lookAt(images: ImageSet, options: ExtractOptions, looking: Looking): AsyncGenerator<Extracted> {
-  const { batch, dim, show, look } = looking;
+async function* runBatches(images: ImageSet, options: ExtractOptions, run: BatchRun): AsyncGenerator<Extracted> {
+  const { batch, dim, preprocess, compute } = run;
   const wanted = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
 
   const decodeBatch = (from: number): Promise<(Float32Array | DecodeFailure)[]> =>
     Promise.all(
       Array.from(wanted.subarray(from, from + batch), async (index) => {
         const image = await images.decode(index);
-        return isFailure(image) ? image : show(image, index);
+        return isFailure(image) ? image : preprocess(image, index);
       }),
     );
 
@@ -138,7 +138,7 @@ async function* lookAt(images: ImageSet, options: ExtractOptions, looking: Looki
       indices.push(wanted[from + i]!);
     }
     const rows = indices.length;
-    const found = rows > 0 ? await look(values!) : new Float32Array(0); // rows beyond these are of earlier images
+    const found = rows > 0 ? await compute(values!) : new Float32Array(0); // rows beyond these are of earlier images
     const features = { values: found.subarray(0, rows * dim), rows, dim };
     yield { features, indices: Int32Array.from(indices), failures };
     options.onProgress?.(Math.min(from + batch, wanted.length), wanted.length);

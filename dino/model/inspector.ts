@@ -2,10 +2,10 @@
 import { input, type Program, record, reshape, slice, type Tensor } from "../../engine/index.js";
 import { type Image, type Normalization, normalize, normalizeTable, type Size } from "../images/pixels.js";
 import type { Backbone } from "./backbone.js";
-import { grid, look, type Observation } from "./vit.js";
+import { grid, observe, type Observation } from "./vit.js";
 
 /** Something to see in one image, recorded once for every size. */
-export type Aspect = (backbone: Backbone, sight: Observation) => Tensor;
+export type Aspect = (backbone: Backbone, observation: Observation) => Tensor;
 
 /** What was seen in one image: the values of every aspect, and the image's whole patches. */
 export type Inspection<Names extends string> = Readonly<Record<Names, Float32Array>> & {
@@ -16,17 +16,17 @@ export type Inspection<Names extends string> = Readonly<Record<Names, Float32Arr
 /** A backbone ready to look. Dispose of it to free its memory. */
 export interface Inspector<Names extends string> extends Disposable {
   /** Looks at one image of any size that holds a patch; images of one size in a row are looked at without recording anew. */
-  look(image: Image): Promise<Inspection<Names>>;
+  inspect(image: Image): Promise<Inspection<Names>>;
 }
 
 /** Features of the patches after the final norm: -> [patches, dim]. */
-export function patchesOf({ vit: { dim } }: Backbone, { tokens }: Observation): Tensor {
+export function patchFeatures({ vit: { dim } }: Backbone, { tokens }: Observation): Tensor {
   const patches = tokens.shape[1]! - 1;
   return reshape(slice(tokens, 1, 1, patches), [patches, dim]);
 }
 
 /** What the cls token attends to in the last block, of each head; its own share and that of registers left out: -> [heads, patches]. */
-export function clsAttentionOf({ vit: { heads } }: Backbone, { tokens, attention }: Observation): Tensor {
+export function clsAttention({ vit: { heads } }: Backbone, { tokens, attention }: Observation): Tensor {
   const patches = tokens.shape[1]! - 1;
   const ofCls = attention(1); // [1, heads, 1, 1 + registers + patches]
   return reshape(slice(ofCls, 3, ofCls.shape[3]! - patches, patches), [heads, patches]);
@@ -53,8 +53,11 @@ export function openInspector<const Names extends string>(
     const pixels = input(device, [1, 3, rows, cols], { label: "image" });
     try {
       const program = await record(device, () => {
-        const sight = look(shape, backbone.params, pixels);
-        return Object.fromEntries(names.map((name) => [name, aspects[name](backbone, sight)])) as Record<Names, Tensor>;
+        const observation = observe(shape, backbone.params, pixels);
+        return Object.fromEntries(names.map((name) => [name, aspects[name](backbone, observation)])) as Record<
+          Names,
+          Tensor
+        >;
       });
       return { size: { rows, cols }, patches, pixels, program };
     } catch (error) {
@@ -64,7 +67,7 @@ export function openInspector<const Names extends string>(
   };
 
   return {
-    async look(image) {
+    async inspect(image) {
       if (current?.size.rows !== image.rows || current.size.cols !== image.cols) {
         close();
         current = await open(image);

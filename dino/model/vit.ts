@@ -182,7 +182,7 @@ export interface Observation {
 }
 
 /** Looks at images, and into the last block on the way. */
-export function look(config: VitConfig, params: Lookup, images: Tensor): Observation {
+export function observe(config: VitConfig, params: Lookup, images: Tensor): Observation {
   let x = prepareTokens(config, params, images);
   for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x);
   const last = scope(params, `blocks.${config.depth - 1}.`);
@@ -196,7 +196,7 @@ export function look(config: VitConfig, params: Lookup, images: Tensor): Observa
 
 /** Attention of the last block: see Sight. */
 export function lastAttention(config: VitConfig, params: Lookup, images: Tensor, queries?: number): Tensor {
-  return look(config, params, images).attention(queries);
+  return observe(config, params, images).attention(queries);
 }
 
 /** Outputs of the last `n` blocks, each after the final norm, the earliest first: images -> n times [batch, 1 + patches, dim]. */

@@ -6,11 +6,11 @@ import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { openSubjects, readSubject } from "../images/sources/image-files.js";
 import type { Model } from "../model/backbone.js";
-import { clsAttentionOf, openInspector } from "../model/inspector.js";
+import { clsAttention, openInspector } from "../model/inspector.js";
 import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./drawing.js";
 import { attentionPicture } from "./pictures.js";
 import { encodePng } from "./png.js";
-import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./visualize.js";
+import { attentionMask, enlarge, meanOfHeads, toUnitRange } from "./visualize.js";
 
 export interface AttendOptions {
   readonly model: Model;
@@ -57,11 +57,11 @@ export async function attend(
   const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
   await mkdir(out, { recursive: true });
 
-  using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { attention: clsAttention });
   const images: Attended[] = [];
   for (const [i, subject] of subjects.entries()) {
     const image = await readSubject(subject, fit);
-    const { rows, cols, attention } = await inspector.look(image);
+    const { rows, cols, attention } = await inspector.inspect(image);
     const picture = asPicture(image);
     const write = async (suffix: string, drawn: Picture): Promise<string> => {
       const path = join(out, `${subject.name}-${suffix}.png`);
@@ -69,8 +69,8 @@ export async function attend(
       return path;
     };
     const writeMap = async (suffix: string, map: Float32Array): Promise<MapPictures> => {
-      const heat = blowUp({ maps: toUnitRange(map), rows, cols, factor: patch });
-      const mask = blowUp({ maps: attentionMask({ attention: map, heads: 1, share }), rows, cols, factor: patch });
+      const heat = enlarge({ maps: toUnitRange(map), rows, cols, factor: patch });
+      const mask = enlarge({ maps: attentionMask({ attention: map, heads: 1, share }), rows, cols, factor: patch });
       const draw = (colorAt: (at: number, color: Color) => Color): Picture => paintPicture(picture, colorAt);
       return {
         map: await write(

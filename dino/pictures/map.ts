@@ -92,7 +92,9 @@ function pointsOf(places: Places, { left, side, labels, images }: PointsOptions)
     return (row: number) => inset + ((side - 2 * inset) * (places[2 * row + axis]! - low)) / span;
   });
   const points = images.map((image, row) => ({
-    ...{ image, x: along[0]!(row), y: along[1]!(row) },
+    image,
+    x: along[0]!(row),
+    y: along[1]!(row),
     color: hex(categoryColor(labels[row]!)),
   }));
   const dots = points.map(({ x, y, color }) =>

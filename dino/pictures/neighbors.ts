@@ -104,7 +104,11 @@ function frame(at: { readonly x: number; readonly y: number; readonly side: numb
   const style = isRight ? RIGHT : WRONG;
   return element("rect", {
     class: isRight ? "right" : "wrong",
-    ...{ x, y, width: side, height: side, fill: "none" },
+    x,
+    y,
+    width: side,
+    height: side,
+    fill: "none",
     ...style,
   });
 }

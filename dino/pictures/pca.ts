@@ -8,7 +8,7 @@ import { openSubjects, readSubject, type Subject } from "../images/sources/image
 import { type FeatureRows, takeRows } from "../math/feature-rows.js";
 import { type Basis, principalComponents, project } from "../math/principal-components.js";
 import type { Model } from "../model/backbone.js";
-import { clsAttentionOf, openInspector, patchesOf } from "../model/inspector.js";
+import { clsAttention, openInspector, patchFeatures } from "../model/inspector.js";
 import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./drawing.js";
 import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
 import { patchIn } from "./map-colors.js";
@@ -27,7 +27,7 @@ export interface PcaOptions {
   /** Leaves the background black, and its features out of the colours. */
   readonly mask: boolean;
   readonly onChecked?: (done: number, total: number) => void;
-  readonly onSeen?: (done: number, total: number) => void;
+  readonly onExtracted?: (done: number, total: number) => void;
   readonly onDrawn?: (done: number, total: number) => void;
 }
 
@@ -66,7 +66,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   await mkdir(out, { recursive: true });
   await using features = await openDiskArrays(out);
 
-  const sample = await lookAtAll(options, subjects, features);
+  const sample = await extractPatches(options, subjects, features);
   const foreground = mask ? fitForeground(sample) : undefined;
   const kept = foreground === undefined ? sample.features : rowsWhere(sample.features, foreground.isIn);
   const palette = fitColors(kept.rows > 0 ? kept : sample.features);
@@ -111,16 +111,20 @@ interface Sample {
 const MOST_SAMPLED = 10_000;
 
 /** Keeps the features of every image, and takes evenly of their patches. */
-async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], features: DiskArrays): Promise<Sample> {
+async function extractPatches(
+  options: PcaOptions,
+  subjects: readonly Subject[],
+  features: DiskArrays,
+): Promise<Sample> {
   const { model, size } = options;
   const { dim, patch, heads } = model.vit;
-  using inspector = openInspector(model, model.config, { patches: patchesOf, attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { patches: patchFeatures, attention: clsAttention });
   const counts = subjects.map(({ size: { rows, cols } }) => (rows / patch) * (cols / patch));
   const step = Math.ceil(counts.reduce((sum, count) => sum + count, 0) / MOST_SAMPLED);
   const taken: Float32Array[] = [];
   const attended: number[] = [];
   for (const [i, subject] of subjects.entries()) {
-    const { patches, attention } = await inspector.look(await readSubject(subject, { size, patch }));
+    const { patches, attention } = await inspector.inspect(await readSubject(subject, { size, patch }));
     await features.append(patches);
     const mean = meanOfHeads(attention, heads);
     const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;
@@ -128,7 +132,7 @@ async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], feat
       taken.push(patches.slice(r * dim, (r + 1) * dim));
       attended.push(mean[r]! / average);
     }
-    options.onSeen?.(i + 1, subjects.length);
+    options.onExtracted?.(i + 1, subjects.length);
   }
   const values = new Float32Array(taken.length * dim);
   for (const [r, row] of taken.entries()) values.set(row, r * dim);

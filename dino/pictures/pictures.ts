@@ -349,7 +349,8 @@ export function featurePairsPicture({ items, title, shares }: FeaturePairsOption
     const dy = Math.floor((THUMBNAIL - image.height) / 2);
     placePicture(picture, image, x + dx, y + dy);
     const box: Rectangle = {
-      ...{ x: x + THUMBNAIL + pairGap + dx, y: y + dy },
+      x: x + THUMBNAIL + pairGap + dx,
+      y: y + dy,
       width: image.width,
       height: image.height,
     };

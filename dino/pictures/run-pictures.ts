@@ -1,10 +1,10 @@
 /** Pictures of a run on its way: what its teacher sees in a few images, the same ones each time. */
 import type { Config } from "../config/settings.js";
-import { firstOfEach, type Subset, type Splits } from "../images/split.js";
+import { firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
 import { backboneOf, type Network } from "../model/network.js";
 import type { PictureKind } from "../run/picture-names.js";
-import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
+import { drawAttention, enlargedView, drawFeatureMap, inspectImages } from "./close-up.js";
 import type { Picture } from "./drawing.js";
 
 export interface RunPicturesOptions {
@@ -29,18 +29,18 @@ export async function drawRunPictures(
   const view = viewOf(config);
   const shown = splits.test.indices.length > 0 ? splits.test : splits.train;
   const { images } = shown;
-  const seen = await lookClosely(backbone, images, chosenOf(shown), closer(view, view.crop.rows < 128 ? 3 : 1));
+  const seen = await inspectImages(backbone, images, sampleOf(shown), enlargedView(view, view.crop.rows < 128 ? 3 : 1));
   if (seen.length === 0) return undefined;
   const { heads, dim } = backbone.vit;
   const labelled = seen.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
   const title = `What the cls token of the last block attends to after ${step} steps`;
   return {
-    attention: attentionOf(labelled.slice(0, MOST_ATTENDED), { heads, title }),
-    features: featureMapOf(seen, { dim }),
+    attention: drawAttention(labelled.slice(0, MOST_ATTENDED), { heads, title }),
+    features: drawFeatureMap(seen, { dim }),
   };
 }
 
 /** One of each class, or the first ones where there are no classes. */
-function chosenOf(subset: Subset): readonly number[] {
-  return (subset.images.labels ? firstOfEach(subset) : Array.from(subset.indices)).slice(0, MOST);
+function sampleOf(subset: Subset): readonly number[] {
+  return (subset.images.labels ? firstOfEachClass(subset) : Array.from(subset.indices)).slice(0, MOST);
 }

@@ -51,7 +51,7 @@ export function attentionMask({ attention, heads, share }: MaskOptions): Uint8Ar
   return mask;
 }
 
-export interface BlowUpOptions<Values extends Float32Array | Uint8Array> {
+export interface EnlargeOptions<Values extends Float32Array | Uint8Array> {
   /** Any number of maps, [maps, rows, cols]. */
   readonly maps: Values;
   readonly rows: number;
@@ -61,7 +61,7 @@ export interface BlowUpOptions<Values extends Float32Array | Uint8Array> {
 }
 
 /** Nearest-neighbour enlargement: [maps, rows, cols] -> [maps, rows * factor, cols * factor]. */
-export function blowUp<Values extends Float32Array | Uint8Array>(options: BlowUpOptions<Values>): Values {
+export function enlarge<Values extends Float32Array | Uint8Array>(options: EnlargeOptions<Values>): Values {
   const { maps, rows, cols, factor } = options;
   const height = (maps.length / cols) * factor;
   const width = cols * factor;

@@ -19,7 +19,7 @@ import { learnWhitening, whiten } from "./whitening.js";
 export function copyDescriptor({ vit: shape, params }: Backbone): Descriptor {
   return {
     dim: 2 * shape.dim,
-    of: (images) => {
+    apply: (images) => {
       const tokens = intermediateLayers(shape, params, images, 1)[0]!; // [batch, 1 + patches, dim]
       const patches = slice(tokens, 1, 1, tokens.shape[1]! - 1); // [batch, patches, dim]
       return concat([clsOf(tokens), gem(patches, { power: 4, epsilon: 1e-6 })], 1); // [batch, 2 * dim]
@@ -37,7 +37,7 @@ export interface CopyOptions {
   readonly extract: (images: ImageSet, title: string) => Promise<Extracted>;
   readonly device: Device;
   /** Told before what takes a while. */
-  readonly say?: (line: string) => void;
+  readonly log?: (line: string) => void;
 }
 
 /** How one kind of copies was traced. */
@@ -62,18 +62,19 @@ export interface CopyReport {
  * first 20 places only, which is 0.024 less for a copy whose original comes 21st. Throws, naming it, for an original that cannot
  * be read; other images that cannot are left out.
  */
-export async function traceCopies(options: CopyOptions): Promise<CopyReport> {
-  const { copydays, extract, device, say } = options;
+export async function evaluateCopies(options: CopyOptions): Promise<CopyReport> {
+  const { copydays, extract, device, log } = options;
   const originals = await extract(copydays.originals, "originals");
   const [broken] = originals.failures;
   if (broken !== undefined) throw new Error(`${broken.path}: expected an original image: ${broken.reason}`);
   const copies: Extracted[] = [];
   for (const { kind, images } of copydays.copies) copies.push(await extract(images, kind));
   const distractors = options.distractors && (await extract(options.distractors, "distractors"));
-  const learntFrom = options.whitening && (await extract(options.whitening, "whitening"));
+  const whiteningImages = options.whitening && (await extract(options.whitening, "whitening"));
 
-  if (learntFrom) say?.(`whitening ${learntFrom.features.dim} numbers, learnt from ${learntFrom.features.rows} images`);
-  const whitening = learntFrom && learnWhitening(learntFrom.features);
+  if (whiteningImages)
+    log?.(`whitening ${whiteningImages.features.dim} numbers, learnt from ${whiteningImages.features.rows} images`);
+  const whitening = whiteningImages && learnWhitening(whiteningImages.features);
   const prepare = (features: FeatureRows): FeatureRows =>
     normalizeRows(whitening ? whiten(features, whitening) : features);
 
@@ -84,7 +85,9 @@ export async function traceCopies(options: CopyOptions): Promise<CopyReport> {
     const { features, indices } = copies[i]!;
     const scores: ReturnType<typeof scoreRanking>[] = [];
     await rankAll({
-      ...{ queries: prepare(features), database, similarities: multiplied.similarities },
+      queries: prepare(features),
+      database,
+      similarities: multiplied.similarities,
       onRanked: (query, order) => {
         scores.push(scoreRanking(order, { relevant: owners[indices[query]!]!, junk: [] }, []));
       },
@@ -96,8 +99,8 @@ export async function traceCopies(options: CopyOptions): Promise<CopyReport> {
     results,
     originals: originals.features.rows,
     distractors: distractors?.features.rows ?? 0,
-    whitening: whitening && { images: learntFrom.features.rows, raised: whitening.raised },
-    failures: [...copies, distractors, learntFrom].flatMap((part) => part?.failures ?? []),
+    whitening: whitening && { images: whiteningImages.features.rows, raised: whitening.raised },
+    failures: [...copies, distractors, whiteningImages].flatMap((part) => part?.failures ?? []),
   };
 }
 

@@ -49,10 +49,12 @@ export async function findDuplicates(options: DuplicatesOptions): Promise<Duplic
   const closest = new Float64Array(features.rows);
   const levels = levelsAround(threshold);
   const counts = levels.map((atLeast) => ({ atLeast, pairs: 0 }));
-  const below = keepBest((a, b) => b.similarity - a.similarity);
-  const above = keepBest((a, b) => a.similarity - b.similarity);
+  const below = bestPairs((a, b) => b.similarity - a.similarity);
+  const above = bestPairs((a, b) => a.similarity - b.similarity);
   await similarPairs({
-    ...{ device, features, atLeast: levels.at(-1)! },
+    device,
+    features,
+    atLeast: levels.at(-1)!,
     ...(onProgress && { onProgress }),
     onPair: (pair) => {
       const { first, second, similarity } = pair;
@@ -97,7 +99,7 @@ interface Best {
 }
 
 /** Keeps a few pairs that come first in an order. */
-function keepBest(order: (a: Pair, b: Pair) => number): Best {
+function bestPairs(order: (a: Pair, b: Pair) => number): Best {
   const kept: Pair[] = [];
   return {
     kept,

@@ -19,7 +19,7 @@ export interface IndexedImages {
 /** Larger images are shrunk. */
 const DECODING = { shortSide: 320, torn: "shown" } as const;
 /** Images that are looked for in a folder, to see whether they are files of it. */
-const LOOKED_FOR = 100;
+const PROBED = 100;
 
 /** Finds the images of an index in what its list names, or in another folder or set that has the same names. */
 export async function indexedImages(
@@ -47,6 +47,6 @@ export async function indexedImages(
 /** The set that the files are in; undefined where they are in a folder as they are called, or nowhere. */
 async function setOf(files: readonly string[], from: string): Promise<ImageSet | undefined> {
   if (isBuiltin(from)) return heldOutBuiltin();
-  if (files.slice(0, LOOKED_FOR).some((file) => existsSync(join(from, file)))) return undefined;
+  if (files.slice(0, PROBED).some((file) => existsSync(join(from, file)))) return undefined;
   return openData(from, DECODING).catch(() => undefined);
 }

@@ -29,7 +29,9 @@ export function revisitedBenchmark(
     ([name, truthOf]) => [name, (query: number) => truthOf(truth.gnd[query]!)] as const,
   );
   return {
-    ...{ database, queries, setups: Object.fromEntries(judged) },
+    database,
+    queries,
+    setups: Object.fromEntries(judged),
     ...(!wholeQueries && { boxes: truth.gnd.map(queryBox) }),
   };
 }

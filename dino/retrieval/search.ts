@@ -14,7 +14,7 @@ import type { IndexedImages } from "./indexed-images.js";
 import { nearest, type Neighbor } from "./nearest.js";
 
 /** What was found for a file. */
-export interface Found {
+export interface SearchResult {
   readonly query: string;
   /** The most similar first. */
   readonly neighbors: readonly Neighbor[];
@@ -32,7 +32,13 @@ export interface SearchOptions {
 }
 
 /** Searches an index for files. Throws, naming it, for a file that is no image. */
-export async function searchIndex({ index, files, k, extract, device }: SearchOptions): Promise<readonly Found[]> {
+export async function searchIndex({
+  index,
+  files,
+  k,
+  extract,
+  device,
+}: SearchOptions): Promise<readonly SearchResult[]> {
   const images = queryImages(files);
   for (const [i, file] of files.entries()) {
     const size = await measureImage(images, i);
@@ -56,7 +62,7 @@ export async function searchIndex({ index, files, k, extract, device }: SearchOp
 const MOST_ROWS = 50;
 
 /** Each query, of the first fifty, beside its neighbours. */
-export async function searchSheet(found: readonly Found[], images: IndexedImages): Promise<Picture> {
+export async function searchSheet(found: readonly SearchResult[], images: IndexedImages): Promise<Picture> {
   const shown = found.slice(0, MOST_ROWS);
   const queries = queryImages(shown.map(({ query }) => query));
   const rows: SheetRow[] = [];

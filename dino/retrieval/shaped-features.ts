@@ -32,27 +32,29 @@ export interface ShapedOptions extends ShapeOptions {
  */
 export async function shapedFeatures(backbone: Backbone, images: ImageSet, options: ShapedOptions): Promise<Extracted> {
   const { normalization, scales, needsAll = false, batch = 64, onProgress } = options;
-  const { groups, fits, failures: unmeasured } = await groupByShape(images, backbone.vit.patch, options);
-  if (needsAll) refuse(unmeasured);
+  const { groups, boxes, failures: unmeasured } = await groupByShape(images, backbone.vit.patch, options);
+  if (needsAll) throwFirst(unmeasured);
   const failures = [...unmeasured];
   const table = normalizeTable(normalization);
   const { dim } = backbone.vit;
   const rows = new Map<number, Float32Array>();
   let done = unmeasured.length;
   for (const { sizes, indices } of groups) {
-    const show = (image: Image, index: number): Float32Array => {
-      const { box, size } = fits.get(index)!;
+    const preprocess = (image: Image, index: number): Float32Array => {
+      const { box, size } = boxes.get(index)!;
       return atScales(normalize(resizedCrop(image, box, size, "lanczos"), table), size, scales, sizes);
     };
     const before = done;
     const batches = featureBatches(backbone, images, {
       view: { ...normalization, resize: options.side, crop: { rows: 1, cols: pixelsOf(sizes) } },
-      ...{ show, indices, descriptor: meanDescriptor(backbone, sizes) },
+      preprocess,
+      indices,
+      descriptor: meanDescriptor(backbone, sizes),
       batch: Math.min(indices.length, imagesAtOnce(batch, tokensOf(sizes, backbone.vit.patch))),
-      onProgress: (some) => onProgress?.((done = before + some), images.count),
+      onProgress: (count) => onProgress?.((done = before + count), images.count),
     });
     for await (const { features, indices: seen, failures: broken } of batches) {
-      if (needsAll) refuse(broken);
+      if (needsAll) throwFirst(broken);
       failures.push(...broken);
       for (const [row, index] of seen.entries()) rows.set(index, features.values.slice(row * dim, (row + 1) * dim));
     }
@@ -63,7 +65,7 @@ export async function shapedFeatures(backbone: Backbone, images: ImageSet, optio
   return { features: { values, rows: indices.length, dim }, indices, failures };
 }
 
-function refuse([first]: readonly DecodeFailure[]): void {
+function throwFirst([first]: readonly DecodeFailure[]): void {
   if (first !== undefined) throw new Error(`${first.path}: expected an image: ${first.reason}`);
 }
 
@@ -99,7 +101,7 @@ function atScales(planes: Float32Array, size: Size, scales: readonly number[], s
 function meanDescriptor({ vit: shape, params }: Backbone, sizes: readonly Size[]): Descriptor {
   return {
     dim: shape.dim,
-    of: (packed) => {
+    apply: (packed) => {
       const batch = packed.shape[0]!;
       let start = 0;
       const features = sizes.map(({ rows, cols }) => {

@@ -14,7 +14,7 @@ export interface ShapeOptions {
 }
 
 /** What of an image is shown, and in which size. */
-export interface ShownBox {
+export interface ResizedBox {
   readonly box: Box;
   /** What the box is resized to, at a scale of 1. */
   readonly size: Size;
@@ -30,7 +30,7 @@ export interface ShapeGroup {
 export interface Shapes {
   readonly groups: readonly ShapeGroup[];
   /** By image; none for those that cannot be read. */
-  readonly fits: ReadonlyMap<number, ShownBox>;
+  readonly boxes: ReadonlyMap<number, ResizedBox>;
   readonly failures: readonly DecodeFailure[];
 }
 
@@ -50,7 +50,7 @@ export async function groupByShape(images: ImageSet, patch: number, options: Sha
     throw new Error(`an image size of ${side} holds no patch of ${patch}${where}; expected ${least} or more`);
   }
   const groups = new Map<string, { readonly sizes: readonly Size[]; readonly indices: number[] }>();
-  const fits = new Map<number, ShownBox>();
+  const resized = new Map<number, ResizedBox>();
   const failures: DecodeFailure[] = [];
   for (let from = 0; from < images.count; from += AT_ONCE) {
     const some = Array.from({ length: Math.min(AT_ONCE, images.count - from) }, (_, i) => from + i);
@@ -65,7 +65,7 @@ export async function groupByShape(images: ImageSet, patch: number, options: Sha
       const box = boxes ? overlap(boxes[index]!, whole, images.name(index)) : boxOf(whole);
       const { rows, cols } = sizeWithin({ rows: box.height, cols: box.width }, side);
       const size = { rows: Math.max(least, rows), cols: Math.max(least, cols) };
-      fits.set(index, { box, size });
+      resized.set(index, { box, size });
       const sizes = scales.map((scale) => wholePatches(scaled(size, scale), patch));
       const key = JSON.stringify(sizes);
       const group = groups.get(key) ?? { sizes, indices: [] };
@@ -73,7 +73,7 @@ export async function groupByShape(images: ImageSet, patch: number, options: Sha
       groups.set(key, group);
     }
   }
-  return { groups: [...groups.values()], fits, failures };
+  return { groups: [...groups.values()], boxes: resized, failures };
 }
 
 /** The size of an image at a scale. */

@@ -25,7 +25,7 @@ const VOID = 255;
 export async function readLabelMap(path: string): Promise<ColoredLabelMap> {
   const file = await readFile(path).catch(() => fail(path, "got nothing of that name"));
   const claimed = claimedPixels(file);
-  if (claimed > MOST_PIXELS_A_BYTE * file.length) {
+  if (claimed > MAX_PIXELS_PER_BYTE * file.length) {
     return fail(path, `got ${claimed} pixels, more than its ${file.length} bytes can hold`);
   }
   let png: ReturnType<typeof decode>;
@@ -45,7 +45,7 @@ export async function readLabelMap(path: string): Promise<ColoredLabelMap> {
 }
 
 /** Of one bit each, at the most that deflate can make of a byte: 1032. */
-const MOST_PIXELS_A_BYTE = 8 * 1032;
+const MAX_PIXELS_PER_BYTE = 8 * 1032;
 
 /** The most pixels that a header of a PNG file speaks of; fast-png makes room for them before it looks for them. */
 function claimedPixels(file: Buffer): number {

@@ -6,7 +6,7 @@ import { writeJson } from "../files/files.js";
 import { type Image, resize, type Size } from "../images/pixels.js";
 import { readImage } from "../images/sources/image-files.js";
 import type { Model } from "../model/backbone.js";
-import { type Inspector, openInspector, patchesOf } from "../model/inspector.js";
+import { type Inspector, openInspector, patchFeatures } from "../model/inspector.js";
 import type { Sequence } from "./davis.js";
 import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
 import {
@@ -66,9 +66,9 @@ export interface Segmentation {
 export async function segment(options: SegmentOptions): Promise<Segmentation> {
   const { model, sequences } = options;
   using inspector = openInspector(model, model.config, {
-    features: (backbone, sight) => l2Normalize(patchesOf(backbone, sight)), // [patches, dim]
+    features: (backbone, observation) => l2Normalize(patchFeatures(backbone, observation)), // [patches, dim]
   });
-  using propagators = keepPropagator(options);
+  using propagators = cachePropagator(options);
   const total = sequences.reduce((sum, { frames }) => sum + frames.length, 0);
   let done = 0;
   const onFrame = (): void => options.onProgress?.(++done, total);
@@ -83,7 +83,7 @@ export async function segment(options: SegmentOptions): Promise<Segmentation> {
 }
 
 /** A propagator that is made anew only for another grid. */
-function keepPropagator({
+function cachePropagator({
   model,
   propagation,
 }: SegmentOptions): Disposable & { readonly of: (grid: Size) => Propagator } {
@@ -125,19 +125,19 @@ async function segmentSequence(
   const scores = Array.from({ length: count }, () => ({ region: [] as number[], boundary: [] as number[] }));
   const isMeasured = masks.length === frames.length;
 
-  const look = async (i: number): Promise<Readonly<Record<"features", Float32Array>> & Size> => {
+  const inspectFrame = async (i: number): Promise<Readonly<Record<"features", Float32Array>> & Size> => {
     const frame = await readImage(frames[i]!);
     checkSize(frames[i]!, frame, first);
-    return inspector.look(shrink(frame, shortSide, patch));
+    return inspector.inspect(shrink(frame, shortSide, patch));
   };
 
-  const { features, ...grid } = await look(0);
+  const { features, ...grid } = await inspectFrame(0);
   const propagator = propagatorFor(grid);
   propagator.begin({ features, labels: oneHot(resizeLabels(first, grid), count + 1) });
   await write(0, first.labels);
   onFrame();
   for (let i = 1; i < frames.length; i++) {
-    const labels = await propagator.next((await look(i)).features);
+    const labels = await propagator.next((await inspectFrame(i)).features);
     const shown = { rows: grid.rows * patch, cols: grid.cols * patch, labels: labelPixels(labels, grid, patch) };
     const found = { rows: first.rows, cols: first.cols, labels: resizeLabels(shown, first) };
     await write(i, found.labels);

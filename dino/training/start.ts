@@ -135,7 +135,7 @@ async function showRun(
 ): Promise<Dashboard | undefined> {
   if (port === undefined) return undefined;
   const { openDashboard, PortTakenError } = await import("../dashboard/server.js");
-  const open = (at: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: at, say });
+  const open = (at: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: at, log: say });
   try {
     return await open(port).catch((error: unknown) => {
       if (!(error instanceof PortTakenError)) throw error;

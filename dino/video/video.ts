@@ -5,7 +5,7 @@ import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import { fitToPatches } from "../images/crop-to-patches.js";
 import type { Image, Size } from "../images/pixels.js";
 import type { Model } from "../model/backbone.js";
-import { clsAttentionOf, openInspector } from "../model/inspector.js";
+import { clsAttention, openInspector } from "../model/inspector.js";
 import { writeAnimation } from "../pictures/animation.js";
 import {
   blankPicture,
@@ -76,7 +76,7 @@ export async function attendVideo(options: VideoOptions): Promise<AttendedVideo>
   const former = (await readdir(out)).filter((name) => FRAME.test(name));
   if (former.length > 0 && !overwrite) throw new Error(`--out ${out}: already holds frames; --overwrite replaces them`);
   await using maps = await openDiskArrays(out);
-  const patches = await lookAtAll(options, maps);
+  const patches = await computeMaps(options, maps);
   const scale = await scaleOf(maps);
   for (const name of former) await rm(join(out, name));
 
@@ -109,14 +109,14 @@ function fitOf({ size, model }: VideoOptions): { readonly size: number | Size; r
 }
 
 /** Keeps the map of every frame, [rows * cols]; returns rows and cols. */
-async function lookAtAll(options: VideoOptions, maps: DiskArrays): Promise<Size> {
+async function computeMaps(options: VideoOptions, maps: DiskArrays): Promise<Size> {
   const { model, frames, head } = options;
   const { heads } = model.vit;
-  using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { attention: clsAttention });
   let first: { readonly image: Size; readonly patches: Size } | undefined;
   for await (const frame of frames.read()) {
     const image = fitToPatches(frame, fitOf(options));
-    const { rows, cols, attention } = await inspector.look(image);
+    const { rows, cols, attention } = await inspector.inspect(image);
     first ??= { image: { rows: image.rows, cols: image.cols }, patches: { rows, cols } };
     if (image.rows !== first.image.rows || image.cols !== first.image.cols) {
       const size = `${first.image.cols} x ${first.image.rows}`;

@@ -6,7 +6,7 @@ import type { Size } from "../images/pixels.js";
 import type { NamedTensor } from "./names.js";
 
 /** What shapes do not tell. */
-export interface InferredNetwork {
+export interface KnownDimensions {
   readonly heads?: number | undefined;
   readonly imageSize?: Size | undefined;
 }
@@ -17,7 +17,7 @@ const HEAD_DIM = 64;
 type Shapes = ReadonlyMap<string, NamedTensor>;
 
 /** Settings of the ViT whose weights these are, under official names. Throws where there is none, saying which flag helps. */
-export function backboneSettings(tensors: Shapes, told: InferredNetwork): PartialConfig {
+export function backboneSettings(tensors: Shapes, known: KnownDimensions): PartialConfig {
   const shapeOf = (name: string) => tensors.get(`backbone.${name}`)?.tensor.shape;
   const projection = shapeOf("patch_embed.proj.weight");
   if (projection?.length !== 4) {
@@ -34,12 +34,12 @@ export function backboneSettings(tensors: Shapes, told: InferredNetwork): Partia
   while (blocks.has(String(depth))) depth++;
   if (depth === 0) throw new Error(`expected blocks.0 of a ViT, got ${joinNames(sourcesOf(tensors))}`);
   const [hidden = 4 * dim] = shapeOf("blocks.0.mlp.fc1.weight") ?? [];
-  const imageSize = imageSizeOf(shapeOf("pos_embed"), patchSize, told);
+  const imageSize = imageSizeOf(shapeOf("pos_embed"), patchSize, known);
   const [, registers = 0] = shapeOf("register_tokens") ?? [];
-  return { patchSize, imageSize, dim, depth, heads: headsOf(dim, told), mlpRatio: hidden / dim, registers };
+  return { patchSize, imageSize, dim, depth, heads: headsOf(dim, known), mlpRatio: hidden / dim, registers };
 }
 
-function headsOf(dim: number, { heads }: InferredNetwork): number {
+function headsOf(dim: number, { heads }: KnownDimensions): number {
   if (heads !== undefined) return heads;
   if (dim % HEAD_DIM === 0) return dim / HEAD_DIM;
   throw new Error(
@@ -52,7 +52,7 @@ function headsOf(dim: number, { heads }: InferredNetwork): number {
 function imageSizeOf(
   positions: readonly number[] | undefined,
   patchSize: number,
-  { imageSize }: InferredNetwork,
+  { imageSize }: KnownDimensions,
 ): Size {
   const patches = positions?.length === 3 ? positions[1]! - 1 : undefined;
   if (imageSize !== undefined) {

@@ -100,7 +100,7 @@ async function encodeTensors(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = encodeSafetensors(asSafetensors(tensors), { ...metadata, checksum: NO_CHECKSUM });
   const checksum = new TextEncoder().encode(await checksumOf(bytes, NO_CHECKSUM, sha256));
-  bytes.set(checksum, placeOf(bytes, NO_CHECKSUM));
+  bytes.set(checksum, checksumOffset(bytes, NO_CHECKSUM));
   return bytes;
 }
 
@@ -113,13 +113,13 @@ const NO_CHECKSUM = `sha256:${"0".repeat(64)}`;
 
 /** Of all bytes of a file, with zeros in the place of the checksum that it holds. */
 async function checksumOf(bytes: Uint8Array<ArrayBuffer>, held: string, sha256: Sha256): Promise<string> {
-  const at = placeOf(bytes, held);
+  const at = checksumOffset(bytes, held);
   const none = new TextEncoder().encode(NO_CHECKSUM);
   return `sha256:${await sha256([bytes.subarray(0, at), none, bytes.subarray(at + held.length)])}`;
 }
 
 /** Where the header of a file holds its checksum. */
-function placeOf(bytes: Uint8Array, checksum: string): number {
+function checksumOffset(bytes: Uint8Array, checksum: string): number {
   const header = bytes.subarray(0, safetensorsHeaderBytes(bytes, bytes.length));
   return new TextDecoder("latin1").decode(header).indexOf(checksum); // a letter a byte
 }
@@ -137,13 +137,13 @@ async function verify(
 /** A checkpoint out of the bytes of its file. Throws where they are none, of a model file included. */
 export async function parseCheckpoint(bytes: Uint8Array<ArrayBuffer>, sha256 = webSha256): Promise<Checkpoint> {
   const { metadata, tensors } = await parseTensors(bytes, sha256);
-  return { ...runIn(metadata), tensors };
+  return { ...parseRunMetadata(metadata), tensors };
 }
 
 /** The networks out of the bytes of a checkpoint or of a model file. Throws where they are neither. */
 export async function parseModel(bytes: Uint8Array<ArrayBuffer>, sha256 = webSha256): Promise<ModelFile> {
   const { metadata, tensors } = await parseTensors(bytes, sha256);
-  const config = settingsIn(metadata);
+  const config = configFromMetadata(metadata);
   if (config === undefined) {
     throw new Error(
       "expected a checkpoint of training or a model that `dino import` wrote; dino import reads other files",
@@ -164,7 +164,7 @@ async function parseTensors(bytes: Uint8Array<ArrayBuffer>, sha256: Sha256) {
 }
 
 /** What the notes of a checkpoint say of its run. Throws for those of other files. */
-export function runIn(metadata: Readonly<Record<string, string>>): Omit<Checkpoint, "tensors"> {
+export function parseRunMetadata(metadata: Readonly<Record<string, string>>): Omit<Checkpoint, "tensors"> {
   const { format, step, unlogged, choices = "{}", config } = metadata;
   if (format === MODEL_FORMAT) {
     throw new Error("this is a model without the state of a run; begin a run from it with --init");
@@ -184,7 +184,7 @@ export function runIn(metadata: Readonly<Record<string, string>>): Omit<Checkpoi
 }
 
 /** The settings in the notes of a file that this program wrote, today's defaults where it knew of none; else undefined. */
-export function settingsIn({ format, config }: Readonly<Record<string, string>>): Config | undefined {
+export function configFromMetadata({ format, config }: Readonly<Record<string, string>>): Config | undefined {
   if ((format !== FORMAT && format !== MODEL_FORMAT) || config === undefined) return undefined;
   return parseConfig(JSON.stringify({ ...defaultConfig, ...(JSON.parse(config) as object) }));
 }

@@ -10,7 +10,7 @@ import {
   type ModelFile,
   parseCheckpoint,
   parseModel,
-  runIn,
+  parseRunMetadata,
   type Sha256,
 } from "./checkpoint-bytes.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
@@ -66,7 +66,7 @@ export async function readFirstWhole(
 export async function stepsDone(path: string): Promise<number> {
   try {
     await using file = await openPlacedFile(path);
-    return runIn((await readSafetensorsHeader(file)).metadata).step;
+    return parseRunMetadata((await readSafetensorsHeader(file)).metadata).step;
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }

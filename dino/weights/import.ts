@@ -10,9 +10,9 @@ import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { Which } from "../model/backbone.js";
 import { initialValue } from "../model/network.js";
-import { backboneSettings, headSettings, type InferredNetwork } from "./architecture.js";
+import { backboneSettings, headSettings, type KnownDimensions } from "./architecture.js";
 import type { Values } from "./checkpoint-bytes.js";
-import { expectWhole, type TensorMatch, matchTensors, usable } from "./match-tensors.js";
+import { expectComplete, type TensorMatch, matchTensors, usableMatch } from "./match-tensors.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./torch/stored.js";
@@ -54,19 +54,22 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
     await using file = await openPlacedFile(path);
     const found = await findNetwork(file, options.which);
     const official = officialTensors(found.tensors);
-    const told = await toldBy(found, { path, naming: official.naming });
-    const config = settle(official, found.config, {
-      heads: told.heads ?? options.heads,
-      imageSize: options.imageSize ?? told.imageSize,
+    const known = await knownDimensions(found, { path, naming: official.naming });
+    const config = importedConfig(official, found.config, {
+      heads: known.heads ?? options.heads,
+      imageSize: options.imageSize ?? known.imageSize,
     });
     const network = networkConfig(config);
-    const whole = matchTensors(network, official);
-    if (options.allowPartial !== true) expectWhole(whole, network);
-    const fit = usable(whole);
+    const allTensors = matchTensors(network, official);
+    if (options.allowPartial !== true) expectComplete(allTensors, network);
+    const match = usableMatch(allTensors);
     const { format, which } = found;
     return {
-      ...{ format, which, naming: official.naming, ignored: fit.extra },
-      ...(await readFit(fit, { file, config, options })),
+      format,
+      which,
+      naming: official.naming,
+      ignored: match.extra,
+      ...(await readMatch(match, { file, config, options })),
     };
   } catch (error) {
     throw new Error(`${path}: ${printable((error as Error).message, MOST_CHARACTERS)}`, { cause: error });
@@ -83,10 +86,10 @@ const huggingFaceConfig = z.object({
 });
 
 /** What a file of ours says of its network, or Hugging Face's config.json beside one of theirs. */
-async function toldBy(
+async function knownDimensions(
   { config }: FoundNetwork,
   { path, naming }: { readonly path: string; readonly naming: OfficialTensors["naming"] },
-): Promise<InferredNetwork> {
+): Promise<KnownDimensions> {
   if (config) return { heads: vitConfig(config).heads, imageSize: config.imageSize };
   if (naming === "official") return {};
   const beside = join(dirname(path), "config.json");
@@ -110,7 +113,7 @@ function asJson(text: string): unknown {
 }
 
 /** The settings of a network: of its own shapes, of its view of images, else defaults. */
-function settle({ tensors }: OfficialTensors, own: Config | undefined, told: InferredNetwork): Config {
+function importedConfig({ tensors }: OfficialTensors, own: Config | undefined, told: KnownDimensions): Config {
   const view = own && { evalResize: own.evalResize, mean: own.mean, std: own.std };
   const noCrops = { localCropsNumber: 0 }; // whose default size need not suit the patches
   return checked({
@@ -132,10 +135,10 @@ interface Reading {
   readonly options: ImportOptions;
 }
 
-type Read = Pick<Imported, "config" | "tensors" | "fresh">;
+type ReadTensors = Pick<Imported, "config" | "tensors" | "fresh">;
 
 /** Reads a fit's tensors, one after another. Throws where numbers are not finite, or more than the file can hold. */
-async function readFit({ parameters }: TensorMatch, { file, config, options }: Reading): Promise<Read> {
+async function readMatch({ parameters }: TensorMatch, { file, config, options }: Reading): Promise<ReadTensors> {
   const taken = parameters.flatMap(({ found }) => found?.tensor ?? []);
   if (taken.reduce((sum, { shape }) => sum + elementsOf(shape), 0) > file.size)
     throw new Error("the tensors share storages so that they have more numbers than the file has bytes");

@@ -31,7 +31,10 @@ export function matchTensors(network: NetworkConfig, { tensors, others }: Offici
 }
 
 /** Throws, with all that is wrong, unless there is a tensor for each parameter, in its shape, and none besides. */
-export function expectWhole({ parameters, extra }: TensorMatch, { vit: { depth, dim, patch } }: NetworkConfig): void {
+export function expectComplete(
+  { parameters, extra }: TensorMatch,
+  { vit: { depth, dim, patch } }: NetworkConfig,
+): void {
   const missing = parameters.filter(({ found }) => !found).map(({ spec }) => spec.name);
   const misshapen = parameters
     .filter((parameter) => parameter.found && !fits(parameter))
@@ -48,7 +51,7 @@ export function expectWhole({ parameters, extra }: TensorMatch, { vit: { depth, 
  * What of a fit can be used: a head with all its parameters or none, and no tensor of another shape.
  * Throws where the file has less than half of the numbers: then it holds another network.
  */
-export function usable({ parameters, extra }: TensorMatch): TensorMatch {
+export function usableMatch({ parameters, extra }: TensorMatch): TensorMatch {
   const keepsHead = parameters.every((parameter) => !isOfHead(parameter.spec.name) || fits(parameter));
   const kept = parameters.filter(({ spec }) => keepsHead || !isOfHead(spec.name));
   const left = parameters.filter((parameter) => !kept.includes(parameter) || !fits(parameter));

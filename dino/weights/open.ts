@@ -3,8 +3,8 @@ import type { Config } from "../config/settings.js";
 import type { PlacedFile } from "../files/placed-file.js";
 import { printable } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
-import { settingsIn } from "./checkpoint-bytes.js";
-import { settingsInNotes } from "./notes.js";
+import { configFromMetadata } from "./checkpoint-bytes.js";
+import { configFromNotes } from "./notes.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { legacyMagic, readTorchLegacy } from "./torch/legacy.js";
 import { isInstance } from "./torch/pickle.js";
@@ -57,7 +57,7 @@ async function readSafetensors(
     const length = elementBytes[dtype] * shape.reduce((product, axis) => product * axis, 1);
     root.set(name, { dtype, shape, read: async () => toF32(await file.read(bytes + begin, length), dtype) });
   }
-  const config = settingsIn(metadata) ?? settingsInNotes(metadata);
+  const config = configFromMetadata(metadata) ?? configFromNotes(metadata);
   const student = [...root].flatMap(([name, tensor]) =>
     name.startsWith("student.") ? [[name.slice("student.".length), tensor] as const] : [],
   );

@@ -19,7 +19,7 @@ export interface ReadNetwork {
 }
 
 /** A network of a checkpoint or model file. Throws, naming the file, if parameters do not fit the settings. */
-export function networkIn(
+export function selectNetwork(
   { config, tensors, isTrained }: ModelFile,
   { path, which }: { readonly path: string; readonly which: Which },
 ): ReadNetwork {
@@ -40,13 +40,16 @@ export function networkIn(
   const prefix = `${owner}head.`;
   const head = [...tensors].filter(([name]) => name.startsWith(prefix));
   return {
-    ...{ config, vit, backbone, isTrained },
+    config,
+    vit,
+    backbone,
+    isTrained,
     head: new Map(head.map(([name, values]) => [name.slice(prefix.length), values])),
   };
 }
 
 /** Puts the backbone of a network on a device, for as long as the model is not disposed of. */
-export function placeModel(device: Device, network: ReadNetwork, label: string): Model {
+export function uploadModel(device: Device, network: ReadNetwork, label: string): Model {
   const { config, vit, backbone, isTrained } = network;
   const params = createParams(device, layoutOf(vitSpecs(vit)), label);
   params.write(new Map([...backbone].map(([name, { values }]) => [name, values])));

@@ -40,7 +40,7 @@ describe("pages in Chromium", () => {
     await writeShownRun(join(inside, "runs", "one"));
     await writeShownRun(join(inside, "runs", "two"), { lr: 0.01 });
     dashboard = await openDashboard({
-      ...{ roots: [join(inside, "runs")], say: () => undefined },
+      ...{ roots: [join(inside, "runs")], log: () => undefined },
       ...{ host: "127.0.0.1", port: 0 },
     });
     browser = await startChromium({ hasCamera: true });
@@ -256,7 +256,7 @@ describe("pages in Chromium", () => {
 
   it("are the same as files on any web host", async () => {
     const folder = join(inside, "site");
-    const site = await openSite({ roots: [join(inside, "runs")], say: () => undefined });
+    const site = await openSite({ roots: [join(inside, "runs")], log: () => undefined });
     await writeSite(site, { folder, overwrite: false });
     await using host = await serveFiles(folder, "/some/where/");
     await open("index.html", { at: host.address });

@@ -1,12 +1,12 @@
 /** Curves of the runs that are shown, laid over each other. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { type Curved, curvesOf, formatNumber, type CurvePanel } from "./panels.js";
+import { type RunLines, curvesOf, formatNumber, type CurvePanel } from "./panels.js";
 import type { FetchedRun } from "./run-client.js";
 
 /** A run, and the number of its colour. */
 export interface Shown {
-  readonly run: Curved & { readonly state: Pick<FetchedRun["state"], "name"> };
+  readonly run: RunLines & { readonly state: Pick<FetchedRun["state"], "name"> };
   readonly color: number;
 }
 
@@ -94,7 +94,7 @@ function Curve({ panel, shown, isDark }: CurveProps) {
         onKeyDown={(event) => step(plot.current!, event)}
         onBlur={() => plot.current?.setCursor({ left: -10, top: -10 })}
       />
-      {isEmpty && <p class="otherwise">{panel.otherwise ?? "Nothing logged yet."}</p>}
+      {isEmpty && <p class="otherwise">{panel.emptyText ?? "Nothing logged yet."}</p>}
     </figure>
   );
 }
@@ -158,7 +158,10 @@ function optionsOf({ panel, shown, width }: Plotted): uPlot.Options {
     ticks: { stroke: grid, width: 1, size: 4 },
   };
   return {
-    ...{ width, height: HEIGHT, legend: { show: false }, padding: [10, 12, 0, 0] },
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    padding: [10, 12, 0, 0],
     cursor: { sync: { key: "steps", setSeries: false }, drag: { x: true, y: false }, points: { size: 7 } },
     scales: { x: { time: false }, y: panel.logarithmic ? { distr: LOGARITHMIC } : {} },
     axes: [

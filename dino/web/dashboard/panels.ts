@@ -4,7 +4,7 @@ import type { Accuracies, StepLine } from "../../run/log.js";
 import type { FetchedRun } from "./run-client.js";
 
 /** What of a run curves are drawn of. */
-export type Curved = Pick<FetchedRun, "steps" | "evaluations">;
+export type RunLines = Pick<FetchedRun, "steps" | "evaluations">;
 
 /** A curve of each run. */
 export type Quantity = { readonly name: string } & (
@@ -20,14 +20,18 @@ export interface CurvePanel {
   /** Told apart by dashes. */
   readonly quantities: readonly Quantity[];
   /** What to say where no run has a point. */
-  readonly otherwise?: string;
+  readonly emptyText?: string;
 }
 
 const ofStep = (name: string, of: (line: StepLine) => number | null | undefined): Quantity => ({
-  ...{ name, line: "step", of },
+  name,
+  line: "step",
+  of,
 });
 const ofEvaluation = (name: string, of: (line: Accuracies) => number | undefined): Quantity => ({
-  ...{ name, line: "evaluation", of },
+  name,
+  line: "evaluation",
+  of,
 });
 
 export const panels: readonly CurvePanel[] = [
@@ -36,7 +40,7 @@ export const panels: readonly CurvePanel[] = [
     title: "Accuracy of k-NN and linear classifiers",
     unit: "%",
     quantities: [ofEvaluation("k-NN", (line) => line.knn?.top1), ofEvaluation("linear", (line) => line.linear?.top1)],
-    otherwise: "Not measured yet; at the end where the images have classes, see --knn-every.",
+    emptyText: "Not measured yet; at the end where the images have classes, see --knn-every.",
   },
   {
     title: "Entropy and KL divergence",
@@ -68,7 +72,7 @@ export const panels: readonly CurvePanel[] = [
 ];
 
 /** The curves of a panel over the steps that any of them has: those of the first run, then of the next; in between undefined. */
-export function curvesOf({ quantities }: CurvePanel, runs: readonly Curved[]): uPlot.AlignedData {
+export function curvesOf({ quantities }: CurvePanel, runs: readonly RunLines[]): uPlot.AlignedData {
   if (runs.length === 0) return [[]];
   const tables = runs.flatMap(({ steps, evaluations }) =>
     quantities.map((quantity): uPlot.AlignedData => {

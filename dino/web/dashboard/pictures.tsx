@@ -5,7 +5,7 @@ import { addressOf } from "../shell/address.js";
 import { RunChoice } from "./run-choice.js";
 import type { FetchedRun } from "./run-client.js";
 
-export const WORDS = { attention: "Attention of each head", features: "Patch features as colours" } as const;
+export const TITLES = { attention: "Attention of each head", features: "Patch features as colours" } as const;
 
 export function Pictures({ runs }: { readonly runs: readonly FetchedRun[] }) {
   const drawn = runs.filter(({ state }) => state.pictures.length > 0);
@@ -68,11 +68,11 @@ function Drawn({ run: { state }, held, hold, children }: DrawnProps) {
           return (
             <figure key={kind}>
               <figcaption>
-                <h3>{WORDS[kind]}</h3>
+                <h3>{TITLES[kind]}</h3>
               </figcaption>
               <img
                 src={addressOf("runs", state.name, file, state.log.version)}
-                alt={`${WORDS[kind]} after ${drawnAt} steps`}
+                alt={`${TITLES[kind]} after ${drawnAt} steps`}
                 {...{ width, height }}
               />
             </figure>

@@ -29,18 +29,18 @@ export async function getJson(address: string): Promise<unknown> {
 }
 
 /** The runs as they are now, given what was known of them, and whether they may change. */
-export async function follow(
+export async function refreshRuns(
   known: readonly FetchedRun[],
   get: Get,
 ): Promise<{ readonly runs: readonly FetchedRun[]; readonly isLive: boolean }> {
   const { runs: states, isLive } = (await get("api/runs.json")) as RunList;
   const formerly = new Map(known.map((run) => [run.state.name, run]));
   const runs: FetchedRun[] = [];
-  for (const state of states) runs.push(await followRun(formerly.get(state.name) ?? nothingOf(state), state, get));
+  for (const state of states) runs.push(await refreshRun(formerly.get(state.name) ?? emptyRun(state), state, get));
   return { runs, isLive };
 }
 
-function nothingOf(state: RunState): FetchedRun {
+function emptyRun(state: RunState): FetchedRun {
   const none = { ...state, config: "", profile: "" };
   return {
     state: none,
@@ -53,7 +53,7 @@ function nothingOf(state: RunState): FetchedRun {
   };
 }
 
-async function followRun(known: FetchedRun, state: RunState, get: Get): Promise<FetchedRun> {
+async function refreshRun(known: FetchedRun, state: RunState, get: Get): Promise<FetchedRun> {
   const file = (name: string, version: string) => get(addressOf("runs", state.name, name, version));
   const config = known.state.config === state.config ? known.config : await file("config.json", state.config);
   const profile =
@@ -64,11 +64,11 @@ async function followRun(known: FetchedRun, state: RunState, get: Get): Promise<
         : await file("profile.json", state.profile);
   const run = { ...known, state, config: config as FetchedRun["config"], profile: profile as FetchedRun["profile"] };
   const { version, to } = run.read;
-  return version === state.log.version && to === state.log.bytes ? run : await readOn(run, get);
+  return version === state.log.version && to === state.log.bytes ? run : await readLogTail(run, get);
 }
 
 /** Reads the log to its end. */
-async function readOn(run: FetchedRun, get: Get): Promise<FetchedRun> {
+async function readLogTail(run: FetchedRun, get: Get): Promise<FetchedRun> {
   const [steps, epochs, evaluations] = [[...run.steps], [...run.epochs], [...run.evaluations]];
   let { read } = run;
   for (;;) {

@@ -7,10 +7,10 @@ interface TroubleNoteProps {
   readonly goOn?: () => void;
 }
 
-export function TroubleNote({ trouble: { words, wayOn, isOfDevice }, goOn }: TroubleNoteProps) {
+export function TroubleNote({ trouble: { message, advice, isOfDevice }, goOn }: TroubleNoteProps) {
   return (
     <div class="warning" role="alert">
-      <p>{[words, wayOn].filter((sentence) => sentence !== "").join(". ")}</p>
+      <p>{[message, advice].filter((sentence) => sentence !== "").join(". ")}</p>
       {isOfDevice && goOn && (
         <button type="button" onClick={goOn}>
           Go on
@@ -23,5 +23,5 @@ export function TroubleNote({ trouble: { words, wayOn, isOfDevice }, goOn }: Tro
 /** What was thrown, for a note: what a thread throws is one already. */
 export function asTrouble(error: unknown): Trouble {
   if (typeof error === "object" && error !== null && "isOfDevice" in error) return error as Trouble;
-  return { words: error instanceof Error ? error.message : String(error), wayOn: "", isOfDevice: false };
+  return { message: error instanceof Error ? error.message : String(error), advice: "", isOfDevice: false };
 }

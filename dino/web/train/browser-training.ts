@@ -6,7 +6,7 @@ import { fitWarmups } from "../../config/resolve.js";
 import type { Config } from "../../config/settings.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
 import type { BuiltinImages } from "../../images/builtin.js";
-import { firstOf, type Subset, type Splits, wholeSet } from "../../images/split.js";
+import { firstImages, type Subset, type Splits, fullSubset } from "../../images/split.js";
 import { viewOf } from "../../model/backbone.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
 import { backboneOf, initialValues } from "../../model/network.js";
@@ -18,7 +18,7 @@ import { lengthOf } from "../../training/schedule.js";
 import { batchOptions, openTrainer, type Progress } from "../../training/trainer.js";
 import type { Checkpoint } from "../../weights/checkpoint-bytes.js";
 
-export interface CourseOptions {
+export interface BrowserTrainingOptions {
   readonly device: Device;
   readonly config: Config;
   readonly images: BuiltinImages;
@@ -26,26 +26,26 @@ export interface CourseOptions {
   readonly from?: Checkpoint | undefined;
   /** Ends the course in order. */
   readonly stop: AbortSignal;
-  readonly tell: (event: CourseEvent) => void;
+  readonly emit: (event: TrainingEvent) => void;
   /** Makes a file of a picture. */
   readonly encode: (picture: Picture) => Promise<Blob>;
   /** Takes states to go on from, now and then and where the course ends. */
-  readonly keep: (state: Checkpoint) => void;
+  readonly saveState: (state: Checkpoint) => void;
 }
 
 /** What a course tells on its way; plain data, which a worker can send. */
-export type CourseEvent =
+export type TrainingEvent =
   /** The next step is the one after `step`. */
   | { readonly kind: "begins"; readonly step: number }
   /** What is done besides training; undefined when that is over. */
-  | { readonly kind: "aside"; readonly words: string | undefined }
+  | { readonly kind: "activity"; readonly activity: string | undefined }
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "line"; readonly line: StepLine }
   | { readonly kind: "drawn"; readonly drawn: DrawnStep }
   | { readonly kind: "measured"; readonly measured: Measurement }
-  | { readonly kind: "warning"; readonly words: string };
+  | { readonly kind: "warning"; readonly warning: string };
 
-export type Ended = "stopped" | "finished";
+export type TrainingOutcome = "stopped" | "finished";
 
 /** What the teacher sees in a few images. */
 export interface DrawnStep {
@@ -62,8 +62,8 @@ export interface Measurement {
   readonly testImages: number;
 }
 
-/** What is done beside the training, by what a device can do: on a slow one it would take longer than the training. */
-const BESIDE = {
+/** What is done evaluation the training, by what a device can do: on a slow one it would take longer than the training. */
+const EVALUATION = {
   gpu: { looks: 8, train: Infinity, test: Infinity },
   cpu: { looks: 4, train: 1000, test: 250 },
 } as const;
@@ -71,7 +71,7 @@ const BESIDE = {
 const NEIGHBORS = 20;
 
 /** Trains to the last step, or until it is told to stop: measures, trains and draws, and measures again. */
-export async function takeCourse(options: CourseOptions): Promise<Ended> {
+export async function trainInBrowser(options: BrowserTrainingOptions): Promise<TrainingOutcome> {
   const { stop } = options;
   try {
     await train(options);
@@ -82,35 +82,35 @@ export async function takeCourse(options: CourseOptions): Promise<Ended> {
   }
 }
 
-async function train(options: CourseOptions): Promise<void> {
-  const { device, images, from, stop, tell, encode, keep } = options;
-  const parts = { train: wholeSet(images.train), test: wholeSet(images.test) };
-  const { iterationsPerEpoch } = lengthOf(options.config, parts.train.indices.length);
+async function train(options: BrowserTrainingOptions): Promise<void> {
+  const { device, images, from, stop, emit, encode, saveState } = options;
+  const splits = { train: fullSubset(images.train), test: fullSubset(images.test) };
+  const { iterationsPerEpoch } = lengthOf(options.config, splits.train.indices.length);
   const { config } = fitWarmups(options.config, { iterationsPerEpoch, given: new Set() });
-  const beside = BESIDE[device.kernels];
-  const measure = measuring(options, {
-    train: firstOf(parts.train, beside.train),
-    test: firstOf(parts.test, beside.test),
+  const evaluation = EVALUATION[device.kernels];
+  const measure = createMeasure(options, {
+    train: firstImages(splits.train, evaluation.train),
+    test: firstImages(splits.test, evaluation.test),
   });
 
-  tell({ kind: "aside", words: "Making the kernels ready" });
+  emit({ kind: "activity", activity: "Making the kernels ready" });
   const begin = from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) };
-  const setup = { ...parts.train, config, device, begin };
+  const setup = { ...splits.train, config, device, begin };
   await using trainer = await openTrainer({
     ...setup,
     batches: openInlineBatches(batchOptions(setup)),
-    onWarning: (words) => tell({ kind: "warning", words }),
+    onWarning: (warning) => emit({ kind: "warning", warning }),
   });
   const { teacher, steps } = trainer;
-  tell({ kind: "begins", step: trainer.done });
+  emit({ kind: "begins", step: trainer.done });
   const measureTeacher = (of: Measurement["of"]) =>
     measure(of, ({ images: set }, how) => extractFeatures(backboneOf(teacher), set, how));
   const look = async (): Promise<void> => {
-    keep(await trainer.state());
-    const drawn = await drawRunPictures(teacher, trainer.done, { config, splits: parts });
+    saveState(await trainer.state());
+    const drawn = await drawRunPictures(teacher, trainer.done, { config, splits: splits });
     if (drawn === undefined) return;
     const pictures = { attention: await encode(drawn.attention), features: await encode(drawn.features) };
-    tell({ kind: "drawn", drawn: { step: trainer.done, pictures } });
+    emit({ kind: "drawn", drawn: { step: trainer.done, pictures } });
   };
 
   if (trainer.done === 0) {
@@ -118,18 +118,18 @@ async function train(options: CourseOptions): Promise<void> {
     await measureTeacher("untrained");
     await trainer.aside(look);
   }
-  tell({ kind: "aside", words: undefined });
-  const lookEvery = Math.max(1, Math.round(steps / beside.looks));
+  emit({ kind: "activity", activity: undefined });
+  const lookEvery = Math.max(1, Math.round(steps / evaluation.looks));
   while (trainer.done < steps) {
-    if (stop.aborted) keep(await trainer.state());
+    if (stop.aborted) saveState(await trainer.state());
     stop.throwIfAborted();
     const { line, ...progress } = await trainer.takeStep();
-    tell({ kind: "progress", progress });
-    if (line) tell({ kind: "line", line });
+    emit({ kind: "progress", progress });
+    if (line) emit({ kind: "line", line });
     if (trainer.done % lookEvery === 0 || trainer.done === steps) await trainer.aside(look);
   }
   await measureTeacher("trained");
-  tell({ kind: "aside", words: undefined });
+  emit({ kind: "activity", activity: undefined });
 }
 
 type Extract = (subset: Subset, options: ExtractOptions) => Promise<Extracted>;
@@ -137,8 +137,8 @@ type Extract = (subset: Subset, options: ExtractOptions) => Promise<Extracted>;
 const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;
 
 /** Measures features of some images by their neighbours, and tells how far it is and what it found. Heeds the stop. */
-function measuring(
-  { device, config, stop, tell }: CourseOptions,
+function createMeasure(
+  { device, config, stop, emit }: BrowserTrainingOptions,
   splits: Splits,
 ): (of: Measurement["of"], extract: Extract) => Promise<void> {
   const view = viewOf(config);
@@ -146,18 +146,20 @@ function measuring(
   return async (of, extract) => {
     let before = 0;
     const { results, trainImages, testImages } = await evaluateKnn({
-      ...{ splits, ks: [NEIGHBORS], device },
+      splits,
+      ks: [NEIGHBORS],
+      device,
       extract: async (subset) => {
         const { indices } = subset;
         const onProgress = (done: number): void => {
           stop.throwIfAborted();
-          tell({ kind: "aside", words: `Measuring ${WORDS[of]}: ${before + done} of ${count} images` });
+          emit({ kind: "activity", activity: `Measuring ${WORDS[of]}: ${before + done} of ${count} images` });
         };
         const extracted = await extract(subset, { view, indices, onProgress });
         before += indices.length;
         return extracted;
       },
     });
-    tell({ kind: "measured", measured: { of, top1: results[0]!.top1, trainImages, testImages } });
+    emit({ kind: "measured", measured: { of, top1: results[0]!.top1, trainImages, testImages } });
   };
 }

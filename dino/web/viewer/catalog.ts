@@ -3,9 +3,9 @@ import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js
 import { heldOutBuiltin } from "../../images/builtin.js";
 import { isFailure } from "../../images/image-location.js";
 import type { Image } from "../../images/pixels.js";
-import { firstOfEach, wholeSet } from "../../images/split.js";
+import { firstOfEachClass, fullSubset } from "../../images/split.js";
 import { addressOf } from "../shell/address.js";
-import { type KeptModel, keptModel } from "../shell/kept-model.js";
+import { type StoredModel, storedModel } from "../shell/kept-model.js";
 
 /** A model that the visitor can choose. */
 export interface CatalogEntry {
@@ -13,7 +13,7 @@ export interface CatalogEntry {
   /** Whether it was trained on after its index was made. */
   readonly isOutdated: boolean;
   /** Throws where what it takes does not come. */
-  readonly fetch: (told: CatalogAnswer) => Promise<Fetched>;
+  readonly fetch: (told: FetchProgress) => Promise<Fetched>;
 }
 
 /** All that a model comes with. */
@@ -31,16 +31,16 @@ export interface Example {
 }
 
 /** Told of what is being fetched, its bytes that have come, and how many there are where that is known. */
-export type CatalogAnswer = (what: string, bytes: number, total: number | undefined) => void;
+export type FetchProgress = (what: string, bytes: number, total: number | undefined) => void;
 
 /** What the server has, and the model that the visitor trained in this browser. Throws where the server does not answer. */
-export async function findChoices(): Promise<readonly CatalogEntry[]> {
-  const served = (await (await fetchAnswer("api/models.json")).json()) as ModelList;
-  const kept = await keptModel();
-  return [...served.map(servedChoice), ...(kept ? [keptChoice(kept)] : [])];
+export async function listModels(): Promise<readonly CatalogEntry[]> {
+  const served = (await (await fetchResponse("api/models.json")).json()) as ModelList;
+  const kept = await storedModel();
+  return [...served.map(servedEntry), ...(kept ? [storedEntry(kept)] : [])];
 }
 
-function servedChoice(model: ModelState): CatalogEntry {
+function servedEntry(model: ModelState): CatalogEntry {
   return {
     name: model.name,
     isOutdated: model.index?.isOutdated ?? false,
@@ -54,7 +54,7 @@ function servedChoice(model: ModelState): CatalogEntry {
   };
 }
 
-function keptChoice({ title, bytes }: KeptModel): CatalogEntry {
+function storedEntry({ title, bytes }: StoredModel): CatalogEntry {
   return {
     name: title,
     isOutdated: false,
@@ -66,7 +66,7 @@ function keptChoice({ title, bytes }: KeptModel): CatalogEntry {
 async function heldOutExamples(): Promise<readonly Example[]> {
   const test = heldOutBuiltin();
   const examples: Example[] = [];
-  for (const index of firstOfEach(wholeSet(test))) {
+  for (const index of firstOfEachClass(fullSubset(test))) {
     const image = await test.decode(index);
     if (!isFailure(image)) examples.push({ name: test.name(index), image });
   }
@@ -86,7 +86,7 @@ async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<In
   const { version } = model.index;
   const at = (file: string) => addressOf("models", model.name, file, version);
   return {
-    names: (await (await fetchAnswer(at("index.json"))).json()) as IndexedNames,
+    names: (await (await fetchResponse(at("index.json"))).json()) as IndexedNames,
     features: await fetchBytes(at("features.npy"), onProgress),
     picture: (row) => at(`images/${row}.webp`),
   };
@@ -95,7 +95,7 @@ async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<In
 type OnProgress = (bytes: number, total: number | undefined) => void;
 
 async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetchAnswer(address);
+  const response = await fetchResponse(address);
   const length = Number(response.headers.get("content-length") ?? NaN);
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let bytes = 0;
@@ -110,7 +110,7 @@ async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint
 }
 
 /** Throws, in words, where the server does not answer, or not with success. */
-export async function fetchAnswer(address: string): Promise<Response> {
+export async function fetchResponse(address: string): Promise<Response> {
   const response = await fetch(address).catch(() => undefined);
   if (response === undefined) throw new Error("The server does not answer; is `dino serve` still running?");
   if (!response.ok) throw new Error(`${address} does not come: ${response.status} ${(await response.text()).trim()}`);

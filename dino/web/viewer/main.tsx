@@ -21,7 +21,7 @@ import { useTask } from "./use-task.js";
 import type { ImageView } from "./viewer-model.js";
 import type { ModelFacts } from "./viewer-model.js";
 
-const { ask: thread, onFailure } = startViewerThread();
+const { remote: thread, onFailure } = startViewerThread();
 
 function Viewer() {
   const failure = useFailure(onFailure);

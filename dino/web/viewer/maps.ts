@@ -8,7 +8,7 @@ import type { ImageView } from "./viewer-model.js";
 export type Focus = number | undefined;
 
 /** What each head attends to from the cls token or a patch, and their mean: heads times [patches], [patches]. */
-export function attentionFrom(
+export function attentionOf(
   { attention, heads, rows, cols }: ImageView,
   focus: Focus,
 ): { readonly ofHeads: readonly Float32Array[]; readonly mean: Float32Array } {
@@ -26,7 +26,7 @@ export function attentionFrom(
 }
 
 /** The cosine between the features of a patch and those of every patch: [patches]. */
-export function likenessTo({ features, rows, cols }: ImageView, focus: number): Float32Array {
+export function similarityTo({ features, rows, cols }: ImageView, focus: number): Float32Array {
   const patches = rows * cols;
   const dim = features.length / patches;
   const own = features.subarray(focus * dim, (focus + 1) * dim);

@@ -4,7 +4,7 @@ import { asTrouble } from "../shell/trouble-note.js";
 import type { Example } from "./catalog.js";
 import type { Focus } from "./maps.js";
 import { frameOf } from "./pictures.js";
-import type { AskViewer } from "./thread.js";
+import type { RemoteViewer } from "./thread.js";
 import type { Camera } from "./use-camera.js";
 import type { CurrentModel, OpenedModel } from "./use-model.js";
 import type { Task } from "./use-task.js";
@@ -23,7 +23,7 @@ interface Scene {
 
 /** Looks at the shown image whenever it, the model or the size changes; while the camera is on, at its frames instead. */
 export function useSight(
-  thread: AskViewer,
+  thread: RemoteViewer,
   task: Task,
   { model, shown, camera, isHidden }: Scene,
 ): ImageView | undefined {
@@ -59,7 +59,7 @@ interface WatchOptions {
 }
 
 /** Looks at one frame after another, each when the one before it is done. */
-async function watch(thread: AskViewer, video: HTMLVideoElement, { size, ended, onSight }: WatchOptions) {
+async function watch(thread: RemoteViewer, video: HTMLVideoElement, { size, ended, onSight }: WatchOptions) {
   for (let keepColors = false; ; keepColors = true) {
     const seen = await thread.look(frameOf(video, MOST_OF_FRAME), { size, keepColors });
     if (ended.aborted) return;

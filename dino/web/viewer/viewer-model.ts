@@ -6,12 +6,12 @@ import { fitToPatches } from "../../images/crop-to-patches.js";
 import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js";
 import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
-import { openInspector, patchesOf } from "../../model/inspector.js";
+import { openInspector, patchFeatures } from "../../model/inspector.js";
 import { clsOf } from "../../model/vit.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";
 import { parseModel } from "../../weights/checkpoint-bytes.js";
-import { networkIn, placeModel } from "../../weights/read-network.js";
+import { selectNetwork, uploadModel } from "../../weights/read-network.js";
 
 /** A model as the page has to know it. */
 export interface ModelFacts {
@@ -55,7 +55,7 @@ export interface ViewOptions {
 /** A network that looks at images, one after the other. Dispose of it to free its memory. */
 export interface Viewer extends Disposable {
   readonly facts: ModelFacts;
-  look(image: Image, options: ViewOptions): Promise<ImageView>;
+  inspect(image: Image, options: ViewOptions): Promise<ImageView>;
   /** Takes the features of other images, a .npy file that `dino embed` wrote. Throws where they are not of this network. */
   setIndex(npy: Uint8Array): void;
 }
@@ -66,12 +66,12 @@ const NEIGHBORS = 12;
 
 /** Puts the network of a checkpoint or model file on a device. Throws where the file is neither. */
 export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>): Promise<Viewer> {
-  const network = networkIn(await parseModel(file), { path: "the model", which: "teacher" });
-  const model = placeModel(device, network, "model");
+  const network = selectNetwork(await parseModel(file), { path: "the model", which: "teacher" });
+  const model = uploadModel(device, network, "model");
   const view = viewOf(model.config);
   const { heads, patch, depth, dim } = model.vit;
   const inspector = openInspector(model, view, {
-    patches: patchesOf,
+    patches: patchFeatures,
     attention: (_, { attention }) => attention(), // [1, heads, tokens, tokens]
   });
   const describer = openInspector(model, view, { feature: (_, { tokens }) => clsOf(tokens) });
@@ -80,7 +80,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
 
   const neighborsOf = async (image: Image): Promise<readonly Neighbor[]> => {
     if (index === undefined) return [];
-    const { feature } = await describer.look(centerCrop(resizeShortSide(image, view.resize), view.crop));
+    const { feature } = await describer.inspect(centerCrop(resizeShortSide(image, view.resize), view.crop));
     const queries = normalizeRows({ values: feature, rows: 1, dim });
     const [found] = await nearest({ queries, index: index.rows, k: NEIGHBORS, similarities: index.on.similarities });
     return found!;
@@ -89,20 +89,25 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
   return {
     facts: {
       parameters: [...network.backbone.values()].reduce((sum, { values }) => sum + values.length, 0),
-      ...{ patch, heads, depth, dim },
+      patch,
+      heads,
+      depth,
+      dim,
       sizes: sizesFor(model, device),
       device: device.name,
     },
-    async look(image, { size, keepColors }) {
+    async inspect(image, { size, keepColors }) {
       const began = performance.now();
       const shown = fitToPatches(image, { size, patch });
-      const { rows, cols, patches, attention } = await inspector.look(shown);
+      const { rows, cols, patches, attention } = await inspector.inspect(shown);
       const features = normalizeRows({ values: patches, rows: rows * cols, dim });
       if (!keepColors || palette === undefined) palette = fitColors(features);
       return {
         image: shown,
-        ...{ rows, cols, heads },
-        attention: withoutExtras(attention, { heads, patches: rows * cols }),
+        rows,
+        cols,
+        heads,
+        attention: patchAttention(attention, { heads, patches: rows * cols }),
         features: features.values,
         colors: Uint8Array.from(colorsOf(palette, features.values).flat()),
         neighbors: await neighborsOf(image),
@@ -136,7 +141,7 @@ function sizesFor({ vit: { patch, heads, registers = 0 }, config }: Model, { lim
 }
 
 /** [heads, tokens, tokens] -> [heads, 1 + patches, patches]: without registers, and without what goes to the cls token. */
-function withoutExtras(
+function patchAttention(
   attention: Float32Array,
   { heads, patches }: { readonly heads: number; readonly patches: number },
 ): Float32Array {

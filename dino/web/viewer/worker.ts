@@ -3,7 +3,7 @@ import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
 import type { Image } from "../../images/pixels.js";
-import { inWords } from "../shell/trouble.js";
+import { withTroubles } from "../shell/trouble.js";
 import { type ViewOptions, type ModelFacts, openViewer, type ImageView, type Viewer } from "./viewer-model.js";
 
 let device: Device | undefined;
@@ -44,7 +44,7 @@ const offered = {
   reopen: (): Promise<ModelFacts> => inTurn(() => open(current!)),
   look: (image: Image, options: ViewOptions): Promise<ImageView> =>
     inTurn(async () => {
-      const sight = await current!.viewer.look(image, options);
+      const sight = await current!.viewer.inspect(image, options);
       return transfer(sight, [sight.attention.buffer as ArrayBuffer]);
     }),
 };
@@ -56,7 +56,7 @@ export type ViewerThread = typeof offered;
 let last: Promise<unknown> = Promise.resolve();
 
 function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  const result = last.then(() => inWords(work));
+  const result = last.then(() => withTroubles(work));
   last = result.catch(() => undefined);
   return result;
 }

@@ -2,7 +2,7 @@
 import { encodeSafetensors } from "../../../engine/index.js";
 import { asSafetensors, type Values } from "../checkpoint-bytes.js";
 import { huggingFaceTensors } from "../names.js";
-import { notesOf } from "../notes.js";
+import { exportNotes } from "../notes.js";
 import type { ReadNetwork } from "../read-network.js";
 import { modelSettings, processorSettings } from "./hugging-face.js";
 import { encodeOnnx } from "./onnx.js";
@@ -51,13 +51,13 @@ function onnx({ config, vit, backbone: params }: ReadNetwork, naming: GraphOptio
   const { onProgress } = options;
   return encodeOnnx({
     ...vitGraph({ vit, params, naming, ...(onProgress && { onProgress }) }),
-    notes: notesOf(config),
+    notes: exportNotes(config),
   });
 }
 
 /** Says that they are PyTorch's, without which Hugging Face's library in Python refuses them. */
 function safetensors({ config }: ReadNetwork, tensors: ReadonlyMap<string, Values>): Uint8Array {
-  return encodeSafetensors(asSafetensors(tensors), { format: "pt", ...notesOf(config) });
+  return encodeSafetensors(asSafetensors(tensors), { format: "pt", ...exportNotes(config) });
 }
 
 function withHead({ backbone, head }: ReadNetwork): ReadonlyMap<string, Values> {

@@ -97,7 +97,11 @@ function openGraph(params: ExportedBackbone, onProgress: GraphOptions["onProgres
   const constant = (shape: readonly number[], values: OnnxTensor["values"]) =>
     put({ name: `constant_${tensors.length}`, shape, values });
   return {
-    ...{ nodes, tensors, op, param, linear },
+    nodes,
+    tensors,
+    op,
+    param,
+    linear,
     number: (value) => constant([], Float32Array.of(value)),
     numbers: (...values) => constant([values.length], Float32Array.from(values)),
     integer: (value) => constant([], BigInt64Array.of(BigInt(value))),

@@ -112,7 +112,8 @@ function storedTensor(storage: TorchStorage, view: StorageView, read: ReadStorag
   }
   const size = elementBytes[dtype];
   return {
-    ...{ shape, dtype },
+    shape,
+    dtype,
     read: async () => gather(toF32(await read(storage, offset * size, span * size), dtype), view),
   };
 }

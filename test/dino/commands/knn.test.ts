@@ -2,16 +2,16 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { sourceOf } from "../../../dino/commands/labelled.js";
+import { featureSource } from "../../../dino/commands/labelled.js";
 import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../../support/command-line.js";
 
 describe("flags that name labelled features", () => {
   const common = { which: "teacher", batch: 8, split: 0.2, seed: 0 } as const;
 
   it("name a checkpoint or two files", () => {
-    expect(sourceOf({ ...common, checkpoint: "c", train: "a", test: "b" })).to.include({ checkpoint: "c" });
+    expect(featureSource({ ...common, checkpoint: "c", train: "a", test: "b" })).to.include({ checkpoint: "c" });
     const files = { features: "a.npy", testFeatures: "b.npy" };
-    expect(sourceOf({ ...common, ...files })).to.deep.equal({ kind: "files", ...files });
+    expect(featureSource({ ...common, ...files })).to.deep.equal({ kind: "files", ...files });
   });
 
   const mistakes: readonly (readonly [string, object])[] = [
@@ -25,7 +25,7 @@ describe("flags that name labelled features", () => {
   ];
   for (const [message, flags] of mistakes) {
     it(`are refused: ${message}, with ${Object.keys(flags).join(", ")}`, () => {
-      expect(() => sourceOf({ ...common, ...flags })).to.throw(message);
+      expect(() => featureSource({ ...common, ...flags })).to.throw(message);
     });
   }
 });

@@ -28,14 +28,14 @@ import type { LogPart, ModelList, RunList } from "../../../dino/dashboard/api.js
 import { findRuns } from "../../../dino/dashboard/runs.js";
 import { type Dashboard, openDashboard } from "../../../dino/dashboard/server.js";
 import { openSite } from "../../../dino/dashboard/site.js";
-import { indexOfRun, readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
+import { runIndexPath, readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
 import { parseNpy } from "../../../dino/files/npy.js";
 import { truncateLog, type LogLine } from "../../../dino/run/log.js";
 import { pictureName } from "../../../dino/run/picture-names.js";
 import { runFiles } from "../../../dino/run/run-folder.js";
 import { curvesOf, panels } from "../../../dino/web/dashboard/panels.js";
 import { stepsOf, stageOf, warningsOf } from "../../../dino/web/dashboard/progress.js";
-import { follow, type Get, type FetchedRun } from "../../../dino/web/dashboard/run-client.js";
+import { refreshRuns, type Get, type FetchedRun } from "../../../dino/web/dashboard/run-client.js";
 import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
 import { readModel } from "../../../dino/weights/checkpoint.js";
 import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
@@ -45,7 +45,7 @@ import { lineOf, textOf, writeShownRun } from "../../support/shown-run.js";
 
 /** The runs as the page knows them, see follow. */
 const runsOf = async (known: readonly FetchedRun[], get: Get): Promise<readonly FetchedRun[]> =>
-  (await follow(known, get)).runs;
+  (await refreshRuns(known, get)).runs;
 
 describe("dashboard", () => {
   let inside: string;
@@ -100,7 +100,7 @@ describe("dashboard", () => {
       roots: [join(inside, "runs")],
       host: "127.0.0.1",
       port: 0,
-      say: () => undefined,
+      log: () => undefined,
     });
   });
   after(async () => {
@@ -213,7 +213,7 @@ describe("dashboard", () => {
 
     it("says which port is taken, and what to do", async () => {
       const { port } = new URL(dashboard.address);
-      const again = openDashboard({ roots: [inside], host: "127.0.0.1", port: Number(port), say: () => undefined });
+      const again = openDashboard({ roots: [inside], host: "127.0.0.1", port: Number(port), log: () => undefined });
       expect(await rejection(again)).to.equal(`port ${port} of 127.0.0.1 is taken; --port 0 takes any that is free`);
     });
 
@@ -238,7 +238,7 @@ describe("dashboard", () => {
       shown = join(inside, "shown");
       await writeShownRun(join(shown, "a run"));
       await writeTinyCheckpoint(join(inside, "alone.safetensors"));
-      const options = { roots: [shown], models: [join(inside, "alone.safetensors")], say: () => undefined };
+      const options = { roots: [shown], models: [join(inside, "alone.safetensors")], log: () => undefined };
       models = await openDashboard({ ...options, host: "127.0.0.1", port: 0 });
     });
     after(() => models[Symbol.asyncDispose]());
@@ -265,7 +265,7 @@ describe("dashboard", () => {
         classes: ["blue", "red"],
         labels: [0, 0, 0, 1, 1, 1],
       });
-      const { features } = await readFeatures(indexOfRun(join(shown, "a run")));
+      const { features } = await readFeatures(runIndexPath(join(shown, "a run")));
       expect(parseNpy((await fetchFrom(`${at}/features.npy`)).bytes).values).to.deep.equal(features.values);
       const { bytes } = await fetchFrom(`${at}/images/3.webp`);
       const decoded = await sharp(bytes).raw().toBuffer();
@@ -288,9 +288,9 @@ describe("dashboard", () => {
     });
 
     it("refuses an index without its model, or of a student, and a model that is none", async () => {
-      const site = { roots: [], say: () => undefined };
+      const site = { roots: [], log: () => undefined };
       const index = join(inside, "other.npy");
-      const { features, list } = await readFeatures(indexOfRun(join(shown, "a run")));
+      const { features, list } = await readFeatures(runIndexPath(join(shown, "a run")));
       await writeFeatures(index, { features, list: { ...list, checkpoint: "gone.safetensors" } });
       expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(
         /--index .*other.npy: it was made with gone.safetensors, which is not there/,
