@@ -24,16 +24,27 @@ interface CopiesOptions extends ModelOptions {
 
 export function addCopies(dino: Command): void {
   addModelOptions(dino.command("copies"))
-    .description("measure how well altered copies of images are traced to their originals, as on Copydays")
-    .requiredOption("--data <folder>", "holds original, and beside it strong, jpegqual/N or crops/N, as Copydays does")
-    .option("--distractors <images>", "other images among which the originals are to be found")
-    .option("--whitening <folder>", "still other images, to learn which directions of the features vary by themselves")
-    .option("--imsize <pixels>", "side of the square that images are squeezed to", wholeNumber, 320)
+    .description("measure copy detection: how well altered copies are matched to their originals, as on Copydays")
+    .requiredOption(
+      "--data <folder>",
+      "folder with original, and strong, jpegqual/N or crops/N beside it, as in Copydays",
+    )
+    .option(
+      "--distractors <images>",
+      "images to add to the originals; the paper adds 10,000, and more make the task harder",
+    )
+    .option("--whitening <folder>", "images to learn whitening from, different from all others; usually raises mAP")
+    .option(
+      "--imsize <pixels>",
+      "side of the square that images are resized to, ignoring their aspect ratio",
+      wholeNumber,
+      320,
+    )
     .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nA copy belongs to the original of the same name, or, as in Copydays, of a number of six digits that begins with the same four.\n" +
-        "Images for --whitening should be several times as many as the features have numbers; the paper takes 20,000.\n\nExample:\n" +
+      "\nA copy belongs to the original of the same name or, where names are six-digit numbers as in Copydays, with the same first\n" +
+        "four digits. Use several times as many images for --whitening as the features have dimensions; the paper uses 20,000.\n\nExample:\n" +
         "  dino copies --checkpoint vitb8.safetensors --data copydays --distractors yfcc10k --whitening yfcc20k",
     )
     .action(async (options: CopiesOptions) => {
@@ -68,7 +79,7 @@ export function addCopies(dino: Command): void {
       if (report.whitening && report.whitening.raised > 0) {
         const { images, raised } = report.whitening;
         printToStderr(
-          `whitening: ${images} images hardly vary along ${raised} of ${descriptor.dim} directions; take more`,
+          `whitening: ${images} images hardly vary along ${raised} of ${descriptor.dim} directions; use more images`,
         );
       }
       if (options.json) {
@@ -100,9 +111,9 @@ async function openOptional(folder: string | undefined): Promise<ImageSet | unde
 }
 
 function describe({ results, originals, distractors, whitening }: CopyReport): string[] {
-  const among = distractors > 0 ? ` and ${distractors} distractors` : "";
+  const added = distractors > 0 ? ` and ${distractors} distractors` : "";
   return [
-    `mAP in percent among ${originals} originals${among}, ${whitening ? "whitened" : "not whitened"}`,
+    `mAP in percent among ${originals} originals${added}, ${whitening ? "whitened" : "not whitened"}`,
     ...results.map(({ kind, copies, meanAveragePrecision }) => {
       const map = (100 * meanAveragePrecision).toFixed(2).padStart(7);
       return `${kind.padEnd(12)}${map}   ${copies} ${copies === 1 ? "copy" : "copies"}`;

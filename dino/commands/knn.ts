@@ -27,13 +27,24 @@ interface KnnOptions extends LabelledOptions {
 
 export function addKnn(dino: Command): void {
   addLabelledOptions(dino.command("knn"), {
-    trainAndReport: "find neighbours among",
-    batch: new Option("--batch <images>", "images at once").argParser(wholeNumber).default(64),
-    seed: "of the draw that splits --data",
+    trainPurpose: "find neighbours among",
+    batch: new Option("--batch <images>", "images per forward pass; lower if memory runs out")
+      .argParser(wholeNumber)
+      .default(64),
+    seed: "seed of the split of --data",
   })
     .description("classify images by the nearest neighbours of their features")
-    .option("-k <neighbours...>", "how many neighbours vote; several numbers give several results", wholeNumbers)
-    .option("--temperature <number>", "a neighbour of similarity s has exp(s / temperature) votes", positive, 0.07)
+    .option(
+      "-k <neighbours...>",
+      "neighbours that vote, one result each (default: 10 20 100 200); 20 suits most datasets, fewer suit few images per class",
+      wholeNumbers,
+    )
+    .option(
+      "--temperature <number>",
+      "a neighbour of similarity s has exp(s / temperature) votes; lower favours the nearest",
+      positive,
+      0.07,
+    )
     .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
@@ -63,9 +74,9 @@ export function addKnn(dino: Command): void {
         return;
       }
       reportFailures(report.failures);
-      const of = source.kind === "files" ? "" : `, ${options.which}`;
+      const network = source.kind === "files" ? "" : `, ${options.which}`;
       print(
-        `${report.testImages} images among ${report.trainImages}, ${report.classes.length} classes${of}`,
+        `${report.testImages} images among ${report.trainImages}, ${report.classes.length} classes${network}`,
         ...report.results.map(describeKnn),
       );
 
@@ -80,6 +91,6 @@ export function addKnn(dino: Command): void {
 }
 
 function describeKnn({ k, neighbors, top1, top5 }: KnnResult): string {
-  const fewer = neighbors < k ? `   (there are only ${neighbors})` : "";
+  const fewer = neighbors < k ? `   (only ${neighbors} train images)` : "";
   return `k ${String(k).padStart(4)}   top-1 ${top1.toFixed(2).padStart(6)} %   top-5 ${top5.toFixed(2).padStart(6)} %${fewer}`;
 }

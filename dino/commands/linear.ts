@@ -49,7 +49,7 @@ const LAST_BLOCKS = 4;
 export function addLinear(dino: Command): void {
   const [low, high] = officialProbeCrop.scale;
   addLabelledOptions(dino.command("linear"), {
-    trainAndReport: "learn the classes from",
+    trainPurpose: "learn the classes from",
     batch: new Option("--batch <images>", "images of a step, which --lr is scaled by").argParser(count).default(128),
     seed: "of all draws: the split of --data, order, crops, first weights",
   })
@@ -101,7 +101,7 @@ export function addLinear(dino: Command): void {
       using device = await openDevice();
       if (source.kind === "files") {
         const labelled = await readLabelled(source.features, source.testFeatures);
-        await learn(device, {
+        await trainAndReport(device, {
           dataset: cachedDataset(labelled, options),
           description: source.features,
           source,
@@ -112,7 +112,7 @@ export function addLinear(dino: Command): void {
       using model = await loadModel(device, source.checkpoint, options.which);
       const features = descriptorOf(model, options);
       const dataset = await openDataset(model, features, { ...options, ...source });
-      await learn(device, { dataset, description: features.description, source, flags: options });
+      await trainAndReport(device, { dataset, description: features.description, source, flags: options });
     });
 }
 
@@ -179,7 +179,7 @@ interface LinearRun {
 }
 
 /** Trains and measures, with progress on stderr, and tells. */
-async function learn(device: Device, { dataset, description, source, flags }: LinearRun): Promise<void> {
+async function trainAndReport(device: Device, { dataset, description, source, flags }: LinearRun): Promise<void> {
   const { batch, epochs, lr: lrs = LEARNING_RATES, valFreq, weightDecay, seed, out } = flags;
   const { dim, images, classes, test, validation } = dataset;
   using progress = startProgress({

@@ -1,4 +1,4 @@
-/** What linear layers learn from: features of the same images in every epoch, or of new crops of them. */
+/** Training batches of linear classifiers: features of the same images in every epoch, or of new crops. */
 import { probeCrop, type ProbeCropOptions } from "../images/augment.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import { type Subset, type Splits, splitImages } from "../images/split.js";
@@ -9,10 +9,10 @@ import type { Descriptor } from "../model/descriptors.js";
 import { type ExtractOptions, featureBatches } from "../model/extract.js";
 import { checkSplits, type Extract, labelled, type Labelled, type LabelledSplits } from "./labelled.js";
 
-/** The batches of an epoch, in the order they are learnt from; each is for use until the next. */
+/** Returns the batches of an epoch, in order; each is valid until the next. */
 export type EpochBatches = (epoch: number) => AsyncIterable<Labelled> | Iterable<Labelled>;
 
-/** The same features in every epoch, in an order of its own. */
+/** Batches of the same features, shuffled anew in every epoch. */
 export function cachedBatches(
   all: Labelled,
   { batch, seed }: { readonly batch: number; readonly seed: number },
@@ -33,7 +33,9 @@ export interface AugmentedOptions extends Pick<ExtractOptions, "descriptor" | "v
   readonly seed: number;
 }
 
-/** Features of other random crops of the images in every epoch, in an order of its own; images that cannot be decoded are left out. */
+/**
+ * Batches of features of new random crops, shuffled anew in every epoch; images that cannot be decoded are left out.
+ */
 export function augmentedBatches(backbone: Backbone, subset: Subset, options: AugmentedOptions): EpochBatches {
   const { crop, seed, ...extracting } = options;
   const { images, indices } = subset;
@@ -54,30 +56,30 @@ function orderOf(count: number, seed: number, epoch: number): Int32Array {
   return rng({ seed, epoch, purpose: "linear order" }).permutation(count);
 }
 
-/** All that a linear evaluation looks at. */
+/** The features and labels of a linear evaluation. */
 export interface ProbeDataset {
   readonly batches: EpochBatches;
-  /** Images of an epoch; with those that cannot be decoded, where they are decoded anew. */
+  /** Images of an epoch; includes images that cannot be decoded if crops are decoded anew. */
   readonly images: number;
-  /** Numbers of a row of features. */
+  /** Dimension of the features. */
   readonly dim: number;
   readonly classes: readonly string[];
   readonly test: Labelled;
-  /** Kept from learning, to pick a learning rate by. */
+  /** Train images held out to select the learning rate. */
   readonly validation: Labelled | undefined;
-  /** What could not be decoded so far. */
+  /** Images that could not be decoded so far. */
   readonly failures: () => readonly DecodeFailure[];
 }
 
 export interface ProbeDatasetOptions {
-  /** Rows of a step. */
+  /** Rows per step. */
   readonly batch: number;
   readonly seed: number;
-  /** Share of the train images that picks the learning rate; none if left out. */
+  /** Share of the train images that selects the learning rate; none by default. */
   readonly validation?: number | undefined;
 }
 
-/** Features that stay the same in every epoch. Throws where divide does. */
+/** Returns the same features for every epoch. Throws as `splitValidation` does. */
 export function cachedDataset(
   { train, test, classes, failures }: LabelledSplits,
   options: ProbeDatasetOptions,
@@ -97,8 +99,8 @@ export function cachedDataset(
 }
 
 /**
- * Features of new crops in every epoch; those of images that are only measured are made here, as `extract` makes them. Throws
- * where checkParts or divide does.
+ * Returns features of new crops for every epoch; features of validation and test images are extracted once, by
+ * `extract`. Throws as `checkSplits` and `splitValidation` do.
  */
 export async function augmentedDataset(
   backbone: Backbone,
@@ -111,8 +113,8 @@ export async function augmentedDataset(
   const division = splitValidation(indices.length, options);
   const subsetOf = (places: Int32Array): Subset => ({ images, indices: places.map((place) => indices[place]!) });
   const learning = division ? subsetOf(division.learning) : splits.train;
-  const kept = division && subsetOf(division.validation);
-  const validation = kept && labelled(kept, await extract(kept, "validation images"));
+  const heldOut = division && subsetOf(division.validation);
+  const validation = heldOut && labelled(heldOut, await extract(heldOut, "validation images"));
   const test = labelled(splits.test, await extract(splits.test, "test images"), numbers);
   return {
     batches: augmentedBatches(backbone, learning, options),
@@ -125,13 +127,13 @@ export async function augmentedDataset(
   };
 }
 
-/** Places of the train images: those to learn from, and those that pick. Throws where nothing is left on one side. */
+/** Splits the places of the train images into training and validation. Throws if one side is empty. */
 function splitValidation(count: number, { validation, seed }: ProbeDatasetOptions) {
   if (validation === undefined) return undefined;
   const { train, test } = splitImages(count, { heldOut: validation, seed, purpose: "linear validation" });
   if (train.length > 0 && test.length > 0) return { learning: train, validation: test };
   throw new Error(
-    `linear: of ${count} train images a share of ${validation} leaves ${train.length} to learn from and ` +
-      `${test.length} to pick the learning rate by; take another share, or more images`,
+    `linear: a validation share of ${validation} of ${count} train images leaves ${train.length} for training and ` +
+      `${test.length} for validation; use another share, or more images`,
   );
 }
