@@ -15,7 +15,7 @@ import { mapSvg, placeFeatures } from "../pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "../pictures/neighbors.js";
 import { encodePng } from "../pictures/png.js";
 
-/** What the pictures show of one kind of features. */
+/** Results for one kind of features. */
 export interface FeatureResults {
   readonly knn: KnnAccuracy;
   /** Indices of the nearest training images of each query. */

@@ -1,4 +1,7 @@
-/** Pictures of the attention of a backbone's last block: of the mean and each head a map, an overlay and a mask, and all together. */
+/**
+ * Pictures of the last block's attention: a map, an overlay and a mask for the mean and for each head, and one picture
+ * of all.
+ */
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomically } from "../files/files.js";
@@ -16,11 +19,11 @@ export interface AttendOptions {
   readonly model: Model;
   /** Images, and folders of images. */
   readonly paths: readonly string[];
-  /** Where the pictures go; made if it is missing. */
+  /** Folder for the pictures, created if needed. */
   readonly out: string;
-  /** Shorter side to resize an image to, or its whole size. */
+  /** Shorter side to resize to, or the full size. */
   readonly size: number | Size;
-  /** Share of a map's mass that its mask keeps, above 0 to 1. */
+  /** Share of a map's mass that its mask keeps, in (0, 1]. */
   readonly share: number;
   readonly onChecked?: (done: number, total: number) => void;
   readonly onProgress?: (done: number, total: number) => void;
@@ -36,7 +39,7 @@ export interface MapPictures {
 /** The pictures of one image. */
 export interface Attended {
   readonly image: string;
-  /** Everything in one picture. */
+  /** All maps in one picture. */
   readonly picture: string;
   /** The mean over heads. */
   readonly mean: MapPictures;
@@ -45,8 +48,8 @@ export interface Attended {
 }
 
 /**
- * Draws and writes the pictures, with one image at a time in memory. Throws where openSubjects does, before anything is
- * computed.
+ * Draws and writes the pictures, with one image in memory at a time. Throws as `openSubjects` does, before any
+ * computation.
  */
 export async function attend(
   options: AttendOptions,

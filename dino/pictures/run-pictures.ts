@@ -1,4 +1,4 @@
-/** Pictures of a run on its way: what its teacher sees in a few images, the same ones each time. */
+/** Pictures during a run: attention and features of the teacher for a few images, the same at every step. */
 import type { Config } from "../config/settings.js";
 import { firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
@@ -12,14 +12,11 @@ export interface RunPicturesOptions {
   readonly splits: Splits;
 }
 
-/** Images that the pictures show at most; of attention fewer, with three rows each. */
-const MOST = 6;
-const MOST_ATTENDED = 3;
+/** Maximum number of images in a picture; fewer for attention, which has three rows per image. */
+const MAX_IMAGES = 6;
+const MAX_ATTENDED = 3;
 
-/**
- * Draws what a network sees after so many steps: the attention of every head, and the patch features. Undefined where not one of
- * the images can be decoded.
- */
+/** Draws attention of every head and patch features after some steps. Returns undefined if no image can be decoded. */
 export async function drawRunPictures(
   network: Network,
   step: number,
@@ -29,18 +26,23 @@ export async function drawRunPictures(
   const view = viewOf(config);
   const shown = splits.test.indices.length > 0 ? splits.test : splits.train;
   const { images } = shown;
-  const seen = await inspectImages(backbone, images, sampleOf(shown), enlargedView(view, view.crop.rows < 128 ? 3 : 1));
-  if (seen.length === 0) return undefined;
+  const closeUps = await inspectImages(
+    backbone,
+    images,
+    sampleOf(shown),
+    enlargedView(view, view.crop.rows < 128 ? 3 : 1),
+  );
+  if (closeUps.length === 0) return undefined;
   const { heads, dim } = backbone.vit;
-  const labelled = seen.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
+  const labelled = closeUps.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
   const title = `What the cls token of the last block attends to after ${step} steps`;
   return {
-    attention: drawAttention(labelled.slice(0, MOST_ATTENDED), { heads, title }),
-    features: drawFeatureMap(seen, { dim }),
+    attention: drawAttention(labelled.slice(0, MAX_ATTENDED), { heads, title }),
+    features: drawFeatureMap(closeUps, { dim }),
   };
 }
 
-/** One of each class, or the first ones where there are no classes. */
+/** Chooses one image per class, or the first images if there are no classes. */
 function sampleOf(subset: Subset): readonly number[] {
-  return (subset.images.labels ? firstOfEachClass(subset) : Array.from(subset.indices)).slice(0, MOST);
+  return (subset.images.labels ? firstOfEachClass(subset) : Array.from(subset.indices)).slice(0, MAX_IMAGES);
 }
