@@ -19,7 +19,7 @@ import { describeRun, findRuns, readLogPart, readRunFile, type Runs } from "./ru
 export interface SiteOptions extends Partial<ModelReaderOptions> {
   /** Folders of runs, or folders that contain them. */
   readonly roots: readonly string[];
-  readonly log: (words: string) => void;
+  readonly log: (line: string) => void;
 }
 
 /** The content of an address. */
@@ -59,13 +59,13 @@ function contentOf(name: string, bytes: Content["bytes"]): Content {
   return { type: TYPES[extname(name)] ?? "application/octet-stream", bytes };
 }
 
-/** Opens the site of the runs under `roots`. Throws where openPage and openModels do. */
+/** Opens the site of the runs under `roots`. Throws as `openPage` and `openModels` do. */
 export async function openSite({ roots, models = [], indexes = [], log }: SiteOptions): Promise<Site> {
   const page = await openPage(log);
   const catalog = openCatalog(roots, await openModels({ models, indexes }));
   const readModel = openModelReader();
 
-  const at: Site["read"] = async (address, query) => {
+  const read: Site["read"] = async (address, query) => {
     const file = page.get(address);
     if (file !== undefined)
       return { ...contentOf(file, await readFile(file)), isImmutable: address.startsWith("/assets/") };
@@ -81,7 +81,7 @@ export async function openSite({ roots, models = [], indexes = [], log }: SiteOp
     const model = await catalog.model(name);
     return model && readModel(name, model, inside);
   };
-  return { read: at, resources: () => resourcesOf(page, catalog, at) };
+  return { read, resources: () => resourcesOf(page, catalog, read) };
 }
 
 type Models = ReadonlyMap<string, ServedModel>;
@@ -158,14 +158,14 @@ function openModelReader(): ModelReader {
   };
 }
 
-/** Lists everything at the site now, for `Site.places`. */
+/** Lists everything at the site now, for `Site.resources`. */
 async function resourcesOf(
   page: ReadonlyMap<string, string>,
   catalog: Catalog,
-  at: Site["read"],
+  read: Site["read"],
 ): Promise<readonly Resource[]> {
   const { runs, models } = await catalog.findAll();
-  const placeAt = (address: string): Resource => ({ address, read: () => at(address, new URLSearchParams()) });
+  const placeAt = (address: string): Resource => ({ address, read: () => read(address, new URLSearchParams()) });
   const places: Resource[] = [...page.keys()].filter((address) => address !== "/").map(placeAt);
   places.push({ address: "/api/runs.json", read: async () => listRuns(await catalog.findRuns(), false) });
   places.push(placeAt("/api/models.json"));
@@ -176,7 +176,7 @@ async function resourcesOf(
   return places;
 }
 
-/** Lists the files of a run; its log is one place, which reads all parts. */
+/** Lists the files of a run; its log is one resource, which reads all parts. */
 async function resourcesOfRun(
   name: string,
   folder: string,
@@ -221,13 +221,13 @@ async function readIndexed({ names, features, picture }: ServedIndex, file: stri
 function cacheLast<Source, Opened>(
   open: (source: Source) => Promise<Opened>,
 ): (version: string, source: Source) => Promise<Opened> {
-  let kept: { readonly version: string; readonly opened: Promise<Opened> } | undefined;
+  let latest: { readonly version: string; readonly opened: Promise<Opened> } | undefined;
   return (version, source) => {
-    if (kept?.version !== version) {
+    if (latest?.version !== version) {
       const opened = open(source);
-      kept = { version, opened };
-      opened.catch(() => (kept = undefined));
+      latest = { version, opened };
+      opened.catch(() => (latest = undefined));
     }
-    return kept.opened;
+    return latest.opened;
   };
 }

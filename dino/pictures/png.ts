@@ -1,4 +1,4 @@
-/** PNG encoding. */
+/** PNG encoding by pngjs, which cannot write palettes; label maps use fast-png. */
 import { PNG } from "pngjs";
 import type { Picture } from "./drawing.js";
 

@@ -7,20 +7,20 @@ import { isImageName } from "../images/sources/folder-list.js";
 /** One video. */
 export interface Sequence {
   readonly name: string;
-  /** Files of its frames, in order. */
+  /** Frame files, in order. */
   readonly frames: readonly string[];
-  /** Files of the masks of all frames, or of the first alone where the others are not published. */
+  /** Mask files of all frames, or of the first only if the others are not published. */
   readonly masks: readonly string[];
 }
 
 export interface DavisOptions {
   /** The list of sequences: ImageSets/2017/SET.txt. */
   readonly set: string;
-  /** Some of the list; all if left out. */
+  /** Sequences of the list to open; default: all. */
   readonly names?: readonly string[];
 }
 
-/** Opens a data set. Throws, saying how it is laid out, where a list, frames or masks are missing. */
+/** Opens a dataset. Throws, describing the layout, if a list, frames or masks are missing. */
 export async function openDavis(root: string, { set, names }: DavisOptions): Promise<readonly Sequence[]> {
   const list = `ImageSets/2017/${set}.txt`;
   const text = await readFile(join(root, list), "utf8").catch(() => throwLayoutError(root, set, `there is no ${list}`));
@@ -30,10 +30,10 @@ export async function openDavis(root: string, { set, names }: DavisOptions): Pro
     .filter((line) => line !== "");
   if (listed.length === 0) throwLayoutError(root, set, `${list} names no sequence`);
   const path = listed.find((name) => /[/\\]|^\.\.?$/.test(name));
-  if (path !== undefined) throwLayoutError(root, set, `${list} has ${printable(path)}, which is a path and no name`);
-  const strange = names?.find((name) => !listed.includes(name));
-  if (strange !== undefined) {
-    throw new Error(`${root}: expected sequences of ${list}, got ${strange}; it has ${listed.join(", ")}`);
+  if (path !== undefined) throwLayoutError(root, set, `${list} has ${printable(path)}, which is a path, not a name`);
+  const unknown = names?.find((name) => !listed.includes(name));
+  if (unknown !== undefined) {
+    throw new Error(`${root}: expected sequences of ${list}, got ${unknown}; it has ${listed.join(", ")}`);
   }
   return Promise.all((names ?? listed).map((name) => openSequence(root, set, name)));
 }
@@ -47,7 +47,7 @@ async function openSequence(root: string, set: string, name: string): Promise<Se
       .sort();
   const frames = await files(frameFolder);
   if (frames.length < 2)
-    throwLayoutError(root, set, `${frameFolder} holds ${frames.length} frames, and a video has two or more`);
+    throwLayoutError(root, set, `${frameFolder} holds ${frames.length} frames, but a video has two or more`);
   const masks = new Set(await files(maskFolder));
   const ofFrames = frames.map((frame) => `${parse(frame).name}.png`);
   if (!masks.has(ofFrames[0]!)) throwLayoutError(root, set, `there is no ${join(maskFolder, ofFrames[0]!)}`);

@@ -1,10 +1,10 @@
-/** Curves of the runs that are shown, laid over each other. */
+/** Curves of the shown runs, overlaid. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { type RunLines, curvesOf, formatNumber, type CurvePanel } from "./panels.js";
 import type { FetchedRun } from "./run-client.js";
 
-/** A run, and the number of its colour. */
+/** A run with the index of its colour. */
 export interface Shown {
   readonly run: RunLines & { readonly state: Pick<FetchedRun["state"], "name"> };
   readonly color: number;
@@ -12,7 +12,7 @@ export interface Shown {
 
 export const COLORS = 8;
 const HEIGHT = 190;
-/** As uPlot numbers its scales. */
+/** uPlot's constant for logarithmic scales. */
 const LOGARITHMIC = 3 as unknown as uPlot.Scale.Distr;
 const DASHES = [[], [6, 4], [2, 3]] as const;
 
@@ -99,7 +99,7 @@ function Curve({ panel, shown, isDark }: CurveProps) {
   );
 }
 
-/** Whether the system wants dark pages. */
+/** Whether the system prefers dark pages. */
 function useDark(): boolean {
   const query = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
   const [isDark, setDark] = useState(query.matches);
@@ -111,7 +111,7 @@ function useDark(): boolean {
   return isDark;
 }
 
-/** What every curve came to, for those who cannot see it. */
+/** Describes the last value of every curve, for screen readers. */
 function describe(panel: CurvePanel, data: uPlot.AlignedData, shown: readonly Shown[]): string {
   const [steps, ...curves] = data;
   const words = curves.flatMap((values, i) => {
@@ -122,7 +122,7 @@ function describe(panel: CurvePanel, data: uPlot.AlignedData, shown: readonly Sh
   return `${panel.title}: ${words.length > 0 ? words.join("; ") : "nothing yet"}`;
 }
 
-/** Of the curve at a place in the data. */
+/** Returns the name of a curve by its index in the data. */
 function nameOf({ quantities }: CurvePanel, shown: readonly Shown[], curve: number): string {
   const { run } = shown[Math.floor(curve / quantities.length)]!;
   const { name } = quantities[curve % quantities.length]!;
@@ -130,7 +130,7 @@ function nameOf({ quantities }: CurvePanel, shown: readonly Shown[], curve: numb
   return parts.join(", ") || name;
 }
 
-/** Left and right move through the steps as the mouse does. */
+/** Moves the cursor by arrow keys, like the mouse. */
 function step(plot: uPlot, event: KeyboardEvent): void {
   const direction = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
   const steps = plot.data[0];

@@ -1,9 +1,9 @@
-/** Shows what went wrong, with a button where a new device may help. */
+/** Shows an error, with a button if a new device may help. */
 import type { Trouble } from "./trouble.js";
 
 interface TroubleNoteProps {
   readonly trouble: Trouble;
-  /** Tries once more on a new device. */
+  /** Tries again on a new device. */
   readonly goOn?: () => void;
 }
 
@@ -20,7 +20,7 @@ export function TroubleNote({ trouble: { message, advice, isOfDevice }, goOn }: 
   );
 }
 
-/** What was thrown, for a note: what a thread throws is one already. */
+/** Converts a thrown value to a `Trouble`; threads throw one already. */
 export function asTrouble(error: unknown): Trouble {
   if (typeof error === "object" && error !== null && "isOfDevice" in error) return error as Trouble;
   return { message: error instanceof Error ? error.message : String(error), advice: "", isOfDevice: false };

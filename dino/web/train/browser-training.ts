@@ -1,4 +1,4 @@
-/** A training on the built-in images, with what is measured and drawn on the way: the same in a page's worker and in Node. */
+/** Training on the built-in images with evaluations and pictures, in a page's worker or in Node. */
 import type { Device } from "../../../engine/index.js";
 import { openInlineBatches } from "../../batches/inline-batches.js";
 import { networkConfig } from "../../config/derive.js";
@@ -22,22 +22,22 @@ export interface BrowserTrainingOptions {
   readonly device: Device;
   readonly config: Config;
   readonly images: BuiltinImages;
-  /** The state to go on from; the first step if left out. */
+  /** The state to continue from; default: the first step. */
   readonly from?: Checkpoint | undefined;
-  /** Ends the course in order. */
+  /** Stops the training after the current step. */
   readonly stop: AbortSignal;
   readonly emit: (event: TrainingEvent) => void;
-  /** Makes a file of a picture. */
+  /** Encodes a picture as a file. */
   readonly encode: (picture: Picture) => Promise<Blob>;
-  /** Takes states to go on from, now and then and where the course ends. */
+  /** Receives states to continue from, periodically and at the end. */
   readonly saveState: (state: Checkpoint) => void;
 }
 
-/** What a course tells on its way; plain data, which a worker can send. */
+/** Events of a training; plain data, which a worker can send. */
 export type TrainingEvent =
-  /** The next step is the one after `step`. */
+  /** Training starts after `step`. */
   | { readonly kind: "begins"; readonly step: number }
-  /** What is done besides training; undefined when that is over. */
+  /** Work other than training; undefined when it ends. */
   | { readonly kind: "activity"; readonly activity: string | undefined }
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "line"; readonly line: StepLine }
@@ -47,13 +47,13 @@ export type TrainingEvent =
 
 export type TrainingOutcome = "stopped" | "finished";
 
-/** What the teacher sees in a few images. */
+/** Pictures of the teacher after a step. */
 export interface DrawnStep {
   readonly step: number;
   readonly pictures: Readonly<Record<PictureKind, Blob>>;
 }
 
-/** How many of the held-out images have the class of their neighbours. */
+/** k-NN accuracy on the held-out images. */
 export interface Measurement {
   readonly of: "pixels" | "untrained" | "trained";
   /** In percent. */
@@ -70,7 +70,7 @@ const EVALUATION = {
 /** Neighbours that vote, as in the demo. */
 const NEIGHBORS = 20;
 
-/** Trains to the last step, or until it is told to stop: measures, trains and draws, and measures again. */
+/** Trains to the last step or until stopped; evaluates before and after, and draws pictures in between. */
 export async function trainInBrowser(options: BrowserTrainingOptions): Promise<TrainingOutcome> {
   const { stop } = options;
   try {
@@ -93,7 +93,7 @@ async function train(options: BrowserTrainingOptions): Promise<void> {
     test: firstImages(splits.test, evaluation.test),
   });
 
-  emit({ kind: "activity", activity: "Making the kernels ready" });
+  emit({ kind: "activity", activity: "Compiling the kernels" });
   const begin = from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) };
   const setup = { ...splits.train, config, device, begin };
   await using trainer = await openTrainer({
@@ -105,7 +105,7 @@ async function train(options: BrowserTrainingOptions): Promise<void> {
   emit({ kind: "begins", step: trainer.done });
   const measureTeacher = (of: Measurement["of"]) =>
     measure(of, ({ images: set }, how) => extractFeatures(backboneOf(teacher), set, how));
-  const look = async (): Promise<void> => {
+  const drawPictures = async (): Promise<void> => {
     saveState(await trainer.state());
     const drawn = await drawRunPictures(teacher, trainer.done, { config, splits: splits });
     if (drawn === undefined) return;
@@ -116,17 +116,17 @@ async function train(options: BrowserTrainingOptions): Promise<void> {
   if (trainer.done === 0) {
     await measure("pixels", ({ images: set }, how) => pixelFeatures(set, how));
     await measureTeacher("untrained");
-    await trainer.aside(look);
+    await trainer.aside(drawPictures);
   }
   emit({ kind: "activity", activity: undefined });
-  const lookEvery = Math.max(1, Math.round(steps / evaluation.looks));
+  const drawEvery = Math.max(1, Math.round(steps / evaluation.looks));
   while (trainer.done < steps) {
     if (stop.aborted) saveState(await trainer.state());
     stop.throwIfAborted();
     const { line, ...progress } = await trainer.takeStep();
     emit({ kind: "progress", progress });
     if (line) emit({ kind: "line", line });
-    if (trainer.done % lookEvery === 0 || trainer.done === steps) await trainer.aside(look);
+    if (trainer.done % drawEvery === 0 || trainer.done === steps) await trainer.aside(drawPictures);
   }
   await measureTeacher("trained");
   emit({ kind: "activity", activity: undefined });
@@ -136,7 +136,7 @@ type Extract = (subset: Subset, options: ExtractOptions) => Promise<Extracted>;
 
 const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;
 
-/** Measures features of some images by their neighbours, and tells how far it is and what it found. Heeds the stop. */
+/** Creates a function that measures k-NN accuracy of features and reports progress and result. Throws when stopped. */
 function createMeasure(
   { device, config, stop, emit }: BrowserTrainingOptions,
   splits: Splits,

@@ -1,11 +1,11 @@
-/** What the teacher sees in a few images, from the first step on. */
+/** Pictures of the teacher, from the first step on. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { pictureKinds } from "../../run/picture-names.js";
 import { TITLES } from "../dashboard/pictures.js";
 import type { DrawnStep } from "./browser-training.js";
 
 export function DrawnPictures({ drawn }: { readonly drawn: readonly DrawnStep[] }) {
-  /** undefined for the latest one. */
+  /** Selected index; undefined for the latest. */
   const [held, hold] = useState<number>();
   const latest = drawn.length - 1;
   const at = Math.min(held ?? latest, latest);

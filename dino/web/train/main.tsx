@@ -1,4 +1,4 @@
-/** The page that trains: a small run on the built-in images, on the visitor's own device. */
+/** The training page: a small run on the built-in images, on the visitor's device. */
 import { type ComponentChildren, render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
@@ -70,7 +70,7 @@ interface TrainingFormProps {
   readonly children: ComponentChildren;
 }
 
-/** The settings and the buttons that begin, stop and go on. */
+/** Settings, and buttons to start, stop and continue. */
 function TrainingForm({ training, isBusy, children }: TrainingFormProps) {
   const { deviceName, phase, begin, goOn, stop } = training;
   const [fields, setFields] = useState(START);
@@ -108,7 +108,7 @@ function TrainingForm({ training, isBusy, children }: TrainingFormProps) {
   );
 }
 
-/** Tells what becomes of the training when the page is not in front. */
+/** Describes how the training behaves in the background. */
 function BackgroundNote() {
   const isHidden = useHidden();
   return (

@@ -1,4 +1,4 @@
-/** What to do with a trained model: download it, or open it in the viewer. */
+/** Buttons for a trained model: download it, or open it in the viewer. */
 import { storeModel } from "../shell/kept-model.js";
 import type { Attempts } from "../shell/use-trouble.js";
 import type { RemoteTraining } from "./thread.js";
@@ -28,7 +28,7 @@ export function TakeAway({ thread, attempt }: TakeAwayProps) {
         Download the checkpoint
       </button>
       <button type="button" onClick={() => void attempt(openInViewer)}>
-        Look with it in the viewer
+        Open it in the viewer
       </button>
     </>
   );

@@ -1,8 +1,8 @@
-/** The page's side of the thread that trains. */
+/** Starts the training thread. */
 import { connectThread, type Thread } from "../shell/thread.js";
 import type { TrainingThread } from "./worker.js";
 
-/** Calls what the thread offers. */
+/** Calls functions of the thread. */
 export type RemoteTraining = Thread<TrainingThread>["remote"];
 
 export function startTrainingThread(): Thread<TrainingThread> {

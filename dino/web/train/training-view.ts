@@ -1,4 +1,4 @@
-/** What the page has been told of a course. */
+/** The state of a training as the page shows it. */
 import type { StepLine } from "../../run/log.js";
 import type { Progress } from "../../training/trainer.js";
 import type { TrainingEvent, DrawnStep, Measurement } from "./browser-training.js";
@@ -9,7 +9,7 @@ export interface TrainingView {
   readonly measured: readonly Measurement[];
   readonly warnings: readonly string[];
   readonly progress: Progress | undefined;
-  /** What is done besides training, where that is what is done. */
+  /** Current work other than training, if any. */
   readonly activity: string | undefined;
 }
 
@@ -22,7 +22,7 @@ export const EMPTY_VIEW: TrainingView = {
   activity: undefined,
 };
 
-/** What is known after one more event. */
+/** Returns the state after an event. */
 export function applyEvent(view: TrainingView, event: TrainingEvent): TrainingView {
   switch (event.kind) {
     case "begins": {

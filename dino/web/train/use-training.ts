@@ -1,4 +1,4 @@
-/** The training as state of the page. */
+/** Hook for the training of the page. */
 import { proxy } from "comlink";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { Config } from "../../config/settings.js";
@@ -21,7 +21,7 @@ export interface Training {
   readonly view: TrainingView;
   /** Trains from the first step. */
   readonly begin: (config: Config) => void;
-  /** Goes on with a training that has stopped. */
+  /** Continues a stopped training. */
   readonly goOn: () => void;
   /** Stops the training after the current step. */
   readonly stop: () => void;
@@ -56,7 +56,7 @@ export function useTraining(thread: RemoteTraining, attempt: Attempts["attempt"]
   return { deviceName, phase, view, begin, goOn, stop };
 }
 
-/** Collects the events of a course, and updates the page at most once every `SHOWN_MS`. */
+/** Collects the events of a training, and updates the page at most once per `SHOWN_MS`. */
 function useTrainingView() {
   const [view, setView] = useState<TrainingView>(EMPTY_VIEW);
   const known = useRef(EMPTY_VIEW);

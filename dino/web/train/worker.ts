@@ -1,4 +1,4 @@
-/** The thread that trains, so that the page stays smooth. What it throws is a Trouble. */
+/** The training thread, which keeps the page responsive. Throws `Trouble`. */
 import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
@@ -14,11 +14,11 @@ type Emit = (event: TrainingEvent) => void;
 
 let device: Device | undefined;
 let images: BuiltinImages | undefined;
-/** What is trained, and its last state; undefined before the first. */
+/** The current training and its last state; undefined before the first. */
 let course: { readonly config: Config; readonly state: Checkpoint | undefined } | undefined;
 let stopping = new AbortController();
 
-/** The device; a new one where the last is lost. */
+/** Returns the device, a new one if the last was lost. */
 async function useDevice(): Promise<Device> {
   if (device?.failure()) {
     device[Symbol.dispose]();
@@ -47,7 +47,7 @@ async function run(emit: Emit): Promise<TrainingOutcome> {
   });
 }
 
-/** A picture as a PNG file, which the page shows without a pause. */
+/** Encodes a picture as PNG. */
 function encode({ rgb, width, height }: Picture): Promise<Blob> {
   const canvas = new OffscreenCanvas(width, height);
   const { rgba } = opaque(rgb, { rows: height, cols: width });
@@ -63,11 +63,11 @@ const offered = {
     course = { config, state: undefined };
     return withTroubles(() => run(emit));
   },
-  /** Goes on from the last state, on a new device where the last one is gone. */
+  /** Continues from the last state, on a new device if the last one was lost. */
   goOn: (emit: Emit): Promise<TrainingOutcome> => withTroubles(() => run(emit)),
-  /** Ends the training after the step under way. */
+  /** Stops the training after the current step. */
   stop: (): void => stopping.abort(),
-  /** The last state as the file that Node writes, and its step; undefined where there is none. */
+  /** Returns the last state as a checkpoint file, with its step; undefined without one. */
   checkpoint: (): Promise<{ readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined> =>
     withTroubles(async () => {
       const state = course?.state;
@@ -77,7 +77,7 @@ const offered = {
     }),
 };
 
-/** What the page may ask of the thread. */
+/** Functions of the thread. */
 export type TrainingThread = typeof offered;
 
 expose(offered);

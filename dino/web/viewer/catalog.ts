@@ -1,4 +1,4 @@
-/** The models that the page can look with, and the images that their indexes are of. */
+/** Models for the viewer, with the images of their indexes. */
 import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js";
 import { heldOutBuiltin } from "../../images/builtin.js";
 import { isFailure } from "../../images/image-location.js";
@@ -10,18 +10,18 @@ import { type StoredModel, storedModel } from "../shell/kept-model.js";
 /** A model that the visitor can choose. */
 export interface CatalogEntry {
   readonly name: string;
-  /** Whether it was trained on after its index was made. */
+  /** Whether it has been trained since its index was made. */
   readonly isOutdated: boolean;
-  /** Throws where what it takes does not come. */
+  /** Fetches the model. Throws if a request fails. */
   readonly fetch: (told: FetchProgress) => Promise<Fetched>;
 }
 
-/** All that a model comes with. */
+/** A fetched model. */
 export interface Fetched {
   /** A checkpoint or model file. */
   readonly file: Uint8Array<ArrayBuffer>;
   readonly index: Index | undefined;
-  /** Images that it was not trained on, where it has no index of such. */
+  /** Held-out images, for a model without an index. */
   readonly examples: readonly Example[];
 }
 
@@ -30,14 +30,14 @@ export interface Example {
   readonly image: Image;
 }
 
-/** Told of what is being fetched, its bytes that have come, and how many there are where that is known. */
+/** Called with the name of a download, its bytes so far, and the total if known. */
 export type FetchProgress = (what: string, bytes: number, total: number | undefined) => void;
 
-/** What the server has, and the model that the visitor trained in this browser. Throws where the server does not answer. */
+/** Lists the models of the server, and the model trained in this browser. Throws if the server does not answer. */
 export async function listModels(): Promise<readonly CatalogEntry[]> {
   const served = (await (await fetchResponse("api/models.json")).json()) as ModelList;
-  const kept = await storedModel();
-  return [...served.map(servedEntry), ...(kept ? [storedEntry(kept)] : [])];
+  const stored = await storedModel();
+  return [...served.map(servedEntry), ...(stored ? [storedEntry(stored)] : [])];
 }
 
 function servedEntry(model: ModelState): CatalogEntry {
@@ -62,7 +62,7 @@ function storedEntry({ title, bytes }: StoredModel): CatalogEntry {
   };
 }
 
-/** One of each class. */
+/** Returns one held-out image per class. */
 async function heldOutExamples(): Promise<readonly Example[]> {
   const test = heldOutBuiltin();
   const examples: Example[] = [];
@@ -73,11 +73,11 @@ async function heldOutExamples(): Promise<readonly Example[]> {
   return examples;
 }
 
-/** What goes with a model's index; undefined where it has none. */
+/** A model's index. */
 export interface Index {
   readonly names: IndexedNames;
   readonly features: Uint8Array<ArrayBuffer>;
-  /** Where the picture of a row is. */
+  /** Address of the picture of a row. */
   readonly picture: (row: number) => string;
 }
 
@@ -109,10 +109,10 @@ async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Throws, in words, where the server does not answer, or not with success. */
+/** Fetches from the server. Throws, for visitors, if it does not answer or the request fails. */
 export async function fetchResponse(address: string): Promise<Response> {
   const response = await fetch(address).catch(() => undefined);
   if (response === undefined) throw new Error("The server does not answer; is `dino serve` still running?");
-  if (!response.ok) throw new Error(`${address} does not come: ${response.status} ${(await response.text()).trim()}`);
+  if (!response.ok) throw new Error(`${address} failed: ${response.status} ${(await response.text()).trim()}`);
   return response;
 }

@@ -1,4 +1,4 @@
-/** The maps of an image: attention, features and likeness, from the patch that the visitor points at. */
+/** Maps of an image: attention, features and similarity, from the selected patch. */
 import { useMemo } from "preact/hooks";
 import { attentionOf, type Focus, heat, similarityTo, opaque } from "./maps.js";
 import { PatchMap } from "./patch-map.js";

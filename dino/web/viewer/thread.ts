@@ -1,8 +1,8 @@
-/** The page's side of the thread that computes. */
+/** Starts the viewer thread. */
 import { connectThread, type Thread } from "../shell/thread.js";
 import type { ViewerThread } from "./worker.js";
 
-/** Calls what the thread offers. */
+/** Calls functions of the thread. */
 export type RemoteViewer = Thread<ViewerThread>["remote"];
 
 export function startViewerThread(): Thread<ViewerThread> {

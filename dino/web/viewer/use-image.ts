@@ -1,4 +1,4 @@
-/** The image under the network's eye. */
+/** Hook for the current image. */
 import { useCallback, useState } from "preact/hooks";
 import { fetchResponse, type Example } from "./catalog.js";
 import { readPicture } from "./pictures.js";

@@ -1,4 +1,4 @@
-/** The models to choose from, and the one that is open. */
+/** Hook for the available models and the open one. */
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { type CatalogEntry, type Fetched, listModels } from "./catalog.js";
 import type { RemoteViewer } from "./thread.js";
@@ -78,7 +78,7 @@ export function useModel(thread: RemoteViewer, task: Task, { show, lookAt }: Sho
     choose(undefined);
   }, []);
   const reopen = () =>
-    attempt("Opening the device anew", async () => {
+    attempt("Reopening the device", async () => {
       takeOver(opened?.name ?? "", await thread.reopen(), opened ?? ALONE);
     });
   return { models, chosen, choose, opened, size, setSize, openFile, reopen };

@@ -1,4 +1,4 @@
-/** What the network sees, and the patch from which it is shown. */
+/** Hooks for the maps of the current image, and the selected patch. */
 import { useEffect, useState } from "preact/hooks";
 import { asTrouble } from "../shell/trouble-note.js";
 import type { Example } from "./catalog.js";
@@ -21,7 +21,10 @@ interface Scene {
   readonly isHidden: boolean;
 }
 
-/** Looks at the shown image whenever it, the model or the size changes; while the camera is on, at its frames instead. */
+/**
+ * Inspects the shown image whenever it, the model or the size changes; while the camera is on, inspects its frames
+ * instead.
+ */
 export function useSight(
   thread: RemoteViewer,
   task: Task,
@@ -58,7 +61,7 @@ interface WatchOptions {
   readonly onSight: (sight: ImageView) => void;
 }
 
-/** Looks at one frame after another, each when the one before it is done. */
+/** Inspects frames continuously, each when the previous one is done. */
 async function watch(thread: RemoteViewer, video: HTMLVideoElement, { size, ended, onSight }: WatchOptions) {
   for (let keepColors = false; ; keepColors = true) {
     const seen = await thread.look(frameOf(video, MOST_OF_FRAME), { size, keepColors });
@@ -67,7 +70,7 @@ async function watch(thread: RemoteViewer, video: HTMLVideoElement, { size, ende
   }
 }
 
-/** Keeps the patch that the visitor points at; another model, and an image without this patch, have none. */
+/** Keeps the selected patch, until the model changes or an image lacks the patch. */
 export function useFocus(
   opened: OpenedModel | undefined,
   sight: ImageView | undefined,
