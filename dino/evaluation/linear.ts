@@ -100,8 +100,8 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
 
   const results = lrs.map((lr, layer) => {
     const history = histories[layer]!;
-    const best = history.reduce((best, moment) =>
-      selectionAccuracy(moment).top1 > selectionAccuracy(best).top1 ? moment : best,
+    const best = history.reduce((best, entry) =>
+      selectionAccuracy(entry).top1 > selectionAccuracy(best).top1 ? entry : best,
     );
     return { lr, history, last: history.at(-1)!, best };
   });

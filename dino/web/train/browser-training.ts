@@ -62,7 +62,10 @@ export interface Measurement {
   readonly testImages: number;
 }
 
-/** What is done evaluation the training, by what a device can do: on a slow one it would take longer than the training. */
+/**
+ * Number of pictures and of evaluated images by kind of device: on a slow one, more would take longer than the
+ * training.
+ */
 const EVALUATION = {
   gpu: { looks: 8, train: Infinity, test: Infinity },
   cpu: { looks: 4, train: 1000, test: 250 },

@@ -97,7 +97,7 @@ describe("dino linear", function () {
     expect(first.stdout).to.include("picked by the test images themselves, which flatters it");
     expect(first.stderr).to.include("skipped red/torn.png").and.not.to.include("are kept");
     expect(second.stdout).to.equal(first.stdout);
-    expect(second.stderr).to.include("features of 20 images are kept in").and.to.include("skipped red/torn.png");
+    expect(second.stderr).to.include("reading features of 20 images from").and.to.include("skipped red/torn.png");
   });
 
   it("learns from features that dino embed wrote", async () => {

@@ -214,7 +214,7 @@ describe("dashboard", () => {
     it("says which port is taken, and what to do", async () => {
       const { port } = new URL(dashboard.address);
       const again = openDashboard({ roots: [inside], host: "127.0.0.1", port: Number(port), log: () => undefined });
-      expect(await rejection(again)).to.equal(`port ${port} of 127.0.0.1 is taken; --port 0 takes any that is free`);
+      expect(await rejection(again)).to.equal(`port ${port} of 127.0.0.1 is in use; --port 0 takes any free port`);
     });
 
     it("knows a folder that is given twice once, and tells runs of one name apart", async () => {
@@ -293,10 +293,10 @@ describe("dashboard", () => {
       const { features, list } = await readFeatures(runIndexPath(join(shown, "a run")));
       await writeFeatures(index, { features, list: { ...list, checkpoint: "gone.safetensors" } });
       expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(
-        /--index .*other.npy: it was made with gone.safetensors, which is not there/,
+        /--index .*other.npy: made with gone.safetensors, which does not exist/,
       );
       await writeFeatures(index, { features, list: { ...list, which: "student" } });
-      expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(/a student made it/);
+      expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(/made by a student/);
       const secret = join(inside, "secret.json");
       expect(await rejection(openSite({ ...site, models: [secret] }))).to.include(secret);
     });
@@ -322,7 +322,7 @@ describe("dashboard", () => {
       const again = await dinoFromSources("serve", join(shown, "a run"), "--static", site);
       expect([again.code, again.stderr]).to.deep.equal([
         1,
-        `dino: --static ${site}: already holds files; --overwrite replaces an earlier export, or name another folder\n`,
+        `dino: --static ${site}: already holds files; --overwrite replaces an earlier export, or use another folder\n`,
       ]);
       await writeFile(join(site, "api", "left.json"), "of another export");
       await writeFile(join(site, "CNAME"), "of the host");
@@ -451,9 +451,9 @@ describe("dashboard", () => {
         /expected the folder of a run, with config.json and/,
       );
       expect(await serve()).to.match(/^expected folders of runs, --model or --index/);
-      expect(await serve(inside, "--overwrite")).to.equal("--overwrite: it goes with --static");
+      expect(await serve(inside, "--overwrite")).to.equal("--overwrite: expected --static as well");
       expect(await serve(inside, "--port", port)).to.equal(
-        `port ${port} of 127.0.0.1 is taken; --port 0 takes any that is free`,
+        `port ${port} of 127.0.0.1 is in use; --port 0 takes any free port`,
       );
       expect(await serve(inside, "--port", "65536")).to.match(/Expected 0 to 65535/);
       expect(await serve(inside, "--host", "192.0.2.1")).to.match(

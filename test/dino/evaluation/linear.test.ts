@@ -212,10 +212,10 @@ describe("linear evaluation", () => {
 
   it("refuses what cannot be learnt", async () => {
     const refusal = async (changes: Partial<LinearOptions>) => rejection(trainLinear(await small(changes)));
-    expect(await refusal({ classes: 1 })).to.include("at least two classes to tell apart, got 1");
+    expect(await refusal({ classes: 1 })).to.include("at least two classes, got 1");
     expect(await refusal({ classes: 2 })).to.include("expected labels from 0 to 1, got 2");
     expect(await refusal({ dim: 4 })).to.include("expected rows of 4 features");
-    expect(await refusal({ batches: () => [] })).to.include("expected images to learn from, got none");
+    expect(await refusal({ batches: () => [] })).to.include("expected training images, got none");
     expect(await refusal({ batch: 3 })).to.include("expected 1 to 3 rows in a step, got 4");
     const device = await testDevice();
     const limits = { maxStorageBufferBindingSize: 100 } as GPUSupportedLimits;
@@ -314,6 +314,6 @@ describe("batches to learn from", () => {
       await rejection(
         augmentedDataset(model, { train: two, test: subset }, { ...options, extract, descriptor, view, crop }),
       ),
-    ).to.include("of 1 train images a share of 0.3 leaves");
+    ).to.include("a validation share of 0.3 of 1 train images leaves");
   });
 });

@@ -108,7 +108,7 @@ describe("viewer", () => {
     expect(await rejection(openViewer(device, bytes.slice(0, 100)))).to.match(/safetensors|header/);
     const foreign = encodeNpy({ values: new Float32Array(6), shape: [2, 3] });
     expect(() => viewer.setIndex(foreign)).to.throw(
-      "the index: expected 16 numbers an image, as this network has, got [2, 3]",
+      "the index: expected 16 numbers per image, as this network has, got [2, 3]",
     );
     expect(await rejection(viewer.inspect(noise(8, 4, 400), { ...OPTIONS, size: 4 }))).to.match(/holds no patch of 8/);
   });

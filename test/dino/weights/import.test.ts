@@ -89,7 +89,7 @@ describe("import", () => {
 
     it("refuses to take a student where there is one network", async () => {
       const message = await rejection(importNetwork(fixture("backbone"), { heads: 2, which: "student" }));
-      expect(message).to.include("the file holds one network, not a student").and.include("leave --which out");
+      expect(message).to.include("the file holds a single network, without a student").and.include("leave --which out");
     });
 
     for (const name of ["system", "system-legacy"]) {
@@ -147,7 +147,7 @@ describe("import", () => {
 
     it("is told by shapes alone, but for heads of another width than 64 and images that are no squares", async () => {
       const path = await putTensors("plain.safetensors", state);
-      expect(await rejection(importNetwork(path))).to.include(`${sizes.dim} features are no multiple of 64`);
+      expect(await rejection(importNetwork(path))).to.include(`${sizes.dim} features are not a multiple of 64`);
       const [patches, patch] = [(sizes.img / sizes.patch) ** 2, sizes.patch];
       const wide = { rows: patch, cols: patches * patch };
       const { config } = await importNetwork(path, { heads, imageSize: wide });
@@ -159,7 +159,7 @@ describe("import", () => {
         pos_embed: { dtype: "F32", shape: [1, 4, sizes.dim], data: new Float32Array(4 * sizes.dim) },
       });
       const other = await putTensors("odd.safetensors", odd);
-      expect(await rejection(importNetwork(other, { heads }))).to.include("3 positions are no square");
+      expect(await rejection(importNetwork(other, { heads }))).to.include("3 positions are not a square");
     });
 
     describe("that does not fit", () => {
@@ -292,11 +292,11 @@ describe("import", () => {
       ["a storage of a negative size", one({ elements: -4 }), "expected a storage"],
       ["strides beyond the storage", one({ shape: [2, 2], strides: [3, 1] }), "does not fit its storage of 4 elements"],
       ["an offset beyond the storage", one({ offset: 1 }), "does not fit its storage"],
-      ["a negative offset", one({ offset: -1 }), "are no whole numbers"],
-      ["negative strides", one({ strides: [-1], offset: 3 }), "are no whole numbers"],
+      ["a negative offset", one({ offset: -1 }), "are not whole numbers"],
+      ["negative strides", one({ strides: [-1], offset: 3 }), "are not whole numbers"],
       ["one number as many", one({ shape: [huge], strides: [0] }), "does not fit its storage"],
       ["a shape beyond counting", one({ shape: [huge, huge], strides: [0, 0] }), "out of range"],
-      ["more strides than axes", one({ strides: [1, 1] }), "are no whole numbers"],
+      ["more strides than axes", one({ strides: [1, 1] }), "are not whole numbers"],
       [
         "a million axes",
         one({ shape: Array.from({ length: 1e5 }, () => 1), strides: Array.from({ length: 1e5 }, () => 0) }),
