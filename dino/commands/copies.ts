@@ -47,63 +47,66 @@ export function addCopies(dino: Command): void {
         "four digits. Use several times as many images for --whitening as the features have dimensions; the paper uses 20,000.\n\nExample:\n" +
         "  dino copies --checkpoint vitb8.safetensors --data copydays --distractors yfcc10k --whitening yfcc20k",
     )
-    .action(async (options: CopiesOptions) => {
-      const { data, imsize } = options;
-      const copydays = await openCopydays(data);
-      const distractors = await openOptional(options.distractors);
-      const whitening = await openOptional(options.whitening);
-      using device = await openDevice();
-      using model = await loadModel(device, options.checkpoint, options.which);
-      const { config, vit } = model;
-      const size = { rows: imsize, cols: imsize };
-      const table = normalizeTable(config);
-      const descriptor = copyDescriptor(model);
-      const batch = imagesAtOnce(options.batch, 1 + Math.floor(imsize / vit.patch) ** 2);
-      const report = await evaluateCopies({
-        copydays,
-        device,
-        log: printToStderr,
-        ...(distractors && { distractors }),
-        ...(whitening && { whitening }),
-        extract: async (images, title) => {
-          using progress = takeReports(title);
-          return await extractFeatures(model, images, {
-            view: { resize: imsize, crop: size, mean: config.mean, std: config.std },
-            preprocess: (image: Image) => normalize(resize(image, size), table),
-            descriptor,
-            batch,
-            onProgress: progress.report,
-          });
-        },
+    .action(measureCopies);
+}
+
+/** Runs the command and prints its report. */
+async function measureCopies(options: CopiesOptions): Promise<void> {
+  const { data, imsize } = options;
+  const copydays = await openCopydays(data);
+  const distractors = await openOptional(options.distractors);
+  const whitening = await openOptional(options.whitening);
+  using device = await openDevice();
+  using model = await loadModel(device, options.checkpoint, options.which);
+  const { config, vit } = model;
+  const size = { rows: imsize, cols: imsize };
+  const table = normalizeTable(config);
+  const descriptor = copyDescriptor(model);
+  const batch = imagesAtOnce(options.batch, 1 + Math.floor(imsize / vit.patch) ** 2);
+  const report = await evaluateCopies({
+    copydays,
+    device,
+    log: printToStderr,
+    ...(distractors && { distractors }),
+    ...(whitening && { whitening }),
+    extract: async (images, title) => {
+      using progress = takeReports(title);
+      return await extractFeatures(model, images, {
+        view: { resize: imsize, crop: size, mean: config.mean, std: config.std },
+        preprocess: (image: Image) => normalize(resize(image, size), table),
+        descriptor,
+        batch,
+        onProgress: progress.report,
       });
-      if (report.whitening && report.whitening.raised > 0) {
-        const { images, raised } = report.whitening;
-        printToStderr(
-          `whitening: ${images} images hardly vary along ${raised} of ${descriptor.dim} directions; use more images`,
-        );
-      }
-      if (options.json) {
-        printJson({
-          checkpoint: options.checkpoint,
-          which: options.which,
-          data,
-          imsize,
-          originals: report.originals,
-          distractors: report.distractors,
-          whitening: report.whitening ?? null,
-          results: report.results.map(({ kind, copies, meanAveragePrecision }) => ({
-            kind,
-            copies,
-            map: 100 * meanAveragePrecision,
-          })),
-          failures: report.failures,
-          device: device.name,
-        });
-        return;
-      }
-      reportFailures(report.failures);
-      print(...describe(report));
+    },
+  });
+  if (report.whitening && report.whitening.raised > 0) {
+    const { images, raised } = report.whitening;
+    printToStderr(
+      `whitening: ${images} images hardly vary along ${raised} of ${descriptor.dim} directions; use more images`,
+    );
+  }
+  if (options.json) {
+    printJson({
+      checkpoint: options.checkpoint,
+      which: options.which,
+      data,
+      imsize,
+      originals: report.originals,
+      distractors: report.distractors,
+      whitening: report.whitening ?? null,
+      results: report.results.map(({ kind, copies, meanAveragePrecision }) => ({
+        kind,
+        copies,
+        map: 100 * meanAveragePrecision,
+      })),
+      failures: report.failures,
+      device: device.name,
     });
+    return;
+  }
+  reportFailures(report.failures);
+  print(...describe(report));
 }
 
 async function openOptional(folder: string | undefined): Promise<ImageSet | undefined> {

@@ -58,58 +58,61 @@ export function addRetrieve(dino: Command): void {
         "  dino retrieve --checkpoint runs/photos/checkpoint.safetensors --data photos\n" +
         "  dino retrieve --checkpoint runs/photos/checkpoint.safetensors --data benchmarks --dataset roxford5k --imsize 512 --multiscale",
     )
-    .action(async (options: RetrieveOptions) => {
-      const { data, dataset, imsize, batch } = options;
-      const wholeQueries = options.wholeQueries === true;
-      if (wholeQueries && dataset === undefined) throw new UsageError("--whole-queries is for --dataset; leave it out");
-      const benchmark = await openBenchmark(data, dataset, wholeQueries);
-      using device = await openDevice();
-      using model = await loadModel(device, options.checkpoint, options.which);
-      const scales = options.multiscale ? SCALES : [1];
-      using ranking = takeReports("queries ranked");
-      const report = await retrieve({
-        benchmark,
-        device,
-        ks: DEPTHS,
-        onRanked: ranking.report,
-        extract: async (images, title, boxes) => {
-          using progress = takeReports(title);
-          return await shapedFeatures(model, images, {
-            side: imsize,
-            scales,
-            normalization: model.config,
-            batch,
-            onProgress: progress.report,
-            needsAll: dataset !== undefined,
-            ...(boxes && { boxes }),
-          });
-        },
+    .action(measureRetrieval);
+}
+
+/** Runs the command and prints its report. */
+async function measureRetrieval(options: RetrieveOptions): Promise<void> {
+  const { data, dataset, imsize, batch } = options;
+  const wholeQueries = options.wholeQueries === true;
+  if (wholeQueries && dataset === undefined) throw new UsageError("--whole-queries is for --dataset; leave it out");
+  const benchmark = await openBenchmark(data, dataset, wholeQueries);
+  using device = await openDevice();
+  using model = await loadModel(device, options.checkpoint, options.which);
+  const scales = options.multiscale ? SCALES : [1];
+  using ranking = takeReports("queries ranked");
+  const report = await retrieve({
+    benchmark,
+    device,
+    ks: DEPTHS,
+    onRanked: ranking.report,
+    extract: async (images, title, boxes) => {
+      using progress = takeReports(title);
+      return await shapedFeatures(model, images, {
+        side: imsize,
+        scales,
+        normalization: model.config,
+        batch,
+        onProgress: progress.report,
+        needsAll: dataset !== undefined,
+        ...(boxes && { boxes }),
       });
-      if (options.json) {
-        printJson({
-          checkpoint: options.checkpoint,
-          which: options.which,
-          data,
-          dataset: dataset ?? null,
-          imsize,
-          scales,
-          ...(dataset !== undefined && { wholeQueries }),
-          databaseImages: report.databaseImages,
-          queryImages: report.queryImages,
-          results: report.setups.map(({ name, queries, meanAveragePrecision, meanPrecisions }) => ({
-            setup: name,
-            queries,
-            map: 100 * meanAveragePrecision,
-            mp: Object.fromEntries(DEPTHS.map((k, i) => [k, 100 * meanPrecisions[i]!])),
-          })),
-          failures: report.failures,
-          device: device.name,
-        });
-        return;
-      }
-      reportFailures(report.failures);
-      print(...describe(report));
+    },
+  });
+  if (options.json) {
+    printJson({
+      checkpoint: options.checkpoint,
+      which: options.which,
+      data,
+      dataset: dataset ?? null,
+      imsize,
+      scales,
+      ...(dataset !== undefined && { wholeQueries }),
+      databaseImages: report.databaseImages,
+      queryImages: report.queryImages,
+      results: report.setups.map(({ name, queries, meanAveragePrecision, meanPrecisions }) => ({
+        setup: name,
+        queries,
+        map: 100 * meanAveragePrecision,
+        mp: Object.fromEntries(DEPTHS.map((k, i) => [k, 100 * meanPrecisions[i]!])),
+      })),
+      failures: report.failures,
+      device: device.name,
     });
+    return;
+  }
+  reportFailures(report.failures);
+  print(...describe(report));
 }
 
 async function openBenchmark(

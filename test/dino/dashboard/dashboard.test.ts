@@ -1,47 +1,28 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import {
-  appendFile,
-  cp,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  utimes,
-  writeFile,
-} from "node:fs/promises";
+import { appendFile, cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join, relative, sep } from "node:path";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { expect } from "chai";
 import { encode } from "fast-png";
-import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
 import { formatConfig, resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import type { LogPart, ModelList, RunList } from "../../../dino/dashboard/api.js";
+import type { LogPart, RunList } from "../../../dino/dashboard/api.js";
 import { findRuns } from "../../../dino/dashboard/runs.js";
 import { type Dashboard, openDashboard } from "../../../dino/dashboard/server.js";
-import { openSite } from "../../../dino/dashboard/site.js";
-import { runIndexPath, readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
-import { parseNpy } from "../../../dino/files/npy.js";
 import { truncateLog, type LogLine } from "../../../dino/run/log.js";
 import { pictureName } from "../../../dino/run/picture-names.js";
 import { runFiles } from "../../../dino/run/run-folder.js";
 import { curvesOf, panels } from "../../../dino/web/dashboard/panels.js";
 import { stepsOf, stageOf, warningsOf } from "../../../dino/web/dashboard/progress.js";
 import { refreshRuns, type Get, type FetchedRun } from "../../../dino/web/dashboard/run-client.js";
-import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
-import { readModel } from "../../../dino/weights/checkpoint.js";
-import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
+import { drawFolder, tiny, tinySettings } from "../../support/command-line.js";
 import { sourceLauncher } from "../../support/compiled-program.js";
 import { rejection } from "../../support/rejection.js";
-import { lineOf, textOf, writeShownRun } from "../../support/shown-run.js";
+import { lineOf, textOf } from "../../support/shown-run.js";
 
 /** The runs as the page knows them, see follow. */
 const runsOf = async (known: readonly FetchedRun[], get: Get): Promise<readonly FetchedRun[]> =>
@@ -222,115 +203,6 @@ describe("dashboard", () => {
       await cp(one, other, { recursive: true });
       const runs = await findRuns([one, join(inside, "runs"), other]);
       expect([...runs.keys()]).to.deep.equal(["one", "sweep/a_seed-0", "one (2)"]);
-    });
-  });
-
-  describe("models and indexes", () => {
-    let shown: string;
-    let models: Dashboard;
-    const fetchFrom = async (path: string) => {
-      const response = await fetch(`${models.address}${path}`);
-      return { status: response.status, bytes: new Uint8Array(await response.arrayBuffer()) };
-    };
-    const json = async (path: string) => JSON.parse(new TextDecoder().decode((await fetchFrom(path)).bytes)) as unknown;
-
-    before(async () => {
-      shown = join(inside, "shown");
-      await writeShownRun(join(shown, "a run"));
-      await writeTinyCheckpoint(join(inside, "alone.safetensors"));
-      const options = { roots: [shown], models: [join(inside, "alone.safetensors")], log: () => undefined };
-      models = await openDashboard({ ...options, host: "127.0.0.1", port: 0 });
-    });
-    after(() => models[Symbol.asyncDispose]());
-
-    it("gives the teacher's backbone of runs and files", async () => {
-      const list = (await json("api/models.json")) as ModelList;
-      expect(list.map(({ name, index }) => [name, index?.isOutdated])).to.deep.equal([
-        ["a run", false],
-        ["alone", undefined],
-      ]);
-      const { bytes } = await fetchFrom("api/models/a%20run/model.safetensors");
-      const whole = await readModel(runFiles(join(shown, "a run")).checkpoint);
-      const sent = await parseModel(bytes);
-      expect([...sent.tensors.keys()]).to.deep.equal(
-        [...whole.tensors.keys()].filter((name) => name.startsWith("backbone.")),
-      );
-      expect(sent.tensors.get("backbone.cls_token")).to.deep.equal(whole.tensors.get("backbone.cls_token"));
-    });
-
-    it("gives the features of an index, what they are of, and small pictures", async () => {
-      const at = "api/models/a%20run";
-      expect(await json(`${at}/index.json`)).to.deep.equal({
-        files: [0, 1, 2].map((i) => `blue/${i}.png`).concat([0, 1, 2].map((i) => `red/${i}.png`)),
-        classes: ["blue", "red"],
-        labels: [0, 0, 0, 1, 1, 1],
-      });
-      const { features } = await readFeatures(runIndexPath(join(shown, "a run")));
-      expect(parseNpy((await fetchFrom(`${at}/features.npy`)).bytes).values).to.deep.equal(features.values);
-      const { bytes } = await fetchFrom(`${at}/images/3.webp`);
-      const decoded = await sharp(bytes).raw().toBuffer();
-      const original = await sharp(join(shown, "a run-photos", "red", "0.png"))
-        .removeAlpha()
-        .raw()
-        .toBuffer();
-      expect(decoded.equals(original), "a small image stays as it is").to.equal(true);
-      for (const nothing of ["images/6.webp", "images/-1.webp", "images/x.webp", "log.json", "checkpoint.safetensors"])
-        expect(await fetchFrom(`${at}/${nothing}`), nothing).to.have.property("status", 404);
-      expect(await fetchFrom("api/models/alone/features.npy")).to.have.property("status", 404);
-    });
-
-    it("says when a model was trained on after its index", async () => {
-      const { checkpoint } = runFiles(join(shown, "a run"));
-      const before = await stat(checkpoint);
-      await utimes(checkpoint, new Date(), new Date(Date.now() + 10_000));
-      expect(((await json("api/models.json")) as ModelList)[0]!.index).to.include({ isOutdated: true });
-      await utimes(checkpoint, before.atime, before.mtime);
-    });
-
-    it("refuses an index without its model, or of a student, and a model that is none", async () => {
-      const site = { roots: [], log: () => undefined };
-      const index = join(inside, "other.npy");
-      const { features, list } = await readFeatures(runIndexPath(join(shown, "a run")));
-      await writeFeatures(index, { features, list: { ...list, checkpoint: "gone.safetensors" } });
-      expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(
-        /--index .*other.npy: made with gone.safetensors, which does not exist/,
-      );
-      await writeFeatures(index, { features, list: { ...list, which: "student" } });
-      expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(/made by a student/);
-      const secret = join(inside, "secret.json");
-      expect(await rejection(openSite({ ...site, models: [secret] }))).to.include(secret);
-    });
-
-    it("dino serve --static writes every file that the server gives", async () => {
-      const site = join(inside, "site");
-      const { stdout, code } = await dinoFromSources("serve", join(shown, "a run"), "--static", site, "--json");
-      expect(code).to.equal(0);
-      const { files, missing } = JSON.parse(stdout) as { readonly files: number; readonly missing: readonly string[] };
-      expect(missing).to.deep.equal([]);
-      const written = (await readdir(site, { recursive: true, withFileTypes: true })).filter((file) => file.isFile());
-      expect(written).to.have.length(files);
-      for (const { parentPath, name } of written) {
-        const path = relative(site, join(parentPath, name));
-        if (path === join("api", "runs.json") || path === join("api", "models.json")) continue; // each says what it is
-        const { bytes } = await fetchFrom(path.split(sep).map(encodeURIComponent).join("/"));
-        expect(Buffer.compare(await readFile(join(site, path)), bytes), path).to.equal(0);
-      }
-      const list = JSON.parse(await readFile(join(site, "api", "runs.json"), "utf8")) as RunList;
-      expect(list.isLive).to.equal(false);
-      expect(list.runs.map(({ name }) => name)).to.deep.equal(["a run"]);
-
-      const again = await dinoFromSources("serve", join(shown, "a run"), "--static", site);
-      expect([again.code, again.stderr]).to.deep.equal([
-        1,
-        `dino: --static ${site}: already holds files; --overwrite replaces an earlier export, or use another folder\n`,
-      ]);
-      await writeFile(join(site, "api", "left.json"), "of another export");
-      await writeFile(join(site, "CNAME"), "of the host");
-      expect(await dinoFromSources("serve", join(shown, "a run"), "--static", site, "--overwrite")).to.include({
-        code: 0,
-      });
-      expect(await readdir(site)).to.include("CNAME");
-      expect(await readdir(join(site, "api"))).to.deep.equal(["models", "models.json", "runs", "runs.json"]);
     });
   });
 
