@@ -94,8 +94,8 @@ function quoted(word: string): string {
 export function addSettings(command: Command): Command {
   for (const name of settingNames) {
     const { unit, about, source, alias, words } = settings[name];
-    const shown = unit.replaceAll(/[ |]/g, "-");
-    const argument = words === 0 ? "[true|false]" : words === 1 ? `<${shown}>` : `<${shown}...>`;
+    const placeholder = unit.replaceAll(/[ |]/g, "-");
+    const argument = words === 0 ? "[true|false]" : words === 1 ? `<${placeholder}>` : `<${placeholder}...>`;
     const option = new Option(`${flagOf(name)} ${argument}`, `${about}${describeDefault(name)}`);
     command.addOption(option.helpGroup(groups[source]));
     if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());

@@ -45,7 +45,7 @@ export function addTune(dino: Command): void {
       const { preset = kind === "gpu" ? "vit-s16" : "shapes" } = given;
       const path = tunedPath(name);
       if (forget) {
-        print(forgetChoices(path) ? `forgot ${path}` : `nothing was measured on ${name}`);
+        print(forgetChoices(path) ? `deleted ${path}` : `no measurements of ${name}`);
         return;
       }
       const config = asUsage(() =>
@@ -60,7 +60,7 @@ export function addTune(dino: Command): void {
       const isFaster = tuned.tunedMs < tuned.ruleMs;
       if (isFaster) await writeChoices(path, { ...Object.fromEntries(others), ...tuned.choices });
       if (json) printJson({ device: device.name, preset, path: isFaster ? path : null, ...tuned });
-      else print(...describeTuned(tuned), isFaster ? `kept in ${path}` : "kept nothing: the rules are as fast");
+      else print(...describeTuned(tuned), isFaster ? `saved in ${path}` : "saved nothing: the rules are as fast");
     });
 }
 
@@ -72,6 +72,6 @@ function describeTuned({ measured, ruleMs, tunedMs }: Tuned): string[] {
         ? `${what.padEnd(44)} ${rule}, ${time(ms[rule])}`
         : `${what.padEnd(44)} ${best}, ${time(ms[best])}, instead of ${rule}, ${time(ms[rule])}`,
     ),
-    `a step by the rules ${time(ruleMs)}, as measured best ${time(tunedMs)}`,
+    `step by the rules ${time(ruleMs)}, with the fastest kernels ${time(tunedMs)}`,
   ];
 }

@@ -105,7 +105,7 @@ function describeSplits({ train, test }: Splits): string {
   const { classes } = test.images;
   return (
     `images      ${train.indices.length} to train on, ${test.indices.length} held out, ${classes.length} classes; ` +
-    "nothing of the training sees a class"
+    "training uses no class labels"
   );
 }
 

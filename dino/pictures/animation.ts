@@ -18,21 +18,21 @@ const MAX_WIDTH = 640;
 /** Writes a looping animation with the speed of the pictures. */
 export async function writeAnimation(path: string, { files, fps }: AnimationOptions): Promise<void> {
   const step = Math.ceil(files.length / MAX_PAGES);
-  const shown = files.filter((_, i) => i % step === 0);
+  const frames = files.filter((_, i) => i % step === 0);
   let page: { readonly width: number; readonly height: number } | undefined;
   let pages = new Uint8Array(0);
-  for (const [i, file] of shown.entries()) {
+  for (const [i, file] of frames.entries()) {
     const shrunk = sharp(file).resize({ width: MAX_WIDTH, withoutEnlargement: true }).removeAlpha().raw();
     const { data, info } = await shrunk.toBuffer({ resolveWithObject: true });
     if (page === undefined) {
       page = info;
-      pages = new Uint8Array(data.length * shown.length);
+      pages = new Uint8Array(data.length * frames.length);
     }
     pages.set(data, i * data.length);
   }
   const { width, height } = page!;
-  const raw = { width, height: height * shown.length, channels: 3, pageHeight: height } as const;
-  const delay = new Array<number>(shown.length).fill(Math.round((1000 * step) / fps));
+  const raw = { width, height: height * frames.length, channels: 3, pageHeight: height } as const;
+  const delay = new Array<number>(frames.length).fill(Math.round((1000 * step) / fps));
   await writeFileAtomically(
     path,
     await sharp(pages, { raw }).webp({ quality: 80, effort: 2, loop: 0, delay }).toBuffer(),

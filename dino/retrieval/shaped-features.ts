@@ -54,10 +54,11 @@ export async function shapedFeatures(backbone: Backbone, images: ImageSet, optio
       batch: Math.min(indices.length, imagesAtOnce(batch, tokensOf(sizes, backbone.vit.patch))),
       onProgress: (count) => onProgress?.((done = before + count), images.count),
     });
-    for await (const { features, indices: seen, failures: broken } of batches) {
+    for await (const { features, indices: extracted, failures: broken } of batches) {
       if (needsAll) throwFirst(broken);
       failures.push(...broken);
-      for (const [row, index] of seen.entries()) rows.set(index, features.values.slice(row * dim, (row + 1) * dim));
+      for (const [row, index] of extracted.entries())
+        rows.set(index, features.values.slice(row * dim, (row + 1) * dim));
     }
   }
   const indices = Int32Array.from(rows.keys()).sort();

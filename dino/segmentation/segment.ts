@@ -138,8 +138,8 @@ async function segmentSequence(
   onFrame();
   for (let i = 1; i < frames.length; i++) {
     const labels = await propagator.next((await inspectFrame(i)).features);
-    const shown = { rows: grid.rows * patch, cols: grid.cols * patch, labels: labelPixels(labels, grid, patch) };
-    const found = { rows: first.rows, cols: first.cols, labels: resizeLabels(shown, first) };
+    const enlarged = { rows: grid.rows * patch, cols: grid.cols * patch, labels: labelPixels(labels, grid, patch) };
+    const found = { rows: first.rows, cols: first.cols, labels: resizeLabels(enlarged, first) };
     await write(i, found.labels);
     if (isMeasured && i < frames.length - 1) {
       const annotation = await readLabelMap(masks[i]!);

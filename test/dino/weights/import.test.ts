@@ -83,7 +83,7 @@ describe("import", () => {
     for (const name of ["system", "system-legacy"]) {
       it(`does not run what ${name}.pth asks for`, async () => {
         const message = await rejection(importNetwork(fixture(name), { heads: 2 }));
-        expect(message).to.include('it calls for "posix.system"').and.include(fixture(name));
+        expect(message).to.include('it refers to "posix.system"').and.include(fixture(name));
         expect(existsSync("dino-import-was-run")).to.equal(false);
       });
     }

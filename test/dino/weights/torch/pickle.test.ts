@@ -75,7 +75,7 @@ describe("pickle", () => {
     [
       "a call of os.system",
       pickle(op.name("posix", "system"), tuple(op.text("true")), op.reduce),
-      'it calls for "posix.system", which nothing here needs',
+      'it refers to "posix.system", which is not allowed',
     ],
     ["a call of what is no name", pickle(op.text("eval"), op.emptyTuple, op.reduce), "expected a function"],
     ["a call with arguments that are none", pickle(op.name("shop", "Bag"), op.none, op.reduce), "expected a function"],
@@ -88,7 +88,7 @@ describe("pickle", () => {
     ["no stop", Uint8Array.of(0x80, 2, 0x4e), "expected 1 more bytes, 0 are left"],
     ["nothing to stop with", pickle(), "expected a value on the stack"],
     ["a tuple without a mark", pickle(op.none, op.tuple), "expected a mark"],
-    ["what nobody kept", pickle([0x68, 7]), "nothing was kept under 7"],
+    ["what nobody kept", pickle([0x68, 7]), "the memo has no entry 7"],
     ["items for a dictionary that is none", pickle(op.none, op.mark, op.none, op.none, op.setItems), "a dictionary"],
     ["a key without a value", pickle(op.emptyDict, op.mark, op.none, op.setItems), "expected a dictionary, keys and"],
     ["items for a list that is none", pickle(op.none, op.mark, op.none, op.appends), "expected a list"],
