@@ -117,25 +117,28 @@ export function addLinear(dino: Command): void {
         "  dino linear --checkpoint runs/photos/checkpoint.safetensors --data photos --cache runs/photos/features\n" +
         "  dino linear --features train.npy --test-features val.npy --lr 0.01 0.1",
     )
-    .action(async (options: LinearFlags) => {
-      const source = featureSource(options);
-      checkLinearFlags(source, options);
-      using device = await openDevice();
-      if (source.kind === "files") {
-        const labelled = await readLabelled(source.features, source.testFeatures);
-        await trainAndReport(device, {
-          dataset: cachedDataset(labelled, options),
-          description: source.features,
-          source,
-          flags: options,
-        });
-        return;
-      }
-      using model = await loadModel(device, source.checkpoint, options.which);
-      const features = descriptorOf(model, options);
-      const dataset = await openDataset(model, features, { ...options, ...source });
-      await trainAndReport(device, { dataset, description: features.description, source, flags: options });
+    .action(evaluateLinear);
+}
+
+/** Runs the command and prints its report. */
+async function evaluateLinear(options: LinearFlags): Promise<void> {
+  const source = featureSource(options);
+  checkLinearFlags(source, options);
+  using device = await openDevice();
+  if (source.kind === "files") {
+    const labelled = await readLabelled(source.features, source.testFeatures);
+    await trainAndReport(device, {
+      dataset: cachedDataset(labelled, options),
+      description: source.features,
+      source,
+      flags: options,
     });
+    return;
+  }
+  using model = await loadModel(device, source.checkpoint, options.which);
+  const features = descriptorOf(model, options);
+  const dataset = await openDataset(model, features, { ...options, ...source });
+  await trainAndReport(device, { dataset, description: features.description, source, flags: options });
 }
 
 /** Throws for flags without effect and for invalid values. */

@@ -180,7 +180,9 @@ describe("pages in Chromium", () => {
     await page.getByRole("listitem").first().filter({ hasText: "red, 1.000" }).waitFor();
     await writeFile(join(inside, "notes.txt"), "no picture");
     await file.setInputFiles(join(inside, "notes.txt"));
-    expect(await alert()).to.equal("notes.txt: expected a picture that this browser reads, such as JPEG, PNG, WebP or AVIF");
+    expect(await alert()).to.equal(
+      "notes.txt: expected a picture that this browser reads, such as JPEG, PNG, WebP or AVIF",
+    );
     await file.setInputFiles(runFiles(join(inside, "runs", "two")).checkpoint);
     await page.getByText(/^checkpoint.safetensors: 0.0\d million parameters/).waitFor();
     await seen();

@@ -88,7 +88,9 @@ describe("dino search", function () {
     await rename(join(folder, "made.safetensors"), join(folder, "moved.safetensors"));
     await rename(join(folder, "photos"), join(folder, "pictures"));
     const query = join(folder, "pictures", "red", "0.png");
-    expect(await refusal(query)).to.include("made.safetensors, which does not exist; name its new place with --checkpoint");
+    expect(await refusal(query)).to.include(
+      "made.safetensors, which does not exist; name its new place with --checkpoint",
+    );
     const { code, stdout, stderr } = await dino(
       ...["search", "--index", index, query, "--checkpoint", join(folder, "moved.safetensors")],
       ...["--data", join(folder, "pictures"), "--neighbors", "2"],

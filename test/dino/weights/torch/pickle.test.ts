@@ -79,7 +79,7 @@ describe("pickle", () => {
     ],
     ["a call of what is no name", pickle(op.text("eval"), op.emptyTuple, op.reduce), "expected a function"],
     ["a call with arguments that are none", pickle(op.name("shop", "Bag"), op.none, op.reduce), "expected a function"],
-    ["an opcode of an extension", pickle([0x82, 1]), "opcode 0x82 is none"],
+    ["an opcode of an extension", pickle([0x82, 1]), "opcode 0x82 is not supported"],
     ["bytes of a negative length, read for ever elsewhere", pickle([0x42, 0xfb, 0xff, 0xff, 0xff]), "opcode 0x42"],
     ["another protocol", Uint8Array.of(0x80, 6, 0x2e), "expected a protocol from 2 to 5"],
     ["a text longer than the file", pickle([0x58, 0xff, 0xff, 0xff, 0xff]), "expected 4294967295 more bytes"],
