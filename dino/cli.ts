@@ -1,13 +1,15 @@
-/** The program `dino`: its commands, and how they fail. */
+/** The program `dino`: its commands and its exit codes. */
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { HungDeviceError, isCausedBy } from "../engine/index.js";
-import { sayFailure } from "./commands/failure.js";
+import { reportError } from "./commands/failure.js";
 import { UsageError } from "./commands/flags.js";
 
 type Load = () => Promise<(dino: Command) => void>;
 
-/** In the order of the help; each is loaded when it is wanted, since what some of them need takes a second to load. */
+/**
+ * Commands in the order of the help; each is loaded on demand, since the dependencies of some take a second to load.
+ */
 const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   "Training:": {
     train: async () => (await import("./commands/train.js")).addTrain,
@@ -19,7 +21,7 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     import: async () => (await import("./commands/import.js")).addImport,
     export: async () => (await import("./commands/export.js")).addExport,
   },
-  "How good features are:": {
+  "Evaluation:": {
     knn: async () => (await import("./commands/knn.js")).addKnn,
     linear: async () => (await import("./commands/linear.js")).addLinear,
     segment: async () => (await import("./commands/segment.js")).addSegment,
@@ -33,7 +35,7 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     report: async () => (await import("./commands/report.js")).addReport,
     serve: async () => (await import("./commands/serve.js")).addServe,
   },
-  "Your images:": {
+  "Search and features:": {
     embed: async () => (await import("./commands/embed.js")).addEmbed,
     search: async () => (await import("./commands/search.js")).addSearch,
     dedupe: async () => (await import("./commands/dedupe.js")).addDedupe,
@@ -44,9 +46,9 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   },
 };
 
-/** Runs `dino` with these words; errors end as one line on stderr and in `process.exitCode`. */
+/** Runs `dino` with these arguments; errors become one line on stderr and `process.exitCode`. */
 export async function main(argv: readonly string[]): Promise<void> {
-  endWithReaders();
+  exitOnClosedPipe();
   try {
     const dino = await program(argv[0]);
     if (argv.length === 0) {
@@ -56,13 +58,13 @@ export async function main(argv: readonly string[]): Promise<void> {
     await dino.parseAsync(argv, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return; // help or version, already printed
-    process.exitCode = sayFailure(error);
-    if (isCausedBy(error, HungDeviceError)) process.exit(); // what it was asked for may never end
+    process.exitCode = reportError(error);
+    if (isCausedBy(error, HungDeviceError)) process.exit(); // pending GPU work may never finish
   }
 }
 
-/** Results that nobody reads on, as after `| head`, end the program; what is said on the way may go unread. */
-function endWithReaders(): void {
+/** Exits when the reader of stdout has closed the pipe, as `| head` does; ignores a closed stderr. */
+function exitOnClosedPipe(): void {
   process.stdout.once("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit();
     throw error;
@@ -70,11 +72,13 @@ function endWithReaders(): void {
   process.stderr.on("error", () => undefined);
 }
 
-/** The program, to be given words: with the command that they begin with, or with all where they begin with none. */
+/** Returns the parser with the command named by `first`, or with all commands if there is no such command. */
 export async function program(first?: string): Promise<Command> {
   const { version } = createRequire(import.meta.url)(packageFile()) as { readonly version: string };
   const dino = new Command("dino")
-    .description("Trains Vision Transformers on unlabelled images with DINO, and shows what they learnt.")
+    .description(
+      "Trains Vision Transformers on unlabelled images with DINO, and evaluates and visualises their features.",
+    )
     .version(version)
     .exitOverride()
     .configureOutput({ writeErr: () => undefined }) // `main` prints errors, on one line
@@ -84,15 +88,15 @@ export async function program(first?: string): Promise<Command> {
       "after",
       "\nExample:\n  dino train --data photos --out runs/photos --preset vit-s16\n  dino help train",
     );
-  const known = Object.values(groups).some((commands) => first !== undefined && Object.hasOwn(commands, first));
+  const isCommand = Object.values(groups).some((commands) => first !== undefined && Object.hasOwn(commands, first));
   for (const [group, commands] of Object.entries(groups)) {
     dino.commandsGroup(group);
-    for (const [name, load] of Object.entries(commands)) if (!known || name === first) (await load())(dino);
+    for (const [name, load] of Object.entries(commands)) if (!isCommand || name === first) (await load())(dino);
   }
   return dino;
 }
 
-/** package.json lies beside this folder in the sources, and one folder further up when compiled. */
+/** Path of package.json: one folder up in a checkout, two in the compiled package. */
 function packageFile(): string {
   return import.meta.url.endsWith(".ts") ? "../package.json" : "../../package.json";
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The program `dino`: in a checkout its TypeScript as it stands, in the published package what was compiled of it.
+// The program `dino`: runs the TypeScript sources in a checkout, the compiled files in the published package.
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

@@ -1,5 +1,6 @@
 /**
- * What a program may import that trains networks and looks at images with them, under Node.
+ * The Node API: training networks, and computing features and attention of images with them.
+ *
  * @module dino-webgpu
  */
 export type { Choice } from "./config/auto.js";

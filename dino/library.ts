@@ -1,4 +1,4 @@
-/** What a program does with a network in a line each: everything that the functions behind the commands need is opened here. */
+/** The functions of the package: each opens what it needs and does in one call what a command does. */
 import { openDevice } from "../engine/adapters/node.js";
 import type { Device } from "../engine/index.js";
 import type { PartialConfig } from "./config/settings.js";
@@ -9,25 +9,27 @@ import { type ImageSet, memoryImages } from "./images/image-set.js";
 import type { Image, Size } from "./images/pixels.js";
 import { readImage } from "./images/sources/image-files.js";
 import { openSubset } from "./images/sources/open-splits.js";
-import { wholeSet } from "./images/split.js";
+import { fullSubset } from "./images/split.js";
 import type { FeatureRows } from "./math/feature-rows.js";
 import { type Model, viewOf, type Which } from "./model/backbone.js";
 import { extractFeatures } from "./model/extract.js";
-import { clsAttentionOf, openInspector } from "./model/inspector.js";
+import { clsAttention, openInspector } from "./model/inspector.js";
 import { type Finished, type Listener, startTraining } from "./training/start.js";
 import { loadModel as loadOnto } from "./weights/load-model.js";
 
-/** Where to load a model, and which. */
+/** Options of `loadModel`. */
 export interface LoadOptions {
-  /** Where to load it, which stays open; if left out, the best adapter of this machine, closed with the model. */
+  /**
+   * The device to load onto, which the caller closes. Default: the best adapter of this machine, closed with the model.
+   */
   readonly device?: Device;
-  /** Which network of a checkpoint of training: "teacher" if left out. */
+  /** The network of a training checkpoint; default "teacher". */
   readonly which?: Which;
 }
 
 /**
- * Loads a checkpoint of training, or a model of `dino import`, onto a device. Dispose of it (`using`) to free its memory.
- * Throws, naming the file, if it is neither, and where no adapter opens.
+ * Loads a training checkpoint, or a model that `dino import` wrote, onto a device. Dispose of it (`using`) to free its
+ * memory. Throws, naming the file, if it is neither, and if no adapter opens.
  */
 export async function loadModel(path: string, { device, which }: LoadOptions = {}): Promise<Model> {
   if (device) return loadOnto(device, path, which);
@@ -47,30 +49,30 @@ export async function loadModel(path: string, { device, which }: LoadOptions = {
   }
 }
 
-/** Images: a folder with its subfolders, the name of a built-in set, a set that is open, or decoded images. */
+/** A set of images: a folder with its subfolders, the name of a built-in dataset, an opened set, or decoded images. */
 export type Images = string | ImageSet | readonly Image[];
 
-/** How to look at many images. */
+/** Options of feature extraction. */
 export interface LookOptions {
-  /** Images of one run on the device: 64 if left out. */
+  /** Images per forward pass; default 64. */
   readonly batch?: number;
-  /** Told how many images have been looked at, of how many. */
+  /** Called with the number of images processed and their total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Features of images. */
+/** Features of a set of images. */
 export interface Embedded {
-  /** A row an image, not normalised: [names.length, dim]. */
+  /** One row per image, not normalised: [names.length, dim]. */
   readonly features: FeatureRows;
-  /** The image of each row: its path within the folder, "/" between the parts on every system. */
+  /** The image of each row: its path within the folder, with "/" as separator on every system. */
   readonly names: readonly string[];
-  /** What could not be decoded, and so has no row. */
+  /** Images that could not be decoded; they have no row. */
   readonly failures: readonly DecodeFailure[];
 }
 
 /**
- * The features of images, as `dino embed` writes them: the cls token after the last block, of the middle of each image. Throws for
- * a folder without images, and if not one of them could be decoded.
+ * Extracts the features that `dino embed` writes: the cls token after the last block, of the center crop of each image.
+ * Throws for a folder without images, and if no image can be decoded.
  */
 export async function embed(model: Model, images: Images, options: LookOptions = {}): Promise<Embedded> {
   const set = await openSet(images);
@@ -78,24 +80,24 @@ export async function embed(model: Model, images: Images, options: LookOptions =
   return { features, names: Array.from(indices, (index) => set.name(index)), failures };
 }
 
-/** What `knn` measures. */
+/** Options of `knn`. */
 export interface KnnMeasure extends LookOptions {
-  /** Images whose classes are known. */
+  /** Labelled images that vote. */
   readonly train: Images;
-  /** Images to classify by their neighbours among those. */
+  /** Labelled images to classify by their nearest neighbours in `train`. */
   readonly test: Images;
-  /** Numbers of neighbours, each of which gives a result: 10, 20, 100 and 200 if left out. */
+  /** Numbers of neighbours; each gives one result. Default: 10, 20, 100 and 200. */
   readonly ks?: readonly number[];
 }
 
 /**
- * How well neighbours tell classes apart, as `dino knn` measures it; the subfolders of a folder are the classes. Throws where
- * images have no classes, or the test images one that the train images lack.
+ * Measures k-NN accuracy as `dino knn` does; the subfolders of a folder are its classes. Throws if images have no
+ * classes, or if the test images have a class that the train images lack.
  */
 export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport> {
-  const { train: training, test, ks = [10, 20, 100, 200], ...options } = measure;
+  const { train: trainImages, test, ks = [10, 20, 100, 200], ...options } = measure;
   return evaluateKnn({
-    splits: { train: wholeSet(await openSet(training)), test: wholeSet(await openSet(test)) },
+    splits: { train: fullSubset(await openSet(trainImages)), test: fullSubset(await openSet(test)) },
     extract: ({ images, indices }) =>
       extractFeatures(model, images, { ...options, indices, view: viewOf(model.config) }),
     ks,
@@ -108,21 +110,22 @@ async function openSet(images: Images): Promise<ImageSet> {
   return "decode" in images ? images : memoryImages({ images });
 }
 
-/** What the cls token of the last block attends to in one image. */
+/** The attention of the cls token in the last block, for one image. */
 export interface AttentionMaps {
-  /** The image as the network saw it: resized, its middle cut to whole patches. */
+  /** The input of the network: the image resized and center-cropped to whole patches. */
   readonly image: Image;
-  /** Each head's share of attention for each patch: [heads, rows, cols]. */
+  /** The attention of each head to each patch: [heads, rows, cols]. */
   readonly maps: Float32Array;
   readonly heads: number;
-  /** Of the maps, in patches. */
+  /** Size of the maps in patches. */
   readonly rows: number;
   readonly cols: number;
 }
 
 /**
- * Attention maps of images, one after the other; images are files or decoded. `size` is the shorter side to resize an image to, or
- * its whole size: as in training if left out, more for finer maps. Throws, naming it, for a file that is no image.
+ * Computes attention maps of images, one at a time; images are files or decoded. `size` is the shorter side to resize
+ * to, or the full size; default: the training size, larger for finer maps. Throws, naming it, for a file that is not an
+ * image.
  */
 export async function* attentionMaps(
   model: Model,
@@ -131,27 +134,27 @@ export async function* attentionMaps(
 ): AsyncGenerator<AttentionMaps, void, undefined> {
   const { patch, heads } = model.vit;
   const { rows, cols } = model.config.imageSize;
-  using inspector = openInspector(model, model.config, { maps: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { maps: clsAttention });
   for (const given of images) {
     const decoded = typeof given === "string" ? await readImage(given) : given;
     const image = fitToPatches(decoded, { size: size ?? Math.min(rows, cols), patch });
-    yield { image, heads, ...(await inspector.look(image)) };
+    yield { image, heads, ...(await inspector.inspect(image)) };
   }
 }
 
-/** How to train, beside the settings of the run, and who is told. */
+/** Options of `train` besides the settings of the run, including its event listeners. */
 export interface TrainingOptions extends Listener {
-  /** Goes on with the run in the folder `out`. */
+  /** Continues the run in the folder `out`. */
   readonly resume?: boolean;
-  /** Replaces the run that is there. */
+  /** Replaces a run that `out` already holds. */
   readonly overwrite?: boolean;
-  /** What to train on, which stays open; the best adapter of this machine if left out. */
+  /** The device to train on, which the caller closes. Default: the best adapter of this machine. */
   readonly device?: Device;
 }
 
 /**
- * Trains a network, as `dino train` does with the same settings, and tells its listeners how it goes instead of a terminal.
- * Throws where settings contradict each other, for a folder `out` that holds another run, and on a loss that is not finite.
+ * Trains a network as `dino train` does with the same settings, and reports to listeners instead of a terminal. Throws
+ * if settings contradict each other, if the folder `out` holds another run, and if the loss is not finite.
  */
 export async function train(settings: PartialConfig, options: TrainingOptions = {}): Promise<Finished> {
   const { resume = false, overwrite = false, device, ...listener } = options;

@@ -5,7 +5,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import { type AnalysisOptions, analysisConfig, analyseCollapse, analyseTeacher } from "../experiments/analyse.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { asUsage } from "./flags.js";
-import { printAside, print, printJson } from "./output.js";
+import { printToStderr, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
 
 export function addAnalyse(dino: Command): void {
@@ -15,15 +15,15 @@ export function addAnalyse(dino: Command): void {
     .addArgument(
       new Argument(
         "<what>",
-        "collapse: entropy and KL divergence with and without centering and sharpening; teacher: its accuracy beside the student's",
+        "collapse: entropy and KL divergence with and without centering and sharpening; teacher: accuracy of teacher and student over time",
       ).choices(["collapse", "teacher"]),
     )
-    .addOption(new Option("--overwrite", "train again what is there already").helpGroup("Options:"))
+    .addOption(new Option("--overwrite", "repeat runs that already exist").helpGroup("Options:"))
     .addOption(new Option("--json", "print the result as JSON and nothing else").helpGroup("Options:"));
   addSettings(command)
     .addHelpText(
       "after",
-      "\nBoth train on the built-in images with the demo's recipe, unless flags of dino train say otherwise, into runs/WHAT unless --out does.\n" +
+      "\nBoth train on the built-in images with the demo's recipe and write to runs/WHAT; flags of dino train change this.\n" +
         "\nExamples:\n" +
         "  dino analyse collapse --steps 200\n" +
         "  dino analyse teacher --data photos --held-out 0.2 --preset small-images --out runs/teacher",
@@ -36,7 +36,7 @@ export function addAnalyse(dino: Command): void {
       const splits = await openSplits(config.data, config);
       using device = await openDevice();
       const overwrite = options["overwrite"] === true;
-      const analysis: AnalysisOptions = { device, splits, config, overwrite, say: (line) => printAside(line) };
+      const analysis: AnalysisOptions = { device, splits, config, overwrite, log: (line) => printToStderr(line) };
       if (what === "teacher") {
         const found = await analyseTeacher(analysis);
         if (options["json"] === true) printJson(found);
@@ -60,10 +60,10 @@ export function addAnalyse(dino: Command): void {
         );
         print(`ln K = ${found.lnK.toFixed(3)}`, ...rows, found.svg, found.png);
       }
-      const strange = found.corners.filter(({ asExpected }) => !asExpected).map(({ corner }) => corner);
-      if (strange.length > 0) {
+      const unexpected = found.corners.filter(({ asExpected }) => !asExpected).map(({ corner }) => corner);
+      if (unexpected.length > 0) {
         throw new Error(
-          `analyse collapse: ${strange.join(", ")} did not end as the paper says; more --steps may be needed, the figure shows how far it came`,
+          `analyse collapse: ${unexpected.join(", ")} did not end as in the paper; the figure shows the course, more --steps may help`,
         );
       }
     });

@@ -16,11 +16,16 @@ interface AttendOptions extends CheckpointOptions, PictureSizeOptions {
 }
 
 export function addAttend(dino: Command): void {
-  const command = dino.command("attend").argument("<image...>", "files to look at, and folders of them");
+  const command = dino.command("attend").argument("<image...>", "image files, and folders of images");
   addPictureSizeOption(addCheckpointOptions(command, "attention"))
-    .description("draw what the last block of a network attends to in images")
-    .requiredOption("--out <folder>", "where the pictures go")
-    .option("--threshold <share>", "share of a map's attention that its mask holds", share, 0.6)
+    .description("draw the attention of the cls token in the last block as maps, overlays and masks")
+    .requiredOption("--out <folder>", "folder for the pictures")
+    .option(
+      "--threshold <share>",
+      "share of a map's attention that its mask covers; lower shows only the strongest patches",
+      share,
+      0.6,
+    )
     .option("--json", "print the paths as JSON and nothing else")
     .addHelpText(
       "after",
@@ -33,7 +38,10 @@ export function addAttend(dino: Command): void {
       using checking = lazyProgress("checking");
       using progress = lazyProgress("images");
       const { images, failures } = await attend({
-        ...{ model, paths, out: options.out, share: options.threshold },
+        model,
+        paths,
+        out: options.out,
+        share: options.threshold,
         size: pictureSize(options, model),
         onChecked: checking.report,
         onProgress: progress.report,

@@ -29,22 +29,29 @@ interface DedupeFlags {
 export function addDedupe(dino: Command): void {
   dino
     .command("dedupe")
-    .description("report images that are nearly the same; nothing is changed or deleted")
-    .option("--index <file.npy>", "features that dino embed wrote, with the list beside them")
-    .option("--data <images>", "images to look at with --checkpoint; with --index, where its images lie now")
-    .option("--checkpoint <file>", "a checkpoint.safetensors of training, or a model of dino import")
+    .description("report near-duplicate images; nothing is changed or deleted")
+    .option("--index <file.npy>", "features that dino embed wrote, with their .json list beside them")
+    .option("--data <images>", "images to compare, with --checkpoint; with --index, the current place of its images")
+    .option("--checkpoint <file>", "checkpoint.safetensors of a run, or a model that dino import wrote")
     .addOption(
-      new Option("--which <network>", "whose features to take").choices(["teacher", "student"]).default("teacher"),
+      new Option("--which <network>", "network to use; the teacher's features are usually better")
+        .choices(["teacher", "student"])
+        .default("teacher"),
     )
-    .option("--batch <images>", "images at once", wholeNumber, 64)
-    .option("--threshold <cosine>", "two images count as the same from this similarity on", cosine, 0.96)
+    .option("--batch <images>", "images per forward pass; lower if memory runs out", wholeNumber, 64)
+    .option(
+      "--threshold <cosine>",
+      "minimum similarity of duplicates; raise if different images are grouped, lower if copies are missed",
+      cosine,
+      0.96,
+    )
     .option("--out <file.png>", "draw the groups, and the pairs on either side of the threshold", pngFile)
     .option("--json", "print the report as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nGroups are linked by pairs: of a row of images, each like the next, the first and the last may differ.\n" +
-        "How similar different images are depends on the network and on the images. Look at the pairs on either side of the threshold\n" +
-        "(--out draws them) and move it until those above are the same to you and those below are not.\n\nExamples:\n" +
+      "\nGroups are connected by pairs, so the first and the last image of a chain of similar images may differ.\n" +
+        "The right threshold depends on the network and the images: draw the pairs on either side of it with --out, and move it\n" +
+        "until the pairs above show the same and the pairs below do not.\n\nExamples:\n" +
         "  dino dedupe --index features.npy --out duplicates.png\n" +
         "  dino dedupe --checkpoint runs/photos/checkpoint.safetensors --data photos --threshold 0.98 --json",
     )
@@ -55,16 +62,19 @@ export function addDedupe(dino: Command): void {
       const { threshold, out } = flags;
       using comparing = lazyProgress("comparing");
       const duplicates = await findDuplicates({
-        ...{ device, features: normalizeRows(features), threshold, onProgress: comparing.report },
+        device,
+        features: normalizeRows(features),
+        threshold,
+        onProgress: comparing.report,
       });
       if (out !== undefined) await writePicture(out, await duplicatesSheet(duplicates, images, threshold));
       if (flags.json) {
-        printJson({ images: features.rows, threshold, ...named(duplicates, images), sheet: out ?? null, failures });
+        printJson({ images: features.rows, threshold, ...withPaths(duplicates, images), sheet: out ?? null, failures });
         return;
       }
       reportFailures(failures);
-      print(...describe(named(duplicates, images), features.rows, threshold));
-      if (out !== undefined) print("", `${out}   shows them`);
+      print(...describe(withPaths(duplicates, images), features.rows, threshold));
+      if (out !== undefined) print("", `${out}   contact sheet`);
     });
 }
 
@@ -73,7 +83,7 @@ function checkSource({ index, data, checkpoint }: DedupeFlags): void {
     throw new UsageError("expected --index, or --data and --checkpoint together");
   }
   if (index !== undefined && checkpoint !== undefined) {
-    throw new UsageError("--index holds features already; leave --checkpoint out");
+    throw new UsageError("--index already holds features; leave --checkpoint out");
   }
 }
 
@@ -83,7 +93,7 @@ interface Opened {
   readonly failures: readonly DecodeFailure[];
 }
 
-/** Reads features, or makes them. */
+/** Reads features, or computes them. */
 async function openFeatures(device: Device, { index, data, checkpoint, which, batch }: DedupeFlags): Promise<Opened> {
   if (index !== undefined) {
     const { features, list } = await readFeatures(index);
@@ -96,11 +106,13 @@ async function openFeatures(device: Device, { index, data, checkpoint, which, ba
   return { features, images: await indexedImages({ data: data!, files }), failures };
 }
 
-/** The report with paths instead of rows. */
-function named({ groups, counts, above, below }: Duplicates, images: IndexedImages) {
-  const pairs = (some: Duplicates["above"]) =>
-    some.map(({ first, second, similarity }) => ({
-      ...{ first: images.path(first), second: images.path(second), similarity },
+/** Replaces the rows of a report by paths. */
+function withPaths({ groups, counts, above, below }: Duplicates, images: IndexedImages) {
+  const pairs = (selected: Duplicates["above"]) =>
+    selected.map(({ first, second, similarity }) => ({
+      first: images.path(first),
+      second: images.path(second),
+      similarity,
     }));
   return {
     groups: groups.map((group) => group.map(({ row, similarity }) => ({ path: images.path(row), similarity }))),
@@ -111,7 +123,7 @@ function named({ groups, counts, above, below }: Duplicates, images: IndexedImag
 }
 
 function describe(
-  { groups, counts, above, below }: ReturnType<typeof named>,
+  { groups, counts, above, below }: ReturnType<typeof withPaths>,
   count: number,
   threshold: number,
 ): string[] {
@@ -120,14 +132,14 @@ function describe(
     pairs.map(({ first, second, similarity }) => `${number(similarity)}   ${first}   ${second}`);
   const spare = groups.reduce((sum, group) => sum + group.length - 1, 0);
   return [
-    `${groups.length} ${groups.length === 1 ? "group" : "groups"} of nearly the same among ${count} images; keeping one of each group would spare ${spare}`,
+    `${groups.length} ${groups.length === 1 ? "group" : "groups"} of near-duplicates in ${count} images; keeping one of each group would save ${spare}`,
     ...groups.flatMap((group, i) => [
       "",
-      `group ${i + 1}, ${group.length} images, each with its similarity to the nearest other`,
+      `group ${i + 1}, ${group.length} images, each with its similarity to the most similar other`,
       ...group.map(({ path, similarity }) => `${number(similarity)}   ${path}`),
     ]),
     "",
-    "pairs that are at least so similar",
+    "pairs of at least this similarity",
     ...counts.map(({ atLeast, pairs }) => {
       const mark = atLeast === threshold ? "   <- the threshold" : "";
       return `${String(Number(atLeast.toFixed(4))).padStart(9)}${String(pairs).padStart(9)}${mark}`;

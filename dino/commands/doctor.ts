@@ -6,7 +6,7 @@ import { print, printJson } from "./output.js";
 export function addDoctor(dino: Command): void {
   dino
     .command("doctor")
-    .description("say which graphics adapter training would use, why, and what would be faster")
+    .description("report which adapter training would use, why, and what would be faster")
     .option("--json", "print the findings as JSON")
     .addHelpText("after", "\nExample:\n  dino doctor")
     .action(async (options: { readonly json?: true }) => {

@@ -16,9 +16,9 @@ interface EmbedOptions extends ModelOptions {
 
 export function addEmbed(dino: Command): void {
   addModelOptions(dino.command("embed"))
-    .description("write the features of images as a NumPy file, with the list of images beside it")
+    .description("write the features of images as a NumPy file, with a list of the images beside it")
     .requiredOption("--data <images>", "images, or `builtin` for the held-out built-in images")
-    .requiredOption("--out <file.npy>", "where the features go; the lists go beside it, as .txt and .json")
+    .requiredOption("--out <file.npy>", "file for the features; the lists are written beside it, as .txt and .json")
     .option("--json", "print the summary as JSON and nothing else")
     .addHelpText(
       "after",

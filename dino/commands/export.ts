@@ -9,7 +9,7 @@ import { readNetworkOf } from "../weights/load-model.js";
 import type { ReadNetwork } from "../weights/read-network.js";
 import { UsageError } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
-import { areSame, print, printJson } from "./output.js";
+import { isSameFile, print, printJson } from "./output.js";
 
 interface ExportFlags extends CheckpointOptions {
   readonly out: string;
@@ -21,25 +21,26 @@ interface ExportFlags extends CheckpointOptions {
 
 export function addExport(dino: Command): void {
   addCheckpointOptions(dino.command("export"), "weights")
-    .description(
-      "write a network as other programs read it: ONNX, safetensors, or a folder for Hugging Face's libraries",
-    )
-    .requiredOption("--out <path>", "where it goes: a file, or with --format hf a folder")
+    .description("convert a network for other programs: ONNX, safetensors, or a folder for Hugging Face libraries")
+    .requiredOption("--out <path>", "output file, or folder with --format hf")
     .addOption(
       new Option(
         "--format <name>",
-        "onnx: normalised images of any size in, features and patch tokens out; safetensors: the backbone's weights under " +
-          "official names, which timm shares; hf: a folder with both for transformers and transformers.js",
+        "onnx: normalised images of any size in, features and patch tokens out; safetensors: backbone weights under " +
+          "official names, which timm also uses; hf: a folder with both, for transformers and transformers.js",
       )
         .choices(formats)
         .makeOptionMandatory(),
     )
-    .option("--head", "with --format safetensors: the head too, and `backbone.` and `head.` in front of the names")
-    .option("--overwrite", "replace what --out holds")
-    .option("--json", "print what was written as JSON and nothing else")
+    .option(
+      "--head",
+      "with --format safetensors: include the projection head, and prefix names with `backbone.` and `head.`",
+    )
+    .option("--overwrite", "replace existing files in --out")
+    .option("--json", "print the written files as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nHow images are to be resized, cut and normalised is in every file's notes, and with hf in preprocessor_config.json.\n\n" +
+      "\nThe metadata of every file says how to resize, crop and normalise images; with hf, preprocessor_config.json does too.\n\n" +
         "Examples:\n" +
         "  dino export --checkpoint runs/photos/checkpoint.safetensors --format onnx --out photos.onnx\n" +
         "  dino export --checkpoint runs/photos/checkpoint.safetensors --format hf --out photos-vit",
@@ -53,7 +54,7 @@ export function addExport(dino: Command): void {
       const written: { readonly path: string; readonly bytes: number }[] = [];
       for (const { name, encode } of exportFiles(network, format, { head, onProgress: reports.report })) {
         const path = name === undefined ? out : join(out, name);
-        if (await areSame(path, checkpoint))
+        if (await isSameFile(path, checkpoint))
           throw new UsageError(`--out ${out}: ${path} is the --checkpoint; give another name`);
         const content = encode();
         await mkdir(dirname(path), { recursive: true });
@@ -65,21 +66,21 @@ export function addExport(dino: Command): void {
     });
 }
 
-/** Throws where --out holds something, unless it may be replaced, and where it is no file or folder as the format wants one. */
+/** Throws if --out exists and may not be replaced, or is a file where the format writes a folder, or the reverse. */
 async function expectFree({ out, format, overwrite }: ExportFlags): Promise<void> {
   const found = await stat(out).catch(() => undefined);
   if (!found) return;
   const wantsFolder = format === "hf";
   if (found.isDirectory() !== wantsFolder) {
-    const [wanted, got] = wantsFolder ? ["folder", "file"] : ["file", "folder"];
+    const [expected, got] = wantsFolder ? ["folder", "file"] : ["file", "folder"];
     throw new UsageError(
-      `--out ${out}: --format ${format} writes a ${wanted}, and this is a ${got}; give another name`,
+      `--out ${out}: --format ${format} writes a ${expected}, and this is a ${got}; give another name`,
     );
   }
   const isEmpty = wantsFolder && (await readdir(out)).length === 0;
   if (!isEmpty && !overwrite) {
-    const what = wantsFolder ? "already holds files" : "is already there";
-    throw new Error(`--out ${out}: ${what}; --overwrite replaces what is written anew, or give another name`);
+    const state = wantsFolder ? "already holds files" : "already exists";
+    throw new Error(`--out ${out}: ${state}; --overwrite replaces the files to be written, or give another name`);
   }
 }
 
@@ -89,7 +90,7 @@ function summary({ vit, backbone }: ReadNetwork) {
   return { backbone: { imageRows, imageCols, patch, dim, depth, heads, mlpRatio, registers }, parameters };
 }
 
-/** How the files are used. */
+/** Describes inputs and outputs of the exported model. */
 function describe({ vit: { dim } }: ReadNetwork, format: Format): readonly string[] {
   switch (format) {
     case "onnx":

@@ -1,7 +1,7 @@
-/** Values of flags, checked while the command line is read. */
+/** Parsers for the values of flags, which run while the command line is read. */
 import { InvalidArgumentError } from "commander";
 
-/** A command line that makes no sense: exit code 2, where all else that fails exits with 1. */
+/** A wrong command line: exit code 2, where all other errors exit with 1. */
 export class UsageError extends Error {}
 
 export function wholeNumber(word: string): number {
@@ -18,10 +18,10 @@ export function count(word: string): number {
   return value;
 }
 
-/** D, I, N and O on the keys of a telephone. */
+/** DINO on the keys of a telephone. */
 export const DEFAULT_PORT = 3466;
 
-/** 0 for any that is free. */
+/** Parses a port; 0 stands for any free one. */
 export function port(word: string): number {
   const value = wholeNumber(word);
   if (value > 65535) throw new InvalidArgumentError("Expected 0 to 65535.");
@@ -42,7 +42,7 @@ export function share(word: string): number {
   return value;
 }
 
-/** 0 to 1, both included. */
+/** Parses a number from 0 to 1, inclusive. */
 export function probability(word: string): number {
   const value = Number(word);
   if (word.trim() === "" || !(value >= 0 && value <= 1)) throw new InvalidArgumentError("Expected 0 to 1.");
@@ -61,7 +61,7 @@ export function positive(word: string): number {
   return value;
 }
 
-/** One number above 0 or several, apart by commas or as words of their own. */
+/** Parses one or several numbers above 0, separated by commas or given as separate arguments. */
 export function positives(word: string, before: readonly number[] | undefined): readonly number[] {
   return [...(before ?? []), ...word.split(",").map(positive)];
 }
@@ -71,7 +71,7 @@ export function pngFile(word: string): string {
   return word;
 }
 
-/** What `read` throws is the fault of the command line. */
+/** Runs `read` and turns its errors into a `UsageError`. */
 export function asUsage<T>(read: () => T): T {
   try {
     return read();

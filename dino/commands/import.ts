@@ -12,7 +12,7 @@ import { writeModel } from "../weights/checkpoint.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { isOfHead } from "../weights/match-tensors.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
-import { areSame, print, printJson } from "./output.js";
+import { isSameFile, print, printJson } from "./output.js";
 
 interface ImportFlags {
   readonly out: string;
@@ -28,45 +28,50 @@ export function addImport(dino: Command): void {
   dino
     .command("import")
     .description(
-      "make a model of weights from elsewhere, for every command that takes --checkpoint and for train --init",
+      "convert weights of other projects to a model, for every command with --checkpoint and for train --init",
     )
     .argument(
       "<file>",
-      "of PyTorch (.pth, .pt, .bin) or safetensors: official DINO, timm or Hugging Face names of a ViT",
+      "PyTorch (.pth, .pt, .bin) or safetensors file with a ViT under official DINO, timm or Hugging Face names",
     )
-    .requiredOption("--out <file.safetensors>", "where the model goes")
+    .requiredOption("--out <file.safetensors>", "file for the model")
     .addOption(
-      new Option("--which <network>", "of a full checkpoint; the teacher if left out").choices(["teacher", "student"]),
+      new Option("--which <network>", "network of a full checkpoint (default: teacher)").choices([
+        "teacher",
+        "student",
+      ]),
     )
     .option(
       "--heads <number>",
-      "attention heads, where a head has not the 64 features of the official models",
+      "attention heads; needed only if heads do not have 64 features, as in the official models",
       (word) => asUsage(() => parseSetting("heads", [word])),
     )
-    .option("--image-size <pixels>", "that positions are made for, as ROWSxCOLS where it is no square", (word) =>
-      asUsage(() => parseSetting("imageSize", [word])),
+    .option(
+      "--image-size <pixels>",
+      "image size of the position embedding; needed only if it is not square, as ROWSxCOLS",
+      (word) => asUsage(() => parseSetting("imageSize", [word])),
     )
     .option(
       "--allow-partial",
-      "take what fits: other tensors are left out, missing and misshapen parameters of the backbone begin as in a fresh " +
-        "network, a head that is not whole is left out; at least half of the numbers have to be in the file",
+      "import what matches: other tensors are ignored, missing or misshapen backbone parameters are initialised, an " +
+        "incomplete head is left out; the file must have at least half of the numbers",
     )
-    .option("--seed <number>", "of parameters that begin fresh", wholeNumber, 0)
-    .option("--json", "print what was found as JSON and nothing else")
+    .option("--seed <number>", "seed of initialised parameters, with --allow-partial", wholeNumber, 0)
+    .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nNothing in a file is ever run: of what PyTorch pickles, only tensors and plain values are read.\n\nExamples:\n" +
+      "\nNo code in a file is ever run: of PyTorch pickles, only tensors and plain values are read.\n\nExamples:\n" +
         "  dino import dino_deitsmall16_pretrain.pth --out vit-s16.safetensors\n" +
         "  dino import dino_deitsmall16_pretrain_full_checkpoint.pth --which student --out student.safetensors\n" +
         "  dino knn --checkpoint vit-s16.safetensors --data photos",
     )
     .action(async (file: string, { out, json, ...options }: ImportFlags) => {
-      if (await areSame(file, out)) throw new UsageError(`--out ${out} is the file to import; give another name`);
+      if (await isSameFile(file, out)) throw new UsageError(`--out ${out} is the file to import; give another name`);
       using reading = lazyProgress("tensors");
       const imported = await importNetwork(file, { ...options, onProgress: reading.report });
       const { heads } = vitConfig(imported.config);
       if (options.heads !== undefined && options.heads !== heads)
-        throw new Error(`${file} says that it has ${heads} attention heads, --heads is ${options.heads}; leave it out`);
+        throw new Error(`${file} has ${heads} attention heads, but --heads is ${options.heads}; leave it out`);
       await mkdir(dirname(out), { recursive: true });
       await writeModel(out, imported);
       if (json) printJson({ file, model: out, ...summary(imported) });
@@ -83,12 +88,15 @@ function summary({ format, naming, which, config, tensors, ignored, fresh }: Imp
   const { imageRows, imageCols, patch, dim, depth, heads, mlpRatio } = vitConfig(config);
   const hasHead = [...tensors.keys()].some(isOfHead);
   return {
-    ...{ format, naming, which: which ?? null },
+    format,
+    naming,
+    which: which ?? null,
     backbone: { imageRows, imageCols, patch, dim, depth, heads, mlpRatio },
     head: hasHead ? { prototypes: config.outDim, hidden: config.hiddenDim, bottleneck: config.bottleneckDim } : null,
     parameters: [...tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     tensors: tensors.size,
-    ...{ ignored, fresh },
+    ignored,
+    fresh,
   };
 }
 

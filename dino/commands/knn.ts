@@ -13,9 +13,9 @@ import {
   addLabelledOptions,
   labelledExtractor,
   type LabelledOptions,
-  openLabelledParts,
-  madeOf,
-  sourceOf,
+  openLabelledSplits,
+  sourceFields,
+  featureSource,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
 
@@ -27,13 +27,24 @@ interface KnnOptions extends LabelledOptions {
 
 export function addKnn(dino: Command): void {
   addLabelledOptions(dino.command("knn"), {
-    learn: "find neighbours among",
-    batch: new Option("--batch <images>", "images at once").argParser(wholeNumber).default(64),
-    seed: "of the draw that splits --data",
+    trainPurpose: "find neighbours among",
+    batch: new Option("--batch <images>", "images per forward pass; lower if memory runs out")
+      .argParser(wholeNumber)
+      .default(64),
+    seed: "seed of the split of --data",
   })
     .description("classify images by the nearest neighbours of their features")
-    .option("-k <neighbours...>", "how many neighbours vote; several numbers give several results", wholeNumbers)
-    .option("--temperature <number>", "a neighbour of similarity s has exp(s / temperature) votes", positive, 0.07)
+    .option(
+      "-k <neighbours...>",
+      "neighbours that vote, one result each (default: 10 20 100 200); 20 suits most datasets, fewer suit few images per class",
+      wholeNumbers,
+    )
+    .option(
+      "--temperature <number>",
+      "a neighbour of similarity s has exp(s / temperature) votes; lower favours the nearest",
+      positive,
+      0.07,
+    )
     .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
@@ -43,7 +54,7 @@ export function addKnn(dino: Command): void {
         "  dino knn --features train.npy --test-features val.npy",
     )
     .action(async (options: KnnOptions) => {
-      const source = sourceOf(options);
+      const source = featureSource(options);
       const { k: ks = [10, 20, 100, 200], temperature } = options;
       using device = await openDevice();
       const labelled = await features();
@@ -51,7 +62,7 @@ export function addKnn(dino: Command): void {
       const report = await compareNeighbors(labelled, { ks, temperature, device, onCompared: comparing.report });
       if (options.json) {
         printJson({
-          ...madeOf(source, options),
+          ...sourceFields(source, options),
           trainImages: report.trainImages,
           testImages: report.testImages,
           classes: report.classes.length,
@@ -63,23 +74,23 @@ export function addKnn(dino: Command): void {
         return;
       }
       reportFailures(report.failures);
-      const of = source.kind === "files" ? "" : `, ${options.which}`;
+      const network = source.kind === "files" ? "" : `, ${options.which}`;
       print(
-        `${report.testImages} images among ${report.trainImages}, ${report.classes.length} classes${of}`,
+        `${report.testImages} images among ${report.trainImages}, ${report.classes.length} classes${network}`,
         ...report.results.map(describeKnn),
       );
 
       async function features(): Promise<LabelledSplits> {
         if (source.kind === "files") return readLabelled(source.features, source.testFeatures);
         using model = await loadModel(device, source.checkpoint, options.which);
-        const splits = await openLabelledParts(options, model);
-        const cls = { descriptor: clsDescriptor(model), words: "cls" };
+        const splits = await openLabelledSplits(options, model);
+        const cls = { descriptor: clsDescriptor(model), description: "cls" };
         return await labelledFeatures(splits, await labelledExtractor(model, cls, { ...options, ...source }));
       }
     });
 }
 
 function describeKnn({ k, neighbors, top1, top5 }: KnnResult): string {
-  const fewer = neighbors < k ? `   (there are only ${neighbors})` : "";
+  const fewer = neighbors < k ? `   (only ${neighbors} train images)` : "";
   return `k ${String(k).padStart(4)}   top-1 ${top1.toFixed(2).padStart(6)} %   top-5 ${top5.toFixed(2).padStart(6)} %${fewer}`;
 }

@@ -1,6 +1,6 @@
-/** What the commands share that measure features by the classes of images: whose features, and of which images. */
+/** Options shared by the commands that evaluate features with labels: the source of the features, and the images. */
 import type { Command, Option } from "commander";
-import { keepFeatures } from "../evaluation/feature-cache.js";
+import { withFeatureCache } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
 import { openSplits, openSubset } from "../images/sources/open-splits.js";
 import type { Splits } from "../images/split.js";
@@ -8,7 +8,7 @@ import { type Model, viewOf } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
-import { printAside } from "./output.js";
+import { printToStderr } from "./output.js";
 
 export interface LabelledOptions extends Omit<ModelOptions, "checkpoint"> {
   readonly checkpoint?: string;
@@ -22,42 +22,48 @@ export interface LabelledOptions extends Omit<ModelOptions, "checkpoint"> {
   readonly cache?: string;
 }
 
-/** The flags that say whose features are measured; `learn` is what train images are for. */
+/** Adds the flags that name features and images; `trainPurpose` completes "images to ...". */
 export function addLabelledOptions(
   command: Command,
-  { learn, batch, seed }: { readonly learn: string; readonly batch: Option; readonly seed: string },
+  { trainPurpose, batch, seed }: { readonly trainPurpose: string; readonly batch: Option; readonly seed: string },
 ): Command {
   return addCheckpointOptions(command, "features", { required: false })
     .addOption(batch)
-    .option("--train <images>", `images to ${learn}: a subfolder a class, or files with labels`)
+    .option("--train <images>", `images to ${trainPurpose}: one subfolder per class, or files with labels`)
     .option("--test <images>", "images to classify")
-    .option("--data <images>", "images for both, or a built-in set; what the checkpoint was trained on if left out")
-    .option("--split <share>", "share of --data to classify among the rest", share, 0.2)
+    .option(
+      "--data <images>",
+      "images to split into both, or a built-in dataset (default: the dataset of the checkpoint)",
+    )
+    .option("--split <share>", "share of --data to classify; the rest are train images", share, 0.2)
     .option("--seed <number>", seed, wholeNumber, 0)
-    .option("--features <file.npy>", `features to ${learn} that dino embed wrote, instead of a checkpoint and images`)
+    .option(
+      "--features <file.npy>",
+      `features to ${trainPurpose} that dino embed wrote, instead of a checkpoint and images`,
+    )
     .option("--test-features <file.npy>", "features to classify, with --features")
-    .option("--cache <folder>", "keep features there, and take those of the same checkpoint and images from there");
+    .option("--cache <folder>", "cache features in this folder, and reuse them for the same checkpoint and images");
 }
 
-/** What the features are out of: a checkpoint and images, or two files. */
+/** The source of features: a checkpoint and images, or two feature files. */
 export type FeatureSource =
   | { readonly kind: "checkpoint"; readonly checkpoint: string }
   | { readonly kind: "files"; readonly features: string; readonly testFeatures: string };
 
-/** The source that the flags name. Throws where they contradict each other. */
-export function sourceOf(options: LabelledOptions): FeatureSource {
+/** Returns the source that the flags name. Throws if they contradict each other. */
+export function featureSource(options: LabelledOptions): FeatureSource {
   const { checkpoint, train, test, data, features, testFeatures, cache } = options;
   if (features !== undefined && testFeatures !== undefined) {
     const [other] = Object.entries({ checkpoint, train, test, data, cache }).find(([, value]) => value) ?? [];
     if (other === undefined) return { kind: "files", features, testFeatures };
-    throw new UsageError(`--features are of certain images already; leave --${other} out`);
+    throw new UsageError(`--features already belong to certain images; leave --${other} out`);
   }
   if (features !== undefined || testFeatures !== undefined) {
     throw new UsageError("--features and --test-features belong together");
   }
   if (checkpoint === undefined) {
     throw new UsageError(
-      "--checkpoint: expected a file of training or of dino import, or --features that dino embed wrote",
+      "--checkpoint: expected a file of dino train or dino import, or --features that dino embed wrote",
     );
   }
   if ((train === undefined) !== (test === undefined)) {
@@ -69,14 +75,14 @@ export function sourceOf(options: LabelledOptions): FeatureSource {
   return { kind: "checkpoint", checkpoint };
 }
 
-/** The source as results in JSON name it. */
-export function madeOf(source: FeatureSource, { which }: LabelledOptions): Readonly<Record<string, string>> {
+/** Returns the fields that name the source in JSON results. */
+export function sourceFields(source: FeatureSource, { which }: LabelledOptions): Readonly<Record<string, string>> {
   if (source.kind === "checkpoint") return { checkpoint: source.checkpoint, which };
   return { features: source.features, testFeatures: source.testFeatures };
 }
 
-/** The images that the flags name. */
-export async function openLabelledParts(
+/** Opens the images that the flags name. */
+export async function openLabelledSplits(
   { train, test, data, split, seed }: LabelledOptions,
   model: Model,
 ): Promise<Splits> {
@@ -88,27 +94,31 @@ export async function openLabelledParts(
 
 function trainedOn({ data }: Model): string {
   if (data !== undefined) return data;
-  throw new UsageError("--data: expected a folder of images; an imported model does not tell what it was trained on");
+  throw new UsageError("--data: expected a folder of images; an imported model does not name its training images");
 }
 
-/** What is taken of an image, and words that tell it from anything else. */
+/** A descriptor, and a description that identifies it in caches. */
 export interface NamedDescriptor {
   readonly descriptor: Descriptor;
-  readonly words: string;
+  readonly description: string;
 }
 
-/** Features with progress on stderr, by way of the cache where there is one. */
+/** Creates a feature extractor that shows progress on stderr and uses the cache if one is given. */
 export async function labelledExtractor(
   model: Model,
-  { descriptor, words }: NamedDescriptor,
+  { descriptor, description }: NamedDescriptor,
   { checkpoint, which, batch, cache }: ModelOptions & Pick<LabelledOptions, "cache">,
 ): Promise<Extract> {
   const extract = extractor(model, batch, descriptor);
   if (cache === undefined) return extract;
-  return keepFeatures(
+  return withFeatureCache(
     {
-      ...{ folder: cache, checkpoint, which, view: viewOf(model.config), descriptor: words },
-      onFound: (path, images) => printAside(`features of ${images} images are kept in ${path}`),
+      folder: cache,
+      checkpoint,
+      which,
+      view: viewOf(model.config),
+      descriptor: description,
+      onFound: (path, images) => printToStderr(`reading features of ${images} images from ${path}`),
     },
     extract,
   );

@@ -4,7 +4,7 @@ import { openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
 import { readLabelled } from "../evaluation/labelled-files.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
-import { keptMaterial, type LinearMaterial, shownMaterial } from "../evaluation/linear-batches.js";
+import { cachedDataset, type ProbeDataset, augmentedDataset } from "../evaluation/linear-batches.js";
 import { writeLinear } from "../evaluation/linear-file.js";
 import { type LinearReport, type LinearResult, trainLinear } from "../evaluation/linear.js";
 import { startProgress } from "../files/progress.js";
@@ -17,11 +17,11 @@ import {
   addLabelledOptions,
   labelledExtractor,
   type LabelledOptions,
-  madeOf,
+  sourceFields,
   type NamedDescriptor,
-  openLabelledParts,
+  openLabelledSplits,
   type FeatureSource,
-  sourceOf,
+  featureSource,
 } from "./labelled.js";
 import { print, printJson, reportFailures } from "./output.js";
 
@@ -40,99 +40,124 @@ export interface LinearFlags extends LabelledOptions {
   readonly json?: true;
 }
 
-/** eval_linear.py has 0.001 alone, and says that it wants tweaking. */
+/** Default learning rates; eval_linear.py has only 0.001, and recommends to tune it. */
 const LEARNING_RATES = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1];
 
-/** Of the published ViT-S; the published ViT-B are evaluated with one block and the mean patch token. */
+/** Default number of blocks, as for the published ViT-S; the published ViT-B use one block and the mean patch token. */
 const LAST_BLOCKS = 4;
 
 export function addLinear(dino: Command): void {
   const [low, high] = officialProbeCrop.scale;
   addLabelledOptions(dino.command("linear"), {
-    learn: "learn the classes from",
-    batch: new Option("--batch <images>", "images of a step, which --lr is scaled by").argParser(count).default(128),
-    seed: "of all draws: the split of --data, order, crops, first weights",
+    trainPurpose: "learn the classes from",
+    batch: new Option("--batch <images>", "images per step; --lr is scaled by it, so the best rate changes little")
+      .argParser(count)
+      .default(128),
+    seed: "seed of the split of --data, the order, the crops and the initial weights",
   })
-    .description("train linear classifiers on features, one for each learning rate, and measure them on other images")
+    .description(
+      "train linear classifiers on features, one per learning rate, and measure their accuracy on test images",
+    )
     .option(
       "--n-last-blocks <blocks>",
-      `take the cls tokens of so many last blocks (default ${LAST_BLOCKS}, or all where there are fewer)`,
+      `number of last blocks whose cls tokens are concatenated (default ${LAST_BLOCKS}, or all if there are fewer); 4 for ViT-S, 1 for ViT-B`,
       count,
     )
     .option(
       "--avgpool-patchtokens",
-      "take the mean patch token of the last block besides, as for the published ViT-B, with one block",
+      "append the mean patch token of the last block, as for the published ViT-B with one block",
     )
     .option(
       "--no-augment",
-      "learn from one view of each image instead of new crops in every epoch: much faster, for photographs somewhat worse",
+      "train on one view per image instead of new crops in every epoch: much faster, somewhat less accurate on photographs",
     )
-    .option("--crop-scale <share...>", `area of crops, lowest and highest (default ${low} ${high})`, positives)
-    .option("--flip <probability>", `of mirroring a crop (default ${officialProbeCrop.flipProbability})`, probability)
-    .option("--epochs <epochs>", "length of the training; rates fall along half a cosine", count, 100)
     .option(
-      "--lr <rate...>",
-      `learning rates for 256 images a step, all trained at once (default ${LEARNING_RATES.join(" ")})`,
+      "--crop-scale <share...>",
+      `minimum and maximum area of crops (default ${low} ${high}); raise the minimum for small or complete objects`,
       positives,
     )
-    .option("--weight-decay <rate>", "added to the gradients, times the weights", zeroOrMore, 0)
-    .option("--val-freq <epochs>", "from one measurement to the next", count, 1)
+    .option(
+      "--flip <probability>",
+      `probability of mirroring a crop (default ${officialProbeCrop.flipProbability}); 0 for digits and text`,
+      probability,
+    )
+    .option(
+      "--epochs <epochs>",
+      "epochs of training; rates fall along half a cosine, so fewer epochs converge too",
+      count,
+      100,
+    )
+    .option(
+      "--lr <rate...>",
+      `learning rates for batches of 256, trained at the same time (default ${LEARNING_RATES.join(" ")})`,
+      positives,
+    )
+    .option(
+      "--weight-decay <rate>",
+      "weight decay; 0 as in the official code, up to 1e-4 for few images",
+      zeroOrMore,
+      0,
+    )
+    .option("--val-freq <epochs>", "epochs between measurements", count, 1)
     .option(
       "--validation <share>",
-      "share of the train images that picks the learning rate, instead of the test images",
+      "share of the train images that selects the learning rate, instead of the test images; 0.1 is usual",
       share,
     )
-    .option("--out <file.safetensors>", "where the picked layer goes: linear.weight, linear.bias")
+    .option("--out <file.safetensors>", "file for the selected layer: linear.weight, linear.bias")
     .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nThe same as eval_linear.py of the official code, with many learning rates in one pass. Picking one by the test images, as\n" +
-        "is done there, flatters the result; --validation gives an honest one. --cache implies --no-augment, which usually costs\n" +
-        "photographs some accuracy, and has another run with other rates done in seconds. What looks one way or fills little of its\n" +
-        "image, as digits do, loses by crops and flips: give --no-augment, or other --crop-scale and --flip 0.\n" +
+      "\nTrains as eval_linear.py of the official code, with several learning rates in one pass. Selecting one by the test images, as\n" +
+        "the official code does, overestimates accuracy; --validation avoids this. --cache implies --no-augment: usually somewhat\n" +
+        "less accurate on photographs, but another run with other rates takes seconds. Crops and flips hurt small or directional\n" +
+        "objects such as digits: use --no-augment, or a larger --crop-scale and --flip 0.\n" +
         "\nExamples:\n" +
         "  dino linear --checkpoint runs/photos/checkpoint.safetensors --train photos/train --test photos/val --validation 0.1\n" +
         "  dino linear --checkpoint runs/photos/checkpoint.safetensors --data photos --cache runs/photos/features\n" +
         "  dino linear --features train.npy --test-features val.npy --lr 0.01 0.1",
     )
-    .action(async (options: LinearFlags) => {
-      const source = sourceOf(options);
-      checkLinearFlags(source, options);
-      using device = await openDevice();
-      if (source.kind === "files") {
-        const labelled = await readLabelled(source.features, source.testFeatures);
-        await learn(device, {
-          material: keptMaterial(labelled, options),
-          words: source.features,
-          source,
-          flags: options,
-        });
-        return;
-      }
-      using model = await loadModel(device, source.checkpoint, options.which);
-      const seen = tokensOf(model, options);
-      const material = await look(model, seen, { ...options, ...source });
-      await learn(device, { material, words: seen.words, source, flags: options });
-    });
+    .action(evaluateLinear);
 }
 
-/** Throws for flags that would have no effect, or none that makes sense. */
+/** Runs the command and prints its report. */
+async function evaluateLinear(options: LinearFlags): Promise<void> {
+  const source = featureSource(options);
+  checkLinearFlags(source, options);
+  using device = await openDevice();
+  if (source.kind === "files") {
+    const labelled = await readLabelled(source.features, source.testFeatures);
+    await trainAndReport(device, {
+      dataset: cachedDataset(labelled, options),
+      description: source.features,
+      source,
+      flags: options,
+    });
+    return;
+  }
+  using model = await loadModel(device, source.checkpoint, options.which);
+  const features = descriptorOf(model, options);
+  const dataset = await openDataset(model, features, { ...options, ...source });
+  await trainAndReport(device, { dataset, description: features.description, source, flags: options });
+}
+
+/** Throws for flags without effect and for invalid values. */
 export function checkLinearFlags({ kind }: FeatureSource, flags: LinearFlags): void {
   const { nLastBlocks, avgpoolPatchtokens, cropScale, flip, augment, cache, out } = flags;
   const refuse = (given: Readonly<Record<string, unknown>>, why: string): void => {
     const [flag] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
     if (flag !== undefined) throw new UsageError(`${flag} has no effect on ${why}; leave it out`);
   };
-  const ofCrops = { "--crop-scale": cropScale, "--flip": flip };
+  const cropFlags = { "--crop-scale": cropScale, "--flip": flip };
   if (kind === "files") {
-    const ofTokens = { "--n-last-blocks": nLastBlocks, "--avgpool-patchtokens": avgpoolPatchtokens };
-    refuse({ ...ofTokens, ...ofCrops }, "features that are made already");
+    const tokenFlags = { "--n-last-blocks": nLastBlocks, "--avgpool-patchtokens": avgpoolPatchtokens };
+    refuse({ ...tokenFlags, ...cropFlags }, "features from files");
   }
-  if (!augment) refuse(ofCrops, "images that are not augmented");
-  if (cache !== undefined) refuse(ofCrops, "kept features, which are of images that are not augmented");
+  if (!augment) refuse(cropFlags, "images that are not augmented");
+  if (cache !== undefined) refuse(cropFlags, "cached features, which are of images that are not augmented");
   if (cropScale !== undefined && !(cropScale.length === 2 && cropScale[0]! <= cropScale[1]! && cropScale[1]! <= 1)) {
     throw new UsageError(
-      `--crop-scale: expected the lowest and the highest share, up to 1, got ${cropScale.join(" ")}`,
+      `--crop-scale: expected the minimum and the maximum area, up to 1, got ${cropScale.join(" ")}`,
     );
   }
   if (out !== undefined && !out.endsWith(".safetensors")) {
@@ -140,8 +165,8 @@ export function checkLinearFlags({ kind }: FeatureSource, flags: LinearFlags): v
   }
 }
 
-/** What the layers see of an image. */
-function tokensOf(model: Model, { nLastBlocks, avgpoolPatchtokens }: LinearFlags): NamedDescriptor {
+/** Returns the descriptor of the layers' input. */
+function descriptorOf(model: Model, { nLastBlocks, avgpoolPatchtokens }: LinearFlags): NamedDescriptor {
   const { depth } = model.vit;
   const lastBlocks = nLastBlocks ?? Math.min(LAST_BLOCKS, depth);
   if (lastBlocks > depth) throw new UsageError(`--n-last-blocks ${lastBlocks}: the network has ${depth} blocks`);
@@ -149,73 +174,93 @@ function tokensOf(model: Model, { nLastBlocks, avgpoolPatchtokens }: LinearFlags
   const cls = lastBlocks === 1 ? "cls token of the last block" : `cls tokens of the last ${lastBlocks} blocks`;
   return {
     descriptor: blocksDescriptor(model, { lastBlocks, meanPatch }),
-    words: meanPatch ? `${cls} and its mean patch token` : cls,
+    description: meanPatch ? `${cls} and its mean patch token` : cls,
   };
 }
 
-/** Looks at the images, at those to learn from only where they stay the same in every epoch. */
-async function look(
+/** Extracts features; those of train images only if they are the same in every epoch. */
+async function openDataset(
   model: Model,
-  seen: NamedDescriptor,
+  features: NamedDescriptor,
   flags: LinearFlags & { readonly checkpoint: string },
-): Promise<LinearMaterial> {
+): Promise<ProbeDataset> {
   const { batch, seed, validation, augment, cache, cropScale, flip } = flags;
-  const splits = await openLabelledParts(flags, model);
-  const extract = await labelledExtractor(model, seen, flags);
-  if (!augment || cache !== undefined) return keptMaterial(await labelledFeatures(splits, extract), flags);
+  const splits = await openLabelledSplits(flags, model);
+  const extract = await labelledExtractor(model, features, flags);
+  if (!augment || cache !== undefined) return cachedDataset(await labelledFeatures(splits, extract), flags);
   const [low, high] = cropScale ?? officialProbeCrop.scale;
   const crop = { scale: [low!, high!] as const, flipProbability: flip ?? officialProbeCrop.flipProbability };
-  const { descriptor } = seen;
+  const { descriptor } = features;
   const view = viewOf(model.config);
-  return shownMaterial(model, splits, { batch, seed, validation, extract, descriptor, view, crop });
+  return augmentedDataset(model, splits, { batch, seed, validation, extract, descriptor, view, crop });
 }
 
-interface Lesson {
-  readonly material: LinearMaterial;
-  /** What the layers see, in words. */
-  readonly words: string;
+interface LinearRun {
+  readonly dataset: ProbeDataset;
+  /** A description of the layers' input. */
+  readonly description: string;
   readonly source: FeatureSource;
   readonly flags: LinearFlags;
 }
 
-/** Trains and measures, with progress on stderr, and tells. */
-async function learn(device: Device, { material, words, source, flags }: Lesson): Promise<void> {
+/** Trains and measures with progress on stderr, and prints the report. */
+async function trainAndReport(device: Device, { dataset, description, source, flags }: LinearRun): Promise<void> {
   const { batch, epochs, lr: lrs = LEARNING_RATES, valFreq, weightDecay, seed, out } = flags;
-  const { dim, images, classes, test, validation } = material;
+  const { dim, images, classes, test, validation } = dataset;
   using progress = startProgress({
-    title: "learning",
+    title: "training",
     total: epochs * Math.ceil(images / batch),
     unit: "steps",
   });
   const report = await trainLinear({
-    ...{ device, dim, batch, test, validation, lrs, epochs, weightDecay, seed },
-    ...{ batches: material.batches, classes: classes.length, measureEvery: valFreq },
+    device,
+    dim,
+    batch,
+    test,
+    validation,
+    lrs,
+    epochs,
+    weightDecay,
+    seed,
+    batches: dataset.batches,
+    classes: classes.length,
+    measureEvery: valFreq,
     onBatch: (done, latest) => progress.update(done, latest === undefined ? "" : `best top-1 ${latest.toFixed(2)} %`),
   });
   progress.stop();
   if (out !== undefined) {
-    const of = source.kind === "files" ? source.features : source.checkpoint;
-    await writeLinear(out, report.layer, { classes, features: words, source: of, lr: report.picked.lr });
+    const origin = source.kind === "files" ? source.features : source.checkpoint;
+    await writeLinear(out, report.layer, { classes, features: description, source: origin, lr: report.picked.lr });
   }
   if (flags.json) {
     printJson({
-      ...madeOf(source, flags),
-      ...{ sees: words, dim, trainImages: images, testImages: test.labels.length },
+      ...sourceFields(source, flags),
+      sees: description,
+      dim,
+      trainImages: images,
+      testImages: test.labels.length,
       ...(validation && { validationImages: validation.labels.length }),
-      ...{ classes: classes.length, batch, epochs, weightDecay, seed },
-      ...{ results: report.results, picked: { lr: report.picked.lr, by: validation ? "validation" : "test" } },
-      ...{ layer: out ?? null, failures: material.failures(), device: device.name },
+      classes: classes.length,
+      batch,
+      epochs,
+      weightDecay,
+      seed,
+      results: report.results,
+      picked: { lr: report.picked.lr, by: validation ? "validation" : "test" },
+      layer: out ?? null,
+      failures: dataset.failures(),
+      device: device.name,
     });
     return;
   }
-  reportFailures(material.failures());
-  const picking = validation ? `, ${validation.labels.length} to pick by` : "";
+  reportFailures(dataset.failures());
+  const validating = validation ? `, ${validation.labels.length} for validation` : "";
   print(
-    `${images} images to learn from${picking}, ${test.labels.length} to test on, ${classes.length} classes`,
-    `${source.kind === "files" ? "" : `${flags.which}, `}${words}, ${dim} features`,
+    `${images} training images${validating}, ${test.labels.length} for testing, ${classes.length} classes`,
+    `${source.kind === "files" ? "" : `${flags.which}, `}${description}, ${dim} features`,
     ...report.results.map((result) => describeResult(result, classes.length)),
     describePick(report),
-    ...(out === undefined ? [] : [`${out}   the layer of lr ${report.picked.lr}, after ${epochs} epochs`]),
+    ...(out === undefined ? [] : [`${out}   the layer with lr ${report.picked.lr}, after ${epochs} epochs`]),
   );
 }
 
@@ -235,12 +280,12 @@ function describePick({ picked: { lr, last }, results }: LinearReport): string {
     lrs.length < 2
       ? ""
       : lr === Math.max(...lrs)
-        ? "; it is the largest: larger ones may do better"
+        ? "; it is the largest: try larger rates"
         : lr === Math.min(...lrs)
-          ? "; it is the smallest: smaller ones may do better"
+          ? "; it is the smallest: try smaller rates"
           : "";
   const by = last.validation
-    ? "picked by images that were kept from learning"
-    : "picked by the test images themselves, which flatters it: --validation 0.1 picks by others";
+    ? "selected by validation images"
+    : "selected by the test images, which overestimates it: --validation 0.1 selects by other images";
   return `lr ${lr}: top-1 ${last.test.top1.toFixed(2)} %, ${by}${atEnd}`;
 }

@@ -1,4 +1,4 @@
-/** What the commands share that look at images with a checkpoint. */
+/** Options shared by the commands that run a checkpoint on images. */
 import { type Command, Option } from "commander";
 import { lazyProgress } from "../files/progress.js";
 import type { Subset } from "../images/split.js";
@@ -16,12 +16,17 @@ export interface ModelOptions extends CheckpointOptions {
   readonly batch: number;
 }
 
-/** The flags of every command that looks at images with a checkpoint, many at once. */
+/** Adds the flags of commands that run a checkpoint on many images. */
 export function addModelOptions(command: Command): Command {
-  return addCheckpointOptions(command, "features").option("--batch <images>", "images at once", wholeNumber, 64);
+  return addCheckpointOptions(command, "features").option(
+    "--batch <images>",
+    "images per forward pass; lower if memory runs out",
+    wholeNumber,
+    64,
+  );
 }
 
-/** The flags that name a checkpoint and a network of it, whose `aspect` is to be seen. */
+/** Adds the flags that name a checkpoint and one of its networks; `aspect` is the output of interest. */
 export function addCheckpointOptions(
   command: Command,
   aspect: string,
@@ -31,15 +36,17 @@ export function addCheckpointOptions(
     .addOption(
       new Option(
         "--checkpoint <file>",
-        "a checkpoint.safetensors of training, or a model of dino import",
+        "checkpoint.safetensors of a run, or a model that dino import wrote",
       ).makeOptionMandatory(required),
     )
     .addOption(
-      new Option("--which <network>", `whose ${aspect} to take`).choices(["teacher", "student"]).default("teacher"),
+      new Option("--which <network>", `network whose ${aspect} to use; the teacher's are usually better`)
+        .choices(["teacher", "student"])
+        .default("teacher"),
     );
 }
 
-/** Features with progress on stderr; cls tokens where no descriptor says otherwise. */
+/** Creates a feature extractor that shows progress on stderr; the default descriptor is the cls token. */
 export function extractor(
   model: Model,
   batch: number,
@@ -48,7 +55,7 @@ export function extractor(
   return async ({ images, indices }, title) => {
     using progress = lazyProgress(title);
     const view = viewOf(model.config);
-    const taken = descriptor && { descriptor };
-    return await extractFeatures(model, images, { view, indices, batch, ...taken, onProgress: progress.report });
+    const chosen = descriptor && { descriptor };
+    return await extractFeatures(model, images, { view, indices, batch, ...chosen, onProgress: progress.report });
   };
 }

@@ -15,11 +15,11 @@ interface PcaOptions extends CheckpointOptions, PictureSizeOptions {
 }
 
 export function addPca(dino: Command): void {
-  const command = dino.command("pca").argument("<image...>", "files to look at, and folders of them");
+  const command = dino.command("pca").argument("<image...>", "image files, and folders of images");
   addPictureSizeOption(addCheckpointOptions(command, "features"))
-    .description("draw patch features as colours: like parts of all images alike, and the background black")
-    .requiredOption("--out <folder>", "where the pictures go, and a contact sheet of them")
-    .option("--no-mask", "colour the background too, with the components of all patches")
+    .description("draw patch features as colours: similar parts of all images alike, the background black")
+    .requiredOption("--out <folder>", "folder for the pictures and a contact sheet")
+    .option("--no-mask", "colour the background too; use it if the mask removes parts of the objects")
     .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
@@ -30,12 +30,16 @@ export function addPca(dino: Command): void {
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
       using checking = lazyProgress("checking");
-      using looking = lazyProgress("features");
+      using extracting = lazyProgress("features");
       using drawing = lazyProgress("pictures");
       const { images, sheet, shares, failures } = await drawPca({
-        ...{ model, paths, out: options.out, mask: options.mask, size: pictureSize(options, model) },
+        model,
+        paths,
+        out: options.out,
+        mask: options.mask,
+        size: pictureSize(options, model),
         onChecked: checking.report,
-        onSeen: looking.report,
+        onExtracted: extracting.report,
         onDrawn: drawing.report,
       });
       if (options.json) {
@@ -47,7 +51,7 @@ export function addPca(dino: Command): void {
         ...images.map(({ picture, foreground }) =>
           options.mask ? `${picture}   foreground ${(100 * foreground).toFixed(1)} %` : picture,
         ),
-        `${sheet}   all of them`,
+        `${sheet}   contact sheet`,
       );
     });
 }

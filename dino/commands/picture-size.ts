@@ -1,4 +1,4 @@
-/** How large images are shown, in the commands that make pictures of single ones. */
+/** The image size flag of the commands that draw single images. */
 import type { Command } from "commander";
 import { parseSetting } from "../config/flags.js";
 import type { Size } from "../images/pixels.js";
@@ -12,12 +12,12 @@ export interface PictureSizeOptions {
 export function addPictureSizeOption(command: Command): Command {
   return command.option(
     "--image-size <pixels>",
-    "shorter side to resize to, or ROWSxCOLS; that of training if left out, more for finer maps",
+    "shorter side to resize to, or ROWSxCOLS (default: the training size); 2 to 4 times the default gives finer maps",
     (word) => asUsage(() => parseSetting("imageSize", [word])),
   );
 }
 
-/** Shorter side to resize images to, or their whole size. */
+/** Returns the shorter side to resize images to, or the full size. */
 export function pictureSize({ imageSize }: PictureSizeOptions, { config }: Model): number | Size {
   const { rows, cols } = imageSize ?? config.imageSize;
   return imageSize === undefined || rows === cols ? Math.min(rows, cols) : imageSize;

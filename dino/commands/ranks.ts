@@ -1,12 +1,12 @@
-/** Work that all ranks do together. */
+/** Runs work on all ranks of a distributed job. */
 import { openWorld, type World } from "../mpi/world.js";
 import { Interrupted } from "../training/interrupt.js";
-import { sayFailure } from "./failure.js";
+import { reportError } from "./failure.js";
 
-/** The first rank has so long to say what they all have come to. */
-const FIRST_MS = 500;
+/** Time that rank 0 has to report an error all ranks share, before another rank reports it. */
+const REPORT_MS = 500;
 
-/** Does what all ranks do together. Where one fails, says so and ends all; an end that was asked for is none. */
+/** Runs `work` on all ranks. An error is reported and aborts all ranks; a requested stop is not an error. */
 export async function runOnRanks<T>(work: (world: World) => Promise<T>): Promise<T> {
   const world = await openWorld();
   try {
@@ -19,7 +19,7 @@ export async function runOnRanks<T>(work: (world: World) => Promise<T>): Promise
       await world[Symbol.asyncDispose]();
       throw error;
     }
-    if (world.rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_MS));
-    return await world.abort(sayFailure(error, world.rank));
+    if (world.rank > 0) await new Promise((resolve) => setTimeout(resolve, REPORT_MS));
+    return await world.abort(reportError(error, world.rank));
   }
 }

@@ -16,13 +16,11 @@ interface ReportFlags {
 export function addReport(dino: Command): void {
   dino
     .command("report")
-    .description(
-      "make a page about a run: curves, attention, patch features, nearest neighbours; one file, opens offline",
-    )
-    .argument("<run>", "the folder that dino train wrote")
-    .option("--data <images>", "images to show; those that the run was trained on, held out ones first, if left out")
-    .option("--out <file.html>", "where the page goes; report.html in the run's folder if left out")
-    .option("--json", "print what was written as JSON and nothing else")
+    .description("write a page about a run, in one HTML file: curves, attention, patch features, nearest neighbours")
+    .argument("<run>", "folder of the run")
+    .option("--data <images>", "images to show (default: held-out images of the run, or its training images)")
+    .option("--out <file.html>", "file for the page (default: report.html in the folder of the run)")
+    .option("--json", "print the result as JSON and nothing else")
     .addHelpText("after", "\nExample:\n  dino report runs/photos")
     .action(async (run: string, { data, out = join(run, "report.html"), json }: ReportFlags) => {
       using device = await openDevice();

@@ -26,76 +26,93 @@ interface RetrieveOptions extends ModelOptions {
   readonly json?: true;
 }
 
-/** Depths at which precision is measured, those of the benchmark. */
+/** Ranks at which the benchmarks measure precision. */
 const DEPTHS = [1, 5, 10];
 
 export function addRetrieve(dino: Command): void {
   addModelOptions(dino.command("retrieve"))
-    .description("measure how well images of the same thing are found: revisited Oxford and Paris, or your own classes")
+    .description("measure image retrieval: on revisited Oxford and Paris, or on your own classes")
     .requiredOption(
       "--data <folder>",
-      "images, a subfolder a class; with --dataset the folder that holds roxford5k or rparis6k",
+      "images with one subfolder per class; with --dataset, the folder that contains roxford5k or rparis6k",
     )
     .addOption(
-      new Option("--dataset <name>", "a benchmark: its ground truth, gnd_NAME.pkl, and jpg lie in --data/NAME").choices(
-        revisitedNames,
-      ),
+      new Option(
+        "--dataset <name>",
+        "benchmark, with its ground truth gnd_NAME.pkl and its folder jpg in --data/NAME",
+      ).choices(revisitedNames),
     )
-    .option("--imsize <pixels>", "longer side that larger images are shrunk to", wholeNumber, 224)
-    .option("--multiscale", "look at each image at scales of 1, 0.71 and 0.5, and take the mean")
-    .option("--whole-queries", "do not cut queries to the building: not the protocol, but what the official code does")
+    .option(
+      "--imsize <pixels>",
+      "longer side that larger images are shrunk to; 512 is usual for buildings and takes five times the work of 224",
+      wholeNumber,
+      224,
+    )
+    .option("--multiscale", "average the features of each image at scales 1, 0.71 and 0.5; usually raises mAP")
+    .option("--whole-queries", "do not crop queries to the building, as the official code; the protocol crops them")
     .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nImages keep their shape. With --dataset, mAP and mP@k are those of Radenovic et al. 2018; without, every image is a query that\n" +
-        "should find the others of its class.\n\nExamples:\n" +
+      "\nImages keep their aspect ratio. With --dataset, mAP and mP@k follow Radenovic et al. 2018; without it, every image is a\n" +
+        "query for the others of its class.\n\nExamples:\n" +
         "  dino retrieve --checkpoint runs/photos/checkpoint.safetensors --data photos\n" +
         "  dino retrieve --checkpoint runs/photos/checkpoint.safetensors --data benchmarks --dataset roxford5k --imsize 512 --multiscale",
     )
-    .action(async (options: RetrieveOptions) => {
-      const { data, dataset, imsize, batch } = options;
-      const wholeQueries = options.wholeQueries === true;
-      if (wholeQueries && dataset === undefined) throw new UsageError("--whole-queries is for --dataset; leave it out");
-      const benchmark = await openBenchmark(data, dataset, wholeQueries);
-      using device = await openDevice();
-      using model = await loadModel(device, options.checkpoint, options.which);
-      const scales = options.multiscale ? SCALES : [1];
-      using ranking = lazyProgress("queries ranked");
-      const report = await retrieve({
-        ...{ benchmark, device, ks: DEPTHS, onRanked: ranking.report },
-        extract: async (images, title, boxes) => {
-          using progress = lazyProgress(title);
-          return await shapedFeatures(model, images, {
-            ...{ side: imsize, scales, normalization: model.config, batch, onProgress: progress.report },
-            ...{ needsAll: dataset !== undefined, ...(boxes && { boxes }) },
-          });
-        },
+    .action(measureRetrieval);
+}
+
+/** Runs the command and prints its report. */
+async function measureRetrieval(options: RetrieveOptions): Promise<void> {
+  const { data, dataset, imsize, batch } = options;
+  const wholeQueries = options.wholeQueries === true;
+  if (wholeQueries && dataset === undefined) throw new UsageError("--whole-queries is for --dataset; leave it out");
+  const benchmark = await openBenchmark(data, dataset, wholeQueries);
+  using device = await openDevice();
+  using model = await loadModel(device, options.checkpoint, options.which);
+  const scales = options.multiscale ? SCALES : [1];
+  using ranking = lazyProgress("queries ranked");
+  const report = await retrieve({
+    benchmark,
+    device,
+    ks: DEPTHS,
+    onRanked: ranking.report,
+    extract: async (images, title, boxes) => {
+      using progress = lazyProgress(title);
+      return await shapedFeatures(model, images, {
+        side: imsize,
+        scales,
+        normalization: model.config,
+        batch,
+        onProgress: progress.report,
+        needsAll: dataset !== undefined,
+        ...(boxes && { boxes }),
       });
-      if (options.json) {
-        printJson({
-          checkpoint: options.checkpoint,
-          which: options.which,
-          data,
-          dataset: dataset ?? null,
-          imsize,
-          scales,
-          ...(dataset !== undefined && { wholeQueries }),
-          databaseImages: report.databaseImages,
-          queryImages: report.queryImages,
-          results: report.setups.map(({ name, queries, meanAveragePrecision, meanPrecisions }) => ({
-            setup: name,
-            queries,
-            map: 100 * meanAveragePrecision,
-            mp: Object.fromEntries(DEPTHS.map((k, i) => [k, 100 * meanPrecisions[i]!])),
-          })),
-          failures: report.failures,
-          device: device.name,
-        });
-        return;
-      }
-      reportFailures(report.failures);
-      print(...describe(report));
+    },
+  });
+  if (options.json) {
+    printJson({
+      checkpoint: options.checkpoint,
+      which: options.which,
+      data,
+      dataset: dataset ?? null,
+      imsize,
+      scales,
+      ...(dataset !== undefined && { wholeQueries }),
+      databaseImages: report.databaseImages,
+      queryImages: report.queryImages,
+      results: report.setups.map(({ name, queries, meanAveragePrecision, meanPrecisions }) => ({
+        setup: name,
+        queries,
+        map: 100 * meanAveragePrecision,
+        mp: Object.fromEntries(DEPTHS.map((k, i) => [k, 100 * meanPrecisions[i]!])),
+      })),
+      failures: report.failures,
+      device: device.name,
     });
+    return;
+  }
+  reportFailures(report.failures);
+  print(...describe(report));
 }
 
 async function openBenchmark(

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { featurePaths, readFeatures } from "../evaluation/feature-files.js";
-import { wholeSet } from "../images/split.js";
+import { fullSubset } from "../images/split.js";
 import type { Which } from "../model/backbone.js";
 import { indexedImages } from "../retrieval/indexed-images.js";
 import { searchIndex, searchSheet } from "../retrieval/search.js";
@@ -26,40 +26,45 @@ interface SearchFlags {
 export function addSearch(dino: Command): void {
   dino
     .command("search")
-    .description("find the images most like others, among those whose features dino embed wrote")
-    .argument("<image...>", "files to find others like")
-    .requiredOption("--index <file.npy>", "features that dino embed wrote, with the list beside them")
-    .option("-k, --neighbors <images>", "how many to find for each", wholeNumber, 10)
-    .option("--out <file.png>", "draw each image beside what was found for it", pngFile)
-    .option("--data <images>", "where the images of the index lie now, if not where they lay for dino embed")
-    .option("--checkpoint <file>", "what made the index, if it lies elsewhere now")
+    .description("find the images of an index that are most similar to given images")
+    .argument("<image...>", "query images")
+    .requiredOption("--index <file.npy>", "features that dino embed wrote, with their .json list beside them")
+    .option("-k, --neighbors <images>", "neighbours to find per query", wholeNumber, 10)
+    .option("--out <file.png>", "draw each query beside its neighbours", pngFile)
+    .option("--data <images>", "current place of the images of the index, if they were moved")
+    .option("--checkpoint <file>", "checkpoint that made the index, if it was moved")
     .addOption(
-      new Option("--which <network>", "that made the index, if not the one its list names").choices([
+      new Option("--which <network>", "network that made the index (default: named in its list)").choices([
         "teacher",
         "student",
       ]),
     )
-    .option("--batch <images>", "images at once", wholeNumber, 64)
-    .option("--json", "print what was found as JSON and nothing else")
+    .option("--batch <images>", "images per forward pass; lower if memory runs out", wholeNumber, 64)
+    .option("--json", "print the result as JSON and nothing else")
     .addHelpText("after", "\nExample:\n  dino search --index features.npy cat.jpg --out like-cat.png")
     .action(async (files: readonly string[], options: SearchFlags) => {
       const { json: listPath } = asUsage(() => featurePaths(options.index));
       const { features, list } = await readFeatures(options.index);
       const { checkpoint = list.checkpoint, which = list.which } = options;
       if (options.checkpoint === undefined && !existsSync(checkpoint)) {
-        throw new Error(`${listPath}: it was made with ${checkpoint}, which is not there; name it by --checkpoint`);
+        throw new Error(
+          `${listPath}: made with ${checkpoint}, which does not exist; name its new place with --checkpoint`,
+        );
       }
       using device = await openDevice();
       using model = await loadModel(device, checkpoint, which);
       if (model.vit.dim !== features.dim) {
         throw new Error(
-          `${options.index}: it holds ${features.dim} numbers an image, but ${checkpoint} makes ${model.vit.dim}; name by --checkpoint what made it`,
+          `${options.index}: holds ${features.dim} numbers per image, but ${checkpoint} makes ${model.vit.dim}; name the checkpoint that made it with --checkpoint`,
         );
       }
       const extract = extractor(model, options.batch);
       const found = await searchIndex({
-        ...{ index: features, files, k: options.neighbors, device },
-        extract: (images) => extract(wholeSet(images), "queries"),
+        index: features,
+        files,
+        k: options.neighbors,
+        device,
+        extract: (images) => extract(fullSubset(images), "queries"),
       });
       const images = await indexedImages(list, options.data);
       if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images));
@@ -81,6 +86,6 @@ export function addSearch(dino: Command): void {
       for (const { query, neighbors } of named) {
         print(query, ...neighbors.map(({ path, similarity }) => `  ${similarity.toFixed(4).padStart(7)}   ${path}`));
       }
-      if (options.out !== undefined) print(`${options.out}   shows them`);
+      if (options.out !== undefined) print(`${options.out}   contact sheet`);
     });
 }

@@ -25,17 +25,29 @@ interface SegmentOptions extends CheckpointOptions {
 export function addSegment(dino: Command): void {
   const { lastFrames, topk, radius } = usualPropagation;
   addCheckpointOptions(dino.command("segment"), "features")
-    .description("carry the masks of a video's first frame through it, and measure them as DAVIS 2017 does")
-    .requiredOption("--data <folder>", "the data set, with ImageSets, JPEGImages and Annotations in it")
-    .requiredOption("--out <folder>", "where the masks go, a folder a video, and results.json")
-    .option("--set <name>", "the list of videos: ImageSets/2017/NAME.txt", "val")
-    .option("--sequences <names...>", "some videos of the list; all if left out")
-    .option("--image-size <pixels>", "shorter side to resize frames to", count, 480)
-    .option("--n-last-frames <frames>", "frames just before to look at, beside the first", wholeNumber, lastFrames)
-    .option("--topk <patches>", "most similar patches whose labels are taken", count, topk)
+    .description(
+      "propagate the masks of a video's first frame through the video, and measure J and F as DAVIS 2017 does",
+    )
+    .requiredOption("--data <folder>", "dataset folder, with ImageSets, JPEGImages and Annotations")
+    .requiredOption("--out <folder>", "folder for the masks, one subfolder per video, and results.json")
+    .option("--set <name>", "list of videos: ImageSets/2017/NAME.txt", "val")
+    .option("--sequences <names...>", "videos of the list to segment (default: all)")
+    .option(
+      "--image-size <pixels>",
+      "shorter side to resize frames to; larger gives finer masks and takes more time and memory",
+      count,
+      480,
+    )
+    .option(
+      "--n-last-frames <frames>",
+      "preceding frames to propagate from, besides the first; more suits slow videos",
+      wholeNumber,
+      lastFrames,
+    )
+    .option("--topk <patches>", "most similar patches whose labels are averaged; 5 to 20", count, topk)
     .option(
       "--size-mask-neighborhood <patches>",
-      "how far from its place a patch is looked for; 0 for everywhere",
+      "radius of the search for similar patches, 0 for the whole frame; raise for fast motion",
       wholeNumber,
       radius,
     )
@@ -52,7 +64,11 @@ export function addSegment(dino: Command): void {
       using model = await loadModel(device, options.checkpoint, options.which);
       using progress = lazyProgress("frames");
       const found = await segment({
-        ...{ model, sequences, out, shortSide: options.imageSize, onProgress: progress.report },
+        model,
+        sequences,
+        out,
+        shortSide: options.imageSize,
+        onProgress: progress.report,
         propagation: {
           lastFrames: options.nLastFrames,
           topk: options.topk,
@@ -69,15 +85,15 @@ export function addSegment(dino: Command): void {
         for (const [o, own] of objects.entries()) print(describe(`  ${o + 1}`, width, own));
       }
       if (found.sequences.length > 1) print(describe("all objects", width, found.measures));
-      print(`${out}   the masks`, `${found.results}   these numbers`);
+      print(`${out}   masks`, `${found.results}   results`);
     });
 }
 
-function describe(what: string, width: number, measures: Measures | undefined, more = ""): string {
+function describe(title: string, width: number, measures: Measures | undefined, more = ""): string {
   const percent = (value: number): string => (100 * value).toFixed(1).padStart(5);
-  const name = what.padEnd(Math.max(width, "all objects".length));
+  const name = title.padEnd(Math.max(width, "all objects".length));
   const tail = more === "" ? "" : `   ${more}`;
-  if (measures === undefined) return `${name}   not measured: not all its frames are annotated${tail}`;
+  if (measures === undefined) return `${name}   not measured: some frames lack annotations${tail}`;
   const { region, boundary, mean } = measures;
   const three = ({ mean: average, recall, decay }: Measures["region"]): string =>
     `mean ${percent(average)}  recall ${percent(recall)}  decay ${percent(decay)}`;

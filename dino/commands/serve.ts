@@ -8,7 +8,7 @@ import { expectFreeFolder, writeSite } from "../dashboard/static.js";
 import { lazyProgress } from "../files/progress.js";
 import { catchSignals } from "../training/interrupt.js";
 import { DEFAULT_PORT, port as portOf, UsageError } from "./flags.js";
-import { print, printAside, printJson } from "./output.js";
+import { print, printToStderr, printJson } from "./output.js";
 
 interface Flags {
   readonly port: number;
@@ -25,26 +25,26 @@ export function addServe(dino: Command): void {
   dino
     .command("serve")
     .description(
-      "show runs in a browser while they train, or afterwards: curves, pictures, settings, kernels; and a viewer that looks " +
-        "at any image with their networks",
+      "serve a dashboard of runs in a browser, during training or afterwards: curves, pictures, settings, kernels; and a " +
+        "viewer that runs their networks on any image",
     )
-    .argument("[out...]", "folders of runs, and folders that hold some")
-    .option("--model <file...>", "checkpoints and model files for the viewer, besides those of the runs")
+    .argument("[out...]", "folders of runs, or folders that contain them")
+    .option("--model <file...>", "additional checkpoints and model files for the viewer")
     .option(
       "--index <file.npy...>",
-      "features that dino embed wrote, whose images the viewer finds neighbours in; features.npy in the folder of a run is " +
-        "found by itself",
+      "features that dino embed wrote, for the viewer's nearest neighbours; features.npy in the folder of a run is found " +
+        "automatically",
     )
-    .option("--port <number>", "port to serve at; 0 for any that is free", portOf, DEFAULT_PORT)
-    .option("--host <address>", "address to serve at; 0.0.0.0 shows the runs to the whole network", "127.0.0.1")
-    .option("--open", "open the page in this machine's browser")
-    .option("--static <folder>", "write the pages with all they show into a folder, for any web host, and end")
+    .option("--port <number>", "port to serve at; 0 for any free port", portOf, DEFAULT_PORT)
+    .option("--host <address>", "address to serve at; 0.0.0.0 makes the runs visible to the whole network", "127.0.0.1")
+    .option("--open", "open the page in a browser")
+    .option("--static <folder>", "write the pages and their data to a folder for any web host, and exit")
     .option("--overwrite", "with --static: replace an earlier export")
-    .option("--json", "print where it serves, and which runs, or what was written, as JSON and nothing else")
+    .option("--json", "print address and runs, or the written files, as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nIt only reads the runs. Ctrl-C ends it. What --static writes shows everybody the settings of the runs, paths included, " +
-        "their networks, and small pictures of the images of an index.\n\n" +
+      "\nThe server only reads the runs. Ctrl-C stops it. The folder of --static contains the settings of the runs, including " +
+        "paths, their networks, and thumbnails of the images of an index.\n\n" +
         "Examples:\n" +
         "  dino serve runs\n" +
         "  dino serve runs/photos --index photos.npy --open\n" +
@@ -55,9 +55,9 @@ export function addServe(dino: Command): void {
       if (roots.length + models.length + indexes.length === 0) {
         throw new UsageError("expected folders of runs, --model or --index; `dino demo` makes a run in runs/demo");
       }
-      if (flags.overwrite && flags.static === undefined) throw new UsageError("--overwrite: it goes with --static");
+      if (flags.overwrite && flags.static === undefined) throw new UsageError("--overwrite: expected --static as well");
       const runs = await runsIn(roots);
-      const site = { roots, models, indexes, say: printAside };
+      const site = { roots, models, indexes, log: printToStderr };
       if (flags.static !== undefined) {
         await writeStatic(site, flags.static, flags);
         return;
@@ -71,7 +71,7 @@ export function addServe(dino: Command): void {
     });
 }
 
-/** The folders of runs. Throws for a folder that neither is one nor holds any. */
+/** Returns the folders of the runs. Throws for a folder that neither is a run nor contains one. */
 async function runsIn(roots: readonly string[]): Promise<readonly string[]> {
   const runs: string[] = [];
   for (const root of roots) {
@@ -79,7 +79,9 @@ async function runsIn(roots: readonly string[]): Promise<readonly string[]> {
     const found = [...(await findRuns([root])).values()];
     runs.push(...found);
     if (found.length === 0) {
-      throw new Error(`${root}: expected the folder of a run, with config.json and log.jsonl, or one that holds some`);
+      throw new Error(
+        `${root}: expected the folder of a run, with config.json and log.jsonl, or a folder that contains runs`,
+      );
     }
   }
   return runs;
@@ -90,29 +92,29 @@ async function writeStatic(
   folder: string,
   { overwrite, json }: Pick<Flags, "overwrite" | "json">,
 ): Promise<void> {
-  const place = { folder, overwrite: overwrite === true };
-  await expectFreeFolder(place);
+  const target = { folder, overwrite: overwrite === true };
+  await expectFreeFolder(target);
   const site = await openSite(options);
   using reports = lazyProgress("writing");
-  const { files, bytes, missing } = await writeSite(site, { ...place, onProgress: reports.report });
+  const { files, bytes, missing } = await writeSite(site, { ...target, onProgress: reports.report });
   if (json) {
     printJson({ folder, files, bytes, missing });
     return;
   }
-  for (const address of missing) printAside(`left out, since it cannot be read: ${address}`);
-  print(`${folder}   ${files} files, ${(bytes / 1e6).toFixed(1)} MB; put them on any web host that offers https`);
+  for (const address of missing) printToStderr(`left out, not readable: ${address}`);
+  print(`${folder}   ${files} files, ${(bytes / 1e6).toFixed(1)} MB; copy them to any web host that offers https`);
 }
 
-/** Says what to do by hand where there is no browser. */
+/** Opens the address in a browser, or asks the user to if there is none. */
 async function openInBrowser(address: string): Promise<void> {
   const { default: open } = await import("open");
-  const byHand = () => printAside(`no browser could be opened; open ${address} in one`);
+  const reportFailure = () => printToStderr(`no browser could be opened; open ${address} in one`);
   try {
     const child = await open(address);
-    child.once("error", byHand).once("exit", (code) => {
-      if (code) byHand();
+    child.once("error", reportFailure).once("exit", (code) => {
+      if (code) reportFailure();
     });
   } catch {
-    byHand();
+    reportFailure();
   }
 }

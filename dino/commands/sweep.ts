@@ -6,27 +6,32 @@ import { resolveConfig } from "../config/resolve.js";
 import { ablations, parseAxis, sweep, type SweepRow } from "../experiments/sweep.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { asUsage, wholeNumbersFromZero } from "./flags.js";
-import { printAside, print, printJson } from "./output.js";
+import { printToStderr, print, printJson } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
 
 export function addSweep(dino: Command): void {
   const command = dino
     .command("sweep")
-    .description("train with several values of some settings, and compare what was learnt by k-NN")
+    .description("train with several values of some settings, and compare the k-NN accuracy")
     .argument("<axis...>", `SETTING=VALUE,VALUE,... or an ablation of the paper: ${Object.keys(ablations).join(", ")}`)
-    .addOption(new Option("--grid", "all combinations, instead of one setting at a time").helpGroup("Options:"))
     .addOption(
-      new Option("--seeds <numbers...>", "train each with these seeds, and take the mean")
+      new Option("--grid", "train all combinations, instead of varying one setting at a time").helpGroup("Options:"),
+    )
+    .addOption(
+      new Option(
+        "--seeds <numbers...>",
+        "train each combination with these seeds and average; 3 or more show whether a difference is noise",
+      )
         .argParser(wholeNumbersFromZero)
         .helpGroup("Options:"),
     )
-    .addOption(new Option("--overwrite", "train again what is there already").helpGroup("Options:"))
+    .addOption(new Option("--overwrite", "repeat runs that already exist").helpGroup("Options:"))
     .addOption(new Option("--json", "print the result as JSON and nothing else").helpGroup("Options:"));
   addSettings(command)
     .addHelpText(
       "after",
-      "\nWhat all runs share are flags of dino train; the built-in images and the demo's recipe if left out. Images of --data need classes, and a\n" +
-        "share --held-out of them (0.2 if left out) is what accuracy is measured on. A sweep that was stopped goes on where it was.\n" +
+      "\nFlags of dino train apply to all runs; the default is the built-in images with the demo's recipe. The images of --data need\n" +
+        "classes; accuracy is measured on the share --held-out of them (default 0.2). A stopped sweep continues where it was.\n" +
         `\nAblations:\n${Object.entries(ablations)
           .map(([name, axis]) => `  ${name.padEnd(12)} ${axis}`)
           .join("\n")}\n` +
@@ -51,11 +56,15 @@ export function addSweep(dino: Command): void {
       }
       using device = await openDevice();
       const found = await sweep({
-        ...{ device, splits, flags, axes, seeds },
+        device,
+        splits,
+        flags,
+        axes,
+        seeds,
         out: flags.out ?? join("runs", "sweep"),
         grid: options["grid"] === true,
         overwrite: options["overwrite"] === true,
-        say: (line) => printAside(line),
+        log: (line) => printToStderr(line),
       });
       if (options["json"] === true) printJson(found);
       else print(`k-NN top-1 on held-out images, k ${found.k}`, ...found.rows.map(describeRow), found.svg, found.png);

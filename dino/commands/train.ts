@@ -13,7 +13,7 @@ const groups = {
   "main_dino.py": "Options of the official main_dino.py:",
   "main_dino.py, fixed there": "Fixed in the official code, free here:",
   "vision_transformer.py": "Fixed in the official code, free here:",
-  dinov2: "Of DINOv2, beyond DINO:",
+  dinov2: "Options from DINOv2:",
   ours: "Options of this program:",
 } as const;
 
@@ -26,19 +26,19 @@ export function addTrain(dino: Command): void {
     .addOption(
       new Option(
         "--device <index>",
-        "which adapter to train on, as dino doctor counts them; see below for several ranks",
+        "adapter to train on, as numbered by dino doctor (default: the best); see below for several ranks",
       )
         .argParser(wholeNumber)
         .helpGroup(groups.ours),
     )
     .addOption(
-      new Option("--dashboard [port]", "show the run in a browser while it trains, with pictures of every epoch")
+      new Option("--dashboard [port]", "serve the dashboard during training, with pictures of every epoch")
         .argParser(port)
         .preset(String(DEFAULT_PORT))
         .helpGroup(groups.ours),
     )
     .addOption(new Option("--json", "print the result as JSON and nothing else").helpGroup(groups.ours))
-    .addHelpOption(new Option("-h, --help", "show this").helpGroup(groups.ours));
+    .addHelpOption(new Option("-h, --help", "show this help").helpGroup(groups.ours));
   addSettings(command);
   command.addHelpText(
     "after",
@@ -50,13 +50,13 @@ export function addTrain(dino: Command): void {
       "  dino train --data photos:0.7,shards:0.3 --out runs/mixed --preset vit-s16\n" +
       "  dino train --out runs/photos --resume --dashboard\n" +
       "  mpirun -n 4 npx dino train --data photos --out runs/photos --preset vit-s16\n\n" +
-      "--data names a folder of images; files that hold many images, or a folder of such files of one kind: WebDataset shards (.tar),\n" +
-      "Parquet with a column of images, IDX (the form of MNIST, also .gz), CIFAR-10 or CIFAR-100 (.bin); several files by a pattern in\n" +
-      "quotes; or several of these with commas between them. Behind a colon stands the share of an epoch that a part is to have. The\n" +
-      `list of a large folder is kept until the folder changes; ${LISTS_VARIABLE}=new lists it again.\n\n` +
-      "Under mpirun or srun one process trains on each GPU, with Open MPI or MPICH. --batch counts the images of all of them together\n" +
-      "and is to be a multiple of their number; the run is the same to rounding, and goes on with another number of them. Each takes its\n" +
-      "adapter by its place among the processes of its machine, unless --device names one for all. Only the first writes to --out.",
+      "--data names a folder of images; a file with many images, or a folder of such files of one kind: WebDataset shards (.tar),\n" +
+      "Parquet with a column of images, IDX (the format of MNIST, also .gz), CIFAR-10 or CIFAR-100 (.bin); several files by a quoted\n" +
+      "pattern; or several of these, separated by commas. A number after a colon is the share of an epoch drawn from that source. The\n" +
+      `list of a large folder is cached until the folder changes; ${LISTS_VARIABLE}=new lists it again.\n\n` +
+      "Under mpirun or srun, one process trains per GPU, with Open MPI or MPICH. --batch is the total of all processes and a multiple\n" +
+      "of their number; the number changes results by rounding only and may change on --resume. Each process takes the adapter of\n" +
+      "its local rank, unless --device names one for all. Only rank 0 writes to --out.",
   );
   command.action(async (options: Readonly<Record<string, unknown>>) => {
     const flags = asUsage(() => readFlags(options));
@@ -85,17 +85,17 @@ export function addTrain(dino: Command): void {
   });
 }
 
-/** A word as a shell takes it: patterns and spaces between quotes. */
+/** Quotes an argument for a shell if it has spaces or special characters. */
 function quoted(word: string): string {
   return /^[\w./:,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** A flag for every setting of a training. */
+/** Adds a flag for every training setting. */
 export function addSettings(command: Command): Command {
   for (const name of settingNames) {
     const { unit, about, source, alias, argumentCount: words } = settings[name];
-    const shown = unit.replaceAll(/[ |]/g, "-");
-    const argument = words === 0 ? "[true|false]" : words === 1 ? `<${shown}>` : `<${shown}...>`;
+    const placeholder = unit.replaceAll(/[ |]/g, "-");
+    const argument = words === 0 ? "[true|false]" : words === 1 ? `<${placeholder}>` : `<${placeholder}...>`;
     const option = new Option(`${flagOf(name)} ${argument}`, `${about}${describeDefault(name)}`);
     command.addOption(option.helpGroup(groups[source]));
     if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());
@@ -110,7 +110,7 @@ function describeDefault(name: SettingName): string {
   return value === null ? "" : ` (default ${formatValue(value)})`;
 }
 
-/** What the command line sets, by the name of the setting. Throws for a value that makes no sense. */
+/** Reads the settings given on the command line. Throws for invalid values. */
 export function readFlags(options: Readonly<Record<string, unknown>>): PartialConfig {
   const flags: Record<string, unknown> = {};
   for (const name of settingNames) {
@@ -124,7 +124,7 @@ export function readFlags(options: Readonly<Record<string, unknown>>): PartialCo
   return useFp16 === undefined ? flags : { precision: parseUseFp16(wordsOf(useFp16)), ...flags };
 }
 
-/** What commander keeps of a flag: `true` where it stood alone. */
+/** Returns the values of a flag as commander stores them: `true` for a flag without value. */
 function wordsOf(given: unknown): readonly string[] {
   if (given === true) return [];
   return Array.isArray(given) ? (given as string[]) : [given as string];

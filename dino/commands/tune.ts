@@ -22,29 +22,30 @@ interface TuneFlags {
 export function addTune(dino: Command): void {
   dino
     .command("tune")
-    .description("measure which kernels train fastest on this adapter, and remember them for every later command")
+    .description("measure which kernels train fastest on this adapter, and use them in all later commands")
     .addOption(
-      new Option("--preset <name>", "whose training step to measure; vit-s16 on a GPU, shapes without").choices(
-        presetNames,
-      ),
+      new Option(
+        "--preset <name>",
+        "preset whose training step to measure (default: vit-s16 on a GPU, shapes without)",
+      ).choices(presetNames),
     )
-    .option("--batch <images>", "images of a step, instead of those of the preset", (word) =>
+    .option("--batch <images>", "images per step; use the batch size of your runs (default: the preset's)", (word) =>
       asUsage(() => parseSetting("batch", [word])),
     )
-    .addOption(new Option("--precision <name>", "that it computes in").choices(["f32", "f16"]))
-    .option("--forget", "forget what was measured on this adapter")
-    .option("--json", "print what was measured as JSON and nothing else")
+    .addOption(new Option("--precision <name>", "precision of the step; use that of your runs").choices(["f32", "f16"]))
+    .option("--forget", "delete the measurements of this adapter")
+    .option("--json", "print the measurements as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nWhat is measured for one preset is kept beside what was for others. Other kernels round otherwise: a run that was begun\n" +
-        "before goes on with those it was begun with.\n\nExample:\n  dino tune --preset vit-s16 --batch 32",
+      "\nMeasurements of several presets are kept side by side. Different kernels round differently: existing runs continue with\n" +
+        "the kernels they were started with.\n\nExample:\n  dino tune --preset vit-s16 --batch 32",
     )
     .action(async ({ batch, precision, forget, json, ...given }: TuneFlags) => {
       const { name, kind } = await chooseAdapter();
       const { preset = kind === "gpu" ? "vit-s16" : "shapes" } = given;
       const path = tunedPath(name);
       if (forget) {
-        print(forgetChoices(path) ? `forgot ${path}` : `nothing was measured on ${name}`);
+        print(forgetChoices(path) ? `deleted ${path}` : `no measurements of ${name}`);
         return;
       }
       const config = asUsage(() =>
@@ -59,7 +60,7 @@ export function addTune(dino: Command): void {
       const isFaster = tuned.tunedMs < tuned.ruleMs;
       if (isFaster) await writeChoices(path, { ...Object.fromEntries(others), ...tuned.choices });
       if (json) printJson({ device: device.name, preset, path: isFaster ? path : null, ...tuned });
-      else print(...describeTuned(tuned), isFaster ? `kept in ${path}` : "kept nothing: the rules are as fast");
+      else print(...describeTuned(tuned), isFaster ? `saved in ${path}` : "saved nothing: the rules are as fast");
     });
 }
 
@@ -71,6 +72,6 @@ function describeTuned({ measured, ruleMs, tunedMs }: Tuned): string[] {
         ? `${what.padEnd(44)} ${rule}, ${time(ms[rule])}`
         : `${what.padEnd(44)} ${best}, ${time(ms[best])}, instead of ${rule}, ${time(ms[rule])}`,
     ),
-    `a step by the rules ${time(ruleMs)}, as measured best ${time(tunedMs)}`,
+    `step by the rules ${time(ruleMs)}, with the fastest kernels ${time(tunedMs)}`,
   ];
 }

@@ -9,7 +9,7 @@ import { attendVideo, shows, type Show } from "../video/video.js";
 import { loadModel } from "../weights/load-model.js";
 import { positive, share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
-import { print, printAside, printJson } from "./output.js";
+import { print, printToStderr, printJson } from "./output.js";
 import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";
 
 interface VideoOptions extends CheckpointOptions, PictureSizeOptions {
@@ -23,23 +23,30 @@ interface VideoOptions extends CheckpointOptions, PictureSizeOptions {
 }
 
 export function addVideo(dino: Command): void {
-  const command = dino.command("video").argument("<video>", "a folder of frames, or a video file, which needs ffmpeg");
+  const command = dino.command("video").argument("<video>", "folder of frames, or a video file (needs ffmpeg)");
   addPictureSizeOption(addCheckpointOptions(command, "attention"))
-    .description("draw what the last block of a network attends to through a video")
-    .requiredOption("--out <folder>", "where the pictures go, and the video of them")
+    .description("draw the attention of the cls token in the last block for every frame of a video")
+    .requiredOption("--out <folder>", "folder for the frames and the video")
     .addOption(
-      new Option("--show <what>", "the map, the frame under it, or the frame and beside it the frame under the map")
+      new Option(
+        "--show <what>",
+        "map: attention alone; overlay: the frame under the map; side-by-side: the frame, then the overlay",
+      )
         .choices(shows)
         .default("map"),
     )
-    .option("--head <number>", "one head, counted from 0; the mean of all if left out", wholeNumber)
-    .option("--threshold <share>", "show only the patches that hold this share of a frame's attention", share)
+    .option("--head <number>", "one head, counted from 0 (default: the mean of all heads)", wholeNumber)
+    .option(
+      "--threshold <share>",
+      "show only the patches that hold this share of a frame's attention; 0.6 outlines objects",
+      share,
+    )
     .option(
       "--fps <rate>",
-      "frames a second, to take of a file and to show; those of the file if left out, 30 of a folder",
+      "frames per second to read from a file and to play at (default: the file's, 30 for a folder)",
       positive,
     )
-    .option("--overwrite", "replace the frames that --out holds")
+    .option("--overwrite", "replace existing frames in --out")
     .option("--json", "print the result as JSON and nothing else")
     .addHelpText(
       "after",
@@ -49,7 +56,7 @@ export function addVideo(dino: Command): void {
     .action(async (path: string, options: VideoOptions) => {
       const { out, show, head, threshold } = options;
       if ((await realpath(path).catch(() => path)) === (await realpath(out).catch(() => resolve(out)))) {
-        throw new UsageError(`--out ${out}: expected another folder than that of the frames`);
+        throw new UsageError(`--out ${out}: expected a folder other than that of the frames`);
       }
       const frames = await openFrames(path, options.fps);
       using device = await openDevice();
@@ -61,7 +68,12 @@ export function addVideo(dino: Command): void {
       using attending = lazyProgress("attention");
       using drawing = lazyProgress("pictures");
       const video = await attendVideo({
-        ...{ model, frames, out, show, size: pictureSize(options, model), overwrite: options.overwrite === true },
+        model,
+        frames,
+        out,
+        show,
+        size: pictureSize(options, model),
+        overwrite: options.overwrite === true,
         ...(head !== undefined && { head }),
         ...(threshold !== undefined && { share: threshold }),
         onAttended: attending.report,
@@ -71,10 +83,10 @@ export function addVideo(dino: Command): void {
         printJson({ checkpoint: options.checkpoint, which: options.which, out, ...video });
         return;
       }
-      if (!video.usedFfmpeg) printAside("there is no ffmpeg on the PATH, so an animation stands in for the video");
+      if (!video.usedFfmpeg) printToStderr("ffmpeg is not on the PATH; wrote an animation instead of a video");
       print(
         `${out}   ${video.frames} frames of ${video.cols} x ${video.rows} pixels, frame-000001.png and so on`,
-        `${video.video}   at ${Number(video.fps.toFixed(3))} frames a second`,
+        `${video.video}   at ${Number(video.fps.toFixed(3))} frames per second`,
       );
     });
 }

@@ -1,28 +1,28 @@
-/** What the dashboard's server tells its page: types alone, for Node and for browsers. */
+/** The API between the dashboard's server and its pages: types only, for Node and browsers. */
 import type { PictureKind } from "../run/picture-names.js";
 
-/** `GET /api/runs.json`: the runs there are. */
+/** `GET /api/runs.json`: the list of runs. */
 export interface RunList {
-  /** Whether there may be other runs, or more of them, if asked again. */
+  /** Whether the list may change, so that it is worth polling. */
   readonly isLive: boolean;
   readonly runs: readonly RunState[];
 }
 
-/** Files of a run; where one changes, so does its version. */
+/** The files of a run; the version of a file changes with its content. */
 export interface RunState {
-  /** What the run is called, and known by in addresses. */
+  /** Name of the run, also in addresses. */
   readonly name: string;
-  /** Of config.json. */
+  /** Version of config.json. */
   readonly config: string;
   readonly log: {
     readonly bytes: number;
-    /** Another one where the log was cut back, as when a run goes on; one that only grows keeps it. */
+    /** Changes if the log is truncated, as when a run continues; appending keeps it. */
     readonly version: string;
-    /** Milliseconds since the last line was written. */
+    /** Milliseconds since the last line. */
     readonly ageMs: number;
   };
   readonly pictures: readonly PictureSeries[];
-  /** Of profile.json; undefined where there is none. */
+  /** Version of profile.json; undefined if it does not exist. */
   readonly profile?: string;
 }
 
@@ -31,42 +31,45 @@ export interface PictureSeries {
   readonly kind: PictureKind;
   /** In ascending order. */
   readonly steps: readonly number[];
-  /** Of the last one, in pixels. */
+  /** Size of the last one, in pixels. */
   readonly width: number;
   readonly height: number;
 }
 
-/** `GET /api/runs/NAME/log.json?from=BYTE&version=VERSION`: whole lines from that byte of that version on, or from the beginning of another. */
+/**
+ * `GET /api/runs/NAME/log.json?from=BYTE&version=VERSION`: complete lines from a byte of a version on, or from the
+ * start if the version has changed.
+ */
 export interface LogPart {
   readonly version: string;
   readonly from: number;
-  /** Where to go on. */
+  /** The byte to continue from. */
   readonly to: number;
   readonly lines: string;
 }
 
-/** `GET /api/models.json`: the networks that the viewer can look with. */
+/** `GET /api/models.json`: the networks for the viewer. */
 export type ModelList = readonly ModelState[];
 
 /** A network; its file is `api/models/NAME/model.safetensors`. */
 export interface ModelState {
-  /** What the model is called, and known by in addresses: that of its run, or of its file. */
+  /** Name of the model, also in addresses: that of its run or of its file. */
   readonly name: string;
-  /** Another one where the file changed. */
+  /** Changes with the file. */
   readonly version: string;
-  /** Of features that `dino embed` wrote: `features.npy`, `index.json` and `images/ROW.webp` beside the model. */
+  /** An index that `dino embed` wrote: `features.npy`, `index.json` and `images/ROW.webp` beside the model. */
   readonly index?: {
     readonly version: string;
-    /** Whether the model was trained on since, so that its features are others now. */
+    /** Whether the model has been trained since, so that its features differ now. */
     readonly isOutdated: boolean;
   };
 }
 
-/** `GET /api/models/NAME/index.json`: what the rows of the features are of. */
+/** `GET /api/models/NAME/index.json`: the images of the rows of the features. */
 export interface IndexedNames {
   /** Names of the images. */
   readonly files: readonly string[];
   readonly classes: readonly string[];
-  /** The class of each, an index of `classes`. */
+  /** The class of each image, an index of `classes`. */
   readonly labels?: readonly number[] | undefined;
 }

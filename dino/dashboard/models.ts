@@ -1,9 +1,9 @@
-/** The networks of runs and files, and the features that `dino embed` wrote of images, as the viewer takes them. */
+/** Networks and indexes of `dino embed`, prepared for the viewer. */
 import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import sharp from "sharp";
-import { type FeatureList, featurePaths, indexOfRun, readFeatures } from "../evaluation/feature-files.js";
+import { type FeatureList, featurePaths, runIndexPath, readFeatures } from "../evaluation/feature-files.js";
 import { isFailure } from "../images/image-location.js";
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
@@ -11,52 +11,56 @@ import { runFiles } from "../run/run-folder.js";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
 import { readNetworkOf } from "../weights/load-model.js";
 import type { IndexedNames, ModelState } from "./api.js";
-import { type Runs, unlike, versionOf } from "./runs.js";
+import { type Runs, uniqueName, versionOf } from "./runs.js";
 
-/** A network on disk, and where features of it lie. */
+/** A network on disk, and its index if any. */
 export interface ServedModel {
   /** A checkpoint or model file. */
   readonly path: string;
-  /** A file that `dino embed` wrote. */
+  /** A feature file of `dino embed`. */
   readonly index?: string;
 }
 
-/** What is to be shown besides the models of the runs. */
+/** Models in addition to those of the runs. */
 export interface ModelReaderOptions {
   /** Checkpoints and model files. */
   readonly models: readonly string[];
-  /** Files of features, each of which names the model that made it. */
+  /** Feature files, whose lists name the models that made them. */
   readonly indexes: readonly string[];
 }
 
-/** Finds models by their names: those of the runs, and others. */
+/** Finds models by name: those of the runs, and others. */
 export type ModelFinder = (runs: Runs) => Promise<ReadonlyMap<string, ServedModel>>;
 
-/** Throws, naming the file, for a model that is none, and for features whose model is not there or that a student made. */
+/**
+ * Opens models and indexes. Throws, naming the file, for an invalid model, and for an index whose model is missing or
+ * was a student.
+ */
 export async function openModels({ models, indexes }: ModelReaderOptions): Promise<ModelFinder> {
   const indexOf = new Map<string, string>();
   for (const index of indexes) {
     const { checkpoint, which } = (await readFeatures(index)).list;
-    if (!existsSync(checkpoint))
-      throw new Error(`--index ${index}: it was made with ${checkpoint}, which is not there`);
+    if (!existsSync(checkpoint)) throw new Error(`--index ${index}: made with ${checkpoint}, which does not exist`);
     if (which !== "teacher")
-      throw new Error(`--index ${index}: a student made it, and the viewer shows the teacher; embed with that`);
+      throw new Error(
+        `--index ${index}: made by a student, but the viewer shows the teacher; run dino embed with --which teacher`,
+      );
     indexOf.set(await realpath(checkpoint), index);
   }
   for (const model of models) await readNetworkOf(model, "teacher");
   return async (runs) => {
     const found = new Map<string, ServedModel>();
     const known = new Set<string>();
-    const add = async (name: string, path: string, own?: string) => {
+    const add = async (name: string, path: string, defaultIndex?: string) => {
       const real = await realpath(path);
       if (known.has(real)) return;
       known.add(real);
-      const index = indexOf.get(real) ?? own;
-      found.set(unlike(found, name), { path, ...(index !== undefined && { index }) });
+      const index = indexOf.get(real) ?? defaultIndex;
+      found.set(uniqueName(found, name), { path, ...(index !== undefined && { index }) });
     };
     for (const [name, folder] of runs) {
       const { checkpoint } = runFiles(folder);
-      const features = indexOfRun(folder);
+      const features = runIndexPath(folder);
       if (existsSync(checkpoint)) await add(name, checkpoint, existsSync(features) ? features : undefined);
     }
     for (const path of [...models, ...indexOf.keys()]) await add(basename(path, extname(path)), path);
@@ -64,7 +68,7 @@ export async function openModels({ models, indexes }: ModelReaderOptions): Promi
   };
 }
 
-/** What there is of a model. Throws where its file is gone. */
+/** Describes a model. Throws if its file is gone. */
 export async function describeModel(name: string, { path, index }: ServedModel): Promise<ModelState> {
   const file = await stat(path);
   const features = index === undefined ? undefined : await stat(index).catch(() => undefined);
@@ -75,22 +79,22 @@ export async function describeModel(name: string, { path, index }: ServedModel):
   };
 }
 
-/** A model file of the backbone alone. */
+/** Encodes the backbone of a model as a model file. */
 export async function modelBytes({ path }: ServedModel): Promise<Uint8Array> {
   const { config, backbone } = await readNetworkOf(path, "teacher");
   return encodeModel({ config, tensors: new Map([...backbone].map(([name, values]) => [`backbone.${name}`, values])) });
 }
 
-/** The images of an index, opened. */
+/** An opened index. */
 export interface ServedIndex {
   readonly names: IndexedNames;
-  /** The file of features as it is. */
+  /** Reads the feature file. */
   readonly features: () => Promise<Uint8Array>;
-  /** A picture of the image of a row in WebP, no larger than it has to be; undefined where it cannot be had. */
+  /** Encodes the image of a row as WebP, shrunk for display; undefined if it cannot be read. */
   readonly picture: (row: number) => Promise<Uint8Array | undefined>;
 }
 
-/** Opens an index. Throws where readFeatures does. */
+/** Opens an index. Throws as `readFeatures` does. */
 export async function openIndex(path: string): Promise<ServedIndex> {
   const { list } = await readFeatures(path);
   const images = await indexedImages(list);
@@ -105,9 +109,9 @@ function namesOf({ files, classes, labels }: FeatureList): IndexedNames {
   return { files, classes, labels };
 }
 
-/** Side of the square that pictures are shrunk into. */
+/** Maximum side of a picture. */
 const SIDE = 224;
-/** Smaller ones are kept to the bit. */
+/** Pictures up to this side are encoded losslessly. */
 const SMALL = 64;
 
 async function pictureOf(images: IndexedImages, row: number, { files }: FeatureList): Promise<Uint8Array | undefined> {

@@ -1,20 +1,22 @@
-/** The page as it was built: every file of it, by its address. */
+/** The built pages: every file by its address. */
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Whether this is a checkout, with the sources of the page, and not the published package. */
+/** Whether this is a checkout with the sources of the pages, not the published package. */
 const isCheckout = import.meta.url.endsWith(".ts");
 const built = fileURLToPath(new URL(isCheckout ? "../../dist/web/" : "../../web/", import.meta.url));
 const config = fileURLToPath(new URL("../web/vite.config.ts", import.meta.url));
 
-/** The files of the page by their addresses, "/" the page itself; builds it first in a checkout where it is missing. */
-export async function openPage(say: (words: string) => void): Promise<ReadonlyMap<string, string>> {
+/**
+ * Returns the files of the pages by address, with "/" for the dashboard; builds them first if a checkout lacks them.
+ */
+export async function openPage(log: (line: string) => void): Promise<ReadonlyMap<string, string>> {
   const entry = join(built, "index.html");
   if (!existsSync(entry)) {
     if (!isCheckout) throw new Error(`the dashboard: expected its page at ${entry}; install the package again`);
-    say("building the dashboard's page, once");
+    log("building the dashboard's pages, once");
     await build();
   }
   const found = await readdir(built, { recursive: true, withFileTypes: true });

@@ -1,4 +1,4 @@
-/** The runs that lie in some folders, and their files as the dashboard shows them; nothing outside of a run's folder is read. */
+/** Finds runs in folders, and reads their files for the dashboard; never reads outside of a run's folder. */
 import { type Dirent, existsSync, type Stats } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
@@ -6,30 +6,30 @@ import { pictureKinds, pictureName, pictureOf } from "../run/picture-names.js";
 import { runFiles } from "../run/run-folder.js";
 import type { LogPart, PictureSeries, RunState } from "./api.js";
 
-/** The folders of runs by their names. */
+/** Folders of runs by name. */
 export type Runs = ReadonlyMap<string, string>;
 
-/** How far below a folder runs are looked for: those of a sweep lie one folder deeper than others. */
-const DEEPEST = 3;
+/** Depth of the search for runs; runs of a sweep are one folder deeper than others. */
+const MAX_DEPTH = 3;
 
-/** The runs that some folders are or hold, by their paths within those. */
+/** Finds the runs that the folders are or contain, named by their paths within them. */
 export async function findRuns(roots: readonly string[]): Promise<Runs> {
   const runs = new Map<string, string>();
   const known = new Set<string>();
   for (const root of roots) {
-    for (const folder of await foldersOfRuns(resolve(root), DEEPEST)) {
+    for (const folder of await foldersOfRuns(resolve(root), MAX_DEPTH)) {
       const real = await realpath(folder);
       if (known.has(real)) continue;
       known.add(real);
       const name = relative(resolve(root), folder).split(sep).join("/") || basename(folder);
-      runs.set(unlike(runs, name), folder);
+      runs.set(uniqueName(runs, name), folder);
     }
   }
   return runs;
 }
 
-/** A name that nothing has yet. */
-export function unlike(names: ReadonlyMap<string, unknown>, name: string): string {
+/** Returns a name that is not in `names`. */
+export function uniqueName(names: ReadonlyMap<string, unknown>, name: string): string {
   let other = name;
   for (let n = 2; names.has(other); n++) other = `${name} (${n})`;
   return other;
@@ -49,7 +49,7 @@ async function foldersOfRuns(folder: string, deepest: number): Promise<readonly 
   return found;
 }
 
-/** What there is of a run. Throws where its folder is gone. */
+/** Describes a run. Throws if its folder is gone. */
 export async function describeRun(name: string, folder: string): Promise<RunState> {
   const files = runFiles(folder);
   const log = await stat(files.log);
@@ -63,12 +63,12 @@ export async function describeRun(name: string, folder: string): Promise<RunStat
   };
 }
 
-/** Of a file that is written whole. */
+/** Returns the version of a file that is replaced as a whole. */
 export function versionOf({ ino, mtimeMs }: Pick<Stats, "ino" | "mtimeMs">): string {
   return `${ino}-${mtimeMs}`;
 }
 
-/** A log that is cut back is another file under the same name. */
+/** Returns the version of a log, which is a new file after truncation. */
 function versionOfLog({ ino }: Pick<Stats, "ino">): string {
   return String(ino);
 }
@@ -85,7 +85,7 @@ async function picturesIn(folder: string): Promise<readonly PictureSeries[]> {
   return (await Promise.all(series)).flat();
 }
 
-/** Out of the header: https://www.w3.org/TR/png-3/#11IHDR */
+/** Reads the size from the header: https://www.w3.org/TR/png-3/#11IHDR */
 async function sizeOfPng(folder: string, name: string): Promise<{ width: number; height: number } | undefined> {
   await using file = await openWithin(folder, join("pictures", name));
   if (!file) return undefined;
@@ -93,30 +93,30 @@ async function sizeOfPng(folder: string, name: string): Promise<{ width: number;
   return bytesRead < 24 ? undefined : { width: buffer.readUInt32BE(16), height: buffer.readUInt32BE(20) };
 }
 
-/** Bytes of a log that are sent at once. */
+/** Maximum bytes of a log per response. */
 const PART_BYTES = 4 << 20;
 
 /**
- * The whole lines of a log from a byte on, as many as fit into `most` bytes; from its beginning where that is not of this version,
- * or lies behind its end.
+ * Reads complete lines of a log from a byte on, at most `most` bytes; from the start if the version differs or the byte
+ * is beyond the end.
  */
 export async function readLogPart(
   folder: string,
-  asked: { readonly from: number; readonly version: string },
+  request: { readonly from: number; readonly version: string },
   most = PART_BYTES,
 ): Promise<LogPart | undefined> {
   await using file = await openWithin(folder, basename(runFiles(folder).log));
   if (!file) return undefined;
   const found = await file.handle.stat();
   const version = versionOfLog(found);
-  const from = asked.version === version && asked.from <= found.size ? asked.from : 0;
+  const from = request.version === version && request.from <= found.size ? request.from : 0;
   const bytes = Buffer.alloc(Math.min(most, found.size - from));
   const { bytesRead } = await file.handle.read(bytes, 0, bytes.length, from);
   const whole = bytes.subarray(0, bytesRead).lastIndexOf("\n") + 1;
   return { version, from, to: from + whole, lines: bytes.toString("utf8", 0, whole) };
 }
 
-/** A file of a run that the page may have, whole; undefined for any other. */
+/** Reads a file of a run that the pages may read; undefined for any other. */
 export async function readRunFile(folder: string, name: string): Promise<Buffer | undefined> {
   const { config, profile } = runFiles(folder);
   const [directory, picture, ...rest] = name.split("/");
@@ -126,7 +126,7 @@ export async function readRunFile(folder: string, name: string): Promise<Buffer 
   return file && (await file.handle.readFile());
 }
 
-/** Opens a file to read; undefined where it is missing, and where links lead out of the folder. */
+/** Opens a file for reading; undefined if it is missing, and if links lead out of the folder. */
 async function openWithin(
   folder: string,
   name: string,

@@ -1,11 +1,11 @@
-/** The dashboard's server: its page, and what runs have written, to read only. */
+/** The dashboard's server: the pages, and read-only access to the files of runs. */
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Content, openSite, type Site, type SiteOptions } from "./site.js";
 
 export interface DashboardOptions extends SiteOptions {
   readonly host: string;
-  /** 0 for any that is free. */
+  /** 0 for any free port. */
   readonly port: number;
 }
 
@@ -13,17 +13,17 @@ export interface Dashboard extends AsyncDisposable {
   readonly address: string;
 }
 
-/** Begins to serve. Throws where the port is taken or not for this user, and where openSite does. */
+/** Starts the server. Throws if the port is taken or not permitted, and as `openSite` does. */
 export async function openDashboard({ host, port, ...options }: DashboardOptions): Promise<Dashboard> {
   const site = await openSite(options);
   const server = createServer((request, response) => {
     void answer(request, host, site).then(
-      ({ status = 200, type = "text/plain; charset=utf-8", bytes, lasts = false }) => {
+      ({ status = 200, type = "text/plain; charset=utf-8", bytes, isImmutable = false }) => {
         response.writeHead(status, {
           ...HEADERS,
           "content-type": type,
           "content-length": Buffer.byteLength(bytes),
-          "cache-control": lasts ? LASTS : "no-store",
+          "cache-control": isImmutable ? IMMUTABLE : "no-store",
         });
         response.end(request.method === "HEAD" ? undefined : bytes);
       },
@@ -41,19 +41,21 @@ export async function openDashboard({ host, port, ...options }: DashboardOptions
   };
 }
 
-/** A port that somebody else has. */
+/** The port is in use. */
 export class PortTakenError extends Error {}
 
 function listen(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") {
-        reject(new PortTakenError(`port ${port} of ${host} is taken; --port 0 takes any that is free`));
+        reject(new PortTakenError(`port ${port} of ${host} is in use; --port 0 takes any free port`));
       } else if (error.code === "EACCES") {
-        reject(new Error(`port ${port} is not for this user; take one from 1024 on, or --port 0`));
+        reject(new Error(`port ${port} is not permitted for this user; use one from 1024 on, or --port 0`));
       } else if (error.code === "EADDRNOTAVAIL" || error.code === "ENOTFOUND") {
         reject(
-          new Error(`--host ${host}: expected an address of this machine, as 127.0.0.1, or 0.0.0.0 for all of them`),
+          new Error(
+            `--host ${host}: expected an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them`,
+          ),
         );
       } else reject(error);
     });
@@ -61,37 +63,37 @@ function listen(server: Server, { host, port }: { readonly host: string; readonl
   });
 }
 
-/** The page loads nothing from elsewhere, and nobody else may show it within a page of his own. */
+/** Forbids loading from other origins, and embedding in other pages. */
 const HEADERS = {
   "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
 };
-const LASTS = "max-age=31536000, immutable";
+const IMMUTABLE = "max-age=31536000, immutable";
 
 interface Answer {
   readonly status?: number;
   readonly type?: string;
   readonly bytes: Content["bytes"];
-  readonly lasts?: boolean;
+  readonly isImmutable?: boolean;
 }
 
-const NOTHING: Answer = { status: 404, bytes: "nothing of that name\n" };
+const NOTHING: Answer = { status: 404, bytes: "not found\n" };
 
 async function answer({ method, url = "/", headers }: IncomingMessage, host: string, site: Site): Promise<Answer> {
-  if (method !== "GET" && method !== "HEAD") return { status: 405, bytes: "there is only GET\n" };
-  if (!isMeant(headers.host, host)) return { status: 403, bytes: `not served under the name ${headers.host}\n` };
+  if (method !== "GET" && method !== "HEAD") return { status: 405, bytes: "only GET and HEAD are supported\n" };
+  if (!isAllowedHost(headers.host, host)) return { status: 403, bytes: `not served under the name ${headers.host}\n` };
   const { pathname, searchParams } = new URL(url, "http://dino");
   const address = decoded(pathname);
   try {
-    return (address === undefined ? undefined : await site.at(address, searchParams)) ?? NOTHING;
+    return (address === undefined ? undefined : await site.read(address, searchParams)) ?? NOTHING;
   } catch (error) {
     const status = error instanceof RangeError ? 400 : 500;
     return { status, bytes: `${(error as Error).message}\n` };
   }
 }
 
-/** What an address stands for; undefined where that is no text. */
+/** Decodes an address; undefined if it is not valid text. */
 function decoded(address: string): string | undefined {
   try {
     return decodeURIComponent(address);
@@ -101,10 +103,10 @@ function decoded(address: string): string | undefined {
 }
 
 /**
- * Whether a request to this machine alone also names it: other pages cannot give it a name of theirs then, and read along
- * (DNS rebinding).
+ * Whether a request to a local address also names it: otherwise another page could read the answers under a name of its
+ * own (DNS rebinding).
  */
-function isMeant(asked: string | undefined, host: string): boolean {
+function isAllowedHost(requested: string | undefined, host: string): boolean {
   const isLocal = (name: string) => /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(name);
-  return !isLocal(host) || isLocal((asked ?? "").replace(/:\d+$/, ""));
+  return !isLocal(host) || isLocal((requested ?? "").replace(/:\d+$/, ""));
 }

@@ -19,7 +19,7 @@ import { describeRun, findRuns, readLogPart, readRunFile, type Runs } from "./ru
 export interface SiteOptions extends Partial<ModelReaderOptions> {
   /** Folders of runs, or folders that contain them. */
   readonly roots: readonly string[];
-  readonly say: (words: string) => void;
+  readonly log: (line: string) => void;
 }
 
 /** The content of an address. */
@@ -27,7 +27,7 @@ export interface Content {
   readonly type: string;
   readonly bytes: Uint8Array | string;
   /** Whether the content of this address never changes. */
-  readonly lasts?: boolean;
+  readonly isImmutable?: boolean;
 }
 
 /** An address and the way to read its content. */
@@ -39,9 +39,9 @@ export interface Resource {
 
 export interface Site {
   /** Reads the content of an address, undefined if it has none. Throws a RangeError for an invalid query. */
-  at(address: string, query: URLSearchParams): Promise<Content | undefined>;
+  read(address: string, query: URLSearchParams): Promise<Content | undefined>;
   /** Lists all addresses that have content now, each file whole, for a static export. */
-  places(): Promise<readonly Resource[]>;
+  resources(): Promise<readonly Resource[]>;
 }
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -59,15 +59,16 @@ function contentOf(name: string, bytes: Content["bytes"]): Content {
   return { type: TYPES[extname(name)] ?? "application/octet-stream", bytes };
 }
 
-/** Opens the site of the runs under `roots`. Throws where openPage and openModels do. */
-export async function openSite({ roots, models = [], indexes = [], say }: SiteOptions): Promise<Site> {
-  const page = await openPage(say);
+/** Opens the site of the runs under `roots`. Throws as `openPage` and `openModels` do. */
+export async function openSite({ roots, models = [], indexes = [], log }: SiteOptions): Promise<Site> {
+  const page = await openPage(log);
   const catalog = openCatalog(roots, await openModels({ models, indexes }));
   const readModel = openModelReader();
 
-  const at: Site["at"] = async (address, query) => {
+  const read: Site["read"] = async (address, query) => {
     const file = page.get(address);
-    if (file !== undefined) return { ...contentOf(file, await readFile(file)), lasts: address.startsWith("/assets/") };
+    if (file !== undefined)
+      return { ...contentOf(file, await readFile(file)), isImmutable: address.startsWith("/assets/") };
     if (address === "/api/runs.json") return listRuns(await catalog.findRuns(), true);
     if (address === "/api/models.json") return listModels((await catalog.findAll()).models);
     const [, kind, rest] = /^\/api\/(runs|models)\/(.+)$/.exec(address) ?? [];
@@ -80,7 +81,7 @@ export async function openSite({ roots, models = [], indexes = [], say }: SiteOp
     const model = await catalog.model(name);
     return model && readModel(name, model, inside);
   };
-  return { at, places: () => placesOf(page, catalog, at) };
+  return { read, resources: () => resourcesOf(page, catalog, read) };
 }
 
 type Models = ReadonlyMap<string, ServedModel>;
@@ -147,8 +148,8 @@ type ModelReader = (name: string, model: ServedModel, file: string) => Promise<C
 
 /** Reads files of models and their indexes; keeps the latest of each in memory. */
 function openModelReader(): ModelReader {
-  const bytesOf = keepLast(modelBytes);
-  const indexOf = keepLast((path: string) => openIndex(path));
+  const bytesOf = cacheLast(modelBytes);
+  const indexOf = cacheLast((path: string) => openIndex(path));
   return async (name, model, file) => {
     const { version, index } = await describeModel(name, model);
     if (file === "model.safetensors") return contentOf(file, await bytesOf(version, model));
@@ -157,26 +158,26 @@ function openModelReader(): ModelReader {
   };
 }
 
-/** Lists everything at the site now, for `Site.places`. */
-async function placesOf(
+/** Lists everything at the site now, for `Site.resources`. */
+async function resourcesOf(
   page: ReadonlyMap<string, string>,
   catalog: Catalog,
-  at: Site["at"],
+  read: Site["read"],
 ): Promise<readonly Resource[]> {
   const { runs, models } = await catalog.findAll();
-  const placeAt = (address: string): Resource => ({ address, read: () => at(address, new URLSearchParams()) });
+  const placeAt = (address: string): Resource => ({ address, read: () => read(address, new URLSearchParams()) });
   const places: Resource[] = [...page.keys()].filter((address) => address !== "/").map(placeAt);
   places.push({ address: "/api/runs.json", read: async () => listRuns(await catalog.findRuns(), false) });
   places.push(placeAt("/api/models.json"));
-  for (const [name, folder] of runs) places.push(...(await placesOfRun(name, folder, placeAt)));
+  for (const [name, folder] of runs) places.push(...(await resourcesOfRun(name, folder, placeAt)));
   for (const [name, model] of models) {
     for (const file of await filesOfModel(model)) places.push(placeAt(`/api/models/${name}/${file}`));
   }
   return places;
 }
 
-/** Lists the files of a run; its log is one place, which reads all parts. */
-async function placesOfRun(
+/** Lists the files of a run; its log is one resource, which reads all parts. */
+async function resourcesOfRun(
   name: string,
   folder: string,
   placeAt: (address: string) => Resource,
@@ -217,16 +218,16 @@ async function readIndexed({ names, features, picture }: ServedIndex, file: stri
 }
 
 /** A cache of one entry: opens each version once for all callers, and keeps the one requested last. */
-function keepLast<Source, Opened>(
+function cacheLast<Source, Opened>(
   open: (source: Source) => Promise<Opened>,
 ): (version: string, source: Source) => Promise<Opened> {
-  let kept: { readonly version: string; readonly opened: Promise<Opened> } | undefined;
+  let latest: { readonly version: string; readonly opened: Promise<Opened> } | undefined;
   return (version, source) => {
-    if (kept?.version !== version) {
+    if (latest?.version !== version) {
       const opened = open(source);
-      kept = { version, opened };
-      opened.catch(() => (kept = undefined));
+      latest = { version, opened };
+      opened.catch(() => (latest = undefined));
     }
-    return kept.opened;
+    return latest.opened;
   };
 }

@@ -1,11 +1,11 @@
-/** The pages and all that they ask for as files, which any web host can serve. */
+/** Static export: the pages and their data as files for any web host. */
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Site } from "./site.js";
 
 export interface StaticOptions {
   readonly folder: string;
-  /** Replaces what an earlier export left. */
+  /** Replaces an earlier export. */
   readonly overwrite: boolean;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -13,33 +13,33 @@ export interface StaticOptions {
 export interface Written {
   readonly files: number;
   readonly bytes: number;
-  /** Addresses of what could not be had, images that are gone for example. */
+  /** Addresses that could not be read, such as images that are gone. */
   readonly missing: readonly string[];
 }
 
-/** Folders that an export makes, and no more than these are removed by another one. */
-const OURS = ["api", "assets"] as const;
+/** Folders of an export; a new export removes only these. */
+const EXPORTED_FOLDERS = ["api", "assets"] as const;
 
-/** Throws for a folder that holds files, unless they may be replaced. */
+/** Throws if the folder holds files that may not be replaced. */
 export async function expectFreeFolder({ folder, overwrite }: StaticOptions): Promise<void> {
-  const held = await readdir(folder).catch((error: unknown) => {
+  const entries = await readdir(folder).catch((error: unknown) => {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return [];
-    throw new Error(`--static ${folder}: expected a folder, or none yet, but ${message}`, { cause: error });
+    throw new Error(`--static ${folder}: expected a folder or a new name, but ${message}`, { cause: error });
   });
-  if (held.length > 0 && !overwrite) {
+  if (entries.length > 0 && !overwrite) {
     throw new Error(
-      `--static ${folder}: already holds files; --overwrite replaces an earlier export, or name another folder`,
+      `--static ${folder}: already holds files; --overwrite replaces an earlier export, or use another folder`,
     );
   }
 }
 
-/** Writes everything there is now. Throws where expectFreeFolder does. */
+/** Writes all resources of the site. Throws as `expectFreeFolder` does. */
 export async function writeSite(site: Site, options: StaticOptions): Promise<Written> {
   const { folder, onProgress } = options;
   await expectFreeFolder(options);
-  for (const name of OURS) await rm(join(folder, name), { recursive: true, force: true });
-  const places = await site.places();
+  for (const name of EXPORTED_FOLDERS) await rm(join(folder, name), { recursive: true, force: true });
+  const places = await site.resources();
   const missing: string[] = [];
   let bytes = 0;
   for (const [done, { address, read }] of places.entries()) {

@@ -7,7 +7,7 @@ export interface DeviceSimilarities extends Disposable {
   readonly similarities: Similarities;
 }
 
-/** Puts train features on a device, in parts that one binding holds, to multiply test rows with them. */
+/** Uploads train features to a device, split into parts that fit one binding, to multiply test rows with them. */
 export function similaritiesOn(device: Device, train: FeatureRows): DeviceSimilarities {
   const { values, rows, dim } = train;
   const most = Math.max(1, Math.floor(device.limits.maxStorageBufferBindingSize / (4 * dim)));
@@ -20,7 +20,7 @@ export function similaritiesOn(device: Device, train: FeatureRows): DeviceSimila
   });
   let opened: Promise<Opened> | undefined;
 
-  /** Programs for blocks of a size: the first block is the largest, others are filled up. */
+  /** Records programs for blocks of `blockRows` rows, the size of the first block; smaller blocks are padded. */
   const open = async (blockRows: number): Promise<Opened> => {
     const block = input(device, [blockRows, dim], { label: "test features" });
     const programs: Opened["programs"][number][] = [];

@@ -1,4 +1,4 @@
-/** The k-NN accuracy of whatever makes features. */
+/** k-NN accuracy of any feature extractor. */
 import type { Device } from "../../engine/index.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Splits } from "../images/split.js";
@@ -10,9 +10,9 @@ import { type Extract, labelledFeatures, type LabelledSplits } from "./labelled.
 export interface KnnSettings {
   readonly ks: readonly number[];
   readonly temperature?: number;
-  /** What multiplies the features; the CPU if left out. */
+  /** The device that multiplies the features; default: the CPU. */
   readonly device?: Device;
-  /** Test images that have been compared with all train images. */
+  /** Called with the number of test images compared with all train images. */
   readonly onCompared?: (done: number, total: number) => void;
 }
 
@@ -21,7 +21,7 @@ export interface KnnEvaluation extends KnnSettings {
   readonly extract: Extract;
 }
 
-/** How well neighbours tell classes apart. */
+/** Results of a k-NN evaluation. */
 export interface KnnReport {
   readonly results: readonly KnnResult[];
   readonly trainImages: number;
@@ -30,21 +30,21 @@ export interface KnnReport {
   readonly failures: readonly DecodeFailure[];
 }
 
-/** k-NN accuracy of the test images among the train images. Throws where labelledFeatures does. */
+/** Measures the accuracy of test images classified by the train images. Throws as `labelledFeatures` does. */
 export async function evaluateKnn({ splits, extract, ...settings }: KnnEvaluation): Promise<KnnReport> {
   return compareNeighbors(await labelledFeatures(splits, extract), settings);
 }
 
-/** k-NN accuracy of features; they are normalised in place. */
+/** Measures k-NN accuracy of features, which it normalises in place. */
 export async function compareNeighbors(
   { train, test, classes, failures }: LabelledSplits,
   { ks, temperature = 0.07, device, onCompared }: KnnSettings,
 ): Promise<KnnReport> {
   const trainRows = normalizeRows(train.features);
-  using multiplied = device && similaritiesOn(device, trainRows);
+  using onDevice = device && similaritiesOn(device, trainRows);
   let compared = 0;
   const similarities: Similarities = async (block, others) => {
-    const products = await (multiplied?.similarities ?? dotProducts)(block, others);
+    const products = await (onDevice?.similarities ?? dotProducts)(block, others);
     onCompared?.((compared += block.rows), test.features.rows);
     return products;
   };
@@ -54,7 +54,9 @@ export async function compareNeighbors(
     trainLabels: train.labels,
     testLabels: test.labels,
     classes: classes.length,
-    ...{ ks, temperature, similarities },
+    ks,
+    temperature,
+    similarities,
   });
   return { results, trainImages: trainRows.rows, testImages: test.features.rows, classes, failures };
 }

@@ -1,11 +1,11 @@
-/** Features of whole image sets kept in a folder, so that looking at the same images again needs no backbone. */
+/** A cache of the features of whole image sets, in a folder. */
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ImageSet } from "../images/image-set.js";
-import { wholeSet } from "../images/split.js";
+import { fullSubset } from "../images/split.js";
 import { selectRows } from "../math/feature-rows.js";
 import type { View, Which } from "../model/backbone.js";
 import type { Extracted } from "../model/extract.js";
@@ -14,49 +14,49 @@ import type { Extract } from "./labelled.js";
 
 export interface CacheOptions {
   readonly folder: string;
-  /** The file whose content made the features. */
+  /** The checkpoint file of the network. */
   readonly checkpoint: string;
   readonly which: Which;
   readonly view: View;
-  /** What was taken of an image, in words that nothing else has. */
+  /** A description that identifies the descriptor. */
   readonly descriptor: string;
-  /** Told where features were found that need not be made. */
+  /** Called when cached features are read for the first time. */
   readonly onFound?: (path: string, images: number) => void;
 }
 
 /**
- * Makes features as `extract` does, but looks for them in a folder first, and keeps those of the whole image set there. Another
- * checkpoint, network, view, descriptor or image has other features: names of images, sizes of files and times of their last
- * change count. Which adapter computed them, to rounding, does not.
+ * Wraps `extract` with a cache, which holds the features of whole image sets. The key consists of the content of the
+ * checkpoint, network, view and descriptor, and of names of images, sizes of files and times of their last change. It
+ * does not include the adapter, whose features differ by rounding.
  */
-export async function keepFeatures(options: CacheOptions, extract: Extract): Promise<Extract> {
+export async function withFeatureCache(options: CacheOptions, extract: Extract): Promise<Extract> {
   const { folder, checkpoint, which, view, descriptor, onFound } = options;
   const content = createHash("sha256");
   await pipeline(createReadStream(checkpoint), content);
-  const maker = JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor });
-  const seen = new Set<string>();
+  const extraction = JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor });
+  const used = new Set<string>();
 
   const read = async (path: string): Promise<Features> => {
-    const kept = await readFeatures(path);
-    if (!seen.has(path)) onFound?.(path, kept.features.rows);
-    return kept;
+    const cached = await readFeatures(path);
+    if (!used.has(path)) onFound?.(path, cached.features.rows);
+    return cached;
   };
   const make = async (path: string, images: ImageSet, title: string): Promise<Features> => {
     const made = { data: images.title, checkpoint, which };
-    const kept = featureList(images, await extract(wholeSet(images), title), made);
-    await writeFeatures(path, kept);
-    return kept;
+    const computed = featureList(images, await extract(fullSubset(images), title), made);
+    await writeFeatures(path, computed);
+    return computed;
   };
-  return async ({ images, indices }, words) => {
+  return async ({ images, indices }, progressTitle) => {
     const title = basename(resolve(images.title)).replaceAll(/[^\w.-]+/g, "-");
-    const path = join(folder, `${title}-${await fingerprint(maker, images)}.npy`);
-    const kept = existsSync(featurePaths(path).json) ? await read(path) : await make(path, images, words);
-    seen.add(path);
-    return pick(kept, images, indices);
+    const path = join(folder, `${title}-${await fingerprint(extraction, images)}.npy`);
+    const features = existsSync(featurePaths(path).json) ? await read(path) : await make(path, images, progressTitle);
+    used.add(path);
+    return pick(features, images, indices);
   };
 }
 
-/** The rows of some images, without those that have none. */
+/** Selects the rows of some images; images without features are left out. */
 function pick({ features, list }: Features, images: ImageSet, indices: Int32Array): Extracted {
   const rows = new Map(list.files.map((file, row) => [file, row]));
   const there = indices.filter((index) => rows.has(images.name(index)));
@@ -64,13 +64,13 @@ function pick({ features, list }: Features, images: ImageSet, indices: Int32Arra
   return { features: selectRows(features, taken), indices: there, failures: list.failures };
 }
 
-/** Files whose size and time are asked for at once. */
+/** Files whose size and time are read concurrently. */
 const AT_ONCE = 256;
 
-/** Sixteen digits that stand for how features were made, and for every image of a set. */
-async function fingerprint(made: string, images: ImageSet): Promise<string> {
+/** Returns 16 hexadecimal digits that identify the extraction and every image of a set. */
+async function fingerprint(extraction: string, images: ImageSet): Promise<string> {
   const { count } = images;
-  const hash = createHash("sha256").update(made);
+  const hash = createHash("sha256").update(extraction);
   const changes = lastChanges();
   for (let first = 0; first < count; first += AT_ONCE) {
     const places = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, i) => images.location(first + i));
@@ -87,7 +87,7 @@ async function fingerprint(made: string, images: ImageSet): Promise<string> {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Sizes of files and times of their last change; one that holds many images is asked but once for those that follow it. */
+/** Returns size and time of the last change of a file; consecutive calls for one file read them once. */
 function lastChanges(): (path: string) => Promise<string> {
   let latest: { readonly path: string; readonly change: Promise<string> } | undefined;
   return (path) => {

@@ -1,4 +1,4 @@
-/** Features on disk: a NumPy file of a row an image, and beside it the list of images as text and as JSON. */
+/** Features on disk: a NumPy file with one row per image, and the list of images beside it, as text and as JSON. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -10,21 +10,21 @@ import type { FeatureRows } from "../math/feature-rows.js";
 import type { Extracted } from "../model/extract.js";
 
 const listSchema = z.object({
-  /** The folder that the paths in `files` are within, or the name of a built-in set. */
+  /** The folder that the paths in `files` are relative to, or the name of a built-in dataset. */
   data: z.string(),
   checkpoint: z.string(),
   which: z.enum(["teacher", "student"]),
   /** The image of each row, as a path within the folder. */
   files: z.array(z.string()),
-  /** Names of the classes; none where the images have no labels. */
+  /** Names of the classes; empty if the images have no labels. */
   classes: z.array(z.string()),
   /** The class of each row, an index of `classes`. */
   labels: z.array(z.int().nonnegative()).optional(),
-  /** Images that could not be decoded, and so have no row. */
+  /** Images that could not be decoded; they have no row. */
   failures: z.array(z.object({ path: z.string(), reason: z.string() })),
 });
 
-/** What the rows of a file of features belong to. */
+/** The list of the images that the rows of a feature file belong to. */
 export type FeatureList = Readonly<z.infer<typeof listSchema>>;
 
 export interface Features {
@@ -33,15 +33,15 @@ export interface Features {
   readonly list: FeatureList;
 }
 
-/** Features of a set of images with their list; `made` says of what and by what. */
+/** Builds the list of extracted features; `source` names their dataset and network. */
 export function featureList(
   images: ImageSet,
   { features, indices, failures }: Extracted,
-  made: Pick<FeatureList, "data" | "checkpoint" | "which">,
+  source: Pick<FeatureList, "data" | "checkpoint" | "which">,
 ): Features {
   const labels = images.labels && Array.from(indices, (index) => images.labels![index]!);
   const list = {
-    ...made,
+    ...source,
     files: Array.from(indices, (index) => images.name(index)),
     classes: [...images.classes],
     ...(labels && { labels }),
@@ -50,19 +50,19 @@ export function featureList(
   return { features, list };
 }
 
-/** Where the files lie that stand for one path. Throws for a path that does not end in .npy. */
+/** Returns the paths of the three files. Throws for a path that does not end in .npy. */
 export function featurePaths(path: string): { readonly npy: string; readonly txt: string; readonly json: string } {
   if (!path.endsWith(".npy")) throw new Error(`features: expected a file ending in .npy, got ${path}`);
   const stem = path.slice(0, -".npy".length);
   return { npy: path, txt: `${stem}.txt`, json: `${stem}.json` };
 }
 
-/** Where features of images lie in the folder of a run, so that its viewer finds them. */
-export function indexOfRun(out: string): string {
+/** Returns the path in the folder of a run where the viewer looks for features. */
+export function runIndexPath(out: string): string {
   return join(out, "features.npy");
 }
 
-/** Writes the three files, the one in JSON last, into a folder that is made if it is missing. Throws where featurePaths does. */
+/** Writes the three files, the JSON last, and creates the folder if needed. Throws as `featurePaths` does. */
 export async function writeFeatures(path: string, { features, list }: Features): Promise<void> {
   const { npy, txt, json } = featurePaths(path);
   await mkdir(dirname(path), { recursive: true });
@@ -72,7 +72,10 @@ export async function writeFeatures(path: string, { features, list }: Features):
   await writeFileAtomically(json, `${JSON.stringify(list, undefined, 1)}\n`);
 }
 
-/** Reads what writeFeatures wrote. Throws, naming the file, where one is missing or damaged or they do not fit each other. */
+/**
+ * Reads the files of `writeFeatures`. Throws, naming the file, if one is missing or damaged or does not match the
+ * others.
+ */
 export async function readFeatures(path: string): Promise<Features> {
   const { npy, json } = featurePaths(path);
   const { values, shape } = parse(npy, parseNpy, await read(npy));
@@ -86,21 +89,22 @@ export async function readFeatures(path: string): Promise<Features> {
     const counts = `${files.length} files${labels === undefined ? "" : ` and ${labels.length} labels`}`;
     throw new Error(`${json}: expected an entry for each of the ${rows} rows of ${npy}, got ${counts}`);
   }
-  const strange = labels?.find((label) => label >= classes.length);
-  if (strange !== undefined) throw new Error(`${json}: label ${strange} is none of the ${classes.length} classes`);
+  const invalid = labels?.find((label) => label >= classes.length);
+  if (invalid !== undefined)
+    throw new Error(`${json}: expected labels below ${classes.length}, the number of classes, got ${invalid}`);
   return { features: { values, rows, dim }, list };
 }
 
-/** Of a message about a list, which may be wrong in a million places. */
-const MOST_CHARACTERS = 1000;
+/** Limit on the length of a message about a list, which may have any number of errors. */
+const MAX_CHARACTERS = 1000;
 
 async function read(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    const words = missing ? "there is no such file; dino embed writes features" : (error as Error).message;
-    throw new Error(`${path}: ${words}`, { cause: error });
+    const reason = missing ? "there is no such file; dino embed writes features" : (error as Error).message;
+    throw new Error(`${path}: ${reason}`, { cause: error });
   }
 }
 
@@ -109,6 +113,6 @@ function parse<T>(path: string, as: (bytes: Buffer) => T, bytes: Buffer): T {
     return as(bytes);
   } catch (error) {
     const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`${path}: ${printable(message, MOST_CHARACTERS)}`, { cause: error });
+    throw new Error(`${path}: ${printable(message, MAX_CHARACTERS)}`, { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-/** Weighted k-nearest-neighbour classification of features, as the official evaluation does it. */
+/** Weighted k-NN classification of features, as in the official evaluation. */
 import {
   compareRows,
   dotProducts,
@@ -12,40 +12,40 @@ export interface KnnOptions {
   /** Rows of length one: see normalizeRows. */
   readonly train: FeatureRows;
   readonly test: FeatureRows;
-  /** One class per train row, 0 to classes - 1. */
+  /** The class of each train row, 0 to classes - 1. */
   readonly trainLabels: ArrayLike<number>;
   readonly testLabels: ArrayLike<number>;
   readonly classes: number;
-  /** How many neighbours vote; every entry gives one result. */
+  /** Numbers of neighbours that vote; each gives one result. */
   readonly ks: readonly number[];
-  /** A neighbour of similarity s has exp(s / temperature) votes; 0.07 if left out. */
+  /** A neighbour of similarity s has exp(s / temperature) votes; default 0.07. */
   readonly temperature?: number;
-  /** Who computes similarities; `dotProducts` if left out. */
+  /** Computes similarities; default `dotProducts`. */
   readonly similarities?: Similarities;
 }
 
-/** What so many neighbours make of the test rows. */
+/** The classification by one number of neighbours. */
 export interface KnnResult {
-  /** Neighbours asked for. */
+  /** The requested number of neighbours. */
   readonly k: number;
-  /** Neighbours that voted: `k`, or all train rows where there are fewer. */
+  /** Neighbours that voted: `k`, or all train rows if there are fewer. */
   readonly neighbors: number;
   /** Percent of test rows whose class has the most votes. */
   readonly top1: number;
-  /** Percent whose class is among the first five, or the first min(5, k, classes); with k below 5 it means little. */
+  /** Percent of test rows whose class is among the first min(5, k, classes); of little meaning for k below 5. */
   readonly top5: number;
-  /** The class of most votes per test row, the lower one of equals. */
+  /** The class with the most votes per test row; ties go to the lower class. */
   readonly predictions: Int32Array;
   /** Votes, not normalised: [test.rows, classes]. */
   readonly votes: Float64Array;
 }
 
-/** How far a row's length may be from one, or from zero: even f16 features that went through normalizeRows stay below it. */
+/** Tolerance of row lengths, which must be 1 or 0; f16 features after normalizeRows are within it. */
 const LENGTH_TOLERANCE = 5e-3;
 
 /**
- * Classifies every test row by its nearest train rows, the earlier one of equals, for each k.
- * Throws if sizes and labels do not fit or rows are not normalised. `knn_classifier` of
+ * Classifies every test row by its nearest train rows, for each k; ties go to the earlier row. Throws if sizes and
+ * labels do not match or rows are not normalised. `knn_classifier` of
  * https://github.com/facebookresearch/dino/blob/main/eval_knn.py
  */
 export async function knnClassify(options: KnnOptions): Promise<readonly KnnResult[]> {
@@ -100,7 +100,7 @@ function checkOptions(options: KnnOptions, temperature: number): void {
 
 function checkRows(what: string, features: FeatureRows, labels: ArrayLike<number>, classes: number): void {
   const { values, rows, dim } = features;
-  if (rows < 1) throw new Error(`knn ${what}: there are no images`);
+  if (rows < 1) throw new Error(`knn ${what}: expected images, got none`);
   if (values.length !== rows * dim) {
     throw new Error(`knn ${what}: [${rows}, ${dim}] takes ${rows * dim} values, got ${values.length}`);
   }

@@ -1,8 +1,8 @@
-/** Features of images whose classes are known, out of files. */
+/** Labelled features from files. */
 import { readFeatures } from "./feature-files.js";
-import { type LabelledSplits, numbersOf } from "./labelled.js";
+import { type LabelledSplits, classIndices } from "./labelled.js";
 
-/** The features of two files, both with labels. Throws where one cannot be read, or where they do not fit each other. */
+/** Reads the labelled features of two files. Throws if one cannot be read or has no labels, or if they do not match. */
 export async function readLabelled(trainPath: string, testPath: string): Promise<LabelledSplits> {
   const [train, test] = [await readWithLabels(trainPath), await readWithLabels(testPath)];
   if (train.features.dim !== test.features.dim) {
@@ -10,7 +10,7 @@ export async function readLabelled(trainPath: string, testPath: string): Promise
       `${testPath}: expected features of ${train.features.dim} numbers, as in ${trainPath}, got ${test.features.dim}`,
     );
   }
-  const numbers = numbersOf(test.list.classes, train.list.classes);
+  const numbers = classIndices(test.list.classes, train.list.classes);
   return {
     train: { features: train.features, labels: train.labels },
     test: { features: test.features, labels: test.labels.map((label) => numbers[label]!) },

@@ -1,4 +1,4 @@
-/** Features of images whose classes are known: what k-NN and linear classifiers learn from, and are measured on. */
+/** Labelled features, for k-NN and linear classifiers. */
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Subset, Splits } from "../images/split.js";
 import type { FeatureRows } from "../math/feature-rows.js";
@@ -11,19 +11,19 @@ export interface Labelled {
   readonly labels: Int32Array;
 }
 
-/** Features to learn from and features to be measured on, whose labels mean the same. */
+/** Labelled features of train and test images, with common class numbers. */
 export interface LabelledSplits {
   readonly train: Labelled;
   readonly test: Labelled;
-  /** Of the train images. */
+  /** Classes of the train images. */
   readonly classes: readonly string[];
   readonly failures: readonly DecodeFailure[];
 }
 
-/** Makes the features of a part; the title says of which. */
+/** Extracts the features of a subset; the title names it in progress output. */
 export type Extract = (subset: Subset, title: string) => Promise<Extracted>;
 
-/** The features of both parts. Throws, before any is made, where checkParts does. */
+/** Extracts the features of both splits. Throws before extraction as `checkSplits` does. */
 export async function labelledFeatures(splits: Splits, extract: Extract): Promise<LabelledSplits> {
   const numbers = checkSplits(splits);
   const train = await extract(splits.train, "train images");
@@ -36,7 +36,7 @@ export async function labelledFeatures(splits: Splits, extract: Extract): Promis
   };
 }
 
-/** Features of a part with their labels, or the numbers that stand for these elsewhere. */
+/** Adds labels to the features of a subset; `numbers` maps its class numbers to others. */
 export function labelled(subset: Subset, { features, indices }: Extracted, numbers?: readonly number[]): Labelled {
   const labels = labelsOf(subset, indices);
   return { features, labels: numbers ? labels.map((label) => numbers[label]!) : labels };
@@ -47,8 +47,8 @@ function labelsOf({ images }: Subset, indices: ArrayLike<number>): Int32Array {
 }
 
 /**
- * The number that each class of the test images has among those of the train images. Throws unless both parts have images with
- * classes, and the train images every class of the test images.
+ * Maps the classes of the test images to those of the train images. Throws unless both splits have labelled images, and
+ * the train images have every class of the test images.
  */
 export function checkSplits({ train, test }: Splits): readonly number[] {
   for (const [what, { images, indices }] of [["train", train] as const, ["test", test] as const]) {
@@ -57,13 +57,13 @@ export function checkSplits({ train, test }: Splits): readonly number[] {
         `the ${what} images have no classes; put the images of each class into a subfolder of its name, at least two`,
       );
     }
-    if (indices.length === 0) throw new Error(`there are no ${what} images; hold out another share`);
+    if (indices.length === 0) throw new Error(`expected ${what} images, got none; hold out another share`);
   }
-  return numbersOf(test.images.classes, train.images.classes);
+  return classIndices(test.images.classes, train.images.classes);
 }
 
-/** The number of each of the `names` among the `classes`. Throws for one that is not among them. */
-export function numbersOf(names: readonly string[], classes: readonly string[]): readonly number[] {
+/** Returns the index of each name in `classes`. Throws for an unknown name. */
+export function classIndices(names: readonly string[], classes: readonly string[]): readonly number[] {
   return names.map((name) => {
     const number = classes.indexOf(name);
     if (number >= 0) return number;

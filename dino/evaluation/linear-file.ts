@@ -5,19 +5,19 @@ import { encodeSafetensors } from "../../engine/index.js";
 import { writeFileAtomically } from "../files/files.js";
 import type { LinearLayer } from "./linear-probe.js";
 
-/** What a layer is of, in the metadata of its file. */
+/** Metadata of the file of a layer. */
 export interface LinearNotes {
-  /** Of the rows of the weight, in their order. */
+  /** The class of each row of the weight. */
   readonly classes: readonly string[];
-  /** What the layer sees, in words. */
+  /** A description of the input features. */
   readonly features: string;
-  /** The checkpoint or the file that the features were made with. */
+  /** The checkpoint or feature file of the features. */
   readonly source: string;
-  /** For batches of 256 images. */
+  /** Learning rate for batches of 256 images. */
   readonly lr: number;
 }
 
-/** Writes `linear.weight` [classes, dim] and `linear.bias` [classes], into a folder that is made if it is missing. */
+/** Writes `linear.weight` [classes, dim] and `linear.bias` [classes], and creates the folder if needed. */
 export async function writeLinear(path: string, { weight, bias }: LinearLayer, notes: LinearNotes): Promise<void> {
   const { classes, features, source, lr } = notes;
   const file = encodeSafetensors(

@@ -1,34 +1,37 @@
-/** Linear evaluation: layers learn the classes from frozen features. https://github.com/facebookresearch/dino/blob/main/eval_linear.py */
+/**
+ * Linear evaluation: trains linear classifiers on frozen features.
+ * https://github.com/facebookresearch/dino/blob/main/eval_linear.py
+ */
 import type { Device } from "../../engine/index.js";
 import { cosineSchedule } from "../math/schedules.js";
 import type { Labelled } from "./labelled.js";
-import type { LearningBatches } from "./linear-batches.js";
+import type { EpochBatches } from "./linear-batches.js";
 import { type Accuracy, createLinearProbe, type LinearLayer } from "./linear-probe.js";
 
 export interface LinearOptions {
   readonly device: Device;
-  /** Numbers of a row of features. */
+  /** Dimension of the features. */
   readonly dim: number;
   readonly classes: number;
-  readonly batches: LearningBatches;
-  /** The most rows of a batch; learning rates are scaled by batch / 256. */
+  readonly batches: EpochBatches;
+  /** Maximum rows of a batch; learning rates are scaled by batch / 256. */
   readonly batch: number;
   readonly test: Labelled;
-  /** Rows to pick the learning rate by; the test rows if left out. */
+  /** Rows that select the learning rate; default: the test rows. */
   readonly validation?: Labelled | undefined;
-  /** Learning rates for batches of 256 rows; each has a layer of its own. */
+  /** Learning rates for batches of 256 rows; each trains its own layer. */
   readonly lrs: readonly number[];
   readonly epochs: number;
-  /** Epochs from one measurement to the next: 1 if left out. The last is always measured. */
+  /** Epochs between measurements; default 1. The last epoch is always measured. */
   readonly measureEvery?: number;
-  /** 0 if left out. */
+  /** Default 0. */
   readonly weightDecay?: number;
   readonly seed: number;
-  /** After every batch, with the batches that are done; `latest` is the best top-1 of the latest measurement. */
+  /** Called after every batch with the number of batches done; `latest` is the best top-1 of the latest measurement. */
   readonly onBatch?: (done: number, latest: number | undefined) => void;
 }
 
-/** A layer after some epochs. */
+/** The accuracy of a layer after some epochs. */
 export interface LinearMeasurement {
   /** Epochs done. */
   readonly epoch: number;
@@ -39,34 +42,34 @@ export interface LinearMeasurement {
 }
 
 export interface LinearResult {
-  /** For batches of 256 rows. */
+  /** Learning rate for batches of 256 rows. */
   readonly lr: number;
   readonly history: readonly LinearMeasurement[];
   readonly last: LinearMeasurement;
-  /** The first of those of the best top-1, on the rows that pick. */
+  /** The earliest measurement with the best top-1 on the validation rows. */
   readonly best: LinearMeasurement;
 }
 
 export interface LinearReport {
   readonly results: readonly LinearResult[];
-  /** The result of the best top-1 in the end, on the rows that pick; of equal ones that of the lower loss. */
+  /** The result with the best final top-1 on the validation rows; ties go to the lower loss. */
   readonly picked: LinearResult;
-  /** Its layer in the end. */
+  /** The final layer of `picked`. */
   readonly layer: LinearLayer;
 }
 
 /**
- * Trains a layer for each learning rate by SGD of momentum 0.9, the rate falling from epoch to epoch along half a cosine, to 0
- * after the last (CosineAnnealingLR), and measures them on the way. Throws where there is nothing to learn from, for a single
- * class, and where a loss is no number for every rate.
+ * Trains a layer per learning rate by SGD with momentum 0.9, and measures the layers on the way. The rates fall per
+ * epoch along half a cosine, to 0 after the last epoch (CosineAnnealingLR). Throws without training rows, for a single
+ * class, and if every layer diverges.
  */
 export async function trainLinear(options: LinearOptions): Promise<LinearReport> {
   const { device, dim, classes, batches, batch, test, validation, lrs, epochs, seed, onBatch } = options;
   const { measureEvery = 1, weightDecay = 0 } = options;
-  if (classes < 2) throw new Error(`linear: expected at least two classes to tell apart, got ${classes}`);
+  if (classes < 2) throw new Error(`linear: expected at least two classes, got ${classes}`);
   const rates = lrs.map((lr) => (lr * batch) / 256);
   using probe = await createLinearProbe(device, { dim, classes, rates, batch, weightDecay, seed });
-  const falling = cosineSchedule({ base: 1, final: 0, epochs, iterationsPerEpoch: 1 });
+  const decay = cosineSchedule({ base: 1, final: 0, epochs, iterationsPerEpoch: 1 });
   const histories = lrs.map((): LinearMeasurement[] => []);
   let done = 0;
   let latest: number | undefined;
@@ -76,11 +79,11 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
     let steps = 0;
     for await (const rows of batches(epoch)) {
       if (rows.labels.length === 0) continue;
-      (await probe.step(rows, falling(epoch))).forEach((loss, layer) => (losses[layer]! += loss));
+      (await probe.step(rows, decay(epoch))).forEach((loss, layer) => (losses[layer]! += loss));
       steps++;
       onBatch?.(++done, latest);
     }
-    if (steps === 0) throw new Error("linear: expected images to learn from, got none");
+    if (steps === 0) throw new Error("linear: expected training images, got none");
     if ((epoch + 1) % measureEvery !== 0 && epoch + 1 < epochs) continue;
     const tested = await probe.measure(test);
     const validated = validation && (await probe.measure(validation));
@@ -97,18 +100,22 @@ export async function trainLinear(options: LinearOptions): Promise<LinearReport>
 
   const results = lrs.map((lr, layer) => {
     const history = histories[layer]!;
-    const best = history.reduce((best, moment) => (judged(moment).top1 > judged(best).top1 ? moment : best));
+    const best = history.reduce((best, entry) =>
+      selectionAccuracy(entry).top1 > selectionAccuracy(best).top1 ? entry : best,
+    );
     return { lr, history, last: history.at(-1)!, best };
   });
-  const picked = results.reduce((best, one) => (isBetter(judged(one.last), judged(best.last)) ? one : best));
+  const picked = results.reduce((best, one) =>
+    isBetter(selectionAccuracy(one.last), selectionAccuracy(best.last)) ? one : best,
+  );
   if (!Number.isFinite(picked.last.test.loss)) {
-    throw new Error(`linear: every layer diverged; take a smaller --lr or --weight-decay`);
+    throw new Error(`linear: every layer diverged; use a smaller --lr or --weight-decay`);
   }
   return { results, picked, layer: await probe.read(results.indexOf(picked)) };
 }
 
-/** The accuracy that picks. */
-function judged({ validation, test }: LinearMeasurement): Accuracy {
+/** Returns the accuracy that selects the learning rate. */
+function selectionAccuracy({ validation, test }: LinearMeasurement): Accuracy {
   return validation ?? test;
 }
 

@@ -1,4 +1,4 @@
-/** How well the features of a network under training tell the classes of images apart, in percent. */
+/** Evaluation of a network during training: accuracy of k-NN and linear classifiers, in percent. */
 import type { Device } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import type { Splits } from "../images/split.js";
@@ -8,7 +8,7 @@ import { backboneOf, type Network } from "../model/network.js";
 import { compareNeighbors } from "./evaluate.js";
 import type { KnnSplits } from "./knn-splits.js";
 import { labelledFeatures, type LabelledSplits } from "./labelled.js";
-import { keptBatches } from "./linear-batches.js";
+import { cachedBatches } from "./linear-batches.js";
 import { trainLinear } from "./linear.js";
 
 export interface OnlineOptions {
@@ -16,38 +16,38 @@ export interface OnlineOptions {
   readonly config: Config;
 }
 
-/** Of the number of neighbours that a run asks for. */
+/** k-NN accuracy with the number of neighbours of the run. */
 export interface KnnAccuracy {
   readonly k: number;
   readonly top1: number;
   readonly top5: number;
-  /** Images that were classified. Logs of earlier versions lack this and what follows. */
+  /** Number of classified images. Logs of earlier versions lack this and the following fields. */
   readonly images?: number;
-  /** Images trained on, among which neighbours were looked for. */
+  /** Number of training images that voted. */
   readonly among?: number;
-  /** Whether the classified images were trained on too, without their labels. */
+  /** Whether the classified images are training images too, without their labels. */
   readonly areTrainedOn?: boolean;
 }
 
-/** Of the best of a few learning rates, which the held-out images themselves picked. */
+/** Linear accuracy with the best of a few learning rates, selected by the held-out images themselves. */
 export interface LinearAccuracy {
   readonly lr: number;
   readonly top1: number;
   readonly top5: number;
 }
 
-/** A linear evaluation that takes seconds: fewer epochs than `dino linear` has, on the features that k-NN compares. */
+/** Settings of a linear evaluation that takes seconds: fewer epochs than `dino linear`, on the features of k-NN. */
 const QUICK = { batch: 128, epochs: 20, measureEvery: 20, lrs: [0.003, 0.01, 0.03, 0.1, 0.3, 1] };
 
-/** How several ranks look at images: each at its share, the first having the features of all. */
+/** Distributes feature extraction over ranks: each processes its share, and rank 0 receives the features of all. */
 export interface Looking {
   readonly shareOf: (indices: ArrayLike<number>) => ArrayLike<number>;
   readonly gather: (own: Extracted) => Promise<Extracted>;
 }
 
 /**
- * The cls tokens of the images trained on and of those held out, at which this process alone looks unless it is said how several
- * do. Throws where labelledFeatures does.
+ * Extracts the cls tokens of training and held-out images, on all ranks if `looking` is given. Throws as
+ * `labelledFeatures` does.
  */
 export function featuresOf(
   network: Network,
@@ -72,7 +72,7 @@ export function featuresOf(
   });
 }
 
-/** Told how many of the images have been looked at. */
+/** Called with the number of images processed. */
 export type OnLooked = (done: number, total: number) => void;
 
 const NOTHING: Extracted = {
@@ -81,7 +81,7 @@ const NOTHING: Extracted = {
   failures: [],
 };
 
-/** k-NN accuracy; normalises the features in place. */
+/** Measures k-NN accuracy; normalises the features in place. */
 export async function knnOf(
   labelled: LabelledSplits,
   { device, config, areTrainedOn = false }: OnlineOptions & Partial<Pick<KnnSplits, "areTrainedOn">>,
@@ -91,7 +91,7 @@ export async function knnOf(
   return { k: neighbors, top1, top5, images: testImages, among: trainImages, areTrainedOn };
 }
 
-/** A k-NN accuracy in words. */
+/** Describes a k-NN accuracy in one line. */
 export function describeKnn({ top1, images, among, areTrainedOn = false }: KnnAccuracy): string {
   const accuracy = `k-NN ${top1.toFixed(1)} %`;
   if (images === undefined || among === undefined) return accuracy;
@@ -100,14 +100,19 @@ export function describeKnn({ top1, images, among, areTrainedOn = false }: KnnAc
     : `${accuracy} of ${images} held-out images right, by neighbours among ${among} training images`;
 }
 
-/** Accuracy of linear classifiers. */
+/** Measures the accuracy of linear classifiers. */
 export async function linearOf(
   { train, test, classes }: LabelledSplits,
   { device, config: { seed } }: OnlineOptions,
 ): Promise<LinearAccuracy> {
   const { picked } = await trainLinear({
-    ...{ ...QUICK, device, test, seed, dim: train.features.dim, classes: classes.length },
-    batches: keptBatches(train, { batch: QUICK.batch, seed }),
+    ...QUICK,
+    device,
+    test,
+    seed,
+    dim: train.features.dim,
+    classes: classes.length,
+    batches: cachedBatches(train, { batch: QUICK.batch, seed }),
   });
   const { top1, top5 } = picked.last.test;
   return { lr: picked.lr, top1, top5 };

@@ -5,18 +5,18 @@ import { writeFileAtomically } from "../files/files.js";
 import { startProgress } from "../files/progress.js";
 import { isFailure } from "../images/image-location.js";
 import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
-import { firstOfEach, type Subset, type Splits } from "../images/split.js";
+import { firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
 import type { Model } from "../model/backbone.js";
 import type { View } from "../model/backbone.js";
 import { svgToPng } from "../pictures/charts.js";
-import { attentionOf, closer, lookClosely } from "../pictures/close-up.js";
+import { drawAttention, enlargedView, inspectImages } from "../pictures/close-up.js";
 import { mapSvg, placeFeatures } from "../pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "../pictures/neighbors.js";
 import { encodePng } from "../pictures/png.js";
 
-/** What the pictures show of one kind of features. */
-export interface Look {
+/** Results for one kind of features. */
+export interface FeatureResults {
   readonly knn: KnnAccuracy;
   /** Indices of the nearest training images of each query. */
   readonly neighbors: readonly (readonly number[])[];
@@ -31,7 +31,7 @@ const MOST_ATTENDED = 2;
 
 interface DrawOptions {
   readonly view: View;
-  readonly looks: readonly { readonly title: string; readonly look: Look }[];
+  readonly looks: readonly { readonly title: string; readonly look: FeatureResults }[];
   /** Indices of the held-out images whose neighbours are drawn. */
   readonly queries: readonly number[];
 }
@@ -40,9 +40,9 @@ interface PicturesOptions extends Pick<DrawOptions, "view" | "queries"> {
   /** The folder of the pictures. */
   readonly out: string;
   readonly splits: Splits;
-  readonly pixels: Look;
-  readonly untrained: Look;
-  readonly trained: Look;
+  readonly pixels: FeatureResults;
+  readonly untrained: FeatureResults;
+  readonly trained: FeatureResults;
   readonly seed: number;
   /** Loads the trained model. */
   readonly model: () => Promise<Model>;
@@ -74,11 +74,16 @@ export async function drawPictures({ out, splits, view, queries, ...options }: P
   const map = svgToPng(await drawMap(test, { view, looks: networks, seed }));
   drawing.update(2);
   using model = await options.model();
-  const shown = await lookClosely(model, test.images, firstOfEach(test).slice(0, MOST_ATTENDED), closer(view, 3));
+  const shown = await inspectImages(
+    model,
+    test.images,
+    firstOfEachClass(test).slice(0, MOST_ATTENDED),
+    enlargedView(view, 3),
+  );
   const { classes, labels } = test.images;
   const labelled = shown.map((one) => ({ ...one, label: classes[labels![one.index]!]! }));
   const title = "What the cls token of the last block attends to";
-  const attention = encodePng(attentionOf(labelled, { heads: model.vit.heads, title }));
+  const attention = encodePng(drawAttention(labelled, { heads: model.vit.heads, title }));
   drawing.update(3);
   const paths = { neighbors: pathOf("neighbors"), map: pathOf("map"), attention: pathOf("attention") };
   await writeFileAtomically(paths.neighbors, neighbors);

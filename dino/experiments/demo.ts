@@ -7,12 +7,12 @@ import { builtinPreset } from "../config/presets.js";
 import { resolveConfig } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
 import { compareNeighbors } from "../evaluation/evaluate.js";
-import { indexOfRun, featureList, writeFeatures } from "../evaluation/feature-files.js";
+import { runIndexPath, featureList, writeFeatures } from "../evaluation/feature-files.js";
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { writeJson } from "../files/files.js";
 import { formatTime, startProgress, lazyProgress } from "../files/progress.js";
 import { openSplits } from "../images/sources/open-splits.js";
-import { firstOf, firstOfEach, type Subset, type Splits } from "../images/split.js";
+import { firstImages, firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, selectRows } from "../math/feature-rows.js";
 import { type View, viewOf } from "../model/backbone.js";
 import { type Extracted, extractFeatures, pixelFeatures } from "../model/extract.js";
@@ -21,7 +21,7 @@ import { nearest } from "../retrieval/nearest.js";
 import { lengthOf } from "../training/schedule.js";
 import { trainWithProgress } from "../training/supervised.js";
 import { loadModel } from "../weights/load-model.js";
-import { type DemoPictures, drawPictures, type Look } from "./demo-pictures.js";
+import { type DemoPictures, drawPictures, type FeatureResults } from "./demo-pictures.js";
 import { timeComparison, type TimedOptions, timeTraining } from "./time-estimate.js";
 
 export interface DemoOptions {
@@ -31,7 +31,7 @@ export interface DemoOptions {
   /** Takes few steps and images, to test that everything works. */
   readonly quick: boolean;
   /** Prints progress and results. */
-  readonly say: (...lines: readonly string[]) => void;
+  readonly log: (...lines: readonly string[]) => void;
 }
 
 /** The content of `OUT/summary.json`. */
@@ -51,16 +51,16 @@ const SHARE_OF_EVALUATIONS = 0.1;
 const MOST_EVALUATIONS = 8;
 
 /** Runs the demo and writes its results to `out`. Throws if that folder holds anything but a former run. */
-export async function demo({ out, steps, quick, say }: DemoOptions): Promise<DemoSummary> {
+export async function demo({ out, steps, quick, log }: DemoOptions): Promise<DemoSummary> {
   const began = performance.now();
-  await expectOurs(out);
+  await expectRunFolder(out);
   const asked = steps ?? (quick ? QUICK.steps : undefined);
   const recipe = resolveConfig({ preset: builtinPreset, out, ...(asked !== undefined && { steps: asked }) });
   const view = viewOf(recipe);
   using device = await openDevice();
-  say(`device      ${device.name}`);
-  const splits = await openDemoParts(recipe.data, quick);
-  say(describeParts(splits));
+  log(`device      ${device.name}`);
+  const splits = await openDemoSplits(recipe.data, quick);
+  log(describeSplits(splits));
 
   const comparison = { device, splits, k: recipe.knnK, queries: queriesOf(splits.test) };
   const pixelRows = await extractBoth(
@@ -69,17 +69,17 @@ export async function demo({ out, steps, quick, say }: DemoOptions): Promise<Dem
   );
   const timed = { device, config: recipe, splits };
   const plan = await planTraining(timed, { began, isAsked: asked !== undefined, pixels: pixelRows.train.features });
-  for (const line of plan.lines) say(line);
+  for (const line of plan.lines) log(line);
 
   const pixels = await compare(pixelRows, { ...comparison, title: "pixels, comparing" });
-  say(`pixels      k-NN ${percent(pixels.knn.top1)} of the held-out images right, comparing pixel with pixel`);
+  log(`pixels      k-NN ${percent(pixels.knn.top1)} of the held-out images right, comparing pixel with pixel`);
   const { untrained, trained, index, checkpoint } = await trainAndCompare(plan, { comparison, view });
 
   const { seed, data } = plan.config;
   const model = () => loadModel(device, checkpoint);
   const { queries } = comparison;
   const pictures = await drawPictures({ out, splits, view, queries, pixels, untrained, trained, seed, model });
-  const indexPath = indexOfRun(out);
+  const indexPath = runIndexPath(out);
   await writeFeatures(indexPath, featureList(splits.test.images, index, { data, checkpoint, which: "teacher" }));
 
   const summary: DemoSummary = {
@@ -91,21 +91,21 @@ export async function demo({ out, steps, quick, say }: DemoOptions): Promise<Dem
     device: device.name,
   };
   await writeJson(join(out, "summary.json"), summary);
-  say(...describeSummary(summary, out));
+  log(...describeSummary(summary, out));
   return summary;
 }
 
 /** Opens the images of the demo, a few of them if it is to be quick. */
-async function openDemoParts(data: Config["data"], quick: boolean): Promise<Splits> {
+async function openDemoSplits(data: Config["data"], quick: boolean): Promise<Splits> {
   const all = await openSplits(data, { heldOut: 0, seed: 0 });
-  return quick ? { train: firstOf(all.train, QUICK.train), test: firstOf(all.test, QUICK.test) } : all;
+  return quick ? { train: firstImages(all.train, QUICK.train), test: firstImages(all.test, QUICK.test) } : all;
 }
 
-function describeParts({ train, test }: Splits): string {
+function describeSplits({ train, test }: Splits): string {
   const { classes } = test.images;
   return (
     `images      ${train.indices.length} to train on, ${test.indices.length} held out, ${classes.length} classes; ` +
-    "nothing of the training sees a class"
+    "training uses no class labels"
   );
 }
 
@@ -221,8 +221,8 @@ function shortened(config: Config, { wanted, length }: { readonly wanted: number
 }
 
 interface Trained {
-  readonly untrained: Look;
-  readonly trained: Look;
+  readonly untrained: FeatureResults;
+  readonly trained: FeatureResults;
   /** Features of the held-out images after the last step, not normalised. */
   readonly index: Extracted;
   /** Path of the last checkpoint. */
@@ -236,7 +236,7 @@ async function trainAndCompare(
 ): Promise<Trained> {
   const { device, splits } = comparison;
   const [trainImages, testImages] = [splits.train.indices.length, splits.test.indices.length];
-  const looks: Look[] = [];
+  const looks: FeatureResults[] = [];
   let index: Extracted | undefined;
   const { checkpoint } = await trainWithProgress({
     device,
@@ -267,7 +267,7 @@ async function trainAndCompare(
 /** Chooses the queries of the picture of neighbours by rule: the first held-out images of each class. */
 function queriesOf(test: Subset): readonly number[] {
   const each = test.images.classes.length <= MOST_QUERIES / 2 ? 2 : 1;
-  return firstOfEach(test, each).slice(0, MOST_QUERIES);
+  return firstOfEachClass(test, each).slice(0, MOST_QUERIES);
 }
 
 const MOST_QUERIES = 10;
@@ -295,7 +295,7 @@ interface CompareOptions {
 }
 
 /** Computes what numbers and pictures show of the features; normalises them in place. */
-async function compare(both: Both, { device, splits, k, queries, title }: CompareOptions): Promise<Look> {
+async function compare(both: Both, { device, splits, k, queries, title }: CompareOptions): Promise<FeatureResults> {
   using comparing = title === undefined ? undefined : lazyProgress(title);
   const labelled = await labelledFeatures(splits, (subset) =>
     Promise.resolve(subset === splits.test ? both.test : both.train),
@@ -331,7 +331,7 @@ function withProgress(name: string, extract: ExtractPart): (subset: Subset, titl
 }
 
 /** Throws if the folder holds files of anything but a run. */
-async function expectOurs(out: string): Promise<void> {
+async function expectRunFolder(out: string): Promise<void> {
   const left = (await readdir(out).catch(() => [])).filter((name) => !name.startsWith("."));
   if (left.length > 0 && !left.includes("config.json")) {
     throw new Error(

@@ -11,16 +11,16 @@ import {
 } from "../../engine/adapters/node.js";
 import { formatMiB } from "../files/text.js";
 
-/** What `dino doctor` finds out about a machine. */
+/** The result of `dino doctor`. */
 export interface Diagnosis {
-  /** The adapter that training would run on, or why there is none. */
+  /** The adapter that training would use, or the error if there is none. */
   readonly chosen: AdapterReport | { readonly error: string };
-  /** What its drivers have, by the index that --device takes: it and others. */
+  /** Adapters of its drivers, by the index of --device, including the chosen one. */
   readonly devices: readonly string[];
-  /** What asking for each other kind gave. */
-  readonly others: readonly Other[];
+  /** The other kinds of adapters. */
+  readonly others: readonly OtherAdapter[];
   readonly machine: Machine;
-  /** What would make it faster, most useful first. */
+  /** Advice for more speed, most useful first. */
   readonly advice: readonly string[];
 }
 
@@ -38,27 +38,27 @@ export interface AdapterReport {
   readonly f16: boolean;
   /** Narrowest and widest subgroup, where the adapter has subgroups. */
   readonly subgroups: readonly [number, number] | undefined;
-  /** Shapes of tensor-core multiplications, such as "f16 16x16x16 -> f32". */
+  /** Shapes of subgroup matrix products, such as "f16 16x16x16 -> f32". */
   readonly subgroupMatrices: readonly string[];
   readonly timestamps: boolean;
   /** Kernels that `dino tune` chose instead of the rules. */
   readonly tuned: number;
 }
 
-/** A kind of adapter that was not chosen: its name where it is there all the same, or why it is not. */
-export type Other = { readonly kind: AdapterKind } & ({ readonly name: string } | { readonly error: string });
+/** A kind of adapter that was not chosen: its name if available, otherwise the error. */
+export type OtherAdapter = { readonly kind: AdapterKind } & ({ readonly name: string } | { readonly error: string });
 
 export interface Machine {
   readonly platform: NodeJS.Platform;
   readonly arch: string;
-  /** As the system calls itself, with its kernel. */
+  /** Name of the system, with its kernel. */
   readonly system: string;
   readonly distribution: Distribution | undefined;
   readonly processor: string;
   readonly memoryBytes: number;
-  /** Makers of the graphics cards that Linux lists, whether or not they have a driver. */
+  /** Vendors of the graphics cards that Linux lists, with or without a driver. */
   readonly cards: readonly Maker[];
-  /** Whether this user may open the cards' device files; undefined where there are none. */
+  /** Whether this user may open the cards' device files; undefined if there are none. */
   readonly mayOpenCards: boolean | undefined;
   readonly node: string;
   readonly webgpu: string;
@@ -69,7 +69,7 @@ export interface Distribution {
   readonly id: string;
   readonly like: readonly string[];
   readonly codename: string;
-  /** Where apt gets this release from, for distributions that have apt. */
+  /** The apt source of this release, for distributions with apt. */
   readonly apt: AptSource | undefined;
 }
 
@@ -80,29 +80,34 @@ export interface AptSource {
 
 type Maker = "NVIDIA" | "AMD" | "Intel";
 
-/** The report of `dino doctor`: the adapter chosen, why, what the others said, what it can do, and what would be faster. */
+/**
+ * Returns the report of `dino doctor`: the chosen adapter, the reason, the other adapters, capabilities, and advice.
+ */
 export async function doctor(): Promise<string> {
   return describe(await diagnose());
 }
 
-/** The same as plain values, for `dino doctor --json`. Throws only for a `DINO_ADAPTER` that names no kind of adapter. */
+/**
+ * Returns the same as plain values, for `dino doctor --json`. Throws only for a `DINO_ADAPTER` that names no kind of
+ * adapter.
+ */
 export async function diagnose(): Promise<Diagnosis> {
-  const { chosen, devices } = await report();
+  const { chosen, devices } = await adapterReport();
   const kind = "error" in chosen ? undefined : chosen.kind;
-  const others: Other[] = [];
+  const others: OtherAdapter[] = [];
   for (const prefer of ["gpu", "lavapipe", "swiftshader"] as const) {
     if (prefer === kind) continue;
     const answer = chooseAdapter({ prefer }).then(
       ({ name }) => ({ kind: prefer, name }),
-      (error: unknown) => ({ kind: prefer, error: plainly(error) }),
+      (error: unknown) => ({ kind: prefer, error: messageOf(error) }),
     );
     others.push(await answer);
   }
-  const machine = examine();
+  const machine = inspectMachine();
   return { chosen, devices, others, machine, advice: advise(kind, others, machine) };
 }
 
-/** Lays a diagnosis out for a terminal. */
+/** Formats a diagnosis for a terminal. */
 export function describe({ chosen, devices, others, machine, advice }: Diagnosis): string {
   const rows: (readonly [string, string])[] = [];
   if ("error" in chosen) rows.push(["adapter", `none: ${chosen.error}`]);
@@ -146,38 +151,42 @@ export function describe({ chosen, devices, others, machine, advice }: Diagnosis
     .join("\n");
 }
 
-/** What would make this machine faster, most useful first; `kind` is undefined where there is no adapter at all. */
-export function advise(kind: AdapterKind | undefined, others: readonly Other[], machine: Machine): readonly string[] {
+/** Returns advice for more speed, most useful first; `kind` is undefined without any adapter. */
+export function advise(
+  kind: AdapterKind | undefined,
+  others: readonly OtherAdapter[],
+  machine: Machine,
+): readonly string[] {
   if (kind === "gpu") return [];
   const better = others.find((other) => "name" in other && (other.kind === "gpu" || kind !== "lavapipe"));
-  if (better) return [`There is a better one: DINO_ADAPTER=${better.kind}, or leave DINO_ADAPTER unset.`];
+  if (better) return [`A better adapter is available: set DINO_ADAPTER=${better.kind}, or leave DINO_ADAPTER unset.`];
   const advice: string[] = [];
   if (machine.cards.includes("NVIDIA")) {
     advice.push(
-      "There is an NVIDIA card, but no Vulkan driver for it. In a container: start it with --gpus all and\n" +
+      "The NVIDIA card has no Vulkan driver. In a container: start it with --gpus all and\n" +
         "NVIDIA_DRIVER_CAPABILITIES=all. Elsewhere: install the Vulkan part of the driver (nvidia-vulkan-icd, libnvidia-gl).",
     );
   }
   const mesaCards = machine.cards.filter((maker) => maker !== "NVIDIA");
   if (mesaCards.length > 0) {
-    const card = `There is a card from ${mesaCards.join(" and ")}`;
+    const card = `A card from ${mesaCards.join(" and ")} is present`;
     if (machine.mayOpenCards === false) {
-      advice.push(`${card} that this user may not open:\nsudo usermod -aG render,video $USER   (then log in again)`);
+      advice.push(`${card}, but this user may not open it:\nsudo usermod -aG render,video $USER   (then log in again)`);
     } else if (machine.mayOpenCards === undefined) {
-      advice.push(`${card} without a device file. In a container: start it with --device /dev/dri.`);
-    } else advice.push(`${card}. Its Vulkan driver is in Mesa:\n${mesaCommands(machine.distribution)}`);
+      advice.push(`${card}, but has no device file. In a container: start it with --device /dev/dri.`);
+    } else advice.push(`${card}; its Vulkan driver is part of Mesa:\n${mesaCommands(machine.distribution)}`);
   }
   if (machine.platform === "linux" && kind !== "lavapipe") {
     const gain =
-      kind === "swiftshader" ? "about five times faster than the packaged SwiftShader" : "computes on the CPU";
-    advice.push(`Mesa's lavapipe, 25 or newer, ${gain}:\n${mesaCommands(machine.distribution)}`);
+      kind === "swiftshader" ? "is about five times faster than the packaged SwiftShader" : "computes on the CPU";
+    advice.push(`Mesa's lavapipe, version 25 or newer, ${gain}:\n${mesaCommands(machine.distribution)}`);
   }
   if (machine.cards.length === 0)
-    advice.push("Any GPU of NVIDIA, AMD, Intel or Apple with its driver is faster than a CPU.");
+    advice.push("Any GPU from NVIDIA, AMD, Intel or Apple with its driver is faster than a CPU.");
   return advice;
 }
 
-/** The commands that install Mesa's Vulkan drivers, new enough for Dawn, on this distribution. */
+/** Returns the commands that install Mesa's Vulkan drivers, new enough for Dawn, on a distribution. */
 export function mesaCommands(known: Distribution | undefined): string {
   const names = known ? [known.id, ...known.like] : [];
   if (known?.id === "debian" && known.codename === "bookworm") {
@@ -196,10 +205,7 @@ export function mesaCommands(known: Distribution | undefined): string {
   return "install the packages that hold libvulkan.so.1 and lvp_icd.json";
 }
 
-/**
- * Where apt gets a release's own packages from, out of the texts of its source lists, which are one line a source or
- * deb822 paragraphs.
- */
+/** Finds the apt source of a release's own packages in the texts of source lists, in one-line or deb822 format. */
 export function aptSourceOf(lists: readonly string[], codename: string): AptSource | undefined {
   for (const list of lists) {
     const text = list.replace(/^\s*#.*\n?/gm, "");
@@ -218,7 +224,7 @@ export function aptSourceOf(lists: readonly string[], codename: string): AptSour
   return undefined;
 }
 
-async function report(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
+async function adapterReport(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
   try {
     const { adapter, kind, name, why, list } = await chooseAdapter();
     const { limits, features } = adapter;
@@ -245,15 +251,15 @@ async function report(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
     };
     return { chosen, devices: await list() };
   } catch (error) {
-    return { chosen: { error: plainly(error) }, devices: [] };
+    return { chosen: { error: messageOf(error) }, devices: [] };
   }
 }
 
-function plainly(error: unknown): string {
+function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replace(/^adapter: /, "");
 }
 
-function examine(): Machine {
+function inspectMachine(): Machine {
   const release_ = osRelease();
   const processors = cpus();
   const { version } = createRequire(import.meta.url)("webgpu/package.json") as { readonly version: string };

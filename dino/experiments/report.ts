@@ -1,4 +1,7 @@
-/** A page about a run: curves of its training, attention, patch features and nearest neighbours, in one HTML file that opens offline. */
+/**
+ * Writes a page about a run in one self-contained HTML file: training curves, attention, patch features and nearest
+ * neighbours.
+ */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -15,7 +18,7 @@ import { rng } from "../math/random.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import { extractFeatures } from "../model/extract.js";
 import { type Chart, chartSvg, type Panel } from "../pictures/charts.js";
-import { attentionOf, closer, featureMapOf, lookClosely } from "../pictures/close-up.js";
+import { drawAttention, enlargedView, drawFeatureMap, inspectImages } from "../pictures/close-up.js";
 import { type Picture } from "../pictures/drawing.js";
 import { encodePng } from "../pictures/png.js";
 import { nearest } from "../retrieval/nearest.js";
@@ -28,41 +31,41 @@ export interface ReportOptions {
   readonly device: Device;
   /** Folder of the run. */
   readonly run: string;
-  /** Images to show; those that the run was trained on if left out. */
+  /** Images to show; default: those of the run. */
   readonly data?: string;
   /** The HTML file. */
   readonly out: string;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** What a report shows. */
+/** A written report. */
 export interface Report {
   readonly report: string;
   readonly run: string;
   readonly steps: number;
   readonly bytes: number;
-  /** Images with pictures, and images among which neighbours were looked for. */
+  /** Numbers of images with pictures, and of candidates for neighbours. */
   readonly images: number;
   readonly candidates: number;
-  /** What kept pictures out, if anything. */
+  /** The reason why pictures are missing, if they are. */
   readonly missing: string | undefined;
 }
 
-/** Images looked at closely. */
-const CLOSE_UPS = 6;
-/** Images whose neighbours are shown, and how many of them. */
+/** Images with attention and feature maps. */
+const INSPECTED = 6;
+/** Queries, and neighbours per query. */
 const QUERIES = 8;
 const NEIGHBOURS = 7;
-/** Neighbours are looked for among so many images at most. */
-const MOST_CANDIDATES = 2000;
-/** Side of a small picture, in pixels. */
+/** Maximum number of candidates for neighbours. */
+const MAX_CANDIDATES = 2000;
+/** Side of a thumbnail, in pixels. */
 const THUMBNAIL = 96;
 
-/** Writes the page. Throws where the folder holds no run; a run whose images are gone gets a page without pictures. */
+/** Writes the page. Throws if the folder holds no run; the page of a run whose images are gone has no pictures. */
 export async function writeReport({ device, run, data, out, onProgress }: ReportOptions): Promise<Report> {
   const [configPath, logPath] = [join(run, "config.json"), join(run, "log.jsonl")];
   if (!existsSync(configPath) || !existsSync(logPath)) {
-    throw new Error(`${run}: expected the folder of a run, with config.json and log.jsonl, as dino train leaves it`);
+    throw new Error(`${run}: expected the folder of a run, with config.json and log.jsonl, as dino train writes it`);
   }
   const config = await readConfig(run);
   const log = await readLog(logPath);
@@ -78,9 +81,9 @@ export async function writeReport({ device, run, data, out, onProgress }: Report
   ];
   const html = page(`DINO: ${run}`, sections);
   await writeFileAtomically(out, html);
-  const seen =
+  const counts =
     "missing" in shown ? { images: 0, candidates: 0, missing: shown.missing } : { ...shown.counts, missing: undefined };
-  return { report: out, run, steps: log.steps.at(-1)?.step ?? 0, bytes: Buffer.byteLength(html), ...seen };
+  return { report: out, run, steps: log.steps.at(-1)?.step ?? 0, bytes: Buffer.byteLength(html), ...counts };
 }
 
 function summary(config: Config, log: Log, device: string): string {
@@ -193,9 +196,9 @@ interface ShowOptions {
   readonly onProgress: ReportOptions["onProgress"];
 }
 
-/** Pictures of held-out images, or of those trained on where none are held out. */
+/** Draws pictures of held-out images, or of training images if none are held out. */
 async function showImages({ device, checkpoint, config, data, onProgress }: ShowOptions): Promise<Shown> {
-  if (!existsSync(checkpoint)) return { missing: `there is no ${checkpoint} yet` };
+  if (!existsSync(checkpoint)) return { missing: `${checkpoint} does not exist yet` };
   let subset: Subset;
   try {
     const { train, test } = await openSplits(data, config);
@@ -204,32 +207,32 @@ async function showImages({ device, checkpoint, config, data, onProgress }: Show
     return { missing: `${(error as Error).message}; dino report --data FOLDER shows other images` };
   }
   using model = await loadModel(device, checkpoint);
-  const chosen = choose(subset, MOST_CANDIDATES);
+  const chosen = sampleOf(subset, MAX_CANDIDATES);
   const view = viewOf(config);
-  const close = closer(view, view.crop.rows < 128 ? 3 : 2);
-  const closeUps = await lookClosely(model, subset.images, Array.from(chosen.subarray(0, CLOSE_UPS)), close);
-  if (closeUps.length === 0) return { missing: `not one of the first images of ${data} could be decoded` };
+  const close = enlargedView(view, view.crop.rows < 128 ? 3 : 2);
+  const closeUps = await inspectImages(model, subset.images, Array.from(chosen.subarray(0, INSPECTED)), close);
+  if (closeUps.length === 0) return { missing: `none of the first images of ${data} could be decoded` };
   const title = "What the cls token of the last block attends to";
   const named = closeUps.map((one) => ({ ...one, label: subset.images.name(one.index) }));
   const { heads, dim } = model.vit;
   const neighbours = await neighboursOf(model, { images: subset.images, indices: chosen }, onProgress);
   return {
     sections: [
-      section("Attention", pictureOf(attentionOf(named, { heads, title }), "attention of each head")),
-      section("Patch features", pictureOf(featureMapOf(closeUps, { dim }), "patch features as colours")),
+      section("Attention", pictureOf(drawAttention(named, { heads, title }), "attention of each head")),
+      section("Patch features", pictureOf(drawFeatureMap(closeUps, { dim }), "patch features as colours")),
       section("Nearest neighbours", neighbours),
     ],
     counts: { images: closeUps.length, candidates: chosen.length },
   };
 }
 
-/** Some images of a part, all of them if they are few; the same for the same part. */
-function choose({ indices }: Subset, most: number): Int32Array {
+/** Draws a sample of at most `most` images of a subset; the same for the same subset. */
+function sampleOf({ indices }: Subset, most: number): Int32Array {
   const order = rng({ seed: 0, purpose: "report" }).permutation(indices.length);
   return Int32Array.from(order.subarray(0, most), (at) => indices[at]!);
 }
 
-/** A row of small pictures for each query: itself, then the images whose features point most nearly its way. */
+/** Draws a row of thumbnails per query: the query, then its nearest neighbours by cosine similarity. */
 async function neighboursOf(
   model: Model,
   { images, indices }: Subset,
@@ -255,7 +258,7 @@ async function neighboursOf(
 
 async function thumbnail(images: Subset["images"], index: number): Promise<string> {
   const image = await images.decode(index);
-  if (isFailure(image)) throw new Error(`${image.path}: could be decoded a moment ago, but not now: ${image.reason}`);
+  if (isFailure(image)) throw new Error(`${image.path}: could be decoded before, but not now: ${image.reason}`);
   const { rows, cols, pixels } = image;
   const small = await sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } })
     .resize(THUMBNAIL, THUMBNAIL, { fit: "cover", kernel: rows < THUMBNAIL ? "nearest" : "lanczos3" })
@@ -269,7 +272,7 @@ function settingsTable(config: Config): string {
     const value = JSON.stringify(config[name]);
     return [flagOf(name), value === JSON.stringify(defaultConfig[name]) ? value : `${value} *`];
   });
-  return `<details><summary>All settings; * marks what is not the default</summary>${table(rows)}</details>`;
+  return `<details><summary>All settings; * marks values other than the default</summary>${table(rows)}</details>`;
 }
 
 function pictureOf(picture: Picture, words: string): string {

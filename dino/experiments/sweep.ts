@@ -1,4 +1,4 @@
-/** Trainings over several values of some settings, compared by the k-NN accuracy of what they learnt. */
+/** Sweeps: trains with several values of some settings and compares the k-NN accuracy. */
 import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { flagOf, parseSetting } from "../config/flags.js";
@@ -13,16 +13,16 @@ import { type Panel, type Series, writeChart } from "../pictures/charts.js";
 import { loadModel } from "../weights/load-model.js";
 import { runAll, type TrainingRun } from "./training-runs.js";
 
-/** A setting and the values it is to take. */
+/** A setting and its values. */
 export interface Axis {
   readonly setting: SettingName;
-  /** As the command line writes them. */
+  /** Values as on the command line. */
   readonly words: readonly string[];
 }
 
 /**
- * Ablations of the paper, with the values it compares: of the teacher's momentum (section 5.2), of multi-crop (table 8), of
- * prototypes (appendix, table 12), of the batch (table 9), of the teacher's temperature (appendix, table 11).
+ * Ablations of the paper, with the values it compares: the teacher's momentum (section 5.2), multi-crop (table 8), the
+ * number of prototypes (appendix, table 12), the batch size (table 9), the teacher's temperature (appendix, table 11).
  */
 export const ablations: Readonly<Record<string, string>> = {
   momentum: "momentum-teacher=0,0.9,0.98,0.996",
@@ -32,7 +32,7 @@ export const ablations: Readonly<Record<string, string>> = {
   temperature: "teacher-temp=0.02,0.04,0.06,0.08",
 };
 
-/** `setting=value,value,...` or the name of an ablation. Throws for anything else, and for a value that the setting refuses. */
+/** Parses `setting=value,value,...` or the name of an ablation. Throws for anything else, and for invalid values. */
 export function parseAxis(word: string): Axis {
   const [flag = "", values] = (ablations[word] ?? word).split("=", 2);
   const setting = settingNames.find((name) => flagOf(name) === `--${flag}`);
@@ -47,15 +47,15 @@ export function parseAxis(word: string): Axis {
   return { setting, words };
 }
 
-/** What one combination of values came to. */
+/** The results of one combination of values. */
 export interface SweepRow {
   readonly name: string;
-  /** By flag, as the command line writes them. */
+  /** Values by flag, as on the command line. */
   readonly values: Readonly<Record<string, string>>;
-  /** k-NN top-1 on the held-out images of each seed, in percent, and their mean. */
+  /** k-NN top-1 on the held-out images for each seed, in percent, and the mean. */
   readonly top1: readonly number[];
   readonly meanTop1: number;
-  /** Of the last line of the log, mean over the seeds. */
+  /** Loss and entropy in the last line of the log, averaged over the seeds. */
   readonly loss: number;
   readonly teacherEntropy: number;
 }
@@ -63,7 +63,7 @@ export interface SweepRow {
 export interface Sweep {
   readonly k: number;
   readonly seeds: readonly number[];
-  /** In the order of the axes; without a grid, the baseline first. */
+  /** In the order of the axes; the baseline first, unless the sweep is a grid. */
   readonly rows: readonly SweepRow[];
   readonly svg: string;
   readonly png: string;
@@ -72,46 +72,51 @@ export interface Sweep {
 export interface SweepOptions {
   readonly device: Device;
   readonly splits: Splits;
-  /** What all runs share. */
+  /** Settings of all runs. */
   readonly flags: PartialConfig;
   readonly out: string;
   readonly axes: readonly Axis[];
   readonly seeds: readonly number[];
-  /** All combinations of values, instead of one axis at a time around the baseline. */
+  /** Trains all combinations of values, instead of varying one axis at a time from the baseline. */
   readonly grid: boolean;
   readonly overwrite: boolean;
-  readonly say: (line: string) => void;
+  readonly log: (line: string) => void;
 }
 
-/** Trains and evaluates them all; writes sweep.json, sweep.svg and sweep.png. Throws before it trains where values do not go together. */
+/**
+ * Trains and evaluates all combinations; writes sweep.json, sweep.svg and sweep.png. Throws before training if values
+ * contradict each other.
+ */
 export async function sweep(options: SweepOptions): Promise<Sweep> {
   const { device, splits, axes, seeds, out, flags } = options;
   const baseline = resolveConfig(flags);
   const { knnK: k } = baseline;
   const combinations = combine(options, baseline);
   const runs = combinations.flatMap((combination) =>
-    seeds.map((seed) => ({ combination, trial: trialOf(options, baseline, { combination, seed }) })),
+    seeds.map((seed) => ({ combination, run: runOf(options, baseline, { combination, seed }) })),
   );
-  const tried = await runAll({ ...options, trials: runs.map(({ trial }) => trial) });
+  const finished = await runAll({ ...options, runs: runs.map(({ run }) => run) });
   const top1: number[] = [];
-  for (const { name, checkpoint } of tried) {
+  for (const { name, checkpoint } of finished) {
     using model = await loadModel(device, checkpoint);
     const view = viewOf(model.config);
     const { results } = await evaluateKnn({
-      ...{ splits, ks: [k], device },
+      splits,
+      ks: [k],
+      device,
       extract: ({ images, indices }) => extractFeatures(model, images, { view, indices }),
     });
     top1.push(results[0]!.top1);
-    options.say(`${name}   k-NN ${results[0]!.top1.toFixed(2)} %`);
+    options.log(`${name}   k-NN ${results[0]!.top1.toFixed(2)} %`);
   }
   const rows = combinations.map((combination): SweepRow => {
-    const mine = runs.flatMap((run, i) => (run.combination === combination ? [i] : []));
-    const last = mine.map((i) => tried[i]!.log.steps.at(-1)!);
+    const ownRuns = runs.flatMap((run, i) => (run.combination === combination ? [i] : []));
+    const last = ownRuns.map((i) => finished[i]!.log.steps.at(-1)!);
     return {
       name: nameOf(combination),
       values: Object.fromEntries(combination.map(({ setting, word }) => [flagOf(setting).slice(2), word])),
-      top1: mine.map((i) => top1[i]!),
-      meanTop1: mean(mine.map((i) => top1[i]!)),
+      top1: ownRuns.map((i) => top1[i]!),
+      meanTop1: mean(ownRuns.map((i) => top1[i]!)),
       loss: mean(last.map(({ loss }) => loss)),
       teacherEntropy: mean(last.map(({ teacherEntropy }) => teacherEntropy)),
     };
@@ -124,7 +129,7 @@ export async function sweep(options: SweepOptions): Promise<Sweep> {
   return found;
 }
 
-/** Values that differ from the baseline's, at most one for each axis. */
+/** Values that differ from the baseline, at most one per axis. */
 type Combination = readonly { readonly setting: SettingName; readonly word: string }[];
 
 function combine({ axes, grid }: SweepOptions, baseline: Config): readonly Combination[] {
@@ -146,8 +151,11 @@ function nameOf(combination: Combination): string {
     .join("_");
 }
 
-/** A warm-up of the teacher's temperature starts where it ends, unless it is varied itself. */
-function trialOf(
+/**
+ * Returns the run of a combination. A constant teacher temperature stays constant: its warm-up starts at the varied
+ * value, unless the start is varied too.
+ */
+function runOf(
   { flags, out }: Pick<SweepOptions, "flags" | "out">,
   baseline: Config,
   { combination, seed }: { readonly combination: Combination; readonly seed: number },
@@ -162,7 +170,7 @@ function trialOf(
   return { name, config: resolveConfig({ ...flags, ...steady, ...varied, seed, out: join(out, name) }) };
 }
 
-/** Top-1 along one axis, whose values have a place each, as far apart as they may lie: a line for each combination of the others' values. */
+/** Draws top-1 along one axis, with equally spaced values: one line per combination of the other axes' values. */
 function panelOf(
   { setting, words }: Axis,
   {

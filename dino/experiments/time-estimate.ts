@@ -1,4 +1,4 @@
-/** How long a training and its evaluations take, by a few steps and a few images that are timed beforehand. */
+/** Estimates the time of a training and its evaluations from a few timed steps and images. */
 import type { Device } from "../../engine/index.js";
 import { openThreadedBatches } from "../batches/threaded-batches.js";
 import { networkConfig } from "../config/derive.js";
@@ -17,20 +17,20 @@ export interface TimedOptions {
   readonly splits: Splits;
 }
 
-/** Milliseconds. */
+/** Times in milliseconds. */
 export interface Times {
   readonly step: number;
-  /** The features of an image. */
+  /** Time to extract the features of one image. */
   readonly image: number;
 }
 
-/** Steps are timed until a second has passed, but so many at most. */
+/** Maximum number of timed steps; timing stops after a second. */
 const STEPS = 3;
 const IMAGES = 64;
 
-/** Times steps and images; kernels are compiled by then, and stay so for the device. */
+/** Times steps and images. Also compiles the kernels, which the device caches. */
 export async function timeTraining({ device, config: timed, splits: { train } }: TimedOptions): Promise<Times> {
-  const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // however short the run is
+  const config = { ...timed, steps: 1 + STEPS, warmupEpochs: 0, warmupTeacherTempEpochs: 0 }; // for any length of the run
   const values = initialValues(networkConfig(config), config);
   const setup = { config, ...train, device, initialState: { values } };
   const batches = openThreadedBatches(batchOptions(setup));
@@ -40,12 +40,12 @@ export async function timeTraining({ device, config: timed, splits: { train } }:
   let stepsMs = 0;
   for (; steps < STEPS && stepsMs < 1000; steps++) stepsMs += await timeOf(() => trainer.runStep());
   const indices = train.indices.subarray(0, IMAGES);
-  const look = () => extractFeatures(backboneOf(trainer.teacher), train.images, { view: viewOf(config), indices });
-  await look();
-  return { step: stepsMs / steps, image: (await timeOf(look)) / indices.length };
+  const extract = () => extractFeatures(backboneOf(trainer.teacher), train.images, { view: viewOf(config), indices });
+  await extract();
+  return { step: stepsMs / steps, image: (await timeOf(extract)) / indices.length };
 }
 
-/** Milliseconds that it takes to compare so many rows with all of `others` on a device, by some of them. */
+/** Estimates the milliseconds to compare `rows` rows with all of `others` on a device, from a block of them. */
 export async function timeComparison(device: Device, others: FeatureRows, rows: number): Promise<number> {
   const block = sliceRows(others, 0, Math.min(others.rows, 64));
   using multiplied = similaritiesOn(device, others);

@@ -1,4 +1,4 @@
-/** Trainings that differ in some settings, side by side in one folder, each a run like any other. */
+/** Series of trainings that differ in some settings, each in its own folder like any other run. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
@@ -12,15 +12,15 @@ import { lengthOf } from "../training/schedule.js";
 import { trainWithProgress } from "../training/supervised.js";
 import { stepsDone } from "../weights/checkpoint.js";
 
-/** A training to be made. */
+/** A training to run. */
 export interface TrainingRun {
-  /** Of its folder. */
+  /** Name of its folder. */
   readonly name: string;
   /** `out` is the folder's path. */
   readonly config: Config;
 }
 
-/** A training that was made, now or before. */
+/** A finished training, run now or before. */
 export interface FinishedRun extends TrainingRun {
   readonly checkpoint: string;
   readonly log: Log;
@@ -29,32 +29,27 @@ export interface FinishedRun extends TrainingRun {
 export interface RunAllOptions {
   readonly device: Device;
   readonly splits: Splits;
-  readonly trials: readonly TrainingRun[];
-  /** Trains again what is there already. */
+  readonly runs: readonly TrainingRun[];
+  /** Repeats runs that already exist. */
   readonly overwrite: boolean;
-  /** Says what comes next. */
-  readonly say: (line: string) => void;
+  /** Reports the next run. */
+  readonly log: (line: string) => void;
 }
 
 /**
- * Trains one after the other. What a former call finished is taken as it stands, and what it left unfinished goes on, so that
- * trials survive being stopped. Throws, before anything is trained, where a folder holds a run of other settings.
+ * Runs trainings one after another. Takes finished runs of an earlier call as they are and continues unfinished ones,
+ * so that a series can be stopped and restarted. Throws, before any training, if a folder holds a run with other
+ * settings.
  */
-export async function runAll({
-  device,
-  splits,
-  trials,
-  overwrite,
-  say,
-}: RunAllOptions): Promise<readonly FinishedRun[]> {
+export async function runAll({ device, splits, runs, overwrite, log }: RunAllOptions): Promise<readonly FinishedRun[]> {
   const images = splits.train.indices.length;
-  const states = await Promise.all(trials.map(async (trial) => (overwrite ? "missing" : await stateOf(trial, images))));
-  const tried: FinishedRun[] = [];
-  for (const [i, trial] of trials.entries()) {
-    const { name, config } = trial;
+  const states = await Promise.all(runs.map(async (run) => (overwrite ? "missing" : await stateOf(run, images))));
+  const finished: FinishedRun[] = [];
+  for (const [i, run] of runs.entries()) {
+    const { name, config } = run;
     const state = states[i]!;
     const checkpoint = join(config.out, "checkpoint.safetensors");
-    say(`${i + 1} of ${trials.length}   ${name}${state === "finished" ? "   (there already)" : ""}`);
+    log(`${i + 1} of ${runs.length}   ${name}${state === "finished" ? "   (already exists)" : ""}`);
     if (state !== "finished") {
       await trainWithProgress({
         device,
@@ -65,27 +60,27 @@ export async function runAll({
         resumeCommand: "the same command",
       });
     }
-    tried.push({ ...trial, checkpoint, log: await readLog(join(config.out, "log.jsonl")) });
+    finished.push({ ...run, checkpoint, log: await readLog(join(config.out, "log.jsonl")) });
   }
-  return tried;
+  return finished;
 }
 
-/** What may differ between a trial and the run that is there: nothing that changes a number. */
-const free: ReadonlySet<SettingName> = new Set(["out", "threads", "preset"]);
+/** Settings that may differ between a run and its existing folder, because they change no number. */
+const IRRELEVANT: ReadonlySet<SettingName> = new Set(["out", "threads", "preset"]);
 
-async function stateOf(trial: TrainingRun, images: number): Promise<"missing" | "begun" | "finished"> {
-  const { out } = trial.config;
+async function stateOf(run: TrainingRun, images: number): Promise<"missing" | "begun" | "finished"> {
+  const { out } = run.config;
   const path = join(out, "config.json");
   const checkpoint = join(out, "checkpoint.safetensors");
   if (!existsSync(path) || !existsSync(checkpoint)) return "missing";
-  const there = await readConfig(out);
-  const { iterationsPerEpoch, steps } = lengthOf(trial.config, images);
-  const { config } = fitWarmups(trial.config, { iterationsPerEpoch, explicit: new Set() });
-  const name = differenceBetween(config, there, free);
+  const existing = await readConfig(out);
+  const { iterationsPerEpoch, steps } = lengthOf(run.config, images);
+  const { config } = fitWarmups(run.config, { iterationsPerEpoch, explicit: new Set() });
+  const name = differenceBetween(config, existing, IRRELEVANT);
   if (name !== undefined) {
-    const [wanted, has] = [JSON.stringify(config[name]), JSON.stringify(there[name])];
+    const [wanted, has] = [JSON.stringify(config[name]), JSON.stringify(existing[name])];
     throw new Error(
-      `${out} holds a run with ${flagOf(name)} ${has}, not ${wanted}; --overwrite replaces it, or name another --out`,
+      `${out} holds a run with ${flagOf(name)} ${has}, not ${wanted}; --overwrite replaces it, or use another --out`,
     );
   }
   return (await stepsDone(checkpoint)) === steps ? "finished" : "begun";

@@ -1,4 +1,4 @@
-/** Measures which of several kernels is the fastest for a training step on an adapter. */
+/** Measures which kernels are fastest for a training step on an adapter. */
 import { type Choices, type Device, type Program, withChoices } from "../../engine/index.js";
 import { networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
@@ -8,12 +8,15 @@ import { createStep, type TrainingStep } from "../training/step.js";
 
 export interface TuneOptions {
   readonly device: Device;
-  /** What the step is made of. */
+  /** Settings of the step. */
   readonly config: Config;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** One decision and what each way took in a step, in milliseconds; undefined where the device does not have it. */
+/**
+ * A kernel choice and the time of each alternative within a step, in milliseconds; alternatives that the device lacks
+ * are absent.
+ */
 export interface TuningSample {
   readonly what: string;
   readonly rule: string;
@@ -22,28 +25,28 @@ export interface TuningSample {
 }
 
 export interface Tuned {
-  /** Where another way than the rule's is the faster by a twentieth or more. */
+  /** Choices that beat the rule's by a twentieth or more. */
   readonly choices: Choices;
   readonly measured: readonly TuningSample[];
-  /** Whole steps by the rules and by the choices. */
+  /** Time of a whole step by the rules, and by the choices. */
   readonly ruleMs: number;
   readonly tunedMs: number;
 }
 
-/** A way must win by so much, or noise would choose. */
+/** Maximum time relative to the rule's for an alternative to win; closer results are noise. */
 const CLEAR_WIN = 0.95;
 const REPEATS = 3;
-/** Losses of two ways may differ by rounding alone: relative, in f32 and f16. */
+/** Relative tolerance between the losses of two alternatives, which differ by rounding only. */
 const TOLERANCE = { f32: 1e-4, f16: 1e-2 };
 
 /**
- * Records the training step of a configuration once for each way to do things, and times every dispatch; the way that is
- * clearly the fastest for an operation of a size is chosen. Throws where a way changes the loss.
+ * Records the training step of a configuration once per alternative and times every dispatch; chooses the alternative
+ * that is clearly the fastest for an operation of a size. Throws if an alternative changes the loss.
  */
 export async function tune({ device, config, onProgress = () => undefined }: TuneOptions): Promise<Tuned> {
   const byRule = await measure(withChoices(device, {}), config);
   const ways = [...new Set(byRule.decisions.flatMap(({ ways }) => ways))];
-  const taken = new Map(byRule.decisions.map(({ what, way }) => [what, new Map([[way, byRule.ms.get(what) ?? 0]])]));
+  const msByWay = new Map(byRule.decisions.map(({ what, way }) => [what, new Map([[way, byRule.ms.get(what) ?? 0]])]));
   onProgress(1, ways.length + 2);
   for (const [done, way] of ways.entries()) {
     const others = byRule.decisions.filter((decision) => decision.ways.includes(way) && decision.way !== way);
@@ -57,12 +60,12 @@ export async function tune({ device, config, onProgress = () => undefined }: Tun
           `tune: with ${way} the loss is ${found.loss}, by the rules ${byRule.loss}; a kernel is wrong on ${device.name}`,
         );
       }
-      for (const { what } of others) taken.get(what)!.set(way, found.ms.get(what) ?? 0);
+      for (const { what } of others) msByWay.get(what)!.set(way, found.ms.get(what) ?? 0);
     }
     onProgress(done + 2, ways.length + 2);
   }
   const measured = byRule.decisions.map(({ what, way: rule }): TuningSample => {
-    const ms = taken.get(what)!;
+    const ms = msByWay.get(what)!;
     const [fastest, least] = [...ms].reduce((best, found) => (found[1] < best[1] ? found : best));
     return { what, rule, best: least < CLEAR_WIN * ms.get(rule)! ? fastest : rule, ms: Object.fromEntries(ms) };
   });
@@ -72,7 +75,7 @@ export async function tune({ device, config, onProgress = () => undefined }: Tun
   return { choices, measured, ruleMs: byRule.totalMs, tunedMs: tuned.totalMs };
 }
 
-/** A step on noise: its loss, and the least time of each decision and of all dispatches. */
+/** Runs a step on random images; returns its loss, and the minimum time of each choice and of all dispatches. */
 async function measure(device: Device, config: Config) {
   const shape = networkConfig(config);
   using student = createNetwork(device, shape, "student");
@@ -80,7 +83,7 @@ async function measure(device: Device, config: Config) {
   const values = initialValues(shape, config);
   for (const network of [student, teacher]) writeNetwork(network, values);
   using step = await createStep(device, { student, teacher, ...stepConfig(config) });
-  feed(step);
+  writeInputs(step);
   await step.program.run();
   const loss = await step.program.readScalar("loss");
   const runs: Awaited<ReturnType<typeof timesOf>>[] = [];
@@ -91,7 +94,7 @@ async function measure(device: Device, config: Config) {
   return { loss, decisions, ms, totalMs: least((run) => run.totalMs) };
 }
 
-/** Milliseconds of a run by decision, and in all. */
+/** Returns the milliseconds of a run by choice, and in total. */
 async function timesOf(program: Program) {
   const ms = new Map<string, number>();
   let totalMs = 0;
@@ -102,7 +105,7 @@ async function timesOf(program: Program) {
   return { ms, totalMs };
 }
 
-function feed(step: TrainingStep): void {
+function writeInputs(step: TrainingStep): void {
   step.hyperparameters.write({ lr: 0, weightDecay: 0, momentum: 1, teacherTemperature: 0.04, frozen: 1 });
   const random = rng({ seed: 0, purpose: "tune" });
   for (const x of [step.globals, ...(step.locals ? [step.locals] : []), ...step.drops]) {

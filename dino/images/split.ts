@@ -16,17 +16,17 @@ export interface Splits {
 }
 
 /** Returns all images of a set. */
-export function wholeSet(images: ImageSet): Subset {
+export function fullSubset(images: ImageSet): Subset {
   return { images, indices: new Int32Array(images.count).map((_, index) => index) };
 }
 
 /** Returns the first images of a subset, at most `count`. */
-export function firstOf({ images, indices }: Subset, count: number): Subset {
+export function firstImages({ images, indices }: Subset, count: number): Subset {
   return { images, indices: indices.slice(0, count) };
 }
 
 /** Returns the first `count` images of each class, or all if a class has fewer. Throws for images without labels. */
-export function firstOfEach({ images, indices }: Subset, count = 1): readonly number[] {
+export function firstOfEachClass({ images, indices }: Subset, count = 1): readonly number[] {
   const { labels } = images;
   if (labels === undefined) throw new Error("first images of each class: expected images with classes");
   const found = images.classes.map((): number[] => []);

@@ -1,31 +1,32 @@
-/** What is taken of an image as its features. */
+/** Descriptors: the features of an image as a function of its tokens. */
 import { concat, constant, matmul, reshape, type Tensor } from "../../engine/index.js";
 import type { Backbone } from "./backbone.js";
 import { clsOf, intermediateLayers, vit } from "./vit.js";
 
-/** What is taken of an image as its features. */
+/** A function from images to features. */
 export interface Descriptor {
   readonly dim: number;
   /** Recorded once: images [batch, 3, rows, cols], normalised, -> [batch, dim]. */
-  readonly of: (images: Tensor) => Tensor;
+  readonly apply: (images: Tensor) => Tensor;
 }
 
-/** The cls token after the last block, which the paper evaluates by k-NN. */
+/** The cls token after the last block; the paper's choice for k-NN. */
 export function clsDescriptor({ vit: shape, params }: Backbone): Descriptor {
-  return { dim: shape.dim, of: (images) => vit(shape, params, images) };
+  return { dim: shape.dim, apply: (images) => vit(shape, params, images) };
 }
 
-/** Which tokens a linear classifier sees. */
+/** Options of `blocksDescriptor`. */
 export interface BlocksOptions {
-  /** Of so many last blocks the cls tokens, each after the final norm. */
+  /** Number of last blocks whose cls tokens are used, each after the final norm. */
   readonly lastBlocks: number;
-  /** The mean patch token of the last block besides. */
+  /** Appends the mean patch token of the last block. */
   readonly meanPatch: boolean;
 }
 
 /**
- * The tokens of the last blocks beside each other, the earliest block first and the mean patch token last; with one block, its
- * cls and mean patch token alternate, as eval_linear.py lays them out. Throws for more blocks than there are.
+ * Concatenates the cls tokens of the last blocks, the earliest first and the mean patch token last. With one block, the
+ * elements of its cls and mean patch token alternate, as in eval_linear.py. Throws for more blocks than the network
+ * has.
  */
 export function blocksDescriptor(
   { vit: shape, params }: Backbone,
@@ -33,11 +34,11 @@ export function blocksDescriptor(
 ): Descriptor {
   const { dim, depth } = shape;
   if (lastBlocks < 1 || lastBlocks > depth) {
-    throw new Error(`features: expected 1 to ${depth} last blocks, as many as the network has, got ${lastBlocks}`);
+    throw new Error(`features: expected 1 to ${depth} last blocks, the depth of the network, got ${lastBlocks}`);
   }
   return {
     dim: dim * (lastBlocks + (meanPatch ? 1 : 0)),
-    of: (images) => {
+    apply: (images) => {
       const blocks = intermediateLayers(shape, params, images, lastBlocks); // each [batch, 1 + patches, dim]
       const tokens = blocks.map(clsOf);
       if (!meanPatch) return concat(tokens, 1);
@@ -50,7 +51,7 @@ export function blocksDescriptor(
   };
 }
 
-/** The mean of the patch tokens: [batch, 1 + patches, dim] -> [batch, dim]. */
+/** Averages the patch tokens: [batch, 1 + patches, dim] -> [batch, dim]. */
 function meanPatchOf(tokens: Tensor): Tensor {
   const [batch, count, dim] = tokens.shape as readonly [number, number, number];
   const shares = Float32Array.from({ length: batch * count }, (_, i) => (i % count === 0 ? 0 : 1 / (count - 1)));

@@ -1,4 +1,4 @@
-/** What a trained backbone makes of images: features for k-NN and search. */
+/** Feature extraction: features of image sets for evaluation and search. */
 import { input, record } from "../../engine/index.js";
 import { evalCrop } from "../images/augment.js";
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
@@ -10,27 +10,27 @@ import { clsDescriptor, type Descriptor } from "./descriptors.js";
 
 export interface ExtractOptions {
   readonly view: View;
-  /** An image as the backbone is shown it, [3, view.crop.rows, view.crop.cols]; as `view` says if left out. */
-  readonly show?: (image: Image, index: number) => Float32Array;
-  /** clsDescriptor if left out. */
+  /** Turns an image into the input [3, view.crop.rows, view.crop.cols]; default: as `view` says. */
+  readonly preprocess?: (image: Image, index: number) => Float32Array;
+  /** Default `clsDescriptor`. */
   readonly descriptor?: Descriptor;
-  /** The images to look at, in this order; all if left out. */
+  /** The images to process, in this order; default: all. */
   readonly indices?: ArrayLike<number>;
-  /** Images of one run on the device: 64 if left out. */
+  /** Images per forward pass; default 64. */
   readonly batch?: number;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Features of a set, without the images that could not be decoded. */
+/** Features of the images of a set that could be decoded. */
 export interface Extracted {
-  /** Not normalised, a row an image that could be decoded: [indices.length, dim] */
+  /** One row per decoded image, not normalised: [indices.length, dim]. */
   readonly features: FeatureRows;
   /** The image of each row. */
   readonly indices: Int32Array;
   readonly failures: readonly DecodeFailure[];
 }
 
-/** The features of a set of images. Throws if not one of them could be decoded. */
+/** Extracts the features of a set of images. Throws if no image can be decoded. */
 export async function extractFeatures(
   backbone: Backbone,
   images: ImageSet,
@@ -39,7 +39,7 @@ export async function extractFeatures(
   return gather(featureBatches(backbone, images, options), options.indices?.length ?? images.count);
 }
 
-/** The same a batch at a time, each with the images of it that could be decoded, for use until the next. */
+/** Extracts features one batch at a time; each batch is valid until the next. */
 export async function* featureBatches(
   backbone: Backbone,
   images: ImageSet,
@@ -48,12 +48,12 @@ export async function* featureBatches(
   const { view, descriptor = clsDescriptor(backbone), batch = 64 } = options;
   const { rows, cols } = view.crop;
   using pixels = input(backbone.device, [batch, 3, rows, cols], { label: "images" });
-  using program = await record(backbone.device, () => ({ features: descriptor.of(pixels) }));
-  yield* lookAt(images, options, {
+  using program = await record(backbone.device, () => ({ features: descriptor.apply(pixels) }));
+  yield* runBatches(images, options, {
     batch,
     dim: descriptor.dim,
-    show: options.show ?? ((image) => evalCrop(image, view)),
-    look: async (values) => {
+    preprocess: options.preprocess ?? ((image) => evalCrop(image, view)),
+    compute: async (values) => {
       pixels.write(values);
       await program.run();
       return program.read("features");
@@ -62,27 +62,27 @@ export async function* featureBatches(
 }
 
 /**
- * The pixels themselves as features, seen through the same view: what a network has to beat. Gray pictures give one
- * channel, which points the same way as three of it.
+ * Returns pixels as features, in the same view: the baseline for a network. Grey images give one channel, which points
+ * in the same direction as three equal ones.
  */
 export async function pixelFeatures(images: ImageSet, options: ExtractOptions): Promise<Extracted> {
   const { resize, crop } = options.view;
   const table = normalizeTable({ mean: [0, 0, 0], std: [1, 1, 1] });
   const plane = crop.rows * crop.cols;
   const isGray = await allGray(images, options.indices);
-  const looking: Looking = {
+  const run: BatchRun = {
     batch: 256,
     dim: isGray ? plane : 3 * plane,
-    show: (image) => {
+    preprocess: (image) => {
       const channels = normalize(centerCrop(resizeShortSide(image, resize), crop), table); // [3, rows, cols]
       return isGray ? channels.subarray(0, plane) : channels;
     },
-    look: (values) => Promise.resolve(values),
+    compute: (values) => Promise.resolve(values),
   };
-  return gather(lookAt(images, options, looking), options.indices?.length ?? images.count);
+  return gather(runBatches(images, options, run), options.indices?.length ?? images.count);
 }
 
-/** Has every image, as far as it can be decoded, three equal channels? */
+/** Whether all images that can be decoded have three equal channels. */
 async function allGray(images: ImageSet, indices: ArrayLike<number> | undefined): Promise<boolean> {
   const wanted = indices ?? Array.from({ length: images.count }, (_, index) => index);
   for (let i = 0; i < wanted.length; i++) {
@@ -96,39 +96,40 @@ async function allGray(images: ImageSet, indices: ArrayLike<number> | undefined)
   return true;
 }
 
-interface Looking {
+/** The work on a batch. */
+interface BatchRun {
   readonly batch: number;
   readonly dim: number;
-  /** An image as the numbers that are looked at. */
-  readonly show: (image: Image, index: number) => Float32Array;
-  /** Those of a whole batch -> features [batch, dim]. */
-  readonly look: (values: Float32Array) => Promise<Float32Array>;
+  /** Turns an image into input values. */
+  readonly preprocess: (image: Image, index: number) => Float32Array;
+  /** Computes features from the input of a batch: -> [batch, dim]. */
+  readonly compute: (values: Float32Array) => Promise<Float32Array>;
 }
 
-/** Looks at image after image; the next batch is decoded while one is looked at. */
-async function* lookAt(images: ImageSet, options: ExtractOptions, looking: Looking): AsyncGenerator<Extracted> {
-  const { batch, dim, show, look } = looking;
+/** Processes the images in batches; decodes the next batch while one is computed. */
+async function* runBatches(images: ImageSet, options: ExtractOptions, run: BatchRun): AsyncGenerator<Extracted> {
+  const { batch, dim, preprocess, compute } = run;
   const wanted = Int32Array.from(options.indices ?? Array.from({ length: images.count }, (_, index) => index));
 
   const decodeBatch = (from: number): Promise<(Float32Array | DecodeFailure)[]> =>
     Promise.all(
       Array.from(wanted.subarray(from, from + batch), async (index) => {
         const image = await images.decode(index);
-        return isFailure(image) ? image : show(image, index);
+        return isFailure(image) ? image : preprocess(image, index);
       }),
     );
 
   let upcoming = decodeBatch(0);
   let values: Float32Array | undefined;
   for (let from = 0; from < wanted.length; from += batch) {
-    const shown = await upcoming;
+    const decoded = await upcoming;
     const next = decodeBatch(from + batch);
     next.catch(() => undefined); // thrown when it is awaited
     upcoming = next;
 
     const indices: number[] = [];
     const failures: DecodeFailure[] = [];
-    for (const [i, one] of shown.entries()) {
+    for (const [i, one] of decoded.entries()) {
       if (!(one instanceof Float32Array)) {
         failures.push(one);
         continue;
@@ -138,14 +139,14 @@ async function* lookAt(images: ImageSet, options: ExtractOptions, looking: Looki
       indices.push(wanted[from + i]!);
     }
     const rows = indices.length;
-    const found = rows > 0 ? await look(values!) : new Float32Array(0); // rows beyond these are of earlier images
-    const features = { values: found.subarray(0, rows * dim), rows, dim };
+    const computed = rows > 0 ? await compute(values!) : new Float32Array(0); // later rows belong to earlier images
+    const features = { values: computed.subarray(0, rows * dim), rows, dim };
     yield { features, indices: Int32Array.from(indices), failures };
     options.onProgress?.(Math.min(from + batch, wanted.length), wanted.length);
   }
 }
 
-/** All batches of `count` images in one. Throws if not one of them could be decoded. */
+/** Joins the batches of `count` images. Throws if no image could be decoded. */
 async function gather(batches: AsyncIterable<Extracted>, count: number): Promise<Extracted> {
   let features: FeatureRows = { values: new Float32Array(0), rows: 0, dim: 0 };
   const indices: number[] = [];
@@ -159,8 +160,8 @@ async function gather(batches: AsyncIterable<Extracted>, count: number): Promise
   }
   const rows = indices.length;
   if (rows === 0) {
-    const words = failures.length === 0 ? "there are none" : `not one of ${failures.length} could be decoded`;
-    throw new Error(`features: expected images, but ${words}`);
+    const reason = failures.length === 0 ? "there are none" : `not one of ${failures.length} could be decoded`;
+    throw new Error(`features: expected images, but ${reason}`);
   }
   const { values, dim } = features;
   return {

@@ -28,7 +28,7 @@ export interface HeadConfig {
   readonly batchNorm: boolean;
   /** Keeps the lengths of the prototypes at 1. */
   readonly normLastLayer: boolean;
-  /** Of what products take; the vectors that are normalised, and the logits, are f32. f32 if left out. */
+  /** Precision of matrix products; normalised vectors and logits are f32. Default f32. */
   readonly precision?: Precision;
 }
 
@@ -42,7 +42,7 @@ interface Layer {
   readonly out: number;
 }
 
-/** The MLP's layers under the names that the official nn.Sequential gives them. */
+/** Layers of the MLP under the names of the official nn.Sequential. */
 function mlpLayers({ inDim, hidden, bottleneck, layers, batchNorm }: HeadConfig): Layer[] {
   if (layers <= 1) return [{ linear: "mlp", batchNorm: undefined, into: inDim, out: bottleneck }];
   const stride = batchNorm ? 3 : 2; // linear, (batch norm,) GELU
@@ -84,7 +84,10 @@ export function headBufferSpecs(config: HeadConfig): ParamSpec[] {
   );
 }
 
-/** Start values: truncated normal 0.02 for linear weights, PyTorch's uniform default for `weight_v`, 1 for lengths and gains. */
+/**
+ * Initial values: truncated normal 0.02 for linear weights, PyTorch's uniform default for `weight_v`, 1 for lengths and
+ * gains.
+ */
 export function initHeadParam(config: HeadConfig, name: string, shape: Shape, rng: Rng): Float32Array {
   const size = shape.reduce((product, axis) => product * axis, 1);
   if (name === "last_layer.weight_v") {
@@ -97,9 +100,9 @@ export function initHeadParam(config: HeadConfig, name: string, shape: Shape, rn
 }
 
 /**
- * Logits [rows, out] of the prototypes for features x [rows, inDim], as the unit vectors of the bottleneck and the weights of
- * the last layer: their product is left to the loss, which needs no more than a part of it at a time.
- * Throws where the config has batch norm and none is given.
+ * Computes the logits [rows, out] of the prototypes for features x [rows, inDim], as a product that is not yet
+ * multiplied: unit vectors of the bottleneck and weights of the last layer. The loss multiplies them a part at a time.
+ * Throws if the config has batch norm and none is given.
  */
 export function head(config: HeadConfig, params: Lookup, x: Tensor, batchNorm?: BatchNorm): Projection {
   const layers = mlpLayers(config);

@@ -1,38 +1,41 @@
-/** Looks closely at single images, one after the other: their patch features, what their cls token attends to. */
+/** Inspection of single images, one at a time: patch features and attention of the cls token. */
 import { input, type Program, record, reshape, slice, type Tensor } from "../../engine/index.js";
 import { type Image, type Normalization, normalize, normalizeTable, type Size } from "../images/pixels.js";
 import type { Backbone } from "./backbone.js";
-import { grid, look, type Observation } from "./vit.js";
+import { grid, observe, type Observation } from "./vit.js";
 
-/** Something to see in one image, recorded once for every size. */
-export type Aspect = (backbone: Backbone, sight: Observation) => Tensor;
+/** A tensor to compute for one image, recorded once per image size. */
+export type Aspect = (backbone: Backbone, observation: Observation) => Tensor;
 
-/** What was seen in one image: the values of every aspect, and the image's whole patches. */
+/** The values of every aspect for one image, and its size in patches. */
 export type Inspection<Names extends string> = Readonly<Record<Names, Float32Array>> & {
   readonly rows: number;
   readonly cols: number;
 };
 
-/** A backbone ready to look. Dispose of it to free its memory. */
+/** A backbone prepared for inspection. Dispose of it to free its memory. */
 export interface Inspector<Names extends string> extends Disposable {
-  /** Looks at one image of any size that holds a patch; images of one size in a row are looked at without recording anew. */
-  look(image: Image): Promise<Inspection<Names>>;
+  /** Inspects one image of any size that holds a patch; consecutive images of one size share a recording. */
+  inspect(image: Image): Promise<Inspection<Names>>;
 }
 
-/** Features of the patches after the final norm: -> [patches, dim]. */
-export function patchesOf({ vit: { dim } }: Backbone, { tokens }: Observation): Tensor {
+/** Patch features after the final norm: -> [patches, dim]. */
+export function patchFeatures({ vit: { dim } }: Backbone, { tokens }: Observation): Tensor {
   const patches = tokens.shape[1]! - 1;
   return reshape(slice(tokens, 1, 1, patches), [patches, dim]);
 }
 
-/** What the cls token attends to in the last block, of each head; its own share and that of registers left out: -> [heads, patches]. */
-export function clsAttentionOf({ vit: { heads } }: Backbone, { tokens, attention }: Observation): Tensor {
+/**
+ * Attention of the cls token in the last block, per head, without its own share and the registers': -> [heads,
+ * patches].
+ */
+export function clsAttention({ vit: { heads } }: Backbone, { tokens, attention }: Observation): Tensor {
   const patches = tokens.shape[1]! - 1;
-  const ofCls = attention(1); // [1, heads, 1, 1 + registers + patches]
-  return reshape(slice(ofCls, 3, ofCls.shape[3]! - patches, patches), [heads, patches]);
+  const clsRow = attention(1); // [1, heads, 1, 1 + registers + patches]
+  return reshape(slice(clsRow, 3, clsRow.shape[3]! - patches, patches), [heads, patches]);
 }
 
-/** Makes a backbone ready to look at images, normalised as it was trained with, for some aspects. */
+/** Prepares a backbone to compute `aspects` of images, normalised as in training. */
 export function openInspector<const Names extends string>(
   backbone: Backbone,
   normalization: Normalization,
@@ -53,8 +56,11 @@ export function openInspector<const Names extends string>(
     const pixels = input(device, [1, 3, rows, cols], { label: "image" });
     try {
       const program = await record(device, () => {
-        const sight = look(shape, backbone.params, pixels);
-        return Object.fromEntries(names.map((name) => [name, aspects[name](backbone, sight)])) as Record<Names, Tensor>;
+        const observation = observe(shape, backbone.params, pixels);
+        return Object.fromEntries(names.map((name) => [name, aspects[name](backbone, observation)])) as Record<
+          Names,
+          Tensor
+        >;
       });
       return { size: { rows, cols }, patches, pixels, program };
     } catch (error) {
@@ -64,7 +70,7 @@ export function openInspector<const Names extends string>(
   };
 
   return {
-    async look(image) {
+    async inspect(image) {
       if (current?.size.rows !== image.rows || current.size.cols !== image.cols) {
         close();
         current = await open(image);
@@ -81,9 +87,9 @@ export function openInspector<const Names extends string>(
 }
 
 interface Opened<Names extends string> {
-  /** Of the image, in pixels. */
+  /** Size of the image in pixels. */
   readonly size: Size;
-  /** Of the image, in patches. */
+  /** Size of the image in patches. */
   readonly patches: Size;
   readonly pixels: ReturnType<typeof input>;
   readonly program: Program<Names>;

@@ -20,11 +20,11 @@ import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs }
 export interface NetworkConfig {
   readonly vit: VitConfig;
   readonly head: HeadConfig;
-  /** What training computes in, between f32 parameters and an f32 loss; f32 if left out. */
+  /** Precision of training, between f32 parameters and an f32 loss; default f32. */
   readonly precision?: Precision;
 }
 
-/** Parameters `backbone.*` and `head.*`, and the running statistics of batch norms where the head has any. */
+/** Parameters `backbone.*` and `head.*`, and the running statistics of the head's batch norms. */
 export interface Network {
   readonly config: NetworkConfig;
   readonly params: Params;
@@ -35,22 +35,22 @@ export interface Network {
 const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
   specs.map((spec) => ({ ...spec, name: prefix + spec.name }));
 
-/** Every parameter under its official name, in the official order. */
+/** Lists every parameter under its official name, in the official order. */
 export function networkSpecs({ vit: vitConfig, head: headConfig }: NetworkConfig): ParamSpec[] {
   return [...prefixed("backbone.", vitSpecs(vitConfig)), ...prefixed("head.", headSpecs(headConfig))];
 }
 
-/** Running statistics under their official names. */
+/** Lists the running statistics under their official names. */
 export function bufferSpecs({ head: headConfig }: NetworkConfig): ParamSpec[] {
   return prefixed("head.", headBufferSpecs(headConfig));
 }
 
-/** The backbone of a network, without its head; it shares the network's memory. */
+/** Returns the backbone of a network, which shares the network's memory. */
 export function backboneOf({ config, params }: Network): Backbone {
   return { device: params.device, vit: config.vit, params: scope(params.get, "backbone.") };
 }
 
-/** A network with all parameters zero; `label` ("student", "teacher") names it in messages. */
+/** Creates a network with all parameters zero; `label` ("student", "teacher") names it in messages. */
 export function createNetwork(device: Device, config: NetworkConfig, label: string): Network {
   const params = createParams(device, layoutOf(networkSpecs(config)), label);
   const statistics = bufferSpecs(config);
@@ -66,33 +66,33 @@ export function createNetwork(device: Device, config: NetworkConfig, label: stri
   };
 }
 
-/** What start values depend on besides the network. */
+/** Options of initialisation besides the network. */
 export interface InitOptions {
   readonly seed: number;
-  /** Of the backbone's weights. */
+  /** Standard deviation of the backbone's weights. */
   readonly initStd: number;
 }
 
-/** Start values of all parameters and statistics, the same for the same seed whatever the order. */
+/** Returns initial values of all parameters and statistics; each depends on the seed and its name, not on the order. */
 export function initialValues(config: NetworkConfig, start: InitOptions): Map<string, Float32Array> {
   const specs = [...networkSpecs(config), ...bufferSpecs(config)];
   return new Map(specs.map((spec) => [spec.name, initialValue(config, spec, start)]));
 }
 
-/** Start values of one of them. */
+/** Returns the initial value of one parameter or statistic. */
 export function initialValue(
   config: NetworkConfig,
   { name, shape }: ParamSpec,
   { seed, initStd }: InitOptions,
 ): Float32Array {
   const random = rng({ seed, purpose: `init ${name}` });
-  const own = name.slice(name.indexOf(".") + 1);
+  const localName = name.slice(name.indexOf(".") + 1);
   return name.startsWith("backbone.")
-    ? initVitParam(config.vit, own, shape, initStd, random)
-    : initHeadParam(config.head, own, shape, random);
+    ? initVitParam(config.vit, localName, shape, initStd, random)
+    : initHeadParam(config.head, localName, shape, random);
 }
 
-/** Writes parameters and statistics. Throws on missing and unknown names. */
+/** Writes parameters and statistics. Throws for missing and unknown names. */
 export function writeNetwork(network: Network, values: ReadonlyMap<string, ArrayLike<number>>): void {
   const { params, buffers } = network;
   const isBuffer = (name: string) => buffers !== undefined && name in buffers.tensors;
@@ -100,26 +100,29 @@ export function writeNetwork(network: Network, values: ReadonlyMap<string, Array
   buffers?.write(new Map([...values].filter(([name]) => isBuffer(name))));
 }
 
-/** Parameters and statistics under their official names. */
+/** Reads parameters and statistics under their official names. */
 export async function readNetwork({ params, buffers }: Network): Promise<Map<string, Float32Array>> {
   return new Map([...(await params.read()), ...((await buffers?.read()) ?? [])]);
 }
 
 export interface ForwardOptions extends BlockOptions {
-  /** Of the head's batch norms. */
+  /** Options of the head's batch norms. */
   readonly batchNorm?: Pick<BatchNormOptions, "across" | "updateLater">;
 }
 
-/** What a network makes of a batch of crops: backbone features [rows, dim] and logits of the prototypes [rows, out], not yet multiplied. */
+/**
+ * The output for a batch of crops: backbone features [rows, dim] and logits of the prototypes [rows, out], not yet
+ * multiplied.
+ */
 export interface NetworkOutput {
   readonly features: Tensor;
   readonly logits: Projection;
 }
 
 /**
- * Features and logits for crops of several sizes (MultiCropWrapper of the official code): groups of crops, each
- * [crops * batch, channels, rows, cols] of one size, go through the backbone one group at a time, their features through
- * the head together; rows in the order given, [all crops * batch, ...].
+ * Computes features and logits for crops of several sizes (MultiCropWrapper of the official code). Each group of crops
+ * [crops * batch, channels, rows, cols] of one size passes through the backbone separately; their features pass through
+ * the head together. Rows are in the order given, [all crops * batch, ...].
  */
 export function forward(network: Network, groups: readonly Tensor[], options: ForwardOptions = {}): NetworkOutput {
   const { config, params } = network;
@@ -135,7 +138,10 @@ export function forward(network: Network, groups: readonly Tensor[], options: Fo
   };
 }
 
-/** Batch statistics, as both student and teacher use them in training; the running ones are kept up to date on the way. */
+/**
+ * Returns batch norm with batch statistics, for student and teacher in training; it also updates the running
+ * statistics.
+ */
 function trainingBatchNorm(
   { params, buffers }: Network,
   { batchNorm: options }: ForwardOptions,

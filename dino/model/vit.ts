@@ -24,7 +24,7 @@ import type { Rng } from "../math/random.js";
 
 /** A Vision Transformer (Dosovitskiy et al. 2021), as DINO uses it. */
 export interface VitConfig {
-  /** Size in pixels that the position embedding is made for. */
+  /** Image size in pixels of the position embedding. */
   readonly imageRows: number;
   readonly imageCols: number;
   /** Side of a square patch in pixels. */
@@ -34,34 +34,37 @@ export interface VitConfig {
   /** Number of blocks. */
   readonly depth: number;
   readonly heads: number;
-  /** Width of the hidden MLP layer over `dim`. */
+  /** Width of the hidden MLP layer as a multiple of `dim`. */
   readonly mlpRatio: number;
   /** Channels of an image. */
   readonly channels: number;
-  /** Probability that the last block's residual branches are dropped; the first block's is 0, in between it rises evenly. */
+  /** Drop probability of the last block's residual branches; rises linearly from 0 in the first block. */
   readonly dropPathRate: number;
-  /** Learnt tokens that stand for no patch, where attention may keep what concerns the whole image; 0 if left out. */
+  /** Number of learnt tokens without a patch, which hold global information; default 0. */
   readonly registers?: number;
-  /** First blocks that are not trained, nor what comes before them; if 0 or left out, all is. */
+  /** Number of first blocks that are frozen, together with the embedding; default 0. */
   readonly frozenBlocks?: number;
-  /** Of what lies between reading and writing the stream of tokens, which is f32 as the parameters are; f32 if left out. */
+  /**
+   * Precision of the blocks between reads and writes of the residual stream, which is f32 like the parameters; default
+   * f32.
+   */
   readonly precision?: Precision;
 }
 
-/** Finds a parameter by its official name without prefix; throws where there is none. */
+/** Finds a parameter by its official name without prefix. Throws for an unknown name. */
 export type Lookup = (name: string) => Tensor;
 
-/** Uniform numbers [batch] for one use of drop path, fresh on every run; left out, nothing is dropped. */
+/** Uniform numbers [batch] for one use of drop path, drawn anew in every run; without it, nothing is dropped. */
 export type DropSource = (batch: number) => Tensor;
 
-/** How the blocks run in training. */
+/** Options of the blocks in training. */
 export interface BlockOptions {
   readonly drop?: DropSource;
-  /** Keeps only what goes into each block, and computes the rest again for the gradients. */
+  /** Keeps only the input of each block, and recomputes the rest for the gradients. */
   readonly recompute?: boolean;
 }
 
-/** Parameters under their official names, in the official order. */
+/** Lists the parameters under their official names, in the official order. */
 export function vitSpecs(config: VitConfig): ParamSpec[] {
   const { dim, patch, channels, registers = 0 } = config;
   const { rows, cols } = grid(config, config.imageRows, config.imageCols);
@@ -97,9 +100,10 @@ function isFrozen({ frozenBlocks = 0 }: VitConfig, name: string): boolean {
 }
 
 /**
- * Start values of one backbone parameter: truncated normal of `std` for the weights of linear layers and of 0.02 for the CLS
- * token and positions (0.02 for all in the official code), normal of 1e-6 for registers (DINOv2's), 0 for biases, 1 for
- * LayerNorm gains; the patch projection keeps PyTorch's uniform default of convolutions, +-1 / sqrt(fan-in).
+ * Returns the initial value of one backbone parameter: truncated normal of `std` for the weights of linear layers and
+ * of 0.02 for the CLS token and positions (0.02 for all in the official code), normal of 1e-6 for registers (as in
+ * DINOv2), 0 for biases, 1 for LayerNorm gains; the patch projection keeps PyTorch's uniform default of convolutions,
+ * +-1 / sqrt(fan-in).
  */
 export function initVitParam(config: VitConfig, name: string, shape: Shape, std: number, rng: Rng): Float32Array {
   const size = shape.reduce((product, axis) => product * axis, 1);
@@ -114,7 +118,10 @@ export function initVitParam(config: VitConfig, name: string, shape: Shape, std:
   return truncatedNormal(size, isToken ? 0.02 : std, rng);
 }
 
-/** Normal of mean 0, redrawn outside [-2, 2], as the official trunc_normal_ bounds it (absolute bounds, not multiples of std). */
+/**
+ * Draws from a normal distribution of mean 0, redrawn outside [-2, 2] as in the official trunc_normal_ (absolute
+ * bounds, not multiples of std).
+ */
 export function truncatedNormal(size: number, std: number, rng: Rng): Float32Array {
   const draw = (): number => {
     const value = std * rng.normal();
@@ -123,7 +130,7 @@ export function truncatedNormal(size: number, std: number, rng: Rng): Float32Arr
   return Float32Array.from({ length: size }, draw);
 }
 
-/** Whole patches of an image. Throws where none fits. */
+/** Returns the number of whole patches of an image. Throws if it holds none. */
 export function grid(
   config: VitConfig,
   imageRows: number,
@@ -163,26 +170,26 @@ export function clsOf(tokens: Tensor): Tensor {
   return reshape(slice(tokens, 1, 0, 1), [batch, dim]);
 }
 
-/** What is left without the registers: [batch, 1 + registers + patches, dim] -> [batch, 1 + patches, dim]. */
+/** Removes the registers: [batch, 1 + registers + patches, dim] -> [batch, 1 + patches, dim]. */
 function withoutRegisters({ registers = 0 }: VitConfig, tokens: Tensor): Tensor {
   if (registers === 0) return tokens;
   const first = 1 + registers;
   return concat([slice(tokens, 1, 0, 1), slice(tokens, 1, first, tokens.shape[1]! - first)], 1);
 }
 
-/** What there is to see of images; what nobody returns from a recording is not computed. */
+/** Tokens and attention of images; tensors that a recording does not return are not computed. */
 export interface Observation {
-  /** As `encode` gives them: [batch, 1 + patches, dim]. */
+  /** Tokens as `encode` returns them: [batch, 1 + patches, dim]. */
   readonly tokens: Tensor;
   /**
-   * Attention of the last block: [batch, heads, queries, 1 + registers + patches] of the first `queries` tokens, the CLS token
-   * being the very first; of all if left out. Rows sum to one, what goes to registers included.
+   * Attention of the last block for the first `queries` tokens, of which the CLS token is the first; default: all
+   * tokens. [batch, heads, queries, 1 + registers + patches]; rows sum to one, including the share of registers.
    */
   readonly attention: (queries?: number) => Tensor;
 }
 
-/** Looks at images, and into the last block on the way. */
-export function look(config: VitConfig, params: Lookup, images: Tensor): Observation {
+/** Encodes images and exposes the attention of the last block. */
+export function observe(config: VitConfig, params: Lookup, images: Tensor): Observation {
   let x = prepareTokens(config, params, images);
   for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x);
   const last = scope(params, `blocks.${config.depth - 1}.`);
@@ -194,12 +201,15 @@ export function look(config: VitConfig, params: Lookup, images: Tensor): Observa
   };
 }
 
-/** Attention of the last block: see Sight. */
+/** Returns the attention of the last block; see `Observation`. */
 export function lastAttention(config: VitConfig, params: Lookup, images: Tensor, queries?: number): Tensor {
-  return look(config, params, images).attention(queries);
+  return observe(config, params, images).attention(queries);
 }
 
-/** Outputs of the last `n` blocks, each after the final norm, the earliest first: images -> n times [batch, 1 + patches, dim]. */
+/**
+ * Returns the outputs of the last `n` blocks, each after the final norm, the earliest first: images -> n times [batch,
+ * 1 + patches, dim].
+ */
 export function intermediateLayers(config: VitConfig, params: Lookup, images: Tensor, n: number): Tensor[] {
   let x = prepareTokens(config, params, images);
   const outputs: Tensor[] = [];
@@ -211,8 +221,8 @@ export function intermediateLayers(config: VitConfig, params: Lookup, images: Te
 }
 
 /**
- * Patch embeddings with the CLS token in front, positions added, and registers, which have no position, in between
- * (Darcet et al. 2023, https://arxiv.org/abs/2309.16588): images -> [batch, 1 + registers + patches, dim].
+ * Embeds patches, prepends the CLS token, adds positions, and inserts registers, which have no position, between the
+ * two (Darcet et al. 2023, https://arxiv.org/abs/2309.16588): images -> [batch, 1 + registers + patches, dim].
  */
 export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor): Tensor {
   const [batch, , rows, cols] = images.shape as readonly [number, number, number, number];
@@ -224,15 +234,16 @@ export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor)
   const positions = positionEmbedding(config, params("pos_embed"), rows, cols); // [1 + patches, dim]
   if (registers === 0) return add(concat([cls, embedded], 1), positions);
   const learnt = repeat(reshape(params("register_tokens"), [registers, dim]), [batch, registers, dim]);
-  const nowhere = fill([registers, dim], 0);
+  const noPosition = fill([registers, dim], 0);
   const [clsPosition, patchPositions] = [slice(positions, 0, 0, 1), slice(positions, 0, 1, positions.shape[0]! - 1)];
-  return add(concat([cls, learnt, embedded], 1), concat([clsPosition, nowhere, patchPositions], 0));
+  return add(concat([cls, learnt, embedded], 1), concat([clsPosition, noPosition, patchPositions], 0));
 }
 
 /**
- * The position embedding for an image of rows x cols pixels: [1, 1 + base patches, dim] -> [1 + patches, dim].
- * Other grids than the one it was made for go through bicubic resampling with the official scale (grid + 0.1) / base.
- * The official code skips it only for square images of the same patch count; so does this, and for the training size.
+ * Returns the position embedding of an image of rows x cols pixels: [1, 1 + base patches, dim] -> [1 + patches, dim].
+ * Other grids than the one of the embedding are resampled bicubically with the official scale (grid + 0.1) / base. The
+ * official code skips this only for square images of the same patch count; this code also skips it for the training
+ * size.
  */
 export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRows: number, imageCols: number): Tensor {
   const [, tokens, dim] = embedding.shape as readonly [number, number, number];
@@ -247,7 +258,7 @@ export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRow
   return concat([slice(flat, 0, 0, 1), resized], 0);
 }
 
-/** What becomes of a residual branch, of the same shape. */
+/** A function applied to a residual branch, of the same shape. */
 type Branch = (x: Tensor) => Tensor;
 
 interface Branches {
@@ -257,7 +268,9 @@ interface Branches {
 
 const wholeBranches: Branches = { attention: (x) => x, mlp: (x) => x };
 
-/** Drop path of block `i`; its uniform numbers are asked for here, once, so that a block that runs twice drops the same. */
+/**
+ * Returns the drop path of block `i`. Draws its uniform numbers here, once, so that a recomputed block drops the same.
+ */
 function branchDrops(config: VitConfig, i: number, batch: number, drop: DropSource | undefined): Branches {
   const rate = dropRate(config, i);
   if (!drop || rate === 0) return wholeBranches;
@@ -284,7 +297,7 @@ function dropRate({ dropPathRate, depth }: VitConfig, i: number): number {
   return depth === 1 ? 0 : (dropPathRate * i) / (depth - 1);
 }
 
-/** Parameters under a prefix. */
+/** Returns the lookup of the parameters under a prefix. */
 export function scope(params: Lookup, prefix: string): Lookup {
   return (name) => params(prefix + name);
 }

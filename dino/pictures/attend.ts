@@ -1,4 +1,7 @@
-/** Pictures of the attention of a backbone's last block: of the mean and each head a map, an overlay and a mask, and all together. */
+/**
+ * Pictures of the last block's attention: a map, an overlay and a mask for the mean and for each head, and one picture
+ * of all.
+ */
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomically } from "../files/files.js";
@@ -6,21 +9,21 @@ import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { openSubjects, readSubject } from "../images/sources/image-files.js";
 import type { Model } from "../model/backbone.js";
-import { clsAttentionOf, openInspector } from "../model/inspector.js";
+import { clsAttention, openInspector } from "../model/inspector.js";
 import { type Color, heatColor, mix, paintPicture, type Picture, asPicture } from "./drawing.js";
 import { attentionPicture } from "./pictures.js";
 import { encodePng } from "./png.js";
-import { attentionMask, blowUp, meanOfHeads, toUnitRange } from "./visualize.js";
+import { attentionMask, enlarge, meanOfHeads, toUnitRange } from "./visualize.js";
 
 export interface AttendOptions {
   readonly model: Model;
   /** Images, and folders of images. */
   readonly paths: readonly string[];
-  /** Where the pictures go; made if it is missing. */
+  /** Folder for the pictures, created if needed. */
   readonly out: string;
-  /** Shorter side to resize an image to, or its whole size. */
+  /** Shorter side to resize to, or the full size. */
   readonly size: number | Size;
-  /** Share of a map's mass that its mask keeps, above 0 to 1. */
+  /** Share of a map's mass that its mask keeps, in (0, 1]. */
   readonly share: number;
   readonly onChecked?: (done: number, total: number) => void;
   readonly onProgress?: (done: number, total: number) => void;
@@ -36,7 +39,7 @@ export interface MapPictures {
 /** The pictures of one image. */
 export interface Attended {
   readonly image: string;
-  /** Everything in one picture. */
+  /** All maps in one picture. */
   readonly picture: string;
   /** The mean over heads. */
   readonly mean: MapPictures;
@@ -45,8 +48,8 @@ export interface Attended {
 }
 
 /**
- * Draws and writes the pictures, with one image at a time in memory. Throws where openSubjects does, before anything is
- * computed.
+ * Draws and writes the pictures, with one image in memory at a time. Throws as `openSubjects` does, before any
+ * computation.
  */
 export async function attend(
   options: AttendOptions,
@@ -57,11 +60,11 @@ export async function attend(
   const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
   await mkdir(out, { recursive: true });
 
-  using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { attention: clsAttention });
   const images: Attended[] = [];
   for (const [i, subject] of subjects.entries()) {
     const image = await readSubject(subject, fit);
-    const { rows, cols, attention } = await inspector.look(image);
+    const { rows, cols, attention } = await inspector.inspect(image);
     const picture = asPicture(image);
     const write = async (suffix: string, drawn: Picture): Promise<string> => {
       const path = join(out, `${subject.name}-${suffix}.png`);
@@ -69,8 +72,8 @@ export async function attend(
       return path;
     };
     const writeMap = async (suffix: string, map: Float32Array): Promise<MapPictures> => {
-      const heat = blowUp({ maps: toUnitRange(map), rows, cols, factor: patch });
-      const mask = blowUp({ maps: attentionMask({ attention: map, heads: 1, share }), rows, cols, factor: patch });
+      const heat = enlarge({ maps: toUnitRange(map), rows, cols, factor: patch });
+      const mask = enlarge({ maps: attentionMask({ attention: map, heads: 1, share }), rows, cols, factor: patch });
       const draw = (colorAt: (at: number, color: Color) => Color): Picture => paintPicture(picture, colorAt);
       return {
         map: await write(

@@ -1,4 +1,6 @@
-/** Charts as SVG and PNG, drawn by Vega-Lite in one house style; the font comes with the packages, so every machine draws the same. */
+/**
+ * Charts as SVG and PNG, drawn by Vega-Lite in a uniform style; the bundled font makes them identical on every machine.
+ */
 import { createRequire } from "node:module";
 import { Resvg } from "@resvg/resvg-js";
 import type { TopLevelSpec } from "vega-lite";
@@ -7,45 +9,45 @@ import { writeFileAtomically } from "../files/files.js";
 /** One line of a panel. */
 export interface Series {
   readonly name: string;
-  /** [x, y]; an x in words is a place of its own, in the order given; a y that is not finite is a gap. */
+  /** [x, y]; strings are categories in the order given; a y that is not finite is a gap. */
   readonly points: readonly (readonly [number | string, number])[];
   /** [x, low, high] of a band around the line. */
   readonly band?: readonly (readonly [number | string, number, number])[];
 }
 
-/** A field with axes. */
+/** A plot with its own axes. */
 export interface Panel {
   readonly title: string;
   readonly x: string;
   readonly y: string;
   readonly series: readonly Series[];
-  /** Horizontal lines to compare with. */
+  /** Horizontal reference lines. */
   readonly marks?: readonly { readonly y: number; readonly label: string }[];
-  /** Draws a point at every value, for those that are few. */
+  /** Draws a point at every value; for series with few values. */
   readonly points?: boolean;
-  /** Draws bars side by side instead of lines, with their values; every x is a place of its own. */
+  /** Draws grouped bars with their values instead of lines; every x is a category. */
   readonly bars?: boolean;
 }
 
-/** Panels from left to right, and in rows where there are more than `columns`; lines of one name have one colour in all. */
+/** Panels in rows of at most `columns`; lines with the same name have the same colour in all panels. */
 export interface Chart {
   readonly title: string;
   readonly panels: readonly Panel[];
-  /** 3 if left out. */
+  /** Default 3. */
   readonly columns?: number;
 }
 
 const FONT = "DejaVu Sans";
 const PANEL = { width: 340, height: 240 } as const;
-/** Pixels of the PNG for one of the chart. */
+/** PNG pixels per SVG unit. */
 const SCALE = 2;
 
-/** The chart as an SVG file. Throws for a chart without a panel. */
+/** Renders a chart as SVG. Throws for a chart without panels. */
 export async function chartSvg(chart: Chart): Promise<string> {
   if (chart.panels.length === 0) throw new Error(`chart ${chart.title}: expected at least one panel, got none`);
   const [{ parse, resetSVGDefIds, View }, { compile }] = await Promise.all([import("vega"), import("vega-lite")]); // 0.7 s
   const view = new View(parse(compile(specOf(chart)).spec), { renderer: "none" });
-  resetSVGDefIds(); // they count on over all charts of a process
+  resetSVGDefIds(); // ids count across all charts of a process
   try {
     return await view.toSVG();
   } finally {
@@ -53,7 +55,7 @@ export async function chartSvg(chart: Chart): Promise<string> {
   }
 }
 
-/** The chart as a PNG file, two pixels for one of the SVG. */
+/** Renders an SVG as PNG, with `SCALE` pixels per unit. */
 export function svgToPng(svg: string): Uint8Array {
   const fontFiles = ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"].map((name) =>
     createRequire(import.meta.url).resolve(`dejavu-fonts-ttf/ttf/${name}`),
@@ -62,7 +64,7 @@ export function svgToPng(svg: string): Uint8Array {
   return new Resvg(svg, { font, fitTo: { mode: "zoom", value: SCALE }, background: "white" }).render().asPng();
 }
 
-/** Writes `stem`.svg and `stem`.png. */
+/** Writes a chart to `stem`.svg and `stem`.png. */
 export async function writeChart(stem: string, chart: Chart): Promise<{ readonly svg: string; readonly png: string }> {
   const svg = await chartSvg(chart);
   const paths = { svg: `${stem}.svg`, png: `${stem}.png` };
@@ -105,11 +107,11 @@ function panelSpec(panel: Panel, names: readonly string[]) {
     ...(names.length < 2 && { legend: null }),
   };
   const heading = { text: title, fontSize: 12, fontWeight: "normal" as const };
-  const drawn = bars ? barsSpec(panel, color) : linesSpec(panel, color);
-  return { title: heading, ...PANEL, layer: [...drawn, ...(marks.length > 0 ? [rulesSpec(marks)] : [])] };
+  const layers = bars ? barsSpec(panel, color) : linesSpec(panel, color);
+  return { title: heading, ...PANEL, layer: [...layers, ...(marks.length > 0 ? [rulesSpec(marks)] : [])] };
 }
 
-/** How lines and bars are coloured: alike in all panels. */
+/** Colour encoding by name, the same in all panels. */
 interface ColorOfNames {
   readonly field: "name";
   readonly type: "nominal";

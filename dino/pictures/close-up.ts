@@ -1,53 +1,53 @@
-/** A few images looked at closely, and the pictures of what a backbone sees in them. */
+/** Inspection of a few images, and pictures of the results. */
 import { isFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
 import type { Backbone, View } from "../model/backbone.js";
-import { clsAttentionOf, openInspector, patchesOf, type Inspection } from "../model/inspector.js";
+import { clsAttention, openInspector, patchFeatures, type Inspection } from "../model/inspector.js";
 import { asPicture, type Picture } from "./drawing.js";
 import { attentionPicture, featureMapPicture } from "./pictures.js";
 
-/** An image as a backbone saw it, and what it saw. */
+/** An input image of a backbone with its patch features and attention. */
 export interface CloseUp {
-  /** Of the image in its set. */
+  /** Index of the image in its set. */
   readonly index: number;
   readonly image: Image;
-  readonly sight: Inspection<"patches" | "attention">;
-  /** Written beside it in pictures. */
+  readonly inspection: Inspection<"patches" | "attention">;
+  /** Label in pictures. */
   readonly label?: string;
 }
 
-/** The same view of so many times the pixels, for as many times finer maps. */
-export function closer(view: View, times: number): View {
+/** Returns the view with each side multiplied by `times`, for finer maps. */
+export function enlargedView(view: View, times: number): View {
   const { rows, cols } = view.crop;
   return { ...view, resize: times * view.resize, crop: { rows: times * rows, cols: times * cols } };
 }
 
-/** Looks at some images of a set, without those that cannot be decoded. */
-export async function lookClosely(
+/** Inspects some images of a set, without those that cannot be decoded. */
+export async function inspectImages(
   backbone: Backbone,
   images: ImageSet,
   indices: readonly number[],
   view: View,
 ): Promise<readonly CloseUp[]> {
-  using inspector = openInspector(backbone, view, { patches: patchesOf, attention: clsAttentionOf });
-  const seen: CloseUp[] = [];
+  using inspector = openInspector(backbone, view, { patches: patchFeatures, attention: clsAttention });
+  const closeUps: CloseUp[] = [];
   for (const index of indices) {
     const decoded = await images.decode(index);
     if (isFailure(decoded)) continue;
     const image = centerCrop(resizeShortSide(decoded, view.resize), view.crop);
-    seen.push({ index, image, sight: await inspector.look(image) });
+    closeUps.push({ index, image, inspection: await inspector.inspect(image) });
   }
-  return seen;
+  return closeUps;
 }
 
-/** The attention of every head in each of them. Throws for none. */
-export function attentionOf(
+/** Draws the attention of every head for each image. Throws without images. */
+export function drawAttention(
   closeUps: readonly CloseUp[],
   { heads, title }: { readonly heads: number; readonly title: string },
 ): Picture {
   const { rows, cols } = gridOf(closeUps);
-  const items = closeUps.map(({ image, sight: { attention }, label }) => ({
+  const items = closeUps.map(({ image, inspection: { attention }, label }) => ({
     image: asPicture(image),
     attention,
     ...(label !== undefined && { label }),
@@ -55,16 +55,18 @@ export function attentionOf(
   return attentionPicture({ items, heads, rows, cols, title });
 }
 
-/** Their patches in the colours of the first principal components of all. Throws for none. */
-export function featureMapOf(closeUps: readonly CloseUp[], { dim }: { readonly dim: number }): Picture {
+/**
+ * Draws the patches of each image in colours: the first principal components over all images. Throws without images.
+ */
+export function drawFeatureMap(closeUps: readonly CloseUp[], { dim }: { readonly dim: number }): Picture {
   const { rows, cols } = gridOf(closeUps);
   const features = new Float32Array(closeUps.length * rows * cols * dim);
-  for (const [i, { sight }] of closeUps.entries()) features.set(sight.patches, i * rows * cols * dim);
+  for (const [i, { inspection }] of closeUps.entries()) features.set(inspection.patches, i * rows * cols * dim);
   const images = closeUps.map(({ image }) => asPicture(image));
   return featureMapPicture({ images, features, dim, rows, cols });
 }
 
 function gridOf([first]: readonly CloseUp[]): { readonly rows: number; readonly cols: number } {
   if (first === undefined) throw new Error("close-up: expected at least one image, got none");
-  return first.sight;
+  return first.inspection;
 }

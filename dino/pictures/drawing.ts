@@ -1,14 +1,14 @@
 /** Pictures in memory: boxes, images, text. */
 import type { Image } from "../images/pixels.js";
 
-/** Eight bits a channel: `rgb` is row-major [height, width, 3]. */
+/** A picture with eight bits per channel: `rgb` is row-major [height, width, 3]. */
 export interface Picture {
   readonly width: number;
   readonly height: number;
   readonly rgb: Uint8Array;
 }
 
-/** Red, green, blue, each 0 to 255. */
+/** Red, green and blue, each 0 to 255. */
 export type Color = readonly [number, number, number];
 
 export interface Rectangle {
@@ -19,30 +19,30 @@ export interface Rectangle {
 }
 
 export interface TextOptions {
-  /** Left edge, middle or right edge of the text, by `align`. */
+  /** Left edge, center or right edge of the text, depending on `align`. */
   readonly x: number;
-  /** Top of the capitals. */
+  /** Top of the capital letters. */
   readonly y: number;
   readonly color: Color;
-  /** Height of the capitals in pixels; 12 if left out. */
+  /** Height of the capital letters in pixels; default 12. */
   readonly size?: number;
-  /** "left" if left out. */
+  /** Default "left". */
   readonly align?: "left" | "center" | "right";
 }
 
-/** A picture of one colour. */
+/** Creates a picture of one colour. */
 export function blankPicture(width: number, height: number, color: Color): Picture {
   const rgb = new Uint8Array(width * height * 3);
   for (let i = 0; i < rgb.length; i++) rgb[i] = color[i % 3]!;
   return { width, height, rgb };
 }
 
-/** An image as something to draw on. */
+/** Wraps an image as a picture, without copying. */
 export function asPicture({ rows, cols, pixels }: Image): Picture {
   return { width: cols, height: rows, rgb: pixels };
 }
 
-/** Lays `color` over a pixel; `alpha` 0 leaves it, 1 replaces it. Pixels outside are ignored. */
+/** Blends `color` over a pixel with opacity `alpha`; pixels outside the picture are ignored. */
 export function blendPixel(picture: Picture, x: number, y: number, color: Color, alpha: number): void {
   if (x < 0 || y < 0 || x >= picture.width || y >= picture.height) return;
   const at = (y * picture.width + x) * 3;
@@ -57,14 +57,17 @@ export function fillBox(picture: Picture, box: Rectangle, color: Color): void {
   }
 }
 
-/** Colours every pixel of a box by its place in it: `colorAt(u, v)`, u from left to right and v downwards, in pixels. */
+/**
+ * Colours every pixel of a box: `colorAt(u, v)` takes its position in the box in pixels, u to the right and v
+ * downwards.
+ */
 export function paintBox(picture: Picture, box: Rectangle, colorAt: (u: number, v: number) => Color): void {
   for (let v = 0; v < box.height; v++) {
     for (let u = 0; u < box.width; u++) blendPixel(picture, box.x + u, box.y + v, colorAt(u, v), 1);
   }
 }
 
-/** A new picture of the same size, every pixel by its place in row-major order and its colour. */
+/** Returns a picture of the same size whose pixels depend on their row-major index and their former colour. */
 export function paintPicture(picture: Picture, colorAt: (at: number, color: Color) => Color): Picture {
   const { width, height } = picture;
   const painted = { width, height, rgb: new Uint8Array(width * height * 3) };
@@ -72,7 +75,7 @@ export function paintPicture(picture: Picture, colorAt: (at: number, color: Colo
   return painted;
 }
 
-/** The picture enlarged by a whole number, every pixel a square, or shrunk by one, every square an average. */
+/** Enlarges a picture by an integer factor (nearest neighbour), or shrinks it by one (box average). */
 export function scalePicture(
   picture: Picture,
   { up = 1, down = 1 }: { readonly up?: number; readonly down?: number },
@@ -95,7 +98,7 @@ export function scalePicture(
   return { width, height, rgb };
 }
 
-/** Copies `source` into `picture`, its top left corner at (x, y). */
+/** Copies `source` into `picture` with its top left corner at (x, y). */
 export function placePicture(picture: Picture, source: Picture, x: number, y: number): void {
   paintBox(picture, { x, y, width: source.width, height: source.height }, (u, v) => pixel(source, u, v));
 }
@@ -105,7 +108,7 @@ export function pixel({ width, rgb }: Picture, x: number, y: number): Color {
   return [rgb[at]!, rgb[at + 1]!, rgb[at + 2]!];
 }
 
-/** Stops of matplotlib's "inferno", even steps from 0 to 1: dark to bright, even to the eye, and in grey too. */
+/** Stops of matplotlib's "inferno", evenly spaced from 0 to 1: perceptually uniform, also in grey. */
 const INFERNO = [
   "000004",
   "160b39",
@@ -121,18 +124,18 @@ const INFERNO = [
 ];
 const infernoStops = INFERNO.map(hexColor);
 
-/** A colour for a value from 0 (dark) to 1 (bright); values outside count as the nearer end, NaN as 0. */
+/** Maps a value from 0 (dark) to 1 (bright) to a colour; values outside are clamped, NaN counts as 0. */
 export function heatColor(value: number): Color {
   const at = clamp(value) * (infernoStops.length - 1);
   const low = Math.min(Math.floor(at), infernoStops.length - 2);
   return mix(infernoStops[low]!, infernoStops[low + 1]!, at - low);
 }
 
-/** Ten colours easily told apart: Tableau's, as matplotlib's "tab10" has them. */
+/** Ten distinct colours: Tableau's, as in matplotlib's "tab10". */
 const CATEGORIES = ["1f77b4", "ff7f0e", "2ca02c", "d62728", "9467bd", "8c564b", "e377c2", "7f7f7f", "bcbd22", "17becf"];
 const categoryColors = CATEGORIES.map(hexColor);
 
-/** A colour for a category: ten well known ones, then hues a golden angle apart. */
+/** Returns the colour of a category: ten from the palette, then hues a golden angle apart. */
 export function categoryColor(category: number): Color {
   const known = categoryColors[category];
   if (known !== undefined) return known;
@@ -146,19 +149,19 @@ export function categoryColor(category: number): Color {
   return [channel(0), channel(8), channel(4)];
 }
 
-/** From `a` to `b`, `share` 0 to 1. */
+/** Interpolates from `a` to `b` by `share`, 0 to 1. */
 export function mix(a: Color, b: Color, share: number): Color {
   return [a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share];
 }
 
-/** Brightness to the eye, 0 to 255. */
+/** Returns the perceived brightness, 0 to 255. */
 export function luminance([r, g, b]: Color): number {
   return 0.299 * r + 0.587 * g + 0.114 * b;
 }
 
 /**
- * The public 5x7 character-display font, space to tilde: five columns a character from left to right, two hex digits a
- * column, the lowest bit on top; the eighth row holds descenders.
+ * The public-domain 5x7 font of character displays, space to tilde: five columns per character from left to right, two
+ * hex digits per column with the lowest bit on top; the eighth row holds descenders.
  */
 const FONT =
   "0000000000 00005f0000 0007000700 147f147f14 242a7f2a12 2313086462 3649552250 0000070000 001c224100 0041221c00 " +
@@ -173,21 +176,21 @@ const FONT =
   "4464544c44 0008364100 00007f0000 0041360800 0804081008";
 
 interface Glyph {
-  /** Columns from the first to the last that is not empty. */
+  /** Number of columns between the first and the last that are not empty. */
   readonly columns: number;
-  /** Strokes between neighbouring dots, in dots: [x0, y0, x1, y1]. */
+  /** Strokes between adjacent dots, in dots: [x0, y0, x1, y1]. */
   readonly strokes: readonly (readonly [number, number, number, number])[];
 }
 
 const glyphs: readonly Glyph[] = FONT.split(" ").map(glyphOf);
-/** What stands for a character the font lacks: a box. */
+/** The glyph of characters that the font lacks: a box. */
 const missing = glyphOf("7f4141417f");
 
-/** Dots between two characters, and the width of a space. */
+/** Distance between two characters, and width of a space, in dots. */
 const LETTER_GAP = 1.5;
 const SPACE_COLUMNS = 2.2;
 
-/** Writes one line of ASCII; dots of the font are joined to round strokes, so any size is smooth. */
+/** Draws one line of ASCII; dots of the font are joined to round strokes, which makes any size smooth. */
 export function drawText(
   picture: Picture,
   text: string,
@@ -210,19 +213,19 @@ export function drawText(
   }
 }
 
-/** How wide drawText makes a line, in pixels. */
+/** Returns the width of a line of `drawText`, in pixels. */
 export function textWidth(text: string, size = 12): number {
   let dots = 0;
   for (const character of text) dots += advance(glyphFor(character));
   return Math.max(0, dots - LETTER_GAP) * (size / 7);
 }
 
-/** The text, or its beginning with dots, no wider than `width`. */
+/** Truncates a text to `width` pixels, with dots at the end. */
 export function clipText(text: string, width: number, size: number): string {
   if (textWidth(text, size) <= width) return text;
-  let kept = text;
-  while (kept.length > 1 && textWidth(`${kept}..`, size) > width) kept = kept.slice(0, -1);
-  return `${kept}..`;
+  let clipped = text;
+  while (clipped.length > 1 && textWidth(`${clipped}..`, size) > width) clipped = clipped.slice(0, -1);
+  return `${clipped}..`;
 }
 
 function advance(glyph: Glyph): number {
@@ -245,7 +248,7 @@ function glyphOf(hex: string): Glyph {
       const before = strokes.length;
       if (dot(x + 1, y)) strokes.push([x, y, x + 1, y]);
       if (dot(x, y + 1)) strokes.push([x, y, x, y + 1]);
-      // Diagonals only where no corner joins the two already.
+      // Diagonals only if no corner joins the two already.
       if (dot(x + 1, y + 1) && !dot(x + 1, y) && !dot(x, y + 1)) strokes.push([x, y, x + 1, y + 1]);
       if (dot(x + 1, y - 1) && !dot(x + 1, y) && !dot(x, y - 1)) strokes.push([x, y, x + 1, y - 1]);
       if (strokes.length === before) strokes.push([x, y, x, y]);
@@ -254,7 +257,7 @@ function glyphOf(hex: string): Glyph {
   return { columns: columns.length, strokes };
 }
 
-/** Distance from (x, y) to the nearest stroke, in dots. */
+/** Returns the distance from (x, y) to the nearest stroke, in dots. */
 function nearestStroke({ strokes }: Glyph, x: number, y: number): number {
   let nearest = Infinity;
   for (const [x0, y0, x1, y1] of strokes) {

@@ -1,18 +1,21 @@
-/** Features as colours: their first three principal components as red, green and blue, so that like features look alike. */
+/**
+ * Features as colours: their first three principal components as red, green and blue, so that similar features look
+ * similar.
+ */
 import type { FeatureRows } from "../math/feature-rows.js";
 import { principalComponents, type PrincipalComponents, project } from "../math/principal-components.js";
 import type { Color } from "./drawing.js";
 
-/** What colours mean, for any number of features. */
+/** A mapping of features to colours. */
 export interface Palette {
   readonly components: PrincipalComponents;
-  /** Of each component, where its channel is darkest and brightest. */
+  /** The values of each component at which its channel is darkest and brightest. */
   readonly ranges: readonly { readonly low: number; readonly high: number }[];
 }
 
 /**
- * The colours that tell these features apart best: each component from its 1st to its 99th percentile, so that a few odd ones
- * do not dim the rest. Throws where principalComponents does.
+ * Fits the colours that separate these features best: each component from its 1st to its 99th percentile, so that
+ * outliers do not dim the rest. Throws as `principalComponents` does.
  */
 export function fitColors({ values, rows, dim }: FeatureRows): Palette {
   const components = principalComponents({ values, rows, dim, count: 3 });
@@ -24,7 +27,7 @@ export function fitColors({ values, rows, dim }: FeatureRows): Palette {
   return { components, ranges };
 }
 
-/** One colour a row: [rows, dim] -> rows. A channel without a component or a range is half bright. */
+/** Maps each row to a colour: [rows, dim] -> rows. A channel without a component or a range has half brightness. */
 export function colorsOf({ components, ranges }: Palette, values: Float32Array): Color[] {
   const { count } = components;
   const projected = project(components, values);

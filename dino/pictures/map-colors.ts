@@ -1,18 +1,20 @@
-/** Maps over patches as colours of pixels: where a pixel lies in a map, and what becomes of the image under it. */
+/** Drawing of maps over patches: the position of a pixel in a map, and the colour of the image under it. */
 import { type Color, heatColor, luminance, mix } from "./drawing.js";
 
-/** What a map is stretched over, in pixels. */
+/** The area that a map is stretched over, in pixels. */
 export interface Extent {
   readonly width: number;
   readonly height: number;
 }
 
-/** Which patch, row-major, covers pixel (u, v) of a box. */
+/** Returns a function from pixel (u, v) of a box to the index of its patch, row-major. */
 export function patchIn(box: Extent, rows: number, cols: number): (u: number, v: number) => number {
   return (u, v) => Math.floor((v * rows) / box.height) * cols + Math.floor((u * cols) / box.width);
 }
 
-/** The map at pixel (u, v) of a box, between patch centres in proportion. */
+/**
+ * Returns a function from pixel (u, v) of a box to the value of the map, interpolated linearly between patch centers.
+ */
 export function smoothIn(
   box: Extent,
   heat: Float32Array,
@@ -33,12 +35,12 @@ export function smoothIn(
   };
 }
 
-/** The image in grey under the colour of a map's value, 0 to 1: the larger, the less of it shows through. */
+/** Blends the image in grey with the colour of a map's value, 0 to 1; larger values cover more of the image. */
 export function overlayColor(color: Color, heat: number): Color {
   return mix(grey(color), heatColor(heat), 0.3 + 0.5 * heat);
 }
 
-/** The image where a mask leaves it out. */
+/** Dims the image outside of a mask. */
 export function dimColor(color: Color): Color {
   return mix(grey(color), [10, 12, 16], 0.72);
 }

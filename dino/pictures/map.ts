@@ -1,21 +1,21 @@
-/** A map of images by their features: images with similar features lie close together. */
+/** A map of images by their features, with similar images close together. */
 import type { Image } from "../images/pixels.js";
 import type { FeatureRows } from "../math/feature-rows.js";
 import { categoryColor } from "./drawing.js";
-import { element, hex, ink, square, svgFile, svgText } from "./svg.js";
+import { element, hex, ink, square, svgCaption, svgFile, svgText } from "./svg.js";
 
-/** Places on a map, [rows, 2]. */
+/** Positions on a map, [rows, 2]. */
 export type Places = Float64Array;
 
 const NEIGHBORS = 15;
-const LEAST_ROWS = 4;
+const MIN_ROWS = 4;
 
 /**
- * Places features in a plane by UMAP (McInnes et al. 2018, https://arxiv.org/abs/1802.03426): [rows, dim] -> [rows, 2], the same for
- * the same features and seed. Throws for fewer than four rows.
+ * Projects features to a plane by UMAP (McInnes et al. 2018, https://arxiv.org/abs/1802.03426): [rows, dim] -> [rows,
+ * 2], deterministic for features and seed. Throws for fewer than four rows.
  */
 export async function placeFeatures({ values, rows, dim }: FeatureRows, seed: number): Promise<Places> {
-  if (rows < LEAST_ROWS) throw new Error(`map: expected at least ${LEAST_ROWS} images, got ${rows}`);
+  if (rows < MIN_ROWS) throw new Error(`map: expected at least ${MIN_ROWS} images, got ${rows}`);
   const { UMAP } = await import("@saehrimnir/druidjs");
   const table = Array.from({ length: rows }, (_, row) => Array.from(values.subarray(row * dim, (row + 1) * dim)));
   const placed = UMAP.transform(table, { n_neighbors: Math.min(NEIGHBORS, rows - 1), seed });
@@ -34,7 +34,7 @@ export interface MapOptions {
   readonly labels: ArrayLike<number>;
   /** Names of the classes. */
   readonly classes: readonly string[];
-  /** The square image of a row; only a few are drawn. */
+  /** The square image of each row; only a few are drawn. */
   readonly images: readonly Image[];
   readonly title: string;
   /** Lines below the picture. */
@@ -46,11 +46,11 @@ const MARGIN = 24;
 const PANEL_GAP = 20;
 const TOP = 92;
 const THUMBNAIL = 24;
-/** An image is drawn for each occupied cell of a grid of so many cells a side. */
+/** Cells per side of the grid in which one image per occupied cell is drawn. */
 const CELLS = 8;
 const MOST_NAMES = 40;
 
-/** An SVG of the maps side by side, a dot for each image in the colour of its class, some with the image itself. */
+/** Draws the maps side by side as SVG: a dot per image in the colour of its class, and some of the images. */
 export function mapSvg({ panels, labels, classes, images, title, caption }: MapOptions): string {
   const side = Math.floor((WIDTH - 2 * MARGIN - PANEL_GAP * (panels.length - 1)) / panels.length);
   const drawn = panels.flatMap((panel, i) => {
@@ -64,14 +64,12 @@ export function mapSvg({ panels, labels, classes, images, title, caption }: MapO
     ];
   });
   const legend = legendOf(classes, TOP + side + 28);
-  const lines = caption.map((line, i) =>
-    svgText(line, { x: MARGIN, y: legend.bottom + 22 + 18 * i }, { size: 12, color: ink.quiet }),
-  );
-  return svgFile(WIDTH, legend.bottom + 22 + 18 * caption.length, [
+  const below = svgCaption(caption, { x: MARGIN, y: legend.bottom + 22 });
+  return svgFile(WIDTH, below.bottom, [
     svgText(title, { x: MARGIN, y: 40 }, { size: 19, color: ink.text, weight: "bold" }),
     ...drawn,
     ...legend.content,
-    ...lines,
+    ...below.lines,
   ]);
 }
 
@@ -92,7 +90,9 @@ function pointsOf(places: Places, { left, side, labels, images }: PointsOptions)
     return (row: number) => inset + ((side - 2 * inset) * (places[2 * row + axis]! - low)) / span;
   });
   const points = images.map((image, row) => ({
-    ...{ image, x: along[0]!(row), y: along[1]!(row) },
+    image,
+    x: along[0]!(row),
+    y: along[1]!(row),
     color: hex(categoryColor(labels[row]!)),
   }));
   const dots = points.map(({ x, y, color }) =>
@@ -114,7 +114,7 @@ function pointsOf(places: Places, { left, side, labels, images }: PointsOptions)
   return [...dots, ...thumbnails];
 }
 
-/** The colours of the classes, in lines from the left. */
+/** Draws the legend of the class colours, in rows from the left. */
 function legendOf(
   classes: readonly string[],
   top: number,

@@ -1,6 +1,6 @@
-/** A picture of images beside their nearest neighbours, as several kinds of features find them. */
+/** A picture of images beside their nearest neighbours by several kinds of features. */
 import type { Image } from "../images/pixels.js";
-import { element, ink, square, svgFile, svgText } from "./svg.js";
+import { element, ink, square, svgCaption, svgFile, svgText } from "./svg.js";
 
 /** A square image and its class. */
 export interface LabelledImage {
@@ -8,7 +8,7 @@ export interface LabelledImage {
   readonly label: number;
 }
 
-/** What one kind of features finds. */
+/** Neighbours by one kind of features. */
 export interface NeighborGroup {
   readonly title: string;
   /** k-NN accuracy of the features, in percent. */
@@ -33,13 +33,16 @@ const GAP = 6;
 const GROUP_GAP = 26;
 const NAMES = 84;
 const TOP = 112;
-/** Blue and vermillion of Okabe and Ito's palette, which colour-blind people tell apart; the dashes tell them apart in grey. */
+/**
+ * Blue and vermillion of Okabe and Ito's palette, distinct for colour-blind people; dashes distinguish them in grey.
+ */
 const RIGHT = { stroke: "#0072b2", "stroke-width": 3 } as const;
 const WRONG = { stroke: "#d55e00", "stroke-width": 2.5, "stroke-dasharray": "5 3" } as const;
 
 /**
- * An SVG with a row for each query, and in it its neighbours by each group: those of the query's class in a solid blue frame
- * (class `right`), others in a dashed orange one (class `wrong`). Throws unless every group has neighbours of every query.
+ * Draws a row per query as SVG, with its neighbours by each group: those of the query's class in a solid blue frame
+ * (class `right`), others in a dashed orange one (class `wrong`). Throws unless every group has neighbours for every
+ * query.
  */
 export function neighborsSvg({ queries, groups, classes, title, caption }: NeighborsOptions): string {
   for (const group of groups) {
@@ -59,10 +62,10 @@ export function neighborsSvg({ queries, groups, classes, title, caption }: Neigh
   const bottom = rowTop(queries.length) + 14;
 
   const heading = { size: 19, color: ink.text, weight: "bold" } as const;
-  const headings = groups.flatMap(({ title: called, accuracy }, group) => {
+  const headings = groups.flatMap(({ title: groupTitle, accuracy }, group) => {
     const x = groupLeft(group) + groupWidth / 2;
     return [
-      svgText(`${called} ${accuracy.toFixed(0)} %`, { x, y: 80 }, { ...heading, size: 16, anchor: "middle" }),
+      svgText(`${groupTitle} ${accuracy.toFixed(0)} %`, { x, y: 80 }, { ...heading, size: 16, anchor: "middle" }),
       svgText("k-NN accuracy", { x, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" }),
     ];
   });
@@ -81,35 +84,38 @@ export function neighborsSvg({ queries, groups, classes, title, caption }: Neigh
     ];
   });
   const legend = [
-    ...[frame({ x: left, y: bottom, side: 16 }, true), frame({ x: left + 190, y: bottom, side: 16 }, false)],
+    frame({ x: left, y: bottom, side: 16 }, true),
+    frame({ x: left + 190, y: bottom, side: 16 }, false),
     svgText("same class as the query", { x: left + 24, y: bottom + 13 }, { size: 12.5, color: ink.text }),
     svgText("another class", { x: left + 214, y: bottom + 13 }, { size: 12.5, color: ink.text }),
   ];
-  const lines = caption.map((line, i) =>
-    svgText(line, { x: left, y: bottom + 40 + 18 * i }, { size: 12, color: ink.quiet }),
-  );
-  return svgFile(WIDTH, bottom + 40 + 18 * caption.length, [
+  const below = svgCaption(caption, { x: left, y: bottom + 40 });
+  return svgFile(WIDTH, below.bottom, [
     svgText(title, { x: left, y: 40 }, heading),
-    ...[svgText("query", { x: queryLeft + side / 2, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" })],
+    svgText("query", { x: queryLeft + side / 2, y: 98 }, { size: 11, color: ink.quiet, anchor: "middle" }),
     ...headings,
     ...rows,
     ...legend,
-    ...lines,
+    ...below.lines,
   ]);
 }
 
-/** A frame around a square. */
+/** Draws a frame around a square. */
 function frame(at: { readonly x: number; readonly y: number; readonly side: number }, isRight: boolean): string {
   const { x, y, side } = at;
   const style = isRight ? RIGHT : WRONG;
   return element("rect", {
     class: isRight ? "right" : "wrong",
-    ...{ x, y, width: side, height: side, fill: "none" },
+    x,
+    y,
+    width: side,
+    height: side,
+    fill: "none",
     ...style,
   });
 }
 
-/** A name that fits beside a row. */
+/** Shortens a name to fit beside a row. */
 function shortened(name: string): string {
   return name.length <= 11 ? name : `${name.slice(0, 10)}.`;
 }

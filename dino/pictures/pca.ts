@@ -1,4 +1,4 @@
-/** Patch features of images as colours, by principal components that all images share, without their background. */
+/** Patch features of images as colours, by principal components shared by all images; the background is left out. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
@@ -8,7 +8,7 @@ import { openSubjects, readSubject, type Subject } from "../images/sources/image
 import { type FeatureRows, selectRows } from "../math/feature-rows.js";
 import { type Basis, principalComponents, project } from "../math/principal-components.js";
 import type { Model } from "../model/backbone.js";
-import { clsAttentionOf, openInspector, patchesOf } from "../model/inspector.js";
+import { clsAttention, openInspector, patchFeatures } from "../model/inspector.js";
 import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./drawing.js";
 import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
 import { patchIn } from "./map-colors.js";
@@ -20,14 +20,14 @@ export interface PcaOptions {
   readonly model: Model;
   /** Images, and folders of images. */
   readonly paths: readonly string[];
-  /** Where the pictures go; made if it is missing. */
+  /** Folder for the pictures, created if needed. */
   readonly out: string;
-  /** Shorter side to resize an image to, or its whole size. */
+  /** Shorter side to resize to, or the full size. */
   readonly size: number | Size;
-  /** Leaves the background black, and its features out of the colours. */
+  /** Draws the background black and excludes its features from the components. */
   readonly mask: boolean;
   readonly onChecked?: (done: number, total: number) => void;
-  readonly onSeen?: (done: number, total: number) => void;
+  readonly onExtracted?: (done: number, total: number) => void;
   readonly onDrawn?: (done: number, total: number) => void;
 }
 
@@ -35,28 +35,28 @@ export interface PcaOptions {
 export interface Colored {
   readonly image: string;
   readonly picture: string;
-  /** Share of its patches that are not background. */
+  /** Share of foreground patches. */
   readonly foreground: number;
 }
 
 export interface ColoredImages {
   readonly images: readonly Colored[];
-  /** All images, or the first of them, each beside its picture. */
+  /** Contact sheet of the images with their pictures, at most 60. */
   readonly sheet: string;
-  /** Share of variance of the component that each channel shows. */
+  /** Share of variance of each channel's component. */
   readonly shares: readonly number[];
   readonly failures: readonly DecodeFailure[];
 }
 
-/** More images are in no sheet. */
-const MOST_ON_SHEET = 60;
+/** Maximum number of images on the contact sheet. */
+const MAX_ON_SHEET = 60;
 const BLACK: Color = [0, 0, 0];
 
 /**
- * Draws the images' patch features as DINOv2 does (Oquab et al. 2023, figures 1 and 9, https://arxiv.org/abs/2304.07193): the
- * first principal component of all patches parts foreground from background, and the first three of the foreground's patches
- * are red, green and blue. Features are in memory one image at a time. Throws where openSubjects does, before anything is
- * computed.
+ * Draws patch features as DINOv2 does (Oquab et al. 2023, figures 1 and 9, https://arxiv.org/abs/2304.07193): the first
+ * principal component of all patches separates foreground from background, and the first three of the foreground
+ * patches are red, green and blue. Holds the features of one image in memory at a time. Throws as `openSubjects` does,
+ * before any computation.
  */
 export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   const { model, out, mask } = options;
@@ -66,10 +66,10 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   await mkdir(out, { recursive: true });
   await using features = await openDiskArrays(out);
 
-  const sample = await lookAtAll(options, subjects, features);
+  const sample = await extractPatches(options, subjects, features);
   const foreground = mask ? fitForeground(sample) : undefined;
-  const kept = foreground === undefined ? sample.features : rowsWhere(sample.features, foreground.isIn);
-  const palette = fitColors(kept.rows > 0 ? kept : sample.features);
+  const colored = foreground === undefined ? sample.features : rowsWhere(sample.features, foreground.isIn);
+  const palette = fitColors(colored.rows > 0 ? colored : sample.features);
 
   const images: Colored[] = [];
   const sheet: FeaturePair[] = [];
@@ -84,7 +84,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
     await writeFile(picture, encodePng(mosaic(subject.size, { colors, rows, cols })));
     const share = isIn === undefined ? 1 : isIn.reduce((sum, each) => sum + each, 0) / isIn.length;
     images.push({ image: subject.file, picture, foreground: share });
-    if (i < MOST_ON_SHEET) {
+    if (i < MAX_ON_SHEET) {
       const image = thumbnail(asPicture(await readSubject(subject, fit)));
       sheet.push({ image, colors, rows, cols, label: basename(subject.file) });
     }
@@ -100,27 +100,31 @@ function titleOf({ components }: Palette): string {
   return `Patch features: ${components.count} principal components of all images as colours`;
 }
 
-/** Some patches of all images. */
+/** A sample of the patches of all images. */
 interface Sample {
   readonly features: FeatureRows;
-  /** How strongly the cls token attends to each, in the mean of heads; 1 is the average of its image. */
+  /** Attention of the cls token to each patch, averaged over heads, relative to the mean of its image. */
   readonly attention: Float32Array;
 }
 
-/** So many patches tell the components of all. */
-const MOST_SAMPLED = 10_000;
+/** Size of the sample from which components are computed. */
+const MAX_SAMPLED = 10_000;
 
-/** Keeps the features of every image, and takes evenly of their patches. */
-async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], features: DiskArrays): Promise<Sample> {
+/** Stores the features of every image and samples its patches evenly. */
+async function extractPatches(
+  options: PcaOptions,
+  subjects: readonly Subject[],
+  features: DiskArrays,
+): Promise<Sample> {
   const { model, size } = options;
   const { dim, patch, heads } = model.vit;
-  using inspector = openInspector(model, model.config, { patches: patchesOf, attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { patches: patchFeatures, attention: clsAttention });
   const counts = subjects.map(({ size: { rows, cols } }) => (rows / patch) * (cols / patch));
-  const step = Math.ceil(counts.reduce((sum, count) => sum + count, 0) / MOST_SAMPLED);
+  const step = Math.ceil(counts.reduce((sum, count) => sum + count, 0) / MAX_SAMPLED);
   const taken: Float32Array[] = [];
   const attended: number[] = [];
   for (const [i, subject] of subjects.entries()) {
-    const { patches, attention } = await inspector.look(await readSubject(subject, { size, patch }));
+    const { patches, attention } = await inspector.inspect(await readSubject(subject, { size, patch }));
     await features.append(patches);
     const mean = meanOfHeads(attention, heads);
     const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;
@@ -128,22 +132,22 @@ async function lookAtAll(options: PcaOptions, subjects: readonly Subject[], feat
       taken.push(patches.slice(r * dim, (r + 1) * dim));
       attended.push(mean[r]! / average);
     }
-    options.onSeen?.(i + 1, subjects.length);
+    options.onExtracted?.(i + 1, subjects.length);
   }
   const values = new Float32Array(taken.length * dim);
   for (const [r, row] of taken.entries()) values.set(row, r * dim);
   return { features: { values, rows: taken.length, dim }, attention: Float32Array.from(attended) };
 }
 
-/** What tells foreground from background. */
+/** A classifier of foreground and background. */
 export interface Foreground {
-  /** 1 for each row of the foreground, else 0: [rows, dim] -> [rows]. */
+  /** Returns 1 for rows of the foreground, else 0: [rows, dim] -> [rows]. */
   readonly isIn: (features: FeatureRows) => Uint8Array;
 }
 
 /**
- * The foreground is the side of the first component, from the mean on, that the cls token attends to more: a component has no
- * sign of its own, and attention is on objects.
+ * Fits the foreground: the side of the first component, relative to the mean, with more attention of the cls token. The
+ * sign of a component is arbitrary, but attention is on objects.
  */
 export function fitForeground({ features, attention }: Sample): Foreground {
   const { projected, ...basis } = principalComponents({ ...features, count: 1 });

@@ -1,4 +1,4 @@
-/** Pictures of what a network sees: attention maps, and features of patches as colours. */
+/** Pictures of attention maps, and of patch features as colours. */
 import { resize } from "../images/pixels.js";
 import {
   blankPicture,
@@ -28,29 +28,29 @@ const OUTLINE: Color = [255, 214, 64];
 
 const MARGIN = 28;
 const GAP = 10;
-/** No picture is narrower: tiny images are enlarged until their grid fills it. */
-const LEAST_WIDTH = 1000;
-/** Images are shrunk until they fit a cell of this side. */
-const MOST_CELL = 320;
-const MOST_COLUMNS = 8;
+/** Minimum width of a picture; small images are enlarged to fill it. */
+const MIN_WIDTH = 1000;
+/** Maximum side of a cell; larger images are shrunk. */
+const MAX_CELL = 320;
+const MAX_COLUMNS = 8;
 
 export interface AttentionItem {
-  /** As the network saw it: `rows` x `cols` whole patches. */
+  /** The input image, of `rows` x `cols` whole patches. */
   readonly image: Picture;
-  /** What its cls token attends to, [heads, rows * cols]; see clsAttentionOf. */
+  /** Attention of its cls token, [heads, rows * cols]; see `clsAttention`. */
   readonly attention: Float32Array;
   /** Shown beside the image. */
   readonly label?: string;
 }
 
 export interface AttentionPictureOptions {
-  /** One band each; images of one size. */
+  /** One band per image, all of one size. */
   readonly items: readonly AttentionItem[];
   readonly heads: number;
-  /** Patches of an image. */
+  /** Size of an image in patches. */
   readonly rows: number;
   readonly cols: number;
-  /** Share of each head's mass that its mask keeps, above 0 to 1; 0.6 if left out. */
+  /** Share of each head's mass that its mask keeps, in (0, 1]; default 0.6. */
   readonly share?: number;
   readonly title?: string;
 }
@@ -67,8 +67,8 @@ interface Map2d {
 }
 
 /**
- * For each image: itself, and for the mean of all heads and each head the heat map, the image under it, and the patches
- * that hold `share` of its mass. At least 1000 pixels wide. Throws unless sizes fit.
+ * Draws a band per image: the image, and for the mean of all heads and each head the heat map, the heat map over the
+ * image, and the patches that hold `share` of its mass. At least 1000 pixels wide. Throws unless sizes match.
  */
 export function attentionPicture(options: AttentionPictureOptions): Picture {
   const { items, heads, rows, cols, share = 0.6, title = "Attention of the cls token" } = options;
@@ -88,16 +88,16 @@ export function attentionPicture(options: AttentionPictureOptions): Picture {
 
   const rowLabels = ["attention", "on image", `${Math.round(share * 100)}% of mass`];
   const left = MARGIN + Math.max(...rowLabels.map((label) => textWidth(label, 11))) + GAP;
-  const parts = Math.ceil((heads + 2) / MOST_COLUMNS);
+  const parts = Math.ceil((heads + 2) / MAX_COLUMNS);
   const columns = Math.ceil((heads + 2) / parts);
-  const scale = scaleFor(imageWidth, imageHeight, (LEAST_WIDTH - left - MARGIN + GAP) / columns - GAP);
+  const scale = scaleFor(imageWidth, imageHeight, (MIN_WIDTH - left - MARGIN + GAP) / columns - GAP);
   const cellWidth = Math.floor(imageWidth / scale.down) * scale.up;
   const cellHeight = Math.floor(imageHeight / scale.down) * scale.up;
   const bandHeight = 24 + 3 * (cellHeight + GAP) + 14;
   const top = MARGIN + 16 + 22;
   const legendHeight = 34;
   const picture = blankPicture(
-    Math.max(LEAST_WIDTH, Math.ceil(left + columns * (cellWidth + GAP) - GAP + MARGIN)),
+    Math.max(MIN_WIDTH, Math.ceil(left + columns * (cellWidth + GAP) - GAP + MARGIN)),
     top + items.length * parts * bandHeight + legendHeight + MARGIN,
     PAPER,
   );
@@ -166,7 +166,7 @@ interface MapOptions {
   readonly cols: number;
 }
 
-/** The map by itself, softly over the image, and as the patches kept. */
+/** Draws the map alone, interpolated over the image, and as a mask. */
 function drawMap(
   picture: Picture,
   boxes: readonly [Rectangle, Rectangle, Rectangle],
@@ -179,7 +179,7 @@ function drawMap(
   paintBox(picture, boxes[1], (u, v) => {
     return overlayColor(pixel(image, u, v), smooth(u, v));
   });
-  const kept = (u: number, v: number): boolean => {
+  const isKept = (u: number, v: number): boolean => {
     const inside = u >= 0 && v >= 0 && u < boxes[2].width && v < boxes[2].height;
     return inside && map.mask[patchOf(u, v)] === 1;
   };
@@ -187,9 +187,9 @@ function drawMap(
   const thickness = patchPixels >= 16 ? 2 : patchPixels >= 6 ? 1 : 0; // an outline must not fill its patch
   paintBox(picture, boxes[2], (u, v) => {
     const color = pixel(image, u, v);
-    if (!kept(u, v)) return dimColor(color);
+    if (!isKept(u, v)) return dimColor(color);
     const border =
-      !kept(u - thickness, v) || !kept(u + thickness, v) || !kept(u, v - thickness) || !kept(u, v + thickness);
+      !isKept(u - thickness, v) || !isKept(u + thickness, v) || !isKept(u, v - thickness) || !isKept(u, v + thickness);
     return border ? OUTLINE : color;
   });
 }
@@ -201,7 +201,7 @@ interface StrongestOptions {
   readonly cols: number;
 }
 
-/** The image in grey, every patch in the colour of the head that attends to it most, as strongly as it does. */
+/** Draws the image in grey, tinted with the colour of the head of the largest attention, in proportion to it. */
 function drawStrongestHeads(
   picture: Picture,
   box: Rectangle,
@@ -241,22 +241,22 @@ function drawAttentionLegend(picture: Picture, x: number, y: number, heads: numb
 }
 
 export interface FeatureMapOptions {
-  /** At most 16 are shown, all of one size. */
+  /** Images of one size; the first 16 are shown. */
   readonly images: readonly Picture[];
-  /** Of the patches, without cls: [images * rows * cols, dim]. */
+  /** Patch features without the cls token: [images * rows * cols, dim]. */
   readonly features: Float32Array;
   readonly dim: number;
-  /** Patches of an image. */
+  /** Size of an image in patches. */
   readonly rows: number;
   readonly cols: number;
   readonly title?: string;
 }
 
-const MOST_IMAGES = 16;
+const MAX_IMAGES = 16;
 
 /**
- * Each image beside its patches, coloured by the first three principal components over all of them: patches of like
- * features have like colours. At least 1000 pixels wide. Throws unless sizes fit.
+ * Draws each image beside its patches, coloured by the first three principal components over all patches, so that
+ * similar features have similar colours. At least 1000 pixels wide. Throws unless sizes match.
  */
 export function featureMapPicture(options: FeatureMapOptions): Picture {
   const { features, dim, rows, cols, title = "Patch features: first three principal components as colours" } = options;
@@ -265,7 +265,7 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
     const expected = `[${options.images.length} * ${patches}, ${dim}]`;
     throw new Error(`featureMapPicture: expected features ${expected}, got ${features.length} values`);
   }
-  const images = options.images.slice(0, MOST_IMAGES);
+  const images = options.images.slice(0, MAX_IMAGES);
   const { width: imageWidth, height: imageHeight } = commonSize("featureMapPicture", images, rows, cols);
 
   const used = features.subarray(0, images.length * patches * dim);
@@ -274,7 +274,7 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
 
   const pairs = Math.min(images.length, 4);
   const pairGap = 3;
-  const room = (LEAST_WIDTH - 2 * MARGIN + 2 * GAP) / pairs - 2 * GAP - pairGap;
+  const room = (MIN_WIDTH - 2 * MARGIN + 2 * GAP) / pairs - 2 * GAP - pairGap;
   const scale = scaleFor(imageWidth, imageHeight, room / 2);
   const cellWidth = Math.floor(imageWidth / scale.down) * scale.up;
   const cellHeight = Math.floor(imageHeight / scale.down) * scale.up;
@@ -282,7 +282,7 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
   const top = MARGIN + 16 + 36;
   const lines = Math.ceil(images.length / pairs);
   const gridWidth = pairs * (pairWidth + 2 * GAP) - 2 * GAP;
-  const width = Math.max(LEAST_WIDTH, gridWidth + 2 * MARGIN);
+  const width = Math.max(MIN_WIDTH, gridWidth + 2 * MARGIN);
   const height = top + lines * (cellHeight + 2 * GAP) - 2 * GAP + MARGIN;
   const map = blankPicture(width, height, PAPER);
   drawText(map, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
@@ -300,9 +300,9 @@ export function featureMapPicture(options: FeatureMapOptions): Picture {
   return map;
 }
 
-/** An image and the colours of its patches. */
+/** An image with the colours of its patches. */
 export interface FeaturePair {
-  /** No larger than a thumbnail. */
+  /** A thumbnail. */
   readonly image: Picture;
   /** [rows * cols] */
   readonly colors: readonly Color[];
@@ -315,15 +315,15 @@ export interface FeaturePairsOptions {
   /** Images of any sizes. */
   readonly items: readonly FeaturePair[];
   readonly title: string;
-  /** Of variance, of the components that the colours show. */
+  /** Share of variance of each component shown. */
   readonly shares: ArrayLike<number>;
 }
 
-/** Longest side of a picture on a contact sheet. */
+/** Longer side of an image on a contact sheet. */
 const THUMBNAIL = 150;
 const PAIRS_A_LINE = 3;
 
-/** The picture shrunk or enlarged to be shown on a contact sheet. */
+/** Resizes a picture for a contact sheet. */
 export function thumbnail({ width, height, rgb }: Picture): Picture {
   const scale = THUMBNAIL / Math.max(width, height);
   const [rows, cols] = [height, width].map((side) => Math.max(1, Math.round(scale * side))) as [number, number];
@@ -331,13 +331,13 @@ export function thumbnail({ width, height, rgb }: Picture): Picture {
   return { width: cols, height: rows, rgb: pixels };
 }
 
-/** Every image beside the colours of its patches, named, three pairs a line. */
+/** Draws every image beside the colours of its patches, with its name, three pairs per line. */
 export function featurePairsPicture({ items, title, shares }: FeaturePairsOptions): Picture {
   const pairGap = 4;
   const pairWidth = 2 * THUMBNAIL + pairGap;
   const lineHeight = THUMBNAIL + 14 + 2 * GAP;
   const top = MARGIN + 16 + 36;
-  const width = Math.max(LEAST_WIDTH, PAIRS_A_LINE * (pairWidth + 2 * GAP) - 2 * GAP + 2 * MARGIN);
+  const width = Math.max(MIN_WIDTH, PAIRS_A_LINE * (pairWidth + 2 * GAP) - 2 * GAP + 2 * MARGIN);
   const lines = Math.ceil(items.length / PAIRS_A_LINE);
   const picture = blankPicture(width, top + lines * lineHeight + MARGIN - GAP, PAPER);
   drawText(picture, title, { x: MARGIN, y: MARGIN, color: INK, size: 16 });
@@ -349,7 +349,8 @@ export function featurePairsPicture({ items, title, shares }: FeaturePairsOption
     const dy = Math.floor((THUMBNAIL - image.height) / 2);
     placePicture(picture, image, x + dx, y + dy);
     const box: Rectangle = {
-      ...{ x: x + THUMBNAIL + pairGap + dx, y: y + dy },
+      x: x + THUMBNAIL + pairGap + dx,
+      y: y + dy,
       width: image.width,
       height: image.height,
     };
@@ -365,7 +366,7 @@ function sharesText(shares: ArrayLike<number>): string {
   return `share of variance: ${Array.from(shares, (share) => `${(100 * share).toFixed(1)}%`).join(", ")}`;
 }
 
-/** The one size of all images. Throws if they differ or do not divide into the patches. */
+/** Returns the first image. Throws if sizes differ or are not whole patches. */
 function commonSize(who: string, images: readonly Picture[], rows: number, cols: number): Picture {
   const [first] = images;
   if (first === undefined) throw new Error(`${who}: expected at least one image`);
@@ -381,10 +382,12 @@ function commonSize(who: string, images: readonly Picture[], rows: number, cols:
   return first;
 }
 
-/** The whole number to enlarge by until `least` pixels are filled, or to shrink by until a cell holds the image. */
+/**
+ * Returns the integer factor to enlarge by so that images fill `least` pixels, or to shrink by so that they fit a cell.
+ */
 function scaleFor(width: number, height: number, least: number): { readonly up: number; readonly down: number } {
   const side = Math.max(width, height);
-  if (side > MOST_CELL) return { up: 1, down: Math.ceil(side / MOST_CELL) };
+  if (side > MAX_CELL) return { up: 1, down: Math.ceil(side / MAX_CELL) };
   const wanted = Math.max(1, Math.ceil(least / width));
-  return { up: Math.max(1, Math.min(wanted, Math.floor(MOST_CELL / side))), down: 1 };
+  return { up: Math.max(1, Math.min(wanted, Math.floor(MAX_CELL / side))), down: 1 };
 }

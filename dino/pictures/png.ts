@@ -1,8 +1,8 @@
-/** Pictures as PNG files. */
+/** PNG encoding by pngjs, which cannot write palettes; label maps use fast-png. */
 import { PNG } from "pngjs";
 import type { Picture } from "./drawing.js";
 
-/** The picture as a PNG file. */
+/** Encodes a picture as PNG. */
 export function encodePng({ width, height, rgb }: Picture): Uint8Array {
   const png = new PNG({ width, height });
   png.data = Buffer.from(rgb.buffer, rgb.byteOffset, rgb.byteLength);

@@ -1,10 +1,10 @@
-/** Pictures of a run on its way: what its teacher sees in a few images, the same ones each time. */
+/** Pictures during a run: attention and features of the teacher for a few images, the same at every step. */
 import type { Config } from "../config/settings.js";
-import { firstOfEach, type Subset, type Splits } from "../images/split.js";
+import { firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
 import { backboneOf, type Network } from "../model/network.js";
 import type { PictureKind } from "../run/picture-names.js";
-import { attentionOf, closer, featureMapOf, lookClosely } from "./close-up.js";
+import { drawAttention, enlargedView, drawFeatureMap, inspectImages } from "./close-up.js";
 import type { Picture } from "./drawing.js";
 
 export interface RunPicturesOptions {
@@ -12,14 +12,11 @@ export interface RunPicturesOptions {
   readonly splits: Splits;
 }
 
-/** Images that the pictures show at most; of attention fewer, with three rows each. */
-const MOST = 6;
-const MOST_ATTENDED = 3;
+/** Maximum number of images in a picture; fewer for attention, which has three rows per image. */
+const MAX_IMAGES = 6;
+const MAX_ATTENDED = 3;
 
-/**
- * Draws what a network sees after so many steps: the attention of every head, and the patch features. Undefined where not one of
- * the images can be decoded.
- */
+/** Draws attention of every head and patch features after some steps. Returns undefined if no image can be decoded. */
 export async function drawRunPictures(
   network: Network,
   step: number,
@@ -29,18 +26,23 @@ export async function drawRunPictures(
   const view = viewOf(config);
   const shown = splits.test.indices.length > 0 ? splits.test : splits.train;
   const { images } = shown;
-  const seen = await lookClosely(backbone, images, chosenOf(shown), closer(view, view.crop.rows < 128 ? 3 : 1));
-  if (seen.length === 0) return undefined;
+  const closeUps = await inspectImages(
+    backbone,
+    images,
+    sampleOf(shown),
+    enlargedView(view, view.crop.rows < 128 ? 3 : 1),
+  );
+  if (closeUps.length === 0) return undefined;
   const { heads, dim } = backbone.vit;
-  const labelled = seen.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
+  const labelled = closeUps.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));
   const title = `What the cls token of the last block attends to after ${step} steps`;
   return {
-    attention: attentionOf(labelled.slice(0, MOST_ATTENDED), { heads, title }),
-    features: featureMapOf(seen, { dim }),
+    attention: drawAttention(labelled.slice(0, MAX_ATTENDED), { heads, title }),
+    features: drawFeatureMap(closeUps, { dim }),
   };
 }
 
-/** One of each class, or the first ones where there are no classes. */
-function chosenOf(subset: Subset): readonly number[] {
-  return (subset.images.labels ? firstOfEach(subset) : Array.from(subset.indices)).slice(0, MOST);
+/** Chooses one image per class, or the first images if there are no classes. */
+function sampleOf(subset: Subset): readonly number[] {
+  return (subset.images.labels ? firstOfEachClass(subset) : Array.from(subset.indices)).slice(0, MAX_IMAGES);
 }

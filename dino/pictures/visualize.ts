@@ -1,6 +1,6 @@
-/** Self-attention of the cls token, as the official visualisation script reads it. */
+/** Post-processing of the cls token's attention, as in the official visualisation script. */
 
-/** The mean over heads: [heads, patches] -> [patches]. */
+/** Averages over heads: [heads, patches] -> [patches]. */
 export function meanOfHeads(attention: Float32Array, heads: number): Float32Array {
   const patches = attention.length / heads;
   const mean = new Float32Array(patches);
@@ -8,7 +8,7 @@ export function meanOfHeads(attention: Float32Array, heads: number): Float32Arra
   return mean;
 }
 
-/** From smallest to largest, 0 to 1; all 0 where they are equal. */
+/** Scales values to the range 0 to 1; all 0 if they are equal. */
 export function toUnitRange(values: Float32Array): Float32Array {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {
@@ -19,17 +19,17 @@ export function toUnitRange(values: Float32Array): Float32Array {
 }
 
 export interface MaskOptions {
-  /** The cls token's attention, [heads, patches]; see clsAttentionOf. */
+  /** Attention of the cls token, [heads, patches]; see `clsAttention`. */
   readonly attention: Float32Array;
   readonly heads: number;
-  /** Which share of each head's mass to keep, above 0 to 1: the script's `--threshold`. */
+  /** Share of each head's mass to keep, in (0, 1]: the script's `--threshold`. */
   readonly share: number;
 }
 
 /**
- * For each head the fewest patches that hold the share of its mass: [heads, patches] -> [heads, patches] of 0 and 1.
- * Values are sorted upwards, normalised and cumulated, and kept where the sum exceeds 1 - share. Throws for a share out
- * of range. https://github.com/facebookresearch/dino/blob/main/visualize_attention.py
+ * Returns the fewest patches per head that hold the share of its mass: [heads, patches] -> [heads, patches] of 0 and 1.
+ * Values are sorted in ascending order, normalised and cumulated, and kept where the sum exceeds 1 - share. Throws for
+ * a share out of range. https://github.com/facebookresearch/dino/blob/main/visualize_attention.py
  */
 export function attentionMask({ attention, heads, share }: MaskOptions): Uint8Array {
   if (!(share > 0 && share <= 1)) throw new Error(`attentionMask share: expected above 0 to 1, got ${share}`);
@@ -51,17 +51,17 @@ export function attentionMask({ attention, heads, share }: MaskOptions): Uint8Ar
   return mask;
 }
 
-export interface BlowUpOptions<Values extends Float32Array | Uint8Array> {
+export interface EnlargeOptions<Values extends Float32Array | Uint8Array> {
   /** Any number of maps, [maps, rows, cols]. */
   readonly maps: Values;
   readonly rows: number;
   readonly cols: number;
-  /** Pixels a patch, in both directions. */
+  /** Pixels per patch, in both directions. */
   readonly factor: number;
 }
 
-/** Nearest-neighbour enlargement: [maps, rows, cols] -> [maps, rows * factor, cols * factor]. */
-export function blowUp<Values extends Float32Array | Uint8Array>(options: BlowUpOptions<Values>): Values {
+/** Enlarges maps by nearest neighbour: [maps, rows, cols] -> [maps, rows * factor, cols * factor]. */
+export function enlarge<Values extends Float32Array | Uint8Array>(options: EnlargeOptions<Values>): Values {
   const { maps, rows, cols, factor } = options;
   const height = (maps.length / cols) * factor;
   const width = cols * factor;

@@ -1,4 +1,4 @@
-/** Many small images on one sheet: queries beside what was found, groups of what is alike. */
+/** Contact sheets: queries beside their neighbours, groups of similar images. */
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import {
   blankPicture,
@@ -13,9 +13,9 @@ import {
   textWidth,
 } from "../pictures/drawing.js";
 
-/** An image on the sheet, with two lines below it. */
+/** An image on the sheet, with two lines of text below it. */
 export interface SheetCell {
-  /** Undefined where it cannot be read. */
+  /** Undefined if the image cannot be read. */
   readonly image: Image | undefined;
   readonly name: string;
   readonly note: string;
@@ -23,7 +23,7 @@ export interface SheetCell {
 
 export interface SheetRow {
   readonly title: string;
-  /** Set apart, to the left of the others. */
+  /** A cell to the left of the others, framed. */
   readonly lead?: SheetCell;
   readonly cells: readonly SheetCell[];
 }
@@ -36,14 +36,14 @@ const LEAD: Color = [31, 119, 180];
 
 const MARGIN = 28;
 const GAP = 12;
-/** Side of the square that an image is fitted into. */
+/** Side of the square cell of an image. */
 const CELL = 150;
 const CAPTION = 46;
 const TITLE = 26;
-/** Images beside each other, the lead not counted. */
+/** Maximum number of images per line, without the lead. */
 const COLUMNS = 8;
 
-/** The sheet: rows below each other, the images of each in lines of eight. */
+/** Draws a sheet of rows, with the images of a row in lines of eight. */
 export function contactSheet(title: string, rows: readonly SheetRow[]): Picture {
   const hasLead = rows.some(({ lead }) => lead !== undefined);
   const widest = Math.max(1, ...rows.map(({ cells }) => Math.min(COLUMNS, cells.length)));
@@ -93,15 +93,15 @@ function drawCell(picture: Picture, { image, name, note }: SheetCell, x: number,
   line(endOf(name), 22, FAINT);
 }
 
-/** The end of a name, which tells more than its beginning. */
+/** Truncates a name at its beginning, which distinguishes images less than the end. */
 function endOf(name: string): string {
   if (textWidth(name, 10) <= CELL) return name;
-  let kept = name;
-  while (kept.length > 1 && textWidth(`..${kept}`, 10) > CELL) kept = kept.slice(1);
-  return `..${kept}`;
+  let end = name;
+  while (end.length > 1 && textWidth(`..${end}`, 10) > CELL) end = end.slice(1);
+  return `..${end}`;
 }
 
-/** Shrunk into a cell, or enlarged by a whole number as long as it stays within. */
+/** Shrinks an image to fit a cell, or enlarges it by the largest integer factor that fits. */
 function fitted(image: Image): Picture {
   const { rows, cols, pixels } = resize(image, sizeWithin(image, CELL), "lanczos");
   return scalePicture({ width: cols, height: rows, rgb: pixels }, { up: Math.floor(CELL / Math.max(rows, cols)) });

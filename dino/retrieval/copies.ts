@@ -1,4 +1,4 @@
-/** How well copies of images are traced to their originals by their features. */
+/** Copy detection: matching altered copies of images to their originals by features. */
 import { concat, type Device, gem, slice } from "../../engine/index.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
 import type { DecodeFailure } from "../images/image-location.js";
@@ -13,13 +13,13 @@ import { meanScores, rankAll, scoreRanking } from "./ranking.js";
 import { learnWhitening, whiten } from "./whitening.js";
 
 /**
- * The cls token and, beside it, the generalised mean of the patch tokens with a power of 4, as the official
- * eval_copy_detection.py describes an image; negative values count as 1e-6.
+ * Concatenates the cls token and the generalised mean (power 4) of the patch tokens, as the official
+ * eval_copy_detection.py does; negative values count as 1e-6.
  */
 export function copyDescriptor({ vit: shape, params }: Backbone): Descriptor {
   return {
     dim: 2 * shape.dim,
-    of: (images) => {
+    apply: (images) => {
       const tokens = intermediateLayers(shape, params, images, 1)[0]!; // [batch, 1 + patches, dim]
       const patches = slice(tokens, 1, 1, tokens.shape[1]! - 1); // [batch, patches, dim]
       return concat([clsOf(tokens), gem(patches, { power: 4, epsilon: 1e-6 })], 1); // [batch, 2 * dim]
@@ -29,18 +29,18 @@ export function copyDescriptor({ vit: shape, params }: Backbone): Descriptor {
 
 export interface CopyOptions {
   readonly copydays: Copydays;
-  /** Other images to find the originals among. */
+  /** Images added to the originals. */
   readonly distractors?: ImageSet;
-  /** Images to learn whitening from, which are none of the others. */
+  /** Images to learn whitening from, different from all others. */
   readonly whitening?: ImageSet;
-  /** Makes the features of images, not normalised. */
+  /** Extracts the features of images, not normalised. */
   readonly extract: (images: ImageSet, title: string) => Promise<Extracted>;
   readonly device: Device;
-  /** Told before what takes a while. */
-  readonly say?: (line: string) => void;
+  /** Called before long operations. */
+  readonly log?: (line: string) => void;
 }
 
-/** How one kind of copies was traced. */
+/** The result for one kind of copies. */
 export interface CopyResult {
   readonly kind: string;
   readonly copies: number;
@@ -52,28 +52,29 @@ export interface CopyReport {
   readonly results: readonly CopyResult[];
   readonly originals: number;
   readonly distractors: number;
-  /** Images that whitening was learnt from, and directions that vary too little among them. */
+  /** Number of images that whitening was learnt from, and of directions with too little variance. */
   readonly whitening: { readonly images: number; readonly raised: number } | undefined;
   readonly failures: readonly DecodeFailure[];
 }
 
 /**
- * Looks for each copy among the originals and the distractors. The whole ranking counts, where the official code looks at the
- * first 20 places only, which is 0.024 less for a copy whose original comes 21st. Throws, naming it, for an original that cannot
- * be read; other images that cannot are left out.
+ * Ranks originals and distractors for each copy. Counts the whole ranking; the official code counts the first 20 places
+ * only, which gives 0.024 less for a copy whose original is at place 21. Throws, naming it, for an original that cannot
+ * be read; leaves out other images that cannot be read.
  */
-export async function traceCopies(options: CopyOptions): Promise<CopyReport> {
-  const { copydays, extract, device, say } = options;
+export async function evaluateCopies(options: CopyOptions): Promise<CopyReport> {
+  const { copydays, extract, device, log } = options;
   const originals = await extract(copydays.originals, "originals");
   const [broken] = originals.failures;
   if (broken !== undefined) throw new Error(`${broken.path}: expected an original image: ${broken.reason}`);
   const copies: Extracted[] = [];
   for (const { kind, images } of copydays.copies) copies.push(await extract(images, kind));
   const distractors = options.distractors && (await extract(options.distractors, "distractors"));
-  const learntFrom = options.whitening && (await extract(options.whitening, "whitening"));
+  const whiteningImages = options.whitening && (await extract(options.whitening, "whitening"));
 
-  if (learntFrom) say?.(`whitening ${learntFrom.features.dim} numbers, learnt from ${learntFrom.features.rows} images`);
-  const whitening = learntFrom && learnWhitening(learntFrom.features);
+  if (whiteningImages)
+    log?.(`whitening ${whiteningImages.features.dim} numbers, learnt from ${whiteningImages.features.rows} images`);
+  const whitening = whiteningImages && learnWhitening(whiteningImages.features);
   const prepare = (features: FeatureRows): FeatureRows =>
     normalizeRows(whitening ? whiten(features, whitening) : features);
 
@@ -84,7 +85,9 @@ export async function traceCopies(options: CopyOptions): Promise<CopyReport> {
     const { features, indices } = copies[i]!;
     const scores: ReturnType<typeof scoreRanking>[] = [];
     await rankAll({
-      ...{ queries: prepare(features), database, similarities: multiplied.similarities },
+      queries: prepare(features),
+      database,
+      similarities: multiplied.similarities,
       onRanked: (query, order) => {
         scores.push(scoreRanking(order, { relevant: owners[indices[query]!]!, junk: [] }, []));
       },
@@ -96,8 +99,8 @@ export async function traceCopies(options: CopyOptions): Promise<CopyReport> {
     results,
     originals: originals.features.rows,
     distractors: distractors?.features.rows ?? 0,
-    whitening: whitening && { images: learntFrom.features.rows, raised: whitening.raised },
-    failures: [...copies, distractors, learntFrom].flatMap((part) => part?.failures ?? []),
+    whitening: whitening && { images: whiteningImages.features.rows, raised: whitening.raised },
+    failures: [...copies, distractors, whiteningImages].flatMap((part) => part?.failures ?? []),
   };
 }
 

@@ -1,16 +1,18 @@
-/** Copydays: copies of photographs, and which original each was made of (https://lear.inrialpes.fr/~jegou/data.php#copydays). */
+/**
+ * Copydays: altered copies of photographs with their originals (https://lear.inrialpes.fr/~jegou/data.php#copydays).
+ */
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import type { ImageSet } from "../images/image-set.js";
 import { openImages } from "../images/sources/folder-images.js";
 
-/** Copies that were made in one way. */
+/** Copies with one kind of alteration. */
 export interface Copies {
-  /** As its folder: "strong", "jpegqual/3", "crops/50". */
+  /** Name of the folder: "strong", "jpegqual/3", "crops/50". */
   readonly kind: string;
   readonly images: ImageSet;
-  /** Of each copy its originals, by number. */
+  /** The originals of each copy, by index. */
   readonly originals: readonly (readonly number[])[];
 }
 
@@ -20,10 +22,10 @@ export interface Copydays {
 }
 
 /**
- * Opens FOLDER/original and those of FOLDER/strong, FOLDER/jpegqual/N and FOLDER/crops/N that there are.
+ * Opens FOLDER/original and the existing folders among FOLDER/strong, FOLDER/jpegqual/N and FOLDER/crops/N.
  *
- * A copy belongs to the originals of the same name, or, where names are numbers of six digits as in Copydays, of the same first
- * four: 200004.jpg is a copy of 200000.jpg. Throws where a folder is missing or a copy has no original.
+ * A copy belongs to the originals with the same name or, if names are six-digit numbers as in Copydays, with the same
+ * first four digits: 200004.jpg is a copy of 200000.jpg. Throws if a folder is missing or a copy has no original.
  */
 export async function openCopydays(folder: string): Promise<Copydays> {
   const originals = await openImages(join(folder, "original"));
@@ -55,13 +57,13 @@ export async function openCopydays(folder: string): Promise<Copydays> {
   return { originals, copies };
 }
 
-/** What the names of an original and its copies have in common. */
+/** Returns the part of a name that an original and its copies share. */
 function sceneOf(path: string): string {
   const stem = basename(path, extname(path));
   return /^\d{6}$/.test(stem) ? stem.slice(0, 4) : stem;
 }
 
-/** FOLDER/NAME/3, FOLDER/NAME/5, ...: as paths within FOLDER, in the order of the numbers. */
+/** Lists the numbered folders FOLDER/NAME/3, FOLDER/NAME/5, ... as paths within FOLDER, in numeric order. */
 async function numbered(folder: string, name: string): Promise<string[]> {
   const entries = await readdir(join(folder, name)).catch(() => []);
   const numbers = entries.filter((entry) => /^\d+$/.test(entry));

@@ -1,4 +1,4 @@
-/** Images that are nearly the same, by their features. */
+/** Near-duplicate detection by features. */
 import { basename } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { isFailure } from "../images/image-location.js";
@@ -12,47 +12,49 @@ export interface DuplicatesOptions {
   readonly device: Device;
   /** Rows of length one: see normalizeRows. */
   readonly features: FeatureRows;
-  /** From which similarity on two images count as nearly the same, above 0 and below 1. */
+  /** Minimum similarity of duplicates, above 0 and below 1. */
   readonly threshold: number;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** An image of a group, and how like it is to the one of the group that is most like it. */
+/** An image of a group, with its similarity to the most similar other image of the group. */
 export interface Member {
   readonly row: number;
   readonly similarity: number;
 }
 
 export interface Duplicates {
-  /** Images linked by pairs, directly or over others: the largest group first, and in each the earlier row. */
+  /** Images connected by pairs, directly or transitively: the largest group first, rows in ascending order. */
   readonly groups: readonly (readonly Member[])[];
-  /** How many pairs are at least so similar, the highest similarity first and five of them below the threshold. */
+  /** Number of pairs of at least each similarity, in descending order; five similarities are below the threshold. */
   readonly counts: readonly { readonly atLeast: number; readonly pairs: number }[];
-  /** The closest pairs below the threshold: if they look the same, it is too high. */
+  /** The most similar pairs below the threshold; if they show the same, the threshold is too high. */
   readonly below: readonly Pair[];
-  /** The least similar pairs that count as the same: if they look different, it is too low. */
+  /** The least similar pairs above the threshold; if they differ, the threshold is too low. */
   readonly above: readonly Pair[];
 }
 
-/** Between the similarities of `counts`, of which so many lie below the threshold. */
+/** Step between the similarities of `counts`, and the number of steps below the threshold. */
 const STEP = 0.01;
 const STEPS_BELOW = 5;
-/** Copies of a file in other sizes and formats are often as similar as this. */
+/** Typical similarities of copies of a file in other sizes and formats. */
 const NEAR_ONE = [0.995, 0.999];
-/** Pairs kept on either side of the threshold. */
-const MOST_PAIRS = 4;
+/** Maximum number of pairs reported on either side of the threshold. */
+const MAX_PAIRS = 4;
 
-/** Finds groups of images that are nearly the same, and what helps to choose the threshold. */
+/** Finds groups of near-duplicates, and pairs that help to choose the threshold. */
 export async function findDuplicates(options: DuplicatesOptions): Promise<Duplicates> {
   const { device, features, threshold, onProgress } = options;
   const groups = disjointSets(features.rows);
   const closest = new Float64Array(features.rows);
   const levels = levelsAround(threshold);
   const counts = levels.map((atLeast) => ({ atLeast, pairs: 0 }));
-  const below = keepBest((a, b) => b.similarity - a.similarity);
-  const above = keepBest((a, b) => a.similarity - b.similarity);
+  const below = bestPairs((a, b) => b.similarity - a.similarity);
+  const above = bestPairs((a, b) => a.similarity - b.similarity);
   await similarPairs({
-    ...{ device, features, atLeast: levels.at(-1)! },
+    device,
+    features,
+    atLeast: levels.at(-1)!,
     ...(onProgress && { onProgress }),
     onPair: (pair) => {
       const { first, second, similarity } = pair;
@@ -83,7 +85,7 @@ export async function findDuplicates(options: DuplicatesOptions): Promise<Duplic
   };
 }
 
-/** Similarities from next to 1 down to five steps below the threshold, which is one of them. */
+/** Returns similarities from just below 1 to five steps below the threshold, including the threshold. */
 function levelsAround(threshold: number): readonly number[] {
   const levels = new Set([threshold, ...NEAR_ONE.filter((level) => level > threshold)]);
   for (let i = -STEPS_BELOW; threshold + i * STEP < 1; i++) levels.add(Number((threshold + i * STEP).toFixed(10)));
@@ -91,33 +93,33 @@ function levelsAround(threshold: number): readonly number[] {
 }
 
 interface Best {
-  /** In order. */
+  /** The best pairs, in order. */
   readonly kept: readonly Pair[];
   add(pair: Pair): void;
 }
 
-/** Keeps a few pairs that come first in an order. */
-function keepBest(order: (a: Pair, b: Pair) => number): Best {
+/** Collects the first few pairs of an order. */
+function bestPairs(order: (a: Pair, b: Pair) => number): Best {
   const kept: Pair[] = [];
   return {
     kept,
     add(pair) {
-      if (kept.length === MOST_PAIRS && order(kept.at(-1)!, pair) <= 0) return;
+      if (kept.length === MAX_PAIRS && order(kept.at(-1)!, pair) <= 0) return;
       kept.push(pair);
       kept.sort(order);
-      if (kept.length > MOST_PAIRS) kept.pop();
+      if (kept.length > MAX_PAIRS) kept.pop();
     },
   };
 }
 
-/** Numbers in sets that can be joined. */
+/** Disjoint sets of numbers. */
 interface DisjointSets {
   join(a: number, b: number): void;
-  /** The smallest number of the set. */
+  /** Returns the smallest number of the set. */
   find(a: number): number;
 }
 
-/** Each number from 0 to count - 1 in a set of its own at first: Tarjan's forest with path halving. */
+/** Creates a set for each number from 0 to count - 1: Tarjan's forest with path halving. */
 export function disjointSets(count: number): DisjointSets {
   const parents = Int32Array.from({ length: count }, (_, i) => i);
   const find = (a: number): number => {
@@ -137,11 +139,11 @@ export function disjointSets(count: number): DisjointSets {
   };
 }
 
-/** Most groups on a sheet, and most images of each. */
-const MOST_GROUPS = 50;
-const MOST_MEMBERS = 32;
+/** Maximum number of groups on a sheet, and of images per group. */
+const MAX_GROUPS = 50;
+const MAX_MEMBERS = 32;
 
-/** The largest groups, and the pairs on either side of the threshold. */
+/** Draws the largest groups, and the pairs on either side of the threshold. */
 export async function duplicatesSheet(
   { groups, above, below }: Duplicates,
   images: IndexedImages,
@@ -153,19 +155,19 @@ export async function duplicatesSheet(
     return { image: isFailure(image) ? undefined : image, name, note: similarity.toFixed(4) };
   };
   const rows: SheetRow[] = [];
-  for (const [i, group] of groups.slice(0, MOST_GROUPS).entries()) {
-    const cells = await Promise.all(group.slice(0, MOST_MEMBERS).map(cell));
-    const more = group.length > cells.length ? `, the first ${cells.length} of them` : "";
+  for (const [i, group] of groups.slice(0, MAX_GROUPS).entries()) {
+    const cells = await Promise.all(group.slice(0, MAX_MEMBERS).map(cell));
+    const more = group.length > cells.length ? `, first ${cells.length} shown` : "";
     rows.push({ title: `group ${i + 1}: ${group.length} images${more}`, cells });
   }
   const sides = [
-    [above, `least similar pairs that count as the same, by ${threshold}: if they look different, raise the threshold`],
-    [below, `closest pairs below ${threshold}: if they look the same, lower the threshold`],
+    [above, `least similar pairs above ${threshold}: if they differ, raise the threshold`],
+    [below, `most similar pairs below ${threshold}: if they show the same, lower the threshold`],
   ] as const;
   for (const [pairs, title] of sides) {
     const both = pairs.flatMap(({ first, second, similarity }) => [first, second].map((row) => ({ row, similarity })));
     if (both.length > 0) rows.push({ title, cells: await Promise.all(both.map(cell)) });
   }
-  const shown = groups.length > MOST_GROUPS ? `, the first ${MOST_GROUPS} of ${groups.length} groups` : "";
-  return contactSheet(`Nearly the same by the cosine of their features${shown}`, rows);
+  const shown = groups.length > MAX_GROUPS ? `, first ${MAX_GROUPS} of ${groups.length} groups` : "";
+  return contactSheet(`Near-duplicates by cosine similarity of features${shown}`, rows);
 }

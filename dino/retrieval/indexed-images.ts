@@ -8,20 +8,23 @@ import type { Image } from "../images/pixels.js";
 import { decodeImage } from "../images/sources/decode.js";
 import { openData } from "../images/sources/open.js";
 
-/** The images that the rows of an index belong to. */
+/** The images of the rows of an index. */
 export interface IndexedImages {
-  /** Where the image of a row lies, or the name it has in a built-in set. */
+  /** Path of the image of a row, or its name in a built-in dataset. */
   path(row: number): string;
-  /** No larger than a picture of it has to be. */
+  /** Decodes the image of a row, shrunk for display. */
   decode(row: number): Promise<Image | DecodeFailure>;
 }
 
-/** Larger images are shrunk. */
+/** Options of decoding; larger images are shrunk. */
 const DECODING = { shortSide: 320, torn: "shown" } as const;
-/** Images that are looked for in a folder, to see whether they are files of it. */
-const LOOKED_FOR = 100;
+/** Number of images that are probed to see whether they are files of the folder. */
+const PROBED = 100;
 
-/** Finds the images of an index in what its list names, or in another folder or set that has the same names. */
+/**
+ * Opens the images of an index from the source named by its list, or from another folder or dataset with the same
+ * names.
+ */
 export async function indexedImages(
   { data, files }: Pick<FeatureList, "data" | "files">,
   from = data,
@@ -44,9 +47,9 @@ export async function indexedImages(
   };
 }
 
-/** The set that the files are in; undefined where they are in a folder as they are called, or nowhere. */
+/** Opens the image set that contains the files; undefined if they are plain files of the folder, or missing. */
 async function setOf(files: readonly string[], from: string): Promise<ImageSet | undefined> {
   if (isBuiltin(from)) return heldOutBuiltin();
-  if (files.slice(0, LOOKED_FOR).some((file) => existsSync(join(from, file)))) return undefined;
+  if (files.slice(0, PROBED).some((file) => existsSync(join(from, file)))) return undefined;
   return openData(from, DECODING).catch(() => undefined);
 }

@@ -1,21 +1,21 @@
-/** The rows of features that are most like others, by the cosine between them. */
+/** Nearest neighbours by cosine similarity. */
 import { compareRows, dotProducts, type FeatureRows, topK, type Similarities } from "../math/feature-rows.js";
 
-/** A row of an index, and how like it is. */
+/** A row of an index with its similarity to a query. */
 export interface Neighbor {
   readonly row: number;
-  /** The cosine between the features, -1 to 1. */
+  /** Cosine between the features, -1 to 1. */
   readonly similarity: number;
 }
 
-/** The `k` rows of an index most similar to each query, the most similar first and the earlier of equals. */
+/** Finds the `k` rows of an index most similar to each query, the most similar first; ties go to the earlier row. */
 export async function nearest(options: {
   /** Rows of length one: see normalizeRows. */
   readonly queries: FeatureRows;
-  /** Likewise. */
+  /** Rows of length one, too. */
   readonly index: FeatureRows;
   readonly k: number;
-  /** Who computes similarities; `dotProducts` if left out. */
+  /** Computes similarities; default `dotProducts`. */
   readonly similarities?: Similarities;
 }): Promise<readonly (readonly Neighbor[])[]> {
   const { queries, index, similarities = dotProducts } = options;

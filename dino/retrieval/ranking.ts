@@ -1,32 +1,32 @@
-/** How good rankings are: average precision and precision at k, as the revisited Oxford and Paris benchmarks count them. */
+/** Quality of rankings: average precision and precision at k, as in the revisited Oxford and Paris benchmarks. */
 import { compareRows, type FeatureRows, type Similarities } from "../math/feature-rows.js";
 
-/** What a query should find. An image that is neither relevant nor junk is wrong. */
+/** The ground truth of a query. Images that are neither relevant nor junk are wrong. */
 export interface Truth {
-  /** Images of the database, by number. */
+  /** Relevant images, by index in the database. */
   readonly relevant: readonly number[];
-  /** Images that count neither for nor against. */
+  /** Images that are ignored. */
   readonly junk: readonly number[];
 }
 
-/** How well one query was answered, each 0 to 1. */
+/** The scores of a query, each 0 to 1. */
 export interface QueryScore {
   readonly averagePrecision: number;
-  /** One for each k. */
+  /** Precision at each k. */
   readonly precisions: readonly number[];
 }
 
-/** The same over all queries that have relevant images, 0 to 1. */
+/** Mean scores over all queries with relevant images, 0 to 1. */
 export interface Scores {
   readonly meanAveragePrecision: number;
   readonly meanPrecisions: readonly number[];
-  /** Queries that counted: those without relevant images do not. */
+  /** Number of queries with relevant images. */
   readonly queries: number;
 }
 
 /**
- * The area under the curve of precision over recall, by trapezoids: places of all `relevant` images that were found, counted
- * from 0 and rising, -> 0 to 1. `compute_ap` of https://github.com/filipradenovic/revisitop/blob/master/python/evaluate.py
+ * Computes the area under the precision-recall curve, by trapezoids: ascending places of the `relevant` images found,
+ * counted from 0, -> 0 to 1. `compute_ap` of https://github.com/filipradenovic/revisitop/blob/master/python/evaluate.py
  */
 export function averagePrecision(places: readonly number[], relevant: number): number {
   let area = 0;
@@ -39,9 +39,9 @@ export function averagePrecision(places: readonly number[], relevant: number): n
 }
 
 /**
- * Scores one ranking: `order` holds all images of the database, the nearest first. Junk is passed over as if it were not there.
- * The precision at k is that at the last relevant image where this comes before k: a query with three relevant images that come
- * first has a precision of 1 at 5 too. Undefined for a query without relevant images. `compute_map` of the same file.
+ * Scores one ranking: `order` holds all images of the database, the nearest first. Junk is removed. If the last
+ * relevant image comes before k, the precision at k is that at its place: a query with three relevant images in front
+ * has a precision of 1 at 5 too. Returns undefined for a query without relevant images. `compute_map` of the same file.
  */
 export function scoreRanking(order: Iterable<number>, truth: Truth, ks: readonly number[]): QueryScore | undefined {
   if (truth.relevant.length === 0) return undefined;
@@ -63,7 +63,7 @@ export function scoreRanking(order: Iterable<number>, truth: Truth, ks: readonly
   };
 }
 
-/** The mean over the queries that were scored; NaN where there are none. */
+/** Averages over the scored queries; NaN if there are none. */
 export function meanScores(scores: readonly (QueryScore | undefined)[]): Scores {
   const counted = scores.filter((score) => score !== undefined);
   const mean = (of: (score: QueryScore) => number): number =>
@@ -80,7 +80,10 @@ export interface RankingOptions {
   readonly queries: FeatureRows;
   readonly database: FeatureRows;
   readonly similarities: Similarities;
-  /** Told of each query in turn: its row, the rows of the database, the most similar first and the earlier of equals. */
+  /**
+   * Called for each query in turn with its row and the rows of the database, the most similar first; ties go to the
+   * earlier row.
+   */
   readonly onRanked: (query: number, order: Int32Array) => void;
 }
 

@@ -1,4 +1,4 @@
-/** How well the images that belong together are found by their features. */
+/** Image retrieval benchmarks. */
 import type { Device } from "../../engine/index.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
 import type { DecodeFailure } from "../images/image-location.js";
@@ -9,18 +9,21 @@ import type { Extracted } from "../model/extract.js";
 import { meanScores, type QueryScore, rankAll, scoreRanking, type Scores, type Truth } from "./ranking.js";
 import { queryBox, type Revisited, setups } from "./revisited.js";
 
-/** Queries, what to find them in, and what they should find. */
+/** Queries, the database to search, and the ground truth. */
 export interface Benchmark {
   readonly database: ImageSet;
-  /** The database itself where each of its images is a query for the others. */
+  /** The database itself if each of its images is a query for the others. */
   readonly queries: ImageSet;
-  /** What of each query to look at; all of it if left out. */
+  /** Crop of each query; default: the whole image. */
   readonly boxes?: readonly Box[];
-  /** Ways to judge, by name: what a query, by number, should find. */
+  /** Setups by name: the ground truth of a query, by index. */
   readonly setups: Readonly<Record<string, (query: number) => Truth>>;
 }
 
-/** The benchmark with its queries cut to the building, as its protocol says, or whole, as the official DINO code takes them. */
+/**
+ * Creates the benchmark with queries cropped to the building, as in its protocol, or whole, as in the official DINO
+ * code.
+ */
 export function revisitedBenchmark(
   { database, queries, truth }: Revisited,
   { wholeQueries }: { readonly wholeQueries: boolean },
@@ -29,12 +32,16 @@ export function revisitedBenchmark(
     ([name, truthOf]) => [name, (query: number) => truthOf(truth.gnd[query]!)] as const,
   );
   return {
-    ...{ database, queries, setups: Object.fromEntries(judged) },
+    database,
+    queries,
+    setups: Object.fromEntries(judged),
     ...(!wholeQueries && { boxes: truth.gnd.map(queryBox) }),
   };
 }
 
-/** Each image should find the others of its class. Throws for images without classes. */
+/**
+ * Creates a benchmark in which each image is a query for the others of its class. Throws for images without classes.
+ */
 export function classBenchmark(images: ImageSet): Benchmark {
   const { labels } = images;
   if (labels === undefined) {
@@ -51,7 +58,7 @@ export function classBenchmark(images: ImageSet): Benchmark {
 
 export interface RetrievalOptions {
   readonly benchmark: Benchmark;
-  /** Makes the features of images, not normalised. */
+  /** Extracts the features of images, not normalised. */
   readonly extract: (images: ImageSet, title: string, boxes?: readonly Box[]) => Promise<Extracted>;
   readonly ks: readonly number[];
   readonly device: Device;
@@ -60,18 +67,18 @@ export interface RetrievalOptions {
 
 export interface RetrievalReport {
   readonly setups: readonly (Scores & { readonly name: string })[];
-  /** Images that were searched, and that were searched for. */
+  /** Numbers of images in the database, and of queries. */
   readonly databaseImages: number;
   readonly queryImages: number;
   readonly failures: readonly DecodeFailure[];
 }
 
-/** Runs a benchmark; images without features are neither asked for nor searched. */
+/** Runs a benchmark; images without features are left out of queries and database. */
 export async function retrieve(options: RetrievalOptions): Promise<RetrievalReport> {
   const { benchmark, extract, ks, device, onRanked } = options;
   const { database, queries, boxes } = benchmark;
   const searched = await extract(database, "database");
-  const asked = queries === database ? searched : await extract(queries, "queries", boxes);
+  const queried = queries === database ? searched : await extract(queries, "queries", boxes);
 
   const names = Object.keys(benchmark.setups);
   const scores = names.map((): (QueryScore | undefined)[] => []);
@@ -79,23 +86,23 @@ export async function retrieve(options: RetrievalOptions): Promise<RetrievalRepo
   const rows = normalizeRows(searched.features);
   using multiplied = similaritiesOn(device, rows);
   await rankAll({
-    queries: asked === searched ? rows : normalizeRows(asked.features),
+    queries: queried === searched ? rows : normalizeRows(queried.features),
     database: rows,
     similarities: multiplied.similarities,
     onRanked: (query, order) => {
       const images = order.map((row) => searched.indices[row]!);
       for (const [i, name] of names.entries()) {
-        const { relevant, junk } = benchmark.setups[name]!(asked.indices[query]!);
+        const { relevant, junk } = benchmark.setups[name]!(queried.indices[query]!);
         const truth = { relevant: relevant.filter((image) => present.has(image)), junk };
         scores[i]!.push(scoreRanking(images, truth, ks));
       }
-      onRanked?.(query + 1, asked.indices.length);
+      onRanked?.(query + 1, queried.indices.length);
     },
   });
   return {
     setups: names.map((name, i) => ({ name, ...meanScores(scores[i]!) })),
     databaseImages: searched.indices.length,
-    queryImages: asked.indices.length,
-    failures: asked === searched ? searched.failures : [...searched.failures, ...asked.failures],
+    queryImages: queried.indices.length,
+    failures: queried === searched ? searched.failures : [...searched.failures, ...queried.failures],
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The revisited Oxford and Paris benchmarks: Radenovic et al. 2018 (https://arxiv.org/abs/1803.11285), on disk as
- * https://github.com/filipradenovic/revisitop lays them out.
+ * The revisited Oxford and Paris benchmarks: Radenovic et al. 2018 (https://arxiv.org/abs/1803.11285), in the layout of
+ * https://github.com/filipradenovic/revisitop.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -21,11 +21,14 @@ const numbers = z.array(z.int().nonnegative());
 
 const groundTruthSchema = z
   .object({
-    /** Names of the images to search, without folder and ".jpg". */
+    /** Names of the database images, without folder and ".jpg". */
     imlist: z.array(z.string()).nonempty(),
     /** Names of the queries. */
     qimlist: z.array(z.string()).nonempty(),
-    /** For each query what shows the same building, by number in `imlist`, and where the query shows it: left, top, right, bottom. */
+    /**
+     * For each query, the images of the same building by index in `imlist`, and the building's box in the query: left,
+     * top, right, bottom.
+     */
     gnd: z.array(
       z.object({
         bbx: z.tuple([z.number(), z.number(), z.number(), z.number()]),
@@ -39,14 +42,14 @@ const groundTruthSchema = z
   .refine(
     ({ gnd, imlist }) =>
       gnd.every(({ easy, hard, junk }) => [easy, hard, junk].every((list) => list.every((i) => i < imlist.length))),
-    "expected gnd to hold places in imlist, and one lies behind its end",
+    "expected gnd to hold indices of imlist, got one beyond its end",
   );
 
 export type GroundTruth = Readonly<z.infer<typeof groundTruthSchema>>;
 
 type Annotation = GroundTruth["gnd"][number];
 
-/** What counts as found in each setup, and what does not count at all. */
+/** Relevant images and junk of each setup. */
 export const setups = {
   easy: ({ easy, hard, junk }: Annotation): Truth => ({ relevant: easy, junk: [...junk, ...hard] }),
   medium: ({ easy, hard, junk }: Annotation): Truth => ({ relevant: [...easy, ...hard], junk }),
@@ -61,14 +64,14 @@ export interface Revisited {
 }
 
 /**
- * Opens ROOT/NAME/gnd_NAME.pkl, or the same as .json, with the images of ROOT/NAME/jpg. Throws where the ground truth is missing
- * or damaged.
+ * Opens ROOT/NAME/gnd_NAME.pkl, or its equivalent .json, with the images of ROOT/NAME/jpg. Throws if the ground truth
+ * is missing or damaged.
  */
 export async function openRevisited(root: string, name: RevisitedName): Promise<Revisited> {
   const folder = join(root, name);
   const truth = await readGroundTruth(join(folder, `gnd_${name}`));
   const listed = (names: readonly string[]): ImageSet =>
-    // The official code has PIL take what is there of files that are cut off.
+    // The official code lets PIL load truncated files.
     listedImages(
       join(folder, "jpg"),
       names.map((image) => `${image}.jpg`),
@@ -79,21 +82,20 @@ export async function openRevisited(root: string, name: RevisitedName): Promise<
 
 async function readGroundTruth(stem: string): Promise<GroundTruth> {
   const path = [".pkl", ".json"].map((extension) => stem + extension).find((candidate) => existsSync(candidate));
-  if (path === undefined)
-    throw new Error(`${stem}.pkl: expected the ground truth of the benchmark, or the same as .json`);
+  if (path === undefined) throw new Error(`${stem}.pkl: expected the ground truth of the benchmark, as .pkl or .json`);
   try {
     const bytes = await readFile(path);
     return groundTruthSchema.parse(path.endsWith(".pkl") ? unpickle(bytes) : JSON.parse(bytes.toString("utf8")));
   } catch (error) {
     const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`${path}: ${printable(message, MOST_CHARACTERS)}`, { cause: error });
+    throw new Error(`${path}: ${printable(message, MAX_CHARACTERS)}`, { cause: error });
   }
 }
 
-/** Of a message about a ground truth, which may be wrong in a million places. */
-const MOST_CHARACTERS = 1000;
+/** Limit on the length of a message about a ground truth, which may have any number of errors. */
+const MAX_CHARACTERS = 1000;
 
-/** Dictionaries of lists and numbers, which need none of Python's names. Throws where lists are shared so that they outgrow the file. */
+/** Reads dictionaries of lists and numbers, which need no Python names. Throws if shared lists outgrow the file. */
 function unpickle(bytes: Uint8Array): unknown {
   const fields = (value: unknown): unknown => (value instanceof Map ? Object.fromEntries(value) : value);
   const truth = fields(readPickle(bytes, { names: new Map() }).value) as { readonly gnd?: unknown } | null;
@@ -103,11 +105,11 @@ function unpickle(bytes: Uint8Array): unknown {
     ? gnd.flatMap((entry) => Object.values((entry ?? {}) as Record<string, unknown>))
     : [];
   if (lists.reduce((sum: number, list) => sum + (Array.isArray(list) ? list.length : 0), 0) > bytes.length)
-    throw new Error("the lists are shared so that they have more numbers than the file has bytes");
+    throw new Error("the lists are shared and have more numbers than the file has bytes");
   return { ...truth, gnd };
 }
 
-/** The pixels of a query that show its building, as PIL's crop rounds them. */
+/** Returns the box of a query's building, rounded as by PIL's crop. */
 export function queryBox({ bbx: [left, top, right, bottom] }: Annotation): Box {
   const [x0, y0, x1, y1] = [left, top, right, bottom].map(roundHalfEven) as [number, number, number, number];
   return { left: x0, top: y0, width: x1 - x0, height: y1 - y0 };

@@ -1,4 +1,4 @@
-/** The images of an index that are most like others, by their features. */
+/** Image search: the most similar images of an index. */
 import { basename, resolve } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
@@ -13,26 +13,32 @@ import { contactSheet, type SheetRow } from "./contact-sheet.js";
 import type { IndexedImages } from "./indexed-images.js";
 import { nearest, type Neighbor } from "./nearest.js";
 
-/** What was found for a file. */
-export interface Found {
+/** The neighbours of a query. */
+export interface SearchResult {
   readonly query: string;
   /** The most similar first. */
   readonly neighbors: readonly Neighbor[];
 }
 
 export interface SearchOptions {
-  /** Features of the images to search; they are normalised in place. */
+  /** Features of the images to search, which are normalised in place. */
   readonly index: FeatureRows;
   readonly files: readonly string[];
-  /** How many neighbours to find. */
+  /** Number of neighbours. */
   readonly k: number;
-  /** Makes the features of images, as those of the index were made. */
+  /** Extracts features in the same way as those of the index. */
   readonly extract: (images: ImageSet) => Promise<Extracted>;
   readonly device: Device;
 }
 
-/** Searches an index for files. Throws, naming it, for a file that is no image. */
-export async function searchIndex({ index, files, k, extract, device }: SearchOptions): Promise<readonly Found[]> {
+/** Searches an index for the neighbours of files. Throws, naming it, for a file that is not an image. */
+export async function searchIndex({
+  index,
+  files,
+  k,
+  extract,
+  device,
+}: SearchOptions): Promise<readonly SearchResult[]> {
   const images = queryImages(files);
   for (const [i, file] of files.entries()) {
     const size = await measureImage(images, i);
@@ -52,12 +58,12 @@ export async function searchIndex({ index, files, k, extract, device }: SearchOp
   return files.map((query, i) => ({ query, neighbors: neighbors[i]! }));
 }
 
-/** Most queries on a sheet. */
-const MOST_ROWS = 50;
+/** Maximum number of queries on a sheet. */
+const MAX_ROWS = 50;
 
-/** Each query, of the first fifty, beside its neighbours. */
-export async function searchSheet(found: readonly Found[], images: IndexedImages): Promise<Picture> {
-  const shown = found.slice(0, MOST_ROWS);
+/** Draws each of the first fifty queries beside its neighbours. */
+export async function searchSheet(found: readonly SearchResult[], images: IndexedImages): Promise<Picture> {
+  const shown = found.slice(0, MAX_ROWS);
   const queries = queryImages(shown.map(({ query }) => query));
   const rows: SheetRow[] = [];
   for (const [i, { query, neighbors }] of shown.entries()) {
@@ -71,8 +77,8 @@ export async function searchSheet(found: readonly Found[], images: IndexedImages
     );
     rows.push({ title: query, lead, cells });
   }
-  const more = found.length > shown.length ? `, the first ${MOST_ROWS} of ${found.length} queries` : "";
-  return contactSheet(`Most similar by the cosine of their features${more}`, rows);
+  const more = found.length > shown.length ? `, first ${MAX_ROWS} of ${found.length} queries` : "";
+  return contactSheet(`Most similar images by cosine similarity of features${more}`, rows);
 }
 
 function queryImages(files: readonly string[]): ImageSet {

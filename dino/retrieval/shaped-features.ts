@@ -1,4 +1,4 @@
-/** Features of images in their own shape, at one scale or several, as retrieval takes them. */
+/** Features of images in their own aspect ratio, at one or several scales, for retrieval. */
 import { add, reshape, scale, slice } from "../../engine/index.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
@@ -15,46 +15,50 @@ export const SCALES = [1, 1 / Math.sqrt(2), 1 / 2] as const;
 
 export interface ShapedOptions extends ShapeOptions {
   readonly normalization: Normalization;
-  /** Throws for an image that cannot be read, where its header tells before any is looked at, instead of leaving it out. */
+  /** Throws for an image that cannot be read, before extraction if its header tells, instead of leaving it out. */
   readonly needsAll?: boolean;
-  /** Images of one run on the device, at most: 64 if left out. */
+  /** Maximum number of images per forward pass; default 64. */
   readonly batch?: number;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * The cls features of images that keep their shape, the mean over the scales, not normalised, in the order of the set. An image
- * is shrunk (Lanczos), and for a scale below 1 shrunk again (bilinear); of each the network sees the whole patches. Images of a
- * shape go through it together: one program at a time, however many shapes there are. Throws where groupByShape does.
+ * Extracts cls features of images that keep their aspect ratio, averaged over the scales, not normalised, in the order
+ * of the set. An image is shrunk (Lanczos), and shrunk again (bilinear) for a scale below 1; its whole patches are the
+ * input. Images of one shape are processed together, one program at a time. Throws as `groupByShape` does.
  *
- * As the official eval_image_retrieval.py, but for two things: Pillow's `thumbnail` there averages blocks of pixels first where
- * it shrinks four times or more, and images that are oblong by less than a patch have their position embedding resampled there.
+ * Follows the official eval_image_retrieval.py, with two differences: Pillow's `thumbnail` there first averages blocks
+ * of pixels when it shrinks four times or more, and images that are oblong by less than a patch have their position
+ * embedding resampled there.
  */
 export async function shapedFeatures(backbone: Backbone, images: ImageSet, options: ShapedOptions): Promise<Extracted> {
   const { normalization, scales, needsAll = false, batch = 64, onProgress } = options;
-  const { groups, fits, failures: unmeasured } = await groupByShape(images, backbone.vit.patch, options);
-  if (needsAll) refuse(unmeasured);
+  const { groups, boxes, failures: unmeasured } = await groupByShape(images, backbone.vit.patch, options);
+  if (needsAll) throwFirst(unmeasured);
   const failures = [...unmeasured];
   const table = normalizeTable(normalization);
   const { dim } = backbone.vit;
   const rows = new Map<number, Float32Array>();
   let done = unmeasured.length;
   for (const { sizes, indices } of groups) {
-    const show = (image: Image, index: number): Float32Array => {
-      const { box, size } = fits.get(index)!;
+    const preprocess = (image: Image, index: number): Float32Array => {
+      const { box, size } = boxes.get(index)!;
       return atScales(normalize(resizedCrop(image, box, size, "lanczos"), table), size, scales, sizes);
     };
     const before = done;
     const batches = featureBatches(backbone, images, {
       view: { ...normalization, resize: options.side, crop: { rows: 1, cols: pixelsOf(sizes) } },
-      ...{ show, indices, descriptor: meanDescriptor(backbone, sizes) },
+      preprocess,
+      indices,
+      descriptor: meanDescriptor(backbone, sizes),
       batch: Math.min(indices.length, imagesAtOnce(batch, tokensOf(sizes, backbone.vit.patch))),
-      onProgress: (some) => onProgress?.((done = before + some), images.count),
+      onProgress: (count) => onProgress?.((done = before + count), images.count),
     });
-    for await (const { features, indices: seen, failures: broken } of batches) {
-      if (needsAll) refuse(broken);
+    for await (const { features, indices: extracted, failures: broken } of batches) {
+      if (needsAll) throwFirst(broken);
       failures.push(...broken);
-      for (const [row, index] of seen.entries()) rows.set(index, features.values.slice(row * dim, (row + 1) * dim));
+      for (const [row, index] of extracted.entries())
+        rows.set(index, features.values.slice(row * dim, (row + 1) * dim));
     }
   }
   const indices = Int32Array.from(rows.keys()).sort();
@@ -63,19 +67,22 @@ export async function shapedFeatures(backbone: Backbone, images: ImageSet, optio
   return { features: { values, rows: indices.length, dim }, indices, failures };
 }
 
-function refuse([first]: readonly DecodeFailure[]): void {
+function throwFirst([first]: readonly DecodeFailure[]): void {
   if (first !== undefined) throw new Error(`${first.path}: expected an image: ${first.reason}`);
 }
 
-/** Tokens of 64 images of 224 pixels in patches of 16. */
-const MOST_TOKENS = 64 * 197;
+/** Tokens of 64 images of 224 pixels with patches of 16. */
+const MAX_TOKENS = 64 * 197;
 
-/** So many images, or fewer where each has many tokens, so that larger images take no more memory. */
+/** Returns `batch`, or fewer images if each has many tokens, to bound memory. */
 export function imagesAtOnce(batch: number, tokens: number): number {
-  return Math.max(1, Math.min(batch, Math.floor(MOST_TOKENS / tokens)));
+  return Math.max(1, Math.min(batch, Math.floor(MAX_TOKENS / tokens)));
 }
 
-/** The upper left of an image at each scale, one beside the other: [3, size.rows, size.cols] -> [3, pixels of all sizes]. */
+/**
+ * Concatenates the top left whole patches of an image at each scale: [3, size.rows, size.cols] -> [3, pixels of all
+ * sizes].
+ */
 function atScales(planes: Float32Array, size: Size, scales: readonly number[], sizes: readonly Size[]): Float32Array {
   const pixels = pixelsOf(sizes);
   const out = new Float32Array(3 * pixels);
@@ -95,11 +102,11 @@ function atScales(planes: Float32Array, size: Size, scales: readonly number[], s
   return out;
 }
 
-/** The mean of the cls features over images one beside the other: [batch, 3, 1, pixels of all sizes] -> [batch, dim]. */
+/** Averages the cls features of concatenated images: [batch, 3, 1, pixels of all sizes] -> [batch, dim]. */
 function meanDescriptor({ vit: shape, params }: Backbone, sizes: readonly Size[]): Descriptor {
   return {
     dim: shape.dim,
-    of: (packed) => {
+    apply: (packed) => {
       const batch = packed.shape[0]!;
       let start = 0;
       const features = sizes.map(({ rows, cols }) => {

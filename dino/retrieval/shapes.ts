@@ -1,45 +1,45 @@
-/** In which size each image of a set is shown in its own shape, and which images can go through a network together. */
+/** Input sizes of images that keep their aspect ratio, and grouping of images of equal size. */
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { type Box, type Size, sizeWithin } from "../images/pixels.js";
 import { measureImage } from "../images/sources/folder-images.js";
 
 export interface ShapeOptions {
-  /** Larger images are shrunk until their longer side has so many pixels. */
+  /** Maximum of the longer side in pixels; larger images are shrunk. */
   readonly side: number;
-  /** At which an image is looked at, each 1 or less. */
+  /** Scales of each image, each 1 or less. */
   readonly scales: readonly number[];
-  /** What is cut out of each image, as far as it lies within; all of it if left out. */
+  /** Crop of each image, clipped to the image; default: the whole image. */
   readonly boxes?: readonly Box[];
 }
 
-/** What of an image is shown, and in which size. */
-export interface ShownBox {
+/** A crop of an image and its size after resizing. */
+export interface ResizedBox {
   readonly box: Box;
-  /** What the box is resized to, at a scale of 1. */
+  /** Size of the box at a scale of 1. */
   readonly size: Size;
 }
 
-/** Images of which the same whole patches are seen at every scale. */
+/** Images with the same whole patches at every scale. */
 export interface ShapeGroup {
-  /** Of the whole patches at each scale, in pixels. */
+  /** Size of the whole patches at each scale, in pixels. */
   readonly sizes: readonly Size[];
   readonly indices: readonly number[];
 }
 
 export interface Shapes {
   readonly groups: readonly ShapeGroup[];
-  /** By image; none for those that cannot be read. */
-  readonly fits: ReadonlyMap<number, ShownBox>;
+  /** Crops by image; images that cannot be read have none. */
+  readonly boxes: ReadonlyMap<number, ResizedBox>;
   readonly failures: readonly DecodeFailure[];
 }
 
-/** Images measured at once. */
+/** Images measured concurrently. */
 const AT_ONCE = 64;
 
 /**
- * Measures and groups all images of a set. Sides that would hold no patch at the smallest scale are enlarged to one.
- * Throws if no side can hold one, for a box outside of its image, and if not one image can be read.
+ * Measures and groups all images of a set. Sides that hold no patch at the smallest scale are enlarged to one. Throws
+ * if no side can hold one, for a box outside of its image, and if no image can be read.
  */
 export async function groupByShape(images: ImageSet, patch: number, options: ShapeOptions): Promise<Shapes> {
   const { side, scales, boxes } = options;
@@ -50,7 +50,7 @@ export async function groupByShape(images: ImageSet, patch: number, options: Sha
     throw new Error(`an image size of ${side} holds no patch of ${patch}${where}; expected ${least} or more`);
   }
   const groups = new Map<string, { readonly sizes: readonly Size[]; readonly indices: number[] }>();
-  const fits = new Map<number, ShownBox>();
+  const resized = new Map<number, ResizedBox>();
   const failures: DecodeFailure[] = [];
   for (let from = 0; from < images.count; from += AT_ONCE) {
     const some = Array.from({ length: Math.min(AT_ONCE, images.count - from) }, (_, i) => from + i);
@@ -65,7 +65,7 @@ export async function groupByShape(images: ImageSet, patch: number, options: Sha
       const box = boxes ? overlap(boxes[index]!, whole, images.name(index)) : boxOf(whole);
       const { rows, cols } = sizeWithin({ rows: box.height, cols: box.width }, side);
       const size = { rows: Math.max(least, rows), cols: Math.max(least, cols) };
-      fits.set(index, { box, size });
+      resized.set(index, { box, size });
       const sizes = scales.map((scale) => wholePatches(scaled(size, scale), patch));
       const key = JSON.stringify(sizes);
       const group = groups.get(key) ?? { sizes, indices: [] };
@@ -73,10 +73,10 @@ export async function groupByShape(images: ImageSet, patch: number, options: Sha
       groups.set(key, group);
     }
   }
-  return { groups: [...groups.values()], fits, failures };
+  return { groups: [...groups.values()], boxes: resized, failures };
 }
 
-/** The size of an image at a scale. */
+/** Returns the size of an image at a scale. */
 export function scaled({ rows, cols }: Size, scale: number): Size {
   return { rows: Math.floor(rows * scale), cols: Math.floor(cols * scale) };
 }
@@ -89,7 +89,7 @@ function boxOf({ rows, cols }: Size): Box {
   return { top: 0, left: 0, height: rows, width: cols };
 }
 
-/** The part of a box that lies within an image. */
+/** Clips a box to an image. */
 function overlap(box: Box, { rows, cols }: Size, name: string): Box {
   const [top, left] = [Math.max(0, box.top), Math.max(0, box.left)];
   const height = Math.min(rows, box.top + box.height) - top;

@@ -1,9 +1,9 @@
 import type { Size } from "../images/pixels.js";
 
 /**
- * Shrinks planes by a factor of 1 or less: [planes, rows, cols] -> [planes, floor(rows * factor), floor(cols * factor)]. Each
- * value lies between its four neighbours at (i + 0.5) / factor - 0.5, without a filter before, as torch's interpolate does with
- * mode="bilinear", align_corners=False.
+ * Shrinks planes by a factor of 1 or less: [planes, rows, cols] -> [planes, floor(rows * factor), floor(cols *
+ * factor)]. Interpolates between the four neighbours of (i + 0.5) / factor - 0.5 without antialiasing, as torch's
+ * interpolate does with mode="bilinear", align_corners=False.
  */
 export function shrinkBilinear(planes: Float32Array, { rows, cols }: Size, factor: number): Float32Array {
   const down = neighbours(rows, factor);
@@ -25,7 +25,7 @@ export function shrinkBilinear(planes: Float32Array, { rows, cols }: Size, facto
   return out;
 }
 
-/** The two neighbours of every value along an axis, and the share of the second. */
+/** Returns the two neighbours of every output along an axis, and the weight of the second. */
 function neighbours(length: number, factor: number): (readonly [number, number, number])[] {
   return Array.from({ length: Math.floor(length * factor) }, (_, i) => {
     const position = Math.max(0, (i + 0.5) / factor - 0.5);

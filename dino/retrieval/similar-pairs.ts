@@ -1,7 +1,7 @@
 import { type Device, input, max, matmul, record, reshape } from "../../engine/index.js";
 import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
 
-/** Two rows, the earlier one first, and the cosine between them. */
+/** Two rows, the earlier first, with their cosine similarity. */
 export interface Pair {
   readonly first: number;
   readonly second: number;
@@ -12,24 +12,24 @@ export interface SimilarPairsOptions {
   readonly device: Device;
   /** Rows of length one: see normalizeRows. */
   readonly features: FeatureRows;
-  /** The least similarity of a pair, above 0. */
+  /** Minimum similarity of a pair, above 0. */
   readonly atLeast: number;
-  /** Told of each pair once; pairs of one tile of the table come together. */
+  /** Called once per pair; the pairs of a tile come together. */
   readonly onPair: (pair: Pair) => void;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Rows that are multiplied with as many others at once; their products take 16 MiB. */
+/** Rows per tile; the products of a tile take 16 MiB. */
 const TILE = 2048;
-/** Products of which only the largest leaves the device. */
+/** Number of products of which the device returns the maximum. */
 const RUN = 64;
-/** How far a product on a device may be from the same in float64. */
+/** Maximum error of a product on a device relative to float64. */
 const TOLERANCE = 1e-4;
 
 /**
- * Finds all pairs of rows that are similar: [rows, dim]. The table of all similarities is never whole: tiles of its upper half
- * are multiplied on the device, which gives back the largest of each run of products, and only runs that may hold a pair are
- * multiplied again here, in float64. So it takes the same memory for any number of rows, and finds the same on every device.
+ * Finds all similar pairs of rows [rows, dim]. Never stores all similarities: the device multiplies tiles of the upper
+ * triangle and returns the maximum of each run of products, and runs that may contain a pair are computed again on the
+ * host in float64. Memory is therefore independent of the number of rows, and results are the same on every device.
  */
 export async function similarPairs(options: SimilarPairsOptions): Promise<void> {
   const { device, features, atLeast, onPair, onProgress } = options;

@@ -1,4 +1,4 @@
-/** Whitening: features turned and scaled so that on other images every direction varies as much as any other. */
+/** Whitening: a linear map after which features of other images have equal variance in all directions. */
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { dotProducts, type FeatureRows } from "../math/feature-rows.js";
 import { covarianceOf, meanRow } from "../math/principal-components.js";
@@ -6,19 +6,22 @@ import { covarianceOf, meanRow } from "../math/principal-components.js";
 export interface Whitening {
   /** [dim] */
   readonly mean: Float64Array;
-  /** Directions over the root of the variance along them, by falling variance: [dim, dim]. */
+  /** Directions divided by the standard deviation along them, by descending variance: [dim, dim]. */
   readonly directions: FeatureRows;
-  /** Directions that vary less than the floor, and are scaled as if they varied so much. */
+  /** Number of directions with a variance below the floor, which are scaled as if it were the floor. */
   readonly raised: number;
 }
 
-/** Least variance along a direction, of the largest: what varies less is mostly noise, which scaling would blow up. */
+/**
+ * Minimum variance of a direction relative to the largest; smaller variance is mostly noise, which scaling would
+ * amplify.
+ */
 const FLOOR = 1e-5;
 
 /**
- * Learns to whiten, in float64. PCA of the official utils.py with a power of 0.5, but of the covariance about the mean: the
- * official eval_copy_detection.py leaves the mean in the covariance, so that the direction of the mean counts as variance.
- * Throws for less than two rows, and where they do not differ.
+ * Learns whitening in float64. PCA of the official utils.py with a power of 0.5, but of the covariance about the mean:
+ * the official eval_copy_detection.py leaves the mean in the covariance, so that the direction of the mean counts as
+ * variance. Throws for less than two rows, and if all rows are equal.
  */
 export function learnWhitening({ values, rows, dim }: FeatureRows): Whitening {
   if (rows < 2) throw new Error(`whitening: expected at least 2 images to learn from, got ${rows}`);
@@ -42,7 +45,7 @@ export function learnWhitening({ values, rows, dim }: FeatureRows): Whitening {
   };
 }
 
-/** The same features, whitened: [rows, dim] -> [rows, dim]. */
+/** Whitens features: [rows, dim] -> [rows, dim]. */
 export function whiten({ values, rows, dim }: FeatureRows, { mean, directions }: Whitening): FeatureRows {
   const centered = values.map((value, i) => value - mean[i % dim]!);
   return { values: dotProducts({ values: centered, rows, dim }, directions), rows, dim };

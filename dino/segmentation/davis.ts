@@ -7,33 +7,33 @@ import { isImageName } from "../images/sources/folder-list.js";
 /** One video. */
 export interface Sequence {
   readonly name: string;
-  /** Files of its frames, in order. */
+  /** Frame files, in order. */
   readonly frames: readonly string[];
-  /** Files of the masks of all frames, or of the first alone where the others are not published. */
+  /** Mask files of all frames, or of the first only if the others are not published. */
   readonly masks: readonly string[];
 }
 
 export interface DavisOptions {
   /** The list of sequences: ImageSets/2017/SET.txt. */
   readonly set: string;
-  /** Some of the list; all if left out. */
+  /** Sequences of the list to open; default: all. */
   readonly names?: readonly string[];
 }
 
-/** Opens a data set. Throws, saying how it is laid out, where a list, frames or masks are missing. */
+/** Opens a dataset. Throws, describing the layout, if a list, frames or masks are missing. */
 export async function openDavis(root: string, { set, names }: DavisOptions): Promise<readonly Sequence[]> {
   const list = `ImageSets/2017/${set}.txt`;
-  const text = await readFile(join(root, list), "utf8").catch(() => misfit(root, set, `there is no ${list}`));
+  const text = await readFile(join(root, list), "utf8").catch(() => throwLayoutError(root, set, `there is no ${list}`));
   const listed = text
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "");
-  if (listed.length === 0) misfit(root, set, `${list} names no sequence`);
+  if (listed.length === 0) throwLayoutError(root, set, `${list} names no sequence`);
   const path = listed.find((name) => /[/\\]|^\.\.?$/.test(name));
-  if (path !== undefined) misfit(root, set, `${list} has ${printable(path)}, which is a path and no name`);
-  const strange = names?.find((name) => !listed.includes(name));
-  if (strange !== undefined) {
-    throw new Error(`${root}: expected sequences of ${list}, got ${strange}; it has ${listed.join(", ")}`);
+  if (path !== undefined) throwLayoutError(root, set, `${list} has ${printable(path)}, which is a path, not a name`);
+  const unknown = names?.find((name) => !listed.includes(name));
+  if (unknown !== undefined) {
+    throw new Error(`${root}: expected sequences of ${list}, got ${unknown}; it has ${listed.join(", ")}`);
   }
   return Promise.all((names ?? listed).map((name) => openSequence(root, set, name)));
 }
@@ -42,14 +42,15 @@ async function openSequence(root: string, set: string, name: string): Promise<Se
   const frameFolder = join("JPEGImages", "480p", name);
   const maskFolder = join("Annotations", "480p", name);
   const files = async (folder: string): Promise<readonly string[]> =>
-    (await readdir(join(root, folder)).catch(() => misfit(root, set, `there is no ${folder}`)))
+    (await readdir(join(root, folder)).catch(() => throwLayoutError(root, set, `there is no ${folder}`)))
       .filter((file) => !file.startsWith(".") && isImageName(file))
       .sort();
   const frames = await files(frameFolder);
-  if (frames.length < 2) misfit(root, set, `${frameFolder} holds ${frames.length} frames, and a video has two or more`);
+  if (frames.length < 2)
+    throwLayoutError(root, set, `${frameFolder} holds ${frames.length} frames, but a video has two or more`);
   const masks = new Set(await files(maskFolder));
   const ofFrames = frames.map((frame) => `${parse(frame).name}.png`);
-  if (!masks.has(ofFrames[0]!)) misfit(root, set, `there is no ${join(maskFolder, ofFrames[0]!)}`);
+  if (!masks.has(ofFrames[0]!)) throwLayoutError(root, set, `there is no ${join(maskFolder, ofFrames[0]!)}`);
   const isWhole = ofFrames.every((mask) => masks.has(mask));
   return {
     name,
@@ -58,7 +59,7 @@ async function openSequence(root: string, set: string, name: string): Promise<Se
   };
 }
 
-function misfit(root: string, set: string, what: string): never {
+function throwLayoutError(root: string, set: string, what: string): never {
   throw new Error(
     `${root}: expected the layout of DAVIS 2017: the names of videos in ImageSets/2017/${set}.txt, their frames in ` +
       `JPEGImages/480p/NAME/00000.jpg and so on, their masks in Annotations/480p/NAME/00000.png and so on, palette PNGs ` +

@@ -1,4 +1,4 @@
-/** Maps of labels, as DAVIS keeps them: PNG files whose pixels are indices into a palette. */
+/** Label maps in the format of DAVIS: PNG files whose pixels are indices into a palette. */
 import { readFile } from "node:fs/promises";
 import { decode, encode } from "fast-png";
 import type { Size } from "../images/pixels.js";
@@ -6,7 +6,7 @@ import type { Color } from "../pictures/drawing.js";
 
 /** A label for every pixel. */
 export interface LabelMap extends Size {
-  /** [rows * cols]; 0 is background, objects count from 1. */
+  /** [rows * cols]; 0 is background, objects start at 1. */
   readonly labels: Uint8Array;
 }
 
@@ -15,17 +15,17 @@ export interface ColoredLabelMap extends LabelMap {
   readonly palette: readonly Color[];
 }
 
-/** What nobody annotated; the DAVIS evaluation takes it for background. */
+/** Label of pixels without annotation, which the DAVIS evaluation treats as background. */
 const VOID = 255;
 
 /**
- * Reads a palette or grey PNG of up to 8 bits; labels that are void become background, and grey gets the usual palette. Throws,
+ * Reads a palette or grey PNG of up to 8 bits; void becomes background, and grey maps get the default palette. Throws,
  * naming the file, for anything else.
  */
 export async function readLabelMap(path: string): Promise<ColoredLabelMap> {
   const file = await readFile(path).catch(() => fail(path, "got nothing of that name"));
   const claimed = claimedPixels(file);
-  if (claimed > MOST_PIXELS_A_BYTE * file.length) {
+  if (claimed > MAX_PIXELS_PER_BYTE * file.length) {
     return fail(path, `got ${claimed} pixels, more than its ${file.length} bytes can hold`);
   }
   let png: ReturnType<typeof decode>;
@@ -44,10 +44,10 @@ export async function readLabelMap(path: string): Promise<ColoredLabelMap> {
   return { rows: height, cols: width, labels, palette: colors ?? usualPalette() };
 }
 
-/** Of one bit each, at the most that deflate can make of a byte: 1032. */
-const MOST_PIXELS_A_BYTE = 8 * 1032;
+/** Maximum number of 1-bit pixels per byte at deflate's maximum ratio, 1032. */
+const MAX_PIXELS_PER_BYTE = 8 * 1032;
 
-/** The most pixels that a header of a PNG file speaks of; fast-png makes room for them before it looks for them. */
+/** Returns the largest size in the headers of a PNG file; fast-png allocates it before it reads the pixels. */
 function claimedPixels(file: Buffer): number {
   let most = 0;
   for (let at = 8; at + 16 <= file.length; at += 12 + file.readUInt32BE(at)) {
@@ -63,7 +63,10 @@ function fail(path: string, what: string): never {
   );
 }
 
-/** Rows of 1, 2 or 4 bits a pixel, each from a byte of its own on, the first pixel in the highest bits -> [height * width]. */
+/**
+ * Unpacks rows of 1, 2 or 4 bits per pixel, each row padded to whole bytes, the first pixel in the highest bits ->
+ * [height * width].
+ */
 function unpack(
   packed: Uint8Array,
   { width, height, depth }: { readonly width: number; readonly height: number; readonly depth: number },
@@ -81,13 +84,16 @@ function unpack(
   return labels;
 }
 
-/** The map as a PNG file with its palette, 8 bits a pixel. */
+/** Encodes a label map as PNG with its palette, 8 bits per pixel. */
 export function encodeLabelMap({ rows, cols, labels, palette }: ColoredLabelMap): Uint8Array {
   const colors = palette.map((color) => [...color]);
   return encode({ width: cols, height: rows, data: labels, channels: 1, depth: 8, palette: colors });
 }
 
-/** The colours of PASCAL VOC and DAVIS: the bits of a label, from the lowest, in turn to red, green and blue, from the highest. */
+/**
+ * Returns the palette of PASCAL VOC and DAVIS: the bits of a label, from the lowest, go in turn to red, green and blue,
+ * from the highest bit.
+ */
 export function usualPalette(): Color[] {
   return Array.from({ length: 256 }, (_, label) => {
     const channels = [0, 0, 0];
@@ -96,7 +102,7 @@ export function usualPalette(): Color[] {
   });
 }
 
-/** Nearest neighbour, to the bit as Pillow's resize: [rows, cols] -> [size.rows, size.cols]. */
+/** Resizes by nearest neighbour, bit-exact with Pillow's resize: [rows, cols] -> [size.rows, size.cols]. */
 export function resizeLabels({ rows, cols, labels }: LabelMap, size: Size): Uint8Array {
   const out = new Uint8Array(size.rows * size.cols);
   const across = nearest(cols, size.cols);
@@ -106,7 +112,10 @@ export function resizeLabels({ rows, cols, labels }: LabelMap, size: Size): Uint
   return out;
 }
 
-/** The place that each of `count` evenly spread ones is nearest to; summed up as Pillow does, whose rounding decides halves. */
+/**
+ * Returns the nearest of `length` places for `count` evenly spaced positions; accumulates as Pillow does, whose
+ * rounding decides ties.
+ */
 function nearest(length: number, count: number): number[] {
   const step = length / count;
   let position = step / 2;

@@ -1,16 +1,16 @@
 /**
- * How well a mask fits the annotation, as DAVIS measures it (Perazzi et al. 2016, section 5; Pont-Tuset et al. 2017,
+ * Metrics of DAVIS for masks (Perazzi et al. 2016, section 5; Pont-Tuset et al. 2017,
  * https://arxiv.org/abs/1704.00675): region similarity J and boundary measure F, and their statistics over a sequence.
  * https://github.com/davisvideochallenge/davis2017-evaluation
  */
 import type { Size } from "../images/pixels.js";
 
-/** Pixels of one object: 1 where it is, 0 elsewhere, [rows * cols]. */
+/** The mask of one object: 1 inside, 0 outside, [rows * cols]. */
 export interface ObjectMask extends Size {
   readonly pixels: Uint8Array;
 }
 
-/** J: common pixels over all pixels of both masks, 0 to 1; 1 where both are empty. */
+/** Computes J: intersection over union, 0 to 1; 1 if both masks are empty. */
 export function regionSimilarity(annotation: ObjectMask, mask: ObjectMask): number {
   checkSizes("regionSimilarity", annotation, mask);
   let intersection = 0;
@@ -22,12 +22,12 @@ export function regionSimilarity(annotation: ObjectMask, mask: ObjectMask): numb
   return union === 0 ? 1 : intersection / union;
 }
 
-/** Boundaries may lie apart by this share of the image's diagonal, rounded up to whole pixels. */
+/** Tolerance of boundaries as a share of the image's diagonal, rounded up to whole pixels. */
 const TOLERANCE = 0.008;
 
 /**
- * F: the harmonic mean of the share of the mask's boundary that lies near the annotation's, and of the annotation's that lies
- * near the mask's, 0 to 1; 1 where neither has a boundary.
+ * Computes F: the harmonic mean of boundary precision (the share of the mask's boundary near the annotation's) and
+ * boundary recall (the reverse), 0 to 1; 1 if neither has a boundary.
  */
 export function boundaryMeasure(annotation: ObjectMask, mask: ObjectMask): number {
   checkSizes("boundaryMeasure", annotation, mask);
@@ -42,7 +42,7 @@ export function boundaryMeasure(annotation: ObjectMask, mask: ObjectMask): numbe
   return precision + recall === 0 ? 0 : (2 * precision * recall) / (precision + recall);
 }
 
-/** Pixels that differ from the one to the right, below, or right below, as far as there is one. */
+/** Marks pixels that differ from an existing neighbour to the right, below, or diagonally below right. */
 function boundary({ rows, cols, pixels }: ObjectMask): ObjectMask {
   const out = new Uint8Array(rows * cols);
   for (let y = 0; y < rows; y++) {
@@ -60,7 +60,7 @@ function boundary({ rows, cols, pixels }: ObjectMask): ObjectMask {
   return { rows, cols, pixels: out };
 }
 
-/** Every pixel grown to a disc. */
+/** Dilates a mask by a disc. */
 function dilate({ rows, cols, pixels }: ObjectMask, radius: number): ObjectMask {
   const out = new Uint8Array(rows * cols);
   for (let y = 0; y < rows; y++) {
@@ -83,16 +83,16 @@ function overlap(a: ObjectMask, b: ObjectMask): number {
   return a.pixels.reduce((sum, pixel, i) => sum + (pixel & b.pixels[i]!), 0);
 }
 
-/** Of a measure over the frames of a sequence. */
+/** Statistics of a measure over the frames of a sequence. */
 export interface Statistics {
   readonly mean: number;
   /** Share of frames above 0.5. */
   readonly recall: number;
-  /** How much less the last quarter of the frames has than the first. */
+  /** Mean of the first quarter of the frames minus that of the last. */
   readonly decay: number;
 }
 
-/** Statistics of one object's measure, a value a frame. Throws where there is none. */
+/** Computes the statistics of one object's measure from one value per frame. Throws without values. */
 export function statisticsOf(values: readonly number[]): Statistics {
   if (values.length === 0) throw new Error("statisticsOf: expected at least one frame, got none");
   // Four bins that share their ends: from the first value to the last in even steps, halves rounded up.
@@ -105,7 +105,7 @@ export function statisticsOf(values: readonly number[]): Statistics {
   };
 }
 
-/** The mean of statistics, each by itself. Throws where there are none. */
+/** Averages statistics component-wise. Throws without any. */
 export function meanStatistics(all: readonly Statistics[]): Statistics {
   if (all.length === 0) throw new Error("meanStatistics: expected statistics, got none");
   const mean = (name: keyof Statistics): number => meanOf(all.map((each) => each[name]));

@@ -1,39 +1,42 @@
 /**
- * Labels of a video's first frame carried on to the others by the similarity of patch features, as the official
- * eval_video_segmentation.py does it (after Jabri et al. 2020, https://arxiv.org/abs/2006.14613).
+ * Label propagation: carries the labels of a video's first frame to the others by the similarity of patch features, as
+ * in the official eval_video_segmentation.py (after Jabri et al. 2020, https://arxiv.org/abs/2006.14613).
  */
 import { type Device, type Input, input, matmul, type Program, record, slice } from "../../engine/index.js";
 import type { Size } from "../images/pixels.js";
 
-/** What of the frames before counts for a patch. */
+/** The context of a patch in earlier frames. */
 export interface PropagationOptions {
-  /** Frames just before that are looked at beside the first: n_last_frames. */
+  /** Number of preceding frames in the context, besides the first frame: n_last_frames. */
   readonly lastFrames: number;
-  /** The most similar patches whose labels are taken, ties with the last included: topk. */
+  /** Number of most similar patches whose labels are averaged, including ties with the last: topk. */
   readonly topk: number;
-  /** Patches up, down, left and right of the same place that are looked at; 0 for all: size_mask_neighborhood. */
+  /** Radius of the context in patches, vertically and horizontally; 0 for the whole frame: size_mask_neighborhood. */
   readonly radius: number;
 }
 
-/** As in the official code. */
+/** The official defaults. */
 export const usualPropagation: PropagationOptions = { lastFrames: 7, topk: 5, radius: 12 };
 
-/** exp(similarity / temperature) weighs a label. */
+/** A label has the weight exp(similarity / temperature). */
 const TEMPERATURE = 0.1;
 
-/** A frame whose labels are known. */
+/** A frame with labels. */
 export interface LabelledFrame {
-  /** Of unit length: [patches, dim]. */
+  /** Features of unit length: [patches, dim]. */
   readonly features: Float32Array;
-  /** How much each patch belongs to each class: [patches, classes]. */
+  /** Class weights of each patch: [patches, classes]. */
   readonly labels: Float32Array;
 }
 
-/** Carries labels through videos of one size. Dispose of it to free its memory. */
+/** Propagates labels through videos of one size. Dispose of it to free its memory. */
 export interface Propagator extends Disposable {
-  /** Begins a video with its labelled frame. */
+  /** Starts a video with its labelled frame. */
   begin(first: LabelledFrame): void;
-  /** The labels of the next frame, features [patches, dim] of unit length -> [patches, classes]. Throws before `begin`. */
+  /**
+   * Returns the labels of the next frame: features [patches, dim] of unit length -> [patches, classes]. Throws before
+   * `begin`.
+   */
   next(features: Float32Array): Promise<Float32Array>;
 }
 
@@ -41,29 +44,29 @@ export interface PropagatorOptions extends PropagationOptions {
   /** Patches of a frame. */
   readonly grid: Size;
   readonly dim: number;
-  /** Similarities are computed for as many rows of patches at once as take no more; 64 MiB if left out. */
+  /** Limit on the memory of similarities, which determines the rows of patches per band; default 64 MiB. */
   readonly bytes?: number;
 }
 
-/** Makes a device ready for frames. */
+/** Prepares a device for frames of one size. */
 export function openPropagator(device: Device, options: PropagatorOptions): Propagator {
   const { grid, dim, lastFrames, topk, radius, bytes = 64 * 2 ** 20 } = options;
   const patches = grid.rows * grid.cols;
   const frame = (label: string): Input => input(device, [patches, dim], { label });
   const target = frame("features of the next frame");
-  /** The first frame, then a ring of the last ones. */
+  /** The first frame, followed by a ring buffer of the preceding frames. */
   const context = Array.from({ length: 1 + lastFrames }, (_, i) => ({ features: frame(`features of frame ${i}`) }));
   const bands = bandsOf(grid, { radius, frames: context.length, bytes });
-  const programs: Program<`${number}`>[] = []; // one a band, recorded when the first is needed
+  const programs: Program<`${number}`>[] = []; // one per band, recorded on first use
   let labels: Float32Array[] = [];
-  let seen = 0;
+  let frameCount = 0;
 
   const remember = (slot: number, known: LabelledFrame): void => {
     context[slot]!.features.write(known.features);
     labels[slot] = known.labels;
   };
 
-  /** Products of a band's patches with those around them in each frame: [queries, keys]. */
+  /** Records the products of a band's patches with those around them in each frame: [queries, keys]. */
   const recordBand = (band: Band): Promise<Program<`${number}`>> =>
     record(device, () => {
       const queries = slice(target, 0, band.top * grid.cols, band.rows * grid.cols);
@@ -77,11 +80,11 @@ export function openPropagator(device: Device, options: PropagatorOptions): Prop
   return {
     begin(first) {
       labels = [];
-      seen = 1;
+      frameCount = 1;
       remember(0, first);
     },
     async next(features) {
-      if (seen === 0) throw new Error("propagator: expected begin() before next()");
+      if (frameCount === 0) throw new Error("propagator: expected begin() before next()");
       for (const band of bands.slice(programs.length)) programs.push(await recordBand(band));
       target.write(features);
       const classes = labels[0]!.length / patches;
@@ -93,8 +96,8 @@ export function openPropagator(device: Device, options: PropagatorOptions): Prop
         for (let i = 0; i < labels.length; i++) similarities.push(await program.read(`${i}`));
         propagateBand({ band, grid, radius, topk, classes, similarities, labels }, found);
       }
-      if (lastFrames > 0) remember(1 + ((seen - 1) % lastFrames), { features, labels: found });
-      seen++;
+      if (lastFrames > 0) remember(1 + ((frameCount - 1) % lastFrames), { features, labels: found });
+      frameCount++;
       return found;
     },
     [Symbol.dispose]() {
@@ -105,7 +108,7 @@ export function openPropagator(device: Device, options: PropagatorOptions): Prop
   };
 }
 
-/** Some rows of patches, and all rows that are near one of them. */
+/** Rows of patches, and all rows within their radius. */
 export interface Band {
   readonly top: number;
   readonly rows: number;
@@ -113,7 +116,7 @@ export interface Band {
   readonly keyRows: number;
 }
 
-/** Cuts a grid into bands whose similarities with so many frames take no more than `bytes`, or into single rows. */
+/** Splits a grid into bands whose similarities with all frames take at most `bytes`, or into single rows. */
 export function bandsOf(
   { rows, cols }: Size,
   { radius, frames, bytes }: { readonly radius: number; readonly frames: number; readonly bytes: number },
@@ -136,13 +139,16 @@ export interface BandOptions {
   readonly radius: number;
   readonly topk: number;
   readonly classes: number;
-  /** With each frame, [queries, keys]: cosines of the band's patches and those around them. */
+  /** Cosines between the band's patches and those around them in each frame, [queries, keys]. */
   readonly similarities: readonly Float32Array[];
-  /** Of each frame, [patches, classes]. */
+  /** Labels of each frame, [patches, classes]. */
   readonly labels: readonly Float32Array[];
 }
 
-/** The mean label of each patch's most similar ones, weighed by exp(similarity / 0.1), into `out` [patches, classes]. */
+/**
+ * Writes the mean label of each patch's most similar ones, weighted by exp(similarity / 0.1), to `out` [patches,
+ * classes].
+ */
 export function propagateBand(options: BandOptions, out: Float32Array): void {
   const { band, grid, radius, topk, classes, similarities, labels } = options;
   const { rows, cols } = grid;
@@ -154,7 +160,7 @@ export function propagateBand(options: BandOptions, out: Float32Array): void {
     const [top, bottom] = [Math.max(0, y - reach), Math.min(rows - 1, y + reach)];
     const [left, right] = [Math.max(0, x - reach), Math.min(cols - 1, x + reach)];
 
-    best.fill(-Infinity); // falling
+    best.fill(-Infinity); // in descending order
     for (const row of similarities) {
       for (let v = top; v <= bottom; v++) {
         const from = q * keys + (v - band.keyTop) * cols;
@@ -182,7 +188,7 @@ export function propagateBand(options: BandOptions, out: Float32Array): void {
   }
 }
 
-/** Puts a value in its place among the largest, which fall, and drops the least. */
+/** Inserts a value into the largest values, in descending order, and drops the smallest. */
 function insert(largest: Float32Array, value: number): void {
   let at = largest.length - 1;
   if (value <= largest[at]!) return;
@@ -190,7 +196,7 @@ function insert(largest: Float32Array, value: number): void {
   largest[at] = value;
 }
 
-/** Labels of a frame as classes: [patches] -> [patches, classes] of 0 and 1. */
+/** Encodes labels one-hot: [patches] -> [patches, classes]. */
 export function oneHot(labels: Uint8Array, classes: number): Float32Array {
   const out = new Float32Array(labels.length * classes);
   for (const [i, label] of labels.entries()) out[i * classes + label] = 1;
@@ -198,8 +204,9 @@ export function oneHot(labels: Uint8Array, classes: number): Float32Array {
 }
 
 /**
- * The label of every pixel: [patches, classes] -> [rows * factor, cols * factor]. Each class is enlarged bilinearly and stretched
- * to 0 to 1 over the frame, one that is everywhere to 1; the largest wins, and of equal ones the first.
+ * Computes the label of every pixel: [patches, classes] -> [rows * factor, cols * factor]. Each class is enlarged
+ * bilinearly and scaled to 0 to 1 over the frame, to 1 if constant and positive; the largest wins, ties go to the first
+ * class.
  */
 export function labelPixels(labels: Float32Array, grid: Size, factor: number): Uint8Array {
   const { rows, cols } = grid;
@@ -234,7 +241,10 @@ export function labelPixels(labels: Float32Array, grid: Size, factor: number): U
   return winner;
 }
 
-/** Between which two places each enlarged one lies, and how far towards the second: pixel centres, not corners, are aligned. */
+/**
+ * Returns the two neighbours of every enlarged position and the weight of the second; pixel centers are aligned, not
+ * corners.
+ */
 function neighbours(length: number, factor: number) {
   return Array.from({ length: length * factor }, (_, i) => {
     const position = Math.max(0, (i + 0.5) / factor - 0.5);

@@ -1,4 +1,4 @@
-/** Video object segmentation: masks of the first frame carried on to the others, and how well they fit (DINO, table 5). */
+/** Video object segmentation: propagates the masks of the first frame and measures the result (DINO, table 5). */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { l2Normalize } from "../../engine/index.js";
@@ -6,7 +6,7 @@ import { writeJson } from "../files/files.js";
 import { type Image, resize, type Size } from "../images/pixels.js";
 import { readImage } from "../images/sources/image-files.js";
 import type { Model } from "../model/backbone.js";
-import { type Inspector, openInspector, patchesOf } from "../model/inspector.js";
+import { type Inspector, openInspector, patchFeatures } from "../model/inspector.js";
 import type { Sequence } from "./davis.js";
 import { encodeLabelMap, type LabelMap, readLabelMap, resizeLabels } from "./label-map.js";
 import {
@@ -22,16 +22,16 @@ import { labelPixels, oneHot, openPropagator, type PropagationOptions, type Prop
 export interface SegmentOptions {
   readonly model: Model;
   readonly sequences: readonly Sequence[];
-  /** Where the masks go, a folder a sequence; made if it is missing. */
+  /** Folder for the masks, one subfolder per sequence, created if needed. */
   readonly out: string;
   /** Shorter side that frames are resized to, in pixels. */
   readonly shortSide: number;
   readonly propagation: PropagationOptions;
-  /** Frames done, of all sequences. */
+  /** Called with the number of frames done, over all sequences. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** J and F over the frames of a sequence, without the first and the last. */
+/** J and F over the frames of a sequence except the first and the last. */
 export interface Measures {
   readonly region: Statistics;
   readonly boundary: Statistics;
@@ -39,36 +39,36 @@ export interface Measures {
   readonly mean: number;
 }
 
-/** One video with its masks. */
+/** The result for one video. */
 export interface Segmented {
   readonly sequence: string;
   readonly frames: number;
   readonly masks: string;
-  /** The mean of its objects; undefined where frames lack annotations. */
+  /** Mean over its objects; undefined if frames lack annotations. */
   readonly measures: Measures | undefined;
-  /** Of objects 1, 2 and so on. */
+  /** Measures of objects 1, 2 and so on. */
   readonly objects: readonly Measures[];
 }
 
 export interface Segmentation {
   readonly sequences: readonly Segmented[];
-  /** The mean over the objects of all sequences, as the DAVIS evaluation has it; undefined where none is annotated. */
+  /** Mean over the objects of all sequences, as in the DAVIS evaluation; undefined if none is annotated. */
   readonly measures: Measures | undefined;
-  /** The file that holds all of this. */
+  /** The file of these results. */
   readonly results: string;
 }
 
 /**
- * Carries the first frame's masks through every sequence, writes them as DAVIS has them, and measures them where all frames
- * are annotated. Features and labels of a few frames are in memory, of one sequence at a time.
+ * Propagates the first frame's masks through every sequence, writes them in the format of DAVIS, and measures them if
+ * all frames are annotated. Holds features and labels of a few frames of one sequence in memory.
  * https://github.com/facebookresearch/dino/blob/main/eval_video_segmentation.py
  */
 export async function segment(options: SegmentOptions): Promise<Segmentation> {
   const { model, sequences } = options;
   using inspector = openInspector(model, model.config, {
-    features: (backbone, sight) => l2Normalize(patchesOf(backbone, sight)), // [patches, dim]
+    features: (backbone, observation) => l2Normalize(patchFeatures(backbone, observation)), // [patches, dim]
   });
-  using propagators = keepPropagator(options);
+  using propagators = cachePropagator(options);
   const total = sequences.reduce((sum, { frames }) => sum + frames.length, 0);
   let done = 0;
   const onFrame = (): void => options.onProgress?.(++done, total);
@@ -82,8 +82,8 @@ export async function segment(options: SegmentOptions): Promise<Segmentation> {
   return { sequences: segmented, measures, results };
 }
 
-/** A propagator that is made anew only for another grid. */
-function keepPropagator({
+/** Caches one propagator, replaced for another grid. */
+function cachePropagator({
   model,
   propagation,
 }: SegmentOptions): Disposable & { readonly of: (grid: Size) => Propagator } {
@@ -121,33 +121,33 @@ async function segmentSequence(
 
   const first = await readLabelMap(masks[0]!);
   const count = first.labels.reduce((most, label) => Math.max(most, label), 0);
-  if (count === 0) throw new Error(`${masks[0]!}: expected objects with labels from 1 on, got background alone`);
+  if (count === 0) throw new Error(`${masks[0]!}: expected objects with labels from 1 on, got only background`);
   const scores = Array.from({ length: count }, () => ({ region: [] as number[], boundary: [] as number[] }));
   const isMeasured = masks.length === frames.length;
 
-  const look = async (i: number): Promise<Readonly<Record<"features", Float32Array>> & Size> => {
+  const inspectFrame = async (i: number): Promise<Readonly<Record<"features", Float32Array>> & Size> => {
     const frame = await readImage(frames[i]!);
     checkSize(frames[i]!, frame, first);
-    return inspector.look(shrink(frame, shortSide, patch));
+    return inspector.inspect(shrink(frame, shortSide, patch));
   };
 
-  const { features, ...grid } = await look(0);
+  const { features, ...grid } = await inspectFrame(0);
   const propagator = propagatorFor(grid);
   propagator.begin({ features, labels: oneHot(resizeLabels(first, grid), count + 1) });
   await write(0, first.labels);
   onFrame();
   for (let i = 1; i < frames.length; i++) {
-    const labels = await propagator.next((await look(i)).features);
-    const shown = { rows: grid.rows * patch, cols: grid.cols * patch, labels: labelPixels(labels, grid, patch) };
-    const found = { rows: first.rows, cols: first.cols, labels: resizeLabels(shown, first) };
+    const labels = await propagator.next((await inspectFrame(i)).features);
+    const enlarged = { rows: grid.rows * patch, cols: grid.cols * patch, labels: labelPixels(labels, grid, patch) };
+    const found = { rows: first.rows, cols: first.cols, labels: resizeLabels(enlarged, first) };
     await write(i, found.labels);
     if (isMeasured && i < frames.length - 1) {
       const annotation = await readLabelMap(masks[i]!);
       checkSize(masks[i]!, annotation, first);
       for (const [o, { region, boundary }] of scores.entries()) {
-        const [wanted, got] = [maskOf(annotation, o + 1), maskOf(found, o + 1)];
-        region.push(regionSimilarity(wanted, got));
-        boundary.push(boundaryMeasure(wanted, got));
+        const [expected, got] = [maskOf(annotation, o + 1), maskOf(found, o + 1)];
+        region.push(regionSimilarity(expected, got));
+        boundary.push(boundaryMeasure(expected, got));
       }
     }
     onFrame();
@@ -156,12 +156,12 @@ async function segmentSequence(
   return { sequence: name, frames: frames.length, masks: folder, measures: meanMeasures(objects), objects };
 }
 
-/** Sides of frames are multiples of this in the official code, whatever the patch. */
+/** Sides of frames are multiples of this in the official code, for any patch size. */
 const MULTIPLE = 64;
 
 /**
- * A frame as the official code shows it: its shorter side resized, the longer one in proportion and rounded down to a multiple of
- * 64, or of the patch where that does not divide 64.
+ * Resizes a frame as the official code does: the shorter side to `shortSide`, the longer one in proportion, rounded
+ * down to a multiple of 64, or of the patch if it does not divide 64.
  */
 export function shrink(frame: Image, shortSide: number, patch: number): Image {
   const multiple = MULTIPLE % patch === 0 ? MULTIPLE : patch;

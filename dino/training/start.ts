@@ -135,7 +135,7 @@ async function showRun(
 ): Promise<Dashboard | undefined> {
   if (port === undefined) return undefined;
   const { openDashboard, PortTakenError } = await import("../dashboard/server.js");
-  const open = (candidate: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: candidate, say: log });
+  const open = (candidate: number) => openDashboard({ roots: [out], host: "127.0.0.1", port: candidate, log });
   try {
     return await open(port).catch((error: unknown) => {
       if (!(error instanceof PortTakenError)) throw error;

@@ -1,4 +1,4 @@
-/** The frames of a video, in order: the images of a folder, or a file that ffmpeg reads. */
+/** Frames of a video: the images of a folder, or a file that ffmpeg reads. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isFailure } from "../images/image-location.js";
@@ -6,24 +6,24 @@ import type { Image } from "../images/pixels.js";
 import { openImages } from "../images/sources/folder-images.js";
 import { probeVideo, readVideo } from "./ffmpeg.js";
 
-/** Frames, to be read as often as wanted. */
+/** A sequence of frames, which can be read repeatedly. */
 export interface Frames {
-  /** Frames a second. */
+  /** Frames per second. */
   readonly fps: number;
-  /** How many there are, of a file about; 0 where nobody knows. */
+  /** Number of frames, approximate for a file; 0 if unknown. */
   readonly count: number;
-  /** From the first to the last, one at a time in memory. Throws, naming it, for a frame that cannot be decoded. */
+  /** Reads the frames in order, one in memory at a time. Throws, naming it, for a frame that cannot be decoded. */
   read(): AsyncIterable<Image>;
 }
 
-/** Of a folder that says nothing of its rate, as in the official video_generation.py. */
+/** Default rate of a folder, as in the official video_generation.py. */
 const USUAL_FPS = 30;
 
 const byNumber = new Intl.Collator("en", { numeric: true });
 
 /**
- * Opens a folder of images, sorted with 2 before 10 and without its subfolders, or a video file. `fps` is what a folder is to
- * be shown at, and how many frames a second of a file to take. Throws where there is neither, or a file and no ffmpeg.
+ * Opens a folder of images, sorted numerically and without its subfolders, or a video file. `fps` is the playback rate
+ * of a folder, and the sampling rate of a file. Throws if neither exists, and for a file without ffmpeg.
  */
 export async function openFrames(path: string, fps?: number): Promise<Frames> {
   const target = await stat(path).catch(() => undefined);
@@ -38,7 +38,7 @@ async function openFolder(folder: string, fps = USUAL_FPS): Promise<Frames> {
   const order = Array.from({ length: images.count }, (_, index) => index)
     .filter((index) => !images.name(index).includes("/"))
     .sort((a, b) => byNumber.compare(images.name(a), images.name(b)) || a - b);
-  if (order.length === 0) throw new Error(`${folder}: expected frames in the folder itself, got subfolders alone`);
+  if (order.length === 0) throw new Error(`${folder}: expected frames in the folder itself, got only subfolders`);
   return {
     fps,
     count: order.length,

@@ -1,11 +1,11 @@
-/** The attention of a backbone's last block through a video: a picture for each frame, and all of them as a video. */
+/** Attention of a backbone's last block through a video: a picture per frame, and a video of them. */
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import { fitToPatches } from "../images/crop-to-patches.js";
 import type { Image, Size } from "../images/pixels.js";
 import type { Model } from "../model/backbone.js";
-import { clsAttentionOf, openInspector } from "../model/inspector.js";
+import { clsAttention, openInspector } from "../model/inspector.js";
 import { writeAnimation } from "../pictures/animation.js";
 import {
   blankPicture,
@@ -23,20 +23,20 @@ import { attentionMask, meanOfHeads } from "../pictures/visualize.js";
 import { encodeVideo, hasFfmpeg } from "./ffmpeg.js";
 import type { Frames } from "./frames.js";
 
-/** What a picture shows: the map, the frame under it, or the frame and beside it the same under the map. */
+/** Contents of a picture: the map, the frame under the map, or the frame beside the frame under the map. */
 export const shows = ["map", "overlay", "side-by-side"] as const;
 export type Show = (typeof shows)[number];
 
 export interface VideoOptions {
   readonly model: Model;
   readonly frames: Frames;
-  /** Where the pictures go; made if it is missing. */
+  /** Folder for the pictures, created if needed. */
   readonly out: string;
-  /** Shorter side to resize a frame to, or its whole size. */
+  /** Shorter side to resize to, or the full size. */
   readonly size: number | Size;
-  /** One head, counted from 0; the mean of all if left out. */
+  /** One head, counted from 0; default: the mean of all heads. */
   readonly head?: number;
-  /** Shows only the patches that hold this share of a frame's attention, above 0 to 1; all if left out. */
+  /** Shows only the patches that hold this share of a frame's attention, in (0, 1]; default: all. */
   readonly share?: number;
   readonly show: Show;
   /** Replaces the frames of a former video. */
@@ -45,18 +45,18 @@ export interface VideoOptions {
   readonly onDrawn?: (done: number, total: number) => void;
 }
 
-/** What was made. */
+/** The result of `attendVideo`. */
 export interface AttendedVideo extends Size {
   readonly frames: number;
   readonly fps: number;
-  /** Attention that is darkest and brightest, in all frames. */
+  /** Attention values of the darkest and the brightest colour, common to all frames. */
   readonly scale: Scale;
-  /** The video, or an animation of some of its frames where ffmpeg is missing. */
+  /** The video, or an animation of some frames if ffmpeg is missing. */
   readonly video: string;
   readonly usedFfmpeg: boolean;
 }
 
-/** From dark to bright. */
+/** The range of values from dark to bright. */
 export interface Scale {
   readonly low: number;
   readonly high: number;
@@ -66,9 +66,9 @@ const FRAME = /^frame-\d{6}\.png$/;
 const PATTERN = "frame-%06d.png";
 
 /**
- * Looks at every frame, then draws every frame with colours that mean the same in all: `frame-000001.png` and so on, and a
- * video of them. Frames and maps are in memory one at a time. Throws for frames of several sizes, and where the folder holds
- * the frames of a former video.
+ * Computes the attention of every frame, then draws every frame with common colours: `frame-000001.png` and so on, and
+ * a video of them. Holds one frame and one map in memory at a time. Throws for frames of several sizes, and if the
+ * folder holds the frames of a former video.
  */
 export async function attendVideo(options: VideoOptions): Promise<AttendedVideo> {
   const { frames, out, overwrite } = options;
@@ -76,7 +76,7 @@ export async function attendVideo(options: VideoOptions): Promise<AttendedVideo>
   const former = (await readdir(out)).filter((name) => FRAME.test(name));
   if (former.length > 0 && !overwrite) throw new Error(`--out ${out}: already holds frames; --overwrite replaces them`);
   await using maps = await openDiskArrays(out);
-  const patches = await lookAtAll(options, maps);
+  const patches = await computeMaps(options, maps);
   const scale = await scaleOf(maps);
   for (const name of former) await rm(join(out, name));
 
@@ -108,21 +108,21 @@ function fitOf({ size, model }: VideoOptions): { readonly size: number | Size; r
   return { size, patch: model.vit.patch };
 }
 
-/** Keeps the map of every frame, [rows * cols]; returns rows and cols. */
-async function lookAtAll(options: VideoOptions, maps: DiskArrays): Promise<Size> {
+/** Stores the map of every frame, [rows * cols]; returns rows and cols. */
+async function computeMaps(options: VideoOptions, maps: DiskArrays): Promise<Size> {
   const { model, frames, head } = options;
   const { heads } = model.vit;
-  using inspector = openInspector(model, model.config, { attention: clsAttentionOf });
+  using inspector = openInspector(model, model.config, { attention: clsAttention });
   let first: { readonly image: Size; readonly patches: Size } | undefined;
   for await (const frame of frames.read()) {
     const image = fitToPatches(frame, fitOf(options));
-    const { rows, cols, attention } = await inspector.look(image);
+    const { rows, cols, attention } = await inspector.inspect(image);
     first ??= { image: { rows: image.rows, cols: image.cols }, patches: { rows, cols } };
     if (image.rows !== first.image.rows || image.cols !== first.image.cols) {
       const size = `${first.image.cols} x ${first.image.rows}`;
       throw new Error(
         `frame ${maps.count + 1}: expected ${size} pixels as in the first, got ${image.cols} x ${image.rows}; ` +
-          "--image-size ROWSxCOLS makes all alike",
+          "--image-size ROWSxCOLS resizes all to one size",
       );
     }
     const own = attention.subarray((head ?? 0) * rows * cols, ((head ?? 0) + 1) * rows * cols);
@@ -134,16 +134,16 @@ async function lookAtAll(options: VideoOptions, maps: DiskArrays): Promise<Size>
   return first.patches;
 }
 
-/** So many values tell the scale of all. */
-const MOST_SAMPLES = 1_000_000;
-/** Share of all values below the darkest colour, and above the brightest: a few odd patches dim nothing. */
+/** Size of the sample of values that determines the scale. */
+const MAX_SAMPLES = 1_000_000;
+/** Share of values below the darkest and above the brightest colour, so that outliers do not dim the rest. */
 const DARKEST = 0.01;
 const BRIGHTEST = 0.001;
 
-/** One scale for all maps, so that colours do not flicker from frame to frame. */
+/** Computes one scale for all maps, so that colours do not flicker. */
 export async function scaleOf(maps: DiskArrays): Promise<Scale> {
   const length = (await maps.read(0)).length;
-  const step = Math.ceil((maps.count * length) / MOST_SAMPLES);
+  const step = Math.ceil((maps.count * length) / MAX_SAMPLES);
   const samples: number[] = [];
   for (let i = 0; i < maps.count; i++) {
     const map = await maps.read(i);
@@ -166,7 +166,7 @@ export interface FrameOptions {
   readonly share: number | undefined;
 }
 
-/** One picture of the video. */
+/** Draws one picture of the video. */
 export function drawFrame(image: Image, { map, patches, scale, show, share }: FrameOptions): Picture {
   const { rows, cols } = patches;
   const { low, high } = scale;

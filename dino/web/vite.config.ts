@@ -1,4 +1,4 @@
-/** The pages for browsers, built into dist/web. */
+/** Builds the pages into dist/web. */
 import { builtinModules } from "node:module";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
@@ -14,19 +14,19 @@ export default defineConfig({
   build: {
     outDir: join(root, "..", "..", "dist", "web"),
     emptyOutDir: true,
-    license: { fileName: "licenses.md" }, // of what the pages are bundled of
+    license: { fileName: "licenses.md" }, // licences of bundled packages
     rolldownOptions: { input: ["index.html", "viewer.html", "train.html"].map((page) => join(root, page)) },
   },
 });
 
-/** Stops a build where something in it needs Node, which would fail only once the page runs. */
+/** Stops a build that imports Node modules, which would fail only at run time. */
 function refuseNode(): Plugin {
   return {
     name: "refuse-node",
     enforce: "pre",
     resolveId(id, importer) {
       if (!id.startsWith("node:") && !builtinModules.includes(id)) return;
-      throw new Error(`${importer} imports ${id}, which no browser has; import what is free of Node instead`);
+      throw new Error(`${importer} imports ${id}, which browsers lack; import modules that do not need Node instead`);
     },
   };
 }

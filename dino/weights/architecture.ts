@@ -1,28 +1,31 @@
-/** What network weights belong to, read off their shapes. */
+/** Infers the architecture of a network from the shapes of its weights. */
 import { formatSize } from "../config/flags.js";
 import type { PartialConfig } from "../config/settings.js";
 import { joinNames } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { NamedTensor } from "./names.js";
 
-/** What shapes do not tell. */
-export interface InferredNetwork {
+/** Dimensions that shapes do not determine. */
+export interface KnownDimensions {
   readonly heads?: number | undefined;
   readonly imageSize?: Size | undefined;
 }
 
-/** Features of an attention head in every official ViT. */
+/** Features per attention head in every official ViT. */
 const HEAD_DIM = 64;
 
 type Shapes = ReadonlyMap<string, NamedTensor>;
 
-/** Settings of the ViT whose weights these are, under official names. Throws where there is none, saying which flag helps. */
-export function backboneSettings(tensors: Shapes, told: InferredNetwork): PartialConfig {
+/**
+ * Returns the settings of the ViT with these weights, under official names. Throws if they are not a ViT's, naming a
+ * flag that helps.
+ */
+export function backboneSettings(tensors: Shapes, known: KnownDimensions): PartialConfig {
   const shapeOf = (name: string) => tensors.get(`backbone.${name}`)?.tensor.shape;
   const projection = shapeOf("patch_embed.proj.weight");
   if (projection?.length !== 4) {
     throw new Error(
-      `expected the weights of a ViT, patch_embed.proj.weight [dim, 3, patch, patch] among them; got ${joinNames(sourcesOf(tensors))}`,
+      `expected the weights of a ViT, including patch_embed.proj.weight [dim, 3, patch, patch]; got ${joinNames(sourcesOf(tensors))}`,
     );
   }
   const [dim, channels, patchSize, patchCols] = projection as readonly [number, number, number, number];
@@ -34,25 +37,25 @@ export function backboneSettings(tensors: Shapes, told: InferredNetwork): Partia
   while (blocks.has(String(depth))) depth++;
   if (depth === 0) throw new Error(`expected blocks.0 of a ViT, got ${joinNames(sourcesOf(tensors))}`);
   const [hidden = 4 * dim] = shapeOf("blocks.0.mlp.fc1.weight") ?? [];
-  const imageSize = imageSizeOf(shapeOf("pos_embed"), patchSize, told);
+  const imageSize = imageSizeOf(shapeOf("pos_embed"), patchSize, known);
   const [, registers = 0] = shapeOf("register_tokens") ?? [];
-  return { patchSize, imageSize, dim, depth, heads: headsOf(dim, told), mlpRatio: hidden / dim, registers };
+  return { patchSize, imageSize, dim, depth, heads: headsOf(dim, known), mlpRatio: hidden / dim, registers };
 }
 
-function headsOf(dim: number, { heads }: InferredNetwork): number {
+function headsOf(dim: number, { heads }: KnownDimensions): number {
   if (heads !== undefined) return heads;
   if (dim % HEAD_DIM === 0) return dim / HEAD_DIM;
   throw new Error(
-    `shapes do not tell the number of attention heads, and ${dim} features are no multiple of ${HEAD_DIM}, ` +
-      "which a head has in every official model; say it with --heads",
+    `shapes do not determine the number of attention heads, and ${dim} features are not a multiple of ${HEAD_DIM}, ` +
+      "the size of a head in every official model; give the number with --heads",
   );
 }
 
-/** The image that position embeddings [1, 1 + patches, dim] are made for: a square one where nothing else is told. */
+/** Returns the image size of position embeddings [1, 1 + patches, dim]: square unless known otherwise. */
 function imageSizeOf(
   positions: readonly number[] | undefined,
   patchSize: number,
-  { imageSize }: InferredNetwork,
+  { imageSize }: KnownDimensions,
 ): Size {
   const patches = positions?.length === 3 ? positions[1]! - 1 : undefined;
   if (imageSize !== undefined) {
@@ -61,16 +64,16 @@ function imageSizeOf(
     if (patches === undefined || patches === given) return imageSize;
     throw new Error(
       `an image of ${formatSize(imageSize)} holds ${given} patches of ${patchSize}, the weights have positions for ` +
-        `${patches}; --image-size says which image they are made for`,
+        `${patches}; give their image size with --image-size`,
     );
   }
   const side = Math.sqrt(patches ?? NaN);
   if (Number.isInteger(side) && side > 0) return { rows: side * patchSize, cols: side * patchSize };
-  const words = patches === undefined ? "there is no pos_embed" : `${patches} positions are no square`;
-  throw new Error(`${words}: dino import --image-size ROWSxCOLS says which image they are made for`);
+  const problem = patches === undefined ? "there is no pos_embed" : `${patches} positions are not a square`;
+  throw new Error(`${problem}: give their image size with dino import --image-size ROWSxCOLS`);
 }
 
-/** Settings of the projection head; undefined where there is none, or too little of it to tell. */
+/** Returns the settings of the projection head; undefined if tensors of it are missing. */
 export function headSettings(tensors: Shapes): PartialConfig | undefined {
   const layers = [...tensors]
     .filter(([name, { tensor }]) => /^head\.mlp(\.\d+)?\.weight$/.test(name) && tensor.shape.length === 2) // not the batch norms

@@ -10,12 +10,12 @@ import {
   type ModelFile,
   parseCheckpoint,
   parseModel,
-  runIn,
+  parseRunMetadata,
   type Sha256,
 } from "./checkpoint-bytes.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 
-/** Writes a checkpoint whole or not at all. What was there stays under the name `keep`. */
+/** Writes a checkpoint atomically. The former file is kept under the name `keep`. */
 export async function writeCheckpoint(
   path: string,
   checkpoint: Checkpoint,
@@ -24,30 +24,30 @@ export async function writeCheckpoint(
   await writeFileAtomically(path, await encodeCheckpoint(checkpoint, sha256), options);
 }
 
-/** Writes a network that no run can go on from, whole or not at all. */
+/** Writes a model file atomically. */
 export async function writeModel(path: string, model: Omit<ModelFile, "isTrained">): Promise<void> {
   await writeFileAtomically(path, await encodeModel(model, sha256));
 }
 
-/** As the system's library computes it: faster than a page can, and of files of any size. */
+/** SHA-256 by OpenSSL: faster than Web Crypto, and for files of any size. */
 const sha256: Sha256 = (parts) => {
   const hash = createHash("sha256");
   for (const part of parts) hash.update(part);
   return Promise.resolve(hash.digest("hex"));
 };
 
-/** Reads a checkpoint. Throws, naming the file, where there is none or it is none, a model file included. */
+/** Reads a checkpoint. Throws, naming the file, if it is missing or not a checkpoint; a model file is none. */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return read(path, parseCheckpoint);
 }
 
-/** A file that is no checkpoint any more, and why. */
+/** A damaged checkpoint, and the reason. */
 export interface Damaged {
   readonly path: string;
   readonly message: string;
 }
 
-/** The first of some checkpoints that is whole, and what is wrong with those before it. Throws where none is. */
+/** Returns the first intact checkpoint of `paths`, and the damaged ones before it. Throws if none is intact. */
 export async function readFirstWhole(
   paths: readonly string[],
 ): Promise<{ readonly checkpoint: Checkpoint; readonly path: string; readonly damaged: readonly Damaged[] }> {
@@ -62,17 +62,17 @@ export async function readFirstWhole(
   throw new Error(damaged.map(({ message }) => message).join("; "));
 }
 
-/** How many steps the run of a checkpoint has done, out of the file's header alone. Throws as readCheckpoint does. */
+/** Returns the steps done of a checkpoint's run, reading only the header. Throws as `readCheckpoint` does. */
 export async function stepsDone(path: string): Promise<number> {
   try {
     await using file = await openFile(path, "");
-    return runIn((await readSafetensorsHeader(file)).metadata).step;
+    return parseRunMetadata((await readSafetensorsHeader(file)).metadata).step;
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }
 }
 
-/** Reads the networks of a checkpoint or of a model file. Throws, naming the file, where there is none or it is neither. */
+/** Reads the networks of a checkpoint or model file. Throws, naming the file, if it is missing or neither. */
 export async function readModel(path: string): Promise<ModelFile> {
   return read(path, parseModel);
 }

@@ -1,4 +1,4 @@
-/** Takes a network out of any file that `findNetwork` opens: under official names, in f32, with settings that describe it. */
+/** Imports a network from any file that `findNetwork` opens: official names, f32, and settings that describe it. */
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -10,26 +10,26 @@ import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { Which } from "../model/backbone.js";
 import { initialValue } from "../model/network.js";
-import { backboneSettings, headSettings, type InferredNetwork } from "./architecture.js";
+import { backboneSettings, headSettings, type KnownDimensions } from "./architecture.js";
 import type { Values } from "./checkpoint-bytes.js";
-import { expectWhole, type TensorMatch, matchTensors, usable } from "./match-tensors.js";
+import { expectComplete, type TensorMatch, matchTensors, usableMatch } from "./match-tensors.js";
 import { type OfficialTensors, officialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./torch/stored.js";
 
 export interface ImportOptions {
-  /** Of a file with two networks; the teacher if left out. */
+  /** The network of a file with two; default: the teacher. */
   readonly which?: Which | undefined;
-  /** Attention heads, where the file does not tell; if left out, as many as have 64 features each. */
+  /** Attention heads, if the file does not name them; default: one per 64 features. */
   readonly heads?: number | undefined;
-  /** What the position embedding is made for; a square if left out, unless the file tells. */
+  /** Image size of the position embedding; default: the file's, else a square. */
   readonly imageSize?: Size | undefined;
   /**
-   * Takes what fits: tensors of no use are left out, those that are missing or misshapen begin as in a fresh network, and a
-   * head that is not whole is left out altogether.
+   * Imports what matches: other tensors are ignored, missing or misshapen parameters are initialised, and an incomplete
+   * head is left out.
    */
   readonly allowPartial?: boolean | undefined;
-  /** Of what begins fresh: 0 if left out. */
+  /** Seed of initialised parameters; default 0. */
   readonly seed?: number | undefined;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -38,43 +38,46 @@ export interface Imported {
   readonly format: FoundNetwork["format"];
   readonly naming: "official" | "Hugging Face";
   readonly which: Which | undefined;
-  /** Defaults but for the network, and the view of images where the file tells that. */
+  /** Defaults, except for the network, and the view of images if the file describes it. */
   readonly config: Config;
-  /** Under official names: `backbone.*`, and `head.*` where there is one. */
+  /** Tensors under official names: `backbone.*`, and `head.*` if there is a head. */
   readonly tensors: ReadonlyMap<string, Values>;
-  /** Tensors of the file, by its names, that were left out. */
+  /** Tensors of the file that were left out, by the file's names. */
   readonly ignored: readonly string[];
-  /** Parameters, by official names, that the file does not have or not in their shape. */
+  /** Parameters that were initialised because the file lacks them or has another shape, by official names. */
   readonly fresh: readonly string[];
 }
 
-/** Reads a network. Throws, naming the file, where there is none in it, or where it does not fit and need not. */
+/** Reads a network. Throws, naming the file, if it contains none, or one that does not match without `allowPartial`. */
 export async function importNetwork(path: string, options: ImportOptions = {}): Promise<Imported> {
   try {
     await using file = await openFile(path, "");
     const found = await findNetwork(file, options.which);
     const official = officialTensors(found.tensors);
-    const told = await toldBy(found, { path, naming: official.naming });
-    const config = settle(official, found.config, {
-      heads: told.heads ?? options.heads,
-      imageSize: options.imageSize ?? told.imageSize,
+    const known = await knownDimensions(found, { path, naming: official.naming });
+    const config = importedConfig(official, found.config, {
+      heads: known.heads ?? options.heads,
+      imageSize: options.imageSize ?? known.imageSize,
     });
     const network = networkConfig(config);
-    const whole = matchTensors(network, official);
-    if (options.allowPartial !== true) expectWhole(whole, network);
-    const fit = usable(whole);
+    const allTensors = matchTensors(network, official);
+    if (options.allowPartial !== true) expectComplete(allTensors, network);
+    const match = usableMatch(allTensors);
     const { format, which } = found;
     return {
-      ...{ format, which, naming: official.naming, ignored: fit.extra },
-      ...(await readFit(fit, { file, config, options })),
+      format,
+      which,
+      naming: official.naming,
+      ignored: match.extra,
+      ...(await readMatch(match, { file, config, options })),
     };
   } catch (error) {
-    throw new Error(`${path}: ${printable((error as Error).message, MOST_CHARACTERS)}`, { cause: error });
+    throw new Error(`${path}: ${printable((error as Error).message, MAX_CHARACTERS)}`, { cause: error });
   }
 }
 
-/** Of an error's message, which may quote the file. */
-const MOST_CHARACTERS = 1000;
+/** Limit on the length of an error message, which may quote the file. */
+const MAX_CHARACTERS = 1000;
 
 const huggingFaceConfig = z.object({
   num_attention_heads: z.number().optional(),
@@ -82,11 +85,11 @@ const huggingFaceConfig = z.object({
   hidden_act: z.string().optional(),
 });
 
-/** What a file of ours says of its network, or Hugging Face's config.json beside one of theirs. */
-async function toldBy(
+/** Returns the dimensions named by a file of this program, or by Hugging Face's config.json beside the file. */
+async function knownDimensions(
   { config }: FoundNetwork,
   { path, naming }: { readonly path: string; readonly naming: OfficialTensors["naming"] },
-): Promise<InferredNetwork> {
+): Promise<KnownDimensions> {
   if (config) return { heads: vitConfig(config).heads, imageSize: config.imageSize };
   if (naming === "official") return {};
   const beside = join(dirname(path), "config.json");
@@ -100,7 +103,7 @@ async function toldBy(
   return { heads, imageSize: rows === undefined || cols === undefined ? undefined : { rows, cols } };
 }
 
-/** Undefined for a text that is none. */
+/** Parses JSON; undefined for invalid JSON. */
 function asJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -109,10 +112,10 @@ function asJson(text: string): unknown {
   }
 }
 
-/** The settings of a network: of its own shapes, of its view of images, else defaults. */
-function settle({ tensors }: OfficialTensors, own: Config | undefined, told: InferredNetwork): Config {
+/** Merges the settings of an imported network: from its shapes, its view of images, else defaults. */
+function importedConfig({ tensors }: OfficialTensors, own: Config | undefined, told: KnownDimensions): Config {
   const view = own && { evalResize: own.evalResize, mean: own.mean, std: own.std };
-  const noCrops = { localCropsNumber: 0 }; // whose default size need not suit the patches
+  const noCrops = { localCropsNumber: 0 }; // the default crop size may not suit the patches
   return checked({
     ...defaultConfig,
     ...view,
@@ -132,13 +135,13 @@ interface Reading {
   readonly options: ImportOptions;
 }
 
-type Read = Pick<Imported, "config" | "tensors" | "fresh">;
+type ReadTensors = Pick<Imported, "config" | "tensors" | "fresh">;
 
-/** Reads a fit's tensors, one after another. Throws where numbers are not finite, or more than the file can hold. */
-async function readFit({ parameters }: TensorMatch, { file, config, options }: Reading): Promise<Read> {
+/** Reads the matched tensors one at a time. Throws if numbers are not finite, or more than the file can hold. */
+async function readMatch({ parameters }: TensorMatch, { file, config, options }: Reading): Promise<ReadTensors> {
   const taken = parameters.flatMap(({ found }) => found?.tensor ?? []);
   if (taken.reduce((sum, { shape }) => sum + elementsOf(shape), 0) > file.size)
-    throw new Error("the tensors share storages so that they have more numbers than the file has bytes");
+    throw new Error("the tensors share storages and have more numbers than the file has bytes");
   const start = { seed: options.seed ?? 0, initStd: config.initStd };
   const tensors = new Map<string, Values>();
   for (const { spec, found } of parameters) {

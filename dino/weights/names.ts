@@ -1,14 +1,14 @@
-/** Names that ViTs have in the files of several projects, as the official ones, and back. */
+/** Translates parameter names of several projects to the official ones, and back. */
 import type { Values } from "./checkpoint-bytes.js";
 import type { StoredTensor } from "./torch/stored.js";
 
-/** A tensor and the names that it has in the file: three for queries, keys and values that are joined. */
+/** A tensor and its names in the file: three for joined queries, keys and values. */
 export interface NamedTensor {
   readonly tensor: StoredTensor;
   readonly from: readonly string[];
 }
 
-/** A network's tensors: those with an official name (`backbone.*`, `head.*`) under it, and the names of all others. */
+/** A network's tensors under official names (`backbone.*`, `head.*`), and the names of all others. */
 export interface OfficialTensors {
   readonly naming: "official" | "Hugging Face";
   readonly tensors: ReadonlyMap<string, NamedTensor>;
@@ -16,9 +16,9 @@ export interface OfficialTensors {
 }
 
 /**
- * Finds the naming out and translates it: `backbone.*` and `head.*` of full checkpoints, behind `module.` where they come from
- * DistributedDataParallel; plain names of a backbone, which timm shares; those of Hugging Face's ViTModel, behind `vit.`
- * or not, up to transformers 4 and from 5 on.
+ * Detects the naming and translates it: `backbone.*` and `head.*` of full checkpoints, with a prefix `module.` from
+ * DistributedDataParallel; names of a plain backbone, which timm also uses; names of Hugging Face's ViTModel, with or
+ * without the prefix `vit.`, up to transformers 4 and from 5 on.
  */
 export function officialTensors(tensors: ReadonlyMap<string, StoredTensor>): OfficialTensors {
   const bare = [...tensors].map(([name, tensor]) => ({ name: name.replace(/^module\./, ""), tensor, from: name }));
@@ -27,7 +27,7 @@ export function officialTensors(tensors: ReadonlyMap<string, StoredTensor>): Off
   const official = new Map<string, NamedTensor>();
   const others: string[] = [];
   for (const { name, tensor, from } of bare) {
-    if (name.endsWith(".num_batches_tracked")) continue; // counts the steps of a batch norm; nothing needs it
+    if (name.endsWith(".num_batches_tracked")) continue; // step count of a batch norm, unused
     const translated = isWhole ? wholeName(name) : isHuggingFace ? huggingFaceName(name) : `backbone.${name}`;
     if (translated === undefined || official.has(translated)) others.push(from);
     else official.set(translated, { tensor, from: [from] });
@@ -40,7 +40,7 @@ function wholeName(name: string): string | undefined {
   return /^(backbone|head)\./.test(name) ? name : undefined;
 }
 
-/** What Hugging Face keeps apart, in the order that `qkv` has them. */
+/** Separate tensors in Hugging Face's naming, in the order of `qkv`. */
 const ATTENTION_PARTS = ["query", "key", "value"];
 
 const huggingFaceNames: ReadonlyMap<string, string> = new Map([
@@ -50,7 +50,7 @@ const huggingFaceNames: ReadonlyMap<string, string> = new Map([
   ["layernorm", "norm"],
 ]);
 
-/** Of a block: up to transformers 4, whose names 5 reads too, and from 5 on. */
+/** Names within a block: those up to transformers 4, which 5 reads too, and those from 5 on. */
 const huggingFaceBlockNames: ReadonlyMap<string, string> = new Map([
   ["layernorm_before", "norm1"],
   ["layernorm_after", "norm2"],
@@ -75,14 +75,14 @@ function huggingFaceName(name: string): string | undefined {
   return block === undefined ? `backbone.${found}${kind}` : `backbone.blocks.${block}.${found}${kind}`;
 }
 
-/** A backbone under the names of Hugging Face's ViTModel, up to transformers 4. Throws for parameters that it has not. */
+/** Renames a backbone to Hugging Face's ViTModel, up to transformers 4. Throws for parameters that ViTModel lacks. */
 export function huggingFaceTensors(backbone: ReadonlyMap<string, Values>): Map<string, Values> {
-  const apart = [...backbone].flatMap(([name, tensor]): (readonly [string, Values])[] =>
+  const split = [...backbone].flatMap(([name, tensor]): (readonly [string, Values])[] =>
     name.includes(".attn.qkv.")
       ? thirds(tensor).map((part, i) => [name.replace("qkv", ATTENTION_PARTS[i]!), part])
       : [[name, tensor]],
   );
-  return new Map(apart.map(([name, tensor]) => [nameForHuggingFace(name), tensor]));
+  return new Map(split.map(([name, tensor]) => [nameForHuggingFace(name), tensor]));
 }
 
 function nameForHuggingFace(name: string): string {
@@ -94,13 +94,13 @@ function nameForHuggingFace(name: string): string {
   return (block === undefined ? found : `encoder.layer.${block}.${found}`) + kind;
 }
 
-/** A tensor in three along its first axis. */
+/** Splits a tensor in three along its first axis. */
 function thirds({ shape: [rows, ...rest], values }: Values): readonly Values[] {
   const third = values.length / 3;
   return [0, 1, 2].map((i) => ({ shape: [rows! / 3, ...rest], values: values.subarray(i * third, (i + 1) * third) }));
 }
 
-/** Queries, keys and values, which Hugging Face keeps apart, as the one `qkv` that they are in the official code. */
+/** Joins queries, keys and values, separate in Hugging Face's naming, to the official `qkv`. */
 function joinAttention(official: Map<string, NamedTensor>): void {
   for (const [name] of [...official]) {
     const [, before, kind] = /^(.*\.attn\.)query(\.weight|\.bias)$/.exec(name) ?? [];
@@ -118,7 +118,7 @@ function joinAttention(official: Map<string, NamedTensor>): void {
   }
 }
 
-/** Tensors of one shape one after another along the first axis. */
+/** Concatenates tensors of one shape along the first axis. */
 function joined(parts: readonly StoredTensor[]): StoredTensor {
   const [{ shape, dtype }] = parts as readonly [StoredTensor];
   return {

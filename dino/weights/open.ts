@@ -1,30 +1,30 @@
-/** Opens files with weights, whatever wrote them: the format is told by the first bytes, never by the name. */
+/** Opens files with weights of any format, which is detected by the first bytes, never by the name. */
 import type { Config } from "../config/settings.js";
 import type { OpenFile } from "../files/files.js";
 import { printable } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
-import { settingsIn } from "./checkpoint-bytes.js";
-import { settingsInNotes } from "./notes.js";
+import { configFromMetadata } from "./checkpoint-bytes.js";
+import { configFromNotes } from "./notes.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { legacyMagic, readTorchLegacy } from "./torch/legacy.js";
 import { isInstance } from "./torch/pickle.js";
 import { elementBytes, type StoredTensor, toF32 } from "./torch/stored.js";
 import { readTorchZip } from "./torch/zip.js";
 
-/** One network out of a file. */
+/** A network of a file. */
 export interface FoundNetwork {
   readonly format: "safetensors" | "PyTorch" | "PyTorch before 1.6";
-  /** Undefined where the file holds but one. */
+  /** Undefined if the file holds one network. */
   readonly which: Which | undefined;
-  /** By their names in the file. */
+  /** Tensors by their names in the file. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** What it was trained with, where this program wrote it. */
+  /** Training settings, if this program wrote the file. */
   readonly config: Config | undefined;
 }
 
 /**
- * The network of a file, the teacher where it has two and none is asked for. Throws for files of other formats, and for
- * those that hold no tensors by name; nothing in a file is ever run.
+ * Finds the network of a file; default: the teacher of two. Throws for other formats, and for files without named
+ * tensors. Never runs code of a file.
  */
 export async function findNetwork(file: OpenFile, which?: Which): Promise<FoundNetwork> {
   const first = await file.read(0, Math.min(file.size, 16));
@@ -47,7 +47,7 @@ function startsWith(bytes: Uint8Array, expected: ArrayLike<number>): boolean {
   return Array.from(expected).every((byte, i) => bytes[i] === byte);
 }
 
-/** Tensors by name; those of a checkpoint of ours as the two networks that they are. */
+/** Reads tensors by name; splits a checkpoint of this program into its two networks. */
 async function readSafetensors(
   file: OpenFile,
 ): Promise<{ readonly root: ReadonlyMap<string, unknown>; readonly config: Config | undefined }> {
@@ -57,7 +57,7 @@ async function readSafetensors(
     const length = elementBytes[dtype] * shape.reduce((product, axis) => product * axis, 1);
     root.set(name, { dtype, shape, read: async () => toF32(await file.read(bytes + begin, length), dtype) });
   }
-  const config = settingsIn(metadata) ?? settingsInNotes(metadata);
+  const config = configFromMetadata(metadata) ?? configFromNotes(metadata);
   const student = [...root].flatMap(([name, tensor]) =>
     name.startsWith("student.") ? [[name.slice("student.".length), tensor] as const] : [],
   );
@@ -66,15 +66,14 @@ async function readSafetensors(
   return { root: new Map(Object.entries({ teacher: new Map(teacher), student: new Map(student) })), config };
 }
 
-/** Where other projects keep the weights of a checkpoint that holds one network. */
+/** Keys under which other projects store the weights of a single network. */
 const WRAPPERS = ["state_dict", "model"];
 
 function choose(root: unknown, which: Which | undefined): Pick<FoundNetwork, "which" | "tensors"> {
   if (!(root instanceof Map)) throw new Error(`expected tensors by name, got ${kindOf(root)}`);
   const networks = (["teacher", "student"] as const).filter((name) => root.get(name) instanceof Map);
   if (networks.length === 0) {
-    if (which !== undefined)
-      throw new Error(`the file holds one network, not a ${which} among others; leave --which out`);
+    if (which !== undefined) throw new Error(`the file holds a single network, without a ${which}; leave --which out`);
     const wrapper = WRAPPERS.find((name) => root.get(name) instanceof Map);
     return {
       which: undefined,
@@ -83,7 +82,7 @@ function choose(root: unknown, which: Which | undefined): Pick<FoundNetwork, "wh
   }
   const wanted = which ?? "teacher";
   if (!networks.includes(wanted))
-    throw new Error(`the file holds a ${networks.join("")} alone; say --which ${networks.join("")}`);
+    throw new Error(`the file holds only a ${networks.join("")}; use --which ${networks.join("")}`);
   return { which: wanted, tensors: tensorsOf(root.get(wanted) as Map<unknown, unknown>) };
 }
 

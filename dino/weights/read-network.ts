@@ -1,4 +1,4 @@
-/** Networks out of checkpoints and model files. */
+/** Selects networks of checkpoints and model files, and uploads them. */
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
 import { vitConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
@@ -6,20 +6,22 @@ import type { Model, Which } from "../model/backbone.js";
 import { type VitConfig, vitSpecs } from "../model/vit.js";
 import type { ModelFile, Values } from "./checkpoint-bytes.js";
 
-/** One network out of a checkpoint or model file, on the host. */
+/** A network of a checkpoint or model file, on the host. */
 export interface ReadNetwork {
   readonly config: Config;
   readonly vit: VitConfig;
   /** Parameters of the backbone, under their official names without prefix and in the official order. */
   readonly backbone: ReadonlyMap<string, Values>;
-  /** What there is of a head, under official names without prefix. */
+  /** Parameters of the head, if any, under official names without prefix. */
   readonly head: ReadonlyMap<string, Values>;
-  /** As of a `ModelFile`. */
+  /** As in `ModelFile`. */
   readonly isTrained: boolean;
 }
 
-/** A network of a checkpoint or model file. Throws, naming the file, if parameters do not fit the settings. */
-export function networkIn(
+/**
+ * Selects a network of a checkpoint or model file. Throws, naming the file, if parameters do not match the settings.
+ */
+export function selectNetwork(
   { config, tensors, isTrained }: ModelFile,
   { path, which }: { readonly path: string; readonly which: Which },
 ): ReadNetwork {
@@ -30,8 +32,8 @@ export function networkIn(
     const whole = `${owner}backbone.${name}`;
     const tensor = tensors.get(whole);
     if (tensor === undefined) {
-      const way = which === "student" && !isTrained ? "; a model has one network: leave --which out" : "";
-      throw new Error(`${path}: expected the parameter ${whole}, which is missing${way}`);
+      const advice = which === "student" && !isTrained ? "; a model has a single network: leave --which out" : "";
+      throw new Error(`${path}: expected the parameter ${whole}, which is missing${advice}`);
     }
     if (String(tensor.shape) !== String(shape))
       throw new Error(`${path}: expected ${whole} [${shape.join(", ")}], got [${tensor.shape.join(", ")}]`);
@@ -40,13 +42,16 @@ export function networkIn(
   const prefix = `${owner}head.`;
   const head = [...tensors].filter(([name]) => name.startsWith(prefix));
   return {
-    ...{ config, vit, backbone, isTrained },
+    config,
+    vit,
+    backbone,
+    isTrained,
     head: new Map(head.map(([name, values]) => [name.slice(prefix.length), values])),
   };
 }
 
-/** Puts the backbone of a network on a device, for as long as the model is not disposed of. */
-export function placeModel(device: Device, network: ReadNetwork, label: string): Model {
+/** Uploads the backbone of a network to a device. Dispose of the model to free its memory. */
+export function uploadModel(device: Device, network: ReadNetwork, label: string): Model {
   const { config, vit, backbone, isTrained } = network;
   const params = createParams(device, layoutOf(vitSpecs(vit)), label);
   params.write(new Map([...backbone].map(([name, { values }]) => [name, values])));

@@ -1,7 +1,7 @@
 import { type SafeHeader, safetensorsHeader, safetensorsHeaderBytes } from "../../engine/index.js";
 import type { OpenFile } from "../files/files.js";
 
-/** The header of a safetensors file, without the tensors. Throws where the file is none. */
+/** Reads the header of a safetensors file, without the tensors. Throws for other files. */
 export async function readSafetensorsHeader(file: OpenFile): Promise<SafeHeader> {
   const bytes = safetensorsHeaderBytes(await file.read(0, 8), file.size);
   return safetensorsHeader(await file.read(0, bytes), file.size);

@@ -23,7 +23,7 @@ import { formatConfig, resolveConfig } from "../../dino/config/resolve.js";
 import { type Config, settingNames } from "../../dino/config/settings.js";
 import { memoryImages } from "../../dino/images/image-set.js";
 import type { Image } from "../../dino/images/pixels.js";
-import { type Splits, wholeSet } from "../../dino/images/split.js";
+import { type Splits, fullSubset } from "../../dino/images/split.js";
 import { rng } from "../../dino/math/random.js";
 import { chartSvg, svgToPng } from "../../dino/pictures/charts.js";
 import { startValues } from "../../dino/training/init.js";
@@ -41,7 +41,7 @@ function shades(count: number, purpose: string): Splits["train"] {
     const pixels = Uint8Array.from({ length: rows * cols * 3 }, () => random.integer(128) + (i % 2) * 127);
     return { rows, cols, pixels };
   });
-  return wholeSet(memoryImages({ images, labels: images.map((_, i) => i % 2), classes: ["dark", "bright"] }));
+  return fullSubset(memoryImages({ images, labels: images.map((_, i) => i % 2), classes: ["dark", "bright"] }));
 }
 
 const tiny: Config = resolveConfig({

@@ -88,6 +88,6 @@ describe("what a page runs", () => {
       () => undefined,
       (error: unknown) => error as Error,
     );
-    expect(error?.message).to.match(/needs-node\.ts imports node:fs, which no browser has/);
+    expect(error?.message).to.match(/needs-node\.ts imports node:fs, which browsers lack/);
   });
 });

@@ -4,15 +4,15 @@ import { fitWarmups } from "../../dino/config/resolve.js";
 import type { BuiltinImages } from "../../dino/images/builtin.js";
 import { memoryImages } from "../../dino/images/image-set.js";
 import type { Image } from "../../dino/images/pixels.js";
-import { wholeSet } from "../../dino/images/split.js";
+import { fullSubset } from "../../dino/images/split.js";
 import { rng } from "../../dino/math/random.js";
 import { viewOf } from "../../dino/model/backbone.js";
 import { extractFeatures } from "../../dino/model/extract.js";
-import { clsAttentionOf, openInspector } from "../../dino/model/inspector.js";
+import { clsAttention, openInspector } from "../../dino/model/inspector.js";
 import { lengthOf } from "../../dino/training/schedule.js";
 import { batchOptions, openTrainer } from "../../dino/training/trainer.js";
 import { parseCheckpoint, parseModel, under } from "../../dino/weights/checkpoint-bytes.js";
-import { networkIn, placeModel } from "../../dino/weights/read-network.js";
+import { selectNetwork, uploadModel } from "../../dino/weights/read-network.js";
 import type { Device } from "../../engine/index.js";
 
 /** Noise of 24 x 24 pixels, always the same. */
@@ -27,12 +27,12 @@ export async function look(
   checkpoint: Uint8Array<ArrayBuffer>,
 ): Promise<{ readonly feature: readonly number[]; readonly attention: readonly number[] }> {
   const file = await parseModel(checkpoint);
-  using model = placeModel(device, networkIn(file, { path: "checkpoint", which: "teacher" }), "teacher");
+  using model = uploadModel(device, selectNetwork(file, { path: "checkpoint", which: "teacher" }), "teacher");
   const image = fixedImage();
   const view = viewOf(model.config);
   const { features } = await extractFeatures(model, memoryImages({ images: [image] }), { view });
-  using inspector = openInspector(model, view, { attention: clsAttentionOf });
-  const { attention } = await inspector.look(image);
+  using inspector = openInspector(model, view, { attention: clsAttention });
+  const { attention } = await inspector.inspect(image);
   return { feature: [...features.values], attention: [...attention] };
 }
 
@@ -43,7 +43,7 @@ export async function train(
   { images, steps }: { readonly images: BuiltinImages["train"]; readonly steps: number },
 ): Promise<readonly number[]> {
   const file = await parseCheckpoint(checkpoint);
-  const subset = wholeSet(images);
+  const subset = fullSubset(images);
   const wanted = { ...file.config, batch: 4, steps };
   const { iterationsPerEpoch } = lengthOf(wanted, subset.indices.length);
   const { config } = fitWarmups(wanted, { iterationsPerEpoch, explicit: new Set() });

@@ -40,7 +40,7 @@ describe("pages in Chromium", () => {
     await writeShownRun(join(inside, "runs", "one"));
     await writeShownRun(join(inside, "runs", "two"), { lr: 0.01 });
     dashboard = await openDashboard({
-      ...{ roots: [join(inside, "runs")], say: () => undefined },
+      ...{ roots: [join(inside, "runs")], log: () => undefined },
       ...{ host: "127.0.0.1", port: 0 },
     });
     browser = await startChromium({ hasCamera: true });
@@ -180,7 +180,9 @@ describe("pages in Chromium", () => {
     await page.getByRole("listitem").first().filter({ hasText: "red, 1.000" }).waitFor();
     await writeFile(join(inside, "notes.txt"), "no picture");
     await file.setInputFiles(join(inside, "notes.txt"));
-    expect(await alert()).to.equal("notes.txt: expected a picture that this browser reads, as JPEG, PNG, WebP or AVIF");
+    expect(await alert()).to.equal(
+      "notes.txt: expected a picture that this browser reads, such as JPEG, PNG, WebP or AVIF",
+    );
     await file.setInputFiles(runFiles(join(inside, "runs", "two")).checkpoint);
     await page.getByText(/^checkpoint.safetensors: 0.0\d million parameters/).waitFor();
     await seen();
@@ -237,7 +239,7 @@ describe("pages in Chromium", () => {
       };
     `);
     await page.getByLabel("Shorter side").selectOption("48");
-    expect(await alert()).to.match(/the device was lost.* Going on opens the device anew/s);
+    expect(await alert()).to.match(/the device was lost.* Going on reopens the device/s);
     await page.getByRole("button", { name: "Go on" }).click();
     await seen();
     expect(await page.getByRole("alert").count()).to.equal(0);
@@ -256,7 +258,7 @@ describe("pages in Chromium", () => {
 
   it("are the same as files on any web host", async () => {
     const folder = join(inside, "site");
-    const site = await openSite({ roots: [join(inside, "runs")], say: () => undefined });
+    const site = await openSite({ roots: [join(inside, "runs")], log: () => undefined });
     await writeSite(site, { folder, overwrite: false });
     await using host = await serveFiles(folder, "/some/where/");
     await open("index.html", { at: host.address });

@@ -102,7 +102,7 @@ describe("training in Chromium", () => {
     expectAlike(inPage, inNode);
 
     await page.route("**/api/models.json", (route) => route.fulfill({ json: [] }));
-    await button("Look with it in the viewer").click();
+    await button("Open it in the viewer").click();
     await page.getByText(/^shapes trained here, step 12: 0.11 million parameters/).waitFor();
   });
 

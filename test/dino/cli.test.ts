@@ -115,8 +115,8 @@ describe("dino on the command line", function () {
       await dinoIn({ XDG_CACHE_HOME: cache }, "tune", "--forget"),
       await dinoIn({ XDG_CACHE_HOME: cache }, "tune", "--forget"),
     ];
-    expect(first).to.include({ code: 0, stdout: `forgot ${path}\n` });
-    expect(second).to.include({ code: 0, stdout: `nothing was measured on ${name}\n` });
+    expect(first).to.include({ code: 0, stdout: `deleted ${path}\n` });
+    expect(second).to.include({ code: 0, stdout: `no measurements of ${name}\n` });
     expect(existsSync(path)).to.equal(false);
   });
 

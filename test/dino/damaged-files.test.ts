@@ -339,7 +339,7 @@ describe("names of hostile inputs", function () {
     await mkdir(join(folder, "ImageSets/2017"), { recursive: true });
     for (const name of ["../../x", "/etc", "a/b", "..", "..\\x"]) {
       await writeFile(join(folder, "ImageSets/2017/val.txt"), `${name}\n`);
-      expect(await rejection(openDavis(folder, { set: "val" }))).to.include(`${name}, which is a path and no name`);
+      expect(await rejection(openDavis(folder, { set: "val" }))).to.include(`${name}, which is a path, not a name`);
     }
   });
 });

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { attentionMask, blowUp } from "../../dino/pictures/visualize.js";
+import { attentionMask, enlarge } from "../../dino/pictures/visualize.js";
 import { golden, relmax } from "./golden.js";
 
 interface Case {
@@ -25,7 +25,7 @@ describe("golden visualize", () => {
         mask.subarray(head * rows * cols, (head + 1) * rows * cols).reduce((sum, each) => sum + each, 0),
       );
       expect(kept).to.deep.equal(given.patches_kept);
-      expect([...blowUp({ maps: mask, rows, cols, factor: patch })]).to.deep.equal([...tensors.u8("mask_pixels")]);
+      expect([...enlarge({ maps: mask, rows, cols, factor: patch })]).to.deep.equal([...tensors.u8("mask_pixels")]);
     });
   }
 });

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formatConfig } from "../../dino/config/resolve.js";
 import type { PartialConfig } from "../../dino/config/settings.js";
-import { indexOfRun, featureList, writeFeatures } from "../../dino/evaluation/feature-files.js";
+import { runIndexPath, featureList, writeFeatures } from "../../dino/evaluation/feature-files.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import { viewOf } from "../../dino/model/backbone.js";
 import { extractFeatures } from "../../dino/model/extract.js";
@@ -59,5 +59,5 @@ export async function writeShownRun(out: string, settings: PartialConfig = {}): 
   const images = await openImages(data);
   using model = await loadModel(await testDevice(), checkpoint);
   const extracted = await extractFeatures(model, images, { view: viewOf(model.config) });
-  await writeFeatures(indexOfRun(out), featureList(images, extracted, { data, checkpoint, which: "teacher" }));
+  await writeFeatures(runIndexPath(out), featureList(images, extracted, { data, checkpoint, which: "teacher" }));
 }

@@ -2,7 +2,7 @@
 import { reportCount } from "../../files/progress.js";
 import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import type { Decoding } from "../image-location.js";
-import { type Subset, type Splits, splitImages, wholeSet } from "../split.js";
+import { type Subset, type Splits, splitImages, fullSubset } from "../split.js";
 import { openData } from "./open.js";
 
 /**
@@ -15,7 +15,7 @@ export async function openSplits(
 ): Promise<Splits> {
   if (isBuiltin(data)) {
     const { train, test } = builtinImages();
-    return { train: wholeSet(train), test: wholeSet(test) };
+    return { train: fullSubset(train), test: fullSubset(test) };
   }
   const images = await openData(data, { maxPixels, onFound: reportCount(`${data}: images found`) });
   const { train, test } = splitImages(images.count, { heldOut, seed });
@@ -25,5 +25,5 @@ export async function openSplits(
 /** Opens all images of `openData`, or the held-out built-in images. Throws where `openData` does. */
 export async function openSubset(data: string): Promise<Subset> {
   const onFound = reportCount(`${data}: images found`);
-  return wholeSet(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { onFound }));
+  return fullSubset(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { onFound }));
 }

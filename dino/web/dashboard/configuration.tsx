@@ -1,7 +1,7 @@
-/** The settings of the runs that are shown, those first in which they differ. */
+/** Settings of the shown runs, with those that differ first. */
 import type { FetchedRun } from "./run-client.js";
 
-/** In these every run differs from others. */
+/** Settings that always differ. */
 const OWN: ReadonlySet<string> = new Set(["out"]);
 
 export function Configuration({ runs }: { readonly runs: readonly FetchedRun[] }) {
@@ -74,7 +74,7 @@ function Settings({ runs, rows, label }: SettingsProps) {
   );
 }
 
-/** A setting in few letters; nothing where a run does not have it. */
+/** Formats a setting briefly; empty if the run lacks it. */
 export function formatSetting(value: unknown): string {
   if (value === undefined) return "";
   if (value === null) return "auto";

@@ -1,18 +1,18 @@
-/** Curves of the runs that are shown, laid over each other. */
+/** Curves of the shown runs, overlaid. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { type Curved, curvesOf, formatNumber, type CurvePanel } from "./panels.js";
+import { type RunLines, curvesOf, formatNumber, type CurvePanel } from "./panels.js";
 import type { FetchedRun } from "./run-client.js";
 
-/** A run, and the number of its colour. */
+/** A run with the index of its colour. */
 export interface Shown {
-  readonly run: Curved & { readonly state: Pick<FetchedRun["state"], "name"> };
+  readonly run: RunLines & { readonly state: Pick<FetchedRun["state"], "name"> };
   readonly color: number;
 }
 
 export const COLORS = 8;
 const HEIGHT = 190;
-/** As uPlot numbers its scales. */
+/** uPlot's constant for logarithmic scales. */
 const LOGARITHMIC = 3 as unknown as uPlot.Scale.Distr;
 const DASHES = [[], [6, 4], [2, 3]] as const;
 
@@ -94,12 +94,12 @@ function Curve({ panel, shown, isDark }: CurveProps) {
         onKeyDown={(event) => step(plot.current!, event)}
         onBlur={() => plot.current?.setCursor({ left: -10, top: -10 })}
       />
-      {isEmpty && <p class="otherwise">{panel.otherwise ?? "Nothing logged yet."}</p>}
+      {isEmpty && <p class="otherwise">{panel.emptyText ?? "Nothing logged yet."}</p>}
     </figure>
   );
 }
 
-/** Whether the system wants dark pages. */
+/** Whether the system prefers dark pages. */
 function useDark(): boolean {
   const query = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
   const [isDark, setDark] = useState(query.matches);
@@ -111,7 +111,7 @@ function useDark(): boolean {
   return isDark;
 }
 
-/** What every curve came to, for those who cannot see it. */
+/** Describes the last value of every curve, for screen readers. */
 function describe(panel: CurvePanel, data: uPlot.AlignedData, shown: readonly Shown[]): string {
   const [steps, ...curves] = data;
   const words = curves.flatMap((values, i) => {
@@ -122,7 +122,7 @@ function describe(panel: CurvePanel, data: uPlot.AlignedData, shown: readonly Sh
   return `${panel.title}: ${words.length > 0 ? words.join("; ") : "nothing yet"}`;
 }
 
-/** Of the curve at a place in the data. */
+/** Returns the name of a curve by its index in the data. */
 function nameOf({ quantities }: CurvePanel, shown: readonly Shown[], curve: number): string {
   const { run } = shown[Math.floor(curve / quantities.length)]!;
   const { name } = quantities[curve % quantities.length]!;
@@ -130,7 +130,7 @@ function nameOf({ quantities }: CurvePanel, shown: readonly Shown[], curve: numb
   return parts.join(", ") || name;
 }
 
-/** Left and right move through the steps as the mouse does. */
+/** Moves the cursor by arrow keys, like the mouse. */
 function step(plot: uPlot, event: KeyboardEvent): void {
   const direction = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
   const steps = plot.data[0];
@@ -158,7 +158,10 @@ function optionsOf({ panel, shown, width }: Plotted): uPlot.Options {
     ticks: { stroke: grid, width: 1, size: 4 },
   };
   return {
-    ...{ width, height: HEIGHT, legend: { show: false }, padding: [10, 12, 0, 0] },
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    padding: [10, 12, 0, 0],
     cursor: { sync: { key: "steps", setSeries: false }, drag: { x: true, y: false }, points: { size: 7 } },
     scales: { x: { time: false }, y: panel.logarithmic ? { distr: LOGARITHMIC } : {} },
     axes: [

@@ -1,9 +1,9 @@
-/** How long the kernels of a step took. */
+/** Times of the kernels of a step. */
 import { useState } from "preact/hooks";
 import { RunChoice } from "./run-choice.js";
 import type { FetchedRun } from "./run-client.js";
 
-/** Kernels that are shown at once. */
+/** Kernels shown initially. */
 const FIRST = 10;
 
 export function Kernels({ runs }: { readonly runs: readonly FetchedRun[] }) {
@@ -15,7 +15,7 @@ export function Kernels({ runs }: { readonly runs: readonly FetchedRun[] }) {
     return (
       <section aria-labelledby="kernels">
         <h2 id="kernels">Kernels of a step</h2>
-        <p class="quiet">Not timed here; dino train --dashboard and --pictures-every time them.</p>
+        <p class="quiet">Not timed in this run; dino train --dashboard and --pictures-every time them.</p>
       </section>
     );
   }

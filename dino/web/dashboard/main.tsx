@@ -1,4 +1,4 @@
-/** The dashboard: runs as they train, and afterwards. */
+/** The dashboard: runs during and after training. */
 import { render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
@@ -8,13 +8,13 @@ import { COLORS, Curves } from "./curves.js";
 import { Kernels } from "./kernels.js";
 import { panels } from "./panels.js";
 import { Pictures } from "./pictures.js";
-import { follow, getJson, type FetchedRun } from "./run-client.js";
+import { refreshRuns, getJson, type FetchedRun } from "./run-client.js";
 import { RunTable } from "./runs.js";
 import "./style.css";
 
-/** Between two questions to the server, while somebody looks and while nobody does. */
-const SEEN_MS = 2000;
-const UNSEEN_MS = 20_000;
+/** Polling intervals of visible and hidden pages. */
+const VISIBLE_MS = 2000;
+const HIDDEN_MS = 20_000;
 
 function Dashboard() {
   const { runs, trouble } = useRuns();
@@ -50,7 +50,7 @@ function countOf(runs: readonly FetchedRun[]): string {
   return runs.length === 1 ? "1 run" : `${runs.length} runs`;
 }
 
-/** The runs, kept up with; undefined until they are there. */
+/** Polls the runs; undefined until the first answer. */
 function useRuns(): { readonly runs: readonly FetchedRun[] | undefined; readonly trouble: string | undefined } {
   const [runs, setRuns] = useState<readonly FetchedRun[]>();
   const [trouble, setTrouble] = useState<string>();
@@ -63,21 +63,21 @@ function useRuns(): { readonly runs: readonly FetchedRun[] | undefined; readonly
       isAsking = true;
       clearTimeout(timer);
       try {
-        ({ runs: known, isLive } = await follow(known, getJson));
+        ({ runs: known, isLive } = await refreshRuns(known, getJson));
         setRuns(known);
         setTrouble(undefined);
       } catch (error) {
         setTrouble(`The server does not answer; asking again (${(error as Error).message})`);
       }
       isAsking = false;
-      if (isLive) timer = setTimeout(() => void ask(), document.hidden ? UNSEEN_MS : SEEN_MS);
+      if (isLive) timer = setTimeout(() => void ask(), document.hidden ? HIDDEN_MS : VISIBLE_MS);
     };
-    const look = () => void (document.hidden || !isLive || ask());
-    document.addEventListener("visibilitychange", look);
+    const askIfVisible = () => void (document.hidden || !isLive || ask());
+    document.addEventListener("visibilitychange", askIfVisible);
     void ask();
     return () => {
       clearTimeout(timer);
-      document.removeEventListener("visibilitychange", look);
+      document.removeEventListener("visibilitychange", askIfVisible);
     };
   }, []);
   return { runs, trouble };

@@ -1,12 +1,12 @@
-/** The curves of the dashboard: which there are, and their points. */
+/** Panels of the dashboard, and the points of their curves. */
 import uPlot from "uplot";
 import type { Accuracies, StepLine } from "../../run/log.js";
 import type { FetchedRun } from "./run-client.js";
 
-/** What of a run curves are drawn of. */
-export type Curved = Pick<FetchedRun, "steps" | "evaluations">;
+/** The parts of a run that curves are drawn from. */
+export type RunLines = Pick<FetchedRun, "steps" | "evaluations">;
 
-/** A curve of each run. */
+/** A quantity, with one curve per run. */
 export type Quantity = { readonly name: string } & (
   | { readonly line: "step"; readonly of: (line: StepLine) => number | null | undefined }
   | { readonly line: "evaluation"; readonly of: (line: Accuracies) => number | undefined }
@@ -15,19 +15,23 @@ export type Quantity = { readonly name: string } & (
 export interface CurvePanel {
   readonly title: string;
   readonly unit: string;
-  /** A logarithmic axis. */
+  /** Whether the y axis is logarithmic. */
   readonly logarithmic?: boolean;
-  /** Told apart by dashes. */
+  /** Distinguished by dashes. */
   readonly quantities: readonly Quantity[];
-  /** What to say where no run has a point. */
-  readonly otherwise?: string;
+  /** Text if no run has a point. */
+  readonly emptyText?: string;
 }
 
 const ofStep = (name: string, of: (line: StepLine) => number | null | undefined): Quantity => ({
-  ...{ name, line: "step", of },
+  name,
+  line: "step",
+  of,
 });
 const ofEvaluation = (name: string, of: (line: Accuracies) => number | undefined): Quantity => ({
-  ...{ name, line: "evaluation", of },
+  name,
+  line: "evaluation",
+  of,
 });
 
 export const panels: readonly CurvePanel[] = [
@@ -36,7 +40,7 @@ export const panels: readonly CurvePanel[] = [
     title: "Accuracy of k-NN and linear classifiers",
     unit: "%",
     quantities: [ofEvaluation("k-NN", (line) => line.knn?.top1), ofEvaluation("linear", (line) => line.linear?.top1)],
-    otherwise: "Not measured yet; at the end where the images have classes, see --knn-every.",
+    emptyText: "Not measured yet; at the end where the images have classes, see --knn-every.",
   },
   {
     title: "Entropy and KL divergence",
@@ -67,8 +71,8 @@ export const panels: readonly CurvePanel[] = [
   },
 ];
 
-/** The curves of a panel over the steps that any of them has: those of the first run, then of the next; in between undefined. */
-export function curvesOf({ quantities }: CurvePanel, runs: readonly Curved[]): uPlot.AlignedData {
+/** Returns the curves of a panel over the union of steps, run by run; missing values are undefined. */
+export function curvesOf({ quantities }: CurvePanel, runs: readonly RunLines[]): uPlot.AlignedData {
   if (runs.length === 0) return [[]];
   const tables = runs.flatMap(({ steps, evaluations }) =>
     quantities.map((quantity): uPlot.AlignedData => {
@@ -83,7 +87,7 @@ export function curvesOf({ quantities }: CurvePanel, runs: readonly Curved[]): u
   return uPlot.join(tables);
 }
 
-/** A number in few letters. */
+/** Formats a number briefly. */
 export function formatNumber(value: number): string {
   if (value === 0) return "0";
   const size = Math.abs(value);

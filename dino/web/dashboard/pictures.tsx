@@ -1,25 +1,25 @@
-/** What the teacher of a run saw, step by step. */
+/** Pictures of a run's teacher, step by step. */
 import { useState } from "preact/hooks";
 import { pictureName } from "../../run/picture-names.js";
 import { addressOf } from "../shell/address.js";
 import { RunChoice } from "./run-choice.js";
 import type { FetchedRun } from "./run-client.js";
 
-export const WORDS = { attention: "Attention of each head", features: "Patch features as colours" } as const;
+export const TITLES = { attention: "Attention of each head", features: "Patch features as colours" } as const;
 
 export function Pictures({ runs }: { readonly runs: readonly FetchedRun[] }) {
   const drawn = runs.filter(({ state }) => state.pictures.length > 0);
   const [chosen, choose] = useState<string>();
-  /** undefined for the latest one. */
-  const [held, hold] = useState<number>();
+  /** Selected step; undefined for the latest. */
+  const [heldStep, holdStep] = useState<number>();
   const run = drawn.find(({ state }) => state.name === chosen) ?? drawn[0];
   return (
     <section aria-labelledby="pictures">
       <h2 id="pictures">Pictures</h2>
       {run === undefined ? (
-        <p class="quiet">None here; dino train --dashboard and --pictures-every draw them on the way.</p>
+        <p class="quiet">No pictures in this run; dino train --dashboard and --pictures-every draw them.</p>
       ) : (
-        <Drawn {...{ run, held, hold }}>
+        <Drawn run={run} heldStep={heldStep} holdStep={holdStep}>
           <RunChoice id="pictures-of" runs={drawn} run={run} choose={choose} />
         </Drawn>
       )}
@@ -29,20 +29,20 @@ export function Pictures({ runs }: { readonly runs: readonly FetchedRun[] }) {
 
 interface DrawnProps {
   readonly run: FetchedRun;
-  readonly held: number | undefined;
-  readonly hold: (step: number | undefined) => void;
+  readonly heldStep: number | undefined;
+  readonly holdStep: (step: number | undefined) => void;
   readonly children: preact.ComponentChildren;
 }
 
-function Drawn({ run: { state }, held, hold, children }: DrawnProps) {
+function Drawn({ run: { state }, heldStep, holdStep, children }: DrawnProps) {
   const steps = [...new Set(state.pictures.flatMap((series) => series.steps))].sort((a, b) => a - b);
   const latest = steps.length - 1;
   const at =
-    held === undefined
+    heldStep === undefined
       ? latest
       : Math.max(
           0,
-          steps.findLastIndex((known) => known <= held),
+          steps.findLastIndex((known) => known <= heldStep),
         );
   const step = steps[at]!;
   return (
@@ -57,7 +57,9 @@ function Drawn({ run: { state }, held, hold, children }: DrawnProps) {
           max={latest}
           value={at}
           aria-valuetext={`step ${step}`}
-          onInput={({ currentTarget: { value } }) => hold(Number(value) === latest ? undefined : steps[Number(value)])}
+          onInput={({ currentTarget: { value } }) =>
+            holdStep(Number(value) === latest ? undefined : steps[Number(value)])
+          }
         />
         <output for="step">{step}</output>
       </div>
@@ -68,11 +70,11 @@ function Drawn({ run: { state }, held, hold, children }: DrawnProps) {
           return (
             <figure key={kind}>
               <figcaption>
-                <h3>{WORDS[kind]}</h3>
+                <h3>{TITLES[kind]}</h3>
               </figcaption>
               <img
                 src={addressOf("runs", state.name, file, state.log.version)}
-                alt={`${WORDS[kind]} after ${drawnAt} steps`}
+                alt={`${TITLES[kind]} after ${drawnAt} steps`}
                 {...{ width, height }}
               />
             </figure>

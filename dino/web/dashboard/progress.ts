@@ -1,8 +1,8 @@
-/** How far a run is, in numbers and words. */
+/** Progress of a run. */
 import { collapseWatch } from "../../training/collapse.js";
 import type { FetchedRun } from "./run-client.js";
 
-/** Steps of the whole run; undefined before it is known how many an epoch has. */
+/** Returns the steps of the whole run; undefined until the steps per epoch are known. */
 export function stepsOf({ config: { steps, epochs }, epochs: lines }: FetchedRun): number | undefined {
   if (typeof steps === "number") return steps;
   const [first] = lines;
@@ -11,11 +11,11 @@ export function stepsOf({ config: { steps, epochs }, epochs: lines }: FetchedRun
 
 export type ProgressStage = "training" | "finished" | "stopped" | "beginning";
 
-/** A run that has logged nothing for so long, and for as long as so many lines take, counts as stopped. */
+/** A run without new lines for this long, and for the time of this many lines, counts as stopped. */
 const SILENT_MS = 60_000;
 const SILENT_LINES = 10;
 
-/** Whether a run is under way, as far as its log tells. */
+/** Returns the stage of a run, inferred from its log. */
 export function stageOf(run: FetchedRun): ProgressStage {
   const { steps, state, config } = run;
   const last = steps.at(-1);
@@ -25,14 +25,14 @@ export function stageOf(run: FetchedRun): ProgressStage {
   return last ? "training" : "beginning";
 }
 
-/** The signs of collapse in a run's log, in words. */
+/** Returns the warnings about collapse for a run's log. */
 export function warningsOf({ config: { outDim, centering }, steps }: FetchedRun): readonly string[] {
   if (outDim === undefined) return [];
   const watch = collapseWatch(outDim, centering);
   return steps.map((line) => watch(line)).filter((words) => words !== undefined);
 }
 
-/** Milliseconds as 5 s, 3 min, 2 h or 4 days. */
+/** Formats milliseconds as 5 s, 3 min, 2 h or 4 days. */
 export function formatAge(ms: number): string {
   if (ms < 60_000) return `${Math.round(ms / 1000)} s`;
   if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min`;

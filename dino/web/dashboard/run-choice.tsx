@@ -1,4 +1,4 @@
-/** Which run a section is about, where there are several. */
+/** Selects the run of a section if there are several. */
 import type { FetchedRun } from "./run-client.js";
 
 interface RunChoiceProps {

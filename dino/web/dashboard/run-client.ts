@@ -1,46 +1,46 @@
-/** What the page knows of the runs, kept up with by asking for no more than is new. */
+/** The client of the runs API, which requests only what has changed. */
 import type { Config } from "../../config/settings.js";
 import type { LogPart, RunList, RunState } from "../../dashboard/api.js";
 import type { EpochLine, EvaluationLine, LogLine, StepLine } from "../../run/log.js";
 import type { StepProfile } from "../../run/step-profile.js";
 import { addressOf } from "../shell/address.js";
 
-/** A run as far as it is known. */
+/** A run as fetched so far. */
 export interface FetchedRun {
   readonly state: RunState;
-  /** As config.json has it: of another version some settings may be missing, and there may be others. */
+  /** Content of config.json; files of other versions may lack settings or have others. */
   readonly config: Readonly<Partial<Config>>;
   readonly steps: readonly StepLine[];
   readonly epochs: readonly EpochLine[];
-  /** The lines that have accuracies, those of epochs included. */
+  /** Lines with accuracies, including those of epochs. */
   readonly evaluations: readonly (EpochLine | EvaluationLine)[];
   readonly profile: StepProfile | undefined;
-  /** How much of the log is known. */
+  /** Position in the log. */
   readonly read: { readonly version: string; readonly to: number };
 }
 
 export type Get = (address: string) => Promise<unknown>;
 
-/** Asks the server that this page came from. Throws, with what it said, where it did not answer with success. */
+/** Fetches JSON from the server of this page. Throws with its message if the request fails. */
 export async function getJson(address: string): Promise<unknown> {
   const response = await fetch(address);
   if (!response.ok) throw new Error(`${address}: ${response.status} ${(await response.text()).trim()}`);
   return await response.json();
 }
 
-/** The runs as they are now, given what was known of them, and whether they may change. */
-export async function follow(
+/** Fetches the current runs, given the known ones, and whether they may change. */
+export async function refreshRuns(
   known: readonly FetchedRun[],
   get: Get,
 ): Promise<{ readonly runs: readonly FetchedRun[]; readonly isLive: boolean }> {
   const { runs: states, isLive } = (await get("api/runs.json")) as RunList;
-  const formerly = new Map(known.map((run) => [run.state.name, run]));
+  const byName = new Map(known.map((run) => [run.state.name, run]));
   const runs: FetchedRun[] = [];
-  for (const state of states) runs.push(await followRun(formerly.get(state.name) ?? nothingOf(state), state, get));
+  for (const state of states) runs.push(await refreshRun(byName.get(state.name) ?? emptyRun(state), state, get));
   return { runs, isLive };
 }
 
-function nothingOf(state: RunState): FetchedRun {
+function emptyRun(state: RunState): FetchedRun {
   const none = { ...state, config: "", profile: "" };
   return {
     state: none,
@@ -53,7 +53,7 @@ function nothingOf(state: RunState): FetchedRun {
   };
 }
 
-async function followRun(known: FetchedRun, state: RunState, get: Get): Promise<FetchedRun> {
+async function refreshRun(known: FetchedRun, state: RunState, get: Get): Promise<FetchedRun> {
   const file = (name: string, version: string) => get(addressOf("runs", state.name, name, version));
   const config = known.state.config === state.config ? known.config : await file("config.json", state.config);
   const profile =
@@ -64,11 +64,11 @@ async function followRun(known: FetchedRun, state: RunState, get: Get): Promise<
         : await file("profile.json", state.profile);
   const run = { ...known, state, config: config as FetchedRun["config"], profile: profile as FetchedRun["profile"] };
   const { version, to } = run.read;
-  return version === state.log.version && to === state.log.bytes ? run : await readOn(run, get);
+  return version === state.log.version && to === state.log.bytes ? run : await readLogTail(run, get);
 }
 
-/** Reads the log to its end. */
-async function readOn(run: FetchedRun, get: Get): Promise<FetchedRun> {
+/** Reads the rest of the log. */
+async function readLogTail(run: FetchedRun, get: Get): Promise<FetchedRun> {
   const [steps, epochs, evaluations] = [[...run.steps], [...run.epochs], [...run.evaluations]];
   let { read } = run;
   for (;;) {
@@ -88,7 +88,7 @@ async function readOn(run: FetchedRun, get: Get): Promise<FetchedRun> {
   }
 }
 
-/** Without what a stopped machine left of one. */
+/** Parses the lines of a log, except incomplete ones of a killed process. */
 function linesOf(text: string): readonly LogLine[] {
   return text.split("\n").flatMap((line) => {
     try {

@@ -1,4 +1,4 @@
-/** The list of runs: which are shown, how far they are, and what is wrong with them. */
+/** The list of runs with visibility, progress and warnings. */
 import { COLORS } from "./curves.js";
 import { formatAge, stepsOf, stageOf, warningsOf } from "./progress.js";
 import type { FetchedRun } from "./run-client.js";

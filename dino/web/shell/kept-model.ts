@@ -1,21 +1,21 @@
-/** The model that a page keeps in this browser for other pages of it. */
+/** The model that a page stores in this browser for the other pages. */
 import { get, set } from "idb-keyval";
 
-export interface KeptModel {
-  /** What pages call it. */
+export interface StoredModel {
+  /** Display name. */
   readonly title: string;
-  /** Of its file: a checkpoint or a model. */
+  /** Content of its file, a checkpoint or a model. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 const KEY = "dino kept model";
 
-/** Keeps a model, in the place of the one that was kept before. Throws where the browser has no room, or keeps nothing. */
-export function keepModel(bytes: Uint8Array<ArrayBuffer>, title: string): Promise<void> {
-  return set(KEY, { title, bytes } satisfies KeptModel);
+/** Stores a model, replacing the former one. Throws if the browser has no room or no storage. */
+export function storeModel(bytes: Uint8Array<ArrayBuffer>, title: string): Promise<void> {
+  return set(KEY, { title, bytes } satisfies StoredModel);
 }
 
-/** The model that was kept last; undefined where there is none, also where the browser keeps nothing. */
-export function keptModel(): Promise<KeptModel | undefined> {
-  return get<KeptModel>(KEY).catch(() => undefined);
+/** Returns the stored model; undefined without one, and if the browser has no storage. */
+export function storedModel(): Promise<StoredModel | undefined> {
+  return get<StoredModel>(KEY).catch(() => undefined);
 }

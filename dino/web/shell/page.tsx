@@ -1,4 +1,4 @@
-/** What all pages have in common: their name, the way to the others, and what is to be said of the whole. */
+/** The frame of all pages: title, status and navigation. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import "./style.css";
@@ -12,9 +12,9 @@ const PAGES = [
 interface PageProps {
   readonly name: (typeof PAGES)[number]["name"];
   readonly title: string;
-  /** How it stands, in a few words. */
+  /** Short status. */
   readonly status: string;
-  /** Whether that is something gone wrong. */
+  /** Whether the status is an error. */
   readonly isTrouble?: boolean;
   readonly children: ComponentChildren;
 }
@@ -37,19 +37,19 @@ export function Page({ name, title, status, isTrouble = false, children }: PageP
       </header>
       <main>{children}</main>
       <footer>
-        <a href="./licenses.md">Licences of what this page is made of</a>
+        <a href="./licenses.md">Licences of bundled software</a>
       </footer>
     </>
   );
 }
 
-/** Whether nobody sees the page: another tab is in front of it, or its window is put away. */
+/** Whether the page is hidden: another tab is in front, or the window is minimised. */
 export function useHidden(): boolean {
   const [isHidden, setHidden] = useState(document.hidden);
   useEffect(() => {
-    const look = () => setHidden(document.hidden);
-    document.addEventListener("visibilitychange", look);
-    return () => document.removeEventListener("visibilitychange", look);
+    const update = () => setHidden(document.hidden);
+    document.addEventListener("visibilitychange", update);
+    return () => document.removeEventListener("visibilitychange", update);
   }, []);
   return isHidden;
 }

@@ -1,30 +1,30 @@
-/** The page's side of a thread that computes. */
+/** Connects a page to its worker thread. */
 import { type Remote, wrap } from "comlink";
 import type { Trouble } from "./trouble.js";
 
 export interface Thread<Offered> {
-  /** Calls what the thread offers. */
-  readonly ask: Remote<Offered>;
-  /** Has the page told where the thread does not start, or dies: what it was asked for will not be answered then. */
+  /** Calls functions of the thread. */
+  readonly remote: Remote<Offered>;
+  /** Registers a callback for a thread that does not start or dies; pending calls will not be answered then. */
   readonly onFailure: (tell: (trouble: Trouble) => void) => void;
 }
 
-/** Takes up a worker that offers functions by comlink's `expose`. */
-export function takeThread<Offered>(worker: Worker): Thread<Offered> {
+/** Connects to a worker that exposes functions by comlink. */
+export function connectThread<Offered>(worker: Worker): Thread<Offered> {
   let failure: Trouble | undefined;
   let tell: ((trouble: Trouble) => void) | undefined;
-  // At once, since a worker may fail before its page is there to be told.
+  // Registered at once, since a worker may fail before the page registers its callback.
   worker.addEventListener("error", ({ message }: Partial<ErrorEvent>) => {
-    const why = message === undefined || message === "" ? "" : `: ${message}`;
+    const reason = message === undefined || message === "" ? "" : `: ${message}`;
     failure = {
-      words: `The part of this page that computes has failed${why}`,
-      wayOn: "Reload the page.",
+      message: `The part of this page that computes has failed${reason}`,
+      advice: "Reload the page.",
       isOfDevice: false,
     };
     tell?.(failure);
   });
   return {
-    ask: wrap<Offered>(worker),
+    remote: wrap<Offered>(worker),
     onFailure(told) {
       tell = told;
       if (failure) told(failure);

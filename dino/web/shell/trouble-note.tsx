@@ -1,16 +1,16 @@
-/** Shows what went wrong, with a button where a new device may help. */
+/** Shows an error, with a button if a new device may help. */
 import type { Trouble } from "./trouble.js";
 
 interface TroubleNoteProps {
   readonly trouble: Trouble;
-  /** Tries once more on a new device. */
+  /** Tries again on a new device. */
   readonly goOn?: () => void;
 }
 
-export function TroubleNote({ trouble: { words, wayOn, isOfDevice }, goOn }: TroubleNoteProps) {
+export function TroubleNote({ trouble: { message, advice, isOfDevice }, goOn }: TroubleNoteProps) {
   return (
     <div class="warning" role="alert">
-      <p>{[words, wayOn].filter((sentence) => sentence !== "").join(". ")}</p>
+      <p>{[message, advice].filter((sentence) => sentence !== "").join(". ")}</p>
       {isOfDevice && goOn && (
         <button type="button" onClick={goOn}>
           Go on
@@ -20,8 +20,8 @@ export function TroubleNote({ trouble: { words, wayOn, isOfDevice }, goOn }: Tro
   );
 }
 
-/** What was thrown, for a note: what a thread throws is one already. */
+/** Converts a thrown value to a `Trouble`; threads throw one already. */
 export function asTrouble(error: unknown): Trouble {
   if (typeof error === "object" && error !== null && "isOfDevice" in error) return error as Trouble;
-  return { words: error instanceof Error ? error.message : String(error), wayOn: "", isOfDevice: false };
+  return { message: error instanceof Error ? error.message : String(error), advice: "", isOfDevice: false };
 }

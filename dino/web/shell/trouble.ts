@@ -1,34 +1,34 @@
-/** What goes wrong on a visitor's device: a sentence each, and a way on. */
+/** Errors for visitors: a message, and advice. */
 import { DeviceLostError, HungDeviceError, isCausedBy, OutOfMemoryError } from "../../../engine/index.js";
 
-/** As plain data, which a worker can send. */
+/** An error as plain data, which a worker can send. */
 export interface Trouble {
-  readonly words: string;
-  /** What the visitor can do; empty where `words` say it. */
-  readonly wayOn: string;
-  /** Whether a new device is worth a try. */
+  readonly message: string;
+  /** What the visitor can do; empty if `message` says it. */
+  readonly advice: string;
+  /** Whether a new device may help. */
   readonly isOfDevice: boolean;
 }
 
-/** An error in the words of the pages. */
+/** Converts an error for display. */
 export function troubleOf(error: unknown): Trouble {
-  const words = error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
   if (isCausedBy(error, DeviceLostError)) {
-    const wayOn = "The driver was reset, or another program took too much of it. Going on opens the device anew.";
-    return { words, wayOn, isOfDevice: true };
+    const advice = "The driver was reset, or another program used too much of the device. Going on reopens the device.";
+    return { message, advice, isOfDevice: true };
   }
   if (isCausedBy(error, HungDeviceError)) {
-    return { words, wayOn: "Going on opens the device anew; smaller images take less time.", isOfDevice: true };
+    return { message, advice: "Going on reopens the device; smaller images take less time.", isOfDevice: true };
   }
   if (isCausedBy(error, OutOfMemoryError)) {
-    const wayOn = "Take smaller images or a smaller model, or close what else uses the graphics card.";
-    return { words, wayOn, isOfDevice: true };
+    const advice = "Use smaller images or a smaller model, or close other programs that use the graphics card.";
+    return { message, advice, isOfDevice: true };
   }
-  return { words, wayOn: "", isOfDevice: false };
+  return { message, advice: "", isOfDevice: false };
 }
 
-/** Does a thread's work, and throws in words what goes wrong: errors lose their class on the way to the page. */
-export async function inWords<T>(work: () => Promise<T>): Promise<T> {
+/** Runs work of a thread and throws its errors as `Trouble`, since errors lose their class on the way to the page. */
+export async function withTroubles<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -1,4 +1,4 @@
-/** A training on the built-in images, with what is measured and drawn on the way: the same in a page's worker and in Node. */
+/** Training on the built-in images with evaluations and pictures, in a page's worker or in Node. */
 import type { Device } from "../../../engine/index.js";
 import { openInlineBatches } from "../../batches/inline-batches.js";
 import { networkConfig } from "../../config/derive.js";
@@ -6,7 +6,7 @@ import { fitWarmups } from "../../config/resolve.js";
 import type { Config } from "../../config/settings.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
 import type { BuiltinImages } from "../../images/builtin.js";
-import { firstOf, type Subset, type Splits, wholeSet } from "../../images/split.js";
+import { firstImages, type Subset, type Splits, fullSubset } from "../../images/split.js";
 import { viewOf } from "../../model/backbone.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
 import { backboneOf, initialValues } from "../../model/network.js";
@@ -18,42 +18,42 @@ import { lengthOf } from "../../training/schedule.js";
 import { batchOptions, openTrainer, type Progress } from "../../training/trainer.js";
 import type { Checkpoint } from "../../weights/checkpoint-bytes.js";
 
-export interface CourseOptions {
+export interface BrowserTrainingOptions {
   readonly device: Device;
   readonly config: Config;
   readonly images: BuiltinImages;
-  /** The state to go on from; the first step if left out. */
+  /** The state to continue from; default: the first step. */
   readonly from?: Checkpoint | undefined;
-  /** Ends the course in order. */
+  /** Stops the training after the current step. */
   readonly stop: AbortSignal;
-  readonly tell: (event: CourseEvent) => void;
-  /** Makes a file of a picture. */
+  readonly emit: (event: TrainingEvent) => void;
+  /** Encodes a picture as a file. */
   readonly encode: (picture: Picture) => Promise<Blob>;
-  /** Takes states to go on from, now and then and where the course ends. */
-  readonly keep: (state: Checkpoint) => void;
+  /** Receives states to continue from, periodically and at the end. */
+  readonly saveState: (state: Checkpoint) => void;
 }
 
-/** What a course tells on its way; plain data, which a worker can send. */
-export type CourseEvent =
-  /** The next step is the one after `step`. */
+/** Events of a training; plain data, which a worker can send. */
+export type TrainingEvent =
+  /** Training starts after `step`. */
   | { readonly kind: "begins"; readonly step: number }
-  /** What is done besides training; undefined when that is over. */
-  | { readonly kind: "aside"; readonly words: string | undefined }
+  /** Work other than training; undefined when it ends. */
+  | { readonly kind: "activity"; readonly activity: string | undefined }
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "line"; readonly line: StepLine }
   | { readonly kind: "drawn"; readonly drawn: DrawnStep }
   | { readonly kind: "measured"; readonly measured: Measurement }
-  | { readonly kind: "warning"; readonly words: string };
+  | { readonly kind: "warning"; readonly warning: string };
 
-export type Ended = "stopped" | "finished";
+export type TrainingOutcome = "stopped" | "finished";
 
-/** What the teacher sees in a few images. */
+/** Pictures of the teacher after a step. */
 export interface DrawnStep {
   readonly step: number;
   readonly pictures: Readonly<Record<PictureKind, Blob>>;
 }
 
-/** How many of the held-out images have the class of their neighbours. */
+/** k-NN accuracy on the held-out images. */
 export interface Measurement {
   readonly of: "pixels" | "untrained" | "trained";
   /** In percent. */
@@ -62,16 +62,19 @@ export interface Measurement {
   readonly testImages: number;
 }
 
-/** What is done beside the training, by what a device can do: on a slow one it would take longer than the training. */
-const BESIDE = {
+/**
+ * Number of pictures and of evaluated images by kind of device: on a slow one, more would take longer than the
+ * training.
+ */
+const EVALUATION = {
   gpu: { looks: 8, train: Infinity, test: Infinity },
   cpu: { looks: 4, train: 1000, test: 250 },
 } as const;
 /** Neighbours that vote, as in the demo. */
 const NEIGHBORS = 20;
 
-/** Trains to the last step, or until it is told to stop: measures, trains and draws, and measures again. */
-export async function takeCourse(options: CourseOptions): Promise<Ended> {
+/** Trains to the last step or until stopped; evaluates before and after, and draws pictures in between. */
+export async function trainInBrowser(options: BrowserTrainingOptions): Promise<TrainingOutcome> {
   const { stop } = options;
   try {
     await train(options);
@@ -82,63 +85,63 @@ export async function takeCourse(options: CourseOptions): Promise<Ended> {
   }
 }
 
-async function train(options: CourseOptions): Promise<void> {
-  const { device, images, from, stop, tell, encode, keep } = options;
-  const parts = { train: wholeSet(images.train), test: wholeSet(images.test) };
-  const { iterationsPerEpoch } = lengthOf(options.config, parts.train.indices.length);
+async function train(options: BrowserTrainingOptions): Promise<void> {
+  const { device, images, from, stop, emit, encode, saveState } = options;
+  const splits = { train: fullSubset(images.train), test: fullSubset(images.test) };
+  const { iterationsPerEpoch } = lengthOf(options.config, splits.train.indices.length);
   const { config } = fitWarmups(options.config, { iterationsPerEpoch, explicit: new Set() });
-  const beside = BESIDE[device.kernels];
-  const measure = measuring(options, {
-    train: firstOf(parts.train, beside.train),
-    test: firstOf(parts.test, beside.test),
+  const evaluation = EVALUATION[device.kernels];
+  const measure = createMeasure(options, {
+    train: firstImages(splits.train, evaluation.train),
+    test: firstImages(splits.test, evaluation.test),
   });
 
-  tell({ kind: "aside", words: "Making the kernels ready" });
+  emit({ kind: "activity", activity: "Compiling the kernels" });
   const initialState = from ? { checkpoint: from } : { values: initialValues(networkConfig(config), config) };
-  const setup = { ...parts.train, config, device, initialState };
+  const setup = { ...splits.train, config, device, initialState };
   await using trainer = await openTrainer({
     ...setup,
     batches: openInlineBatches(batchOptions(setup)),
-    onWarning: (words) => tell({ kind: "warning", words }),
+    onWarning: (warning) => emit({ kind: "warning", warning }),
   });
   const { teacher, steps } = trainer;
-  tell({ kind: "begins", step: trainer.done });
+  emit({ kind: "begins", step: trainer.done });
   const measureTeacher = (of: Measurement["of"]) =>
     measure(of, ({ images: set }, how) => extractFeatures(backboneOf(teacher), set, how));
-  const look = async (): Promise<void> => {
-    keep(await trainer.state());
-    const drawn = await drawRunPictures(teacher, trainer.done, { config, splits: parts });
+  const drawPictures = async (): Promise<void> => {
+    saveState(await trainer.state());
+    const drawn = await drawRunPictures(teacher, trainer.done, { config, splits: splits });
     if (drawn === undefined) return;
     const pictures = { attention: await encode(drawn.attention), features: await encode(drawn.features) };
-    tell({ kind: "drawn", drawn: { step: trainer.done, pictures } });
+    emit({ kind: "drawn", drawn: { step: trainer.done, pictures } });
   };
 
   if (trainer.done === 0) {
     await measure("pixels", ({ images: set }, how) => pixelFeatures(set, how));
     await measureTeacher("untrained");
-    await trainer.runAside(look);
+    await trainer.runAside(drawPictures);
   }
-  tell({ kind: "aside", words: undefined });
-  const lookEvery = Math.max(1, Math.round(steps / beside.looks));
+  emit({ kind: "activity", activity: undefined });
+  const drawEvery = Math.max(1, Math.round(steps / evaluation.looks));
   while (trainer.done < steps) {
-    if (stop.aborted) keep(await trainer.state());
+    if (stop.aborted) saveState(await trainer.state());
     stop.throwIfAborted();
     const { line, ...progress } = await trainer.runStep();
-    tell({ kind: "progress", progress });
-    if (line) tell({ kind: "line", line });
-    if (trainer.done % lookEvery === 0 || trainer.done === steps) await trainer.runAside(look);
+    emit({ kind: "progress", progress });
+    if (line) emit({ kind: "line", line });
+    if (trainer.done % drawEvery === 0 || trainer.done === steps) await trainer.runAside(drawPictures);
   }
   await measureTeacher("trained");
-  tell({ kind: "aside", words: undefined });
+  emit({ kind: "activity", activity: undefined });
 }
 
 type Extract = (subset: Subset, options: ExtractOptions) => Promise<Extracted>;
 
 const WORDS = { pixels: "raw pixels", untrained: "the network before training", trained: "the network" } as const;
 
-/** Measures features of some images by their neighbours, and tells how far it is and what it found. Heeds the stop. */
-function measuring(
-  { device, config, stop, tell }: CourseOptions,
+/** Creates a function that measures k-NN accuracy of features and reports progress and result. Throws when stopped. */
+function createMeasure(
+  { device, config, stop, emit }: BrowserTrainingOptions,
   splits: Splits,
 ): (of: Measurement["of"], extract: Extract) => Promise<void> {
   const view = viewOf(config);
@@ -146,18 +149,20 @@ function measuring(
   return async (of, extract) => {
     let before = 0;
     const { results, trainImages, testImages } = await evaluateKnn({
-      ...{ splits, ks: [NEIGHBORS], device },
+      splits,
+      ks: [NEIGHBORS],
+      device,
       extract: async (subset) => {
         const { indices } = subset;
         const onProgress = (done: number): void => {
           stop.throwIfAborted();
-          tell({ kind: "aside", words: `Measuring ${WORDS[of]}: ${before + done} of ${count} images` });
+          emit({ kind: "activity", activity: `Measuring ${WORDS[of]}: ${before + done} of ${count} images` });
         };
         const extracted = await extract(subset, { view, indices, onProgress });
         before += indices.length;
         return extracted;
       },
     });
-    tell({ kind: "measured", measured: { of, top1: results[0]!.top1, trainImages, testImages } });
+    emit({ kind: "measured", measured: { of, top1: results[0]!.top1, trainImages, testImages } });
   };
 }

@@ -1,11 +1,11 @@
-/** What the teacher sees in a few images, from the first step on. */
+/** Pictures of the teacher, from the first step on. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { pictureKinds } from "../../run/picture-names.js";
-import { WORDS } from "../dashboard/pictures.js";
+import { TITLES } from "../dashboard/pictures.js";
 import type { DrawnStep } from "./browser-training.js";
 
 export function DrawnPictures({ drawn }: { readonly drawn: readonly DrawnStep[] }) {
-  /** undefined for the latest one. */
+  /** Selected index; undefined for the latest. */
   const [held, hold] = useState<number>();
   const latest = drawn.length - 1;
   const at = Math.min(held ?? latest, latest);
@@ -31,9 +31,9 @@ export function DrawnPictures({ drawn }: { readonly drawn: readonly DrawnStep[] 
         {pictureKinds.map((kind) => (
           <figure key={kind}>
             <figcaption>
-              <h3>{WORDS[kind]}</h3>
+              <h3>{TITLES[kind]}</h3>
             </figcaption>
-            <PictureFile file={shown.pictures[kind]} words={`${WORDS[kind]} after ${shown.step} steps`} />
+            <PictureFile file={shown.pictures[kind]} words={`${TITLES[kind]} after ${shown.step} steps`} />
           </figure>
         ))}
       </div>

@@ -1,4 +1,4 @@
-/** The page that trains: a small run on the built-in images, on the visitor's own device. */
+/** The training page: a small run on the built-in images, on the visitor's device. */
 import { type ComponentChildren, render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
@@ -24,28 +24,28 @@ const SHOWN_PANELS = panels.filter(({ title }) =>
   ["Loss", "Entropy and KL divergence", "Gradient norm", "Learning rate", "Images per second"].includes(title),
 );
 
-const { ask: thread, onFailure } = startTrainingThread();
+const { remote: thread, onFailure } = startTrainingThread();
 
 function Train() {
   const failure = useFailure(onFailure);
   const { trouble, attempt } = useAttempts();
   const training = useTraining(thread, attempt);
-  const { deviceName, phase, seen, goOn } = training;
+  const { deviceName, phase, view, goOn } = training;
   const isBusy = failure === undefined && (phase === "training" || phase === "stopping");
-  const share = seen.progress ? seen.progress.step / seen.progress.steps : 0;
+  const share = view.progress ? view.progress.step / view.progress.steps : 0;
   useEffect(() => {
     document.title = isBusy ? `${Math.floor(100 * share)} % - ${TITLE}` : TITLE;
   }, [isBusy, share]);
 
   return (
-    <Page name="Train" title={TITLE} status={statusOf(failure ? "broken" : phase, seen)}>
+    <Page name="Train" title={TITLE} status={statusOf(failure ? "broken" : phase, view)}>
       <p class="note">
         A small Vision Transformer learns to tell 2,000 sheets of shapes apart without being told what they show, here
         in this page{deviceName === undefined ? "" : `, on ${deviceName}`}. Nothing leaves this page. It takes seconds
         on a graphics card, and minutes without one.
       </p>
       <TrainingForm training={training} isBusy={isBusy}>
-        {(phase === "stopped" || phase === "finished" || phase === "broken") && seen.progress && (
+        {(phase === "stopped" || phase === "finished" || phase === "broken") && view.progress && (
           <TakeAway thread={thread} attempt={attempt} />
         )}
       </TrainingForm>
@@ -53,12 +53,12 @@ function Train() {
       {failure && <TroubleNote trouble={failure} />}
       {trouble && <TroubleNote trouble={trouble} {...(phase === "broken" && { goOn })} />}
       {isBusy && <BackgroundNote />}
-      {seen.warnings.map((words) => (
+      {view.warnings.map((words) => (
         <p class="warning" key={words}>
           {words}
         </p>
       ))}
-      {phase !== "new" && <Findings seen={seen} />}
+      {phase !== "new" && <Findings view={view} />}
     </Page>
   );
 }
@@ -70,7 +70,7 @@ interface TrainingFormProps {
   readonly children: ComponentChildren;
 }
 
-/** The settings and the buttons that begin, stop and go on. */
+/** Settings, and buttons to start, stop and continue. */
 function TrainingForm({ training, isBusy, children }: TrainingFormProps) {
   const { deviceName, phase, begin, goOn, stop } = training;
   const [fields, setFields] = useState(START);
@@ -108,7 +108,7 @@ function TrainingForm({ training, isBusy, children }: TrainingFormProps) {
   );
 }
 
-/** Tells what becomes of the training when the page is not in front. */
+/** Describes how the training behaves in the background. */
 function BackgroundNote() {
   const isHidden = useHidden();
   return (
@@ -121,7 +121,7 @@ function BackgroundNote() {
 }
 
 /** Accuracy, curves and pictures of the training. */
-function Findings({ seen: { lines, measured, drawn } }: { readonly seen: TrainingView }) {
+function Findings({ view: { lines, measured, drawn } }: { readonly view: TrainingView }) {
   const shown = useMemo(
     () => [{ run: { state: { name: "this page" }, steps: lines, evaluations: [] }, color: 0 }],
     [lines],
@@ -135,13 +135,13 @@ function Findings({ seen: { lines, measured, drawn } }: { readonly seen: Trainin
   );
 }
 
-function statusOf(phase: Phase, { aside, progress }: TrainingView): string {
+function statusOf(phase: Phase, { activity, progress }: TrainingView): string {
   const at = progress && `step ${progress.step} of ${progress.steps}, loss ${progress.loss.toFixed(3)}`;
   switch (phase) {
     case "new":
       return "";
     case "training":
-      return aside ?? (at ? `Training: ${at}, ${progress.imagesPerSecond.toFixed(0)} images/s` : "Training");
+      return activity ?? (at ? `Training: ${at}, ${progress.imagesPerSecond.toFixed(0)} images/s` : "Training");
     case "stopping":
       return "Stopping after this step";
     case "stopped":

@@ -1,4 +1,4 @@
-/** How well neighbours tell the held-out images apart, before and after. */
+/** k-NN accuracy before and after training. */
 import type { Measurement } from "./browser-training.js";
 
 const NAMES = { pixels: "Raw pixels", untrained: "Before training", trained: "After training" } as const;
@@ -14,8 +14,8 @@ export function Results({ measured }: { readonly measured: readonly Measurement[
       ) : (
         <>
           <p class="quiet">
-            Of {first.testImages} images held out, those whose 20 nearest among {first.trainImages} others have their
-            class: k-NN, as the demo measures it.
+            k-NN accuracy on {first.testImages} held-out images, by 20 neighbours among {first.trainImages} training
+            images, as in the demo.
           </p>
           <table>
             <tbody>

@@ -1,4 +1,4 @@
-/** The settings of a training as fields, with what is wrong in them. */
+/** Input fields of the settings, with their errors. */
 import { type Field, type Fields, FIELDS } from "./settings.js";
 
 interface SettingsFieldsProps {

@@ -1,20 +1,20 @@
-/** The settings of a training in the page: those that it asks for, and the rest. */
+/** Settings of a training in the page. */
 import { resolveConfig } from "../../config/resolve.js";
 import { type Config, settings } from "../../config/settings.js";
 import { BUILTIN } from "../../images/builtin.js";
 
-/** What the page asks for, and what it calls it. */
+/** Settings that the page offers, with their labels. */
 export const FIELDS = { steps: "Steps", batch: "Images a step", seed: "Seed" } as const;
 
 export type Field = keyof typeof FIELDS;
 
-/** What is written in the fields. */
+/** Texts of the fields. */
 export type Fields = Readonly<Record<Field, string>>;
 
 /** A shorter run of the demo's recipe. */
 export const START: Fields = { steps: "200", batch: "32", seed: "0" };
 
-/** The configuration that the fields stand for, or what is wrong with each that makes none. */
+/** Returns the configuration of the fields, or the error of each invalid field. */
 export function configOf(
   fields: Fields,
 ): { readonly config: Config } | { readonly errors: Readonly<Partial<Record<Field, string>>> } {

@@ -1,10 +1,10 @@
-/** What to do with a trained model: download it, or open it in the viewer. */
-import { keepModel } from "../shell/kept-model.js";
+/** Buttons for a trained model: download it, or open it in the viewer. */
+import { storeModel } from "../shell/kept-model.js";
 import type { Attempts } from "../shell/use-trouble.js";
-import type { AskTraining } from "./thread.js";
+import type { RemoteTraining } from "./thread.js";
 
 interface TakeAwayProps {
-  readonly thread: AskTraining;
+  readonly thread: RemoteTraining;
   readonly attempt: Attempts["attempt"];
 }
 
@@ -17,9 +17,9 @@ export function TakeAway({ thread, attempt }: TakeAwayProps) {
     link.click();
     URL.revokeObjectURL(link.href);
   };
-  const look = async () => {
+  const openInViewer = async () => {
     const { step, bytes } = (await thread.checkpoint())!;
-    await keepModel(bytes, `shapes trained here, step ${step}`);
+    await storeModel(bytes, `shapes trained here, step ${step}`);
     location.href = "./viewer.html";
   };
   return (
@@ -27,8 +27,8 @@ export function TakeAway({ thread, attempt }: TakeAwayProps) {
       <button type="button" onClick={() => void attempt(download)}>
         Download the checkpoint
       </button>
-      <button type="button" onClick={() => void attempt(look)}>
-        Look with it in the viewer
+      <button type="button" onClick={() => void attempt(openInViewer)}>
+        Open it in the viewer
       </button>
     </>
   );

@@ -1,10 +1,10 @@
-/** The page's side of the thread that trains. */
-import { takeThread, type Thread } from "../shell/thread.js";
+/** Starts the training thread. */
+import { connectThread, type Thread } from "../shell/thread.js";
 import type { TrainingThread } from "./worker.js";
 
-/** Calls what the thread offers. */
-export type AskTraining = Thread<TrainingThread>["ask"];
+/** Calls functions of the thread. */
+export type RemoteTraining = Thread<TrainingThread>["remote"];
 
 export function startTrainingThread(): Thread<TrainingThread> {
-  return takeThread(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
+  return connectThread(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
 }

@@ -1,7 +1,7 @@
-/** What the page has been told of a course. */
+/** The state of a training as the page shows it. */
 import type { StepLine } from "../../run/log.js";
 import type { Progress } from "../../training/trainer.js";
-import type { CourseEvent, DrawnStep, Measurement } from "./browser-training.js";
+import type { TrainingEvent, DrawnStep, Measurement } from "./browser-training.js";
 
 export interface TrainingView {
   readonly lines: readonly StepLine[];
@@ -9,40 +9,44 @@ export interface TrainingView {
   readonly measured: readonly Measurement[];
   readonly warnings: readonly string[];
   readonly progress: Progress | undefined;
-  /** What is done besides training, where that is what is done. */
-  readonly aside: string | undefined;
+  /** Current work other than training, if any. */
+  readonly activity: string | undefined;
 }
 
-export const NOTHING: TrainingView = {
-  ...{ lines: [], drawn: [], measured: [], warnings: [] },
-  ...{ progress: undefined, aside: undefined },
+export const EMPTY_VIEW: TrainingView = {
+  lines: [],
+  drawn: [],
+  measured: [],
+  warnings: [],
+  progress: undefined,
+  activity: undefined,
 };
 
-/** What is known after one more event. */
-export function after(seen: TrainingView, event: CourseEvent): TrainingView {
+/** Returns the state after an event. */
+export function applyEvent(view: TrainingView, event: TrainingEvent): TrainingView {
   switch (event.kind) {
     case "begins": {
       const isBefore = ({ step }: { readonly step: number }) => step <= event.step;
-      const { progress } = seen;
+      const { progress } = view;
       return {
-        ...seen,
-        lines: seen.lines.filter(isBefore),
-        drawn: seen.drawn.filter(isBefore),
+        ...view,
+        lines: view.lines.filter(isBefore),
+        drawn: view.drawn.filter(isBefore),
         progress: progress && isBefore(progress) ? progress : undefined,
       };
     }
-    case "aside":
-      return { ...seen, aside: event.words };
+    case "activity":
+      return { ...view, activity: event.activity };
     case "progress":
-      return { ...seen, progress: event.progress };
+      return { ...view, progress: event.progress };
     case "line":
-      return { ...seen, lines: [...seen.lines, event.line] };
+      return { ...view, lines: [...view.lines, event.line] };
     case "drawn":
-      return { ...seen, drawn: [...seen.drawn.filter(({ step }) => step < event.drawn.step), event.drawn] };
+      return { ...view, drawn: [...view.drawn.filter(({ step }) => step < event.drawn.step), event.drawn] };
     case "measured":
-      return { ...seen, measured: [...seen.measured.filter(({ of }) => of !== event.measured.of), event.measured] };
+      return { ...view, measured: [...view.measured.filter(({ of }) => of !== event.measured.of), event.measured] };
     case "warning":
-      return { ...seen, warnings: [...seen.warnings, event.words] };
+      return { ...view, warnings: [...view.warnings, event.warning] };
     default:
       return event satisfies never;
   }

@@ -1,4 +1,4 @@
-/** The thread that trains, so that the page stays smooth. What it throws is a Trouble. */
+/** The training thread, which keeps the page responsive. Throws `Trouble`. */
 import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
@@ -6,19 +6,19 @@ import type { Config } from "../../config/settings.js";
 import { type BuiltinImages, builtinImages } from "../../images/builtin.js";
 import type { Picture } from "../../pictures/drawing.js";
 import { type Checkpoint, encodeCheckpoint } from "../../weights/checkpoint-bytes.js";
-import { inWords } from "../shell/trouble.js";
+import { withTroubles } from "../shell/trouble.js";
 import { opaque } from "../viewer/maps.js";
-import { type CourseEvent, type Ended, takeCourse } from "./browser-training.js";
+import { type TrainingEvent, type TrainingOutcome, trainInBrowser } from "./browser-training.js";
 
-type Tell = (event: CourseEvent) => void;
+type Emit = (event: TrainingEvent) => void;
 
 let device: Device | undefined;
 let images: BuiltinImages | undefined;
-/** What is trained, and its last state; undefined before the first. */
+/** The current training and its last state; undefined before the first. */
 let course: { readonly config: Config; readonly state: Checkpoint | undefined } | undefined;
 let stopping = new AbortController();
 
-/** The device; a new one where the last is lost. */
+/** Returns the device, a new one if the last was lost. */
 async function useDevice(): Promise<Device> {
   if (device?.failure()) {
     device[Symbol.dispose]();
@@ -27,18 +27,27 @@ async function useDevice(): Promise<Device> {
   return (device ??= await openDevice());
 }
 
-async function run(tell: Tell): Promise<Ended> {
+async function run(emit: Emit): Promise<TrainingOutcome> {
   const { config, state } = course!;
   stopping = new AbortController();
-  tell({ kind: "aside", words: "Opening the device" });
+  emit({ kind: "activity", activity: "Opening the device" });
   const opened = await useDevice();
-  tell({ kind: "aside", words: "Drawing the images" });
+  emit({ kind: "activity", activity: "Drawing the images" });
   images ??= builtinImages();
-  const keep = (reached: Checkpoint) => void (course = { config, state: reached });
-  return takeCourse({ device: opened, config, images, from: state, stop: stopping.signal, tell, encode, keep });
+  const saveState = (reached: Checkpoint) => void (course = { config, state: reached });
+  return trainInBrowser({
+    device: opened,
+    config,
+    images,
+    from: state,
+    stop: stopping.signal,
+    emit,
+    encode,
+    saveState,
+  });
 }
 
-/** A picture as a PNG file, which the page shows without a pause. */
+/** Encodes a picture as PNG. */
 function encode({ rgb, width, height }: Picture): Promise<Blob> {
   const canvas = new OffscreenCanvas(width, height);
   const { rgba } = opaque(rgb, { rows: height, cols: width });
@@ -48,19 +57,19 @@ function encode({ rgb, width, height }: Picture): Promise<Blob> {
 
 const offered = {
   /** Opens the device; returns its name. */
-  open: (): Promise<string> => inWords(async () => (await useDevice()).name),
+  open: (): Promise<string> => withTroubles(async () => (await useDevice()).name),
   /** Trains from the first step on. */
-  begin: (config: Config, tell: Tell): Promise<Ended> => {
+  begin: (config: Config, emit: Emit): Promise<TrainingOutcome> => {
     course = { config, state: undefined };
-    return inWords(() => run(tell));
+    return withTroubles(() => run(emit));
   },
-  /** Goes on from the last state, on a new device where the last one is gone. */
-  goOn: (tell: Tell): Promise<Ended> => inWords(() => run(tell)),
-  /** Ends the training after the step under way. */
+  /** Continues from the last state, on a new device if the last one was lost. */
+  goOn: (emit: Emit): Promise<TrainingOutcome> => withTroubles(() => run(emit)),
+  /** Stops the training after the current step. */
   stop: (): void => stopping.abort(),
-  /** The last state as the file that Node writes, and its step; undefined where there is none. */
+  /** Returns the last state as a checkpoint file, with its step; undefined without one. */
   checkpoint: (): Promise<{ readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined> =>
-    inWords(async () => {
+    withTroubles(async () => {
       const state = course?.state;
       if (state === undefined) return undefined;
       const bytes = await encodeCheckpoint(state);
@@ -68,7 +77,7 @@ const offered = {
     }),
 };
 
-/** What the page may ask of the thread. */
+/** Functions of the thread. */
 export type TrainingThread = typeof offered;
 
 expose(offered);

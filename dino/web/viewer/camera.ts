@@ -2,7 +2,7 @@
 
 /** Opens the camera, on a phone the one at its back. Throws with advice if there is none or access is denied. */
 export async function openCamera(): Promise<HTMLVideoElement> {
-  // Pages that are not secure have no media devices at all, whatever the types say.
+  // Insecure pages have no mediaDevices, contrary to the types.
   const devices = navigator.mediaDevices as MediaDevices | undefined;
   if (!devices)
     throw new Error("Browsers offer cameras to secure pages only; open this page over https, or from localhost");
@@ -29,7 +29,7 @@ function reasonOf({ name, message }: DOMException): string {
     case "NotFoundError":
       return "No camera was found; connect one, or open an image";
     case "NotReadableError":
-      return "The camera is taken; close the program that uses it, then try again";
+      return "The camera is in use; close the program that uses it, then try again";
     default:
       return `The camera does not open: ${message}`;
   }

@@ -1,27 +1,27 @@
-/** The models that the page can look with, and the images that their indexes are of. */
+/** Models for the viewer, with the images of their indexes. */
 import type { IndexedNames, ModelList, ModelState } from "../../dashboard/api.js";
 import { heldOutBuiltin } from "../../images/builtin.js";
 import { isFailure } from "../../images/image-location.js";
 import type { Image } from "../../images/pixels.js";
-import { firstOfEach, wholeSet } from "../../images/split.js";
+import { firstOfEachClass, fullSubset } from "../../images/split.js";
 import { addressOf } from "../shell/address.js";
-import { type KeptModel, keptModel } from "../shell/kept-model.js";
+import { type StoredModel, storedModel } from "../shell/kept-model.js";
 
 /** A model that the visitor can choose. */
 export interface CatalogEntry {
   readonly name: string;
-  /** Whether it was trained on after its index was made. */
+  /** Whether it has been trained since its index was made. */
   readonly isOutdated: boolean;
-  /** Throws where what it takes does not come. */
-  readonly fetch: (told: CatalogAnswer) => Promise<Fetched>;
+  /** Fetches the model. Throws if a request fails. */
+  readonly fetch: (told: FetchProgress) => Promise<Fetched>;
 }
 
-/** All that a model comes with. */
+/** A fetched model. */
 export interface Fetched {
   /** A checkpoint or model file. */
   readonly file: Uint8Array<ArrayBuffer>;
   readonly index: Index | undefined;
-  /** Images that it was not trained on, where it has no index of such. */
+  /** Held-out images, for a model without an index. */
   readonly examples: readonly Example[];
 }
 
@@ -30,17 +30,17 @@ export interface Example {
   readonly image: Image;
 }
 
-/** Told of what is being fetched, its bytes that have come, and how many there are where that is known. */
-export type CatalogAnswer = (what: string, bytes: number, total: number | undefined) => void;
+/** Called with the name of a download, its bytes so far, and the total if known. */
+export type FetchProgress = (what: string, bytes: number, total: number | undefined) => void;
 
-/** What the server has, and the model that the visitor trained in this browser. Throws where the server does not answer. */
-export async function findChoices(): Promise<readonly CatalogEntry[]> {
-  const served = (await (await fetchAnswer("api/models.json")).json()) as ModelList;
-  const kept = await keptModel();
-  return [...served.map(servedChoice), ...(kept ? [keptChoice(kept)] : [])];
+/** Lists the models of the server, and the model trained in this browser. Throws if the server does not answer. */
+export async function listModels(): Promise<readonly CatalogEntry[]> {
+  const served = (await (await fetchResponse("api/models.json")).json()) as ModelList;
+  const stored = await storedModel();
+  return [...served.map(servedEntry), ...(stored ? [storedEntry(stored)] : [])];
 }
 
-function servedChoice(model: ModelState): CatalogEntry {
+function servedEntry(model: ModelState): CatalogEntry {
   return {
     name: model.name,
     isOutdated: model.index?.isOutdated ?? false,
@@ -54,7 +54,7 @@ function servedChoice(model: ModelState): CatalogEntry {
   };
 }
 
-function keptChoice({ title, bytes }: KeptModel): CatalogEntry {
+function storedEntry({ title, bytes }: StoredModel): CatalogEntry {
   return {
     name: title,
     isOutdated: false,
@@ -62,22 +62,22 @@ function keptChoice({ title, bytes }: KeptModel): CatalogEntry {
   };
 }
 
-/** One of each class. */
+/** Returns one held-out image per class. */
 async function heldOutExamples(): Promise<readonly Example[]> {
   const test = heldOutBuiltin();
   const examples: Example[] = [];
-  for (const index of firstOfEach(wholeSet(test))) {
+  for (const index of firstOfEachClass(fullSubset(test))) {
     const image = await test.decode(index);
     if (!isFailure(image)) examples.push({ name: test.name(index), image });
   }
   return examples;
 }
 
-/** What goes with a model's index; undefined where it has none. */
+/** A model's index. */
 export interface Index {
   readonly names: IndexedNames;
   readonly features: Uint8Array<ArrayBuffer>;
-  /** Where the picture of a row is. */
+  /** Address of the picture of a row. */
   readonly picture: (row: number) => string;
 }
 
@@ -86,7 +86,7 @@ async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<In
   const { version } = model.index;
   const at = (file: string) => addressOf("models", model.name, file, version);
   return {
-    names: (await (await fetchAnswer(at("index.json"))).json()) as IndexedNames,
+    names: (await (await fetchResponse(at("index.json"))).json()) as IndexedNames,
     features: await fetchBytes(at("features.npy"), onProgress),
     picture: (row) => at(`images/${row}.webp`),
   };
@@ -95,7 +95,7 @@ async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<In
 type OnProgress = (bytes: number, total: number | undefined) => void;
 
 async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetchAnswer(address);
+  const response = await fetchResponse(address);
   const length = Number(response.headers.get("content-length") ?? NaN);
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let bytes = 0;
@@ -109,10 +109,10 @@ async function fetchBytes(address: string, onProgress: OnProgress): Promise<Uint
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Throws, in words, where the server does not answer, or not with success. */
-export async function fetchAnswer(address: string): Promise<Response> {
+/** Fetches from the server. Throws, for visitors, if it does not answer or the request fails. */
+export async function fetchResponse(address: string): Promise<Response> {
   const response = await fetch(address).catch(() => undefined);
   if (response === undefined) throw new Error("The server does not answer; is `dino serve` still running?");
-  if (!response.ok) throw new Error(`${address} does not come: ${response.status} ${(await response.text()).trim()}`);
+  if (!response.ok) throw new Error(`${address} failed: ${response.status} ${(await response.text()).trim()}`);
   return response;
 }

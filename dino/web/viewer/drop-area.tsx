@@ -1,8 +1,8 @@
-/** The area of the page that takes files which are dropped or pasted. */
+/** The area that accepts dropped and pasted files. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
-/** Takes a file of the visitor's. */
+/** Receives a file of the visitor. */
 export type TakeFile = (file: Blob, name: string) => void;
 
 interface DropAreaProps {

@@ -1,4 +1,4 @@
-/** Images to look at, for a model that has no index of such. */
+/** Example images, for a model without an index. */
 import { useEffect, useRef } from "preact/hooks";
 import type { Example } from "./catalog.js";
 import { opaque } from "./maps.js";

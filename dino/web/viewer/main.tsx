@@ -1,4 +1,4 @@
-/** The viewer: what a network sees in an image, computed on the visitor's own device. */
+/** The viewer: attention and features of any image, computed on the visitor's device. */
 import { render } from "preact";
 import { useCallback } from "preact/hooks";
 import "./style.css";
@@ -21,7 +21,7 @@ import { useTask } from "./use-task.js";
 import type { ImageView } from "./viewer-model.js";
 import type { ModelFacts } from "./viewer-model.js";
 
-const { ask: thread, onFailure } = startViewerThread();
+const { remote: thread, onFailure } = startViewerThread();
 
 function Viewer() {
   const failure = useFailure(onFailure);
@@ -99,7 +99,7 @@ interface Standing {
 function statusOf({ working, models, opened, sight, isHidden }: Standing): string {
   if (isHidden) return "The camera waits while this page is hidden";
   if (working !== undefined) return working;
-  if (sight) return `Seen in ${Math.round(sight.ms)} ms`;
+  if (sight) return `Computed in ${Math.round(sight.ms)} ms`;
   return opened || models === undefined ? "" : countOf(models.length);
 }
 

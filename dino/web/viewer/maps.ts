@@ -1,4 +1,4 @@
-/** Maps over the patches of an image: what is attended to, and what is alike. */
+/** Maps over the patches of an image: attention and similarity. */
 import type { Size } from "../../images/pixels.js";
 import { heatColor } from "../../pictures/drawing.js";
 import { meanOfHeads, toUnitRange } from "../../pictures/visualize.js";
@@ -7,8 +7,8 @@ import type { ImageView } from "./viewer-model.js";
 /** A patch of an image, row by row from 0; undefined for the cls token. */
 export type Focus = number | undefined;
 
-/** What each head attends to from the cls token or a patch, and their mean: heads times [patches], [patches]. */
-export function attentionFrom(
+/** Returns the attention from the cls token or a patch, per head and averaged: heads times [patches], [patches]. */
+export function attentionOf(
   { attention, heads, rows, cols }: ImageView,
   focus: Focus,
 ): { readonly ofHeads: readonly Float32Array[]; readonly mean: Float32Array } {
@@ -25,8 +25,8 @@ export function attentionFrom(
   };
 }
 
-/** The cosine between the features of a patch and those of every patch: [patches]. */
-export function likenessTo({ features, rows, cols }: ImageView, focus: number): Float32Array {
+/** Returns the cosine between the features of a patch and those of every patch: [patches]. */
+export function similarityTo({ features, rows, cols }: ImageView, focus: number): Float32Array {
   const patches = rows * cols;
   const dim = features.length / patches;
   const own = features.subarray(focus * dim, (focus + 1) * dim);
@@ -35,13 +35,13 @@ export function likenessTo({ features, rows, cols }: ImageView, focus: number): 
   );
 }
 
-/** Something to be shown. */
+/** A picture with opacity. */
 export interface Painting extends Size {
   /** Red, green, blue and opacity: [rows, cols, 4]. */
   readonly rgba: Uint8ClampedArray<ArrayBuffer>;
 }
 
-/** Red, green and blue, of every pixel of an image or of every patch, without anything that shows through: [rows, cols, 3]. */
+/** Adds full opacity to the colours of pixels or patches, [rows, cols, 3]. */
 export function opaque(rgb: ArrayLike<number>, { rows, cols }: Size): Painting {
   const rgba = new Uint8ClampedArray(rows * cols * 4).fill(255);
   for (let i = 0; i < rows * cols; i++) {
@@ -50,7 +50,7 @@ export function opaque(rgb: ArrayLike<number>, { rows, cols }: Size): Painting {
   return { rows, cols, rgba };
 }
 
-/** A map in colours, dark where it is smallest, to lie over an image. */
+/** Colours a map, dark at its minimum, as an overlay of an image. */
 export function heat(map: Float32Array, { rows, cols }: ImageView): Painting {
   const rgba = new Uint8ClampedArray(rows * cols * 4);
   for (const [i, value] of toUnitRange(map).entries()) rgba.set([...heatColor(value), OPACITY], 4 * i);

@@ -1,4 +1,4 @@
-/** The images of the index that are most like the one looked at. */
+/** The most similar images of the index. */
 import type { Neighbor } from "../../retrieval/nearest.js";
 import type { Index } from "./catalog.js";
 
@@ -16,7 +16,7 @@ export function Neighbors({ index: { names, picture }, neighbors, isOutdated, lo
       <h2 id="neighbors">Most like it, of {files.length} images</h2>
       {isOutdated && (
         <p class="warning">
-          The model was trained on after this index was made, so that likenesses are off; dino embed makes it anew.
+          The model has been trained since this index was made, so similarities are inaccurate; dino embed updates it.
         </p>
       )}
       <ul class="neighbors">

@@ -1,4 +1,4 @@
-/** An image with a map over it; the pointer or the arrow keys choose the patch that all maps are seen from. */
+/** An image with a map over it; the pointer or the arrow keys select the patch of all maps. */
 import { useEffect, useRef } from "preact/hooks";
 import { type Focus, opaque, type Painting } from "./maps.js";
 import { paint } from "./pictures.js";
@@ -7,14 +7,14 @@ import type { ImageView } from "./viewer-model.js";
 interface PatchMapProps {
   readonly title: string;
   readonly sight: ImageView;
-  /** What lies over the image; nothing if left out. */
+  /** The overlay; default: none. */
   readonly over?: Painting | undefined;
-  /** Whether patches keep their edges. */
+  /** Whether patches have sharp edges. */
   readonly sharp?: boolean;
   readonly focus: Focus;
-  /** Takes the patch chosen; undefined when the pointer leaves. */
+  /** Receives the selected patch; undefined when the pointer leaves. */
   readonly choose: (focus: Focus) => void;
-  /** Whether the arrow keys choose here. */
+  /** Whether the arrow keys select patches here. */
   readonly takesKeys?: boolean;
 }
 
@@ -72,7 +72,7 @@ export function PatchMap({ title, sight, over, sharp = false, focus, choose, tak
   );
 }
 
-/** Down and right. */
+/** Steps down and right. */
 const DIRECTIONS: ReadonlyMap<string, readonly [number, number]> = new Map([
   ["ArrowLeft", [0, -1]],
   ["ArrowRight", [0, 1]],
@@ -80,7 +80,7 @@ const DIRECTIONS: ReadonlyMap<string, readonly [number, number]> = new Map([
   ["ArrowDown", [1, 0]],
 ]);
 
-/** The patch that a key leads to; "none" for a key that leads nowhere. */
+/** Returns the patch that a key moves to; "none" for other keys. */
 function step(key: string, focus: Focus, { rows, cols }: ImageView): Focus | "none" {
   if (key === "Escape") return undefined;
   const direction = DIRECTIONS.get(key);

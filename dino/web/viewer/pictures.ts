@@ -1,19 +1,19 @@
-/** Pictures of all kinds as the engine takes them: red, green and blue, eight bits each. */
+/** Converts pictures of browsers to images: red, green and blue, eight bits each. */
 import type { Image } from "../../images/pixels.js";
 import type { Painting } from "./maps.js";
 
-/** A picture file. Throws, naming it, where the browser cannot read it. */
+/** Reads a picture file. Throws, naming it, if the browser cannot decode it. */
 export async function readPicture(file: Blob, name: string): Promise<Image> {
   const bitmap = await createImageBitmap(file).catch(() => undefined);
   if (bitmap === undefined) {
-    throw new Error(`${name}: expected a picture that this browser reads, as JPEG, PNG, WebP or AVIF`);
+    throw new Error(`${name}: expected a picture that this browser reads, such as JPEG, PNG, WebP or AVIF`);
   }
   const image = pixelsOf(bitmap, bitmap.width, bitmap.height);
   bitmap.close();
   return image;
 }
 
-/** What a film or camera shows now, its shorter side shrunk to so many pixels. */
+/** Returns the current frame of a video or camera, its shorter side shrunk to `shortSide`. */
 export function frameOf(video: HTMLVideoElement, shortSide: number): Image {
   const { videoWidth, videoHeight } = video;
   const scale = Math.min(1, shortSide / Math.min(videoWidth, videoHeight));
@@ -31,7 +31,7 @@ function pixelsOf(source: CanvasImageSource, cols: number, rows: number): Image 
   return { rows, cols, pixels };
 }
 
-/** Shows a painting, a pixel each. */
+/** Draws a painting at its own resolution. */
 export function paint(canvas: HTMLCanvasElement, { rows, cols, rgba }: Painting): void {
   if (canvas.width !== cols) canvas.width = cols;
   if (canvas.height !== rows) canvas.height = rows;

@@ -1,6 +1,6 @@
-/** The maps of an image: attention, features and likeness, from the patch that the visitor points at. */
+/** Maps of an image: attention, features and similarity, from the selected patch. */
 import { useMemo } from "preact/hooks";
-import { attentionFrom, type Focus, heat, likenessTo, opaque } from "./maps.js";
+import { attentionOf, type Focus, heat, similarityTo, opaque } from "./maps.js";
 import { PatchMap } from "./patch-map.js";
 import type { ImageView } from "./viewer-model.js";
 
@@ -11,14 +11,14 @@ interface SightMapsProps {
 }
 
 export function SightMaps({ sight, focus, choose }: SightMapsProps) {
-  const { ofHeads, mean } = useMemo(() => attentionFrom(sight, focus), [sight, focus]);
+  const { ofHeads, mean } = useMemo(() => attentionOf(sight, focus), [sight, focus]);
   const over = useMemo(
     () => ({ mean: heat(mean, sight), ofHeads: ofHeads.map((map) => heat(map, sight)) }),
     [ofHeads, mean, sight],
   );
   const colors = useMemo(() => opaque(sight.colors, sight), [sight]);
   const alike = useMemo(
-    () => (focus === undefined ? undefined : heat(likenessTo(sight, focus), sight)),
+    () => (focus === undefined ? undefined : heat(similarityTo(sight, focus), sight)),
     [sight, focus],
   );
   const each = { sight, focus, choose };

@@ -1,10 +1,10 @@
-/** The page's side of the thread that computes. */
-import { takeThread, type Thread } from "../shell/thread.js";
+/** Starts the viewer thread. */
+import { connectThread, type Thread } from "../shell/thread.js";
 import type { ViewerThread } from "./worker.js";
 
-/** Calls what the thread offers. */
-export type AskViewer = Thread<ViewerThread>["ask"];
+/** Calls functions of the thread. */
+export type RemoteViewer = Thread<ViewerThread>["remote"];
 
 export function startViewerThread(): Thread<ViewerThread> {
-  return takeThread(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
+  return connectThread(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
 }

@@ -1,10 +1,10 @@
-/** The camera as state of the page. */
+/** Hook for the camera. */
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { openCamera, stopCamera } from "./camera.js";
 import type { Task } from "./use-task.js";
 
 export interface Camera {
-  /** What the camera sees; undefined while it is off. */
+  /** The video of the camera; undefined while it is off. */
   readonly video: HTMLVideoElement | undefined;
   readonly start: () => void;
   readonly stop: () => void;

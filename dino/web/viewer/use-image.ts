@@ -1,6 +1,6 @@
-/** The image under the network's eye. */
+/** Hook for the current image. */
 import { useCallback, useState } from "preact/hooks";
-import { fetchAnswer, type Example } from "./catalog.js";
+import { fetchResponse, type Example } from "./catalog.js";
 import { readPicture } from "./pictures.js";
 import type { Task } from "./use-task.js";
 
@@ -16,7 +16,7 @@ export function useImage({ attempt }: Pick<Task, "attempt">): ShownImage {
   const lookAt = useCallback(
     (address: string, name: string) =>
       attempt(`Fetching ${name}`, async () => {
-        const image = await readPicture(await (await fetchAnswer(address)).blob(), name);
+        const image = await readPicture(await (await fetchResponse(address)).blob(), name);
         show({ image, name });
       }),
     [attempt],

@@ -1,7 +1,7 @@
-/** The models to choose from, and the one that is open. */
+/** Hook for the available models and the open one. */
 import { useCallback, useEffect, useState } from "preact/hooks";
-import { type CatalogEntry, type Fetched, findChoices } from "./catalog.js";
-import type { AskViewer } from "./thread.js";
+import { type CatalogEntry, type Fetched, listModels } from "./catalog.js";
+import type { RemoteViewer } from "./thread.js";
 import type { ShownImage } from "./use-image.js";
 import type { Task } from "./use-task.js";
 import type { ModelFacts } from "./viewer-model.js";
@@ -42,7 +42,7 @@ export interface CurrentModel extends ModelChoices {
 }
 
 /** Opens the chosen model whenever the choice changes, and shows the first image that comes with it. */
-export function useModel(thread: AskViewer, task: Task, { show, lookAt }: ShownImage): CurrentModel {
+export function useModel(thread: RemoteViewer, task: Task, { show, lookAt }: ShownImage): CurrentModel {
   const { attempt, setWorking } = task;
   const { models, chosen, choose } = useModelChoices(task);
   const [opened, setOpened] = useState<OpenedModel>();
@@ -78,7 +78,7 @@ export function useModel(thread: AskViewer, task: Task, { show, lookAt }: ShownI
     choose(undefined);
   }, []);
   const reopen = () =>
-    attempt("Opening the device anew", async () => {
+    attempt("Reopening the device", async () => {
       takeOver(opened?.name ?? "", await thread.reopen(), opened ?? ALONE);
     });
   return { models, chosen, choose, opened, size, setSize, openFile, reopen };
@@ -90,7 +90,7 @@ function useModelChoices({ attempt }: Task): ModelChoices {
   const [chosen, choose] = useState<string>();
   useEffect(() => {
     void attempt("Asking for models", async () => {
-      const found = await findChoices();
+      const found = await listModels();
       setModels(found);
       const comesFromTraining = new URL(document.referrer || location.href).pathname.endsWith("/train.html");
       choose((comesFromTraining ? found.at(-1) : found[0])?.name);

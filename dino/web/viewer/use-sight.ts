@@ -1,10 +1,10 @@
-/** What the network sees, and the patch from which it is shown. */
+/** Hooks for the maps of the current image, and the selected patch. */
 import { useEffect, useState } from "preact/hooks";
 import { asTrouble } from "../shell/trouble-note.js";
 import type { Example } from "./catalog.js";
 import type { Focus } from "./maps.js";
 import { frameOf } from "./pictures.js";
-import type { AskViewer } from "./thread.js";
+import type { RemoteViewer } from "./thread.js";
 import type { Camera } from "./use-camera.js";
 import type { CurrentModel, OpenedModel } from "./use-model.js";
 import type { Task } from "./use-task.js";
@@ -21,9 +21,12 @@ interface Scene {
   readonly isHidden: boolean;
 }
 
-/** Looks at the shown image whenever it, the model or the size changes; while the camera is on, at its frames instead. */
+/**
+ * Inspects the shown image whenever it, the model or the size changes; while the camera is on, inspects its frames
+ * instead.
+ */
 export function useSight(
-  thread: AskViewer,
+  thread: RemoteViewer,
   task: Task,
   { model, shown, camera, isHidden }: Scene,
 ): ImageView | undefined {
@@ -58,8 +61,8 @@ interface WatchOptions {
   readonly onSight: (sight: ImageView) => void;
 }
 
-/** Looks at one frame after another, each when the one before it is done. */
-async function watch(thread: AskViewer, video: HTMLVideoElement, { size, ended, onSight }: WatchOptions) {
+/** Inspects frames continuously, each when the previous one is done. */
+async function watch(thread: RemoteViewer, video: HTMLVideoElement, { size, ended, onSight }: WatchOptions) {
   for (let keepColors = false; ; keepColors = true) {
     const seen = await thread.look(frameOf(video, MOST_OF_FRAME), { size, keepColors });
     if (ended.aborted) return;
@@ -67,7 +70,7 @@ async function watch(thread: AskViewer, video: HTMLVideoElement, { size, ended, 
   }
 }
 
-/** Keeps the patch that the visitor points at; another model, and an image without this patch, have none. */
+/** Keeps the selected patch, until the model changes or an image lacks the patch. */
 export function useFocus(
   opened: OpenedModel | undefined,
   sight: ImageView | undefined,

@@ -1,23 +1,23 @@
-/** The thread that the viewer computes on, so that its page stays smooth. What it throws is a Trouble. */
+/** The viewer thread, which keeps the page responsive. Throws `Trouble`. */
 import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
 import type { Image } from "../../images/pixels.js";
-import { inWords } from "../shell/trouble.js";
+import { withTroubles } from "../shell/trouble.js";
 import { type ViewOptions, type ModelFacts, openViewer, type ImageView, type Viewer } from "./viewer-model.js";
 
 let device: Device | undefined;
-/** The model that is looked with, and what it was opened with, to open it once more. */
+/** The open model with its files, to reopen it. */
 let current: (Files & { readonly viewer: Viewer }) | undefined;
 
 interface Files {
   /** A checkpoint or model file. */
   readonly file: Uint8Array<ArrayBuffer>;
-  /** Of the images of its index. */
+  /** Features of the images of its index. */
   readonly features: Uint8Array | undefined;
 }
 
-/** Opens files in the place of the current ones, which stay where that fails; on a new device where the last one is gone. */
+/** Opens files and replaces the current ones, which stay open on errors; uses a new device if the last one was lost. */
 async function open({ file, features }: Files): Promise<ModelFacts> {
   if (device?.failure()) {
     device[Symbol.dispose]();
@@ -37,26 +37,26 @@ async function open({ file, features }: Files): Promise<ModelFacts> {
 }
 
 const offered = {
-  /** Opens a checkpoint or model file, and the features of images that go with it. */
+  /** Opens a checkpoint or model file, and the features of its index. */
   open: (file: Uint8Array<ArrayBuffer>, features: Uint8Array | undefined): Promise<ModelFacts> =>
     inTurn(() => open({ file, features })),
-  /** Opens the same once more, on a new device where the last one is gone. */
+  /** Opens the same files again, on a new device if the last one was lost. */
   reopen: (): Promise<ModelFacts> => inTurn(() => open(current!)),
   look: (image: Image, options: ViewOptions): Promise<ImageView> =>
     inTurn(async () => {
-      const sight = await current!.viewer.look(image, options);
+      const sight = await current!.viewer.inspect(image, options);
       return transfer(sight, [sight.attention.buffer as ArrayBuffer]);
     }),
 };
 
-/** What the page may ask of the thread. */
+/** Functions of the thread. */
 export type ViewerThread = typeof offered;
 
-/** Resolves when the work asked for so far is done: a device looks at one image at a time. */
+/** Resolves when all previous work is done: a device processes one image at a time. */
 let last: Promise<unknown> = Promise.resolve();
 
 function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  const result = last.then(() => inWords(work));
+  const result = last.then(() => withTroubles(work));
   last = result.catch(() => undefined);
   return result;
 }

@@ -1,8 +1,8 @@
-/** A network as files that other programs read. */
+/** Exports a network to the files of other programs. */
 import { encodeSafetensors } from "../../../engine/index.js";
 import { asSafetensors, type Values } from "../checkpoint-bytes.js";
 import { huggingFaceTensors } from "../names.js";
-import { notesOf } from "../notes.js";
+import { exportNotes } from "../notes.js";
 import type { ReadNetwork } from "../read-network.js";
 import { modelSettings, processorSettings } from "./hugging-face.js";
 import { encodeOnnx } from "./onnx.js";
@@ -12,20 +12,20 @@ export const formats = ["onnx", "safetensors", "hf"] as const;
 
 export type Format = (typeof formats)[number];
 
-/** A file to be. */
+/** A file of an export, not encoded yet. */
 export interface ExportFile {
-  /** Within a folder, with `/` between its parts; undefined where it is the whole export. */
+  /** Path within a folder, separated by `/`; undefined if the export is one file. */
   readonly name?: string;
-  /** Throws where the format cannot hold the network. */
+  /** Encodes the file. Throws if the format cannot hold the network. */
   readonly encode: () => Uint8Array | string;
 }
 
 export interface ExportOptions extends Pick<GraphOptions, "onProgress"> {
-  /** Of safetensors: the head as well, and names with `backbone.` and `head.` in front. */
+  /** For safetensors: includes the head, and prefixes names with `backbone.` and `head.`. */
   readonly head?: boolean | undefined;
 }
 
-/** The files that a network becomes; nothing is encoded yet. Throws where the format has no place for what there is. */
+/** Lists the files of an export, not encoded yet. Throws if the format cannot hold the network. */
 export function exportFiles(network: ReadNetwork, format: Format, options: ExportOptions = {}): readonly ExportFile[] {
   switch (format) {
     case "onnx":
@@ -51,17 +51,17 @@ function onnx({ config, vit, backbone: params }: ReadNetwork, naming: GraphOptio
   const { onProgress } = options;
   return encodeOnnx({
     ...vitGraph({ vit, params, naming, ...(onProgress && { onProgress }) }),
-    notes: notesOf(config),
+    notes: exportNotes(config),
   });
 }
 
-/** Says that they are PyTorch's, without which Hugging Face's library in Python refuses them. */
+/** Encodes safetensors with `format: pt`, which Hugging Face's Python library requires. */
 function safetensors({ config }: ReadNetwork, tensors: ReadonlyMap<string, Values>): Uint8Array {
-  return encodeSafetensors(asSafetensors(tensors), { format: "pt", ...notesOf(config) });
+  return encodeSafetensors(asSafetensors(tensors), { format: "pt", ...exportNotes(config) });
 }
 
 function withHead({ backbone, head }: ReadNetwork): ReadonlyMap<string, Values> {
-  if (head.size === 0) throw new Error("--head: the network has none; leave --head out");
+  if (head.size === 0) throw new Error("--head: the network has no head; leave --head out");
   const named = (prefix: string, tensors: ReadonlyMap<string, Values>) =>
     [...tensors].map(([name, values]) => [prefix + name, values] as const);
   return new Map([...named("backbone.", backbone), ...named("head.", head)]);

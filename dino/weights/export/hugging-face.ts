@@ -2,7 +2,7 @@
 import { evalView, vitConfig } from "../../config/derive.js";
 import type { Config } from "../../config/settings.js";
 
-/** config.json of a ViTModel. Throws for a network with registers, which that has not. */
+/** Returns config.json of a ViTModel. Throws for a network with registers, which ViTModel does not support. */
 export function modelSettings(config: Config): object {
   const { imageRows, imageCols, patch, dim, depth, heads, mlpRatio, channels, registers } = vitConfig(config);
   if (registers > 0) {
@@ -29,12 +29,12 @@ export function modelSettings(config: Config): object {
   };
 }
 
-/** Pillow's number for it. */
+/** Pillow's constant. */
 const BICUBIC = 3;
 
 /**
- * preprocessor_config.json: our evaluation's view of an image. A ViTImageProcessor resizes to rows and columns and cuts nothing
- * out; BitImageProcessor, which DINOv2 has there too, resizes the shorter side and cuts out the middle.
+ * Returns preprocessor_config.json: the evaluation view of an image. ViTImageProcessor resizes to rows and columns and
+ * does not crop; BitImageProcessor, which DINOv2 uses too, resizes the shorter side and center-crops.
  */
 export function processorSettings(config: Config): object {
   const { resize, crop } = evalView(config);

@@ -1,4 +1,6 @@
-/** Models in the ONNX format (https://onnx.ai/onnx/repo-docs/IR.html): the fields of `onnx.proto` that take part here. */
+/**
+ * Encodes models in the ONNX format (https://onnx.ai/onnx/repo-docs/IR.html): the subset of `onnx.proto` in use here.
+ */
 import type { Shape } from "../../../engine/index.js";
 import {
   bytes,
@@ -12,53 +14,53 @@ import {
   stringField,
 } from "../../files/protobuf.js";
 
-/** An integer where it is whole and not said to be a float. */
+/** An attribute; a plain number is an integer. */
 export type OnnxAttribute = number | { readonly float: number } | string | readonly number[];
 
-/** An operation, and the names of what it reads and makes; "" stands for an input that is left out. */
+/** An operation with the names of its inputs and outputs; "" is an omitted input. */
 export interface OnnxNode {
   readonly op: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
-  /** Of operators that ONNX itself lacks. */
+  /** Domain of operators that ONNX itself lacks. */
   readonly domain?: "com.microsoft";
 }
 
-/** Numbers that belong to a model: f32, or integers of 64 bits. */
+/** A constant of a model: f32, or 64-bit integers. */
 export interface OnnxTensor {
   readonly name: string;
   readonly shape: Shape;
   readonly values: Float32Array | BigInt64Array;
 }
 
-/** What goes into a model or comes out of it, in f32; a name stands for a size that may differ from run to run. */
+/** An f32 input or output of a model; a name stands for a size that may vary between runs. */
 export interface OnnxValue {
   readonly name: string;
   readonly shape: readonly (number | string)[];
 }
 
 export interface OnnxModel {
-  /** Each after those that it reads from. */
+  /** In topological order. */
   readonly nodes: readonly OnnxNode[];
   readonly tensors: readonly OnnxTensor[];
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
-  /** What else there is to say about it. */
+  /** Metadata. */
   readonly notes?: Readonly<Record<string, string>>;
 }
 
-/** LayerNormalization is there from 17 on. */
+/** Operator sets; LayerNormalization exists since 17. */
 const OPERATORS = [
   ["", 17],
   ["com.microsoft", 1],
 ] as const;
 const FORMAT_VERSION = 8;
 
-/** What readers of protocol buffers take at most. */
-const MOST_BYTES = 2 ** 31 - 1;
+/** Maximum size of a protocol buffer. */
+const MAX_BYTES = 2 ** 31 - 1;
 
-/** Encodes a model. Throws for one that is larger than a protocol buffer may be. */
+/** Encodes a model. Throws if it exceeds the maximum size of a protocol buffer. */
 export function encodeOnnx({ nodes, tensors, inputs, outputs, notes = {} }: OnnxModel): Uint8Array<ArrayBuffer> {
   const used = new Set(nodes.map(({ domain = "" }) => domain));
   const graph = [
@@ -77,10 +79,10 @@ export function encodeOnnx({ nodes, tensors, inputs, outputs, notes = {} }: Onnx
     ),
     ...Object.entries(notes).map(([key, value]) => message(14, stringField(1, key), stringField(2, value))),
   ]);
-  if (model.bytes > MOST_BYTES) {
+  if (model.bytes > MAX_BYTES) {
     throw new Error(
-      `onnx: the model takes ${model.bytes} bytes, and a file of this format holds ${MOST_BYTES} at most; ` +
-        "--format safetensors holds more",
+      `onnx: the model takes ${model.bytes} bytes, but a file of this format holds at most ${MAX_BYTES}; ` +
+        "use --format safetensors",
     );
   }
   return concatenate(model);
@@ -91,14 +93,14 @@ function nodeField({ op, inputs, outputs, attributes = {}, domain }: OnnxNode): 
     1,
     ...inputs.map((name) => stringField(1, name)),
     ...outputs.map((name) => stringField(2, name)),
-    stringField(3, outputs[0]!), // a name of its own, which some readers want
+    stringField(3, outputs[0]!), // a unique name, which some readers require
     stringField(4, op),
     ...Object.entries(attributes).map(([name, value]) => message(5, stringField(1, name), ...attributeFields(value))),
     ...(domain ? [stringField(7, domain)] : []),
   );
 }
 
-/** As the type of an attribute. */
+/** AttributeProto.AttributeType. */
 const kinds = { float: 1, integer: 2, text: 3, integers: 7 } as const;
 
 function attributeFields(value: OnnxAttribute): readonly Encoded[] {
@@ -108,7 +110,7 @@ function attributeFields(value: OnnxAttribute): readonly Encoded[] {
   return [...value.map((each) => integer(8, each)), integer(20, kinds.integers)];
 }
 
-/** As the type of an element. */
+/** TensorProto.DataType. */
 const elements = { f32: 1, i64: 7 } as const;
 
 function tensorField({ name, shape, values }: OnnxTensor): Encoded {

@@ -1,32 +1,32 @@
-/** The network of `vit.ts` as an ONNX model, which resamples the positions for images of any size itself. */
+/** The network of `vit.ts` as an ONNX model, which resamples the positions for images of any size. */
 import { grid, type VitConfig } from "../../model/vit.js";
 import type { Values } from "../checkpoint-bytes.js";
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from "./onnx.js";
 
-/** Parameters under their official names without prefix, see `vitSpecs`. */
+/** Parameters under their official names without prefix; see `vitSpecs`. */
 export type ExportedBackbone = ReadonlyMap<string, Values>;
 
 type Names = readonly string[];
 
-/** A graph under construction: values are known by their names. */
+/** A graph under construction; values are identified by name. */
 interface Graph {
   readonly nodes: OnnxNode[];
   readonly tensors: OnnxTensor[];
-  /** A node of one output. */
+  /** Adds a node with one output. */
   readonly op: (
     op: string,
     inputs: Names,
     attributes?: Readonly<Record<string, OnnxAttribute>>,
     name?: string,
   ) => string;
-  /** A parameter as it is. */
+  /** Adds a parameter unchanged. */
   readonly param: (name: string) => string;
-  /** x [..., in] -> [..., out], with the weight [out, in] and the bias [out] of a layer. */
+  /** Adds a linear layer with weight [out, in] and bias [out]: x [..., in] -> [..., out]. */
   readonly linear: (x: string, name: string) => string;
-  /** A constant in f32: [], and [values]. */
+  /** Adds an f32 constant: [], and [values]. */
   readonly number: (value: number) => string;
   readonly numbers: (...values: readonly number[]) => string;
-  /** The same in integers. */
+  /** Adds an integer constant: [], and [values]. */
   readonly integer: (value: number) => string;
   readonly integers: (...values: readonly number[]) => string;
 }
@@ -35,17 +35,17 @@ export interface GraphOptions {
   readonly vit: VitConfig;
   readonly params: ExportedBackbone;
   /**
-   * What goes in and comes out. `dino`: images -> features [batch, dim], the cls token after the final norm, and patch_tokens
-   * [batch, patches, dim]. `transformers`: pixel_values -> last_hidden_state [batch, 1 + patches, dim].
+   * Names of inputs and outputs. `dino`: images -> features [batch, dim], the cls token after the final norm, and
+   * patch_tokens [batch, patches, dim]. `transformers`: pixel_values -> last_hidden_state [batch, 1 + patches, dim].
    */
   readonly naming: "dino" | "transformers";
-  /** Takes how many of the parameters are in the graph. */
+  /** Called with the number of parameters added and their total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * Normalised images [batch, 3, rows, cols] -> tokens after the final norm, as `encode` of `vit.ts` has them; rows and cols of any
- * size from a patch on.
+ * Builds the graph: normalised images [batch, 3, rows, cols] -> tokens after the final norm, as `encode` of `vit.ts`
+ * computes them. Images may have any size that holds a patch.
  */
 export function vitGraph({ vit, params, naming, onProgress }: GraphOptions): Omit<OnnxModel, "notes"> {
   const graph = openGraph(params, onProgress);
@@ -97,7 +97,11 @@ function openGraph(params: ExportedBackbone, onProgress: GraphOptions["onProgres
   const constant = (shape: readonly number[], values: OnnxTensor["values"]) =>
     put({ name: `constant_${tensors.length}`, shape, values });
   return {
-    ...{ nodes, tensors, op, param, linear },
+    nodes,
+    tensors,
+    op,
+    param,
+    linear,
     number: (value) => constant([], Float32Array.of(value)),
     numbers: (...values) => constant([values.length], Float32Array.from(values)),
     integer: (value) => constant([], BigInt64Array.of(BigInt(value))),
@@ -105,7 +109,7 @@ function openGraph(params: ExportedBackbone, onProgress: GraphOptions["onProgres
   };
 }
 
-/** As `prepareTokens`: images -> [batch, 1 + registers + patches, dim]. */
+/** Implements `prepareTokens`: images -> [batch, 1 + registers + patches, dim]. */
 function tokens(graph: Graph, vit: VitConfig, images: string): string {
   const { op, param, integers } = graph;
   const { dim, patch, registers = 0 } = vit;
@@ -122,9 +126,10 @@ function tokens(graph: Graph, vit: VitConfig, images: string): string {
 }
 
 /**
- * As `positionEmbedding`, for images of the size [batch, channels, rows, cols]: of the cls token [1, 1, dim], and of the patches
- * [1, patches, dim]. Where positions are taken as they are, resampling has the scale 1, which changes nothing. ONNX has an
- * operator Resize, but runtimes scale by the sizes with it, which differs from the official scale.
+ * Implements `positionEmbedding` for images of the size [batch, channels, rows, cols]: returns positions of the cls
+ * token [1, 1, dim] and of the patches [1, patches, dim]. Where the embedding is used unchanged, resampling has the
+ * scale 1, which is the identity. The ONNX operator Resize is no alternative: runtimes scale by the ratio of the sizes,
+ * which differs from the official scale.
  */
 function positions(graph: Graph, vit: VitConfig, size: string): { readonly ofCls: string; readonly ofPatches: string } {
   const { nodes, op, param, number, integer, integers } = graph;
@@ -153,7 +158,7 @@ function positions(graph: Graph, vit: VitConfig, size: string): { readonly ofCls
   return { ofCls, ofPatches: inRow(graph, resized, vit.dim) };
 }
 
-/** As the type of an element, where a node makes floats. */
+/** TensorProto.DataType of a cast to floats. */
 const FLOAT = 1;
 
 interface Resampling {
@@ -162,7 +167,10 @@ interface Resampling {
   readonly scale: string;
 }
 
-/** The weights of `resizeGrid` along one axis, as a matrix [to, from]: each row has those of the four taps of an output. */
+/**
+ * Computes the weights of `resizeGrid` along one axis as a matrix [to, from]; each row holds the four taps of an
+ * output.
+ */
 function bicubicWeights({ op, number, numbers, integers }: Graph, { from, to, scale }: Resampling): string {
   const outputs = op("Unsqueeze", [op("Range", [number(0), to, number(1)]), integers(1)]); // [to, 1]
   const position = op("Sub", [op("Div", [op("Add", [outputs, number(0.5)]), scale]), number(0.5)]);
@@ -184,12 +192,12 @@ function cubic(op: Graph["op"], number: Graph["number"], d: string): string {
   return op("Where", [op("LessOrEqual", [d, number(1)]), near, far]);
 }
 
-/** Cells of a map one after another: [batch, dim, rows, cols] -> [batch, rows * cols, dim]. */
+/** Flattens a map: [batch, dim, rows, cols] -> [batch, rows * cols, dim]. */
 function inRow({ op, integers }: Graph, map: string, dim: number): string {
   return op("Transpose", [op("Reshape", [map, integers(0, dim, -1)])], { perm: [0, 2, 1] });
 }
 
-/** A block of `vit.ts`: [batch, tokens, dim] -> the same. */
+/** Implements a block of `vit.ts`: [batch, tokens, dim] -> the same. */
 function block(graph: Graph, vit: VitConfig, { x, name }: { readonly x: string; readonly name: string }): string {
   const { op, linear, number } = graph;
   const attended = attention(graph, vit, linear(norm(graph, x, `${name}.norm1`), `${name}.attn.qkv`));
@@ -200,7 +208,7 @@ function block(graph: Graph, vit: VitConfig, { x, name }: { readonly x: string; 
   return op("Add", [y, linear(op("Mul", [twice, number(0.5)]), `${name}.mlp.fc2`)]);
 }
 
-/** Queries, keys and values [batch, tokens, 3 * dim] -> [batch, tokens, dim]. */
+/** Implements attention: queries, keys and values [batch, tokens, 3 * dim] -> [batch, tokens, dim]. */
 function attention({ op, nodes, number, integers }: Graph, { dim, heads }: VitConfig, qkv: string): string {
   const parted = op("Reshape", [qkv, integers(0, 0, 3, heads, dim / heads)]);
   const ordered = op("Transpose", [parted], { perm: [2, 0, 3, 1, 4] }); // [3, batch, heads, tokens, headDim]
@@ -221,7 +229,7 @@ function norm({ op, param }: Graph, x: string, name: string, output?: string): s
   return op("LayerNormalization", inputs, { axis: -1, epsilon: EPSILON }, output);
 }
 
-/** [rows, cols] -> [cols, rows] */
+/** Transposes [rows, cols] -> [cols, rows]. */
 function transposed({ shape, values }: Values): Values {
   const [rows, cols] = shape as readonly [number, number];
   const turned = new Float32Array(values.length);

@@ -1,7 +1,7 @@
 /**
- * Files of torch.save before PyTorch 1.6, and later ones asked for that form: five pickles one after another (magic number,
- * version, the machine's sizes, what was saved, keys of storages), then the storages, each after the number of its elements.
- * `_legacy_save` in https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
+ * Reads files of torch.save before PyTorch 1.6, and later ones in that format: five pickles in a row (magic number,
+ * version, sizes of the machine's types, the saved object, keys of storages), then the storages, each after its number
+ * of elements. `_legacy_save` in https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
  */
 import type { OpenFile } from "../../files/files.js";
 import { torchRules } from "./objects.js";
@@ -15,7 +15,7 @@ export const legacyMagic = Uint8Array.of(
 
 const VERSION = 1001;
 
-/** As readTorchZip, for a file that begins with `legacyMagic`. */
+/** Reads a file that begins with `legacyMagic`; otherwise like `readTorchZip`. */
 export async function readTorchLegacy(file: OpenFile): Promise<unknown> {
   const bytes = await file.read(0, Math.min(file.size, MAX_PICKLE_BYTES));
   const positions = new Map<string, number>();
@@ -24,7 +24,7 @@ export async function readTorchLegacy(file: OpenFile): Promise<unknown> {
 
   const version = readPickle(bytes, plain, legacyMagic.length);
   if (version.value !== VERSION)
-    throw new Error(`expected version ${VERSION} of the form, got ${String(version.value)}`);
+    throw new Error(`expected version ${VERSION} of the legacy format, got ${String(version.value)}`);
   const machine = readPickle(bytes, plain, version.end);
   if (!(machine.value instanceof Map) || machine.value.get("little_endian") !== true)
     throw new Error("expected numbers in little-endian order");
@@ -42,9 +42,9 @@ export async function readTorchLegacy(file: OpenFile): Promise<unknown> {
     position += 8 + elements * elementBytes[dtype];
   }
   if (position > file.size)
-    throw new Error(`expected storages up to byte ${position}, but the file ends at ${file.size}; it is cut off`);
-  const lost = [...rules.storages.keys()].find((key) => !positions.has(key));
-  if (lost !== undefined) throw new Error(`the file has no storage ${lost}`);
+    throw new Error(`expected storages up to byte ${position}, but the file ends at ${file.size}: it is truncated`);
+  const missing = [...rules.storages.keys()].find((key) => !positions.has(key));
+  if (missing !== undefined) throw new Error(`the file has no storage ${missing}`);
   return saved.value;
 }
 

@@ -1,4 +1,4 @@
-/** What a pickle of torch.save may speak of: tensors, and what lies beside them in a checkpoint. Nothing else is let in. */
+/** The names that a pickle of torch.save may use: tensors, and plain objects of checkpoints. All others are refused. */
 import { type Call, instancesOf, isName, type PickleRules } from "./pickle.js";
 import {
   type Dtype,
@@ -11,19 +11,19 @@ import {
   type StorageView,
 } from "./stored.js";
 
-/** Numbers of one type in a row, which tensors are views of. */
+/** A flat array of numbers of one type, which tensors are views of. */
 export interface TorchStorage {
-  /** What the file calls it. */
+  /** Key in the file. */
   readonly key: string;
   readonly dtype: Dtype;
   readonly elements: number;
 }
 
-/** Reads bytes of a storage: from the `first` one on, `length` of them. */
+/** Reads `length` bytes of a storage, from byte `first` on. */
 export type ReadStorage = (storage: TorchStorage, first: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
 
 export interface TorchRules extends PickleRules {
-  /** The storages that the pickle has spoken of so far, by their key. */
+  /** Storages referenced so far, by key. */
   readonly storages: ReadonlyMap<string, TorchStorage>;
 }
 
@@ -40,7 +40,10 @@ const storageTypes: ReadonlyMap<string, Dtype> = new Map([
   ["torch.DoubleStorage", "F64"],
 ]);
 
-/** Found beside tensors, as in the `args` and the learning rates that the official checkpoints hold; only kept, not used. */
+/**
+ * Names that occur beside tensors, as in the `args` and learning rates of official checkpoints; read as opaque
+ * instances.
+ */
 const harmless = [
   "argparse.Namespace",
   ...["numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode"],
@@ -49,8 +52,8 @@ const harmless = [
 ];
 
 /**
- * The names and storages of a PyTorch file. Tensors become `StoredTensor`s that `read` fetches later; each is checked
- * to lie within its storage, and to hold no more numbers than that.
+ * Returns the rules for a PyTorch file. Tensors become `StoredTensor`s, which are read later; each is checked to lie
+ * within its storage, and to hold no more numbers than it.
  */
 export function torchRules(read: ReadStorage): TorchRules {
   const storages = new Map<string, TorchStorage>();
@@ -63,13 +66,13 @@ export function torchRules(read: ReadStorage): TorchRules {
       return storage;
     }
     if (known.dtype !== dtype || known.elements !== elements)
-      throw new Error(`storage ${key} is described in two ways`);
+      throw new Error(`storage ${key} has two conflicting descriptions`);
     return known;
   };
   const tensor: Call = ([storage, offset, shape, strides]) => {
     if (!isStorage(storage)) throw new Error("a tensor without a storage");
     if (!isWhole(offset) || !isWholeNumbers(shape) || !isWholeNumbers(strides) || shape.length !== strides.length)
-      throw new Error("a tensor whose offset, shape or strides are no whole numbers");
+      throw new Error("a tensor whose offset, shape or strides are not whole numbers");
     return storedTensor(storage, { offset, shape, strides }, read);
   };
   const first: Call = ([value]) => value;
@@ -85,7 +88,7 @@ export function torchRules(read: ReadStorage): TorchRules {
   return { names, persistent, storages };
 }
 
-/** A persistent id: ("storage", type, key, device, elements), and before 1.6 what part of another storage it is. */
+/** Parses a persistent id: ("storage", type, key, device, elements), and before 1.6 the part of another storage. */
 function storageOf(id: unknown): TorchStorage {
   if (!Array.isArray(id)) throw new Error("expected a storage, got another persistent id");
   const [kind, type, key, , elements, partOf] = id as readonly unknown[];
@@ -112,7 +115,8 @@ function storedTensor(storage: TorchStorage, view: StorageView, read: ReadStorag
   }
   const size = elementBytes[dtype];
   return {
-    ...{ shape, dtype },
+    shape,
+    dtype,
     read: async () => gather(toF32(await read(storage, offset * size, span * size), dtype), view),
   };
 }
@@ -125,5 +129,5 @@ function isWholeNumbers(value: unknown): value is readonly number[] {
   return Array.isArray(value) && value.length <= MAX_AXES && value.every(isWhole);
 }
 
-/** More than any weight has. */
+/** Limit on axes; no weight has as many. */
 const MAX_AXES = 16;

@@ -78,7 +78,7 @@ export function readPickle(bytes: Uint8Array, rules: PickleRules, start = 0): Un
     const opcode = readByte(cursor);
     if (opcode === OPCODE.STOP) return { value: pop(machine), end: cursor.at };
     const execute = INSTRUCTIONS.get(opcode);
-    if (!execute) fail(cursor, `opcode 0x${opcode.toString(16).padStart(2, "0")} is none that is needed`);
+    if (!execute) fail(cursor, `opcode 0x${opcode.toString(16).padStart(2, "0")} is not supported`);
     execute(machine);
   }
   return fail(cursor, `it takes more than ${MAX_OPCODES} steps to read, far more than weights do`);
@@ -226,7 +226,7 @@ function top({ stack, cursor }: Machine): unknown {
 }
 
 function recall({ memo, cursor }: Machine, index: number): unknown {
-  return memo.has(index) ? memo.get(index) : fail(cursor, `nothing was kept under ${index}`);
+  return memo.has(index) ? memo.get(index) : fail(cursor, `the memo has no entry ${index}`);
 }
 
 /** Appends to the list on top of the stack. */
@@ -251,7 +251,7 @@ function lookUpName({ cursor, rules }: Machine): Name {
   const call = rules.names.get(name);
   return call
     ? { name, call }
-    : fail(cursor, `it calls for "${printable(name)}", which nothing here needs; nothing was run`);
+    : fail(cursor, `it refers to "${printable(name)}", which is not allowed; nothing was run`);
 }
 
 /** Pops arguments and a name, and calls the function that the rules give for the name. */
@@ -268,7 +268,7 @@ function setState(machine: Machine): void {
   const target = top(machine);
   if (isInstance(target)) target.state = state;
   else if (!(target instanceof Map)) fail(machine.cursor, "expected an object to give a state");
-  // else: the attributes of an OrderedDict, which nothing here needs
+  // else: the attributes of an OrderedDict, which are ignored
 }
 
 function resolvePersistentId(machine: Machine): unknown {

@@ -1,4 +1,4 @@
-/** Tensors as they lie in files: element types, views of storages, and their numbers as f32. */
+/** Tensors in files: element types, views of storages, and conversion to f32. */
 import { type SafeDtype, safeDtypeBytes } from "../../../engine/index.js";
 
 export { safeDtypeBytes as elementBytes, type SafeDtype as Dtype };
@@ -7,31 +7,31 @@ export { safeDtypeBytes as elementBytes, type SafeDtype as Dtype };
 export interface StoredTensor {
   readonly shape: readonly number[];
   readonly dtype: SafeDtype;
-  /** Reads its numbers, row-major. Throws for integers, which are no weights. */
+  /** Reads the values, row-major. Throws for integers, which are not weights. */
   read(): Promise<Float32Array>;
 }
 
-/** A view of a flat storage; offset and strides in elements, as PyTorch has them. */
+/** A view of a flat storage; offset and strides in elements, as in PyTorch. */
 export interface StorageView {
   readonly offset: number;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
 }
 
-/** Elements of a shape. Throws where they are more than a number can count. */
+/** Returns the number of elements of a shape. Throws beyond the safe integers. */
 export function elementsOf(shape: readonly number[]): number {
   const product = shape.reduce((product, axis) => product * axis, 1);
   if (!Number.isSafeInteger(product)) throw new Error(`shape [${shape.join(", ")}] is out of range`);
   return product;
 }
 
-/** Elements of the storage from the view's first to its last. */
+/** Returns the number of elements from the first to the last of a view. */
 export function spanOf({ shape, strides }: StorageView): number {
   if (shape.includes(0)) return 0;
   return 1 + shape.reduce((last, axis, i) => last + (axis - 1) * strides[i]!, 0);
 }
 
-/** The numbers of a view, row-major, out of those of its span. */
+/** Gathers the values of a view, row-major, from its span. */
 export function gather(span: Float32Array, { shape, strides }: StorageView): Float32Array {
   if (isRowMajor(shape, strides)) return span;
   const out = new Float32Array(elementsOf(shape));
@@ -58,7 +58,7 @@ function isRowMajor(shape: readonly number[], strides: readonly number[]): boole
   return true;
 }
 
-/** Little-endian elements as f32, rounded to the nearest where they are F64. Throws for integers. */
+/** Converts little-endian elements to f32; F64 is rounded to nearest. Throws for integers. */
 export function toF32(bytes: Uint8Array<ArrayBuffer>, dtype: SafeDtype): Float32Array {
   const count = bytes.length / safeDtypeBytes[dtype];
   const { buffer, byteOffset } = bytes.byteOffset % safeDtypeBytes[dtype] === 0 ? bytes : bytes.slice();
@@ -81,7 +81,7 @@ export function toF32(bytes: Uint8Array<ArrayBuffer>, dtype: SafeDtype): Float32
 /** 2^(exponent - 25) for the exponents of normal halves. */
 const halfScales = Float64Array.from({ length: 31 }, (_, exponent) => 2 ** (exponent - 25));
 
-/** The value of a half, IEEE 754 binary16. */
+/** Converts a half (IEEE 754 binary16). */
 function halfValue(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;

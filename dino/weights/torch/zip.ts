@@ -1,16 +1,18 @@
-/** Files of torch.save since PyTorch 1.6: a zip archive NAME/data.pkl, with each storage in an entry NAME/data/KEY. */
+/**
+ * Reads files of torch.save since PyTorch 1.6: a zip archive with NAME/data.pkl and an entry NAME/data/KEY per storage.
+ */
 import { type Entry, fromFdPromise, type ZipFile } from "yauzl";
 import type { OpenFile } from "../../files/files.js";
 import { torchRules } from "./objects.js";
 import { MAX_PICKLE_BYTES, readPickle } from "./pickle.js";
 import { elementBytes } from "./stored.js";
 
-/** A ViT-B with its optimizer has 800. */
+/** Limit on entries; a ViT-B with its optimizer has 800. */
 const MAX_ENTRIES = 20_000;
 
 /**
- * Reads what was saved, tensors aside, which stay in the file until they are read; it has to stay open for them.
- * Throws for archives that torch.save did not write, and where a storage is not as large as the pickle says.
+ * Reads the saved object. Tensors are read on demand, so the file must stay open. Throws for archives that torch.save
+ * did not write, and if a storage differs in size from its description.
  */
 export async function readTorchZip(file: OpenFile): Promise<unknown> {
   const zip = await fromFdPromise(file.handle.fd, { autoClose: false });
@@ -48,7 +50,7 @@ export async function readTorchZip(file: OpenFile): Promise<unknown> {
   return value;
 }
 
-/** The directory of an archive. Throws where a name comes twice, and where the file ends before its entries do. */
+/** Lists the entries of an archive. Throws for duplicate names, and for entries beyond the end of the file. */
 async function listEntries(zip: ZipFile): Promise<ReadonlyMap<string, Entry>> {
   const entries = new Map<string, Entry>();
   if (zip.entryCount > MAX_ENTRIES)
@@ -60,8 +62,10 @@ async function listEntries(zip: ZipFile): Promise<ReadonlyMap<string, Entry>> {
   return entries;
 }
 
-/** The same entry, whose bytes lie in the file as they are; then its sizes, which yauzl has compared, are honest ones. */
+/** Returns the entry if it is stored uncompressed; yauzl has then verified its sizes. */
 function expectStored(entry: Entry): Entry {
   if (entry.compressionMethod === 0 && !entry.isEncrypted()) return entry;
-  throw new Error(`${entry.fileName} is compressed, which torch.save never does; unpack it and zip it with -0`);
+  throw new Error(
+    `${entry.fileName} is compressed, which torch.save never does; unpack the archive and zip it with -0`,
+  );
 }

@@ -2,20 +2,20 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { sourceOf } from "../../../dino/commands/labelled.js";
+import { featureSource } from "../../../dino/commands/labelled.js";
 import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../../support/command-line.js";
 
 describe("flags that name labelled features", () => {
   const common = { which: "teacher", batch: 8, split: 0.2, seed: 0 } as const;
 
   it("name a checkpoint or two files", () => {
-    expect(sourceOf({ ...common, checkpoint: "c", train: "a", test: "b" })).to.include({ checkpoint: "c" });
+    expect(featureSource({ ...common, checkpoint: "c", train: "a", test: "b" })).to.include({ checkpoint: "c" });
     const files = { features: "a.npy", testFeatures: "b.npy" };
-    expect(sourceOf({ ...common, ...files })).to.deep.equal({ kind: "files", ...files });
+    expect(featureSource({ ...common, ...files })).to.deep.equal({ kind: "files", ...files });
   });
 
   const mistakes: readonly (readonly [string, object])[] = [
-    ["--checkpoint: expected a file of training or of dino import, or --features", {}],
+    ["--checkpoint: expected a file of dino train or dino import, or --features", {}],
     ["--features and --test-features belong together", { features: "a.npy" }],
     ["--features and --test-features belong together", { testFeatures: "a.npy", checkpoint: "c" }],
     ["leave --checkpoint out", { features: "a.npy", testFeatures: "b.npy", checkpoint: "c" }],
@@ -25,7 +25,7 @@ describe("flags that name labelled features", () => {
   ];
   for (const [message, flags] of mistakes) {
     it(`are refused: ${message}, with ${Object.keys(flags).join(", ")}`, () => {
-      expect(() => sourceOf({ ...common, ...flags })).to.throw(message);
+      expect(() => featureSource({ ...common, ...flags })).to.throw(message);
     });
   }
 });
@@ -64,7 +64,7 @@ describe("dino knn", function () {
     const [first, second] = [await dino(...words), await dino(...words)];
     expect(first.code, first.stderr).to.equal(0);
     expect(second.stdout).to.equal(first.stdout);
-    expect(first.stderr).not.to.include("are kept in");
-    expect(second.stderr).to.include("features of 12 images are kept in");
+    expect(first.stderr).not.to.include("reading features");
+    expect(second.stderr).to.include("reading features of 12 images from");
   });
 });

@@ -14,12 +14,12 @@ describe("flags of dino linear", () => {
   const images: FeatureSource = { kind: "checkpoint", checkpoint: "c" };
 
   const mistakes: readonly (readonly [string, FeatureSource, Partial<LinearFlags>])[] = [
-    ["--flip has no effect on features that are made already", files, { flip: 0 }],
-    ["--n-last-blocks has no effect on features that are made already", files, { nLastBlocks: 1 }],
-    ["--crop-scale has no effect on kept features", images, { cache: "d", cropScale: [1, 1] }],
+    ["--flip has no effect on features from files", files, { flip: 0 }],
+    ["--n-last-blocks has no effect on features from files", files, { nLastBlocks: 1 }],
+    ["--crop-scale has no effect on cached features", images, { cache: "d", cropScale: [1, 1] }],
     ["--flip has no effect on images that are not augmented", images, { augment: false, flip: 0 }],
-    ["--crop-scale: expected the lowest and the highest share, up to 1, got 0.5", images, { cropScale: [0.5] }],
-    ["--crop-scale: expected the lowest and the highest share, up to 1, got 0.5 2", images, { cropScale: [0.5, 2] }],
+    ["--crop-scale: expected the minimum and the maximum area, up to 1, got 0.5", images, { cropScale: [0.5] }],
+    ["--crop-scale: expected the minimum and the maximum area, up to 1, got 0.5 2", images, { cropScale: [0.5, 2] }],
     ["--out: expected a file ending in .safetensors, got layer.npy", images, { out: "layer.npy" }],
   ];
   for (const [message, source, flags] of mistakes) {
@@ -91,13 +91,13 @@ describe("dino linear", function () {
     const [first, second] = [await dino(...words, ...settings), await dino(...words, ...settings)];
     expect(first.code, first.stderr).to.equal(0);
     expect(first.stdout).to.match(
-      /20 images to learn from, 20 to test on, 2 classes\nteacher, cls token of the last block/,
+      /20 training images, 20 for testing, 2 classes\nteacher, cls token of the last block/,
     );
     expect(first.stdout).to.match(/lr 3 +top-1 100.00 % +best 100.00 %, after \d+ epochs/);
-    expect(first.stdout).to.include("picked by the test images themselves, which flatters it");
-    expect(first.stderr).to.include("skipped red/torn.png").and.not.to.include("are kept");
+    expect(first.stdout).to.include("selected by the test images, which overestimates it");
+    expect(first.stderr).to.include("skipped red/torn.png").and.not.to.include("reading features");
     expect(second.stdout).to.equal(first.stdout);
-    expect(second.stderr).to.include("features of 20 images are kept in").and.to.include("skipped red/torn.png");
+    expect(second.stderr).to.include("reading features of 20 images from").and.to.include("skipped red/torn.png");
   });
 
   it("learns from features that dino embed wrote", async () => {

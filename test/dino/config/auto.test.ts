@@ -12,7 +12,7 @@ import { fitWarmups, resolveConfig } from "../../../dino/config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig } from "../../../dino/config/settings.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { wholeSet } from "../../../dino/images/split.js";
+import { fullSubset } from "../../../dino/images/split.js";
 import { planMemory } from "../../../dino/training/memory-advice.js";
 import { lengthOf } from "../../../dino/training/schedule.js";
 import { openDevice } from "../../../engine/adapters/node.js";
@@ -180,7 +180,7 @@ describe("the preset auto", () => {
     after(() => rm(folder, { recursive: true }));
 
     it("of files by their headers, passing over what is none", async () => {
-      const facts = await gatherFacts(wholeSet(await openImages(folder)), { kernels: "gpu" });
+      const facts = await gatherFacts(fullSubset(await openImages(folder)), { kernels: "gpu" });
       expect(facts).to.deep.equal({ images: 4, shortSide: 40, adapter: "gpu", memoryBytes: 6 * GIB });
       const some = { images: await openImages(folder), indices: Int32Array.of(2) }; // of 0.png to broken.png
       expect(await gatherFacts(some, { kernels: "cpu" })).to.include({ images: 1, shortSide: 60, adapter: "software" });
@@ -188,7 +188,7 @@ describe("the preset auto", () => {
 
     it("of images in memory", async () => {
       const image = { rows: 2, cols: 3, pixels: new Uint8Array(18) };
-      const facts = await gatherFacts(wholeSet(memoryImages({ images: [image] })), { kernels: "cpu" });
+      const facts = await gatherFacts(fullSubset(memoryImages({ images: [image] })), { kernels: "cpu" });
       expect(facts).to.include({ images: 1, shortSide: 2 });
     });
 

@@ -1,51 +1,32 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import {
-  appendFile,
-  cp,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  utimes,
-  writeFile,
-} from "node:fs/promises";
+import { appendFile, cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join, relative, sep } from "node:path";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { expect } from "chai";
 import { encode } from "fast-png";
-import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
 import { formatConfig, resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import type { LogPart, ModelList, RunList } from "../../../dino/dashboard/api.js";
+import type { LogPart, RunList } from "../../../dino/dashboard/api.js";
 import { findRuns } from "../../../dino/dashboard/runs.js";
 import { type Dashboard, openDashboard } from "../../../dino/dashboard/server.js";
-import { openSite } from "../../../dino/dashboard/site.js";
-import { indexOfRun, readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
-import { parseNpy } from "../../../dino/files/npy.js";
 import { truncateLog, type LogLine } from "../../../dino/run/log.js";
 import { pictureName } from "../../../dino/run/picture-names.js";
 import { runFiles } from "../../../dino/run/run-folder.js";
 import { curvesOf, panels } from "../../../dino/web/dashboard/panels.js";
 import { stepsOf, stageOf, warningsOf } from "../../../dino/web/dashboard/progress.js";
-import { follow, type Get, type FetchedRun } from "../../../dino/web/dashboard/run-client.js";
-import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
-import { readModel } from "../../../dino/weights/checkpoint.js";
-import { dinoFromSources, drawFolder, tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
+import { refreshRuns, type Get, type FetchedRun } from "../../../dino/web/dashboard/run-client.js";
+import { drawFolder, tiny, tinySettings } from "../../support/command-line.js";
 import { sourceLauncher } from "../../support/compiled-program.js";
 import { rejection } from "../../support/rejection.js";
-import { lineOf, textOf, writeShownRun } from "../../support/shown-run.js";
+import { lineOf, textOf } from "../../support/shown-run.js";
 
 /** The runs as the page knows them, see follow. */
 const runsOf = async (known: readonly FetchedRun[], get: Get): Promise<readonly FetchedRun[]> =>
-  (await follow(known, get)).runs;
+  (await refreshRuns(known, get)).runs;
 
 describe("dashboard", () => {
   let inside: string;
@@ -100,7 +81,7 @@ describe("dashboard", () => {
       roots: [join(inside, "runs")],
       host: "127.0.0.1",
       port: 0,
-      say: () => undefined,
+      log: () => undefined,
     });
   });
   after(async () => {
@@ -213,8 +194,8 @@ describe("dashboard", () => {
 
     it("says which port is taken, and what to do", async () => {
       const { port } = new URL(dashboard.address);
-      const again = openDashboard({ roots: [inside], host: "127.0.0.1", port: Number(port), say: () => undefined });
-      expect(await rejection(again)).to.equal(`port ${port} of 127.0.0.1 is taken; --port 0 takes any that is free`);
+      const again = openDashboard({ roots: [inside], host: "127.0.0.1", port: Number(port), log: () => undefined });
+      expect(await rejection(again)).to.equal(`port ${port} of 127.0.0.1 is in use; --port 0 takes any free port`);
     });
 
     it("knows a folder that is given twice once, and tells runs of one name apart", async () => {
@@ -222,115 +203,6 @@ describe("dashboard", () => {
       await cp(one, other, { recursive: true });
       const runs = await findRuns([one, join(inside, "runs"), other]);
       expect([...runs.keys()]).to.deep.equal(["one", "sweep/a_seed-0", "one (2)"]);
-    });
-  });
-
-  describe("models and indexes", () => {
-    let shown: string;
-    let models: Dashboard;
-    const fetchFrom = async (path: string) => {
-      const response = await fetch(`${models.address}${path}`);
-      return { status: response.status, bytes: new Uint8Array(await response.arrayBuffer()) };
-    };
-    const json = async (path: string) => JSON.parse(new TextDecoder().decode((await fetchFrom(path)).bytes)) as unknown;
-
-    before(async () => {
-      shown = join(inside, "shown");
-      await writeShownRun(join(shown, "a run"));
-      await writeTinyCheckpoint(join(inside, "alone.safetensors"));
-      const options = { roots: [shown], models: [join(inside, "alone.safetensors")], say: () => undefined };
-      models = await openDashboard({ ...options, host: "127.0.0.1", port: 0 });
-    });
-    after(() => models[Symbol.asyncDispose]());
-
-    it("gives the teacher's backbone of runs and files", async () => {
-      const list = (await json("api/models.json")) as ModelList;
-      expect(list.map(({ name, index }) => [name, index?.isOutdated])).to.deep.equal([
-        ["a run", false],
-        ["alone", undefined],
-      ]);
-      const { bytes } = await fetchFrom("api/models/a%20run/model.safetensors");
-      const whole = await readModel(runFiles(join(shown, "a run")).checkpoint);
-      const sent = await parseModel(bytes);
-      expect([...sent.tensors.keys()]).to.deep.equal(
-        [...whole.tensors.keys()].filter((name) => name.startsWith("backbone.")),
-      );
-      expect(sent.tensors.get("backbone.cls_token")).to.deep.equal(whole.tensors.get("backbone.cls_token"));
-    });
-
-    it("gives the features of an index, what they are of, and small pictures", async () => {
-      const at = "api/models/a%20run";
-      expect(await json(`${at}/index.json`)).to.deep.equal({
-        files: [0, 1, 2].map((i) => `blue/${i}.png`).concat([0, 1, 2].map((i) => `red/${i}.png`)),
-        classes: ["blue", "red"],
-        labels: [0, 0, 0, 1, 1, 1],
-      });
-      const { features } = await readFeatures(indexOfRun(join(shown, "a run")));
-      expect(parseNpy((await fetchFrom(`${at}/features.npy`)).bytes).values).to.deep.equal(features.values);
-      const { bytes } = await fetchFrom(`${at}/images/3.webp`);
-      const decoded = await sharp(bytes).raw().toBuffer();
-      const original = await sharp(join(shown, "a run-photos", "red", "0.png"))
-        .removeAlpha()
-        .raw()
-        .toBuffer();
-      expect(decoded.equals(original), "a small image stays as it is").to.equal(true);
-      for (const nothing of ["images/6.webp", "images/-1.webp", "images/x.webp", "log.json", "checkpoint.safetensors"])
-        expect(await fetchFrom(`${at}/${nothing}`), nothing).to.have.property("status", 404);
-      expect(await fetchFrom("api/models/alone/features.npy")).to.have.property("status", 404);
-    });
-
-    it("says when a model was trained on after its index", async () => {
-      const { checkpoint } = runFiles(join(shown, "a run"));
-      const before = await stat(checkpoint);
-      await utimes(checkpoint, new Date(), new Date(Date.now() + 10_000));
-      expect(((await json("api/models.json")) as ModelList)[0]!.index).to.include({ isOutdated: true });
-      await utimes(checkpoint, before.atime, before.mtime);
-    });
-
-    it("refuses an index without its model, or of a student, and a model that is none", async () => {
-      const site = { roots: [], say: () => undefined };
-      const index = join(inside, "other.npy");
-      const { features, list } = await readFeatures(indexOfRun(join(shown, "a run")));
-      await writeFeatures(index, { features, list: { ...list, checkpoint: "gone.safetensors" } });
-      expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(
-        /--index .*other.npy: it was made with gone.safetensors, which is not there/,
-      );
-      await writeFeatures(index, { features, list: { ...list, which: "student" } });
-      expect(await rejection(openSite({ ...site, indexes: [index] }))).to.match(/a student made it/);
-      const secret = join(inside, "secret.json");
-      expect(await rejection(openSite({ ...site, models: [secret] }))).to.include(secret);
-    });
-
-    it("dino serve --static writes every file that the server gives", async () => {
-      const site = join(inside, "site");
-      const { stdout, code } = await dinoFromSources("serve", join(shown, "a run"), "--static", site, "--json");
-      expect(code).to.equal(0);
-      const { files, missing } = JSON.parse(stdout) as { readonly files: number; readonly missing: readonly string[] };
-      expect(missing).to.deep.equal([]);
-      const written = (await readdir(site, { recursive: true, withFileTypes: true })).filter((file) => file.isFile());
-      expect(written).to.have.length(files);
-      for (const { parentPath, name } of written) {
-        const path = relative(site, join(parentPath, name));
-        if (path === join("api", "runs.json") || path === join("api", "models.json")) continue; // each says what it is
-        const { bytes } = await fetchFrom(path.split(sep).map(encodeURIComponent).join("/"));
-        expect(Buffer.compare(await readFile(join(site, path)), bytes), path).to.equal(0);
-      }
-      const list = JSON.parse(await readFile(join(site, "api", "runs.json"), "utf8")) as RunList;
-      expect(list.isLive).to.equal(false);
-      expect(list.runs.map(({ name }) => name)).to.deep.equal(["a run"]);
-
-      const again = await dinoFromSources("serve", join(shown, "a run"), "--static", site);
-      expect([again.code, again.stderr]).to.deep.equal([
-        1,
-        `dino: --static ${site}: already holds files; --overwrite replaces an earlier export, or name another folder\n`,
-      ]);
-      await writeFile(join(site, "api", "left.json"), "of another export");
-      await writeFile(join(site, "CNAME"), "of the host");
-      expect(await dinoFromSources("serve", join(shown, "a run"), "--static", site, "--overwrite")).to.include({
-        code: 0,
-      });
-      expect(await readdir(site)).to.include("CNAME");
-      expect(await readdir(join(site, "api"))).to.deep.equal(["models", "models.json", "runs", "runs.json"]);
     });
   });
 
@@ -451,9 +323,9 @@ describe("dashboard", () => {
         /expected the folder of a run, with config.json and/,
       );
       expect(await serve()).to.match(/^expected folders of runs, --model or --index/);
-      expect(await serve(inside, "--overwrite")).to.equal("--overwrite: it goes with --static");
+      expect(await serve(inside, "--overwrite")).to.equal("--overwrite: expected --static as well");
       expect(await serve(inside, "--port", port)).to.equal(
-        `port ${port} of 127.0.0.1 is taken; --port 0 takes any that is free`,
+        `port ${port} of 127.0.0.1 is in use; --port 0 takes any free port`,
       );
       expect(await serve(inside, "--port", "65536")).to.match(/Expected 0 to 65535/);
       expect(await serve(inside, "--host", "192.0.2.1")).to.match(

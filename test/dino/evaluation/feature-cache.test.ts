@@ -2,11 +2,11 @@ import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { type CacheOptions, keepFeatures } from "../../../dino/evaluation/feature-cache.js";
+import { type CacheOptions, withFeatureCache } from "../../../dino/evaluation/feature-cache.js";
 import type { Extract } from "../../../dino/evaluation/labelled.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { wholeSet } from "../../../dino/images/split.js";
+import { fullSubset } from "../../../dino/images/split.js";
 import type { View } from "../../../dino/model/backbone.js";
 import { pixelFeatures } from "../../../dino/model/extract.js";
 import { drawFolder } from "../../support/command-line.js";
@@ -39,8 +39,8 @@ describe("kept features", () => {
       made += all.length;
       return pixelFeatures(images, { view, indices: all });
     };
-    const kept = await keepFeatures({ ...options, ...changes }, extract);
-    const whole = wholeSet(await openImages(photos));
+    const kept = await withFeatureCache({ ...options, ...changes }, extract);
+    const whole = fullSubset(await openImages(photos));
     const found = await kept(indices ? { ...whole, indices: Int32Array.from(indices) } : whole, "images");
     return { ...found, made };
   }
@@ -73,8 +73,8 @@ describe("kept features", () => {
     const onFound = (_: string, images: number): void => void told.push(images);
     await look({ onFound });
     expect(told).to.deep.equal([]);
-    const kept = await keepFeatures({ ...options, onFound }, () => Promise.reject(new Error("not to be made")));
-    const whole = wholeSet(await openImages(photos));
+    const kept = await withFeatureCache({ ...options, onFound }, () => Promise.reject(new Error("not to be made")));
+    const whole = fullSubset(await openImages(photos));
     await kept(whole, "train images");
     await kept({ ...whole, indices: Int32Array.of(0) }, "test images");
     expect(told).to.deep.equal([6]);
@@ -95,10 +95,10 @@ describe("kept features", () => {
 
   it("of images in memory go by their pixels", async () => {
     const extract: Extract = ({ images }) => pixelFeatures(images, { view });
-    const kept = await keepFeatures(options, extract);
+    const kept = await withFeatureCache(options, extract);
     for (const level of [10, 200]) {
       const images = [{ rows: 4, cols: 4, pixels: new Uint8Array(48).fill(level) }];
-      const { features } = await kept(wholeSet(memoryImages({ images })), "images");
+      const { features } = await kept(fullSubset(memoryImages({ images })), "images");
       expect(features.values[0]).to.be.closeTo(level / 255, 1e-6);
     }
   });

@@ -171,7 +171,9 @@ describe("knn", () => {
     expect(await message({ test: units([1, 0, 0]) })).to.contain("train [rows, 2] and test [rows, 3] differ");
     expect(await message({ testLabels: [0, 1] })).to.contain("knn test: 1 rows, but 2 labels");
     expect(await message({ trainLabels: [0, 2] })).to.contain("label 2 of row 1 is not from 0 to 1");
-    expect(await message({ test: { values: new Float32Array(0), rows: 0, dim: 2 } })).to.contain("there are no images");
+    expect(await message({ test: { values: new Float32Array(0), rows: 0, dim: 2 } })).to.contain(
+      "expected images, got none",
+    );
     expect(await message({ train: { values: new Float32Array(3), rows: 2, dim: 2 } })).to.contain(
       "takes 4 values, got 3",
     );

@@ -5,18 +5,18 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { type Extract, type Labelled, labelledFeatures } from "../../../dino/evaluation/labelled.js";
 import {
-  keptBatches,
-  keptMaterial,
-  type LinearMaterial,
-  shownBatches,
-  shownMaterial,
+  cachedBatches,
+  cachedDataset,
+  type ProbeDataset,
+  augmentedBatches,
+  augmentedDataset,
 } from "../../../dino/evaluation/linear-batches.js";
 import { createLinearProbe, type LinearLayer } from "../../../dino/evaluation/linear-probe.js";
 import { type LinearOptions, trainLinear } from "../../../dino/evaluation/linear.js";
 import { officialProbeCrop } from "../../../dino/images/augment.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
-import { wholeSet } from "../../../dino/images/split.js";
+import { fullSubset } from "../../../dino/images/split.js";
 import { selectRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import { type Model, viewOf } from "../../../dino/model/backbone.js";
@@ -105,7 +105,7 @@ describe("linear evaluation", () => {
     const train = clusters(11, 5, 3, 1);
     return {
       ...{ device: await testDevice(), dim: 5, classes: 3, batch: 4, seed: 1, epochs: 3, lrs: [3] },
-      ...{ batches: keptBatches(train, { batch: 4, seed: 1 }), test: clusters(20, 5, 3, 1, 7) },
+      ...{ batches: cachedBatches(train, { batch: 4, seed: 1 }), test: clusters(20, 5, 3, 1, 7) },
       ...changes,
     };
   }
@@ -142,7 +142,7 @@ describe("linear evaluation", () => {
 
   it("tells apart what can be told apart", async () => {
     const [train, test] = [clusters(300, 16, 10, 0.1), clusters(100, 16, 10, 0.1, 3)];
-    const batches = keptBatches(train, { batch: 32, seed: 0 });
+    const batches = cachedBatches(train, { batch: 32, seed: 0 });
     const wide = { dim: 16, classes: 10, batch: 32, batches, test };
     const { picked } = await trainLinear(await small({ ...wide, epochs: 12, lrs: [0.001, 0.3] }));
     expect(picked).to.include({ lr: 0.3 });
@@ -161,7 +161,7 @@ describe("linear evaluation", () => {
     const device = await testDevice();
     const test = clusters(1500, 4, 7, 2);
     using probe = await createLinearProbe(device, { dim: 4, classes: 7, rates: [1, 30], batch: 8, seed: 0 });
-    for (const batch of keptBatches(clusters(40, 4, 7, 1), { batch: 8, seed: 0 })(0) as Iterable<Labelled>) {
+    for (const batch of cachedBatches(clusters(40, 4, 7, 1), { batch: 8, seed: 0 })(0) as Iterable<Labelled>) {
       await probe.step(batch, 1);
     }
     const measured = await probe.measure(test);
@@ -212,10 +212,10 @@ describe("linear evaluation", () => {
 
   it("refuses what cannot be learnt", async () => {
     const refusal = async (changes: Partial<LinearOptions>) => rejection(trainLinear(await small(changes)));
-    expect(await refusal({ classes: 1 })).to.include("at least two classes to tell apart, got 1");
+    expect(await refusal({ classes: 1 })).to.include("at least two classes, got 1");
     expect(await refusal({ classes: 2 })).to.include("expected labels from 0 to 1, got 2");
     expect(await refusal({ dim: 4 })).to.include("expected rows of 4 features");
-    expect(await refusal({ batches: () => [] })).to.include("expected images to learn from, got none");
+    expect(await refusal({ batches: () => [] })).to.include("expected training images, got none");
     expect(await refusal({ batch: 3 })).to.include("expected 1 to 3 rows in a step, got 4");
     const device = await testDevice();
     const limits = { maxStorageBufferBindingSize: 100 } as GPUSupportedLimits;
@@ -242,7 +242,7 @@ describe("batches to learn from", () => {
       fc.property(size, size, fc.nat(), (rows, batch, seed) => {
         const values = Float32Array.from({ length: 2 * rows }, (_, i) => i);
         const labels = Int32Array.from({ length: rows }, (_, i) => i);
-        const batches = keptBatches({ features: { values, rows, dim: 2 }, labels }, { batch, seed });
+        const batches = cachedBatches({ features: { values, rows, dim: 2 }, labels }, { batch, seed });
         const read = (epoch: number) => Array.from(batches(epoch) as Iterable<Labelled>);
         for (const { features, labels: classes } of read(0)) {
           expect(classes.length).to.be.within(1, batch);
@@ -260,14 +260,14 @@ describe("batches to learn from", () => {
   it("are features of new crops in every epoch, whatever the batch, without broken images", async () => {
     await drawFolder(join(folder, "photos"), 3);
     await writeFile(join(folder, "photos", "blue", "torn.png"), "torn");
-    const subset = wholeSet(await openImages(join(folder, "photos")));
+    const subset = fullSubset(await openImages(join(folder, "photos")));
     const descriptor = blocksDescriptor(model, { lastBlocks: 1, meanPatch: true });
     const common = { view: viewOf(model.config), descriptor, seed: 0, crop: officialProbeCrop };
 
     /** The features of an epoch, in an order that does not depend on what was drawn. */
     const look = async (epoch: number, batch: number) => {
       const rows: number[][] = [];
-      for await (const { features, labels } of shownBatches(model, subset, { ...common, batch })(epoch)) {
+      for await (const { features, labels } of augmentedBatches(model, subset, { ...common, batch })(epoch)) {
         expect(labels.length).to.equal(features.rows).and.to.be.at.most(batch);
         labels.forEach((label, i) => rows.push([label, ...selectRows(features, [i]).values]));
       }
@@ -282,17 +282,19 @@ describe("batches to learn from", () => {
   it("leave the same images to pick by, whether there are images or features of them", async () => {
     const levels = Array.from({ length: 40 }, (_, i) => i);
     const images = levels.map((level) => ({ rows: 16, cols: 16, pixels: new Uint8Array(768).fill(5 * level) }));
-    const subset = wholeSet(memoryImages({ images, labels: levels, classes: levels.map((level) => `class ${level}`) }));
+    const subset = fullSubset(
+      memoryImages({ images, labels: levels, classes: levels.map((level) => `class ${level}`) }),
+    );
     const parts = { train: subset, test: subset };
     const view = viewOf(model.config);
     const descriptor = clsDescriptor(model);
     const extract: Extract = ({ images: set, indices }) => extractFeatures(model, set, { view, indices });
     const options = { batch: 8, seed: 5, validation: 0.3 };
-    const kept = keptMaterial(await labelledFeatures(parts, extract), options);
+    const kept = cachedDataset(await labelledFeatures(parts, extract), options);
     const crop = officialProbeCrop;
-    const shown = await shownMaterial(model, parts, { ...options, extract, descriptor, view, crop });
+    const shown = await augmentedDataset(model, parts, { ...options, extract, descriptor, view, crop });
 
-    const learnt = async ({ batches }: LinearMaterial) => {
+    const learnt = async ({ batches }: ProbeDataset) => {
       const labels: number[] = [];
       for await (const batch of batches(0)) labels.push(...batch.labels);
       return labels.sort((a, b) => a - b);
@@ -310,8 +312,8 @@ describe("batches to learn from", () => {
     const two = { ...subset, indices: Int32Array.of(0) };
     expect(
       await rejection(
-        shownMaterial(model, { train: two, test: subset }, { ...options, extract, descriptor, view, crop }),
+        augmentedDataset(model, { train: two, test: subset }, { ...options, extract, descriptor, view, crop }),
       ),
-    ).to.include("of 1 train images a share of 0.3 leaves");
+    ).to.include("a validation share of 0.3 of 1 train images leaves");
   });
 });

@@ -52,7 +52,7 @@ describe("dino sweep", function () {
 
     const second = await dino("sweep", "batch=2,4", "center-momentum=0.5", ...words);
     expect(second.code, second.stderr).to.equal(0);
-    expect(second.stderr.match(/\(there already\)/g)).to.have.length(2);
+    expect(second.stderr.match(/\(already exists\)/g)).to.have.length(2);
     const more = (JSON.parse(second.stdout) as Found).rows;
     expect(more.slice(0, 2)).to.deep.equal(rows);
     expect(more[2]!.values).to.deep.equal({ "center-momentum": "0.5" });

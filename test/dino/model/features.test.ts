@@ -10,7 +10,7 @@ import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 import type { Image } from "../../../dino/images/pixels.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
-import { wholeSet } from "../../../dino/images/split.js";
+import { fullSubset } from "../../../dino/images/split.js";
 import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import type { Backbone, View } from "../../../dino/model/backbone.js";
@@ -88,7 +88,7 @@ describe("features", () => {
     const images = noises(3);
     const set = memoryImages({ images });
     const show = (_: Image, index: number) => evalCrop(images[(index + 1) % 3]!, view);
-    const shifted = await extractFeatures(backbone, set, { view, show });
+    const shifted = await extractFeatures(backbone, set, { view, preprocess: show });
     const plain = await extractFeatures(backbone, set, { view, indices: [1, 2, 0] });
     expect(shifted.features.values).to.deep.equal(plain.features.values);
   });
@@ -200,7 +200,10 @@ describe("k-NN of features", () => {
     pixelFeatures(part.images, { view: { ...view, resize: 8 }, indices: part.indices });
 
   it("matches classes by name, not by number", async () => {
-    const parts = { train: wholeSet(setOf(["plain", "striped"], 12)), test: wholeSet(setOf(["striped", "plain"], 6)) };
+    const parts = {
+      train: fullSubset(setOf(["plain", "striped"], 12)),
+      test: fullSubset(setOf(["striped", "plain"], 6)),
+    };
     for (const device of [undefined, await testDevice()]) {
       const report = await evaluateKnn({ splits: parts, ks: [3], extract, ...(device && { device }) });
       expect(report).to.include({ trainImages: 12, testImages: 6 });
@@ -209,9 +212,9 @@ describe("k-NN of features", () => {
   });
 
   it("refuses images without classes and classes it has not seen", async () => {
-    const plain = wholeSet(setOf(["plain", "striped"], 4));
-    const bare = wholeSet(memoryImages({ images: [gray(1)] }));
-    const other = wholeSet(setOf(["plain", "dotted"], 4));
+    const plain = fullSubset(setOf(["plain", "striped"], 4));
+    const bare = fullSubset(memoryImages({ images: [gray(1)] }));
+    const other = fullSubset(setOf(["plain", "dotted"], 4));
     const refusal = (train: typeof plain, test: typeof plain): Promise<string> =>
       rejection(evaluateKnn({ splits: { train, test }, ks: [1], extract }));
     expect(await refusal(plain, bare)).to.include("the test images have no classes");

@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { type Image, normalize, normalizeTable } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
 import type { Model } from "../../../dino/model/backbone.js";
-import { clsAttentionOf, openInspector, patchesOf } from "../../../dino/model/inspector.js";
+import { clsAttention, openInspector, patchFeatures } from "../../../dino/model/inspector.js";
 import { encode, lastAttention } from "../../../dino/model/vit.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
 import { evaluate, input } from "../../../engine/index.js";
@@ -33,7 +33,7 @@ describe("inspector", () => {
   });
 
   it("sees of every image what the network makes of it, whatever size came before", async () => {
-    using inspector = openInspector(model, model.config, { patches: patchesOf, attention: clsAttentionOf });
+    using inspector = openInspector(model, model.config, { patches: patchFeatures, attention: clsAttention });
     for (const [seed, rows, cols] of [
       [1, 16, 16],
       [2, 16, 16],
@@ -41,7 +41,7 @@ describe("inspector", () => {
       [4, 16, 16],
     ] as const) {
       const image = noise(seed, rows, cols);
-      const seen = await inspector.look(image);
+      const seen = await inspector.inspect(image);
       expect([seen.rows, seen.cols]).to.deep.equal([rows / 8, cols / 8]);
 
       using pixels = input(model.device, [1, 3, rows, cols]);
@@ -61,9 +61,9 @@ describe("inspector", () => {
   });
 
   it("refuses an image without a whole patch, and goes on", async () => {
-    using inspector = openInspector(model, model.config, { patches: patchesOf });
-    expect(await rejection(inspector.look(noise(1, 7, 16)))).to.include("holds no whole patch of 8");
-    expect((await inspector.look(noise(1, 8, 16))).patches.length).to.equal(2 * 16);
+    using inspector = openInspector(model, model.config, { patches: patchFeatures });
+    expect(await rejection(inspector.inspect(noise(1, 7, 16)))).to.include("holds no whole patch of 8");
+    expect((await inspector.inspect(noise(1, 8, 16))).patches.length).to.equal(2 * 16);
   });
 });
 

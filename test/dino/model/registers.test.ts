@@ -4,7 +4,7 @@ import { resolveConfig } from "../../../dino/config/resolve.js";
 import { type Image, normalize, normalizeTable } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
 import type { Backbone } from "../../../dino/model/backbone.js";
-import { clsAttentionOf, openInspector, patchesOf } from "../../../dino/model/inspector.js";
+import { clsAttention, openInspector, patchFeatures } from "../../../dino/model/inspector.js";
 import { initialValues, networkSpecs } from "../../../dino/model/network.js";
 import {
   encode,
@@ -67,8 +67,8 @@ async function read(shape: VitConfig, values = startValues(shape)) {
       ...{ first: first!, last: last! },
     };
   });
-  using inspector = openInspector(backbone, normalization, { patches: patchesOf, attention: clsAttentionOf });
-  return { ...found, sight: await inspector.look(image) };
+  using inspector = openInspector(backbone, normalization, { patches: patchFeatures, attention: clsAttention });
+  return { ...found, sight: await inspector.inspect(image) };
 }
 
 function expectClose(found: Float32Array, expected: Float32Array, what: string): void {

@@ -6,7 +6,7 @@ import sharp, { type Sharp } from "sharp";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 import { rng } from "../../../dino/math/random.js";
 import { encode } from "../../../dino/model/vit.js";
-import { copyDescriptor, traceCopies } from "../../../dino/retrieval/copies.js";
+import { copyDescriptor, evaluateCopies } from "../../../dino/retrieval/copies.js";
 import { openCopydays } from "../../../dino/retrieval/copydays.js";
 import { evaluate, input } from "../../../engine/index.js";
 import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
@@ -22,7 +22,7 @@ describe("copy detection", () => {
     images.write(Float32Array.from({ length: 2 * 3 * 12 * 8 }, () => random.normal()));
     const descriptor = copyDescriptor(backbone);
     const { described, tokens } = await evaluate(backbone.device, () => ({
-      described: descriptor.of(images),
+      described: descriptor.apply(images),
       tokens: encode(backbone.vit, backbone.params, images), // [2, 7, 12]
     }));
     expect(descriptor.dim).to.equal(24);
@@ -59,12 +59,12 @@ describe("copy detection", () => {
 
   it("looks for the originals of each kind of copies, among distractors too", async () => {
     const device = await testDevice();
-    const { results } = await traceCopies({ copydays, extract, device });
+    const { results } = await evaluateCopies({ copydays, extract, device });
     expect(results).to.deep.equal([
       { kind: "near", copies: 2, meanAveragePrecision: 1 },
       { kind: "far", copies: 1, meanAveragePrecision: 1 / 4 },
     ]);
-    const distracted = await traceCopies({ copydays, extract, device, distractors: setOf([8, 1], [6, 3]) });
+    const distracted = await evaluateCopies({ copydays, extract, device, distractors: setOf([8, 1], [6, 3]) });
     expect(distracted).to.include({ originals: 3, distractors: 2 });
     // [8, 1] lies nearer to [9, 1] than its original does; nothing comes between [1, 9] and its own.
     expect(distracted.results[0]!.meanAveragePrecision).to.be.closeTo((1 / 4 + 1) / 2, 1e-12);
@@ -76,7 +76,7 @@ describe("copy detection", () => {
     const device = await testDevice();
     const said: string[] = [];
     const whitening = setOf([5, 5], [9, 5], [5, 9], [9, 9]); // about (7, 7), of like variance in all directions
-    const report = await traceCopies({ copydays, extract, device, whitening, say: (line) => void said.push(line) });
+    const report = await evaluateCopies({ copydays, extract, device, whitening, log: (line) => void said.push(line) });
     expect(said).to.deep.equal(["whitening 2 numbers, learnt from 4 images"]);
     expect(report.whitening).to.deep.equal({ images: 4, raised: 0 });
     // Seen from (7, 7), [6, 4] lies at (-1, -3): nearest to [10, 0] at (3, -7) now, and [7, 7] points nowhere.

@@ -168,9 +168,9 @@ describe("dino dedupe", function () {
     const { code, stdout, stderr } = await dino("dedupe", "--index", index, "--threshold", "0.99");
     expect(code, stderr).to.equal(0);
     expect(stdout.split("\n").slice(0, 5)).to.deep.equal([
-      "1 group of nearly the same among 4 images; keeping one of each group would spare 1",
+      "1 group of near-duplicates in 4 images; keeping one of each group would save 1",
       "",
-      "group 1, 2 images, each with its similarity to the nearest other",
+      "group 1, 2 images, each with its similarity to the most similar other",
       `   0.9962   ${join("photos", "a.png")}`,
       `   0.9962   ${join("photos", "c.png")}`,
     ]);

@@ -88,7 +88,9 @@ describe("dino search", function () {
     await rename(join(folder, "made.safetensors"), join(folder, "moved.safetensors"));
     await rename(join(folder, "photos"), join(folder, "pictures"));
     const query = join(folder, "pictures", "red", "0.png");
-    expect(await refusal(query)).to.include("made.safetensors, which is not there; name it by --checkpoint");
+    expect(await refusal(query)).to.include(
+      "made.safetensors, which does not exist; name its new place with --checkpoint",
+    );
     const { code, stdout, stderr } = await dino(
       ...["search", "--index", index, query, "--checkpoint", join(folder, "moved.safetensors")],
       ...["--data", join(folder, "pictures"), "--neighbors", "2"],
@@ -104,7 +106,7 @@ describe("dino search", function () {
     await writeFile(torn, "torn");
     await writeTinyCheckpoint(join(folder, "other.safetensors"), { dim: 32 });
     const wrong = await refusal(torn, "--checkpoint", join(folder, "other.safetensors"));
-    expect(wrong).to.match(/holds 16 numbers an image, but .*other\.safetensors makes 32/);
+    expect(wrong).to.match(/holds 16 numbers per image, but .*other\.safetensors makes 32/);
     const broken = await refusal(torn, "--checkpoint", join(folder, "moved.safetensors"));
     expect(broken).to.include(`${torn}: expected an image`);
     expect(await refusal(torn, "--out", "sheet.jpg")).to.include("Expected a file ending in .png");

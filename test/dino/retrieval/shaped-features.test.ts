@@ -116,7 +116,7 @@ describe("shapes", () => {
   });
 
   it("hold a patch at the smallest scale, however oblong the image", async () => {
-    const { groups, fits } = await groupByShape(sized([2, 100]), 4, { side: 40, scales: SCALES });
+    const { groups, boxes: fits } = await groupByShape(sized([2, 100]), 4, { side: 40, scales: SCALES });
     expect(fits.get(0)!.size).to.deep.equal({ rows: 8, cols: 40 });
     expect(groups[0]!.sizes.map(({ rows }) => rows)).to.deep.equal([8, 4, 4]);
   });

@@ -153,7 +153,7 @@ describe("frames of DAVIS", () => {
     );
     expect(await refusal(["one"])).to.match(/there is no JPEGImages.480p.one$/);
     await drawSequence(root, "one", 1);
-    expect(await refusal(["one"])).to.include("holds 1 frames, and a video has two or more");
+    expect(await refusal(["one"])).to.include("holds 1 frames, but a video has two or more");
     await drawSequence(root, "one", 2, 0);
     await rm(join(root, "Annotations", "480p", "one", "00000.png"));
     expect(await refusal(["one"])).to.match(/there is no Annotations.480p.one.00000\.png$/);

@@ -7,7 +7,7 @@ import { networkConfig, vitConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { Config, PartialConfig } from "../../../dino/config/settings.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
-import { wholeSet } from "../../../dino/images/split.js";
+import { fullSubset } from "../../../dino/images/split.js";
 import { rng } from "../../../dino/math/random.js";
 import { initialValues, type Network } from "../../../dino/model/network.js";
 import { scope, vit, vitSpecs } from "../../../dino/model/vit.js";
@@ -48,7 +48,7 @@ describe("init", () => {
   it("begins with the features of the file, in student and teacher", async () => {
     const device = await testDevice();
     const gray = { rows: 16, cols: 16, pixels: new Uint8Array(16 * 16 * 3).fill(99) };
-    const subset = wholeSet(memoryImages({ images: [gray, gray, gray, gray] }));
+    const subset = fullSubset(memoryImages({ images: [gray, gray, gray, gray] }));
     const config = settle({ out: join(folder, "run"), batch: 4, steps: 1, warmupEpochs: 0, threads: 1 });
     using images = input(device, [2, 3, 16, 16]);
     images.write(Float32Array.from({ length: 2 * 3 * 16 * 16 }, (_, i) => Math.sin(i)));

@@ -7,7 +7,7 @@ import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { evaluateKnn } from "../../../dino/evaluation/evaluate.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
-import { firstOf, type Splits } from "../../../dino/images/split.js";
+import { firstImages, type Splits } from "../../../dino/images/split.js";
 import { viewOf } from "../../../dino/model/backbone.js";
 import { extractFeatures } from "../../../dino/model/extract.js";
 import { createNetwork, initialValues, writeNetwork } from "../../../dino/model/network.js";
@@ -55,7 +55,7 @@ describe("learning, on the built-in images", function () {
 
   before(async () => {
     const { train: trainPart, test } = await openSplits("builtin", { heldOut: 0, seed: 0 });
-    splits = { train: firstOf(trainPart, 1000), test: firstOf(test, 250) };
+    splits = { train: firstImages(trainPart, 1000), test: firstImages(test, 250) };
     out = await mkdtemp(join(tmpdir(), "dino-learning-"));
   });
   after(() => rm(out, { recursive: true, force: true }));

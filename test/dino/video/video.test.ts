@@ -85,7 +85,7 @@ describe("frames", () => {
       (async function* () {
         for (const part of parts) yield await Promise.resolve(part);
       })();
-    expect(await rejection(all(parsePpm(stream(bytes.subarray(0, 20)))))).to.include("the last picture is cut off");
+    expect(await rejection(all(parsePpm(stream(bytes.subarray(0, 20)))))).to.include("the last picture is truncated");
     expect(await rejection(all(parsePpm(stream(Buffer.alloc(100)))))).to.include("expected a binary PPM");
   });
 });
@@ -222,7 +222,7 @@ describe("dino video", function () {
     const words = ["video", file, "--checkpoint", checkpoint, "--out", out, "--show", "side-by-side"];
     const { code, stdout, stderr } = await dinoIn({ PATH: bin }, ...words);
     expect(code, stderr).to.equal(0);
-    expect(stdout).to.include("2 frames of 64 x 16 pixels").and.to.include("12.5 frames a second");
+    expect(stdout).to.include("2 frames of 64 x 16 pixels").and.to.include("12.5 frames per second");
     expect(await readFile(join(out, "video.mp4"), "utf8"))
       .to.include("-framerate 12.5 -start_number 1 -i frame-%06d.png -frames:v 2")
       .and.to.match(/video\.mp4$/);
@@ -238,7 +238,7 @@ describe("dino video", function () {
       .and.to.include("a folder of frames needs");
     expect(missing.code).to.equal(1);
     const same = await run(frames, "--out", join(frames, "..", "frames"));
-    expect(same.stderr).to.include("expected another folder than that of the frames");
+    expect(same.stderr).to.include("expected a folder other than that of the frames");
     expect(same.code).to.equal(2);
     const head = await run(frames, "--out", join(folder, "none"), "--head", "2");
     expect(head.stderr).to.include("--head 2: the network has 2, counted from 0 to 1");

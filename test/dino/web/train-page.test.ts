@@ -2,9 +2,9 @@ import { expect } from "chai";
 import { builtinImages } from "../../../dino/images/builtin.js";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 import type { Image } from "../../../dino/images/pixels.js";
-import { type CourseEvent, takeCourse } from "../../../dino/web/train/browser-training.js";
+import { type TrainingEvent, trainInBrowser } from "../../../dino/web/train/browser-training.js";
 import { configOf, START } from "../../../dino/web/train/settings.js";
-import { after, NOTHING } from "../../../dino/web/train/training-view.js";
+import { applyEvent, EMPTY_VIEW } from "../../../dino/web/train/training-view.js";
 import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { testDevice } from "../../support/device.js";
 import { lineOf } from "../../support/shown-run.js";
@@ -18,13 +18,13 @@ async function firstOf(set: ImageSet, count: number): Promise<ImageSet> {
 describe("the page that trains", () => {
   it("forgets the steps after the one that it goes on from", () => {
     const progress = { step: 9, steps: 12, epoch: 0, loss: 1, lr: 0, imagesPerSecond: 1 };
-    const events: readonly CourseEvent[] = [
+    const events: readonly TrainingEvent[] = [
       { kind: "measured", measured: { of: "pixels", top1: 50, trainImages: 2, testImages: 1 } },
       ...[3, 6, 9].map((step) => ({ kind: "line", line: lineOf(step) }) as const),
       { kind: "progress", progress },
       { kind: "begins", step: 6 },
     ];
-    const seen = events.reduce(after, NOTHING);
+    const seen = events.reduce(applyEvent, EMPTY_VIEW);
     expect(seen.lines.map(({ step }) => step)).to.deep.equal([3, 6]);
     expect(seen.progress).to.equal(undefined);
     expect(seen.measured).to.have.length(1);
@@ -37,14 +37,14 @@ describe("the page that trains", () => {
     const made = configOf({ ...START, steps: "3", batch: "2" });
     if (!("config" in made)) throw new Error(JSON.stringify(made.errors));
     const states: Checkpoint[] = [];
-    const stopAt = (isThere: (event: CourseEvent) => boolean) => {
+    const stopAt = (isThere: (event: TrainingEvent) => boolean) => {
       const stopping = new AbortController();
-      return takeCourse({
+      return trainInBrowser({
         ...{ device, images, config: made.config, from: states.at(-1) },
         stop: stopping.signal,
-        tell: (event) => isThere(event) && stopping.abort(),
+        emit: (event) => isThere(event) && stopping.abort(),
         encode: () => Promise.resolve(new Blob([])),
-        keep: (state) => states.push(state),
+        saveState: (state) => states.push(state),
       });
     };
     expect(await stopAt(({ kind }) => kind === "begins")).to.equal("stopped");

@@ -10,7 +10,7 @@ import { rng } from "../../../dino/math/random.js";
 import { type Model, viewOf } from "../../../dino/model/backbone.js";
 import { extractFeatures } from "../../../dino/model/extract.js";
 import { encode, lastAttention } from "../../../dino/model/vit.js";
-import { attentionFrom, likenessTo } from "../../../dino/web/viewer/maps.js";
+import { attentionOf, similarityTo } from "../../../dino/web/viewer/maps.js";
 import { openViewer, type ImageView, type Viewer } from "../../../dino/web/viewer/viewer-model.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
 import { type Device, evaluate, input } from "../../../engine/index.js";
@@ -49,7 +49,7 @@ describe("viewer", () => {
     a.reduce((sum, value, i) => sum + value * b[i]!, 0) / (Math.hypot(...a) * Math.hypot(...b));
 
   it("sees the attention of every patch and their likeness, as the network has them", async () => {
-    const sight: ImageView = await viewer.look(noise(1, 20, 41), OPTIONS);
+    const sight: ImageView = await viewer.inspect(noise(1, 20, 41), OPTIONS);
     expect([sight.rows, sight.cols, sight.image.rows, sight.image.cols]).to.deep.equal([2, 4, 16, 32]);
     using pixels = input(device, [1, 3, 16, 32]);
     pixels.write(normalize(sight.image, normalizeTable(model.config)));
@@ -64,7 +64,7 @@ describe("viewer", () => {
       [0, 3],
       [5, 8],
     ] as const) {
-      const { ofHeads, mean } = attentionFrom(sight, focus);
+      const { ofHeads, mean } = attentionOf(sight, focus);
       for (let patch = 0; patch < patches; patch++) {
         const expected = Array.from(
           { length: heads },
@@ -75,18 +75,18 @@ describe("viewer", () => {
       }
     }
     const featureOf = (patch: number) => whole.tokens.subarray((1 + patch) * dim, (2 + patch) * dim);
-    likenessTo(sight, 5).forEach((value, patch) =>
+    similarityTo(sight, 5).forEach((value, patch) =>
       expect(value).to.be.closeTo(cosine(featureOf(5), featureOf(patch)), 1e-5),
     );
   });
 
   it("keeps the meaning of colours where it is asked to", async () => {
     const [first, other] = [noise(2, 32, 32), noise(3, 32, 32)];
-    const { colors } = await viewer.look(first, OPTIONS);
-    const kept = await viewer.look(other, { ...OPTIONS, keepColors: true });
-    const own = await viewer.look(other, OPTIONS);
+    const { colors } = await viewer.inspect(first, OPTIONS);
+    const kept = await viewer.inspect(other, { ...OPTIONS, keepColors: true });
+    const own = await viewer.inspect(other, OPTIONS);
     expect(kept.colors).to.not.deep.equal(own.colors);
-    expect((await viewer.look(first, OPTIONS)).colors).to.deep.equal(colors);
+    expect((await viewer.inspect(first, OPTIONS)).colors).to.deep.equal(colors);
   });
 
   it("finds the images of an index that are most like one, as dino embed sees them", async () => {
@@ -94,7 +94,7 @@ describe("viewer", () => {
     const view = viewOf(model.config);
     const { features } = await extractFeatures(model, memoryImages({ images }), { view });
     viewer.setIndex(encodeNpy({ values: features.values, shape: [4, features.dim] }));
-    const { neighbors } = await viewer.look(images[2]!, OPTIONS);
+    const { neighbors } = await viewer.inspect(images[2]!, OPTIONS);
     expect(neighbors.map(({ row }) => row)).to.have.members([0, 1, 2, 3]);
     expect(neighbors[0]).to.deep.include({ row: 2 });
     expect(neighbors[0]!.similarity).to.be.closeTo(1, 1e-5);
@@ -108,9 +108,9 @@ describe("viewer", () => {
     expect(await rejection(openViewer(device, bytes.slice(0, 100)))).to.match(/safetensors|header/);
     const foreign = encodeNpy({ values: new Float32Array(6), shape: [2, 3] });
     expect(() => viewer.setIndex(foreign)).to.throw(
-      "the index: expected 16 numbers an image, as this network has, got [2, 3]",
+      "the index: expected 16 numbers per image, as this network has, got [2, 3]",
     );
-    expect(await rejection(viewer.look(noise(8, 4, 400), { ...OPTIONS, size: 4 }))).to.match(/holds no patch of 8/);
+    expect(await rejection(viewer.inspect(noise(8, 4, 400), { ...OPTIONS, size: 4 }))).to.match(/holds no patch of 8/);
   });
 
   it("offers sizes whose attention fits into what the device binds", async () => {

@@ -219,7 +219,7 @@ describe("export", function () {
       const bytes = (await readFile(out)).length;
       expect(JSON.parse(stdout)).to.deep.include({ which: "student", files: [{ path: out, bytes }] });
       expect(await readdir(dirname(out))).to.deep.equal(["student.safetensors"]);
-      expect(await refused(...words)).to.include("is already there; --overwrite replaces");
+      expect(await refused(...words)).to.include("already exists; --overwrite replaces");
       await writeFile(out, "old");
       expect((await dino("export", ...words, "--overwrite")).stdout).to.equal(`${out}   ${bytes} bytes\n`);
       expect((await readFile(out)).length).to.equal(bytes);
