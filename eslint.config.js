@@ -18,6 +18,8 @@ export default defineConfig(
       "@typescript-eslint/no-non-null-assertion": "off",
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
       "@typescript-eslint/no-shadow": ["error", { ignoreOnInitialization: true, allow: ["_"] }],
+      "max-lines": ["error", { max: 400, skipBlankLines: true, skipComments: true }],
+      "max-lines-per-function": ["error", { max: 80, skipBlankLines: true, skipComments: true }],
       "import-x/first": "error",
       "import-x/order": [
         "error",
@@ -28,5 +30,15 @@ export default defineConfig(
         },
       ],
     },
+  },
+  {
+    // `describe` takes one function for all tests of a subject.
+    files: ["test/**"],
+    rules: { "max-lines-per-function": "off" },
+  },
+  {
+    // One table with a row for every operation and shape.
+    files: ["test/engine/ops/ops.test.ts"],
+    rules: { "max-lines": "off" },
   },
 );

@@ -19,7 +19,7 @@ export type Corner = (typeof corners)[number];
 
 /**
  * Returns the settings of a run of figure 7. Without centering, the center stays at its initial value 0; without
- * sharpening, the teacher has the student's temperature. The head has no batch norm, which would center by itself.
+ * sharpening, the teacher has the student's temperature.
  */
 export function cornerSettings(corner: Corner, { studentTemp }: Pick<Config, "studentTemp">): PartialConfig {
   const unsharpened = { teacherTemp: studentTemp, warmupTeacherTemp: studentTemp };
@@ -30,7 +30,7 @@ export function cornerSettings(corner: Corner, { studentTemp }: Pick<Config, "st
     "centering only": unsharpened,
     neither: { ...uncentered, ...unsharpened },
   };
-  return { useBnInHead: false, ...settings[corner] };
+  return settings[corner];
 }
 
 /** The end of a run of figure 7, as means over the last quarter of its log, in nats. */

@@ -1,22 +1,8 @@
 /** Runs that are stopped, damaged, crowded out, or lose their device: nothing is lost, and the bytes come out the same. */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync } from "node:fs";
-import {
-  appendFile,
-  copyFile,
-  mkdtemp,
-  open,
-  readFile,
-  readdir,
-  rm,
-  stat,
-  truncate,
-  writeFile,
-} from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { appendFile, copyFile, mkdtemp, open, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
@@ -24,7 +10,6 @@ import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
-import { rng } from "../../../dino/math/random.js";
 import { readLog } from "../../../dino/run/log.js";
 import { runFiles, lockRunFolder } from "../../../dino/run/run-folder.js";
 import { adviseOnMemory, planMemory } from "../../../dino/training/memory-advice.js";
@@ -33,10 +18,11 @@ import { train } from "../../../dino/training/train.js";
 import { readCheckpoint, stepsDone } from "../../../dino/weights/checkpoint.js";
 import { openDevice } from "../../../engine/adapters/node.js";
 import { download, input, type Device } from "../../../engine/index.js";
-import { tiny, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
-import { compiledLauncher, compiledModule } from "../../support/compiled-program.js";
+import { tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
+import { compiledModule } from "../../support/compiled-program.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
+import { lossesOf } from "../../support/run-losses.js";
 
 const settings = {
   ...tinySettings,
@@ -103,11 +89,6 @@ describe("faults", () => {
       }),
     );
     expect(found).to.deep.equal(expected);
-  }
-
-  async function lossesOf(out: string) {
-    const { steps, epochs } = await readLog(runFiles(out).log);
-    return [...steps, ...epochs].map(({ step, loss }) => [step, loss]);
   }
 
   describe("of files", () => {
@@ -343,113 +324,6 @@ describe("faults", () => {
       expect(tensors.get("knobs.lr")!.values[0]).to.be.above(1e30);
       expect(tensors.has("student.backbone.cls_token")).to.equal(true);
     });
-  });
-
-  describe("of processes", () => {
-    /** Runs `dino train` in a folder, so that checkpoints name the same --out wherever it lies. */
-    function start(cwd: string, ...flags: readonly string[]): ChildProcess & { readonly said: () => string } {
-      const words = [compiledLauncher(), "train", "--out", "run", ...flags];
-      const child = spawn(process.execPath, words, { cwd, stdio: ["ignore", "ignore", "pipe"] });
-      let said = "";
-      child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
-      return Object.assign(child, { said: () => said });
-    }
-
-    const steps = 64;
-    const flags = [
-      ...[...tiny, "--data", "builtin", "--steps", String(steps), "--checkpoint-every", "1", "--hidden-dim", "512"],
-      ...["--log-every", "4"],
-    ];
-    const checkpointIn = (cwd: string) => runFiles(join(cwd, "run")).checkpoint;
-
-    async function stepIn(cwd: string): Promise<number> {
-      return existsSync(checkpointIn(cwd)) ? stepsDone(checkpointIn(cwd)) : 0;
-    }
-
-    async function reach(step: number, cwd: string, child: ReturnType<typeof start>): Promise<void> {
-      while ((await stepIn(cwd)) < step) {
-        if (child.exitCode !== null) throw new Error(`ended before step ${step}: ${child.said()}`);
-        await sleep(5);
-      }
-    }
-
-    let expected: Buffer;
-    let undisturbed: string;
-    before(async function () {
-      this.timeout(120_000);
-      undisturbed = await folder();
-      const child = start(undisturbed, ...flags);
-      const [code] = (await once(child, "exit")) as [number];
-      expect(code, child.said()).to.equal(0);
-      expected = await readFile(checkpointIn(undisturbed));
-    });
-
-    it("gives the same file when killed at two random instants", async () => {
-      await killed(2, 6);
-    }).timeout(180_000);
-
-    it("gives the same file when killed at 20 random instants @long", async () => {
-      const left = await Promise.all([killed(10, 7), killed(10, 8)]); // two at a time: most of it is starting on one core
-      if (process.env["DEBUG"])
-        process.stderr.write(`killed while writing a checkpoint: ${left.join(" and ")} of 10\n`);
-    }).timeout(600_000);
-
-    /** Kills a run so many times, and sees what comes of it; returns how often it was writing a checkpoint. */
-    async function killed(kills: number, seed: number): Promise<number> {
-      const cwd = await folder();
-      const random = rng({ seed, purpose: "instants" });
-      const leftovers = async () => (await readdir(join(cwd, "run"))).filter((name) => name.endsWith(".tmp"));
-      let left = 0;
-      for (let kill = 0; kill < kills; kill++) {
-        const child = start(cwd, ...(kill === 0 ? flags : ["--resume"]));
-        await reach((await stepIn(cwd)) + 1 + random.integer(3), cwd, child);
-        await sleep(100 * random.uniform());
-        child.kill("SIGKILL");
-        await once(child, "close");
-        if ((await leftovers()).length > 0) left++;
-        if ((await stepIn(cwd)) === steps) throw new Error(`the run was over after ${kill + 1} kills`);
-      }
-      const child = start(cwd, "--resume");
-      const [code] = (await once(child, "exit")) as [number];
-      expect(code, child.said()).to.equal(0);
-      expect((await readFile(checkpointIn(cwd))).equals(expected)).to.equal(true);
-      expect(await lossesOf(join(cwd, "run"))).to.deep.equal(await lossesOf(join(undisturbed, "run")));
-      expect(await leftovers()).to.deep.equal([]);
-      return left;
-    }
-
-    it("ends in order at the first Ctrl-C or SIGTERM, says how to go on, and goes on to the same file", async () => {
-      const cwd = await folder();
-      for (const [signal, code] of [
-        ["SIGINT", 130],
-        ["SIGTERM", 143],
-      ] as const) {
-        const child = start(cwd, ...(signal === "SIGINT" ? flags : ["--resume"]));
-        await reach((await stepIn(cwd)) + 3, cwd, child);
-        child.kill(signal);
-        expect((await once(child, "close"))[0]).to.equal(code);
-        expect(child.said()).to.contain(`${signal}: ending after this step, with a checkpoint; once more ends at once`);
-        const step = await stepIn(cwd);
-        expect(child.said()).to.match(
-          new RegExp(
-            `dino: ${signal}: stopped after step ${step} of ${steps}, which run/.+ --out run --resume goes on`,
-          ),
-        );
-      }
-      const child = start(cwd, "--resume");
-      expect((await once(child, "close"))[0], child.said()).to.equal(0);
-      expect((await readFile(checkpointIn(cwd))).equals(expected)).to.equal(true);
-    }).timeout(180_000);
-
-    it("gives the same file whatever the number of threads", async () => {
-      const cwd = await folder();
-      const child = start(cwd, ...flags, "--threads", "2");
-      expect((await once(child, "close"))[0], child.said()).to.equal(0);
-      const { config, ...two } = await readCheckpoint(checkpointIn(cwd));
-      expect({ ...two, config: { ...config, threads: 1 } }).to.deep.equal(
-        await readCheckpoint(checkpointIn(undisturbed)),
-      );
-    }).timeout(120_000);
   });
 });
 

@@ -76,7 +76,7 @@ describe("learning, on the built-in images", function () {
     return { config, warnings, log, last: log.findLast(({ teacherEntropy }) => teacherEntropy !== undefined)! };
   }
 
-  it(`raises k-NN accuracy by ${MARGIN} points or more`, async () => {
+  it(`raises k-NN accuracy by ${MARGIN} points or more @long`, async () => {
     const { config, log } = await run({ ...short, knnEvery: 1000 });
     const trained = log.findLast(({ knn }) => knn !== undefined)!.knn!.top1;
 
