@@ -285,7 +285,7 @@ describe("training", () => {
     );
     const none = { ...splits.test, indices: new Int32Array(0) };
     expect(() => checkEvaluations(config, { ...splits, test: none })).to.throw(
-      "--linear-every: there are no test images",
+      "--linear-every: expected test images, got none",
     );
     expect(() => checkEvaluations({ ...config, knnEvery: 1 }, { ...splits, train: bare })).to.throw(
       "--knn-every: the train images have no classes",
