@@ -92,12 +92,7 @@ export function addLinear(dino: Command): void {
       `learning rates for batches of 256, trained at the same time (default ${LEARNING_RATES.join(" ")})`,
       positives,
     )
-    .option(
-      "--weight-decay <rate>",
-      "weight decay; 0 as in the official code, up to 1e-4 for few images",
-      zeroOrMore,
-      0,
-    )
+    .option("--weight-decay <rate>", "weight decay; 0 in the official code", zeroOrMore, 0)
     .option("--val-freq <epochs>", "epochs between measurements", count, 1)
     .option(
       "--validation <share>",

@@ -44,7 +44,7 @@ export function addSegment(dino: Command): void {
       wholeNumber,
       lastFrames,
     )
-    .option("--topk <patches>", "most similar patches whose labels are averaged; 5 to 20", count, topk)
+    .option("--topk <patches>", "most similar patches whose labels are averaged; the paper takes 5", count, topk)
     .option(
       "--size-mask-neighborhood <patches>",
       "radius of the search for similar patches, 0 for the whole frame; raise for fast motion",
