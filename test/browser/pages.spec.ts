@@ -79,7 +79,7 @@ describe("pages in Chromium", () => {
   }
 
   const status = (text: string | RegExp) => page.getByRole("status").filter({ hasText: text }).waitFor();
-  const seen = () => status(/^Seen in \d+ ms$/);
+  const seen = () => status(/^Computed in \d+ ms$/);
   const said = () => page.getByText(/^Attention in the last block from/).innerText();
   const alert = () => page.getByRole("alert").innerText();
 
