@@ -38,7 +38,7 @@ export interface Measured {
   readonly pipelines?: number;
 }
 
-/** How often a measurement is repeated. */
+/** Number of repetitions of a measurement. */
 export interface Effort {
   readonly warmups: number;
   readonly minRepeats: number;

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Answers, Reply, Request } from "./host.js";
 
-/** How to start a peer. */
+/** Command that starts a peer. */
 export interface PeerSpec {
   readonly name: string;
   /** Module with the exports of `Peer`. */

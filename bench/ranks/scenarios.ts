@@ -20,7 +20,7 @@ export const modelNames = Object.keys(models) as ModelName[];
 /** Numbers of GPUs: one, a machine, 8 machines, and 64 machines. */
 export const GPUS = [1, 8, 64, 512] as const;
 
-/** How gradients are sent: in one piece after the backward, in pieces during it, or in pieces of half the bytes. */
+/** Ways to send gradients: in one piece after the backward, in pieces during it, or in pieces of half the bytes. */
 export const sendings = {
   "one piece": { pieceBytes: Infinity, valueBytes: 4 },
   pieces: { pieceBytes: 2 ** 24, valueBytes: 4 },

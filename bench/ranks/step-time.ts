@@ -53,7 +53,7 @@ export interface Piece {
   readonly readyS: number;
 }
 
-/** How gradients are sent to other ranks. */
+/** Ways to send gradients to other ranks. */
 export interface Sending {
   /** f32 bytes per piece; Infinity for one piece. */
   readonly pieceBytes: number;

@@ -2,7 +2,7 @@
 import { input, type Program, record, reshape, slice, type Tensor } from "../../engine/index.js";
 import { type Image, type Normalization, normalize, normalizeTable, type Size } from "../images/pixels.js";
 import type { Backbone } from "./backbone.js";
-import { grid, observe, type Observation } from "./vit.js";
+import { patchGrid, observe, type Observation } from "./vit.js";
 
 /** A tensor to compute for one image, recorded once per image size. */
 export type Aspect = (backbone: Backbone, observation: Observation) => Tensor;
@@ -52,7 +52,7 @@ export function openInspector<const Names extends string>(
     current = undefined;
   };
   const open = async ({ rows, cols }: Size): Promise<Opened<Names>> => {
-    const patches = grid(shape, rows, cols); // throws before anything is allocated
+    const patches = patchGrid(shape, rows, cols); // throws before anything is allocated
     const pixels = input(device, [1, 3, rows, cols], { label: "image" });
     try {
       const program = await record(device, () => {

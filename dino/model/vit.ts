@@ -67,7 +67,7 @@ export interface BlockOptions {
 /** Lists the parameters under their official names, in the official order. */
 export function vitSpecs(config: VitConfig): ParamSpec[] {
   const { dim, patch, channels, registers = 0 } = config;
-  const { rows, cols } = grid(config, config.imageRows, config.imageCols);
+  const { rows, cols } = patchGrid(config, config.imageRows, config.imageCols);
   const hidden = Math.round(dim * config.mlpRatio);
   const param = (name: string, ...shape: number[]): ParamSpec => ({ name, shape, trainable: !isFrozen(config, name) });
   const normSpecs = (name: string) => [param(`${name}.weight`, dim), param(`${name}.bias`, dim)];
@@ -131,7 +131,7 @@ export function truncatedNormal(size: number, std: number, rng: Rng): Float32Arr
 }
 
 /** Returns the number of whole patches of an image. Throws if it holds none. */
-export function grid(
+export function patchGrid(
   config: VitConfig,
   imageRows: number,
   imageCols: number,
@@ -248,8 +248,8 @@ export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor)
 export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRows: number, imageCols: number): Tensor {
   const [, tokens, dim] = embedding.shape as readonly [number, number, number];
   const flat = reshape(embedding, [tokens, dim]);
-  const base = grid(config, config.imageRows, config.imageCols);
-  const wanted = grid(config, imageRows, imageCols);
+  const base = patchGrid(config, config.imageRows, config.imageCols);
+  const wanted = patchGrid(config, imageRows, imageCols);
   const sameGrid = wanted.rows === base.rows && wanted.cols === base.cols;
   const trainingSize = imageRows === config.imageRows && imageCols === config.imageCols;
   if (sameGrid && (imageRows === imageCols || trainingSize)) return flat;

@@ -18,7 +18,7 @@ export interface InPageTests {
   readonly runTests: (leftOut?: string) => Promise<void>;
 }
 
-/** Of Node, there before the page's first line. */
+/** Provided by Node before the page's first line runs. */
 declare const reportResult: (result: InPageResult) => Promise<void>;
 
 function testsBelow(suite: Mocha.Suite): readonly Mocha.Test[] {

@@ -4,7 +4,7 @@ import { DeviceLostError, HungDeviceError, isCausedBy, OutOfMemoryError } from "
 /** An error as plain data, which a worker can send. */
 export interface Trouble {
   readonly message: string;
-  /** What the visitor can do; empty if `message` says it. */
+  /** Advice to the visitor; empty if `message` has it. */
   readonly advice: string;
   /** Whether a new device may help. */
   readonly isOfDevice: boolean;

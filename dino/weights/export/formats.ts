@@ -4,7 +4,7 @@ import { asSafetensors, type Values } from "../checkpoint-bytes.js";
 import { huggingFaceTensors } from "../names.js";
 import { exportNotes } from "../notes.js";
 import type { ReadNetwork } from "../read-network.js";
-import { modelSettings, processorSettings } from "./hugging-face.js";
+import { huggingFaceSettings, processorSettings } from "./hugging-face.js";
 import { encodeOnnx } from "./onnx.js";
 import { type GraphOptions, vitGraph } from "./vit-graph.js";
 
@@ -34,7 +34,7 @@ export function exportFiles(network: ReadNetwork, format: Format, options: Expor
       return [{ encode: () => safetensors(network, options.head ? withHead(network) : network.backbone) }];
     case "hf": {
       const { config, backbone } = network;
-      const settings = modelSettings(config);
+      const settings = huggingFaceSettings(config);
       return [
         { name: "onnx/model.onnx", encode: () => onnx(network, "transformers", options) },
         { name: "model.safetensors", encode: () => safetensors(network, huggingFaceTensors(backbone)) },

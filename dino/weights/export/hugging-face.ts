@@ -3,7 +3,7 @@ import { evalView, vitConfig } from "../../config/derive.js";
 import type { Config } from "../../config/settings.js";
 
 /** Returns config.json of a ViTModel. Throws for a network with registers, which ViTModel does not support. */
-export function modelSettings(config: Config): object {
+export function huggingFaceSettings(config: Config): object {
   const { imageRows, imageCols, patch, dim, depth, heads, mlpRatio, channels, registers } = vitConfig(config);
   if (registers > 0) {
     throw new Error(

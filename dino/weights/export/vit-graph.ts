@@ -1,5 +1,5 @@
 /** The network of `vit.ts` as an ONNX model, which resamples the positions for images of any size. */
-import { grid, type VitConfig } from "../../model/vit.js";
+import { patchGrid, type VitConfig } from "../../model/vit.js";
 import type { Values } from "../checkpoint-bytes.js";
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from "./onnx.js";
 
@@ -133,7 +133,7 @@ function tokens(graph: Graph, vit: VitConfig, images: string): string {
  */
 function positions(graph: Graph, vit: VitConfig, size: string): { readonly ofCls: string; readonly ofPatches: string } {
   const { nodes, op, param, number, integer, integers } = graph;
-  const base = grid(vit, vit.imageRows, vit.imageCols);
+  const base = patchGrid(vit, vit.imageRows, vit.imageCols);
   const embedding = param("pos_embed"); // [1, 1 + patches, dim]
   const [ofCls, made] = ["position_of_cls", "positions_made"];
   const lengths = integers(1, base.rows * base.cols);

@@ -4,7 +4,7 @@ import {
   type Dtype,
   elementBytes,
   elementsOf,
-  gather,
+  gatherElements,
   spanOf,
   type StoredTensor,
   toF32,
@@ -117,7 +117,7 @@ function storedTensor(storage: TorchStorage, view: StorageView, read: ReadStorag
   return {
     shape,
     dtype,
-    read: async () => gather(toF32(await read(storage, offset * size, span * size), dtype), view),
+    read: async () => gatherElements(toF32(await read(storage, offset * size, span * size), dtype), view),
   };
 }
 

@@ -32,7 +32,7 @@ export function spanOf({ shape, strides }: StorageView): number {
 }
 
 /** Gathers the values of a view, row-major, from its span. */
-export function gather(span: Float32Array, { shape, strides }: StorageView): Float32Array {
+export function gatherElements(span: Float32Array, { shape, strides }: StorageView): Float32Array {
   if (isRowMajor(shape, strides)) return span;
   const out = new Float32Array(elementsOf(shape));
   const position = shape.map(() => 0);

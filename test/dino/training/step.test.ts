@@ -46,7 +46,7 @@ const small: Config = resolveConfig({
 interface Shared extends Partial<StepOptions> {
   readonly config?: Config;
   readonly size: number;
-  /** Of the numbers of a tensor, that they are compared relative to. */
+  /** Least magnitude that differences are compared with, relative to the largest number of a tensor. */
   readonly least?: number;
   readonly tolerance?: number;
 }

@@ -36,7 +36,7 @@ interface ProductSizes {
   readonly cols: number;
   readonly chunkCols?: number;
   readonly views?: number;
-  /** Of the factors; the logits are sqrt(dim) times its square. */
+  /** Standard deviation of the factors; the logits are sqrt(dim) times its square. */
   readonly spread?: number;
   /** Iterations of Sinkhorn-Knopp, instead of the given center. */
   readonly sinkhorn?: number;
