@@ -46,7 +46,7 @@ const small: Config = resolveConfig({
 interface Shared extends Partial<StepOptions> {
   readonly config?: Config;
   readonly size: number;
-  /** Least magnitude that differences are compared with, relative to the largest number of a tensor. */
+  /** Lower bound of the largest number of a tensor, which differences are relative to. */
   readonly least?: number;
   readonly tolerance?: number;
 }
