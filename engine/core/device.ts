@@ -6,8 +6,10 @@ declare global {
   interface GPU {}
   interface GPUAdapter {}
   interface GPUAdapterInfo {}
+  interface GPUBindGroup {}
   interface GPUBindGroupLayout {}
   interface GPUBuffer {}
+  interface GPUComputePassEncoder {}
   interface GPUComputePipeline {}
   interface GPUDevice {}
   interface GPUSupportedLimits {}
