@@ -1,4 +1,4 @@
-// What this run of AdamW does with each tensor, from the length of its gradient:
+// Control values of an AdamW step for each tensor, from the length of its gradient:
 //
 //   norm = sqrt(sum of squares) / scale, clip = min(1, CLIP / (norm + 1e-6)), t = t + 1 unless the tensor is skipped,
 //   control = [clip / scale, 1 - lr * weightDecay, lr / (1 - beta1^t), sqrt(1 - beta2^t)]; the last is 0 for a skipped tensor.

@@ -1,4 +1,4 @@
-// Where the numbers of attention lie, for its kernels that share tiles. The file that includes this one binds `sizes`, [3] u32:
+// Memory layout of attention for the tiled kernels. The file that includes this one binds `sizes`, [3] u32:
 // tokens, heads and components of a head, not constants, or each shape would be compiled apart.
 
 fn tokens() -> u32 { return sizes[0]; }

@@ -1,4 +1,4 @@
-// What the attention kernels on tensor cores share; the including file binds `sizes`, sets ROWS, and defines `four`, four
+// Shared by the attention kernels on tensor cores; the including file binds `sizes`, sets ROWS, and defines `four`, four
 // neighbours of a source in memory, and `store`, which writes four of its result.
 //
 // A workgroup of 128 threads takes ROWS tokens of a head, 64 at most, against COLS others at a time. A subgroup takes a strip of

@@ -1,4 +1,4 @@
-// What the tiled backwards of attention share; the including file sets PART, binds `sizes`, `lse` and `delta`, and defines `qkvAt`,
+// Shared by the tiled backwards of attention; the including file sets PART, binds `sizes`, `lse` and `delta`, and defines `qkvAt`,
 // `dOutAt` and `store`, which writes dQkv.
 //
 // A workgroup of 64 threads takes 64 rows (queries in part 0, else keys) against 64 columns (the others) at a time, as

@@ -1,4 +1,4 @@
-// What the tiled forwards of attention share; the including file binds `sizes` and `lse`, and defines `qkvAt` and `store`, which
+// Shared by the tiled forwards of attention; the including file binds `sizes` and `lse`, and defines `qkvAt` and `store`, which
 // writes out.
 //
 // A workgroup of 64 threads takes 64 queries of one head against 64 keys at a time: scores and sums stay in registers, 8 x 8

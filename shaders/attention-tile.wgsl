@@ -1,4 +1,4 @@
-// What the tiled attention kernels share: products of 64 x 64 tiles by 64 threads, 16 steps of the inner axis at a time.
+// Shared by the tiled attention kernels: products of 64 x 64 tiles by 64 threads, 16 steps of the inner axis at a time.
 //
 // The threads form 8 rows (y) x 8 columns (x); each holds 8 x 8 numbers in 16 vec4: rows 4 y .. 4 y + 3 in the first eight
 // vec4, rows 32 + 4 y .. in the others, two vec4 a row for the columns of its two quads. In `left` and `right` lie 16 quads at

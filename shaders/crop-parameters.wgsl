@@ -1,4 +1,4 @@
-// What decides how a crop is made: the numbers that `parameters` holds of it, in this order.
+// Parameters of a crop, in the order of the buffer `parameters`.
 
 const PARAMETERS = 18u;
 const SLOT = 0u;        // which of the pictures

@@ -1,4 +1,4 @@
-// What a chunk of columns adds to the cross-entropies of each row of the student with the targets of the other crops
+// Contribution of a chunk of columns to the cross-entropies of each row of the student with the targets of the other crops
 // (Caron et al. 2021, eq. 2 and 3), so that no row is needed whole (Milakov & Gimelshein 2018, section 3.1).
 // Rows are crop-major: row = crop * BATCH + image.
 //

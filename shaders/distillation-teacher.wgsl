@@ -1,4 +1,4 @@
-// What a chunk of the teacher's columns adds to the normaliser and the entropy of each row of
+// Contribution of a chunk of the teacher's columns to the normaliser and the entropy of each row of
 // softmax((x - center) / temperature), so that no row is needed whole (Milakov & Gimelshein 2018, section 3.1).
 //
 //   x            [ROWS, COLS] f32: the chunk

@@ -1,4 +1,4 @@
-// What the kernels for the gradients of layernorm's gain and bias share: 64 columns of a part of the rows, a thread a column.
+// Shared by the kernels for the gradients of layernorm's gain and bias: 64 columns of a part of the rows, a thread a column.
 // The including file binds x, statistics, dGain and dBias, sets ROWS, COLS, PARTS and LANES, and defines `dyAt`.
 
 fn backwardOfColumns(g: u32, lane: u32) {

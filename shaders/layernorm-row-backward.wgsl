@@ -1,4 +1,4 @@
-// What the backward kernels of layernorm share: one row of dx by LANES threads. The including file binds x, gain, statistics and
+// Shared by the backward kernels of layernorm: one row of dx by LANES threads. The including file binds x, gain, statistics and
 // dx, sets COLS and LANES, and defines `dyAt`.
 // include reduce
 

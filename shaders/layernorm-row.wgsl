@@ -1,4 +1,4 @@
-// What the layernorm kernels share: one row by LANES threads. The including file binds x, gain, bias and statistics, sets COLS,
+// Shared by the layernorm kernels: one row by LANES threads. The including file binds x, gain, bias and statistics, sets COLS,
 // EPSILON and LANES, and defines `store`, which writes y.
 // include reduce
 

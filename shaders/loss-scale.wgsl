@@ -1,4 +1,4 @@
-// What a step does whose loss was scaled up (Micikevicius et al. 2018, section 3.2), and the scale of the next one, as
+// Effect of a step with a scaled loss (Micikevicius et al. 2018, section 3.2), and the scale of the next one, as
 // torch.cuda.amp.GradScaler: where a sum is not finite the step is skipped and the scale halved; after GROW_EVERY good steps it
 // doubles.
 //

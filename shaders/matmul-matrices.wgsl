@@ -1,4 +1,4 @@
-// What the matmul kernels on tensor cores share; the including file binds `bias` and `sizes`, sets BIAS and DEPTH, and defines
+// Shared by the matmul kernels on tensor cores; the including file binds `bias` and `sizes`, sets BIAS and DEPTH, and defines
 // `aFour` and `bFour`, four neighbours of a and b in memory, and `store`, an element of c.
 //
 // A workgroup makes a tile of 128 x 128 over DEPTH steps of k at a time, which all its threads bring to shared memory, zeros

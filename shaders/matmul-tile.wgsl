@@ -1,4 +1,4 @@
-// What the tiled matmul kernels share; the including file binds `bias` and `sizes`, sets BIAS and SIDE, and defines `aAt`, `bAt`
+// Shared by the tiled matmul kernels; the including file binds `bias` and `sizes`, sets BIAS and SIDE, and defines `aAt`, `bAt`
 // and `store`, the elements of a, b and c.
 //
 // A workgroup of SIDE x SIDE threads makes a tile of 8 SIDE rows x 8 SIDE columns, a thread 8 x 8 of it, over DEPTH steps of

@@ -1,4 +1,4 @@
-// What this run of SGD with momentum, or of LARS (You et al. 2017, eq. 6), does with each tensor:
+// Control values of a step of SGD with momentum, or of LARS (You et al. 2017, eq. 6), for each tensor:
 //
 //   gradient = that of the scaled loss / scale, norm = sqrt(sum of gradient^2), clip = min(1, CLIP / (norm + 1e-6))
 //   trust = ETA * |parameter| / |clip * gradient + weightDecay * parameter| for adapted tensors where neither length is 0, else 1

@@ -1,4 +1,4 @@
-// What the control kernels of all optimizers share; each holds one row of `tensors` for a trained tensor:
+// Shared by the control kernels of all optimizers; each holds one row of `tensors` for a trained tensor:
 // its first segment, its number of segments, these flags, and where its step count lies. The including file binds `frozen`
 // and sets SCALED: whether it holds a verdict on the whole step, [3] f32: frozen, skipped, 1 / loss scale.
 
@@ -10,7 +10,7 @@ fn skips(flags: u32) -> bool {
   return ((flags & FREEZES) != 0u && frozen[0] != 0.0) || (SCALED && frozen[1] != 0.0);
 }
 
-// What undoes the scale of the loss.
+// Inverse of the loss scale.
 fn unscale() -> f32 {
   if (SCALED) { return frozen[2]; }
   return 1.0;

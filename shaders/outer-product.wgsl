@@ -1,4 +1,4 @@
-// What the kernels for CPUs with subgroups of 8 lanes share: products of 16 rows x 32 columns. A lane holds rows `lane` and
+// Shared by the kernels for CPUs with subgroups of 8 lanes: products of 16 rows x 32 columns. A lane holds rows `lane` and
 // 8 + `lane` of what is per row, as a vec2, and of the sums its columns `lane`, 8 + `lane`, 16 + `lane` and 24 + `lane` in each row.
 
 enable subgroups;

@@ -1,4 +1,4 @@
-// What the kernels that sum rows share: 64 columns of a part of the rows, a thread a column. The including file binds out, sets
+// Shared by the kernels that sum rows: 64 columns of a part of the rows, a thread a column. The including file binds out, sets
 // ROWS, COLS, PARTS and LANES, and defines `xAt`.
 
 fn sumColumns(g: u32, lane: u32) {
