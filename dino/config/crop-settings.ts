@@ -1,6 +1,11 @@
 import { MAX_PIXELS } from "../images/pixels.js";
 import { choice, number, range, type Setting, triple, whole } from "./setting.js";
 
+/** Builds a probability that the official code fixes. */
+function probability(initial: number, about: string): Setting<number> {
+  return number(initial, { from: 0, to: 1 }, { unit: "0 to 1", about, source: "main_dino.py, fixed there" });
+}
+
 /** Settings of crops and image order, in the order of the help. */
 export const cropSettings = {
   globalCropsScale: range(
@@ -9,8 +14,8 @@ export const cropSettings = {
     {
       unit: "share",
       about:
-        "area of global crops relative to the image; with --local-crops-number 0 use a wider range, such as 0.14 " +
-        "1",
+        "area of global crops relative to the image; with --local-crops-number 0 use a wider range, " +
+        "such as 0.14 1",
       source: "main_dino.py",
     },
   ),
@@ -43,24 +48,8 @@ export const cropSettings = {
       source: "main_dino.py, fixed there",
     },
   ),
-  flip: number(
-    0.5,
-    { from: 0, to: 1 },
-    {
-      unit: "0 to 1",
-      about: "probability of a horizontal flip; take 0 if left and right differ in meaning",
-      source: "main_dino.py, fixed there",
-    },
-  ),
-  jitter: number(
-    0.8,
-    { from: 0, to: 1 },
-    {
-      unit: "0 to 1",
-      about: "probability of color jitter; take 0 if colors are meaningful",
-      source: "main_dino.py, fixed there",
-    },
-  ),
+  flip: probability(0.5, "probability of a horizontal flip; take 0 if left and right differ in meaning"),
+  jitter: probability(0.8, "probability of color jitter; take 0 if colors are meaningful"),
   brightness: number(
     0.4,
     { from: 0 },
@@ -97,34 +86,10 @@ export const cropSettings = {
       source: "main_dino.py, fixed there",
     },
   ),
-  grayscale: number(
-    0.2,
-    { from: 0, to: 1 },
-    {
-      unit: "0 to 1",
-      about: "probability of converting a crop to grayscale; take 0 if colors are meaningful",
-      source: "main_dino.py, fixed there",
-    },
-  ),
-  blurGlobal1: number(
-    1,
-    { from: 0, to: 1 },
-    { unit: "0 to 1", about: "probability of blur, first global crop", source: "main_dino.py, fixed there" },
-  ),
-  blurGlobal2: number(
-    0.1,
-    { from: 0, to: 1 },
-    { unit: "0 to 1", about: "probability of blur, second global crop", source: "main_dino.py, fixed there" },
-  ),
-  blurLocal: number(
-    0.5,
-    { from: 0, to: 1 },
-    {
-      unit: "0 to 1",
-      about: "probability of blurring a local crop; take 0 for images below 64 pixels",
-      source: "main_dino.py, fixed there",
-    },
-  ),
+  grayscale: probability(0.2, "probability of converting a crop to grayscale; take 0 if colors are meaningful"),
+  blurGlobal1: probability(1, "probability of blur, first global crop"),
+  blurGlobal2: probability(0.1, "probability of blur, second global crop"),
+  blurLocal: probability(0.5, "probability of blurring a local crop; take 0 for images below 64 pixels"),
   blurRadius: range(
     [0.1, 2],
     { above: 0 },
@@ -134,21 +99,9 @@ export const cropSettings = {
       source: "main_dino.py, fixed there",
     },
   ),
-  solarizeGlobal1: number(
-    0,
-    { from: 0, to: 1 },
-    { unit: "0 to 1", about: "probability of solarizing, first global crop", source: "main_dino.py, fixed there" },
-  ),
-  solarizeGlobal2: number(
-    0.2,
-    { from: 0, to: 1 },
-    { unit: "0 to 1", about: "probability of solarizing, second global crop", source: "main_dino.py, fixed there" },
-  ),
-  solarizeLocal: number(
-    0,
-    { from: 0, to: 1 },
-    { unit: "0 to 1", about: "probability of solarizing a local crop", source: "main_dino.py, fixed there" },
-  ),
+  solarizeGlobal1: probability(0, "probability of solarizing, first global crop"),
+  solarizeGlobal2: probability(0.2, "probability of solarizing, second global crop"),
+  solarizeLocal: probability(0, "probability of solarizing a local crop"),
   solarizeThreshold: number(
     128,
     { from: 0, to: 256 },
