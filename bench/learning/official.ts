@@ -5,9 +5,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { vitConfig } from "../../dino/config/derive.js";
 import { flagOf, formatSize, formatValue } from "../../dino/config/flags.js";
 import type { Config, SettingName } from "../../dino/config/settings.js";
+import { vitConfig } from "../../dino/model/configure.js";
 import { Interrupted } from "../../dino/training/interrupt.js";
 import type { LearningCurve, Point } from "./curves.js";
 

@@ -7,7 +7,7 @@
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { formatMiB } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
-import { architectures } from "./derive.js";
+import { backboneSize } from "./derive.js";
 import type { Config, PartialConfig, SettingName } from "./settings.js";
 
 /** The properties of the images and the adapter that determine the settings. */
@@ -126,8 +126,7 @@ function chooseNetwork({ facts, explicit, choose }: Draft): NetworkSize {
     explicit.arch === undefined
       ? choose(networkFor(facts), `${count(facts.images)} images, and what ${limits.name} has time for`)
       : { dim: null, depth: null, heads: null, ...explicit, arch: explicit.arch };
-  const dim = network.dim ?? architectures[network.arch].dim;
-  const depth = network.depth ?? architectures[network.arch].depth;
+  const { dim, depth } = backboneSize(network);
   if (isNarrow({ dim })) {
     choose({ initStd: rounded(1 / Math.sqrt(dim)) }, `1 / sqrt(${dim}); 0.02 is made for ${OFFICIAL_DIM} or more`);
     choose(

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { printable } from "../files/text.js";
 import { isBuiltin } from "../images/builtin.js";
-import { vitConfig } from "./derive.js";
+import { backboneSize } from "./derive.js";
 import { flagOf, formatSize } from "./flags.js";
 import { builtinPreset, presets } from "./presets.js";
 import type { Setting } from "./setting.js";
@@ -145,9 +145,9 @@ function checkConfig(config: Config): Config {
         `or lower --accumulate ${accumulate}`,
     );
   }
-  const { dim, depth, heads, frozenBlocks } = vitConfig(config);
-  if (frozenBlocks > depth)
-    throw new SettingsError(`--freeze-blocks ${frozenBlocks} is more than the --depth of ${depth}`);
+  const { dim, depth, heads } = backboneSize(config);
+  if (config.freezeBlocks > depth)
+    throw new SettingsError(`--freeze-blocks ${config.freezeBlocks} is more than the --depth of ${depth}`);
   if (dim % heads !== 0) throw new SettingsError(`--heads ${heads} does not divide --dim ${dim}`);
   if (dim / heads > 128) {
     throw new SettingsError(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);

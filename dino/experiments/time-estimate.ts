@@ -1,12 +1,12 @@
 /** Estimates the time of a training and its evaluations from a few timed steps and images. */
 import type { Device } from "../../engine/index.js";
 import { openThreadedBatches } from "../batches/threaded-batches.js";
-import { networkConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
 import type { Splits } from "../images/split.js";
 import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
 import { viewOf } from "../model/backbone.js";
+import { networkConfig } from "../model/configure.js";
 import { extractFeatures } from "../model/extract.js";
 import { backboneOf, initialValues } from "../model/network.js";
 import { batchOptions, openTrainer } from "../training/trainer.js";

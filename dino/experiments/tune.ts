@@ -1,9 +1,10 @@
 /** Measures which kernels are fastest for a training step on an adapter. */
 import { type Choices, type Device, type Program, withChoices } from "../../engine/index.js";
-import { networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { rng } from "../math/random.js";
+import { networkConfig } from "../model/configure.js";
 import { createNetwork, initialValues, writeNetwork } from "../model/network.js";
+import { stepConfig } from "../training/step-options.js";
 import { createStep, type TrainingStep } from "../training/step.js";
 
 export interface TuneOptions {

@@ -1,9 +1,9 @@
 /** Initial weights of student and teacher: random, or from a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
-import { networkConfig, vitConfig } from "../config/derive.js";
 import { formatSize } from "../config/flags.js";
 import type { Config } from "../config/settings.js";
 import type { Size } from "../images/pixels.js";
+import { networkConfig, vitConfig } from "../model/configure.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
 import { positionEmbedding } from "../model/vit.js";
 import { type Imported, importNetwork } from "../weights/import.js";

@@ -1,9 +1,10 @@
 /** Planning of a step's device memory, and advice on reducing it. */
 import { type Device, dryRun } from "../../engine/index.js";
-import { networkConfig, stepConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { formatMiB } from "../files/text.js";
+import { networkConfig } from "../model/configure.js";
 import { createNetwork } from "../model/network.js";
+import { stepConfig } from "./step-options.js";
 import { createStep } from "./step.js";
 
 /** Memory of a training step, in bytes. */

@@ -1,13 +1,14 @@
 /** A student and its teacher in training on one device, step by step. */
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
-import { shardRows, type Shard } from "../batches/batch-shard.js";
+import { type Shard, shardRows } from "../batches/batch-shard.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
-import { augmentOptions, networkConfig, stepConfig } from "../config/derive.js";
+import { augmentOptions } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { ImageSet } from "../images/image-set.js";
 import { type RandomKey, rng } from "../math/random.js";
+import { networkConfig } from "../model/configure.js";
 import { createNetwork, writeNetwork } from "../model/network.js";
 import type { EpochLine, StepLine } from "../run/log.js";
 import type { StepProfile } from "../run/step-profile.js";
@@ -16,8 +17,8 @@ import type { Peers } from "./collectives.js";
 import { openMeter } from "./meter.js";
 import { notFinite, wasSkipped } from "./not-finite.js";
 import { runProfiled } from "./profiled-step.js";
-import { lengthOf } from "./schedule.js";
-import { schedules } from "./schedule.js";
+import { lengthOf, schedules } from "./schedule.js";
+import { stepConfig } from "./step-options.js";
 import { createStep, type TrainingStep } from "./step.js";
 import { restore, stateOf, type TrainingState } from "./training-state.js";
 

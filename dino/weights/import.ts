@@ -2,18 +2,18 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { networkConfig, vitConfig } from "../config/derive.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig } from "../config/settings.js";
 import { openFile, type OpenFile } from "../files/files.js";
 import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { Which } from "../model/backbone.js";
+import { networkConfig, vitConfig } from "../model/configure.js";
 import { initialValue } from "../model/network.js";
 import { backboneSettings, headSettings, type KnownDimensions } from "./architecture.js";
 import type { Values } from "./checkpoint-bytes.js";
-import { expectComplete, type TensorMatch, matchTensors, usableMatch } from "./match-tensors.js";
-import { type OfficialTensors, officialTensors } from "./names.js";
+import { expectComplete, matchTensors, type TensorMatch, usableMatch } from "./match-tensors.js";
+import { officialTensors, type OfficialTensors } from "./names.js";
 import { findNetwork, type FoundNetwork } from "./open.js";
 import { elementsOf } from "./torch/stored.js";
 

@@ -1,7 +1,8 @@
 /** Metadata of exported files, for other programs and for `dino import`. */
-import { evalView, vitConfig } from "../config/derive.js";
+import { evalView } from "../config/derive.js";
 import { parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig } from "../config/settings.js";
+import { vitConfig } from "../model/configure.js";
 
 const PRODUCER = "dino-webgpu";
 

@@ -1,8 +1,8 @@
 /** Selects networks of checkpoints and model files, and uploads them. */
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
-import { vitConfig } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { Model, Which } from "../model/backbone.js";
+import { vitConfig } from "../model/configure.js";
 import { type VitConfig, vitSpecs } from "../model/vit.js";
 import type { ModelFile, Values } from "./checkpoint-bytes.js";
 

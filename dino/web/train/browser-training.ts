@@ -1,13 +1,13 @@
 /** Training on the built-in images with evaluations and pictures, in a page's worker or in Node. */
 import type { Device } from "../../../engine/index.js";
 import { openInlineBatches } from "../../batches/inline-batches.js";
-import { networkConfig } from "../../config/derive.js";
 import { fitWarmups } from "../../config/resolve.js";
 import type { Config } from "../../config/settings.js";
 import { evaluateKnn } from "../../evaluation/evaluate.js";
 import type { BuiltinImages } from "../../images/builtin.js";
-import { firstImages, type Subset, type Splits, fullSubset } from "../../images/split.js";
+import { firstImages, fullSubset, type Splits, type Subset } from "../../images/split.js";
 import { viewOf } from "../../model/backbone.js";
+import { networkConfig } from "../../model/configure.js";
 import { type Extracted, extractFeatures, type ExtractOptions, pixelFeatures } from "../../model/extract.js";
 import { backboneOf, initialValues } from "../../model/network.js";
 import type { Picture } from "../../pictures/drawing.js";

@@ -1,6 +1,7 @@
 /** Settings of a ViT as Hugging Face's libraries read them, in Python and in JavaScript. */
-import { evalView, vitConfig } from "../../config/derive.js";
+import { evalView } from "../../config/derive.js";
 import type { Config } from "../../config/settings.js";
+import { vitConfig } from "../../model/configure.js";
 
 /** Returns config.json of a ViTModel. Throws for a network with registers, which ViTModel does not support. */
 export function huggingFaceSettings(config: Config): object {

@@ -1,10 +1,11 @@
 import { expect } from "chai";
-import { augmentOptions, evalView, headConfig, vitConfig } from "../../../dino/config/derive.js";
+import { augmentOptions, evalView } from "../../../dino/config/derive.js";
 import { flagOf, parseSetting } from "../../../dino/config/flags.js";
 import { presetNames, presets } from "../../../dino/config/presets.js";
 import { fitWarmups, formatConfig, parseConfig, resolveConfig } from "../../../dino/config/resolve.js";
 import { type Config, defaultConfig, settingNames, settings } from "../../../dino/config/settings.js";
 import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
+import { headConfig, vitConfig } from "../../../dino/model/configure.js";
 
 describe("config", () => {
   it("draws crops by default as the official code does", () => {

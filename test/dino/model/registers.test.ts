@@ -1,9 +1,9 @@
 import { expect } from "chai";
-import { networkConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import { type Image, normalize, normalizeTable } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
 import type { Backbone } from "../../../dino/model/backbone.js";
+import { networkConfig } from "../../../dino/model/configure.js";
 import { clsAttention, openInspector, patchFeatures } from "../../../dino/model/inspector.js";
 import { initialValues, networkSpecs } from "../../../dino/model/network.js";
 import {

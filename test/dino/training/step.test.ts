@@ -1,12 +1,13 @@
 import { expect } from "chai";
 import { type Shard, shardPositions, shardRows } from "../../../dino/batches/batch-shard.js";
 import { cropPosition } from "../../../dino/batches/crop-layout.js";
-import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { Config } from "../../../dino/config/settings.js";
 import { rng } from "../../../dino/math/random.js";
+import { networkConfig } from "../../../dino/model/configure.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../../dino/model/network.js";
 import { vit } from "../../../dino/model/vit.js";
+import { stepConfig } from "../../../dino/training/step-options.js";
 import { createStep, type StepOptions, type TrainingStep } from "../../../dino/training/step.js";
 import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";

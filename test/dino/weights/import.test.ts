@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
-import { vitConfig } from "../../../dino/config/derive.js";
+import { vitConfig } from "../../../dino/model/configure.js";
 import { vit } from "../../../dino/model/vit.js";
 import { readCheckpoint, readModel, writeModel } from "../../../dino/weights/checkpoint.js";
 import { importNetwork } from "../../../dino/weights/import.js";

@@ -1,8 +1,9 @@
 import { expect } from "chai";
-import { networkConfig, stepConfig } from "../../../dino/config/derive.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
+import { networkConfig } from "../../../dino/model/configure.js";
 import { createNetwork } from "../../../dino/model/network.js";
+import { stepConfig } from "../../../dino/training/step-options.js";
 import { createStep } from "../../../dino/training/step.js";
 import { chooseAdapter, readShader } from "../../../engine/adapters/node.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../../../engine/core/device.js";
