@@ -21,7 +21,7 @@ export const modelNames = Object.keys(models) as ModelName[];
 export const GPUS = [1, 8, 64, 512] as const;
 
 /** Ways to send gradients: in one piece after the backward, in pieces during it, or in pieces of half the bytes. */
-export const sendings = {
+const sendings = {
   "one piece": { pieceBytes: Infinity, valueBytes: 4 },
   pieces: { pieceBytes: 2 ** 24, valueBytes: 4 },
   "pieces, f16": { pieceBytes: 2 ** 24, valueBytes: 2 },
@@ -40,7 +40,7 @@ export interface Scenario {
 }
 
 /** Returns the cluster for a number of GPUs; treats the last machine as full. */
-export function clusterOf(values: Values, gpus: number): Cluster {
+function clusterOf(values: Values, gpus: number): Cluster {
   const ranksPerMachine = Math.min(gpus, values.gpusPerMachine);
   return {
     machines: Math.ceil(gpus / ranksPerMachine),

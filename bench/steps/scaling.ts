@@ -63,7 +63,7 @@ export async function scaleAlong(
 }
 
 /** Fits y = c * x^p by least squares of log y, and returns p. */
-export function exponentOf(x: readonly number[], y: readonly number[]): number {
+function exponentOf(x: readonly number[], y: readonly number[]): number {
   const [u, v] = [x.map(Math.log), y.map(Math.log)];
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [meanU, meanV] = [mean(u), mean(v)];

@@ -7,6 +7,9 @@ export interface Shard {
   readonly size: number;
 }
 
+/** The shard of a device that has every batch to itself. */
+export const WHOLE_BATCH: Shard = { rank: 0, size: 1 };
+
 /**
  * Returns the positions in a batch of a device's images: an equal share of each part of the batch, so that all devices
  * together process the same part. Throws if the shares are not equal.

@@ -1,7 +1,8 @@
 /** Training batches, prefetched; a `Cropper` makes the crops. */
 import { type AugmentOptions, checkAugmentOptions } from "../images/augment.js";
 import type { ImageSet } from "../images/image-set.js";
-import { shardPositions, type Shard } from "./batch-shard.js";
+import { shardPositions, type Shard, WHOLE_BATCH } from "./batch-shard.js";
+import { cropValues } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 import type { Cropper, CropSettings } from "./image-crops.js";
 import { epochOrders, type Order } from "./order.js";
@@ -71,12 +72,12 @@ export interface Batches {
  */
 export function openBatches(options: BatchOptions, openCropper: (settings: CropSettings) => Cropper): Batches {
   const { images, batch, parts = 1, seed, shuffleBuffer = 0, augment, prefetch = 2 } = options;
-  const { shard: share = { rank: 0, size: 1 }, start = { epoch: 0, iteration: 0 } } = options;
+  const { shard = WHOLE_BATCH, start = { epoch: 0, iteration: 0 } } = options;
   const requested = options.indices ?? new Int32Array(images.count).map((_, i) => i);
   const indices = requested instanceof Int32Array ? requested : new Int32Array(requested);
   checkAugmentOptions(augment);
   checkWhole("batch", batch, 1);
-  const positions = shardPositions(batch, parts, share);
+  const positions = shardPositions(batch, parts, shard);
   checkWhole("prefetch", prefetch, 1);
   checkIndices(indices, images.count, batch);
   const iterationsPerEpoch = Math.floor(indices.length / batch);
@@ -152,13 +153,11 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
 const PIXELS_PER_FILE = 2 ** 18;
 
 function layoutOf({ images, augment, parts = 1, onDevice = false }: BatchOptions, count: number): SlotLayout {
-  const { globalSize, localSize, localCrops } = augment;
   return {
     images: count,
     parts,
-    globalValues: 3 * globalSize.rows * globalSize.cols,
-    localValues: 3 * localSize.rows * localSize.cols,
-    localCrops,
+    ...cropValues(augment),
+    localCrops: augment.localCrops,
     pixelsPerPicture: onDevice ? Math.min(images.largest ?? PIXELS_PER_FILE, PIXELS_PER_FILE) : 0,
   };
 }

@@ -1,7 +1,19 @@
 /** Memory layout of the crops of a batch. */
+import type { AugmentOptions } from "../images/augment.js";
 
 /** Global crops of an image: the teacher sees these, the student sees all crops. */
 export const GLOBAL_CROPS = 2;
+
+/** Returns the numbers of values of a global crop, of a local crop, and of all crops of an image. */
+export function cropValues({ globalSize, localSize, localCrops }: AugmentOptions): {
+  readonly globalValues: number;
+  readonly localValues: number;
+  readonly valuesPerImage: number;
+} {
+  const globalValues = 3 * globalSize.rows * globalSize.cols;
+  const localValues = 3 * localSize.rows * localSize.cols;
+  return { globalValues, localValues, valuesPerImage: GLOBAL_CROPS * globalValues + localCrops * localValues };
+}
 
 /** Crops of one size. */
 export interface CropLayout {

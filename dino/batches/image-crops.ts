@@ -2,6 +2,7 @@
 import { applyCropU8, type AugmentOptions, drawCrops } from "../images/augment.js";
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
 import { type Image, normalize, normalizeTable, packPixels, resize } from "../images/pixels.js";
+import { cropValues } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 
 export interface CropSettings {
@@ -50,8 +51,7 @@ export function cropBuffers({
   pixelsPerPicture,
 }: CropSettings): (count: number, epoch: number) => CropBuffer {
   const table = normalizeTable(augment);
-  const { globalSize, localSize, localCrops } = augment;
-  const valuesPerImage = 3 * (2 * globalSize.rows * globalSize.cols + localCrops * localSize.rows * localSize.cols);
+  const { valuesPerImage } = cropValues(augment);
   return (count, epoch) => {
     const crops = new Float32Array(pixelsPerPicture === undefined ? count * valuesPerImage : 0);
     const pixels = new Uint32Array(count * (pixelsPerPicture ?? 0));

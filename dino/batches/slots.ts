@@ -10,9 +10,10 @@ export interface SlotLayout {
   readonly images: number;
   /** Number of equal parts. */
   readonly parts: number;
-  /** Values per global crop and per local crop. */
+  /** Values per global crop, per local crop, and per image. */
   readonly globalValues: number;
   readonly localValues: number;
+  readonly valuesPerImage: number;
   /** Local crops per image. */
   readonly localCrops: number;
   /** Pixels per image if a device makes the crops; otherwise 0. */
@@ -113,14 +114,14 @@ function copyImage(
   item: number,
   { slot, layout, position }: { readonly slot: Slot; readonly layout: SlotLayout; readonly position: number },
 ): void {
-  const { images, parts, globalValues, localValues, localCrops, pixelsPerPicture } = layout;
+  const { images, parts, globalValues, localValues, valuesPerImage, localCrops, pixelsPerPicture } = layout;
   if (pixelsPerPicture > 0) {
     const picture = pixels.subarray(item * pixelsPerPicture, (item + 1) * pixelsPerPicture);
     slot.pixels.set(picture, position * pixelsPerPicture);
     slot.pictures[position] = pictures[item]!;
     return;
   }
-  let from = item * (GLOBAL_CROPS * globalValues + localCrops * localValues);
+  let from = item * valuesPerImage;
   for (let crop = 0; crop < GLOBAL_CROPS; crop++, from += globalValues) {
     const row = cropPosition({ crops: GLOBAL_CROPS, images, parts }, crop, position);
     slot.globals.set(crops.subarray(from, from + globalValues), row * globalValues);

@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Decoding } from "../images/image-location.js";
+import { WHOLE_BATCH } from "./batch-shard.js";
 import type { WorkerCrops, WorkerItem, WorkerSetup, WorkerTask } from "./batch-worker.js";
 import { type Batches, type BatchOptions, openBatches } from "./batches.js";
 
@@ -14,14 +15,14 @@ export interface ThreadedBatchOptions extends BatchOptions {
 
 /** Starts the workers and the first batches. Throws where openBatches does. */
 export function openThreadedBatches({ threads = Infinity, ...options }: ThreadedBatchOptions): Batches {
-  const { images, batch, shard: share = { size: 1 }, onDevice = false } = options;
+  const { images, batch, shard = WHOLE_BATCH, onDevice = false } = options;
   if (!(threads >= 1)) throw new Error(`batches threads: expected 1 or more, got ${threads}`);
   return openBatches(options, (settings) => {
     const workers = Math.min(Math.floor(threads), availableParallelism());
     const decoding = onDevice ? shrinking(images.decoding) : images.decoding;
     const pool = startPool(workers, { decoding, ...settings });
     return {
-      imagesPerTask: Math.max(1, Math.min(8, Math.ceil(batch / share.size / (2 * workers)))),
+      imagesPerTask: Math.max(1, Math.min(8, Math.ceil(batch / shard.size / (2 * workers)))),
       crop: (epoch, items) =>
         pool.run(
           epoch,

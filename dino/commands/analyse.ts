@@ -29,10 +29,8 @@ export function addAnalyse(dino: Command): void {
         "  dino analyse teacher --data photos --held-out 0.2 --preset small-images --out runs/teacher",
     )
     .action(async (what: "collapse" | "teacher", options: Readonly<Record<string, unknown>>) => {
-      const config = asUsage(() => {
-        const flags = readFlags(options);
-        return analysisConfig(flags, flags.out ?? join("runs", what));
-      });
+      const flags = asUsage(() => readFlags(options));
+      const config = analysisConfig(flags, flags.out ?? join("runs", what));
       const splits = await openSplits(config.data, config);
       using device = await openDevice();
       const overwrite = options["overwrite"] === true;

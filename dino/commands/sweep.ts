@@ -49,7 +49,7 @@ export function addSweep(dino: Command): void {
         knnEvery: 0,
         ...readFlags(options),
       }));
-      const { data, heldOut, seed } = asUsage(() => resolveConfig(flags));
+      const { data, heldOut, seed } = resolveConfig(flags);
       const splits = await openSplits(data, { heldOut, seed });
       if (splits.test.images.labels === undefined) {
         throw new Error(`${data}: accuracy needs classes; put the images of each class into a subfolder of its name`);

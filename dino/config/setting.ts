@@ -176,7 +176,7 @@ function isWithin(
 }
 
 /** Describes limits in words, to follow "a number". */
-export function describeRange({ from, above, to, below }: Range): string {
+function describeRange({ from, above, to, below }: Range): string {
   if (from !== undefined && (to ?? below) !== undefined && to !== Number.MAX_SAFE_INTEGER) {
     return to === undefined ? ` from ${from} to below ${below!}` : ` from ${from} to ${to}`;
   }

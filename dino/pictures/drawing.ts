@@ -43,7 +43,7 @@ export function asPicture({ rows, cols, pixels }: Image): Picture {
 }
 
 /** Blends `color` over a pixel with opacity `alpha`; pixels outside the picture are ignored. */
-export function blendPixel(picture: Picture, x: number, y: number, color: Color, alpha: number): void {
+function blendPixel(picture: Picture, x: number, y: number, color: Color, alpha: number): void {
   if (x < 0 || y < 0 || x >= picture.width || y >= picture.height) return;
   const at = (y * picture.width + x) * 3;
   for (let c = 0; c < 3; c++) {

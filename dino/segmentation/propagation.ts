@@ -149,7 +149,7 @@ export interface BandOptions {
  * Writes the mean label of each patch's most similar ones, weighted by exp(similarity / 0.1), to `out` [patches,
  * classes].
  */
-export function propagateBand(options: BandOptions, out: Float32Array): void {
+function propagateBand(options: BandOptions, out: Float32Array): void {
   const { band, grid, radius, topk, classes, similarities, labels } = options;
   const { rows, cols } = grid;
   const keys = band.keyRows * cols;

@@ -1,6 +1,6 @@
 /** A student and its teacher in training on one device, step by step. */
 import { type Device, sizeOf, withChoices } from "../../engine/index.js";
-import { type Shard, shardRows } from "../batches/batch-shard.js";
+import { type Shard, shardRows, WHOLE_BATCH } from "../batches/batch-shard.js";
 import type { Batch, Batches, BatchOptions } from "../batches/batches.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { createCropMaker, type CropMaker } from "../batches/crop-maker.js";
@@ -90,7 +90,7 @@ export interface Trainer extends TrainingState, AsyncDisposable {
  */
 export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   const { config, images, indices, batches, initialState, peers, onWarning } = options;
-  const share = peers ?? ALONE;
+  const shard = peers ?? WHOLE_BATCH;
   const checkpoint = "checkpoint" in initialState ? initialState.checkpoint : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const length = lengthOf(config, indices.length);
@@ -125,7 +125,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     await writeCrops(opened, batch);
     const values = schedule(done);
     step.hyperparameters.write(values);
-    writeDrops(step, config, share, { seed: config.seed, epoch: batch.epoch, index: batch.iteration });
+    writeDrops(step, config, shard, { seed: config.seed, epoch: batch.epoch, index: batch.iteration });
 
     // Teacher and student forward, loss, gradients, update of student, teacher and center: see createStep.
     const profile = profiles ? await runProfiled(step, device, done + 1) : undefined;
@@ -164,8 +164,6 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   };
 }
 
-const ALONE: Shard = { rank: 0, size: 1 };
-
 /** Returns the options of a run's batches, from its first step on. */
 export function batchOptions({
   config,
@@ -180,7 +178,7 @@ export function batchOptions({
   return {
     images,
     indices,
-    shard: peers ?? ALONE,
+    shard: peers,
     batch: config.batch,
     parts: config.accumulate,
     seed: config.seed,
@@ -269,13 +267,13 @@ async function writeCrops({ step, maker }: OnDevice, batch: Batch): Promise<void
 function writeDrops(
   { drops }: TrainingStep,
   { batch, accumulate }: Config,
-  share: Shard,
+  shard: Shard,
   key: Omit<RandomKey, "purpose">,
 ): void {
-  const images = batch / accumulate / share.size;
+  const images = batch / accumulate / shard.size;
   drops.forEach((drop, use) => {
     const random = rng({ ...key, purpose: `drop path ${use}` });
-    const all = Float32Array.from({ length: sizeOf(drop.shape) * share.size }, () => random.uniform());
-    drop.write(shardRows(all, images, share));
+    const all = Float32Array.from({ length: sizeOf(drop.shape) * shard.size }, () => random.uniform());
+    drop.write(shardRows(all, images, shard));
   });
 }

@@ -75,7 +75,7 @@ export interface HostCallback extends Disposable {
 }
 
 /** Creates the staging buffers of one `onHost`. */
-export function createHostCallback(
+function createHostCallback(
   device: Device,
   { from, to, work }: { from: BufferRange; to: BufferRange; work: HostWork },
 ): HostCallback {

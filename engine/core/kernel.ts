@@ -2,7 +2,7 @@ import type { Device } from "./device.js";
 import { type Binding, type Dispatch, type Grid, type Kernel, recording } from "./recording.js";
 import { bytesOf, formatShape, offsetInOwner, owner, type Tensor } from "./tensor.js";
 
-export const MAX_GROUPS_PER_AXIS = 65535;
+const MAX_GROUPS_PER_AXIS = 65535;
 
 /** Bindings and constants of a WGSL file, by their WGSL names. */
 export interface Declaration<Names extends string, Constants extends string> {

@@ -75,7 +75,7 @@ function Settings({ runs, rows, label }: SettingsProps) {
 }
 
 /** Formats a setting briefly; empty if the run lacks it. */
-export function formatSetting(value: unknown): string {
+function formatSetting(value: unknown): string {
   if (value === undefined) return "";
   if (value === null) return "auto";
   if (Array.isArray(value)) return value.map((entry) => formatSetting(entry)).join(" ");

@@ -11,7 +11,7 @@ export interface Trouble {
 }
 
 /** Converts an error for display. */
-export function troubleOf(error: unknown): Trouble {
+function troubleOf(error: unknown): Trouble {
   const message = error instanceof Error ? error.message : String(error);
   if (isCausedBy(error, DeviceLostError)) {
     const advice = "The driver was reset, or another program used too much of the device. Going on reopens the device.";
