@@ -1,7 +1,6 @@
 /** Runs that are stopped, damaged, crowded out, or lose their device: nothing is lost, and the bytes come out the same. */
 import { execFile } from "node:child_process";
-import { appendFile, copyFile, mkdtemp, open, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { appendFile, copyFile, open, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect } from "chai";
@@ -23,6 +22,7 @@ import { compiledModule } from "../../support/compiled-program.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 import { lossesOf } from "../../support/run-losses.js";
+import { temporaryFolders } from "../../support/temporary-folders.js";
 
 const settings = {
   ...tinySettings,
@@ -39,7 +39,7 @@ const settings = {
 describe("faults", () => {
   let splits: Splits;
   let wholeRun: string;
-  const folders: string[] = [];
+  const folder = temporaryFolders("dino-faults");
 
   before(async () => {
     const all = await openSplits("builtin", { heldOut: 0, seed: 0 });
@@ -47,13 +47,6 @@ describe("faults", () => {
     wholeRun = await folder();
     await run(wholeRun);
   });
-  after(() => Promise.all(folders.map((path) => rm(path, { recursive: true, force: true }))));
-
-  async function folder(): Promise<string> {
-    const out = await mkdtemp(join(tmpdir(), "dino-faults-"));
-    folders.push(out);
-    return out;
-  }
 
   interface Options {
     readonly resume?: boolean;

@@ -2,8 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
@@ -13,16 +12,10 @@ import { readCheckpoint, stepsDone } from "../../../dino/weights/checkpoint.js";
 import { tiny } from "../../support/command-line.js";
 import { compiledLauncher } from "../../support/compiled-program.js";
 import { lossesOf } from "../../support/run-losses.js";
+import { temporaryFolders } from "../../support/temporary-folders.js";
 
 describe("faults of processes", () => {
-  const folders: string[] = [];
-  after(() => Promise.all(folders.map((path) => rm(path, { recursive: true, force: true }))));
-
-  async function folder(): Promise<string> {
-    const path = await mkdtemp(join(tmpdir(), "dino-processes-"));
-    folders.push(path);
-    return path;
-  }
+  const folder = temporaryFolders("dino-processes");
 
   /** Runs `dino train` in a folder, so that checkpoints name the same --out wherever it lies. */
   function start(cwd: string, ...flags: readonly string[]): ChildProcess & { readonly said: () => string } {

@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
@@ -8,6 +7,7 @@ import { vitSpecs } from "../../../dino/model/vit.js";
 import { importNetwork, type ImportOptions } from "../../../dino/weights/import.js";
 import { fuzzRuns } from "../../support/fuzz.js";
 import { rejection } from "../../support/rejection.js";
+import { put as putInto, temporaryFolders } from "../../support/temporary-folders.js";
 import {
   dict,
   legacyFile,
@@ -24,14 +24,9 @@ const fixtures = fileURLToPath(new URL("../../fixtures", import.meta.url));
 describe("import of hostile files", function () {
   this.timeout(60_000);
   let folder: string;
-  before(async () => void (folder = await mkdtemp(join(tmpdir(), "import-"))));
-  after(() => rm(folder, { recursive: true }));
-
-  async function put(name: string, bytes: Uint8Array | string): Promise<string> {
-    const path = join(folder, name);
-    await writeFile(path, bytes);
-    return path;
-  }
+  const makeFolder = temporaryFolders("import");
+  before(async () => void (folder = await makeFolder()));
+  const put = (name: string, bytes: Uint8Array | string) => putInto(folder, name, bytes);
 
   const floats = Float32Array.of(1, 2, 3, 4);
   const one = (words: TensorWords) => legacyFile(dict({ cls_token: tensor(words) }), floats);

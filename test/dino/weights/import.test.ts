@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
@@ -15,6 +14,7 @@ import type { VitCase } from "../../golden/vit.test.js";
 import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
+import { put as putInto, temporaryFolders } from "../../support/temporary-folders.js";
 
 const fixtures = fileURLToPath(new URL("../../fixtures", import.meta.url));
 
@@ -28,14 +28,9 @@ type Tensors = ReadonlyMap<string, SafeTensor>;
 
 describe("import", () => {
   let folder: string;
-  before(async () => void (folder = await mkdtemp(join(tmpdir(), "import-"))));
-  after(() => rm(folder, { recursive: true }));
-
-  async function put(name: string, bytes: Uint8Array | string): Promise<string> {
-    const path = join(folder, name);
-    await writeFile(path, bytes);
-    return path;
-  }
+  const makeFolder = temporaryFolders("import");
+  before(async () => void (folder = await makeFolder()));
+  const put = (name: string, bytes: Uint8Array | string) => putInto(folder, name, bytes);
   const putTensors = (name: string, tensors: Tensors) => put(name, encodeSafetensors(tensors));
   const fixture = (name: string) => join(fixtures, `${name}.pth`);
 
