@@ -1,18 +1,18 @@
 /** Patch features of images as colours, by principal components shared by all images; the background is left out. */
-import { mkdir,writeFile } from "node:fs/promises";
-import { basename,join } from "node:path";
-import { openDiskArrays,type DiskArrays } from "../files/disk-arrays.js";
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
-import { openSubjects,readSubject,type Subject } from "../images/sources/image-files.js";
-import { type FeatureRows,selectRows } from "../math/feature-rows.js";
-import { type Basis,principalComponents,project } from "../math/principal-components.js";
-import { clsAttention,openInspector,patchFeatures } from "../model/inspector.js";
+import { openSubjects, readSubject, type Subject } from "../images/sources/image-files.js";
+import { type FeatureRows, selectRows } from "../math/feature-rows.js";
+import { type Basis, principalComponents, project } from "../math/principal-components.js";
+import { clsAttention, openInspector, patchFeatures } from "../model/inspector.js";
 import type { AttendOptions } from "./attend.js";
-import { blankPicture,type Color,paintBox,type Picture,asPicture } from "./drawing.js";
-import { colorsOf,fitColors,type Palette } from "./feature-colors.js";
+import { blankPicture, type Color, paintBox, type Picture, asPicture } from "./drawing.js";
+import { colorsOf, fitColors, type Palette } from "./feature-colors.js";
 import { patchIn } from "./map-colors.js";
-import { featurePairsPicture,type FeaturePair,thumbnail } from "./pictures.js";
+import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js";
 import { encodePng } from "./png.js";
 import { meanOfHeads } from "./visualize.js";
 
