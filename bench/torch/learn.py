@@ -39,8 +39,9 @@ def read_settings(path):
         if config[name]["rows"] != config[name]["cols"]:
             sys.exit(f"{name}: the official code has square crops, the config {config[name]['rows']}x{config[name]['cols']}")
     dim, depth, heads = ARCHITECTURES[config["arch"]]
-    side = config["imageSize"]["rows"]
-    defaults = {"dim": dim, "depth": depth, "heads": heads, "evalResize": math.floor(side * 256 / 224 + 0.5)}
+    seen = config["evalSize"] or config["imageSize"]
+    resized = math.floor(min(seen["rows"], seen["cols"]) * 256 / 224 + 0.5)
+    defaults = {"dim": dim, "depth": depth, "heads": heads, "evalResize": resized, "evalSize": seen}
     width = (config["dim"] or dim) * config["mlpRatio"]
     if width != int(width):
         sys.exit(f"mlpRatio: the official code rounds {width} down")
@@ -219,9 +220,9 @@ class Knn:
     """k-NN top-1 of the test images among the training images as eval_knn.py has it, in percent."""
 
     def __init__(self):
-        side = c["imageSize"]["rows"]
+        size = c["evalSize"]["rows"], c["evalSize"]["cols"]
         view = transforms.Compose(
-            [transforms.Resize(c["evalResize"], interpolation=3), transforms.CenterCrop(side), normalize]
+            [transforms.Resize(c["evalResize"], interpolation=3), transforms.CenterCrop(size), normalize]
         )
         self.train, self.test = Pictures("train", view), Pictures("test", view)
         self.views = {}

@@ -34,8 +34,8 @@ export function augmentOptions(config: Config): AugmentOptions {
 
 /** Returns the sizes of the evaluation view, for `evalCrop`; 256 and 224 pixels in the official code. */
 export function evalView(config: Config): { readonly resize: number; readonly crop: Size } {
-  const short = Math.min(config.imageSize.rows, config.imageSize.cols);
-  return { resize: config.evalResize ?? Math.round((short * 256) / 224), crop: config.imageSize };
+  const crop = config.evalSize ?? config.imageSize;
+  return { resize: config.evalResize ?? Math.round((Math.min(crop.rows, crop.cols) * 256) / 224), crop };
 }
 
 /** Dimensions of each `--arch`. */

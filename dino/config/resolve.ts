@@ -64,7 +64,7 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
     ...(preset !== null && preset !== "auto" && presets[preset]),
     ...(epochs !== undefined && { steps: null }),
     ...(arch !== undefined && { dim: null, depth: null, heads: null }),
-    ...(imageSize !== undefined && { evalResize: null }),
+    ...(imageSize !== undefined && { evalResize: null, evalSize: null }),
     ...(preset === "auto" && chosen), // chosen to fit the flags
     ...flags,
     preset,
@@ -77,6 +77,7 @@ const later: ReadonlySet<SettingName> = new Set([
   "init",
   "linearEvery",
   "maxPixels",
+  "evalSize",
   "shuffleBuffer",
   "tensorboard",
   "picturesEvery",
@@ -127,13 +128,12 @@ export function formatConfig(config: Config): string {
 
 /** Returns the configuration; throws if settings contradict each other, naming both. */
 function checkConfig(config: Config): Config {
-  const { patchSize, imageSize, localSize, localCropsNumber } = config;
-  const sizes = localCropsNumber > 0 ? (["imageSize", "localSize"] as const) : (["imageSize"] as const);
-  for (const name of sizes) {
-    const { rows, cols } = name === "imageSize" ? imageSize : localSize;
+  const { patchSize, imageSize, localSize, localCropsNumber, evalSize } = config;
+  const sizes = { imageSize, ...(localCropsNumber > 0 && { localSize }), ...(evalSize !== null && { evalSize }) };
+  for (const [name, { rows, cols }] of Object.entries(sizes)) {
     if (rows % patchSize !== 0 || cols % patchSize !== 0) {
       throw new SettingsError(
-        `--patch-size ${patchSize} does not divide ${flagOf(name)} ${formatSize({ rows, cols })}`,
+        `--patch-size ${patchSize} does not divide ${flagOf(name as keyof typeof sizes)} ${formatSize({ rows, cols })}`,
       );
     }
   }
@@ -153,9 +153,11 @@ function checkConfig(config: Config): Config {
     throw new SettingsError(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);
   }
   const { evalResize } = config;
-  if (evalResize !== null && evalResize < Math.min(imageSize.rows, imageSize.cols)) {
+  const crop = evalSize ?? imageSize;
+  if (evalResize !== null && evalResize < Math.min(crop.rows, crop.cols)) {
+    const flag = evalSize === null ? "--image-size" : "--eval-size";
     throw new SettingsError(
-      `--eval-resize ${evalResize} is smaller than --image-size ${formatSize(imageSize)}, which is cut out of it`,
+      `--eval-resize ${evalResize} is smaller than ${flag} ${formatSize(crop)}, which is cut out of it`,
     );
   }
   const { heldOut, data } = config;

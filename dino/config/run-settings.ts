@@ -1,4 +1,4 @@
-import { flag, number, optional, type Setting, whole } from "./setting.js";
+import { flag, number, optional, type Setting, size, whole } from "./setting.js";
 
 /** Settings of evaluation, logs, checkpoints and threads, in the order of the help. */
 export const runSettings = {
@@ -30,7 +30,14 @@ export const runSettings = {
   ),
   evalResize: optional(whole(256, { from: 1 }), {
     unit: "pixels",
-    about: "shorter side of images before evaluation crops their center to --image-size; if left out, 8/7 of it",
+    about: "shorter side of images before evaluation crops their center to --eval-size; if left out, 8/7 of it",
+    source: "ours",
+  }),
+  evalSize: optional(size(224, { unit: "pixels", about: "", source: "ours" }), {
+    unit: "pixels",
+    about:
+      "size of the crops that evaluations see, if not --image-size; larger ones often give better features " +
+      "(https://arxiv.org/abs/1906.06423)",
     source: "ours",
   }),
   logEvery: whole(10, { from: 1 }, { unit: "steps", about: "steps between lines of log.jsonl", source: "ours" }),

@@ -114,7 +114,7 @@ function asJson(text: string): unknown {
 
 /** Merges the settings of an imported network: from its shapes, its view of images, else defaults. */
 function importedConfig({ tensors }: OfficialTensors, own: Config | undefined, told: KnownDimensions): Config {
-  const view = own && { evalResize: own.evalResize, mean: own.mean, std: own.std };
+  const view = own && { evalResize: own.evalResize, evalSize: own.evalSize, mean: own.mean, std: own.std };
   const noCrops = { localCropsNumber: 0 }; // the default crop size may not suit the patches
   return checked({
     ...defaultConfig,

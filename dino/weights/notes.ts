@@ -11,10 +11,10 @@ const PRODUCER = "dino-webgpu";
  * run or its images.
  */
 export function exportNotes(config: Config): Record<string, string> {
-  const { imageSize, patchSize, evalResize, mean, std } = config;
+  const { imageSize, patchSize, evalResize, evalSize, mean, std } = config;
   const { dim, depth, heads, mlpRatio, registers } = vitConfig(config);
   const { resize, crop } = evalView(config);
-  const settings = { imageSize, patchSize, dim, depth, heads, mlpRatio, registers, evalResize, mean, std };
+  const settings = { imageSize, patchSize, dim, depth, heads, mlpRatio, registers, evalResize, evalSize, mean, std };
   return {
     producer: PRODUCER,
     settings: JSON.stringify(settings),
