@@ -5,7 +5,8 @@ import { check, type NonFinite } from "./nonfinite.js";
 import { plan, type Plan } from "./plan.js";
 import { byKernel, type KernelTime, type Span, timeline } from "./profile.js";
 import { type Decision, type Dispatch, type Grid, refuseNesting, trace } from "./recording.js";
-import { compile, encodeDispatch, locate, type Row } from "./rows.js";
+import { compile, locate, type Row } from "./rows.js";
+import { createSubmitter } from "./submit.js";
 import { bytesOf, formatShape, owner, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
@@ -137,6 +138,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
   const callbacks = stages.flatMap((stage) => (stage.kind === "receive" ? [stage.callback] : []));
   const queued: Promise<unknown>[] = [];
   const staging = createStagingPool(device);
+  const submit = createSubmitter(device);
   let disposed = false;
   let waitedMs = 0;
   let isRunning = false;
@@ -156,7 +158,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
   };
 
   const run = async () => {
-    await pass((kernels) => submit(device, kernels));
+    await pass(submit);
     queued.push(device.gpu.queue.onSubmittedWorkDone());
     if (queued.length > MAX_QUEUED_RUNS) await withTimeout(device, queued.shift()!);
     throwIfFailed(device);
@@ -207,19 +209,6 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
       for (const owned of [staging, ...callbacks, ...constants]) owned[Symbol.dispose]();
     },
   };
-}
-
-/** Submits kernels in one command buffer. */
-function submit(device: Device, kernels: readonly Row[]): void {
-  const encoder = device.gpu.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  let pipeline: GPUComputePipeline | undefined;
-  for (const row of kernels) {
-    encodeDispatch(pass, row, pipeline);
-    ({ pipeline } = row);
-  }
-  pass.end();
-  device.gpu.queue.submit([encoder.finish()]);
 }
 
 /** Returns an output that the host can read. Throws for an unknown name, and for dtypes other than f32. */
