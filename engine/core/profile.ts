@@ -30,7 +30,7 @@ export interface Span {
 export async function timeline(device: Device, rows: readonly Row[]): Promise<Span[]> {
   const timestamps = device.features.has("timestamp-query") && device.adapterKind !== "null"; // the null backend invents timestamps
   const times = timestamps ? await timeOnDevice(device, rows) : await timeOnHost(device, rows);
-  return times.map(({ beginMs, endMs }, i) => {
+  return exclusive(times).map(({ beginMs, endMs }, i) => {
     const { kernel, tensors, decision } = rows[i]!.dispatch;
     const written = kernel.bindings.find(({ access }) => access !== "read")!;
     const { shape } = tensors[written.name]!;
@@ -67,17 +67,32 @@ export function chromeTrace(spans: readonly Span[], device: string): string {
   return JSON.stringify({ displayTimeUnit: "ms", traceEvents: [named, ...events] });
 }
 
-interface Interval {
+/** Begin and end of a dispatch on one clock, in milliseconds. */
+export interface Interval {
   readonly beginMs: number;
   readonly endMs: number;
 }
 
-const MAX_QUERIES = 4096;
+/**
+ * Begins each interval at the end of the last one at the earliest. A device may stamp the begin of a dispatch while it still waits
+ * for the one before.
+ */
+export function exclusive(intervals: readonly Interval[]): readonly Interval[] {
+  let lastEndMs = -Infinity;
+  return intervals.map(({ beginMs, endMs }) => {
+    const begin = Math.max(beginMs, lastEndMs);
+    lastEndMs = Math.max(begin, endMs);
+    return { beginMs: begin, endMs: lastEndMs };
+  });
+}
+
+/** Dispatches of a timed command buffer, few enough that drivers do not take it for hung. */
+const TIMED_DISPATCHES = 128;
 
 async function timeOnDevice(device: Device, rows: readonly Row[]): Promise<Interval[]> {
   const times: Interval[] = [];
-  for (let start = 0; start < rows.length; start += MAX_QUERIES / 2) {
-    const part = rows.slice(start, start + MAX_QUERIES / 2);
+  for (let start = 0; start < rows.length; start += TIMED_DISPATCHES) {
+    const part = rows.slice(start, start + TIMED_DISPATCHES);
     const querySet = device.gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
     const bytes = 16 * part.length;
     const resolved = device.gpu.createBuffer({

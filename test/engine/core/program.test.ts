@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
+import { exclusive } from "../../../engine/core/profile.js";
 import { transient } from "../../../engine/core/recording.js";
 import type { Shape } from "../../../engine/core/tensor.js";
 import {
@@ -243,6 +244,21 @@ describe("a program", () => {
       expect(traceEvents[0]).to.deep.include({ ph: "M", args: { name: "a device" } });
       expect(traceEvents[2]).to.deep.include({ name: "scale", ph: "X", dur: 1000 * spans[1]!.ms });
     });
+  });
+
+  it("counts the time that a dispatch waits for the one before once", () => {
+    const stamped = [
+      { beginMs: 0, endMs: 5 },
+      { beginMs: 1, endMs: 9 },
+      { beginMs: 2, endMs: 8 },
+      { beginMs: 12, endMs: 13 },
+    ];
+    expect(exclusive(stamped).map(({ beginMs, endMs }) => [beginMs, endMs])).to.deep.equal([
+      [0, 5],
+      [5, 9],
+      [9, 9],
+      [12, 13],
+    ]);
   });
 
   describe("check()", () => {
