@@ -35,10 +35,14 @@ export async function timeTraining({ device, config: timed, splits: { train } }:
   const setup = { config, ...train, device, initialState: { values } };
   const batches = openThreadedBatches(batchOptions(setup));
   await using trainer = await openTrainer({ ...setup, batches, onWarning: () => undefined });
-  await trainer.runStep();
+  const runStep = async (): Promise<void> => {
+    await trainer.runStep();
+    await trainer.settle();
+  };
+  await runStep();
   let steps = 0;
   let stepsMs = 0;
-  for (; steps < STEPS && stepsMs < 1000; steps++) stepsMs += await timeOf(() => trainer.runStep());
+  for (; steps < STEPS && stepsMs < 1000; steps++) stepsMs += await timeOf(runStep);
   const indices = train.indices.subarray(0, IMAGES);
   const extract = () => extractFeatures(backboneOf(trainer.teacher), train.images, { view: viewOf(config), indices });
   await extract();

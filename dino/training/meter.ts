@@ -30,28 +30,33 @@ export interface Unlogged {
 }
 
 /** A completed step, for the log. */
-export interface CompletedStep {
+interface CompletedStep {
   /** Steps done, this one included. */
   readonly done: number;
-  readonly loss: number;
-  readonly batch: Pick<Batch, "epoch" | "waitedMs" | "ready">;
+  readonly epoch: number;
 }
 
 /** Collects measurements from one log line to the next. */
 export interface Meter {
   readonly unlogged: Unlogged;
   addLoss(loss: number): void;
+  /** Counts a submitted step. */
+  count(batch: Pick<Batch, "waitedMs" | "ready">): void;
+  /** Images per second since the last line. */
+  imagesPerSecond(): number;
+  /** Whether a line ends with step `done`. */
+  isLineDue(done: number): boolean;
   /**
-   * Counts a step. Returns the rate; the log line, if an interval ends with this step; and the epoch line, if an epoch
-   * or the run ends, without accuracies. Throws if the loss scale has become too small for training.
+   * Returns the log line, if an interval ends with this step, and the epoch line, if an epoch or the run ends, without
+   * accuracies. Expects that the losses of all steps were added. Throws if the loss scale has become too small for
+   * training.
    */
-  count(completed: CompletedStep): Promise<{
-    readonly imagesPerSecond: number;
+  lines(completed: CompletedStep): Promise<{
     readonly line: StepLine | undefined;
     readonly epochLine: EpochLine | undefined;
   }>;
-  /** Excludes a span of time from the rate. */
-  exclude(ms: number): void;
+  /** Runs work whose time is excluded from the rate. */
+  exclude<T>(work: () => Promise<T>): Promise<T>;
 }
 
 export function openMeter({
@@ -77,19 +82,24 @@ export function openMeter({
   let unlogged = options.unlogged ?? { interval: NO_LOSSES, epoch: NO_LOSSES };
   let interval = newInterval();
 
-  async function endInterval({ done, loss, batch }: CompletedStep, imagesPerSecond: number): Promise<StepLine> {
+  const imagesPerSecond = (): number =>
+    (interval.steps * config.batch) / ((performance.now() - interval.startMs) / 1000);
+  const endsInterval = (done: number): boolean => done % config.logEvery === 0 || done === steps;
+  const endsEpoch = (done: number): boolean => done % iterationsPerEpoch === 0 || done === steps;
+
+  async function endInterval({ done, epoch }: CompletedStep): Promise<StepLine> {
     const { lr, weightDecay, momentum, teacherTemperature } = schedule(done - 1);
     const line: StepLine = {
       step: done,
-      epoch: batch.epoch,
+      epoch,
       loss: mean(unlogged.interval),
-      ...(await observe(step, { loss, hasKoleo: config.koleo > 0 })),
+      ...(await observe(step, { hasKoleo: config.koleo > 0 })),
       lr,
       weightDecay,
       momentum,
       teacherTemperature,
       ...(step.lossScale && { lossScale: await readLossScale(step.lossScale, done) }),
-      imagesPerSecond,
+      imagesPerSecond: imagesPerSecond(),
       dataWaitMs: interval.waitedMs,
       batchesReady: interval.ready / interval.steps,
       ...(hasPeers && { peersWaitMs: step.program.waitedMs() - interval.peersMs }),
@@ -100,7 +110,7 @@ export function openMeter({
     return line;
   }
 
-  function endEpoch({ done, batch: { epoch } }: CompletedStep): EpochLine {
+  function endEpoch({ done, epoch }: CompletedStep): EpochLine {
     const means = meansOver(schedule, { from: epoch * iterationsPerEpoch, to: done });
     const line: EpochLine = { type: "epoch", step: done, epoch, loss: mean(unlogged.epoch), ...means };
     if (done % iterationsPerEpoch === 0) unlogged = { ...unlogged, epoch: NO_LOSSES };
@@ -114,30 +124,30 @@ export function openMeter({
     addLoss(loss) {
       unlogged = { interval: plus(unlogged.interval, loss), epoch: plus(unlogged.epoch, loss) };
     },
-    async count(completed) {
-      const { done, batch } = completed;
+    count({ waitedMs, ready }) {
       interval.steps++;
-      interval.waitedMs += batch.waitedMs;
-      interval.ready += batch.ready;
-      const seconds = (performance.now() - interval.startMs) / 1000;
-      const imagesPerSecond = (interval.steps * config.batch) / seconds;
-      const logs = done % config.logEvery === 0 || done === steps;
-      const line = logs ? await endInterval(completed, imagesPerSecond) : undefined;
-      const epochLine = done % iterationsPerEpoch === 0 || done === steps ? endEpoch(completed) : undefined;
-      return { imagesPerSecond, line, epochLine };
+      interval.waitedMs += waitedMs;
+      interval.ready += ready;
     },
-    exclude(ms) {
-      interval.startMs += ms;
+    imagesPerSecond,
+    isLineDue: (done) => endsInterval(done) || endsEpoch(done),
+    async lines(completed) {
+      const line = endsInterval(completed.done) ? await endInterval(completed) : undefined;
+      return { line, epochLine: endsEpoch(completed.done) ? endEpoch(completed) : undefined };
+    },
+    async exclude(work) {
+      const beganMs = performance.now();
+      const result = await work();
+      interval.startMs += performance.now() - beganMs;
+      return result;
     },
   };
 }
 
 /** Returns the part of a log line that covers the last step only. */
-async function observe(
-  { program }: TrainingStep,
-  { loss, hasKoleo }: { readonly loss: number; readonly hasKoleo: boolean },
-) {
+async function observe({ program }: TrainingStep, { hasKoleo }: { readonly hasKoleo: boolean }) {
   const scalar = (name: StepOutput) => program.readScalar(name);
+  const loss = await scalar("loss");
   const teacherEntropy = await scalar("teacherEntropy");
   return {
     ...(hasKoleo && { koleo: await scalar("koleo") }),

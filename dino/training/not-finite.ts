@@ -9,7 +9,7 @@ import { batchOf } from "./training-state.js";
 export class NotFiniteError extends Error {
   constructor(
     message: string,
-    /** State after the step, with its batch and schedule values. */
+    /** State after the last submitted step, with its batch and schedule values. */
     readonly dump: Checkpoint,
     /** Whether the message names the first non-finite tensor. */
     readonly isNamed: boolean,
@@ -18,16 +18,40 @@ export class NotFiniteError extends Error {
   }
 }
 
-/** Creates the error for a non-finite loss: runs the step again, kernel by kernel, to find its origin. */
+/** Losses of a step that tell whether it was finite. */
+export interface StepLosses {
+  readonly loss: number;
+  readonly teacherEntropy: number;
+}
+
+/** Reads the losses of the last submitted step. */
+export function readLosses({ program }: TrainingStep): Promise<StepLosses> {
+  const reading = Promise.all([program.readScalar("loss"), program.readScalar("teacherEntropy")]);
+  const losses = reading.then(([loss, teacherEntropy]) => ({ loss, teacherEntropy }));
+  losses.catch(() => undefined); // thrown where it is awaited, which may be a step later
+  return losses;
+}
+
+/** Creates the error for a non-finite loss: runs the last step again, kernel by kernel, to find its origin. */
 export async function notFinite(
   step: TrainingStep,
   state: Checkpoint,
-  { loss, values }: { readonly loss: number; readonly values: Readonly<Record<Hyperparameter, number>> },
+  {
+    loss,
+    at,
+    values,
+  }: {
+    readonly loss: number;
+    /** Number of the step with this loss: the last one, or the one before. */
+    readonly at: number;
+    /** Schedule values of the last step. */
+    readonly values: Readonly<Record<Hyperparameter, number>>;
+  },
 ): Promise<NotFiniteError> {
   const tensors = new Map([...state.tensors, ...(await batchOf(step, values))]);
   const finding = await step.program.check();
   return new NotFiniteError(
-    `train: loss is ${loss} at step ${state.step}; ${culpritOf(finding)}. Lower --lr or --clip-grad; the last checkpoint is intact`,
+    `train: loss is ${loss} at step ${at}; ${culpritOf(finding)}. Lower --lr or --clip-grad; the last checkpoint is intact`,
     { ...state, tensors },
     finding !== undefined,
   );
@@ -55,8 +79,12 @@ export async function readLossScale({ state }: LossScale, step: number): Promise
  * Returns whether a non-finite loss is harmless: only the student overflowed f16, so the optimizer skipped the step,
  * and there are no running statistics.
  */
-export async function wasSkipped({ program, lossScale }: TrainingStep, { buffers }: Network): Promise<boolean> {
+export async function wasSkipped(
+  { lossScale }: TrainingStep,
+  { buffers }: Network,
+  { teacherEntropy }: StepLosses,
+): Promise<boolean> {
   if (!lossScale || buffers) return false;
   const scale = (await download(lossScale.state))[0]!;
-  return scale >= LEAST_LOSS_SCALE && Number.isFinite(await program.readScalar("teacherEntropy"));
+  return scale >= LEAST_LOSS_SCALE && Number.isFinite(teacherEntropy);
 }

@@ -48,7 +48,7 @@ export interface TrainOptions {
   readonly world?: World | undefined;
   /** Initial values of student and teacher; `startValues` of `config` if left out. */
   readonly initial?: ReadonlyMap<string, Float32Array> | undefined;
-  /** Called after every step. */
+  /** Called once for each step, when its loss is known. */
   readonly onProgress?: (progress: Progress) => void;
   /** Called with problems, and deviations from the settings, that do not end the run. */
   readonly onWarning?: (words: string) => void;
@@ -157,12 +157,12 @@ async function initialStateOf(
 function openTrainerOn(
   world: World,
   initialState: InitialState,
-  { device, config, splits }: TrainOptions,
+  { device, config, splits, onProgress }: TrainOptions,
   onWarning: (words: string) => void,
 ): Promise<Trainer> {
   const setup = { config, ...splits.train, device, initialState, peers: world.size > 1 ? world : undefined };
   const batches = openThreadedBatches({ ...batchOptions(setup), ...threadsOf(config, world) });
-  return openTrainer({ ...setup, batches, onWarning });
+  return openTrainer({ ...setup, batches, onWarning, onProgress });
 }
 
 /** Opens the output of rank 0; other ranks write nothing. Disposes of the trainer if it throws. */
@@ -220,7 +220,9 @@ export async function dumpNotFinite({ world, output }: Run, error: unknown): Pro
   if (!(error instanceof NotFiniteError)) throw error;
   const message = await namedCause(world, error);
   const path = await output.dump(error.dump);
-  throw new Error(`${message}, and ${path} holds the batch of this step and what it left`, { cause: error });
+  throw new Error(`${message}, and ${path} holds the batch of step ${error.dump.step} and what it left`, {
+    cause: error,
+  });
 }
 
 /** Returns the message of a rank that names a cause, or else of rank 0, at rank 0; other ranks wait for it. */

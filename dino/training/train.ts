@@ -5,7 +5,7 @@ import { runFiles } from "../run/run-folder.js";
 import { evaluateDue, isDue } from "./evaluations.js";
 import { dumpNotFinite, isStopRequested, openRun, type Run, type TrainOptions } from "./run.js";
 import { verifyStates } from "./shared-state.js";
-import type { StepResult } from "./trainer.js";
+import type { Progress, StepResult } from "./trainer.js";
 
 export interface TrainSummary {
   readonly checkpoint: string;
@@ -30,34 +30,67 @@ const PROFILED_STEP = 10;
  * bad kernel; in f16 only if a smaller loss scale does not help.
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
-  await using run = await openRun(options);
-  const { config, trainer, output, reporter, world, warnings } = run;
-  const { steps } = trainer;
+  let loss: number | undefined;
+  const onProgress = (progress: Progress): void => {
+    ({ loss } = progress);
+    options.onProgress?.(progress);
+  };
+  await using run = await openRun({ ...options, onProgress });
+  const knn = await runSteps(run, options).catch((error: unknown) => dumpNotFinite(run, error));
+  const { config, trainer, warnings } = run;
+  const { steps, done } = trainer;
+  return { checkpoint: runFiles(config.out).checkpoint, steps, done, loss, knn, warnings };
+}
+
+/** Runs the steps that are left, and the work between them; returns the last k-NN accuracy. */
+async function runSteps(run: Run, options: TrainOptions): Promise<KnnAccuracy | undefined> {
+  const { config, trainer, output, reporter, world } = run;
   const profiledStep = config.picturesEvery > 0 ? trainer.done + PROFILED_STEP : undefined;
   let knn = await trainer.runAside(() => beforeFirstStep(run, options));
-  let loss: number | undefined;
-  while (trainer.done < steps && !(await isStopRequested(world, options.stop))) {
+  while (trainer.done < trainer.steps && !(await isStopRequested(world, options.stop))) {
     // A batch of crops; teacher and student forward, loss, gradients; update of student, teacher and center.
     const profiles = trainer.done + 1 === profiledStep;
-    const result = await reporter
-      .measure(() => trainer.runStep({ profiles }))
-      .catch((error: unknown) => dumpNotFinite(run, error));
-    ({ loss } = result);
-    options.onProgress?.(result);
+    const result = await reporter.measure(() => trainer.runStep({ profiles }));
+    if (isWorkDue(run, result, options)) await trainer.settle(); // on all ranks, also those that save nothing
     if (result.profile) await output.writeProfile(result.profile);
     if (result.line) await output.log(result.line);
     const visited = await visit(run, result, options);
     if (result.line) (await reporter.report()).forEach(run.warn);
-    if (config.verifyRanks > 0 && result.step % config.verifyRanks === 0 && world.size > 1)
-      await verifyStates(world, await trainer.state());
+    if (isVerificationDue(run, result)) await verifyStates(world, await trainer.state());
     const { epochLine } = result;
     const evaluated =
       epochLine && (await trainer.runAside(() => endEpoch(run, { ...result, epochLine }, visited, options)));
     knn = evaluated ?? visited?.knn ?? knn;
     await save(run, result);
   }
+  await trainer.settle();
   await output.save(); // if the run was stopped
-  return { checkpoint: runFiles(config.out).checkpoint, steps, done: trainer.done, loss, knn, warnings };
+  return knn;
+}
+
+/** Whether anything but the next step follows a step. */
+function isWorkDue(run: Run, result: StepResult, options: TrainOptions): boolean {
+  return (
+    result.profile !== undefined ||
+    result.line !== undefined ||
+    result.epochLine !== undefined ||
+    isVisitDue(result, options) ||
+    isVerificationDue(run, result) ||
+    isCheckpointDue(run, result)
+  );
+}
+
+function isVisitDue({ step, steps }: StepResult, { visit: visits }: TrainOptions): boolean {
+  const visitsBy = (done: number): number => Math.floor((done * (visits?.times ?? 0)) / steps);
+  return visitsBy(step) > visitsBy(step - 1);
+}
+
+function isVerificationDue({ config: { verifyRanks }, world }: Run, { step }: StepResult): boolean {
+  return verifyRanks > 0 && step % verifyRanks === 0 && world.size > 1;
+}
+
+function isCheckpointDue({ config: { checkpointEvery }, trainer }: Run, { step, steps }: StepResult): boolean {
+  return step === steps || step % (checkpointEvery > 0 ? checkpointEvery : trainer.iterationsPerEpoch) === 0;
 }
 
 /** Evaluates and draws pictures before the first step; returns the k-NN accuracy. */
@@ -72,9 +105,8 @@ async function beforeFirstStep(run: Run, options: TrainOptions): Promise<KnnAccu
 
 /** Calls `visit.look` if it is due; logs the accuracies unless an epoch line will. */
 async function visit(run: Run, result: StepResult, options: TrainOptions): Promise<Accuracies | undefined> {
-  const { step, steps, epoch, epochLine } = result;
-  const visitsBy = (done: number): number => Math.floor((done * (options.visit?.times ?? 0)) / steps);
-  if (!options.visit || visitsBy(step) === visitsBy(step - 1)) return undefined;
+  const { step, epoch, epochLine } = result;
+  if (!options.visit || !isVisitDue(result, options)) return undefined;
   const { look } = options.visit;
   const { trainer, onEvaluating } = run;
   const { student, teacher } = trainer;
@@ -122,11 +154,10 @@ async function logAccuracies(
 }
 
 /** Writes the checkpoints that are due. */
-async function save({ config, trainer, output }: Run, { step, steps, epoch }: StepResult): Promise<void> {
-  const epochEnds = step % trainer.iterationsPerEpoch === 0;
-  const isCheckpointDue = config.checkpointEvery > 0 ? step % config.checkpointEvery === 0 : epochEnds;
-  if (isCheckpointDue || step === steps) await output.save();
-  const epochsDone = epoch + 1;
-  if (epochEnds && config.saveckpFreq > 0 && epochsDone % config.saveckpFreq === 0)
+async function save(run: Run, result: StepResult): Promise<void> {
+  const { config, trainer, output } = run;
+  if (isCheckpointDue(run, result)) await output.save();
+  const epochsDone = result.epoch + 1;
+  if (result.step % trainer.iterationsPerEpoch === 0 && config.saveckpFreq > 0 && epochsDone % config.saveckpFreq === 0)
     await output.saveNumbered(epochsDone);
 }

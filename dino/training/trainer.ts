@@ -15,7 +15,7 @@ import type { StepProfile } from "../run/step-profile.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import type { Peers } from "./collectives.js";
 import { openMeter } from "./meter.js";
-import { notFinite, wasSkipped } from "./not-finite.js";
+import { notFinite, readLosses, type StepLosses, wasSkipped } from "./not-finite.js";
 import { runProfiled } from "./profiled-step.js";
 import { lengthOf, schedules } from "./schedule.js";
 import { stepConfig } from "./step-options.js";
@@ -36,6 +36,8 @@ export interface TrainerOptions {
   readonly batches: Batches;
   /** Called with problems that do not end the training. */
   readonly onWarning: (words: string) => void;
+  /** Called once for each step, in order, when its loss is known. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Initial state: common initial values of student and teacher, or a checkpoint to resume from. */
@@ -53,8 +55,8 @@ export interface Progress {
   readonly imagesPerSecond: number;
 }
 
-/** Result of a step. */
-export interface StepResult extends Progress {
+/** Result of a step, without its loss, which may not be known yet. */
+export interface StepResult extends Pick<Progress, "step" | "steps" | "epoch"> {
   /** The log line, if a log interval ends with this step. */
   readonly line: StepLine | undefined;
   /** The epoch line, if an epoch or the run ends with this step; without accuracies. */
@@ -73,13 +75,16 @@ export interface Trainer extends TrainingState, AsyncDisposable {
   /** Steps done. */
   readonly done: number;
   /**
-   * Runs the next step; `profiles` also times its kernels, with the same result. Throws NotFiniteError on a non-finite
-   * loss; in f16 only if a smaller loss scale does not help.
+   * Submits the next step, then waits for the loss of the one before, so that the device always has work; waits for its
+   * own loss too if a line of the log ends with it. `profiles` also times the kernels, with the same result. Throws
+   * NotFiniteError on a non-finite loss; in f16 only if a smaller loss scale does not help.
    */
   runStep(options?: { readonly profiles?: boolean }): Promise<StepResult>;
-  /** Runs work between steps, excluded from images/s. */
+  /** Waits for the loss of the last submitted step. Throws like `runStep`. */
+  settle(): Promise<void>;
+  /** Settles, and runs work between steps, excluded from images/s. */
   runAside<T>(work: () => Promise<T>): Promise<T>;
-  /** Returns the complete state, from which training resumes byte-identically. */
+  /** Settles, and returns the complete state, from which training resumes byte-identically. */
   state(): Promise<Checkpoint>;
 }
 
@@ -89,16 +94,13 @@ export interface Trainer extends TrainingState, AsyncDisposable {
  * images do not fit the settings.
  */
 export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { config, images, indices, batches, initialState, peers, onWarning } = options;
+  const { config, images, indices, batches, initialState, peers, onWarning, onProgress } = options;
   const shard = peers ?? WHOLE_BATCH;
   const checkpoint = "checkpoint" in initialState ? initialState.checkpoint : undefined;
   const device = checkpoint ? withChoices(options.device, checkpoint.choices) : options.device;
   const length = lengthOf(config, indices.length);
   const schedule = schedules(config, length);
-  const opened = await openOnDevice(device, { config, initialState, peers, batches }).catch(async (error: unknown) => {
-    await batches.close();
-    throw error;
-  });
+  const opened = await openOnDevice(device, { config, initialState, peers, batches });
   const { student, teacher, step } = opened;
   const meter = openMeter({
     config,
@@ -110,18 +112,31 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     readsShards: images.shards !== undefined && config.shuffleBuffer === 0,
     hasPeers: peers !== undefined,
   });
-  const skipped = new Set<number>();
+  const warnOfSkipped = skippedImages(images, onWarning);
   let done = checkpoint?.step ?? 0;
+  let unsettled: SubmittedStep | undefined;
 
-  const state = async (): Promise<Checkpoint> => {
+  const settledState = async (): Promise<Checkpoint> => {
     return { config, step: done, unlogged: meter.unlogged, choices: device.choices, tensors: await stateOf(opened) };
   };
 
+  /** Waits for the losses of the last step, which become those of `next`. */
+  async function settle(next?: SubmittedStep): Promise<void> {
+    const last = unsettled;
+    unsettled = next;
+    if (!last) return;
+    const { losses: reading, ...progress } = last;
+    const losses = await reading;
+    const { loss } = losses;
+    if (Number.isFinite(loss)) meter.addLoss(loss);
+    else if (!(await wasSkipped(step, student, losses)))
+      throw await notFinite(step, await settledState(), { loss, at: last.step, values: schedule(done - 1) });
+    onProgress?.({ ...progress, loss, imagesPerSecond: meter.imagesPerSecond() });
+  }
+
   async function runStep({ profiles = false }: { readonly profiles?: boolean } = {}): Promise<StepResult> {
     const batch = await batches.next(); // crops of the images: two global ones, and local ones
-    for (const [index, { path, reason }] of images.failures) {
-      if (skipped.size < skipped.add(index).size) onWarning(`${path}: skipped: ${reason}`);
-    }
+    warnOfSkipped();
     await writeCrops(opened, batch);
     const values = schedule(done);
     step.hyperparameters.write(values);
@@ -131,13 +146,12 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     const profile = profiles ? await runProfiled(step, device, done + 1) : undefined;
     if (!profile) await step.program.run();
 
-    const loss = await step.program.readScalar("loss");
-    if (Number.isFinite(loss)) meter.addLoss(loss);
-    else if (!(await wasSkipped(step, student))) throw await notFinite(step, await state(), { loss, values });
-    done++;
     const { epoch } = batch;
-    const { steps } = length;
-    return { step: done, steps, epoch, loss, lr: values.lr, profile, ...(await meter.count({ done, loss, batch })) };
+    const progress = { step: ++done, steps: length.steps, epoch };
+    await settle({ ...progress, lr: values.lr, losses: readLosses(step) });
+    meter.count(batch);
+    if (meter.isLineDue(done)) await settle();
+    return { ...progress, profile, ...(await meter.lines({ done, epoch })) };
   }
 
   return {
@@ -147,21 +161,38 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     step,
     ...length,
     runStep,
-    state,
+    settle: () => settle(),
+    async state() {
+      await settle();
+      return settledState();
+    },
     get done() {
       return done;
     },
     async runAside(work) {
-      const beganMs = performance.now();
-      const result = await work();
-      meter.exclude(performance.now() - beganMs);
-      return result;
+      await settle();
+      return meter.exclude(work);
     },
     async [Symbol.asyncDispose]() {
+      await unsettled?.losses.catch(() => undefined); // it reads what is disposed of next
       opened[Symbol.dispose]();
       await batches.close();
     },
   };
+}
+
+/** Returns a function that warns of images that could not be decoded since its last call. */
+function skippedImages({ failures }: ImageSet, onWarning: (words: string) => void): () => void {
+  const skipped = new Set<number>();
+  return () => {
+    for (const [index, { path, reason }] of failures)
+      if (skipped.size < skipped.add(index).size) onWarning(`${path}: skipped: ${reason}`);
+  };
+}
+
+/** A step whose losses are not known yet. */
+interface SubmittedStep extends Omit<Progress, "loss" | "imagesPerSecond"> {
+  readonly losses: Promise<StepLosses>;
 }
 
 /** Returns the options of a run's batches, from its first step on. */
@@ -194,7 +225,7 @@ interface OnDevice extends TrainingState, Disposable {
   readonly maker: CropMaker | undefined;
 }
 
-/** Allocates networks, step and, if needed, a crop maker. */
+/** Allocates networks, step and, if needed, a crop maker. Closes the batches if it throws. */
 async function openOnDevice(
   device: Device,
   { config, initialState, peers, batches }: Pick<TrainerOptions, "config" | "initialState" | "peers" | "batches">,
@@ -220,6 +251,7 @@ async function openOnDevice(
     return { student, teacher, step, maker, [Symbol.dispose]: dispose };
   } catch (error) {
     dispose();
+    await batches.close();
     throw error;
   }
 }

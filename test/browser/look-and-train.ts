@@ -48,14 +48,15 @@ export async function train(
   const { iterationsPerEpoch } = lengthOf(wanted, subset.indices.length);
   const { config } = fitWarmups(wanted, { iterationsPerEpoch, explicit: new Set() });
   const setup = { ...subset, config, device, initialState: { values: under("student.", file) } };
+  const losses: number[] = [];
   await using trainer = await openTrainer({
     ...setup,
     batches: openInlineBatches(batchOptions(setup)),
     onWarning: (words) => {
       throw new Error(words);
     },
+    onProgress: ({ loss }) => void losses.push(loss),
   });
-  const losses: number[] = [];
-  while (trainer.done < steps) losses.push((await trainer.runStep()).loss);
+  while (trainer.done < steps) await trainer.runStep();
   return losses;
 }

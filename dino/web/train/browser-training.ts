@@ -103,6 +103,7 @@ async function train(options: BrowserTrainingOptions): Promise<void> {
     ...setup,
     batches: openInlineBatches(batchOptions(setup)),
     onWarning: (warning) => emit({ kind: "warning", warning }),
+    onProgress: (progress) => emit({ kind: "progress", progress }),
   });
   const { teacher, steps } = trainer;
   emit({ kind: "begins", step: trainer.done });
@@ -126,8 +127,7 @@ async function train(options: BrowserTrainingOptions): Promise<void> {
   while (trainer.done < steps) {
     if (stop.aborted) saveState(await trainer.state());
     stop.throwIfAborted();
-    const { line, ...progress } = await trainer.runStep();
-    emit({ kind: "progress", progress });
+    const { line } = await trainer.runStep();
     if (line) emit({ kind: "line", line });
     if (trainer.done % drawEvery === 0 || trainer.done === steps) await trainer.runAside(drawPictures);
   }
