@@ -12,7 +12,8 @@ const shapes = {
   patchSize: 4,
   imageSize: { rows: 32, cols: 32 },
   localSize: { rows: 12, cols: 12 },
-  evalResize: 64, // the sheets as they are, of which evaluations see the middle at the scale of the crops
+  evalResize: 64, // the sheets as they are, at the scale of the crops
+  evalSize: { rows: 40, cols: 40 }, // more of the sheet than a crop
   dim: 64,
   depth: 2,
   heads: 2,

@@ -53,7 +53,10 @@ describe("config", () => {
 
   it("lets flags replace what a preset says in other words", () => {
     expect(resolveConfig({ preset: "shapes", arch: "vit_tiny" })).to.include({ dim: null, depth: null, heads: null });
-    expect(resolveConfig({ preset: "shapes", imageSize: { rows: 64, cols: 64 } }).evalResize).to.equal(null);
+    expect(resolveConfig({ preset: "shapes", imageSize: { rows: 64, cols: 64 } })).to.include({
+      evalResize: null,
+      evalSize: null,
+    });
   });
 
   it("sizes the network by --arch, or by what is said instead", () => {
@@ -69,6 +72,8 @@ describe("config", () => {
 
   it("evaluates as the official code does, 256 pixels for 224", () => {
     expect(evalView(defaultConfig)).to.deep.equal({ resize: 256, crop: { rows: 224, cols: 224 } });
+    const larger = resolveConfig({ evalSize: { rows: 448, cols: 672 } });
+    expect(evalView(larger)).to.deep.equal({ resize: 512, crop: { rows: 448, cols: 672 } });
   });
 
   const parsed: readonly (readonly [keyof Config, readonly string[], unknown])[] = [
@@ -128,20 +133,28 @@ describe("config", () => {
     expect(() => resolveConfig({ ...small, localSize: side(20) })).to.throw(
       "--patch-size 8 does not divide --local-size 20",
     );
+    expect(() => resolveConfig({ ...small, evalSize: side(20) })).to.throw(
+      "--patch-size 8 does not divide --eval-size 20",
+    );
     resolveConfig({ ...small, localSize: side(20), localCropsNumber: 0 });
     expect(() => resolveConfig({ dim: 100, heads: 3 })).to.throw("--heads 3 does not divide --dim 100");
     expect(() => resolveConfig({ dim: 512, heads: 2 })).to.throw("at most 128");
     expect(() => resolveConfig({ accumulate: 3 })).to.throw("--accumulate 3 does not divide --batch 64");
     expect(() => resolveConfig({ koleo: 0.1, batch: 4, accumulate: 4 })).to.throw("--koleo 0.1 parts images");
     expect(() => resolveConfig({ evalResize: 100 })).to.throw("--eval-resize 100 is smaller than --image-size 224");
+    expect(() => resolveConfig({ ...small, evalSize: side(40), evalResize: 36 })).to.throw(
+      "--eval-resize 36 is smaller than --eval-size 40",
+    );
     expect(() => resolveConfig({ data: "photos", linearEvery: 1 })).to.throw("--held-out");
     expect(() => resolveConfig({ data: "photos", linearEvery: 2 })).to.throw("--linear-every 2 needs images");
   });
 
   it("reads the file of a run from before some settings, which are off then", () => {
     const config = resolveConfig({ preset: "shapes" });
-    const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, ...earlier } = config;
-    expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
+    const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, evalSize, ...earlier } =
+      config;
+    expect(parseConfig(JSON.stringify(earlier))).to.deep.equal({ ...config, evalSize: null });
+    expect(evalSize).to.deep.equal({ rows: 40, cols: 40 });
     expect([sinkhornIterations, freezeBlocks, init, linearEvery]).to.deep.equal([3, 0, null, 0]);
     expect({ registers, koleo, centering }).to.deep.equal({ registers: 0, koleo: 0, centering: "center" });
     expect(() => parseConfig(JSON.stringify({ ...earlier, registers: -1 }))).to.throw(
