@@ -85,8 +85,18 @@ const later: ReadonlySet<SettingName> = new Set([
   "verifyRanks",
 ]);
 
+/** What config.json says about the device of a run, for readers only. */
+export interface DeviceNotes {
+  readonly name: string;
+  readonly kernels: string;
+  readonly f16: boolean;
+  readonly tensorCores: boolean;
+  /** Capabilities that the adapter claims but gets wrong. */
+  readonly faults: readonly string[];
+}
+
 /**
- * Parses a config.json. Settings of DINOv2 and of later versions may be missing, as in earlier runs, and are then off.
+ * Parses a config.json, without its notes about the device. Settings of DINOv2 and of later versions may be missing, as in earlier runs, and are then off.
  * Throws, naming the setting, if another setting is missing, unknown or invalid.
  */
 export function parseConfig(json: string): Config {
@@ -102,8 +112,11 @@ export function parseConfig(json: string): Config {
       return [name, source === "dinov2" || later.has(name) ? schema.default(initial) : schema];
     }),
   );
-  const parsed = z.strictObject(shape).safeParse(values);
-  if (parsed.success) return checkConfig(parsed.data as unknown as Config);
+  const parsed = z.strictObject({ ...shape, device: z.unknown().optional() }).safeParse(values);
+  if (parsed.success) {
+    delete parsed.data.device;
+    return checkConfig(parsed.data as unknown as Config);
+  }
   const [issue] = parsed.error.issues;
   if (issue?.code === "unrecognized_keys") {
     throw new Error(
@@ -121,9 +134,9 @@ export function parseConfig(json: string): Config {
   );
 }
 
-/** Formats a configuration as config.json. */
-export function formatConfig(config: Config): string {
-  return `${JSON.stringify(config, undefined, 2)}\n`;
+/** Formats a configuration as config.json, with notes about the device if given. */
+export function formatConfig(config: Config, device?: DeviceNotes): string {
+  return `${JSON.stringify({ ...config, device }, undefined, 2)}\n`;
 }
 
 /** Returns the configuration; throws if settings contradict each other, naming both. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import {
   type AdapterKind,
   chooseAdapter,
+  openDevice,
   readChoices,
   subgroupMatrixConfigs,
   tunedPath,
@@ -40,6 +41,8 @@ export interface AdapterReport {
   readonly subgroups: readonly [number, number] | undefined;
   /** Shapes of subgroup matrix products, such as "f16 16x16x16 -> f32". */
   readonly subgroupMatrices: readonly string[];
+  /** Capabilities that gave wrong results when they were first used. */
+  readonly faults: readonly string[];
   readonly timestamps: boolean;
   /** Kernels that `dino tune` chose instead of the rules. */
   readonly tuned: number;
@@ -126,6 +129,7 @@ export function describe({ chosen, devices, others, machine, advice }: Diagnosis
       ["16-bit floats", chosen.f16 ? "yes (shader-f16)" : "no: mixed precision is off"],
       ["subgroups", widths === undefined ? "no" : `yes, ${widths} wide`],
       ["tensor cores", subgroupMatrices.length === 0 ? "no subgroup matrices" : subgroupMatrices.join(", ")],
+      ...chosen.faults.map((fault, i) => [i === 0 ? "faults" : "", fault] as const),
       ["timestamps", chosen.timestamps ? "yes" : "no: kernels are timed from the host"],
       [
         "kernels",
@@ -246,6 +250,7 @@ async function adapterReport(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
         ({ componentType, resultComponentType, M, N, K }) =>
           `${componentType} ${M}x${N}x${K} -> ${resultComponentType}`,
       ),
+      faults: await faultsOf(),
       timestamps: features.has("timestamp-query"),
       tuned: Object.keys(readChoices(tunedPath(name))).length,
     };
@@ -253,6 +258,11 @@ async function adapterReport(): Promise<Pick<Diagnosis, "chosen" | "devices">> {
   } catch (error) {
     return { chosen: { error: messageOf(error) }, devices: [] };
   }
+}
+
+async function faultsOf(): Promise<readonly string[]> {
+  using device = await openDevice();
+  return device.faults;
 }
 
 function messageOf(error: unknown): string {

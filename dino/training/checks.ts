@@ -20,10 +20,10 @@ export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, tes
 }
 
 /** Throws if the device does not support the precision. */
-export function checkPrecision({ features, name }: Device, { precision }: Config): void {
+export function checkPrecision({ features, name, faults }: Device, { precision }: Config): void {
   if (precision === "f16" && !features.has("shader-f16"))
     throw new Error(
-      `--precision f16: ${name} has no f16 (shader-f16); leave --precision at f32, or take another adapter: dino doctor tells which there are`,
+      `--precision f16: ${name} has no f16 (${faults[0] ?? "shader-f16"}); leave --precision at f32, or take another adapter: dino doctor tells which there are`,
     );
 }
 

@@ -1,7 +1,8 @@
 /** Output of a run to its folder: settings, logs, checkpoints, pictures. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { formatConfig } from "../config/resolve.js";
+import type { Device } from "../../engine/index.js";
+import { type DeviceNotes, formatConfig } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
 import { writeFileAtomically, writeJson } from "../files/files.js";
 import type { Splits } from "../images/split.js";
@@ -51,6 +52,10 @@ export function noOutput(): RunOutput {
   };
 }
 
+function deviceNotes({ name, kernels, features, tensorCores, faults }: Device): DeviceNotes {
+  return { name, kernels, f16: features.has("shader-f16"), tensorCores, faults };
+}
+
 /** Truncates the logs and pictures in a run's folder to the steps completed, and writes the settings. */
 export async function openRunOutput(
   trainer: Trainer,
@@ -67,7 +72,7 @@ export async function openRunOutput(
         { cause: error },
       );
     });
-  await writeFileAtomically(paths.config, formatConfig(config));
+  await writeFileAtomically(paths.config, formatConfig(config, deviceNotes(trainer.device)));
   const append = await openLog(config, trainer.done);
   await removeLatePictures(out, trainer.done);
   return {

@@ -65,6 +65,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const index = borrowed ? undefined : (start.adapter ?? (await adapterOf(world)));
   using own = borrowed ? undefined : await openDevice({ index });
   const device = borrowed ?? own!;
+  for (const fault of device.faults) log(`${device.name}: ${fault}`);
   await checkRanks(world, { device, splits, onWarning: log });
   const { config, choices } = await broadcast(world, async () => {
     if (resolved) return { config: resolved, choices: [] };

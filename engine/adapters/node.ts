@@ -5,6 +5,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { createDevice, type Device, type DeviceOptions } from "../core/device.js";
 import { type AdapterOptions, chooseAdapter } from "./adapter.js";
+import { checkKernels, hashOfKernels, readVerdict, verdictPath, withoutFaulty, writeVerdict } from "./kernel-check.js";
 import { limitPolling } from "./polling.js";
 import { readChoices, tunedPath } from "./tuned.js";
 
@@ -16,10 +17,27 @@ export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js"
 /**
  * Opens the best adapter of this machine under Node (see `chooseAdapter`). `prefer` or the variable `DINO_ADAPTER` requests
  * another kind, `index` one of several adapters. Kernels default to the fastest that `dino tune` measured; `choices` override
- * them. The variable `DINO_PATIENCE` sets the timeout, in seconds. Dispose of the device to free its memory; an open device
- * does not keep the process alive.
+ * them. The variable `DINO_PATIENCE` sets the timeout, in seconds. The first device of an adapter is checked, see
+ * `checkKernels`; capabilities that fail are not used, and `faults` of the device describes them. Dispose of the device to free
+ * its memory; an open device does not keep the process alive.
  */
-export async function openDevice(options: AdapterOptions & Omit<DeviceOptions, "shaders"> = {}): Promise<Device> {
+export async function openDevice(options: OpenOptions = {}): Promise<Device> {
+  const device = await openUnchecked(options);
+  if (!device.features.has("shader-f16") || device.adapterKind === "null") return device;
+  const path = verdictPath(device);
+  const kernels = hashOfKernels(shaderNames().map(readShader));
+  const known = await readVerdict(path, kernels);
+  if (known) return withoutFaulty(device, known);
+  const verdict = await checkKernels(device);
+  await writeVerdict(path, kernels, verdict);
+  if (!device.failure()) return withoutFaulty(device, verdict);
+  device[Symbol.dispose]();
+  return withoutFaulty(await openUnchecked(options), verdict);
+}
+
+type OpenOptions = AdapterOptions & Omit<DeviceOptions, "shaders">;
+
+async function openUnchecked(options: OpenOptions): Promise<Device> {
   const { adapter, kind, name } = await chooseAdapter(options);
   if (kind !== "gpu") limitPolling();
   const choices = options.choices ?? readChoices(tunedPath(name));
@@ -42,7 +60,10 @@ export function readShader(name: string): string {
   try {
     return readFileSync(new URL(`${name}.wgsl`, SHADERS), "utf8");
   } catch (error) {
-    const known = readdirSync(SHADERS).flatMap((file) => /^(.*)\.wgsl$/.exec(file)?.[1] ?? []);
-    throw new Error(`shaders/${name}.wgsl does not exist; there are ${known.join(", ")}`, { cause: error });
+    throw new Error(`shaders/${name}.wgsl does not exist; there are ${shaderNames().join(", ")}`, { cause: error });
   }
+}
+
+function shaderNames(): readonly string[] {
+  return readdirSync(SHADERS).flatMap((file) => /^(.*)\.wgsl$/.exec(file)?.[1] ?? []);
 }

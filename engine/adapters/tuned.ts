@@ -1,13 +1,12 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import type { Choices } from "../core/device.js";
-import { cacheFolder } from "./cache-folder.js";
+import { adapterFile, cacheFolder } from "./cache-folder.js";
 
 /** Returns the path of the measured choices of an adapter: `tuned/ADAPTER.json` in the cache. */
 export function tunedPath(adapter: string, cache = cacheFolder()): string {
-  const stem = adapter.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  return join(cache, "tuned", `${stem.replace(/^-|-$/g, "")}.json`);
+  return adapterFile("tuned", adapter, cache);
 }
 
 /** Reads the measured choices of an adapter; {} if it was never tuned. Throws, with a remedy, for an invalid file. */

@@ -42,6 +42,8 @@ export interface Device extends Disposable {
   readonly features: ReadonlySet<string>;
   /** Whether subgroups multiply 16 x 16 f16 matrices into f32, and workgroup memory is large enough to feed them. */
   readonly tensorCores: boolean;
+  /** Capabilities that the adapter claims but gets wrong, a sentence each; they are not used. */
+  readonly faults: readonly string[];
   /** Measured choices between ways of an operation; a built-in rule decides the others. */
   readonly choices: Choices;
   /** Returns the source of `shaders/NAME.wgsl`; throws for an unknown name. */
@@ -150,6 +152,7 @@ export async function createDevice(
     limits: gpu.limits,
     features: new Set(gpu.features),
     tensorCores: hasTensorCores(info, gpu),
+    faults: [],
     choices,
     shaders,
     patienceMs: patienceMs ?? (kind === "gpu" ? 600_000 : 3_600_000),
