@@ -128,4 +128,12 @@ describe("the report", () => {
     expect(lines(3)).to.match(/^kernels +3 as tuned, else by the rules$/m);
     expect(lines(0)).to.match(/^kernels +by the rules; dino tune measures them$/m);
   });
+
+  it("says what the adapter gets wrong", async () => {
+    const found = await diagnose();
+    if ("error" in found.chosen) throw new Error(found.chosen.error);
+    expect(found.chosen.faults).to.deep.equal([]);
+    const chosen = { ...found.chosen, faults: ["16-bit floats give wrong results", "tensor cores too"] };
+    expect(layOut({ ...found, chosen })).to.match(/^faults +16-bit floats give wrong results\n +tensor cores too$/m);
+  });
 });

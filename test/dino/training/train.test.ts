@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { resolveConfig } from "../../../dino/config/resolve.js";
+import { parseConfig, resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
@@ -97,6 +97,15 @@ describe("training", () => {
     await run(c, { seed: 1 });
     expect((await tensorBytes(a)).equals(await tensorBytes(b))).to.equal(true);
     expect((await tensorBytes(a)).equals(await tensorBytes(c))).to.equal(false);
+  });
+
+  it("notes the device in config.json, for readers only", async () => {
+    const out = await folder();
+    await run(out);
+    const { name, kernels, faults } = await testDevice();
+    const text = await readFile(join(out, "config.json"), "utf8");
+    expect((JSON.parse(text) as { device: object }).device).to.deep.include({ name, kernels, faults });
+    expect(parseConfig(text)).not.to.have.property("device");
   });
 
   it("resumes to the bytes and the log of a run that was never stopped", async () => {

@@ -3,23 +3,19 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect } from "chai";
 import { checkKernels, readVerdict, verdictPath, withoutFaulty } from "../../../engine/adapters/kernel-check.js";
-import { openDevice, readShader } from "../../../engine/adapters/node.js";
+import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
+import { withShaders } from "../../support/changed-device.js";
 import { testDevice } from "../../support/device.js";
 import { withTensorCoresPlayed } from "../ops/tensor-cores.js";
 
 describe("the check of an adapter's kernels", () => {
-  /** A device with f16 whose source of a shader is changed; skips the test if the adapter has no f16. */
-  async function changed(test: Mocha.Context, name: string, from: string, to: string): Promise<Device> {
-    const device = await openDevice({ choices: {}, shaders: (file: string) => changedSource(file) } as object);
+  /** The device of the tests with the source of a shader changed; skips the test if the adapter has no f16. */
+  async function changed(test: Mocha.Context, file: string, from: string, to: string): Promise<Device> {
+    const device = await testDevice();
     if (!device.features.has("shader-f16")) test.skip();
-    return device;
-    function changedSource(file: string): string {
-      const source = readShader(file);
-      if (file !== name) return source;
-      expect(source).to.contain(from);
-      return source.replace(from, to);
-    }
+    expect(device.shaders(file)).to.contain(from);
+    return withShaders(device, (text, name) => (name === file ? text.replace(from, to) : text));
   }
 
   it("finds nothing wrong with the kernels for CPUs, GPUs and tensor cores", async () => {
@@ -37,7 +33,7 @@ describe("the check of an adapter's kernels", () => {
   });
 
   it("finds a wrong kernel for f16, and takes f16 and tensor cores from the device", async function () {
-    using device = await changed(this, "gelu-f16", "0.5", "0.4");
+    const device = await changed(this, "gelu-f16", "v * normalCdf(v)", "v * normalCdf(0.9 * v)");
     const verdict = await checkKernels(device);
     expect(verdict.f16).to.match(/^the .+ of a transformer block differs from that in f32 by \S+ %$/);
     const without = withoutFaulty({ ...device, tensorCores: true }, verdict);
@@ -46,7 +42,7 @@ describe("the check of an adapter's kernels", () => {
   });
 
   it("finds a kernel that does not compile", async function () {
-    using device = await changed(this, "gelu-f16", "fn main", "fn main main");
+    const device = await changed(this, "gelu-f16", "fn main", "fn main main");
     expect((await checkKernels(device)).f16).to.match(/^gelu-f16\.wgsl:\d+:\d+ /);
   });
 
@@ -54,15 +50,14 @@ describe("the check of an adapter's kernels", () => {
     const device = await testDevice({ kernels: "gpu" });
     if (!device.features.has("shader-f16")) this.skip();
     const cores = withTensorCoresPlayed(device, 32);
-    const shaders = (name: string) =>
-      name === "attention-subgroup-matrix"
-        ? cores.shaders(name).replace("inverseSqrt", "1.1 * inverseSqrt")
-        : cores.shaders(name);
-    const verdict = await checkKernels({ ...cores, shaders });
+    const wrong = withShaders(cores, (text, name) =>
+      name === "attention-subgroup-matrix" ? text.replace("inverseSqrt", "1.1 * inverseSqrt") : text,
+    );
+    const verdict = await checkKernels(wrong);
     expect(Object.keys(verdict)).to.deep.equal(["tensorCores"]);
     const without = withoutFaulty(cores, verdict);
     expect([without.features.has("shader-f16"), without.tensorCores]).to.deep.equal([true, false]);
-    expect(without.faults[0]).to.match(/^tensor cores give wrong results, so they are not used: the result/);
+    expect(without.faults[0]).to.match(/^tensor cores give wrong results, so they are not used: the .+ of a transformer block/);
   });
 
   describe("on first use", () => {
