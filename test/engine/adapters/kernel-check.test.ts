@@ -57,7 +57,9 @@ describe("the check of an adapter's kernels", () => {
     expect(Object.keys(verdict)).to.deep.equal(["tensorCores"]);
     const without = withoutFaulty(cores, verdict);
     expect([without.features.has("shader-f16"), without.tensorCores]).to.deep.equal([true, false]);
-    expect(without.faults[0]).to.match(/^tensor cores give wrong results, so they are not used: the .+ of a transformer block/);
+    expect(without.faults[0]).to.match(
+      /^tensor cores give wrong results, so they are not used: the .+ of a transformer block/,
+    );
   });
 
   describe("on first use", () => {
