@@ -180,10 +180,10 @@ export function subgroupMatrixConfigs(info: GPUAdapterInfo): readonly SubgroupMa
 }
 
 /**
- * Bytes of workgroup memory in `matmul-matrices.wgsl` at 32 steps of k: two padded f16 tiles of 128 rows, and f32 results.
+ * Bytes of workgroup memory in `matmul-matrices.wgsl`: two padded f16 tiles of 128 rows and 32 steps of k, and f32 results.
  * `attention-matrices.wgsl` needs less.
  */
-const MATRIX_BYTES = 2 * 128 * (32 + 8) + 2 * 32 * (128 + 8) + 4 * 8 * 16 * 16;
+const MATRIX_BYTES = 2 * 2 * 128 * (32 + 8) + 4 * 8 * 16 * 16;
 
 function hasTensorCores(info: GPUAdapterInfo, { features, limits }: GPUDevice): boolean {
   const needed = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];

@@ -18,7 +18,7 @@ const inTilesOfHalves = {
   f16: kernel("matmul-tiled-f16", tiles),
 };
 
-const matrices = { reads, writes: ["c"], constants: ["BIAS", "DEPTH"] } as const;
+const matrices = { reads, writes: ["c"], constants: ["BIAS", "A_ALONG_K", "B_ALONG_K"] } as const;
 /** Tensor core kernels for f16 operands, by the precision of c. */
 const onTensorCores = {
   f32: kernel("matmul-subgroup-matrix-f32", matrices),
@@ -180,8 +180,9 @@ function f16Variants(
     divided(tiling(side, product), (tensors, parts, groups) =>
       inTilesOfHalves[parts](tensors, { BIAS, SIDE: side }, groups),
     );
+  const [A_ALONG_K, B_ALONG_K] = [product.strides[1] === 1 ? 1 : 0, product.strides[3] === 1 ? 1 : 0];
   const onMatrices = divided(tiling(16, product, MATRIX_DEPTH), (tensors, parts, groups) =>
-    onTensorCores[parts](tensors, { BIAS, DEPTH: MATRIX_DEPTH }, groups),
+    onTensorCores[parts](tensors, { BIAS, A_ALONG_K, B_ALONG_K }, groups),
   );
   const { device } = recording("matmul");
   return {
@@ -195,10 +196,10 @@ function f16Rule({ tensorCores }: Device, product: Product): F16Variant {
   return tensorCores && fitsQuads(product) ? "tensor cores" : tilesRule(product);
 }
 
-/** Whether both operands are contiguous in groups of four elements, which the kernels for tensor cores read. */
+/** Whether operands and result are contiguous in groups of four elements, which the kernels for tensor cores read and write. */
 function fitsQuads({ m, n, k, strides }: Product): boolean {
   const [, aAlongK, , bAlongK] = strides;
-  return (aAlongK === 1 ? k : m) % 4 === 0 && (bAlongK === 1 ? k : n) % 4 === 0;
+  return n % 4 === 0 && (aAlongK === 1 ? k : m) % 4 === 0 && (bAlongK !== 1 || k % 4 === 0);
 }
 
 /** Returns the grid of a tiled product, and its sizes as the tiled kernels read them. */
@@ -208,11 +209,11 @@ function splitWork({ batch, m, n, k, strides }: Product, { side, splits, perSpli
   return { splits, sizes, groups };
 }
 
-/** Number of workgroups that fills a large GPU. */
-const MIN_GROUPS = 128;
+/** Number of workgroups that fills a large GPU: two for each of 128 multiprocessors. */
+const MIN_GROUPS = 256;
 /** Minimum length of a split of k, so that adding up the partial sums is cheap in comparison. */
 const MIN_SPLIT = 256;
-/** Depth in k of a tile of the tensor core kernels; more than 32 would exceed the workgroup memory of many adapters. */
+/** Depth in k of a tile of the tensor core kernels. */
 const MATRIX_DEPTH = 32;
 
 type Extent = Pick<Product, "batch" | "m" | "n" | "k">;

@@ -23,6 +23,9 @@ function headerOf(name: string): string {
 
 const names = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, name]) => name!);
 
+/** What the null backend says last, of a kernel without other faults: it has the least memory that WebGPU allows. */
+const tooMuchMemory = /The total use of workgroup storage \(\d+ bytes\) is larger than the maximum allowed/;
+
 describe("shaders", () => {
   let device: Device;
   before(async () => {
@@ -38,7 +41,9 @@ describe("shaders", () => {
         const [kernel] = declared;
         // any size that keeps arrays whole and divisors off zero, and a matrix of rows; the host gives the real ones
         const sizes = kernel!.constants.map((constant) => [constant, constant === "ROWS" ? 16 : 8] as const);
-        await pipelineOf(device, kernel!, Object.fromEntries(sizes));
+        await pipelineOf(device, kernel!, Object.fromEntries(sizes)).catch((error: unknown) => {
+          if (!tooMuchMemory.test((error as Error).message)) throw error;
+        });
       });
 
       it("has one entry point, sizes without a default and names of the house", () => {
