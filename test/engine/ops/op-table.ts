@@ -1,0 +1,782 @@
+import type { Rng } from "../../../dino/math/random.js";
+import * as gpu from "../../../engine/index.js";
+import type { Tensor } from "../../../engine/index.js";
+import * as reference from "../../../reference/operations.js";
+import type { Values } from "../../../reference/operations.js";
+import type { OpRow } from "./check-op.js";
+
+const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
+
+/** Normal numbers that f16 holds exactly: multiples of 2^-8 below 8. */
+const halves = (rng: Rng) => Math.round(256 * rng.normal()) / 256;
+
+/** In f16, from f32 inputs to an f32 result. */
+const inHalves =
+  (op: (...inputs: gpu.Tensor[]) => gpu.Tensor): OpRow["gpu"] =>
+  (...inputs) =>
+    gpu.cast(op(...inputs.map((x) => gpu.cast(x, "f16"))), "f32");
+
+/**
+ * Rounding the result to f16 costs 2^-11 of it, 5e-4; a gradient is rounded twice, as that of the output and as that of the
+ * input, and where it goes through another product in between, three times.
+ */
+const HALF: OpRow["tolerance"] = [6e-4, 1.5e-3];
+
+/** Running statistics that only one run sees. */
+const unusedStatistics = (cols: number): gpu.RunningStatistics => ({
+  runningMean: gpu.fill([cols], 0),
+  runningVariance: gpu.fill([cols], 1),
+});
+
+interface ProductSizes {
+  readonly crops: number;
+  readonly batch: number;
+  readonly cols: number;
+  readonly chunkCols?: number;
+  readonly views?: number;
+  /** Standard deviation of the factors; the logits are sqrt(dim) times its square. */
+  readonly spread?: number;
+  /** Iterations of Sinkhorn-Knopp, instead of the given center. */
+  readonly sinkhorn?: number;
+  /** Columns of the factors; 6 if left out. */
+  readonly dim?: number;
+  readonly precision?: gpu.Precision;
+}
+
+/** Something of the distillation of logits that are products. */
+function ofProducts(
+  { crops, batch, cols, chunkCols, views = 2, spread = 0.7, sinkhorn, dim = 6, precision = "f32" }: ProductSizes,
+  pick: (found: gpu.Distillation) => Tensor,
+  ref: (student: Values, teacher: Values, center: Values, temperature: Values) => Values,
+): Omit<OpRow, "op"> {
+  return {
+    gpu: (x, weight, teacherX, teacherWeight, center, teacherTemperature) => {
+      const options = { views, studentTemperature: 0.1, teacherTemperature, ...(chunkCols && { chunkCols }) };
+      const centering = sinkhorn === undefined ? center : { iterations: sinkhorn };
+      const teacher = { x: teacherX, weight: teacherWeight, precision };
+      return pick(gpu.distillation({ x, weight, precision }, teacher, centering, options));
+    },
+    ref: (x, weight, teacherX, teacherWeight, center, temperature) =>
+      ref(reference.linear(x, weight), reference.linear(teacherX, teacherWeight), center, temperature),
+    inputs: [[crops * batch, dim], [cols, dim], [views * batch, dim], [cols, dim], [cols], []],
+    draw: (rng, input) => (input === 5 ? 0.04 : spread * (precision === "f16" ? halves(rng) : rng.normal())),
+  };
+}
+
+/** Cross-entropy and rank of labels that go through the classes, one for each entry of the first axis. */
+function labelled(what: string, shape: readonly number[], draw?: OpRow["draw"]): readonly OpRow[] {
+  const classes = shape.at(-1)!;
+  const labels = Array.from({ length: shape[0]! }, (_, i) => (7 * i + 2) % classes);
+  const given = () => gpu.constant([labels.length], labels, { dtype: "u32" });
+  const inputs = { inputs: [shape], ...(draw && { draw }) };
+  return [
+    {
+      op: `crossEntropy${what}`,
+      gpu: (x) => gpu.crossEntropy(x, given()),
+      ref: reference.crossEntropy(labels),
+      ...inputs,
+    },
+    {
+      op: `labelRank${what}`,
+      gpu: (x) => gpu.labelRank(x, given()),
+      ref: reference.labelRank(labels),
+      ...inputs,
+      fixed: [0],
+    },
+  ];
+}
+
+/** Every operation and shape in f32. */
+export const rows: readonly OpRow[] = [
+  {
+    op: "add",
+    gpu: gpu.add,
+    ref: reference.add,
+    inputs: [
+      [3, 10],
+      [3, 10],
+    ],
+  },
+  { op: "add, b repeats", gpu: gpu.add, ref: reference.add, inputs: [[5, 3, 70], [70]] },
+  { op: "add, one element", gpu: gpu.add, ref: reference.add, inputs: [[1], [1]] },
+  { op: "add, scalar b", gpu: gpu.add, ref: reference.add, inputs: [[40, 130], []] },
+  { op: "add, more workgroups than a grid axis", gpu: gpu.add, ref: reference.add, inputs: [[65600, 65], [65]] },
+  {
+    op: "mul",
+    gpu: gpu.mul,
+    ref: reference.mul,
+    inputs: [
+      [3, 10],
+      [3, 10],
+    ],
+  },
+  { op: "mul, b repeats", gpu: gpu.mul, ref: reference.mul, inputs: [[33, 5], [5]] },
+  { op: "scale", gpu: (x) => gpu.scale(x, -2.5), ref: reference.scale(-2.5), inputs: [[3, 67]] },
+  { op: "reshape", gpu: (x) => gpu.reshape(x, [6, 2]), ref: reference.reshape([6, 2]), inputs: [[3, 4]] },
+  { op: "repeat", gpu: (x) => gpu.repeat(x, [40, 7]), ref: reference.repeat([40, 7]), inputs: [[7]] },
+  { op: "sum", gpu: gpu.sum, ref: reference.sum, inputs: [[3, 10]] },
+  { op: "sum, two passes", gpu: gpu.sum, ref: reference.sum, inputs: [[5, 1000]], draw: positive },
+  { op: "meanLeading", gpu: (x) => gpu.meanLeading(x, [70]), ref: reference.meanOfRows, inputs: [[33, 70]] },
+  { op: "mean", gpu: gpu.mean, ref: reference.mean, inputs: [[131]], draw: positive },
+  { op: "sumLeading", gpu: (x) => gpu.sumLeading(x, [70]), ref: reference.sumLeading([70]), inputs: [[5, 2, 70]] },
+  {
+    op: "sumLeading, many rows",
+    gpu: (x) => gpu.sumLeading(x, [3]),
+    ref: reference.sumLeading([3]),
+    inputs: [[70000, 3]],
+    draw: positive,
+  },
+  {
+    op: "sumLeading, one column",
+    gpu: (x) => gpu.sumLeading(x, [1]),
+    ref: reference.sumLeading([1]),
+    inputs: [[100, 1]],
+    draw: positive,
+  },
+  { op: "gelu", gpu: gpu.gelu, ref: reference.gelu, inputs: [[17, 13]], draw: (rng) => 3 * rng.normal() },
+  { op: "gem", gpu: (x) => gpu.gem(x, { power: 4 }), ref: reference.gem(4), inputs: [[2, 9, 5]] },
+  { op: "gem, one token", gpu: (x) => gpu.gem(x, { power: 3 }), ref: reference.gem(3), inputs: [[3, 1, 70]] },
+  {
+    op: "gem, of power 1 the mean of what is above epsilon",
+    gpu: (x) => gpu.gem(x, { power: 1, epsilon: 0.5 }),
+    ref: reference.gem(1, 0.5),
+    inputs: [[2, 30, 3]],
+  },
+  {
+    op: "gem, nothing above epsilon",
+    gpu: (x) => gpu.gem(x, { power: 4 }),
+    ref: reference.gem(4),
+    inputs: [[1, 4, 3]],
+    draw: (rng) => -1 - rng.uniform(),
+  },
+  { op: "largest", gpu: gpu.max, ref: reference.largest, inputs: [[3, 10]], fixed: [0] },
+  { op: "largest, one column", gpu: gpu.max, ref: reference.largest, inputs: [[2, 5, 1]], fixed: [0] },
+  { op: "softmax", gpu: gpu.softmax, ref: reference.softmax, inputs: [[3, 10]] },
+  { op: "softmax, whole fours", gpu: gpu.softmax, ref: reference.softmax, inputs: [[5, 1156]] },
+  { op: "softmax, one column", gpu: gpu.softmax, ref: reference.softmax, inputs: [[4, 1]] },
+  { op: "softmax, wider than a workgroup", gpu: gpu.softmax, ref: reference.softmax, inputs: [[2, 131]] },
+  { op: "softmax, more rows than a grid axis", gpu: gpu.softmax, ref: reference.softmax, inputs: [[65537, 2]] },
+  {
+    op: "softmax, large logits",
+    gpu: gpu.softmax,
+    ref: reference.softmax,
+    inputs: [[5, 33]],
+    draw: (rng) => 30 * rng.normal(),
+  },
+  { op: "logSoftmax", gpu: gpu.logSoftmax, ref: reference.logSoftmax, inputs: [[3, 10]] },
+  { op: "logSoftmax, wider than a workgroup", gpu: gpu.logSoftmax, ref: reference.logSoftmax, inputs: [[2, 131]] },
+  ...labelled("", [5, 10]),
+  ...labelled(", one class", [3, 1]),
+  ...labelled(", wider than a workgroup, three rows a label", [4, 3, 131]),
+  ...labelled(", more rows than a grid axis", [13, 5042, 2]),
+  ...labelled(", large scores", [6, 33], (rng) => 30 * rng.normal()),
+  ...labelled(", equal scores", [6, 33], (rng) => rng.integer(4)),
+  {
+    op: "layernorm",
+    gpu: (x, g, b) => gpu.layernorm(x, g, b),
+    ref: reference.layernorm(1e-6),
+    inputs: [[3, 10], [10], [10]],
+  },
+  {
+    op: "layernorm, tokens of ViT-Ti",
+    gpu: (x, g, b) => gpu.layernorm(x, g, b),
+    ref: reference.layernorm(1e-6),
+    inputs: [[2, 37, 192], [192], [192]],
+  },
+  {
+    op: "layernorm, more rows than a grid axis",
+    gpu: (x, g, b) => gpu.layernorm(x, g, b),
+    ref: reference.layernorm(1e-6),
+    inputs: [[65540, 6], [6], [6]],
+  },
+  { op: "l2Normalize", gpu: (x) => gpu.l2Normalize(x), ref: reference.l2Normalize, inputs: [[5, 130]] },
+  { op: "koleo", gpu: (x) => gpu.koleo(x), ref: reference.koleo(1), inputs: [[7, 5]] },
+  { op: "koleo, two groups of a pair", gpu: (x) => gpu.koleo(x, 2), ref: reference.koleo(2), inputs: [[4, 3]] },
+  { op: "koleo, one column", gpu: (x) => gpu.koleo(x), ref: reference.koleo(1), inputs: [[9, 1]] },
+  {
+    op: "koleo, more rows than a workgroup",
+    gpu: (x) => gpu.koleo(x, 2),
+    ref: reference.koleo(2),
+    inputs: [[142, 70]],
+  },
+  {
+    op: "koleo, unit features of ViT-Ti",
+    gpu: (x) => gpu.koleo(gpu.l2Normalize(x), 2),
+    ref: (x) => reference.koleo(2)(reference.l2Normalize(x)),
+    inputs: [[32, 192]],
+  },
+  {
+    op: "koleo, more groups than a grid axis",
+    gpu: (x) => gpu.koleo(x, 33000),
+    ref: reference.koleo(33000),
+    inputs: [[66000, 2]],
+  },
+  { op: "scaleRows", gpu: gpu.scaleRows, ref: reference.scaleRows, inputs: [[5, 3, 7], [5]] },
+  {
+    op: "weightNorm",
+    gpu: gpu.weightNorm,
+    ref: reference.weightNorm,
+    inputs: [
+      [9, 6],
+      [9, 1],
+    ],
+  },
+  {
+    op: "dropPath",
+    gpu: (x, u) => gpu.dropPath(x, u, 0.3),
+    ref: reference.dropPath(0.3),
+    inputs: [[6, 3, 5], [6]],
+    fixed: [1],
+    draw: (rng) => rng.uniform(),
+  },
+  {
+    op: "matmul",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [3, 5],
+      [5, 4],
+    ],
+  },
+  {
+    op: "matmul, one element",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [1, 1],
+      [1, 1],
+    ],
+  },
+  {
+    op: "matmul, ragged tiles",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [13, 71],
+      [71, 67],
+    ],
+  },
+  {
+    op: "matmul, a transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { a: true }),
+    ref: reference.matmul({ a: true }),
+    inputs: [
+      [9, 12],
+      [9, 66],
+    ],
+  },
+  {
+    op: "matmul, b transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { b: true }),
+    ref: reference.matmul({ b: true }),
+    inputs: [
+      [12, 9],
+      [66, 9],
+    ],
+  },
+  {
+    op: "matmul, both transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { a: true, b: true }),
+    ref: reference.matmul({ a: true, b: true }),
+    inputs: [
+      [9, 12],
+      [66, 9],
+    ],
+  },
+  {
+    op: "matmul, batched",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [3, 5, 7],
+      [3, 7, 4],
+    ],
+  },
+  {
+    op: "matmul, batched, b transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { b: true }),
+    ref: reference.matmul({ b: true }),
+    inputs: [
+      [3, 5, 7],
+      [3, 4, 7],
+    ],
+  },
+  {
+    op: "matmul, many rows",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [65537, 2],
+      [2, 3],
+    ],
+  },
+  {
+    op: "matmul, k in parts on a GPU",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [70, 1030],
+      [1030, 9],
+    ],
+  },
+  {
+    op: "linear, k in parts on a GPU",
+    gpu: (x, w, b) => gpu.linear(x, w, b),
+    ref: reference.linear,
+    inputs: [[5, 600], [3, 600], [3]],
+  },
+  {
+    op: "matmul, many large tiles",
+    gpu: (a, b) => gpu.matmul(a, b, { b: true }),
+    ref: reference.matmul({ b: true }),
+    inputs: [
+      [8200, 3],
+      [130, 3],
+    ],
+  },
+  { op: "linear", gpu: (x, w, b) => gpu.linear(x, w, b), ref: reference.linear, inputs: [[2, 3, 10], [6, 10], [6]] },
+  {
+    op: "linear without bias",
+    gpu: (x, w) => gpu.linear(x, w),
+    ref: reference.linear,
+    inputs: [
+      [7, 10],
+      [6, 10],
+    ],
+  },
+  {
+    op: "linear, qkv of ViT-Ti",
+    gpu: (x, w, b) => gpu.linear(x, w, b),
+    ref: reference.linear,
+    inputs: [[5, 192], [576, 192], [576]],
+  },
+  { op: "slice", gpu: (x) => gpu.slice(x, 1, 2, 3), ref: reference.slice(1, 2, 3), inputs: [[4, 7, 5]] },
+  { op: "slice, last axis", gpu: (x) => gpu.slice(x, 1, 0, 1), ref: reference.slice(1, 0, 1), inputs: [[4, 7]] },
+  {
+    op: "concat",
+    gpu: (...x) => gpu.concat(x, 1),
+    ref: reference.concat(1),
+    inputs: [
+      [3, 1, 5],
+      [3, 6, 5],
+    ],
+  },
+  {
+    op: "concat, first axis",
+    gpu: (...x) => gpu.concat(x, 0),
+    ref: reference.concat(0),
+    inputs: [
+      [3, 5],
+      [1, 5],
+      [70, 5],
+    ],
+  },
+  { op: "patches", gpu: (x) => gpu.patches(x, 4), ref: reference.patches(4), inputs: [[2, 3, 8, 12]] },
+  { op: "patches, ragged border", gpu: (x) => gpu.patches(x, 3), ref: reference.patches(3), inputs: [[2, 3, 7, 11]] },
+  { op: "attention", gpu: (x) => gpu.attention(x, 2), ref: reference.attention(2), inputs: [[2, 5, 24]] },
+  { op: "attention, one token", gpu: (x) => gpu.attention(x, 1), ref: reference.attention(1), inputs: [[3, 1, 6]] },
+  {
+    op: "attention, widest head",
+    gpu: (x) => gpu.attention(x, 1),
+    ref: reference.attention(1),
+    inputs: [[1, 27, 384]],
+  },
+  {
+    op: "attention, ViT-Ti on 96 px",
+    gpu: (x) => gpu.attention(x, 3),
+    ref: reference.attention(3),
+    inputs: [[1, 37, 576]],
+  },
+  {
+    op: "attention, more tokens than two tiles",
+    gpu: (x) => gpu.attention(x, 1),
+    ref: reference.attention(1),
+    inputs: [[1, 150, 144]],
+  },
+  {
+    op: "attention, large scores",
+    gpu: (x) => gpu.attention(x, 2),
+    ref: reference.attention(2),
+    inputs: [[2, 17, 24]],
+    draw: (rng) => 8 * rng.normal(),
+  },
+  ...(
+    [
+      { name: "", crops: 5, batch: 3, cols: 40 },
+      { name: ", no local crops", crops: 2, batch: 1, cols: 64 },
+      { name: ", one column", crops: 3, batch: 2, cols: 1 },
+      { name: ", wider than a workgroup", crops: 4, batch: 2, cols: 131 },
+      { name: ", 65536 prototypes", crops: 3, batch: 1, cols: 65536 },
+      { name: ", more rows than a grid axis", crops: 2, batch: 33000, cols: 2 },
+      { name: ", large logits", crops: 4, batch: 2, cols: 131, spread: 100 },
+    ] satisfies { name: string; crops: number; batch: number; cols: number; spread?: number }[]
+  ).map(({ name, crops, batch, cols, spread = 1 }): OpRow => ({
+    op: `distillation${name}`,
+    gpu: (student, teacher, center, teacherTemperature) =>
+      gpu.distillation(student, teacher, center, { studentTemperature: 0.1, teacherTemperature }).loss,
+    ref: reference.distillation(0.1),
+    inputs: [[crops * batch, cols], [2 * batch, cols], [cols], []],
+    fixed: [1, 2, 3],
+    draw: (rng, input) => (input === 3 ? 0.04 : spread * rng.normal()),
+  })),
+  {
+    op: "distillation, one view",
+    gpu: (student, teacher, center, teacherTemperature) =>
+      gpu.distillation(student, teacher, center, { views: 1, studentTemperature: 0.2, teacherTemperature }).loss,
+    ref: reference.distillation(0.2, 1),
+    inputs: [[12, 10], [4, 10], [1, 10], []],
+    fixed: [1, 2, 3],
+    draw: (rng, input) => (input === 3 ? 0.07 : rng.normal()),
+  },
+  ...(
+    [
+      ["one chunk", { crops: 5, batch: 3, cols: 130 }],
+      ["chunks and a rest", { crops: 5, batch: 3, cols: 200, chunkCols: 64 }],
+      ["many crops", { crops: 12, batch: 2, cols: 192, chunkCols: 64 }],
+      ["one view", { crops: 4, batch: 3, cols: 150, chunkCols: 128, views: 1 }],
+      ["65536 prototypes", { crops: 3, batch: 1, cols: 65536, chunkCols: 16384 }],
+      ["large logits", { crops: 4, batch: 2, cols: 200, chunkCols: 64, spread: 7 }],
+    ] satisfies [string, ProductSizes][]
+  ).map(([name, sizes]) => ({
+    ...ofProducts(sizes, ({ loss }) => loss, reference.distillation(0.1, "views" in sizes ? sizes.views : 2)),
+    op: `distillation of products, ${name}`,
+    fixed: [2, 3, 4, 5],
+  })),
+  ...(
+    [
+      ["entropy of the teacher", ({ teacherEntropy }) => teacherEntropy, reference.teacherEntropy],
+      ["mean of the targets", ({ meanTargets }) => meanTargets, reference.meanTargets],
+      ["mean of the teacher", ({ teacherMean }) => teacherMean, reference.meanOfRows],
+    ] satisfies [string, (found: gpu.Distillation) => Tensor, (...teacher: Values[]) => Values][]
+  ).flatMap(([what, pick, ref]): OpRow[] => [
+    {
+      op: `distillation, ${what}`,
+      gpu: (teacher, center, teacherTemperature) => {
+        const student = gpu.concat([teacher, teacher], 0);
+        return pick(gpu.distillation(student, teacher, center, { studentTemperature: 1, teacherTemperature }));
+      },
+      ref,
+      inputs: [[6, 131], [131], []],
+      fixed: [0, 1, 2],
+      draw: (rng, input) => (input === 2 ? 0.3 : rng.normal()),
+    },
+    {
+      ...ofProducts({ crops: 4, batch: 3, cols: 200, chunkCols: 64 }, pick, (_, ...teacher) => ref(...teacher)),
+      op: `distillation of products, ${what}`,
+      fixed: [0, 1, 2, 3, 4, 5],
+    },
+  ]),
+  ...(
+    [
+      { name: "", crops: 5, batch: 3, cols: 40, iterations: 3 },
+      { name: ", one iteration", crops: 4, batch: 2, cols: 131, iterations: 1 },
+      { name: ", many iterations", crops: 3, batch: 4, cols: 7, iterations: 20 },
+      { name: ", one column", crops: 3, batch: 2, cols: 1, iterations: 3 },
+      { name: ", 65536 prototypes", crops: 3, batch: 1, cols: 65536, iterations: 3 },
+      { name: ", large logits", crops: 4, batch: 2, cols: 131, iterations: 3, spread: 5 },
+    ] satisfies { name: string; crops: number; batch: number; cols: number; iterations: number; spread?: number }[]
+  ).map(({ name, crops, batch, cols, iterations, spread = 1 }): OpRow => ({
+    op: `distillation by Sinkhorn-Knopp${name}`,
+    gpu: (student, teacher, teacherTemperature) =>
+      gpu.distillation(student, teacher, { iterations }, { studentTemperature: 0.1, teacherTemperature }).loss,
+    ref: reference.sinkhornDistillation(0.1, iterations),
+    inputs: [[crops * batch, cols], [2 * batch, cols], []],
+    fixed: [1, 2],
+    draw: (rng, input) => (input === 2 ? 0.04 : spread * rng.normal()),
+  })),
+  ...(
+    [
+      ["loss", ({ loss }) => loss, reference.sinkhornDistillation(0.1, 3)],
+      [
+        "entropy of the teacher",
+        ({ teacherEntropy }) => teacherEntropy,
+        (_, ...teacher) => reference.sinkhornEntropy(3)(...teacher),
+      ],
+      [
+        "mean of the targets",
+        ({ meanTargets }) => meanTargets,
+        (_, ...teacher) => reference.sinkhornMean(3)(...teacher),
+      ],
+    ] satisfies [string, (found: gpu.Distillation) => Tensor, ReturnType<typeof reference.sinkhornDistillation>][]
+  ).flatMap(([what, pick, ref]): OpRow[] =>
+    (
+      [
+        ["one chunk", { crops: 4, batch: 3, cols: 130, sinkhorn: 3 }],
+        ["chunks and a rest", { crops: 4, batch: 3, cols: 200, chunkCols: 64, sinkhorn: 3 }],
+      ] satisfies [string, ProductSizes][]
+    ).map(([name, sizes]) => ({
+      ...ofProducts(sizes, pick, (student, teacher, _, temperature) => ref(student, teacher, temperature)),
+      op: `distillation of products by Sinkhorn-Knopp, ${what}, ${name}`,
+      fixed: what === "loss" ? [2, 3, 4, 5] : [0, 1, 2, 3, 4, 5],
+    })),
+  ),
+  ...(
+    [
+      ["batchNorm", 6, 10],
+      ["batchNorm, three rows", 3, 4],
+      ["batchNorm, one column", 50, 1],
+      ["batchNorm, hidden layer of a small head", 96, 131],
+      ["batchNorm, many rows", 70000, 3],
+    ] as const
+  ).map(([op, rows, cols]): OpRow => ({
+    op,
+    gpu: (x, gain, bias) => gpu.batchNorm(x, gain, bias, unusedStatistics(cols)),
+    ref: reference.batchNorm(1e-5),
+    inputs: [[rows, cols], [cols], [cols]],
+  })),
+  {
+    op: "batchNorm, columns far from zero",
+    gpu: (x, gain, bias) => gpu.batchNorm(x, gain, bias, unusedStatistics(10)),
+    ref: reference.batchNorm(1e-5),
+    inputs: [[40, 10], [10], [10]],
+    draw: (rng, input) => (input === 0 ? 30 + rng.normal() : rng.normal()),
+  },
+  {
+    op: "batchNormRunning",
+    gpu: (x, gain, bias, runningMean, runningVariance) =>
+      gpu.batchNormRunning(x, gain, bias, { runningMean, runningVariance }),
+    ref: reference.batchNormRunning(1e-5),
+    inputs: [[33, 70], [70], [70], [70], [70]],
+    fixed: [3, 4],
+    draw: (rng, input) => (input === 4 ? 0.5 + rng.uniform() : rng.normal()),
+  },
+];
+
+/** In f16, inputs that it holds exactly against the float64 reference. */
+export const halfRows: readonly OpRow[] = (
+  [
+    { op: "cast", gpu: inHalves((x) => x), ref: reference.scale(1), inputs: [[5, 7]] },
+    { op: "gelu", gpu: inHalves(gpu.gelu), ref: reference.gelu, inputs: [[17, 13]] },
+    {
+      op: "add, a branch to the stream",
+      gpu: (a, b) => gpu.add(a, gpu.cast(b, "f16")),
+      ref: reference.add,
+      inputs: [
+        [3, 35],
+        [3, 35],
+      ],
+    },
+    {
+      op: "add, b repeats",
+      gpu: (a, b) => gpu.add(a, gpu.cast(b, "f16")),
+      ref: reference.add,
+      inputs: [[5, 3, 7], [7]],
+    },
+    {
+      op: "add, one tensor used twice",
+      gpu: inHalves((x) => gpu.add(gpu.gelu(x), x)),
+      ref: (x) => reference.add(reference.gelu(x), x),
+      inputs: [[5, 33]],
+    },
+    {
+      op: "sumLeading",
+      gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [70]),
+      ref: reference.sumLeading([70]),
+      inputs: [[5, 9, 70]],
+    },
+    {
+      op: "sumLeading, one row of three",
+      gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [3]),
+      ref: reference.sumLeading([3]),
+      inputs: [[1, 3]],
+    },
+    {
+      op: "sumLeading, one column",
+      gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [1]),
+      ref: reference.sumLeading([1]),
+      inputs: [[77, 1]],
+    },
+    {
+      op: "layernorm, rounded result",
+      gpu: (x, g, b) => gpu.cast(gpu.layernorm(x, g, b, { precision: "f16" }), "f32"),
+      ref: reference.layernorm(1e-6),
+      inputs: [[2, 37, 193], [193], [193]],
+    },
+    {
+      op: "dropPath",
+      gpu: (x, u) => gpu.cast(gpu.dropPath(gpu.cast(x, "f16"), u, 0.3), "f32"),
+      ref: reference.dropPath(0.3),
+      inputs: [[7, 3, 5], [7]],
+      fixed: [1],
+      draw: (rng) => Math.round(256 * rng.uniform()) / 256,
+    },
+    {
+      op: "matmul",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [3, 5],
+        [5, 4],
+      ],
+    },
+    {
+      op: "matmul, ragged tiles",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [69, 71],
+        [71, 67],
+      ],
+    },
+    {
+      op: "matmul, both transposed",
+      gpu: inHalves((a, b) => gpu.matmul(a, b, { a: true, b: true })),
+      ref: reference.matmul({ a: true, b: true }),
+      inputs: [
+        [9, 13],
+        [67, 9],
+      ],
+    },
+    {
+      op: "matmul, batched",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [3, 5, 7],
+        [3, 7, 5],
+      ],
+    },
+    {
+      op: "matmul, k in parts",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [70, 1030],
+        [1030, 9],
+      ],
+    },
+    {
+      op: "matmul, many large tiles",
+      gpu: inHalves((a, b) => gpu.matmul(a, b, { b: true })),
+      ref: reference.matmul({ b: true }),
+      inputs: [
+        [8200, 3],
+        [130, 3],
+      ],
+    },
+    { op: "attention", gpu: inHalves((x) => gpu.attention(x, 2)), ref: reference.attention(2), inputs: [[2, 5, 18]] },
+    {
+      op: "attention, more tokens than two tiles",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 130, 192]],
+    },
+    {
+      op: "attention, widest head",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 27, 384]],
+    },
+    {
+      op: "linear with weights in f32, qkv of ViT-Ti",
+      gpu: (x, w, b) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w, b), "f32"),
+      ref: reference.linear,
+      inputs: [[5, 192], [576, 192], [576]],
+    },
+    {
+      ...ofProducts(
+        { crops: 5, batch: 3, cols: 301, chunkCols: 128, dim: 7, spread: 0.5, precision: "f16" },
+        ({ loss }) => loss,
+        reference.distillation(0.1),
+      ),
+      op: "distillation of products",
+      fixed: [2, 3, 4, 5],
+    },
+    {
+      op: "linear with weights in f32, ragged, without bias",
+      gpu: (x, w) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w), "f32"),
+      ref: reference.linear,
+      inputs: [
+        [3, 7, 11],
+        [13, 11],
+      ],
+    },
+  ] satisfies OpRow[]
+).map((row) => ({ draw: halves, tolerance: HALF, ...row }));
+
+/** In f16, sizes that the kernels for tensor cores take: whole quads where memory runs, edges anywhere. */
+export const matrixRows: readonly OpRow[] = (
+  [
+    {
+      op: "matmul, more than a tile",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [130, 36],
+        [36, 132],
+      ],
+    },
+    {
+      op: "matmul, both transposed",
+      gpu: inHalves((a, b) => gpu.matmul(a, b, { a: true, b: true })),
+      ref: reference.matmul({ a: true, b: true }),
+      inputs: [
+        [20, 12],
+        [68, 20],
+      ],
+    },
+    {
+      op: "matmul, batched",
+      gpu: inHalves((a, b) => gpu.matmul(a, b)),
+      ref: reference.matmul(),
+      inputs: [
+        [3, 5, 8],
+        [3, 8, 12],
+      ],
+    },
+    {
+      op: "attention, one token",
+      gpu: inHalves((x) => gpu.attention(x, 2)),
+      ref: reference.attention(2),
+      inputs: [[3, 1, 24]],
+    },
+    {
+      op: "attention, ViT on 224 px",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 197, 192]],
+    },
+    {
+      op: "attention, a key more than two tiles",
+      gpu: inHalves((x) => gpu.attention(x, 3)),
+      ref: reference.attention(3),
+      inputs: [[2, 65, 180]],
+    },
+    {
+      op: "attention, large scores",
+      gpu: inHalves((x) => gpu.attention(x, 1)),
+      ref: reference.attention(1),
+      inputs: [[1, 130, 96]],
+      draw: (rng) => 4 * halves(rng),
+    },
+    {
+      ...ofProducts(
+        { crops: 5, batch: 3, cols: 300, chunkCols: 128, dim: 8, spread: 0.5, precision: "f16" },
+        ({ loss }) => loss,
+        reference.distillation(0.1),
+      ),
+      op: "distillation of products",
+      fixed: [2, 3, 4, 5],
+    },
+    {
+      op: "linear with weights in f32, k in parts",
+      gpu: (x, w, b) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w, b), "f32"),
+      ref: reference.linear,
+      inputs: [[7, 1100], [20, 1100], [20]],
+    },
+    {
+      op: "linear with weights in f32, gradient in parts",
+      gpu: (x, w) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w), "f32"),
+      ref: reference.linear,
+      inputs: [
+        [1030, 12],
+        [16, 12],
+      ],
+    },
+  ] satisfies OpRow[]
+).map((row) => ({ draw: halves, tolerance: HALF, ...row }));
+
+/** Whether a row is one of those that take most of the table's time. */
+export function isLarge({ op }: OpRow): boolean {
+  return /more (rows|groups|workgroups) than a grid axis|65536 prototypes/.test(op);
+}
