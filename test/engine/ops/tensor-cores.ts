@@ -1,23 +1,16 @@
 /** Emulation of tensor cores by plain threads, to test their kernels on adapters without them. */
 import type { Device } from "../../../engine/core/device.js";
+import { withShaders } from "../../support/changed-device.js";
 
 /**
  * Returns a device that uses the kernels for tensor cores, with every matrix of a subgroup of `width` threads replaced by loops
  * over shared memory. Addresses, edges and division of work stay those of the kernel.
  */
 export function withTensorCoresPlayed(device: Device, width: 32 | 64): Device {
-  const shaders = (name: string) => {
-    const text = device.shaders(name);
-    return /-(subgroup-matrix|matrices)\b/.test(name) ? played(text, width) : text;
-  };
-  // a distinct GPU object, so that compiled kernels are not shared with the real device
-  const gpu = new Proxy(device.gpu, {
-    get: (target, key) => {
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
-  });
-  return { ...device, gpu, tensorCores: true, shaders };
+  const rewritten = withShaders(device, (text, file) =>
+    /-(subgroup-matrix|matrices)\b/.test(file) ? played(text, width) : text,
+  );
+  return { ...rewritten, tensorCores: true };
 }
 
 /** Rewrites a kernel, or the file that declares its matrices, without subgroups. */
