@@ -30,7 +30,7 @@ const WEIGHT_STRIDE = 20u;   // pairs of f16
 
 var<workgroup> weights: array<vec2h, ROWS * WEIGHT_STRIDE>;  // exponentials of a tile
 var<workgroup> parts: array<f32, LANES>;
-var<workgroup> exceeded: atomic<u32>;
+var<workgroup> exceeded: array<atomic<u32>, 4>;  // the first is used; 16 bytes keep the matrices' memory aligned
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -82,9 +82,9 @@ fn attend(strip: Strip, thread: Thread, lane: u32) {
     bring(2u, sequence, keys, COLS, COLS, lane);
     if (keys + COLS < tokens()) { bring(1u, sequence, keys + COLS, COLS, 0u, lane); }
     var weighed = weigh(thread, there, largest);
-    if (thread.exists && weighed.most > largest + SLACK) { atomicStore(&exceeded, 1u); }
-    if (workgroupUniformLoad(&exceeded) != 0u) {
-      if (lane == 0u) { atomicStore(&exceeded, 0u); }
+    if (thread.exists && weighed.most > largest + SLACK) { atomicStore(&exceeded[0], 1u); }
+    if (workgroupUniformLoad(&exceeded[0]) != 0u) {
+      if (lane == 0u) { atomicStore(&exceeded[0], 0u); }
       parts[lane] = weighed.most;
       workgroupBarrier();
       let higher = max(largest, max(parts[2u * thread.row], parts[2u * thread.row + 1u]));

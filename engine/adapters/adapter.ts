@@ -82,7 +82,7 @@ export async function chooseAdapter(options: AdapterOptions = {}): Promise<Adapt
     platform: process.platform,
     prefer,
     userDrivers: userDrivers(),
-    lavapipe: findLavapipe(),
+    lavapipe: findDriverFile("lvp"),
     swiftShader: archive !== undefined,
   };
   const refusals: Refusal[] = [];
@@ -218,10 +218,13 @@ function describeDrivers(attempt: Attempt, environment: NodeEnvironment): string
 
 const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 
-/** Finds lavapipe's driver file for this processor; distributions name it lvp_icd.json or lvp_icd.x86_64.json. */
-function findLavapipe(): string | undefined {
+/**
+ * Finds the file of a driver of Mesa for this processor, such as "lvp" for lavapipe; distributions name it lvp_icd.json or
+ * lvp_icd.x86_64.json.
+ */
+export function findDriverFile(driver: "lvp" | "radeon"): string | undefined {
   if (process.platform !== "linux") return undefined;
-  const names = ["lvp_icd.json", `lvp_icd.${process.arch === "x64" ? "x86_64" : "aarch64"}.json`];
+  const names = [`${driver}_icd.json`, `${driver}_icd.${process.arch === "x64" ? "x86_64" : "aarch64"}.json`];
   return ICD_FOLDERS.filter((folder) => existsSync(folder))
     .flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)))
     .find((path) => names.some((name) => path.endsWith(`/${name}`)));

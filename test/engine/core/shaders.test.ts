@@ -21,6 +21,30 @@ function headerOf(name: string): string {
     .join("\n");
 }
 
+/** The text of a file with its includes behind it. */
+function textOf(name: string): string {
+  return [readShader(name), ...includesOf(name).map(textOf)].join("\n");
+}
+
+const ELEMENT_BYTES: Readonly<Record<string, number>> = {
+  f16: 2,
+  f32: 4,
+  "atomic<u32>": 4,
+  vec2h: 4,
+  vec2f: 8,
+  vec4h: 8,
+};
+
+/** A line of WGSL for each workgroup variable of a text, which fails to compile unless its size is a multiple of 16 bytes. */
+function sizeAssertions(text: string): readonly string[] {
+  const variables = text.matchAll(/^var<workgroup> (\w+): (?:array<(.+), (.+)>|(.+));/gm);
+  return [...variables].map(([, name, element, count, single]) => {
+    const bytes = ELEMENT_BYTES[element ?? single!];
+    if (bytes === undefined) throw new Error(`${name}: the size of ${element ?? single} is not known here`);
+    return `const_assert (${count ?? 1}) * ${bytes}u % 16u == 0u; // ${name}`;
+  });
+}
+
 const names = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, name]) => name!);
 
 /** What the null backend says last, of a kernel without other faults: it has the least memory that WebGPU allows. */
@@ -75,6 +99,20 @@ describe("shaders", () => {
     );
     expect(unset).to.deep.equal([]);
   });
+
+  // Vulkan wants pointers to matrices at multiples of 16 bytes (VUID-RuntimeSpirv-OpCooperativeMatrixLoadKHR-08986), and
+  // drivers lay the variables of a workgroup one behind the other, in any order.
+  for (const name of shaders.filter((shader) => /^enable .*subgroup_matrix/m.test(readShader(shader)))) {
+    it(`${name} has workgroup variables of multiples of 16 bytes, as its matrices need`, async () => {
+      const text = textOf(name).replaceAll(/^override (\w+): (\w+);/gm, "const $1 = $2(16);"); // a multiple of 16 by their comments
+      const assertions = sizeAssertions(text);
+      expect(assertions).to.not.have.length(0);
+      const code = [text, ...assertions].join("\n");
+      const { messages } = await device.gpu.createShaderModule({ code }).getCompilationInfo();
+      const refused = messages.map(({ lineNum, message }) => `${code.split("\n")[lineNum - 1]}: ${message}`);
+      expect(refused).to.deep.equal([]);
+    });
+  }
 
   for (const name of shaders.filter((shader) => !isKernel(shader))) {
     it(`${name} has a header, and is included by a kernel`, () => {

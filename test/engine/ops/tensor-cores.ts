@@ -92,16 +92,20 @@ fn ${name}_putFour(at: u32, values: vec4f) {
 
 /**
  * How a thread loads its part of a matrix, and stores it: of a result 256 / width neighbours in a row, of a left matrix that
- * row; of a right one it only keeps the place, the stride, and whether memory runs along k.
+ * row; of a right one it only keeps the place, the stride, and whether memory runs along k. A place or stride off 16 bytes, which
+ * Vulkan does not allow, gives a matrix of other values.
  */
 function access(memory: Memory, width: number): string {
-  const { name, components } = memory;
+  const { name, components, type } = memory;
+  const bytes = components * (type === "f16" ? 2 : 4);
+  const unlessMisplaced = `select(1u, 0u, (at | stride) * ${bytes}u % 16u > 0u)`;
   const row = `at * ${components}u + ownRow() * stride * ${components}u`;
-  const right = (alongK: 0 | 1) => `Right(at * ${components}u, stride * ${components}u, ${alongK}u)`;
+  const right = (alongK: 0 | 1) =>
+    `Right(at * ${components}u, stride * ${components}u * ${unlessMisplaced}, ${alongK}u)`;
   return `${fours(memory)}
 fn ${name}_Left_row(at: u32, stride: u32) -> Left {
   var x = Left();
-  for (var v = 0u; v < few(4u); v++) { x[v] = ${name}_four(${row} + 4u * v); }
+  for (var v = 0u; v < few(4u) * ${unlessMisplaced}; v++) { x[v] = ${name}_four(${row} + 4u * v); }
   return x;
 }
 fn ${name}_Left_col(at: u32, stride: u32) -> Left {
@@ -117,11 +121,11 @@ fn ${name}_Right_row(at: u32, stride: u32) -> Right { return ${right(0)}; }
 fn ${name}_Right_col(at: u32, stride: u32) -> Right { return ${right(1)}; }
 fn ${name}_Result_row(at: u32, stride: u32) -> Result {
   var x = Result();
-  for (var v = 0u; v < few(${64 / width}u); v++) { x[v] = ${name}_four(${row} + ownColumn() + 4u * v); }
+  for (var v = 0u; v < few(${64 / width}u) * ${unlessMisplaced}; v++) { x[v] = ${name}_four(${row} + ownColumn() + 4u * v); }
   return x;
 }
 fn ${name}_put(at: u32, x: Result, stride: u32) {
-  for (var v = 0u; v < few(${64 / width}u); v++) { ${name}_putFour(${row} + ownColumn() + 4u * v, x[v]); }
+  for (var v = 0u; v < few(${64 / width}u) * ${unlessMisplaced}; v++) { ${name}_putFour(${row} + ownColumn() + 4u * v, x[v]); }
 }`;
 }
 
