@@ -111,7 +111,7 @@ fn ${name}_Left_row(at: u32, stride: u32) -> Left {
 fn ${name}_Left_col(at: u32, stride: u32) -> Left {
   var x = Left();
   let step = stride * ${components}u;
-  for (var v = 0u; v < few(4u); v++) {
+  for (var v = 0u; v < few(4u) * ${unlessMisplaced}; v++) {
     let first = at * ${components}u + ownRow() + 4u * v * step;
     x[v] = vec4f(${name}_one(first), ${name}_one(first + step), ${name}_one(first + 2u * step), ${name}_one(first + 3u * step));
   }
