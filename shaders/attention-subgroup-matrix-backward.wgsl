@@ -152,8 +152,8 @@ fn weigh(thread: Thread, first: u32, there: u32) {
     let query = select(column, vec2u(thread.row), PART == 0u);
     let score = LOG2E * scale * scores[thread.row * SCORE_STRIDE + pair];
     let slope = scores[thread.row * SCORE_STRIDE + UNIT / 2u + pair];
-    let exponent = clamp(score - vec2f(logs[query.x], logs[query.y]), vec2f(-126.0), vec2f(0.0));
-    let p = select(vec2f(0.0), exp2(exponent), column < vec2u(there));
+    let exponential = exp2(score - vec2f(logs[query.x], logs[query.y]));
+    let p = select(vec2f(0.0), exponential, column < vec2u(there));
     let ds = scale * p * (slope - vec2f(deltas[query.x], deltas[query.y]));
     probabilities[thread.row * WEIGHT_STRIDE + pair] = vec2h(p);
     slopes[thread.row * WEIGHT_STRIDE + pair] = vec2h(ds);

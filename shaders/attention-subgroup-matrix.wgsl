@@ -13,6 +13,7 @@
 // against follows only where one of them would exceed 2^SLACK: the result does not depend on it, and f16 holds weights up to
 // 2^16 as precisely. That happens in the first tile, before there are sums, and seldom later; then they go through shared memory.
 // include attention-matrices
+// include log-sum-exp
 
 enable f16;
 enable subgroups;
@@ -88,7 +89,7 @@ fn attend(strip: Strip, thread: Thread, lane: u32) {
       parts[lane] = weighed.most;
       workgroupBarrier();
       let higher = max(largest, max(parts[2u * thread.row], parts[2u * thread.row + 1u]));
-      let shrink = exp2(max(largest - higher, -126.0));
+      let shrink = exp2(largest - higher);
       largest = higher;
       total *= shrink;
       weighed = weigh(thread, there, largest);
@@ -117,7 +118,7 @@ fn attend(strip: Strip, thread: Thread, lane: u32) {
   let begin = tokenStart(sequence, query);
   finish(strip, thread, lower, 0u, 1.0 / total, begin);
   finish(strip, thread, upper, 2u * UNIT, 1.0 / total, begin);
-  if (thread.exists && thread.half == 0u) { lse[sequence * tokens() + query] = (largest + log2(total)) / LOG2E; }
+  if (thread.exists && thread.half == 0u) { lse[sequence * tokens() + query] = logSumExp(largest / LOG2E, total); }
 }
 
 struct Weighed {
@@ -125,7 +126,7 @@ struct Weighed {
   most: f32,   // the largest score, in powers of two
 }
 
-/** The exponentials of a thread's columns of a tile, 2^SLACK at most, to `weights`; zeros past the keys that are there. */
+/** The exponentials of a thread's columns of a tile to `weights`; zeros past the keys that are there. */
 fn weigh(thread: Thread, there: u32, largest: f32) -> Weighed {
   let scale = LOG2E * inverseSqrt(f32(headDim()));
   var total = 0.0;
@@ -134,7 +135,7 @@ fn weigh(thread: Thread, there: u32, largest: f32) -> Weighed {
     let pair = pairOf(thread, j, COLS / 2u);
     let exists = 2u * pair + vec2u(0u, 1u) < vec2u(there);
     let score = select(vec2f(LEAST), scores[thread.row * SCORE_STRIDE + pair] * scale, exists);
-    let weight = select(vec2f(0.0), exp2(clamp(score - largest, vec2f(-126.0), vec2f(SLACK))), exists);
+    let weight = select(vec2f(0.0), exp2(score - largest), exists);
     most = max(most, max(score.x, score.y));
     total += weight.x + weight.y;
     weights[thread.row * WEIGHT_STRIDE + pair] = vec2h(weight);

@@ -8,6 +8,7 @@
 // A workgroup is one subgroup and takes 16 queries of one head against 32 keys at a time. Scores, and the sums of values over the
 // keys so far, stay with the lanes; exponentials go through shared memory to be passed round.
 // include outer-product
+// include log-sum-exp
 
 enable subgroups;
 
@@ -58,8 +59,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     for (var i = 0u; i < 16u; i++) {
       let scores = select(vec4f(LEAST), s[i] * scale, exists);
       let raised = max(largest[i], subgroupMax(max(max(scores.x, scores.y), max(scores.z, scores.w))));
-      let shrink = exp(max(largest[i] - raised, -100.0));
-      let p = exp(max(scores - raised, vec4f(-100.0)));
+      let shrink = exp(largest[i] - raised);
+      let p = exp(scores - raised);
       largest[i] = raised;
       totals[i] = totals[i] * shrink + dot(select(vec4f(0.0), p, exists), vec4f(1.0));
       sums0[i] *= shrink;
@@ -87,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
         if (lower[j] < HEAD_DIM) { out[at + lower[j]] = sums0[i][j] / total; }
         if (upper[j] < HEAD_DIM) { out[at + upper[j]] = sums1[i][j] / total; }
       }
-      if (lane == 0u) { lse[sequence * TOKENS + block + i] = largest[i] + log(total); }
+      if (lane == 0u) { lse[sequence * TOKENS + block + i] = logSumExp(largest[i], total); }
     }
   }
 }

@@ -91,8 +91,7 @@ fn queriesOf(row: u32, column: u32) -> vec4u {
 
 /** Probabilities of four columns out of their products; 0 where there is no such token. */
 fn p(products: vec4f, sequence: u32, row: u32, column: u32) -> vec4f {
-  let exponent = clamp(products * scale() - lseOf(sequence, row, column), vec4f(-100.0), vec4f(0.0));
-  return select(vec4f(0.0), exp(exponent), exists(column));
+  return select(vec4f(0.0), exp(products * scale() - lseOf(sequence, row, column)), exists(column));
 }
 
 /** What turns probabilities into gradients of the products. */

@@ -4,6 +4,7 @@
 // A workgroup of 64 threads takes 64 queries of one head against 64 keys at a time: scores and sums stay in registers, 8 x 8
 // of each a thread.
 // include attention-tile
+// include log-sum-exp
 
 const LEAST = -3.0e38;
 
@@ -45,18 +46,18 @@ fn attend(g: u32, thread: vec3u) {
       new0 = max(new0, parts[16u * t + y]);
       new1 = max(new1, parts[16u * t + y + 8u]);
     }
-    let shrink0 = expOf(largest0 - new0);
-    let shrink1 = expOf(largest1 - new1);
+    let shrink0 = exp(largest0 - new0);
+    let shrink1 = exp(largest1 - new1);
     largest0 = new0;
     largest1 = new1;
-    s[0] = expOf(s[0] - new0.x);    s[1] = expOf(s[1] - new0.x);
-    s[2] = expOf(s[2] - new0.y);    s[3] = expOf(s[3] - new0.y);
-    s[4] = expOf(s[4] - new0.z);    s[5] = expOf(s[5] - new0.z);
-    s[6] = expOf(s[6] - new0.w);    s[7] = expOf(s[7] - new0.w);
-    s[8] = expOf(s[8] - new1.x);    s[9] = expOf(s[9] - new1.x);
-    s[10] = expOf(s[10] - new1.y);  s[11] = expOf(s[11] - new1.y);
-    s[12] = expOf(s[12] - new1.z);  s[13] = expOf(s[13] - new1.z);
-    s[14] = expOf(s[14] - new1.w);  s[15] = expOf(s[15] - new1.w);
+    s[0] = exp(s[0] - new0.x);    s[1] = exp(s[1] - new0.x);
+    s[2] = exp(s[2] - new0.y);    s[3] = exp(s[3] - new0.y);
+    s[4] = exp(s[4] - new0.z);    s[5] = exp(s[5] - new0.z);
+    s[6] = exp(s[6] - new0.w);    s[7] = exp(s[7] - new0.w);
+    s[8] = exp(s[8] - new1.x);    s[9] = exp(s[9] - new1.x);
+    s[10] = exp(s[10] - new1.y);  s[11] = exp(s[11] - new1.y);
+    s[12] = exp(s[12] - new1.z);  s[13] = exp(s[13] - new1.z);
+    s[14] = exp(s[14] - new1.w);  s[15] = exp(s[15] - new1.w);
     for (var i = 0u; i < 16u; i += 2u) {
       s[i] = select(vec4f(0.0), s[i], here0);
       s[i + 1u] = select(vec4f(0.0), s[i + 1u], here1);
@@ -99,8 +100,8 @@ fn attend(g: u32, thread: vec3u) {
   put(sequence, first + 4u * y + 34u, x, sums[12] / total1.z, sums[13] / total1.z);
   put(sequence, first + 4u * y + 35u, x, sums[14] / total1.w, sums[15] / total1.w);
   if (x == 0u) {
-    putLse(sequence, first + 4u * y, largest0 + log(total0));
-    putLse(sequence, first + 4u * y + 32u, largest1 + log(total1));
+    putLse(sequence, first + 4u * y, largest0, total0);
+    putLse(sequence, first + 4u * y + 32u, largest1, total1);
   }
 }
 
@@ -113,9 +114,9 @@ fn put(sequence: u32, token: u32, x: u32, lower: vec4f, upper: vec4f) {
   }
 }
 
-fn putLse(sequence: u32, first: u32, values: vec4f) {
+fn putLse(sequence: u32, first: u32, largest: vec4f, total: vec4f) {
   for (var i = 0u; i < 4u; i++) {
-    if (first + i < tokens()) { lse[sequence * tokens() + first + i] = values[i]; }
+    if (first + i < tokens()) { lse[sequence * tokens() + first + i] = logSumExp(largest[i], total[i]); }
   }
 }
 
@@ -130,5 +131,3 @@ fn most(a: vec4f, b: vec4f) -> f32 {
 }
 
 fn all8(a: vec4f, b: vec4f) -> f32 { return dot(a + b, vec4f(1.0)); }
-
-fn expOf(x: vec4f) -> vec4f { return exp(max(x, vec4f(-100.0))); }

@@ -7,6 +7,7 @@
 // A workgroup takes 3 * LANES queries of one head, a thread three of them, the components of its vectors, against six keys
 // at a time. The running maximum keeps exp in range; the running sum lies in `out`, for private arrays take drivers minutes
 // to compile.
+// include log-sum-exp
 
 override TOKENS: u32;
 override HEADS: u32;
@@ -66,13 +67,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     if (j + 4u > last) { s4 = vec3f(LEAST); }
     if (j + 5u > last) { s5 = vec3f(LEAST); }
     let newLargest = max(max(largest, max(s0, s1)), max(max(s2, s3), max(s4, s5)));
-    let shrink = expOf(largest - newLargest);
-    let p0 = expOf(s0 - newLargest);
-    let p1 = expOf(s1 - newLargest);
-    let p2 = expOf(s2 - newLargest);
-    let p3 = expOf(s3 - newLargest);
-    let p4 = expOf(s4 - newLargest);
-    let p5 = expOf(s5 - newLargest);
+    let shrink = exp(largest - newLargest);
+    let p0 = exp(s0 - newLargest);
+    let p1 = exp(s1 - newLargest);
+    let p2 = exp(s2 - newLargest);
+    let p3 = exp(s3 - newLargest);
+    let p4 = exp(s4 - newLargest);
+    let p5 = exp(s5 - newLargest);
     total = total * shrink + (p0 + p1 + p2 + p3 + p4 + p5);
     largest = newLargest;
     let scale = select(vec3f(1.0), 1.0 / total, j + 6u > last);
@@ -93,11 +94,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
       if (token.z <= last) { out[at.z] = sum.z; }
     }
   }
-  let logTotal = largest + log(total);
   let row = sequence * TOKENS + token;
-  if (token.x <= last) { lse[row.x] = logTotal.x; }
-  if (token.y <= last) { lse[row.y] = logTotal.y; }
-  if (token.z <= last) { lse[row.z] = logTotal.z; }
+  if (token.x <= last) { lse[row.x] = logSumExp(largest.x, total.x); }
+  if (token.y <= last) { lse[row.y] = logSumExp(largest.y, total.y); }
+  if (token.z <= last) { lse[row.z] = logSumExp(largest.z, total.z); }
 }
-
-fn expOf(x: vec3f) -> vec3f { return exp(max(x, vec3f(-100.0))); }

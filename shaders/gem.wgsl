@@ -1,11 +1,13 @@
 // y[b, c] = (mean over t of max(x[b, t, c], EPSILON)^POWER)^(1 / POWER), the generalised mean of the tokens
-// (Radenovic et al. 2018, Fine-tuning CNN image retrieval with no human annotation, eq. 3).
+// (Radenovic et al. 2018, Fine-tuning CNN image retrieval with no human annotation, eq. 3); NaN where a token holds a NaN or an
+// infinity.
 //
 //   x  [batch, TOKENS, COLS] f32
 //   y  [batch, COLS] f32
 //
 // One thread an element of y.
 // include element
+// include finite
 
 override TOKENS: u32;
 override COLS: u32;
@@ -22,6 +24,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   if (i >= arrayLength(&y)) { return; }
   let first = (i / COLS) * TOKENS * COLS + i % COLS;
   var total = 0.0;
-  for (var t = 0u; t < TOKENS; t++) { total += pow(max(x[first + t * COLS], EPSILON), POWER); }
-  y[i] = pow(total / f32(TOKENS), 1.0 / POWER);
+  var finite = true;
+  for (var t = 0u; t < TOKENS; t++) {
+    let value = x[first + t * COLS];
+    total += pow(max(value, EPSILON), POWER);
+    finite = finite && isFinite(value);
+  }
+  y[i] = orNaN(pow(total / f32(TOKENS), 1.0 / POWER), finite);
 }

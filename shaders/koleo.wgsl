@@ -8,6 +8,7 @@
 //
 // One workgroup per row; its LANES threads stride over the other rows of the group, each of which one thread compares whole.
 // include reduce
+// include finite
 
 override ROWS: u32;
 override GROUP: u32;
@@ -46,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   place = u32(-workgroupMax(-f32(candidate), lane));  // exact: a group has fewer than 2^24 rows
 
   if (lane == 0u) {
-    let distance = sqrt(smallest);
+    let distance = orNaN(sqrt(smallest), place < GROUP);  // none is near if the row, or each other one, holds a NaN
     losses[r] = -log(distance + EPSILON);
     distances[r] = distance;
     nearest[r] = first + place;

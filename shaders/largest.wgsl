@@ -1,10 +1,11 @@
-// y[r] = the largest x[r, c] of row r.
+// y[r] = the largest x[r, c] of row r; NaN where the row holds a NaN or an infinity.
 //
 //   x  [rows, COLS] f32
 //   y  [rows] f32
 //
 // One thread a row: rows are short and many.
 // include element
+// include finite
 
 override COLS: u32;
 const LANES = 64u;
@@ -17,6 +18,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let r = elementOf(group, grid, lane);
   if (r >= arrayLength(&y)) { return; }
   var most = x[r * COLS];
-  for (var c = 1u; c < COLS; c++) { most = max(most, x[r * COLS + c]); }
-  y[r] = most;
+  var finite = true;
+  for (var c = 0u; c < COLS; c++) {
+    let value = x[r * COLS + c];
+    most = max(most, value);
+    finite = finite && isFinite(value);
+  }
+  y[r] = orNaN(most, finite);
 }

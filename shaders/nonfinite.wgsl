@@ -1,10 +1,11 @@
-// found becomes 1 where x holds a NaN or an infinity. By exponent bits: a compiler may assume x == x.
+// found becomes 1 where x holds a NaN or an infinity.
 //
 //   x      [...] f32
 //   found  []    u32
 //
 // One thread an element.
 // include element
+// include finite
 
 const LANES = 64u;
 
@@ -15,5 +16,5 @@ const LANES = 64u;
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = elementOf(group, grid, lane);
   if (i >= arrayLength(&x)) { return; }
-  if ((bitcast<u32>(x[i]) & 0x7f800000u) == 0x7f800000u) { atomicMax(&found[0], 1u); }
+  if (!isFinite(x[i])) { atomicMax(&found[0], 1u); }
 }

@@ -5,6 +5,7 @@
 //
 // One workgroup per row; its LANES threads stride over the columns.
 // include reduce
+// include finite
 
 override ROWS: u32;
 override COLS: u32;
@@ -23,7 +24,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
 
   var squares = 0.0;
   for (var c = lane; c < COLS; c += LANES) { squares += x[row + c] * x[row + c]; }
-  let len = max(sqrt(workgroupSum(squares, lane)), EPSILON);
+  let total = workgroupSum(squares, lane);
+  let len = orNaN(max(sqrt(total), EPSILON), isFinite(total));
 
   for (var c = lane; c < COLS; c += LANES) { y[row + c] = x[row + c] / len; }
   if (lane == 0u) { lengths[r] = len; }
