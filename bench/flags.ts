@@ -61,7 +61,11 @@ export function parseFlags(argv: readonly string[]): Flags {
     .option("--batch <images>", "images per step; default 64 on a GPU, 1 in software", positive)
     .option("--accumulate <parts>", "gradient accumulation: equal parts of a step", positive, 1)
     .option("--recompute", "recompute blocks in the backward, which saves memory", false)
-    .option("--plan", "only print the memory of a ViT-S/16 step, with --recompute and --accumulate", false)
+    .option(
+      "--plan",
+      "only print the memory of a ViT-S/16 step, and the cost of its kernels; with --precision amp in f16",
+      false,
+    )
     .option("--scaling", "only time steps of growing batch, image, number of prototypes and depth", false)
     .option("--soak <minutes>", "only train for this long, and report drift of memory and step time", positive)
     .option("--ranks", "only time communication between ranks, and predict training on many GPUs", false)

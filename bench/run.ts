@@ -38,7 +38,8 @@ import { drawEfficiency, measureRanks, rankReport } from "./ranks/command.js";
 import { describeNoise, formatRow, kernelTable } from "./report.js";
 import { saveResult, type DeviceResults, resultsPath } from "./save-result.js";
 import { formatSample, soak, soakTable } from "./soak.js";
-import { describePlans } from "./steps/memory.js";
+import { costByKernel, costTable } from "./steps/cost.js";
+import { describePlans, planStep } from "./steps/memory.js";
 import type { BenchRow, OwningRow } from "./steps/row.js";
 import { rows } from "./steps/rows.js";
 import { axes, scaleAlong, type Scaled, SCALES, scalingTable } from "./steps/scaling.js";
@@ -138,9 +139,11 @@ function printSummary(all: readonly Measured[], { device, torch, isProfiled }: S
   if (torch?.profile && isProfiled) print(`PyTorch's training step:\n${kernelTable(torch.profile.slice(0, 20))}`);
 }
 
-/** Prints the planned memory of training steps. */
-async function benchPlans({ batch = BATCH.gpu, accumulate }: Flags, print: Print): Promise<void> {
-  for (const line of await describePlans({ batch, accumulate })) print(line);
+/** Prints the planned memory of training steps, and the predicted cost of one. */
+async function benchPlans(flags: Flags, print: Print): Promise<void> {
+  const size = stepSize(flags, { kind: "gpu", batch: flags.batch ?? BATCH.gpu });
+  for (const line of await describePlans(size)) print(line);
+  for (const line of costTable(costByKernel((await planStep(size)).recorded))) print(line);
 }
 
 /** Times other engines and ours, each in its own process. */

@@ -33,7 +33,7 @@ export {
 } from "./optimizers/optimizer.js";
 export { dryRun, type DryRun } from "./core/dry-run.js";
 export { createParams, type Layout, type LayoutEntry, layoutOf, type Params, type ParamSpec } from "./core/params.js";
-export { evaluate, type Program, record } from "./core/program.js";
+export { evaluate, type Program, record, type RecordedDispatch } from "./core/program.js";
 export type { NonFinite } from "./core/nonfinite.js";
 export { byKernel, chromeTrace, type KernelTime, type Span } from "./core/profile.js";
 export { onHost } from "./core/host-callback.js";

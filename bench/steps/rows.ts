@@ -1,4 +1,4 @@
-import { attention, cast, gelu, layernorm, linear, matmul, softmax } from "../../engine/index.js";
+import { attention, cast, gelu, layernorm, linear, matmul, softmax, sumLeading } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import { columns, deviation, gradientRowwise, rowwise, sample, take, toFloat64 } from "./check.js";
 import { distillationRows, koleoRows, labelRow, prototypeRows } from "./loss-rows.js";
@@ -70,8 +70,8 @@ function mlpGradients(tokens: number, { dim, hidden }: VitSize): BenchRow[] {
   ];
 }
 
-/** GELU and softmax. */
-function activations(tokens: number, { hidden }: VitSize): BenchRow[] {
+/** GELU, softmax and the sum of rows that is the gradient of a bias. */
+function activations(tokens: number, { dim, hidden }: VitSize): BenchRow[] {
   return [
     {
       name: "gelu",
@@ -86,6 +86,13 @@ function activations(tokens: number, { hidden }: VitSize): BenchRow[] {
       build: (x) => [softmax(x)],
       bytes: 4 * 2 * tokens * TOKENS.global,
       check: rowwise(reference.softmax),
+    },
+    {
+      name: "sum of rows",
+      inputs: [[tokens, 3 * dim]],
+      build: (x) => [sumLeading(x, [3 * dim])],
+      bytes: 4 * tokens * 3 * dim,
+      check: ([x], result) => deviation(toFloat64(result), reference.sumLeading([3 * dim])(toFloat64(x!))),
     },
   ];
 }

@@ -29,6 +29,8 @@ export interface Program<Names extends string = string> extends Disposable {
   check(): Promise<NonFinite | undefined>;
   /** Formats the program as text: each dispatch with its shapes and buffers, then the totals. */
   print(): string;
+  /** Returns what each dispatch launches, in order. */
+  recorded(): readonly RecordedDispatch[];
   /** Returns the milliseconds that the device has been idle, waiting for host callbacks, since the program was recorded. */
   readonly waitedMs: () => number;
   readonly dispatches: number;
@@ -38,6 +40,15 @@ export interface Program<Names extends string = string> extends Disposable {
   readonly lowerBoundBytes: number;
   /** Decisions between several kernels for one operation. */
   readonly decisions: readonly Decision[];
+}
+
+/** A dispatch of a program: a kernel, its constants, and the tensors that it binds. */
+export interface RecordedDispatch {
+  readonly kernel: string;
+  readonly grid: Grid;
+  readonly constants: Readonly<Record<string, number>>;
+  /** Shape, element type and size of each bound tensor, by binding name. */
+  readonly tensors: Readonly<Record<string, Pick<Tensor, "shape" | "dtype"> & { readonly bytes: number }>>;
 }
 
 const MAX_QUEUED_RUNS = 2;
@@ -198,6 +209,7 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
       return check(device, rows, bufferOf);
     },
     print: () => print(planned),
+    recorded: () => planned.dispatches.map(describe),
     waitedMs: () => waitedMs,
     dispatches: rows.length,
     bytes: planned.bytes,
@@ -252,7 +264,7 @@ function createStagingPool(device: Device): StagingPool {
 
 function print({ dispatches, lifetimes, buffers, bytes, lowerBoundBytes }: Plan): string {
   const bufferOf = new Map<Storage, number>(lifetimes.map(({ storage, buffer }) => [storage, buffer]));
-  const describe = ({ kernel, tensors }: Dispatch, wanted: (access: string) => boolean) =>
+  const bindingsOf = ({ kernel, tensors }: Dispatch, wanted: (access: string) => boolean) =>
     kernel.bindings
       .filter(({ access }) => wanted(access))
       .map(({ name }) => {
@@ -263,14 +275,22 @@ function print({ dispatches, lifetimes, buffers, bytes, lowerBoundBytes }: Plan)
       })
       .join(", ");
   const lines = dispatches.map((dispatch, i) => {
-    const from = describe(dispatch, (access) => access === "read");
-    const to = describe(dispatch, (access) => access !== "read");
+    const from = bindingsOf(dispatch, (access) => access === "read");
+    const to = bindingsOf(dispatch, (access) => access !== "read");
     return `${String(i).padStart(4)}  ${dispatch.kernel.file}: ${from} -> ${to}  ${formatGrid(dispatch.grid)}`;
   });
   lines.push(
     `${dispatches.length} dispatches; ${buffers.length} buffers of ${formatMiB(bytes)} in all (at least ${formatMiB(lowerBoundBytes)} are live at once)`,
   );
   return lines.join("\n");
+}
+
+function describe({ kernel, grid, constants, tensors }: Dispatch): RecordedDispatch {
+  const bound = kernel.bindings.map(({ name }) => {
+    const x = tensors[name]!;
+    return [name, { shape: x.shape, dtype: x.dtype, bytes: bytesOf(x) }] as const;
+  });
+  return { kernel: kernel.file, grid, constants, tensors: Object.fromEntries(bound) };
 }
 
 function formatMiB(bytes: number): string {

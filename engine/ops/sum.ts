@@ -5,31 +5,50 @@ import { cast } from "./cast.js";
 import { scale } from "./scale.js";
 
 const summing = { reads: ["x"], writes: ["out"], constants: ["ROWS", "COLS", "PARTS"] } as const;
+/** Kernels for one column of a thread, by the precision of x. */
 const columns = { f32: kernel("sum-rows", summing), f16: kernel("sum-rows-f16", summing) };
+/** Kernels for four columns of a thread. */
+const fours = { f32: kernel("sum-rows-vec4", summing), f16: kernel("sum-rows-vec4-f16", summing) };
 const elements = kernel("sum", { reads: ["x"], writes: ["out"], constants: [] });
 const repeating = kernel("repeat", { reads: ["x"], writes: ["out"], constants: [] });
 
+/** Rows that a thread adds up alone, because it takes less time than another dispatch. */
+const MAX_ROWS = { gpu: 128, cpu: 32 };
+/** Workgroups that fill a large GPU, columns of one, and the parts that the next dispatch adds up. */
+const ENOUGH_GROUPS = 2048;
+const GROUP_COLS = 256;
+const MAX_PARTS = 256;
+/** Least rows of a part. */
+const PART_ROWS = 32;
+
 /**
- * Returns the number of parts into which a sum over the rows of [rows, cols] is split: many on a GPU, to occupy its threads; few
- * on a CPU, since adding up the parts takes another dispatch.
+ * Returns the number of parts into which a sum over the rows of [rows, cols] is split, to be added up by one more dispatch: many
+ * on a GPU, to occupy its threads; few on a CPU.
  */
 export function rowParts(rows: number, cols: number): number {
   const { kernels } = recording("rowParts").device;
-  if (rows <= 32) return 1;
-  return kernels === "gpu" ? Math.ceil(Math.sqrt(rows)) : Math.min(rows, Math.ceil((rows * cols) / 2 ** 17));
+  if (rows <= MAX_ROWS[kernels]) return 1;
+  if (kernels === "cpu") return Math.min(rows, Math.ceil((rows * cols) / 2 ** 17));
+  const wanted = Math.ceil(ENOUGH_GROUPS / Math.ceil(cols / GROUP_COLS));
+  return Math.min(MAX_PARTS, Math.ceil(rows / PART_ROWS), wanted);
 }
 
-/** Column sums: [rows, cols] -> [1, cols] in f32, in fixed order: parts of the rows first, then over the parts. */
-function sumRows(x: Tensor, rows: number, cols: number): Tensor {
+/** Column sums in parts of the rows: [rows, cols] -> [parts, cols] in f32. */
+function sumRows(x: Tensor, sizes: { readonly rows: number; readonly cols: number; readonly parts: number }): Tensor {
+  const { rows, cols, parts } = sizes;
+  const out = transient([parts, cols]);
+  const [kernels, groupCols] = cols % 4 === 0 ? [fours, GROUP_COLS] : [columns, GROUP_COLS / 4];
+  const groups = grid(parts * Math.ceil(cols / groupCols));
+  kernels[precisionOf("sumLeading x", x)]({ x, out }, { ROWS: rows, COLS: cols, PARTS: parts }, groups);
+  return out;
+}
+
+/** Column sums: [rows, cols] -> [1, cols] in f32, in fixed order: parts of the rows first, then the parts. */
+function sumColumns(x: Tensor, rows: number, cols: number): Tensor {
   if (cols === 1 && x.dtype === "f32") return sum(x);
   const parts = rowParts(rows, cols);
-  const out = transient([parts, cols]);
-  columns[precisionOf("sumLeading x", x)](
-    { x, out },
-    { ROWS: rows, COLS: cols, PARTS: parts },
-    grid(parts * Math.ceil(cols / 64)),
-  );
-  return parts === 1 ? out : sumRows(out, parts, cols);
+  const sums = sumRows(x, { rows, cols, parts });
+  return parts === 1 ? sums : sumRows(sums, { rows: parts, cols, parts: 1 });
 }
 
 /** Sums over all leading axes, in f32: [..., ...shape] -> shape; the adjoint of `repeat`. */
@@ -37,7 +56,7 @@ export function sumLeading(x: Tensor, shape: Shape): Tensor {
   expectSuffix("sumLeading shape:", shape, x.shape);
   const cols = sizeOf(shape);
   const rows = sizeOf(x.shape) / cols;
-  const total = rows === 1 ? cast(stopGradient(x), "f32") : sumRows(x, rows, cols);
+  const total = rows === 1 ? cast(stopGradient(x), "f32") : sumColumns(x, rows, cols);
   const y: Tensor = { ...total, shape };
   return differentiable(y, [x], (dy) => [cast(repeat(dy, x.shape), precisionOf("sumLeading x", x))]);
 }

@@ -133,6 +133,18 @@ export const rows: readonly OpRow[] = [
     inputs: [[100, 1]],
     draw: positive,
   },
+  {
+    op: "sumLeading, whole fours, more than a workgroup",
+    gpu: (x) => gpu.sumLeading(x, [520]),
+    ref: reference.sumLeading([520]),
+    inputs: [[303, 520]],
+  },
+  {
+    op: "sumLeading, whole fours, many rows",
+    gpu: (x) => gpu.sumLeading(x, [12]),
+    ref: reference.sumLeading([12]),
+    inputs: [[1003, 12]],
+  },
   { op: "gelu", gpu: gpu.gelu, ref: reference.gelu, inputs: [[17, 13]], draw: (rng) => 3 * rng.normal() },
   { op: "gem", gpu: (x) => gpu.gem(x, { power: 4 }), ref: reference.gem(4), inputs: [[2, 9, 5]] },
   { op: "gem, one token", gpu: (x) => gpu.gem(x, { power: 3 }), ref: reference.gem(3), inputs: [[3, 1, 70]] },
@@ -585,6 +597,12 @@ export const halfRows: readonly OpRow[] = (
       gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [1]),
       ref: reference.sumLeading([1]),
       inputs: [[77, 1]],
+    },
+    {
+      op: "sumLeading, whole fours, many rows",
+      gpu: (x) => gpu.sumLeading(gpu.cast(x, "f16"), [12]),
+      ref: reference.sumLeading([12]),
+      inputs: [[1003, 12]],
     },
     {
       op: "layernorm, rounded result",
