@@ -101,6 +101,9 @@ export function learningChart(pairs: readonly Pair[]): Chart {
     series: [curve(learnerNames.ours, ours), curve(learnerNames[learner], theirs)],
   }));
   const rate = (all: readonly LearningCurve[]) => meanAndSpread(all.map(({ stepsPerSecond }) => stepsPerSecond)).mean;
+  // a panel's title may be too long for a bar
+  const labelOf = (recipe: string) =>
+    pairs.length === 1 ? recipe : `panel ${1 + pairs.findIndex((pair) => pair.recipe === recipe)}`;
   const names = [...new Set(pairs.map(({ learner }) => learner))];
   const speeds: Panel = {
     title: "Speed, on one machine",
@@ -108,12 +111,12 @@ export function learningChart(pairs: readonly Pair[]): Chart {
     y: "steps a second",
     bars: true,
     series: [
-      { name: learnerNames.ours, points: pairs.map(({ recipe, ours }) => [recipe, rate(ours)]) },
+      { name: learnerNames.ours, points: pairs.map(({ recipe, ours }) => [labelOf(recipe), rate(ours)]) },
       ...names.map((name) => ({
         name: learnerNames[name],
         points: pairs
           .filter(({ learner }) => learner === name)
-          .map(({ recipe, theirs }) => [recipe, rate(theirs)] as const),
+          .map(({ recipe, theirs }) => [labelOf(recipe), rate(theirs)] as const),
       })),
     ],
   };

@@ -98,6 +98,20 @@ function specOf({ title, panels, columns = 3 }: Chart): TopLevelSpec {
   };
 }
 
+/** Characters that fit across a panel at the size of its title. */
+const TITLE_WIDTH = 56;
+
+/** Breaks a text between words into lines that fit across a panel. */
+function wrap(text: string): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (lines.length > 0 && longer.length <= TITLE_WIDTH) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 function panelSpec(panel: Panel, names: readonly string[]) {
   const { title, marks = [], bars = false } = panel;
   const color: ColorOfNames = {
@@ -106,7 +120,7 @@ function panelSpec(panel: Panel, names: readonly string[]) {
     scale: { domain: [...names], scheme: "tableau10" },
     ...(names.length < 2 && { legend: null }),
   };
-  const heading = { text: title, fontSize: 12, fontWeight: "normal" as const };
+  const heading = { text: wrap(title), fontSize: 12, fontWeight: "normal" as const };
   const layers = bars ? barsSpec(panel, color) : linesSpec(panel, color);
   return { title: heading, ...PANEL, layer: [...layers, ...(marks.length > 0 ? [rulesSpec(marks)] : [])] };
 }

@@ -262,6 +262,7 @@ describe("learning curves beside the official code", () => {
       for (const words of [
         "digits steps=20",
         "another",
+        "panel 2",
         "ours",
         "official code",
         "steps a second",
