@@ -237,11 +237,25 @@ function userDrivers(): string | undefined {
   return DRIVER_VARIABLES.map((name) => process.env[name]).find((value) => value !== undefined && value !== "");
 }
 
-const DAWN_OPTIONS = [
-  // subgroup matrices count as unsafe, and so does f16 on NVIDIA under Vulkan
-  "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
-  "disable-dawn-features=timestamp_quantization", // rounds to 65.5 us otherwise
-];
+/** Returns options of Dawn. Throws for a `DINO_BOUNDS_CHECKS` that is neither on nor off. */
+function dawnOptions(): readonly string[] {
+  const features = [
+    "allow_unsafe_apis", // subgroup matrices count as unsafe
+    "vulkan_enable_f16_on_nvidia", // and so does f16 there
+    ...(hasBoundsChecks(process.env.DINO_BOUNDS_CHECKS) ? [] : ["disable_robustness"]),
+  ];
+  return [
+    `enable-dawn-features=${features.join(",")}`,
+    "disable-dawn-features=timestamp_quantization", // rounds to 65.5 us otherwise
+  ];
+}
+
+/** Parses `DINO_BOUNDS_CHECKS`. */
+export function hasBoundsChecks(variable: string | undefined): boolean {
+  if (variable === "off") return false;
+  if (variable === undefined || variable === "" || variable === "on") return true;
+  throw new Error(`DINO_BOUNDS_CHECKS=${variable}: expected on or off`);
+}
 
 /**
  * GPU objects that gave an adapter, by visible drivers. They are never released: garbage collection of the GPU object of a
@@ -262,7 +276,7 @@ async function open(
     XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), // some drivers warn if it is not set
     ...(driverFile === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, driverFile]))),
   };
-  const options = drivers === "none" ? [...DAWN_OPTIONS, "backend=null"] : DAWN_OPTIONS;
+  const options = drivers === "none" ? [...dawnOptions(), "backend=null"] : dawnOptions();
   const list = () => listAdapters(options, environment);
   const selection =
     index === undefined ? ANY_ADAPTER : await selectAdapter(index, await list(), { options, environment });

@@ -8,6 +8,7 @@ import {
   attempts,
   chooseAdapter,
   driverWarnings,
+  hasBoundsChecks,
   noAdapter,
   preferenceOf,
   type Preference,
@@ -122,6 +123,11 @@ describe("the words about an adapter", () => {
       "Vulkan shaderUniform*ArrayDynamicIndexing required, vkCreateInstance: Found no drivers",
     );
     expect(driverWarnings("")).to.equal("");
+  });
+
+  it("refuse a DINO_BOUNDS_CHECKS that is neither on nor off", () => {
+    expect([undefined, "", "on", "off"].map(hasBoundsChecks)).to.deep.equal([true, true, true, false]);
+    expect(() => hasBoundsChecks("no")).to.throw("DINO_BOUNDS_CHECKS=no: expected on or off");
   });
 
   it("refuse a DINO_ADAPTER that names no kind", () => {
