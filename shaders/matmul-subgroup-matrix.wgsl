@@ -1,7 +1,7 @@
 // c = a b + bias on tensor cores, of operands in f16, rounded to f16.
 //
-//   a     [batch, M, K] f16, element (m, k) at m * A_ROW + k * A_K from the start of its matrix; A_K is 1 where A_ALONG_K, else A_ROW
-//         is, and along it a, and a part of it, is a multiple of four
+//   a     [batch, M, K] f16, element (m, k) at m * A_ROW + k * A_K from the start of its matrix; A_K is 1 where A_ALONG_K, else
+//         A_ROW is, and along it a, and a part of it, is a multiple of four
 //   b     [batch, K, N] f16, element (k, n) at k * B_K + n * B_COL, likewise
 //   bias  [N] f32, read where BIAS
 //   sizes [11] u32: M, N, K, A_ROW, A_K, A_BATCH, B_K, B_COL, B_BATCH, SPLITS, K_SPLIT

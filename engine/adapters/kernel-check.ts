@@ -15,9 +15,8 @@ import { layernorm } from "../ops/layernorm.js";
 import { linear } from "../ops/matmul.js";
 import { adapterFile, cacheFolder } from "./cache-folder.js";
 
-/** Capabilities that are checked. */
-const CAPABILITIES = ["f16", "tensorCores"] as const;
-type Capability = (typeof CAPABILITIES)[number];
+/** A capability that is checked; tensor cores include the 8 x 8 matrices of Apple's GPUs. */
+type Capability = "f16" | "tensorCores";
 
 /** What is wrong with a capability, in words; capabilities without an entry passed or do not exist. */
 export type Verdict = Readonly<Partial<Record<Capability, string>>>;
@@ -27,18 +26,23 @@ export type Verdict = Readonly<Partial<Record<Capability, string>>>;
  * kernels of the same adapter.
  */
 export async function checkKernels(device: Device): Promise<Verdict> {
-  if (!device.features.has("shader-f16")) return {};
-  const plain = withChoices({ ...device, kernels: "cpu", tensorCores: false }, {});
-  const expected = await runBlock(plain, "f32");
+  const hasF16 = device.features.has("shader-f16");
+  const withoutMatrices = { ...device, tensorCores: false, matricesOf8: false };
+  const plain = withChoices({ ...withoutMatrices, kernels: "cpu" }, {});
+  const runs = [
+    ...(hasF16 ? [{ capability: "f16", on: withoutMatrices, precision: "f16" } as const] : []),
+    ...(device.tensorCores ? [{ capability: "tensorCores", on: device, precision: "f16" } as const] : []),
+    ...(device.matricesOf8 ? [{ capability: "tensorCores", on: device, precision: "f32" } as const] : []),
+  ];
   const verdict: Partial<Record<Capability, string>> = {};
-  for (const capability of CAPABILITIES) {
-    const tensorCores = capability === "tensorCores";
-    if (tensorCores && !device.tensorCores) continue;
-    const fault = await runBlock({ ...device, tensorCores }, "f16").then(
+  if (runs.length === 0) return verdict;
+  const expected = await runBlock(plain, "f32");
+  for (const { capability, on, precision } of runs) {
+    const fault = await runBlock(on, precision).then(
       (found) => compare(found, expected),
       (error: unknown) => (error instanceof Error ? error.message : String(error)),
     );
-    if (fault !== undefined) verdict[capability] = fault;
+    if (fault !== undefined) verdict[capability] ??= fault;
   }
   return verdict;
 }
@@ -48,8 +52,10 @@ export function withoutFaulty(device: Device, verdict: Verdict): Device {
   if (verdict.f16 === undefined && verdict.tensorCores === undefined) return device;
   const f16 = device.features.has("shader-f16") && verdict.f16 === undefined;
   const features = new Set([...device.features].filter((feature) => f16 || feature !== "shader-f16"));
-  const tensorCores = device.tensorCores && f16 && verdict.tensorCores === undefined;
-  return { ...device, features, tensorCores, faults: describeFaults(verdict) };
+  const sound = verdict.tensorCores === undefined;
+  const tensorCores = device.tensorCores && f16 && sound;
+  const matricesOf8 = device.matricesOf8 && sound;
+  return { ...device, features, tensorCores, matricesOf8, faults: describeFaults(verdict) };
 }
 
 function describeFaults({ f16, tensorCores }: Verdict): readonly string[] {

@@ -23,7 +23,8 @@ export { forgetChoices, readChoices, tunedPath, writeChoices } from "./tuned.js"
  */
 export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   const device = await openUnchecked(options);
-  if (!device.features.has("shader-f16") || device.adapterKind === "null") return device;
+  const isPlain = !device.features.has("shader-f16") && !device.matricesOf8;
+  if (isPlain || device.adapterKind === "null") return device;
   const path = verdictPath(device);
   const kernels = hashOfKernels(shaderNames().map(readShader));
   const known = await readVerdict(path, kernels);

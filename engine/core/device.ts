@@ -42,6 +42,8 @@ export interface Device extends Disposable {
   readonly features: ReadonlySet<string>;
   /** Whether subgroups multiply 16 x 16 f16 matrices into f32, and workgroup memory is large enough to feed them. */
   readonly tensorCores: boolean;
+  /** Whether subgroups multiply 8 x 8 f32 matrices, as on Apple's GPUs. */
+  readonly matricesOf8: boolean;
   /** Capabilities that the adapter claims but gets wrong, a sentence each; they are not used. */
   readonly faults: readonly string[];
   /** Measured choices between ways of an operation; a built-in rule decides the others. */
@@ -152,6 +154,7 @@ export async function createDevice(
     limits: gpu.limits,
     features: new Set(gpu.features),
     tensorCores: hasTensorCores(info, gpu),
+    matricesOf8: kind === "gpu" && hasMatricesOf8(info, gpu),
     faults: [],
     choices,
     shaders,
@@ -193,6 +196,17 @@ function hasTensorCores(info: GPUAdapterInfo, { features, limits }: GPUDevice): 
     subgroupMatrixConfigs(info).some(
       ({ componentType, resultComponentType, M, N, K }) =>
         componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((side) => side === 16),
+    )
+  );
+}
+
+function hasMatricesOf8(info: GPUAdapterInfo, { features }: GPUDevice): boolean {
+  const needed = ["subgroups", "chromium-experimental-subgroup-matrix"];
+  return (
+    needed.every((feature) => features.has(feature)) &&
+    subgroupMatrixConfigs(info).some(
+      ({ componentType, resultComponentType, M, N, K }) =>
+        componentType === "f32" && resultComponentType === "f32" && [M, N, K].every((side) => side === 8),
     )
   );
 }

@@ -25,6 +25,15 @@ const onTensorCores = {
   f16: kernel("matmul-subgroup-matrix", matrices),
 };
 
+/** Kernels for 8 x 8 matrices of f32, by the precisions of operands and c. */
+const onMatricesOf8 = {
+  f32: { f32: kernel("matmul-subgroup-matrix-8", matrices) },
+  f16: {
+    f32: kernel("matmul-subgroup-matrix-8-f16-f32", matrices),
+    f16: kernel("matmul-subgroup-matrix-8-f16", matrices),
+  },
+};
+
 /** Operands that are stored transposed. */
 export interface Transposed {
   /** a is stored [..., K, M]. */
@@ -124,7 +133,7 @@ interface Product {
   readonly strides: readonly number[];
 }
 
-type F32Variant = "vectors" | "subgroups" | "tiles of 64" | "tiles of 128";
+type F32Variant = "vectors" | "subgroups" | "tiles of 64" | "tiles of 128" | "matrices of 8";
 
 /** Returns the kernel variants for f32 operands. */
 function f32Variants(product: Product, shape: Shape): Readonly<Record<F32Variant, (() => Tensor) | undefined>> {
@@ -143,22 +152,29 @@ function f32Variants(product: Product, shape: Shape): Readonly<Record<F32Variant
     inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS, SIDE: side }, groups);
     return splits === 1 ? c : sumLeading(c, shape);
   };
-  const { subgroupWidth } = recording("matmul").device;
+  const onMatrices = () => {
+    const { splits, sizes, groups } = splitWork(product, tiling(8, product, DEPTH_OF_8));
+    const c = transient(splits === 1 ? shape : [splits, ...shape]);
+    onMatricesOf8.f32.f32({ a, b, bias: bias ?? b, sizes, c }, { BIAS, ...orientations(product) }, groups);
+    return splits === 1 ? c : sumLeading(c, shape);
+  };
+  const { subgroupWidth, matricesOf8 } = recording("matmul").device;
   const inSubgroups = subgroupWidth === 8 ? inSubgroupsOf8 : subgroupWidth === 4 ? inSubgroupsOf4 : undefined;
   return {
     vectors: onCpu(inVectors, 8, 64),
     subgroups: inSubgroups && onCpu(inSubgroups, 16, 32),
     "tiles of 64": tiled(8),
     "tiles of 128": tiled(16),
+    "matrices of 8": matricesOf8 && fitsQuads(product) ? onMatrices : undefined,
   };
 }
 
-function f32Rule({ kernels, subgroupWidth }: Device, extent: Extent): F32Variant {
-  if (kernels === "gpu") return tilesRule(extent);
+function f32Rule({ kernels, subgroupWidth, matricesOf8 }: Device, product: Product): F32Variant {
+  if (kernels === "gpu") return matricesOf8 && fitsQuads(product) ? "matrices of 8" : tilesRule(product);
   return subgroupWidth === 4 || subgroupWidth === 8 ? "subgroups" : "vectors";
 }
 
-type F16Variant = "tiles of 64" | "tiles of 128" | "tensor cores";
+type F16Variant = "tiles of 64" | "tiles of 128" | "tensor cores" | "matrices of 8";
 
 /** Returns the kernel variants for f16 operands; partial sums over splits of k are f32. */
 function f16Variants(
@@ -180,20 +196,29 @@ function f16Variants(
     divided(tiling(side, product), (tensors, parts, groups) =>
       inTilesOfHalves[parts](tensors, { BIAS, SIDE: side }, groups),
     );
-  const [A_ALONG_K, B_ALONG_K] = [product.strides[1] === 1 ? 1 : 0, product.strides[3] === 1 ? 1 : 0];
   const onMatrices = divided(tiling(16, product, MATRIX_DEPTH), (tensors, parts, groups) =>
-    onTensorCores[parts](tensors, { BIAS, A_ALONG_K, B_ALONG_K }, groups),
+    onTensorCores[parts](tensors, { BIAS, ...orientations(product) }, groups),
+  );
+  const onSmallMatrices = divided(tiling(8, product, DEPTH_OF_8), (tensors, parts, groups) =>
+    onMatricesOf8.f16[parts](tensors, { BIAS, ...orientations(product) }, groups),
   );
   const { device } = recording("matmul");
   return {
     "tiles of 64": tiled(8),
     "tiles of 128": tiled(16),
     "tensor cores": device.tensorCores && fitsQuads(product) ? onMatrices : undefined,
+    "matrices of 8": device.matricesOf8 && fitsQuads(product) ? onSmallMatrices : undefined,
   };
 }
 
-function f16Rule({ tensorCores }: Device, product: Product): F16Variant {
-  return tensorCores && fitsQuads(product) ? "tensor cores" : tilesRule(product);
+function f16Rule({ tensorCores, matricesOf8 }: Device, product: Product): F16Variant {
+  if (!fitsQuads(product)) return tilesRule(product);
+  return tensorCores ? "tensor cores" : matricesOf8 ? "matrices of 8" : tilesRule(product);
+}
+
+/** Returns which operands lie along k in memory. */
+function orientations({ strides: [, aAlongK, , bAlongK] }: Product) {
+  return { A_ALONG_K: aAlongK === 1 ? 1 : 0, B_ALONG_K: bAlongK === 1 ? 1 : 0 };
 }
 
 /** Whether operands and result are contiguous in groups of four elements, which the kernels for tensor cores read and write. */
@@ -215,6 +240,8 @@ const MIN_GROUPS = 256;
 const MIN_SPLIT = 256;
 /** Depth in k of a tile of the tensor core kernels. */
 const MATRIX_DEPTH = 32;
+/** The same for 8 x 8 matrices. */
+const DEPTH_OF_8 = 16;
 
 type Extent = Pick<Product, "batch" | "m" | "n" | "k">;
 

@@ -7,7 +7,7 @@ import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
 import { withShaders } from "../../support/changed-device.js";
 import { testDevice } from "../../support/device.js";
-import { withTensorCoresPlayed } from "../ops/tensor-cores.js";
+import { withMatricesOf8Played, withTensorCoresPlayed } from "../ops/tensor-cores.js";
 
 describe("the check of an adapter's kernels", () => {
   /** The device of the tests with the source of a shader changed; skips the test if the adapter has no f16. */
@@ -25,6 +25,7 @@ describe("the check of an adapter's kernels", () => {
       if (device.features.has("shader-f16"))
         expect(await checkKernels(withTensorCoresPlayed(device, 32)), kernels).to.deep.equal({});
     }
+    expect(await checkKernels(withMatricesOf8Played(await testDevice({ kernels: "gpu" })))).to.deep.equal({});
   });
 
   it("passes over adapters without f16", async () => {

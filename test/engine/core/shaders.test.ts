@@ -33,6 +33,7 @@ const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   vec2h: 4,
   vec2f: 8,
   vec4h: 8,
+  vec4f: 16,
 };
 
 /** A line of WGSL for each workgroup variable of a text, which fails to compile unless its size is a multiple of 16 bytes. */

@@ -305,6 +305,24 @@ export const rows: readonly OpRow[] = [
     ],
   },
   {
+    op: "matmul, whole fours, more than a tile",
+    gpu: (a, b) => gpu.matmul(a, b),
+    ref: reference.matmul(),
+    inputs: [
+      [130, 36],
+      [36, 132],
+    ],
+  },
+  {
+    op: "matmul, whole fours, both transposed",
+    gpu: (a, b) => gpu.matmul(a, b, { a: true, b: true }),
+    ref: reference.matmul({ a: true, b: true }),
+    inputs: [
+      [20, 12],
+      [68, 20],
+    ],
+  },
+  {
     op: "matmul, batched, b transposed",
     gpu: (a, b) => gpu.matmul(a, b, { b: true }),
     ref: reference.matmul({ b: true }),

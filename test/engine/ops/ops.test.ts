@@ -1,10 +1,12 @@
 import { testDevice } from "../../support/device.js";
 import { checkOp, type OpRow } from "./check-op.js";
 import { halfRows, isLarge, matrixRows, rows } from "./op-table.js";
-import { withTensorCoresPlayed } from "./tensor-cores.js";
+import { withMatricesOf8Played, withTensorCoresPlayed } from "./tensor-cores.js";
 
 /** Large rows run on one set of kernels in `npm test`, on every one in `npm run test:all`. */
 const longTag = (row: OpRow): string => (isLarge(row) ? " @long" : "");
+
+const isProduct = ({ op }: OpRow): boolean => /^(matmul|linear)/.test(op);
 
 describe("operations agree with their float64 references", () => {
   describe("kernels made for a CPU", () => {
@@ -22,6 +24,10 @@ describe("operations agree with their float64 references", () => {
         it(row.op + longTag(row), async () => checkOp(row, await testDevice({ kernels, without: ["subgroups"] })));
     });
   }
+  describe("matrices of 8 x 8 played by subgroups of 32", () => {
+    for (const row of rows.filter((each) => isProduct(each) && !isLarge(each)))
+      it(row.op, async () => checkOp(row, withMatricesOf8Played(await testDevice({ kernels: "gpu" }))));
+  });
   describe("in f16", () => {
     before(async function () {
       if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
@@ -39,6 +45,11 @@ describe("operations agree with their float64 references", () => {
           it(row.op, async () => checkOp(row, withTensorCoresPlayed(await testDevice(), width)));
       });
     }
+
+    describe("matrices of 8 x 8 played by subgroups of 32", () => {
+      for (const row of matrixRows.filter(isProduct))
+        it(row.op, async () => checkOp(row, withMatricesOf8Played(await testDevice())));
+    });
 
     describe("on the tensor cores of the adapter", () => {
       before(async function () {

@@ -7,10 +7,33 @@ import { withShaders } from "../../support/changed-device.js";
  * over shared memory. Addresses, edges and division of work stay those of the kernel.
  */
 export function withTensorCoresPlayed(device: Device, width: 32 | 64): Device {
-  const rewritten = withShaders(device, (text, file) =>
-    /-(subgroup-matrix|matrices)\b/.test(file) ? played(text, width) : text,
+  return { ...withMatricesPlayed(device, { width, side: 16 }), tensorCores: true };
+}
+
+/** Returns a device that uses the kernels for matrices of 8 x 8, replaced likewise for subgroups of 32. */
+export function withMatricesOf8Played(device: Device): Device {
+  return { ...withMatricesPlayed(device, { width: 32, side: 8 }), tensorCores: false, matricesOf8: true };
+}
+
+/** The threads of a subgroup, and the rows of a matrix. */
+interface Extent {
+  readonly width: 32 | 64;
+  readonly side: 8 | 16;
+}
+
+function withMatricesPlayed(device: Device, extent: Extent): Device {
+  return withShaders(device, (text, file) =>
+    /-(subgroup-matrix|matrices)\b/.test(file) ? played(text, extent) : text,
   );
-  return { ...rewritten, tensorCores: true };
+}
+
+/**
+ * How a matrix is shared: by 16, 32 or 64 threads, four or more neighbours of a row each. Further threads do the same as the first
+ * ones.
+ */
+function sharesOf({ width, side }: Extent): { readonly threads: number; readonly values: number } {
+  const threads = Math.min(width, (side * side) / 4);
+  return { threads, values: (side * side) / threads };
 }
 
 /** The unrolled loops of matmul-matrices.wgsl as they are there: compiled once instead of eight times, they take seconds less. */
@@ -29,7 +52,8 @@ ${[0, 1, 2, 3]
 };
 
 /** Rewrites a kernel, or the file that declares its matrices, without subgroups. */
-function played(text: string, width: number): string {
+function played(text: string, extent: Extent): string {
+  const { width, side } = extent;
   const memory = [...text.matchAll(/^var<workgroup> (\w+): array<(?:vec(\d))?(h|f16|f|f32),/gm)].map(
     ([, name, components, type]): Memory => ({
       name: name!,
@@ -56,14 +80,14 @@ function played(text: string, width: number): string {
         /@compute[^]*?\) \{\n/,
         `$&  playing = lane;\n  let subgroup = lane / ${width}u;\n  let subgroups = LANES / ${width}u;\n`,
       )
-      .replace(/^alias Left = .*$/m, "alias Left = array<vec4f, 4>;")
+      .replace(/^alias Left = .*$/m, `alias Left = array<vec4f, ${side / 4}>;`)
       .replace(/^alias Right = .*$/m, "alias Right = vec3u;")
-      .replace(/^alias Result = .*$/m, `alias Result = array<vec4f, ${64 / width}>;`)
+      .replace(/^alias Result = .*$/m, `alias Result = array<vec4f, ${sharesOf(extent).values / 4}>;`)
       .replace(/subgroupMatrixLoad<(Left|Right|Result), (row|col)_major>\(&(\w+), /g, "$3_$1_$2(")
       .replaceAll("subgroupMatrixMultiplyAccumulate(", "multiplied(")
       .replace(/subgroupMatrixStore<row_major>\(&(\w+), /g, "$1_put("),
-    ...memory.map((each) => access(each, width)),
-    right ? arithmetic(right, width) : "",
+    ...memory.map((each) => access(each, extent)),
+    right ? arithmetic(right, extent) : "",
   ].join("\n");
 }
 
@@ -95,7 +119,9 @@ fn ${name}_putFour(at: u32, values: vec4f) {
  * row; of a right one it only keeps the place, the stride, and whether memory runs along k. A place or stride off 16 bytes, which
  * Vulkan does not allow, gives a matrix of other values.
  */
-function access(memory: Memory, width: number): string {
+function access(memory: Memory, extent: Extent): string {
+  const { side } = extent;
+  const fourths = sharesOf(extent).values / 4;
   const { name, components, type } = memory;
   const bytes = components * (type === "f16" ? 2 : 4);
   const unlessMisplaced = `select(1u, 0u, (at | stride) * ${bytes}u % 16u > 0u)`;
@@ -105,13 +131,13 @@ function access(memory: Memory, width: number): string {
   return `${fours(memory)}
 fn ${name}_Left_row(at: u32, stride: u32) -> Left {
   var x = Left();
-  for (var v = 0u; v < few(4u) * ${unlessMisplaced}; v++) { x[v] = ${name}_four(${row} + 4u * v); }
+  for (var v = 0u; v < few(${side / 4}u) * ${unlessMisplaced}; v++) { x[v] = ${name}_four(${row} + 4u * v); }
   return x;
 }
 fn ${name}_Left_col(at: u32, stride: u32) -> Left {
   var x = Left();
   let step = stride * ${components}u;
-  for (var v = 0u; v < few(4u) * ${unlessMisplaced}; v++) {
+  for (var v = 0u; v < few(${side / 4}u) * ${unlessMisplaced}; v++) {
     let first = at * ${components}u + ownRow() + 4u * v * step;
     x[v] = vec4f(${name}_one(first), ${name}_one(first + step), ${name}_one(first + 2u * step), ${name}_one(first + 3u * step));
   }
@@ -121,26 +147,28 @@ fn ${name}_Right_row(at: u32, stride: u32) -> Right { return ${right(0)}; }
 fn ${name}_Right_col(at: u32, stride: u32) -> Right { return ${right(1)}; }
 fn ${name}_Result_row(at: u32, stride: u32) -> Result {
   var x = Result();
-  for (var v = 0u; v < few(${64 / width}u) * ${unlessMisplaced}; v++) { x[v] = ${name}_four(${row} + ownColumn() + 4u * v); }
+  for (var v = 0u; v < few(${fourths}u) * ${unlessMisplaced}; v++) { x[v] = ${name}_four(${row} + ownColumn() + 4u * v); }
   return x;
 }
 fn ${name}_put(at: u32, x: Result, stride: u32) {
-  for (var v = 0u; v < few(${64 / width}u) * ${unlessMisplaced}; v++) { ${name}_putFour(${row} + ownColumn() + 4u * v, x[v]); }
+  for (var v = 0u; v < few(${fourths}u) * ${unlessMisplaced}; v++) { ${name}_putFour(${row} + ownColumn() + 4u * v, x[v]); }
 }`;
 }
 
 /** Products with right matrices out of the memory `right`. */
-function arithmetic(right: string, width: number): string {
+function arithmetic(right: string, extent: Extent): string {
+  const { side } = extent;
+  const { threads, values } = sharesOf(extent);
   return `
 var<private> playing: u32;  // the thread
 fn few(n: u32) -> u32 { return n + (sizes[0] >> 31u) * 64u; }  // n, hidden from compilers, which unroll loops for minutes
-fn ownRow() -> u32 { return playing % ${width}u / ${width / 16}u; }
-fn ownColumn() -> u32 { return playing % ${width / 16}u * ${256 / width}u; }
+fn ownRow() -> u32 { return playing % ${threads}u / ${threads / side}u; }
+fn ownColumn() -> u32 { return playing % ${threads / side}u * ${values}u; }
 fn multiplied(a: Left, b: Right, sums: Result) -> Result {
   var x = sums;
-  for (var v = 0u; v < few(${64 / width}u); v++) {
+  for (var v = 0u; v < few(${values / 4}u); v++) {
     let column = ownColumn() + 4u * v;
-    for (var k = 0u; k < few(4u); k++) {
+    for (var k = 0u; k < few(${side / 4}u); k++) {
       for (var j = 0u; j < few(4u); j++) {
         if (b.z == 1u) {
           x[v][j] += dot(a[k], ${right}_four(b.x + (column + j) * b.y + 4u * k));
