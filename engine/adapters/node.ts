@@ -36,7 +36,8 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   return withoutFaulty(await openUnchecked(options), verdict);
 }
 
-type OpenOptions = AdapterOptions & Omit<DeviceOptions, "shaders">;
+/** Options of `openDevice`. */
+export type OpenOptions = AdapterOptions & Omit<DeviceOptions, "shaders">;
 
 async function openUnchecked(options: OpenOptions): Promise<Device> {
   const { adapter, kind, name } = await chooseAdapter(options);
