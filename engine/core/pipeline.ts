@@ -44,11 +44,12 @@ export function pipelineOf(
   constants: Readonly<Record<string, number>>,
 ): Promise<Pipeline> {
   const { modules, pipelines } = cacheOf(device);
-  const key = `${kernel.file} ${kernel.constants.map((name) => constants[name]).join(" ")}`;
+  const file = `${kernel.file} for ${device.kernels}`; // lanes and includes depend on the kernel set
+  const key = `${file} ${kernel.constants.map((name) => constants[name]).join(" ")}`;
   let pipeline = pipelines.get(key);
   if (!pipeline) {
-    let compiled = modules.get(kernel.file);
-    if (!compiled) modules.set(kernel.file, (compiled = compileModule(device, kernel)));
+    let compiled = modules.get(file);
+    if (!compiled) modules.set(file, (compiled = compileModule(device, kernel)));
     pipelines.set(key, (pipeline = specialise(device, kernel, constants, compiled)));
   }
   return pipeline;

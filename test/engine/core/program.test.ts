@@ -13,6 +13,7 @@ import {
   evaluate,
   gelu,
   input,
+  layernorm,
   mul,
   parameterGradients,
   record,
@@ -23,6 +24,7 @@ import {
   sum,
   type Tensor,
 } from "../../../engine/index.js";
+import { withMethods } from "../../support/changed-device.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 import { bits, forward, network, normals } from "../../support/two-layers.js";
@@ -191,6 +193,20 @@ describe("a program", () => {
     expect(program.dispatches).to.equal(2);
     expect(program.bytes).to.equal(48);
     expect(program.lowerBoundBytes).to.equal(48);
+  });
+
+  it("compiles a kernel for each kernel set of a device", async () => {
+    const own = withMethods(device, {});
+    const normalized = async (kernels: "cpu" | "gpu", rows: number) => {
+      const on = { ...own, kernels };
+      using x = input(on, [rows, 192]);
+      x.write(Float32Array.from({ length: rows * 192 }, (_, i) => Math.sin(i)));
+      using gain = input(on, [192]);
+      gain.write(new Float32Array(192).fill(1));
+      return (await evaluate(on, () => ({ y: layernorm(x, gain, gain) }))).y;
+    };
+    const [cpu, gpu] = [await normalized("cpu", 3), await normalized("gpu", 2)];
+    for (let i = 0; i < gpu.length; i++) expect(gpu[i]).to.be.closeTo(cpu[i]!, 1e-5);
   });
 
   it("evaluates once and forgets", async () => {
