@@ -53,8 +53,24 @@ export interface Decision {
   readonly way: string;
 }
 
+/**
+ * A gradient in partial sums, which may be added up later, together with those of other tensors: the sum over the rows of
+ * `parts` [count, stride] in f32, of as many columns as `shape` has elements. All sizes are multiples of four.
+ */
+export interface PartialSums {
+  readonly parts: Tensor;
+  /** The first column. */
+  readonly first: number;
+  readonly shape: Shape;
+  /** Puts the sum on the tape, if a second gradient may flow through it. */
+  readonly onTape?: (sum: Tensor) => Tensor;
+}
+
+/** A gradient, whole or in partial sums. */
+export type Gradient = Tensor | PartialSums;
+
 /** Returns the gradients of the inputs, in order, from the gradient of the output; undefined for inputs without one. */
-export type Backward = (dy: Tensor) => readonly (Tensor | undefined)[];
+export type Backward = (dy: Tensor) => readonly (Gradient | undefined)[];
 
 export interface TapeEntry {
   readonly output: Tensor;

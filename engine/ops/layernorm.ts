@@ -1,7 +1,7 @@
 import { grid, kernel } from "../core/kernel.js";
 import { differentiable, transient } from "../core/recording.js";
 import { axes, expectShape, type Precision, type Tensor } from "../core/tensor.js";
-import { rowParts, sumLeading } from "./sum.js";
+import { rowParts, sumOfParts } from "./sum.js";
 
 const forwards = {
   reads: ["x", "gain", "bias"],
@@ -69,6 +69,6 @@ export function layernorm(
       { ROWS: rows, COLS: cols, PARTS: parts },
       blocks,
     );
-    return [dx, sumLeading(dGain, [cols]), sumLeading(dBias, [cols])];
+    return [dx, sumOfParts(dGain, [cols]), sumOfParts(dBias, [cols])];
   });
 }

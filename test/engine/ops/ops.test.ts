@@ -138,7 +138,7 @@ const rows: readonly OpRow[] = [
     op: "sumLeading, whole fours, more than a workgroup",
     gpu: (x) => gpu.sumLeading(x, [520]),
     ref: reference.sumLeading([520]),
-    inputs: [[7, 520]],
+    inputs: [[303, 520]],
   },
   {
     op: "sumLeading, whole fours, many rows",
