@@ -23,16 +23,22 @@ export interface FlatSums {
   flush(): void;
 }
 
-/** Maximum bytes that wait to be added up: few beside a network, and in the cache of a large GPU. */
-const MAX_WAITING_BYTES = 2 ** 26;
+/** Few bytes beside a network, which fit the cache of a large GPU. */
+const WAITING_BYTES = 2 ** 26;
 
 interface Waiting {
   readonly entry: LayoutEntry;
   readonly sums: PartialSums;
 }
 
-/** Creates the sums into `flat`, where the parts of `earlier` hold something. */
-export function flatSums(flat: Tensor, earlier: readonly LayoutEntry[]): FlatSums {
+/** Creates the sums into `flat`, where the parts of `earlier` hold something; at most `waitingBytes` of them wait. */
+export function flatSums(
+  flat: Tensor,
+  {
+    earlier,
+    waitingBytes = WAITING_BYTES,
+  }: { readonly earlier: readonly LayoutEntry[]; readonly waitingBytes?: number | undefined },
+): FlatSums {
   const written = new Set(earlier);
   const waiting: Waiting[] = [];
   const flush = () => {
@@ -52,7 +58,7 @@ export function flatSums(flat: Tensor, earlier: readonly LayoutEntry[]): FlatSum
     written,
     collect(entry, sums) {
       const bytes = storagesOf([...waiting, { entry, sums }]).reduce((total, parts) => total + bytesOf(parts), 0);
-      if (bytes > MAX_WAITING_BYTES || waiting.some((each) => each.entry === entry)) flush();
+      if (bytes > waitingBytes || waiting.some((each) => each.entry === entry)) flush();
       waiting.push({ entry, sums });
     },
     flush,

@@ -48,7 +48,11 @@ function walkBack(
   for (const { output, inputs, backward } of [...tape].reverse()) {
     const dOutput = found.get(output);
     if (!dOutput || !depends.has(output)) continue;
-    const dInputs = backward(dOutput);
+    const dInputs = backward(dOutput, (input) => {
+      const earlier = found.get(inputs[input]!);
+      found.delete(inputs[input]!);
+      return earlier;
+    });
     inputs.forEach((x, i) => {
       const gradient = dInputs[i];
       if (!gradient || !depends.has(x)) return;
@@ -84,6 +88,8 @@ export interface GradientOptions {
   readonly scale?: Tensor;
   /** Gradients of the same parameters, for example of another part of the batch, that the new ones are added to in place. */
   readonly earlier?: Gradients | undefined;
+  /** Maximum bytes of partial sums that wait to be added up together; default 64 MiB. */
+  readonly waitingBytes?: number;
 }
 
 /**
@@ -93,7 +99,7 @@ export interface GradientOptions {
 export function parameterGradients(
   loss: Tensor,
   params: Params,
-  { scale = fill([], 1), earlier }: GradientOptions = {},
+  { scale = fill([], 1), earlier, waitingBytes }: GradientOptions = {},
 ): Gradients {
   expectShape("parameterGradients loss", loss, []);
   const { layout, tensors } = params;
@@ -106,7 +112,7 @@ export function parameterGradients(
   }
   const trainable = layout.entries.filter((entry) => entry.trainable);
   const entryOf = new Map(trainable.map((entry) => [tensors[entry.name]!, entry]));
-  const sums = flatSums(flat, earlier ? trainable : []);
+  const sums = flatSums(flat, { earlier: earlier ? trainable : [], waitingBytes });
   const unused = new Set(trainable);
   const found = walkBack(loss, scale, [...entryOf.keys()], (x, partial) => {
     sums.collect(entryOf.get(x)!, partial);

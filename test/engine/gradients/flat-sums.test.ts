@@ -5,6 +5,7 @@ import { trace } from "../../../engine/core/recording.js";
 import { bytesOf } from "../../../engine/core/tensor.js";
 import {
   add,
+  addLayernorm,
   createParams,
   download,
   evaluate,
@@ -106,10 +107,11 @@ describe("partial sums of gradients", () => {
     expect(files.filter((file) => file === "add-parts")).to.have.length(2);
     const { inTwo } = await evaluate(narrow, () => ({ inTwo: flatOf(x, own).flat }));
     const { inOne } = await evaluate(device, () => ({ inOne: flatOf(few!).flat }));
-    expect(inTwo).to.deep.equal(inOne);
+    for (const { name, offset, size } of layout.entries)
+      expect(inTwo.slice(offset, offset + size), name).to.deep.equal(inOne.slice(offset, offset + size));
   });
 
-  it("are added up before they take up much memory", async () => {
+  it("are added up before more of them wait than allowed, by default 64 MiB", async () => {
     using nothing = await openDevice({ prefer: "null" });
     const shape = [704, 704]; // in 121 tiles, so that the rows are split in two
     const names = Array.from({ length: 20 }, (_, i) => `layer${i}`);
@@ -124,6 +126,37 @@ describe("partial sums of gradients", () => {
     expect(bytes).to.have.length(2);
     expect(bytes.reduce((total, each) => total + each)).to.equal(20 * 2 * 4 * sizeOf(shape));
     expect(Math.max(...bytes)).to.be.at.most(2 ** 26);
+  });
+
+  it("of several parameters in one tensor may be added up at different times", async () => {
+    const shapes = { weight: [12, 4], shift: [12], gain: [12], bias: [12], last: [4, 12] };
+    const specs = Object.entries(shapes).map(([name, shape]) => ({ name, shape, trainable: true }));
+    using own = createParams(device, layoutOf(specs), "norm");
+    own.write(new Map(own.layout.entries.map(({ name, size }) => [name, normals(size)])));
+    using x = input(device, [ROWS, 12]);
+    using z = input(device, [ROWS, 4]);
+    x.write(normals(12 * ROWS));
+    z.write(normals(4 * ROWS));
+    const flatWith = (options: { readonly waitingBytes?: number }) => {
+      // the kernel that makes the gradients of gain and bias makes that of the branch's shift too
+      const branch = linear(z, own.get("weight"), own.get("shift"));
+      const { normed } = addLayernorm(x, branch, own.get("gain"), own.get("bias"));
+      const y = linear(normed, own.get("last"));
+      return parameterGradients(sum(mul(y, y)), own, options).flat;
+    };
+    const sumsOf = (options: { readonly waitingBytes?: number }) =>
+      kernelsOf(device, () => flatWith(options)).filter((file) => file === "add-parts").length;
+    const inProducts = 4 * 2 * 4 * 12; // bytes of the gradients of last and weight, each in two parts
+    const waitingBytes = inProducts + 4 * (ROWS / 4) * 3 * 12; // so that shift, left of the other tensor, waits with weight
+    expect([{}, { waitingBytes }, { waitingBytes: 1 }].map(sumsOf)).to.deep.equal([1, 3, 5]);
+    const { together, apart } = await evaluate(device, () => ({
+      together: flatWith({}),
+      apart: flatWith({ waitingBytes }),
+    }));
+    for (const { name, offset, size } of own.layout.entries) {
+      expect(apart.slice(offset, offset + size), name).to.deep.equal(together.slice(offset, offset + size));
+      expect(Math.max(...together.slice(offset, offset + size).map(Math.abs)), name).to.be.above(1);
+    }
   });
 
   it("may be differentiated again", async () => {

@@ -88,6 +88,23 @@ function labelled(what: string, shape: readonly number[], draw?: OpRow["draw"]):
   ];
 }
 
+/** A branch with a bias that joins the residual stream, which is normalised and goes on: x [..., cols], cols -> [..., cols]. */
+function residual(shape: readonly number[], precision: gpu.Precision = "f32"): Omit<OpRow, "op"> {
+  const cols = shape.at(-1)!;
+  return {
+    gpu: (x, z, weight, shift, gain, bias) => {
+      const branch = gpu.linear(gpu.cast(z, precision), weight, shift);
+      const { sum, normed } = gpu.addLayernorm(x, branch, gain, bias, { precision });
+      return gpu.add(gpu.scale(sum, 0.5), gpu.cast(normed, "f32"));
+    },
+    ref: (x, z, weight, shift, gain, bias) => {
+      const sum = reference.add(x, reference.linear(z, weight, shift));
+      return reference.add(reference.scale(0.5)(sum), reference.layernorm(1e-6)(sum, gain, bias));
+    },
+    inputs: [shape, [...shape.slice(0, -1), 4], [cols, 4], [cols], [cols], [cols]],
+  };
+}
+
 const rows: readonly OpRow[] = [
   {
     op: "add",
@@ -190,6 +207,13 @@ const rows: readonly OpRow[] = [
     ref: reference.layernorm(1e-6),
     inputs: [[3, 10], [10], [10]],
   },
+  { op: "addLayernorm", ...residual([3, 5, 12]) },
+  { op: "addLayernorm, width of no whole fours", ...residual([3, 10]) },
+  { op: "addLayernorm, tokens of ViT-S", ...residual([1, 37, 384]) },
+  { op: "addLayernorm, as wide as registers hold", ...residual([3, 1024]) },
+  { op: "addLayernorm, wider than registers hold", ...residual([3, 1028]) },
+  { op: "addLayernorm, more rows than workgroups", ...residual([4103, 8]) },
+  { op: "addLayernorm, more rows than a grid axis", ...residual([65600, 4]) },
   {
     op: "layernorm, tokens of ViT-Ti",
     gpu: (x, g, b) => gpu.layernorm(x, g, b),
@@ -611,6 +635,11 @@ const halfRows: readonly OpRow[] = (
       ref: reference.layernorm(1e-6),
       inputs: [[2, 37, 193], [193], [193]],
     },
+    { op: "addLayernorm", ...residual([3, 5, 12], "f16") },
+    { op: "addLayernorm, width of no whole fours", ...residual([3, 10], "f16") },
+    { op: "addLayernorm, tokens of ViT-S", ...residual([1, 37, 384], "f16") },
+    { op: "addLayernorm, wider than registers hold", ...residual([3, 1028], "f16") },
+    { op: "addLayernorm, more rows than workgroups", ...residual([4103, 8], "f16") },
     {
       op: "dropPath",
       gpu: (x, u) => gpu.cast(gpu.dropPath(gpu.cast(x, "f16"), u, 0.3), "f32"),
@@ -808,7 +837,7 @@ describe("operations agree with their float64 references", () => {
   });
   for (const [kernels, differing] of [
     ["cpu", /^(matmul|linear|attention|softmax|layernorm|distillation|koleo)/],
-    ["gpu", /^(softmax|layernorm|sum|batchNorm|koleo(?!, more groups))/],
+    ["gpu", /^(softmax|layernorm|addLayernorm|sum|batchNorm|koleo(?!, more groups))/],
   ] as const) {
     describe(`kernels made for a ${kernels.toUpperCase()} without subgroups`, () => {
       for (const row of rows.filter(({ op }) => differing.test(op)))
