@@ -45,7 +45,9 @@ export {
   constant,
   type Decision,
   differentiable,
+  type Gradient,
   type HostWork,
+  type PartialSums,
   reshape,
   stopGradient,
   transient,
@@ -93,7 +95,7 @@ export { gelu } from "./ops/gelu.js";
 export { koleo } from "./ops/koleo.js";
 export { gem, type GemOptions } from "./ops/gem.js";
 export { max } from "./ops/largest.js";
-export { layernorm, type LayernormOptions } from "./ops/layernorm.js";
+export { addLayernorm, layernorm, type LayernormOptions } from "./ops/layernorm.js";
 export type { Logits, Projection } from "./ops/distillation/logits.js";
 export { logSoftmax } from "./ops/log-softmax.js";
 export { linear, matmul, type Transposed } from "./ops/matmul.js";

@@ -1,4 +1,14 @@
-import { attention, cast, gelu, layernorm, linear, matmul, softmax, sumLeading } from "../../engine/index.js";
+import {
+  addLayernorm,
+  attention,
+  cast,
+  gelu,
+  layernorm,
+  linear,
+  matmul,
+  softmax,
+  sumLeading,
+} from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import { columns, deviation, gradientRowwise, rowwise, sample, take, toFloat64 } from "./check.js";
 import { distillationRows, koleoRows, labelRow, prototypeRows } from "./loss-rows.js";
@@ -107,10 +117,24 @@ function layernorms(tokens: number, { dim }: VitSize): BenchRow[] {
       check: rowwise(reference.layernorm(1e-6)),
     },
     {
+      name: "add and layernorm",
+      inputs: [[tokens, dim], [tokens, dim], [dim], [dim]],
+      build: (x, branch, gain, bias) => {
+        const { sum, normed } = addLayernorm(x, branch, gain, bias);
+        return [normed, sum];
+      },
+      bytes: 4 * 4 * tokens * dim,
+      check: ([x, branch, gain, bias], result) => {
+        const at = sample(tokens);
+        const sums = reference.add(take(x!, at), take(branch!, at));
+        return deviation(take(result, at), reference.layernorm(1e-6)(sums, toFloat64(gain!), toFloat64(bias!)));
+      },
+    },
+    {
       name: "layernorm backward",
       inputs: [[tokens, dim], [dim], [dim], [tokens, dim]],
       build: (x, gain, bias, dy) => gradientsOf(layernorm(x, gain, bias), dy, [x, gain, bias]),
-      kernels: /^layernorm.*-backward|^sum-rows/,
+      kernels: /^layernorm.*-backward|^(sum-rows|add-parts)/,
       bytes: 4 * 5 * tokens * dim, // x and dy to compute dx, dx, and x and dy for gain and bias
       check: gradientRowwise(reference.layernorm(1e-6)),
       tolerance: 1e-4,

@@ -186,6 +186,7 @@ def rows(batch, device):
         ("sum of rows", lambda: (lambda x: lambda: x.sum(0))(new(tokens, 3 * DIM)), None, 4 * tokens * 3 * DIM),
         ("cross-entropy of labels", lambda: of_labels(128, 8, 1000), None, 4 * 128 * 8 * 1000),
         ("layernorm", lambda: (lambda x, g, b: lambda: norm(x, g, b))(new(tokens, DIM), new(DIM), new(DIM)), None, 8 * tokens * DIM),
+        ("add and layernorm", lambda: (lambda x, b, g, s: lambda: norm(x + b, g, s))(new(tokens, DIM), new(tokens, DIM), new(DIM), new(DIM)), None, 16 * tokens * DIM),
         ("layernorm backward", lambda: backward(norm, new(tokens, DIM), new(DIM), new(DIM)), None, 20 * tokens * DIM),
     ]
     if ON_GPU:

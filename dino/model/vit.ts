@@ -1,5 +1,6 @@
 import {
   add,
+  addLayernorm,
   attention,
   attentionProbabilities,
   cast,
@@ -155,13 +156,13 @@ export function encode(config: VitConfig, params: Lookup, images: Tensor, option
 
 /** All tokens after the final norm: images -> [batch, 1 + registers + patches, dim]. */
 function encodeAll(config: VitConfig, params: Lookup, images: Tensor, options: BlockOptions = {}): Tensor {
-  let x = prepareTokens(config, params, images);
+  let stream: Stream = { x: prepareTokens(config, params, images) };
   for (let i = 0; i < config.depth; i++) {
-    const [before, branches] = [x, branchDrops(config, i, x.shape[0]!, options.drop)];
+    const [before, branches] = [stream, branchDrops(config, i, images.shape[0]!, options.drop)];
     const run = () => block(config, scope(params, `blocks.${i}.`), before, branches);
-    x = options.recompute ? recompute(run) : run();
+    stream = options.recompute ? { x: recompute(() => joined(run())) } : run();
   }
-  return norm(scope(params, "norm."), x);
+  return norm(scope(params, "norm."), joined(stream));
 }
 
 /** The CLS token of each sequence: [batch, tokens, dim] -> [batch, dim]. */
@@ -190,12 +191,13 @@ export interface Observation {
 
 /** Encodes images and exposes the attention of the last block. */
 export function observe(config: VitConfig, params: Lookup, images: Tensor): Observation {
-  let x = prepareTokens(config, params, images);
-  for (let i = 0; i < config.depth - 1; i++) x = block(config, scope(params, `blocks.${i}.`), x);
+  let stream: Stream = { x: prepareTokens(config, params, images) };
+  for (let i = 0; i < config.depth - 1; i++) stream = block(config, scope(params, `blocks.${i}.`), stream);
   const last = scope(params, `blocks.${config.depth - 1}.`);
+  const x = joined(stream);
   const y = norm(scope(last, "norm1."), x);
   return {
-    tokens: withoutRegisters(config, norm(scope(params, "norm."), block(config, last, x))),
+    tokens: withoutRegisters(config, norm(scope(params, "norm."), joined(block(config, last, { x })))),
     attention: (queries) =>
       attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads, queries),
   };
@@ -211,11 +213,13 @@ export function lastAttention(config: VitConfig, params: Lookup, images: Tensor,
  * 1 + patches, dim].
  */
 export function intermediateLayers(config: VitConfig, params: Lookup, images: Tensor, n: number): Tensor[] {
-  let x = prepareTokens(config, params, images);
+  let stream: Stream = { x: prepareTokens(config, params, images) };
   const outputs: Tensor[] = [];
   for (let i = 0; i < config.depth; i++) {
-    x = block(config, scope(params, `blocks.${i}.`), x);
-    if (i >= config.depth - n) outputs.push(withoutRegisters(config, norm(scope(params, "norm."), x)));
+    stream = block(config, scope(params, `blocks.${i}.`), stream);
+    if (i < config.depth - n) continue;
+    stream = { x: joined(stream) };
+    outputs.push(withoutRegisters(config, norm(scope(params, "norm."), stream.x)));
   }
   return outputs;
 }
@@ -278,14 +282,33 @@ function branchDrops(config: VitConfig, i: number, batch: number, drop: DropSour
   return { attention: (x) => dropPath(x, attentionDrop, rate), mlp: (x) => dropPath(x, mlp, rate) };
 }
 
-/** x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, dim] -> the same. */
-function block(config: VitConfig, params: Lookup, x: Tensor, branches = wholeBranches): Tensor {
-  const normed = (name: string, stream: Tensor) => norm(scope(params, name), stream, config.precision);
-  const qkv = linear(normed("norm1.", x), params("attn.qkv.weight"), params("attn.qkv.bias")); // [batch, tokens, 3 * dim]
+/** The residual stream [batch, tokens, dim], and a branch that is not added to it yet. */
+interface Stream {
+  readonly x: Tensor;
+  readonly branch?: Tensor;
+}
+
+/** Adds the branch: [batch, tokens, dim]. */
+function joined({ x, branch }: Stream): Tensor {
+  return branch ? add(x, branch) : x;
+}
+
+/** x + attention(norm(x)), then x + mlp(norm(x)), whose branch the next block adds: [batch, tokens, dim] -> the same. */
+function block(config: VitConfig, params: Lookup, stream: Stream, branches = wholeBranches): Stream {
+  const first = normed(scope(params, "norm1."), stream, config.precision);
+  const qkv = linear(first.normed, params("attn.qkv.weight"), params("attn.qkv.bias")); // [batch, tokens, 3 * dim]
   const attended = linear(attention(qkv, config.heads), params("attn.proj.weight"), params("attn.proj.bias"));
-  const y = add(x, branches.attention(attended));
-  const hidden = gelu(linear(normed("norm2.", y), params("mlp.fc1.weight"), params("mlp.fc1.bias")));
-  return add(y, branches.mlp(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias"))));
+  const attending = { x: first.x, branch: branches.attention(attended) };
+  const second = normed(scope(params, "norm2."), attending, config.precision);
+  const hidden = gelu(linear(second.normed, params("mlp.fc1.weight"), params("mlp.fc1.bias")));
+  return { x: second.x, branch: branches.mlp(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias"))) };
+}
+
+/** Adds the branch of a stream, if any, and normalises the sum. */
+function normed(params: Lookup, { x, branch }: Stream, precision: Precision = "f32") {
+  if (!branch) return { x, normed: norm(params, x, precision) };
+  const found = addLayernorm(x, branch, params("weight"), params("bias"), { precision });
+  return { x: found.sum, normed: found.normed };
 }
 
 function norm(params: Lookup, x: Tensor, precision: Precision = "f32"): Tensor {

@@ -5,9 +5,9 @@ import {
   checkShape,
   type DType,
   type HostDType,
-  type Resident,
   type Shape,
   sizeOf,
+  type Storage,
   type Tensor,
   type Transient,
 } from "./tensor.js";
@@ -53,8 +53,27 @@ export interface Decision {
   readonly way: string;
 }
 
-/** Returns the gradients of the inputs, in order, from the gradient of the output; undefined for inputs without one. */
-export type Backward = (dy: Tensor) => readonly (Tensor | undefined)[];
+/**
+ * A gradient in partial sums, which may be added up later, together with those of other tensors: the sum over the rows of
+ * `parts` [count, stride] in f32, of as many columns as `shape` has elements. All sizes are multiples of four.
+ */
+export interface PartialSums {
+  readonly parts: Tensor;
+  /** The first column. */
+  readonly first: number;
+  readonly shape: Shape;
+  /** Puts the sum on the tape, if a second gradient may flow through it. */
+  readonly onTape?: (sum: Tensor) => Tensor;
+}
+
+/** A gradient, whole or in partial sums. */
+export type Gradient = Tensor | PartialSums;
+
+/**
+ * Returns the gradients of the inputs, in order, from the gradient of the output; undefined for inputs without one. `take`
+ * returns the gradient of an input that other operations have found so far, which the result for that input then includes.
+ */
+export type Backward = (dy: Tensor, take: (input: number) => Tensor | undefined) => readonly (Gradient | undefined)[];
 
 export interface TapeEntry {
   readonly output: Tensor;
@@ -69,8 +88,10 @@ export interface Recording {
   readonly tape: TapeEntry[];
   /** Constant tensors; their memory lives as long as the program. */
   readonly constants: Input[];
-  /** Parameters already rounded to f16, by storage: the rounded tensor, the byte offset, and the number of dispatches before it. */
-  readonly halves: Map<Resident, { readonly half: Tensor; readonly offset: number; readonly after: number }>;
+  /** Tensors already rounded to f16, by storage: the rounded tensor, the byte offset, and the number of dispatches before it. */
+  readonly halves: Map<Storage, { readonly half: Tensor; readonly offset: number; readonly after: number }>;
+  /** Sums over the rows of transients, by storage, that the kernels which wrote them have made as well. */
+  readonly columnSums: Map<Storage, PartialSums>;
   /** Decisions by name. */
   readonly decisions: Map<string, Decision>;
   /** The decision that new dispatches belong to. */
@@ -99,6 +120,7 @@ export function trace<T>(device: Device, fn: () => T): { readonly result: T; rea
     tape: [],
     constants: [],
     halves: new Map(),
+    columnSums: new Map(),
     decisions: new Map(),
     deciding: { what: undefined },
   };

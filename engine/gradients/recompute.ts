@@ -7,7 +7,7 @@ import {
   type TapeEntry,
 } from "../core/recording.js";
 import { owner, type Tensor } from "../core/tensor.js";
-import { gradients } from "./gradients.js";
+import { unsummedGradients } from "./gradients.js";
 
 /**
  * Returns the result of `fn` and saves memory: intermediate tensors are not kept for the backward, which runs `fn` again
@@ -22,8 +22,9 @@ export function recompute(fn: () => Tensor): Tensor {
   dispatches.slice(start).forEach(refuseLastingWrites);
   const inputs = externalInputs(tape, result);
   return differentiable(stopGradient(result), inputs, (dy) => {
-    const { result: found } = onOwnTape(() => gradients(fn(), dy, inputs));
-    return found.map((dx) => dx && differentiable(stopGradient(dx), [...inputs, dy], refuseSecondGradients));
+    const { result: found } = onOwnTape(() => unsummedGradients(fn(), dy, inputs));
+    const refusing = (dx: Tensor) => differentiable(stopGradient(dx), [...inputs, dy], refuseSecondGradients);
+    return found.map((dx) => dx && ("parts" in dx ? { ...dx, onTape: refusing } : refusing(dx)));
   });
 }
 

@@ -2,7 +2,8 @@ import { kernel, runGrid } from "../core/kernel.js";
 import { differentiable, transient } from "../core/recording.js";
 import { expectSuffix, precisionOf, sameShape, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
-import { sumLeading } from "./sum.js";
+import { wholeOf } from "./partial-sums.js";
+import { leadingSums } from "./sum.js";
 
 const forwards = { reads: ["a", "b"], writes: ["out"], constants: [] } as const;
 const byFour = kernel("add-vec4", forwards);
@@ -17,5 +18,8 @@ export function add(a: Tensor, b: Tensor): Tensor {
   const out = transient(a.shape);
   const forward = precision === "f32" && sizeOf(b.shape) % 4 === 0 ? byFour : byOne[precision];
   forward({ a, b: cast(b, precision), out }, {}, runGrid(sizeOf(a.shape)));
-  return differentiable(out, [a, b], (dy) => [dy, cast(sumLeading(dy, b.shape), precisionOf("add b", b))]);
+  return differentiable(out, [a, b], (dy) => {
+    const db = leadingSums(dy, b.shape);
+    return [dy, b.dtype === "f16" ? cast(wholeOf(db), "f16") : db];
+  });
 }

@@ -1,6 +1,6 @@
 import { kernel, runGrid } from "../core/kernel.js";
 import { differentiable, type Dispatch, recording, stopGradient, transient } from "../core/recording.js";
-import { type Precision, precisionOf, sizeOf, type Tensor } from "../core/tensor.js";
+import { type Precision, precisionOf, sizeOf, type Storage, type Tensor } from "../core/tensor.js";
 
 const conversion = { reads: ["x"], writes: ["y"], constants: [] } as const;
 const conversions = { f16: kernel("cast-f16", conversion), f32: kernel("cast-f32", conversion) };
@@ -9,9 +9,8 @@ const conversions = { f16: kernel("cast-f16", conversion), f32: kernel("cast-f32
 export function cast(x: Tensor, precision: Precision): Tensor {
   if (x.dtype === precision) return x;
   const from = precisionOf("cast x", x);
-  const y = transient(x.shape, precision);
-  conversions[precision]({ x, y }, {}, runGrid(sizeOf(x.shape)));
-  return differentiable(y, [x], (dy) => [cast(dy, from)]);
+  const known = precision === "f16" ? knownHalf(x) : undefined;
+  return differentiable(known ?? convert(x, precision), [x], (dy) => [cast(dy, from)]);
 }
 
 /**
@@ -19,18 +18,34 @@ export function cast(x: Tensor, precision: Precision): Tensor {
  * written.
  */
 export function half(x: Tensor): Tensor {
-  const { halves, dispatches } = recording("half");
-  const { storage } = x;
-  if (storage.kind === "transient") return cast(stopGradient(x), "f16");
-  const known = halves.get(storage);
-  const writes = ({ kernel: launched, tensors }: Dispatch) =>
-    launched.bindings.some(({ name, access }) => {
-      const written = tensors[name]!.storage;
-      return access !== "read" && written.kind === "resident" && written.buffer === storage.buffer;
-    });
-  const isSame = known?.offset === x.offset && sizeOf(known.half.shape) === sizeOf(x.shape);
-  if (isSame && !dispatches.slice(known.after).some(writes)) return { ...known.half, shape: x.shape };
-  const rounded = cast(stopGradient(x), "f16");
-  halves.set(storage, { half: rounded, offset: x.offset, after: dispatches.length });
+  if (x.dtype === "f16") return stopGradient(x);
+  const known = knownHalf(x);
+  if (known) return known;
+  const rounded = convert(x, "f16");
+  if (x.storage.kind === "resident") noteHalf(x, rounded);
   return rounded;
+}
+
+/** Notes that `rounded` holds x in f16, for whoever rounds x until it is written again. */
+export function noteHalf({ storage, offset }: Tensor, rounded: Tensor): void {
+  const { halves, dispatches } = recording("noteHalf");
+  halves.set(storage, { half: rounded, offset, after: dispatches.length });
+}
+
+function knownHalf({ storage, offset, shape }: Tensor): Tensor | undefined {
+  const { halves, dispatches } = recording("knownHalf");
+  const known = halves.get(storage);
+  if (known?.offset !== offset || sizeOf(known.half.shape) !== sizeOf(shape)) return undefined;
+  const memoryOf = (each: Storage) => (each.kind === "resident" ? each.buffer : each);
+  const writes = ({ kernel: launched, tensors }: Dispatch) =>
+    launched.bindings.some(
+      ({ name, access }) => access !== "read" && memoryOf(tensors[name]!.storage) === memoryOf(storage),
+    );
+  return dispatches.slice(known.after).some(writes) ? undefined : { ...known.half, shape };
+}
+
+function convert(x: Tensor, precision: Precision): Tensor {
+  const y = transient(x.shape, precision);
+  conversions[precision]({ x, y }, {}, runGrid(sizeOf(x.shape)));
+  return y;
 }

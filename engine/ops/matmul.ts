@@ -1,10 +1,21 @@
 import type { Device } from "../core/device.js";
 import { choose, sizeClass } from "../core/kernel-choice.js";
 import { kernel } from "../core/kernel.js";
-import { constant, differentiable, type Grid, recording, reshape, transient } from "../core/recording.js";
+import {
+  type Backward,
+  constant,
+  differentiable,
+  type Gradient,
+  type Grid,
+  recording,
+  reshape,
+  stopGradient,
+  transient,
+} from "../core/recording.js";
 import { axes, formatShape, type Precision, precisionOf, type Shape, type Tensor } from "../core/tensor.js";
 import { cast, half } from "./cast.js";
-import { sumLeading } from "./sum.js";
+import { wholeOf } from "./partial-sums.js";
+import { leadingSums, sumOfParts } from "./sum.js";
 
 const reads = ["a", "b", "bias", "sizes"] as const;
 const inVectors = kernel("matmul", { reads, writes: ["c"], constants: ["BIAS"] });
@@ -75,7 +86,12 @@ interface ProductOptions {
   readonly precision?: Precision | undefined;
 }
 
-function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precision }: ProductOptions): Tensor {
+function multiply(what: string, a: Tensor, b: Tensor, options: ProductOptions): Tensor {
+  return wholeOf(productOf(what, a, b, options));
+}
+
+/** The product; in partial sums over k if it is f32 and k is split. */
+function productOf(what: string, a: Tensor, b: Tensor, { transposed, bias, precision }: ProductOptions): Gradient {
   const batched = a.shape.length === 3 ? 1 : 0;
   const [aRows, aCols] = axes2(`${what} a`, a, batched);
   const [bRows, bCols] = axes2(`${what} b`, b, batched);
@@ -109,16 +125,21 @@ function multiply(what: string, a: Tensor, b: Tensor, { transposed, bias, precis
     : choose(`matmul f32 ${extent}`, f32Variants(strided, shape), f32Rule(device, strided));
 
   const product = (x: Tensor, y: Tensor, sides: Transposed, result: Precision) =>
-    multiply(what, x, y, { transposed: sides, precision: result });
-  return differentiable(c, bias ? [a, b, bias] : [a, b], (dc) => [
+    productOf(what, x, y, { transposed: sides, precision: result });
+  const backward: Backward = (dc) => [
     transposed.a
       ? product(right, dc, { a: transposed.b ?? false, b: true }, aPrecision)
       : product(dc, right, { b: !transposed.b }, aPrecision),
     transposed.b
       ? product(dc, left, { a: true, b: transposed.a ?? false }, bPrecision)
       : product(left, dc, { a: !transposed.a }, bPrecision),
-    bias && sumLeading(dc, bias.shape),
-  ]);
+    bias && leadingSums(dc, bias.shape),
+  ];
+  const onTape = (y: Tensor) => differentiable(y, bias ? [a, b, bias] : [a, b], backward);
+  if (c.shape.length === shape.length) return onTape(c);
+  const sums = sumOfParts(c, shape);
+  if (inHalves && precision !== "f32") return onTape(cast(stopGradient(wholeOf(sums)), "f16"));
+  return "parts" in sums ? { ...sums, onTape } : onTape(sums);
 }
 
 interface Product {
@@ -135,7 +156,7 @@ interface Product {
 
 type F32Variant = "vectors" | "subgroups" | "tiles of 64" | "tiles of 128" | "matrices of 8";
 
-/** Returns the kernel variants for f32 operands. */
+/** Returns the kernel variants for f32 operands; split over k, they return partial sums [splits, ...shape]. */
 function f32Variants(product: Product, shape: Shape): Readonly<Record<F32Variant, (() => Tensor) | undefined>> {
   const { a, b, bias, batch, m, n, k, strides } = product;
   const BIAS = bias ? 1 : 0;
@@ -150,13 +171,13 @@ function f32Variants(product: Product, shape: Shape): Readonly<Record<F32Variant
     const { splits, sizes, groups } = splitWork(product, tiling(side, product));
     const c = transient(splits === 1 ? shape : [splits, ...shape]);
     inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS, SIDE: side }, groups);
-    return splits === 1 ? c : sumLeading(c, shape);
+    return c;
   };
   const onMatrices = () => {
     const { splits, sizes, groups } = splitWork(product, tiling(8, product, DEPTH_OF_8));
     const c = transient(splits === 1 ? shape : [splits, ...shape]);
     onMatricesOf8.f32.f32({ a, b, bias: bias ?? b, sizes, c }, { BIAS, ...orientations(product) }, groups);
-    return splits === 1 ? c : sumLeading(c, shape);
+    return c;
   };
   const { subgroupWidth, matricesOf8 } = recording("matmul").device;
   const inSubgroups = subgroupWidth === 8 ? inSubgroupsOf8 : subgroupWidth === 4 ? inSubgroupsOf4 : undefined;
@@ -176,7 +197,7 @@ function f32Rule({ kernels, subgroupWidth, matricesOf8 }: Device, product: Produ
 
 type F16Variant = "tiles of 64" | "tiles of 128" | "tensor cores" | "matrices of 8";
 
-/** Returns the kernel variants for f16 operands; partial sums over splits of k are f32. */
+/** Returns the kernel variants for f16 operands; split over k, they return partial sums [splits, ...shape] in f32. */
 function f16Variants(
   product: Product,
   shape: Shape,
@@ -190,7 +211,7 @@ function f16Variants(
     const parts = splits === 1 ? precision : "f32";
     const c = transient(splits === 1 ? shape : [splits, ...shape], parts);
     note({ a, b, bias: product.bias ?? constant([], [0], { label: "no bias" }), sizes, c }, parts, groups);
-    return splits === 1 ? c : cast(sumLeading(c, shape), precision);
+    return c;
   };
   const tiled = (side: Side) =>
     divided(tiling(side, product), (tensors, parts, groups) =>

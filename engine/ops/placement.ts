@@ -11,7 +11,7 @@ export function writeInto(x: Tensor, part: Tensor): void {
  * Redirects the kernel that wrote `x` to write into `part`, which saves a copy; returns whether that was possible.
  * `x` has to be a whole transient. No dispatch may then read `x` and write another part of the same buffer.
  */
-function moveInto(x: Tensor, part: Tensor): boolean {
+export function moveInto(x: Tensor, part: Tensor): boolean {
   const { storage } = x;
   if (storage.kind !== "transient" || part.storage.kind !== "transient") return false;
   if (storage.inside || x.offset !== 0 || storage.bytes !== bytesOf(x)) return false;

@@ -1,7 +1,15 @@
 import { elementGrid, grid, kernel } from "../core/kernel.js";
-import { differentiable, recording, stopGradient, transient } from "../core/recording.js";
-import { expectSuffix, precisionOf, type Shape, sizeOf, type Tensor } from "../core/tensor.js";
+import {
+  differentiable,
+  type Gradient,
+  type PartialSums,
+  recording,
+  stopGradient,
+  transient,
+} from "../core/recording.js";
+import { bytesOf, expectSuffix, precisionOf, type Shape, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
+import { wholeOf } from "./partial-sums.js";
 import { scale } from "./scale.js";
 
 const summing = { reads: ["x"], writes: ["out"], constants: ["ROWS", "COLS", "PARTS"] } as const;
@@ -43,22 +51,40 @@ function sumRows(x: Tensor, sizes: { readonly rows: number; readonly cols: numbe
   return out;
 }
 
-/** Column sums: [rows, cols] -> [1, cols] in f32, in fixed order: parts of the rows first, then the parts. */
-function sumColumns(x: Tensor, rows: number, cols: number): Tensor {
-  if (cols === 1 && x.dtype === "f32") return sum(x);
-  const parts = rowParts(rows, cols);
-  const sums = sumRows(x, { rows, cols, parts });
-  return parts === 1 ? sums : sumRows(sums, { rows: parts, cols, parts: 1 });
+/** Returns the sum of parts [count, ...shape] in f32, as partial sums if their size is a multiple of four. */
+export function sumOfParts(parts: Tensor, shape: Shape): Gradient {
+  const [count, cols] = [parts.shape[0]!, sizeOf(shape)];
+  const flat: Tensor = { ...parts, shape: [count, cols] };
+  if (count === 1) return { ...flat, shape };
+  if (cols % 4 === 0) return { parts: flat, first: 0, shape };
+  return { ...sumRows(flat, { rows: count, cols, parts: 1 }), shape };
+}
+
+/** Returns the sums over the rows of x, if the kernel that wrote x has made them. */
+function knownSums(x: Tensor, cols: number): PartialSums | undefined {
+  const known = recording("knownSums").columnSums.get(x.storage);
+  const isWhole = x.storage.kind === "transient" && x.storage.bytes === bytesOf(x);
+  return isWhole && known && sizeOf(known.shape) === cols ? known : undefined;
+}
+
+/** Sums over all leading axes, in f32, in fixed order, as partial sums if there are many rows: [..., ...shape] -> shape. */
+export function leadingSums(x: Tensor, shape: Shape): Gradient {
+  expectSuffix("sumLeading shape:", shape, x.shape);
+  const cols = sizeOf(shape);
+  const rows = sizeOf(x.shape) / cols;
+  const precision = precisionOf("sumLeading x", x);
+  const onTape = (y: Tensor) => differentiable(y, [x], (dy) => [cast(repeat(dy, x.shape), precision)]);
+  if (rows === 1) return onTape({ ...cast(stopGradient(x), "f32"), shape });
+  if (cols === 1 && precision === "f32") return onTape({ ...sum(stopGradient(x)), shape });
+  const known = knownSums(x, cols);
+  if (known) return { ...known, shape, onTape };
+  const sums = sumOfParts(sumRows(x, { rows, cols, parts: rowParts(rows, cols) }), shape);
+  return "parts" in sums ? { ...sums, onTape } : onTape(sums);
 }
 
 /** Sums over all leading axes, in f32: [..., ...shape] -> shape; the adjoint of `repeat`. */
 export function sumLeading(x: Tensor, shape: Shape): Tensor {
-  expectSuffix("sumLeading shape:", shape, x.shape);
-  const cols = sizeOf(shape);
-  const rows = sizeOf(x.shape) / cols;
-  const total = rows === 1 ? cast(stopGradient(x), "f32") : sumColumns(x, rows, cols);
-  const y: Tensor = { ...total, shape };
-  return differentiable(y, [x], (dy) => [cast(repeat(dy, x.shape), precisionOf("sumLeading x", x))]);
+  return wholeOf(leadingSums(x, shape));
 }
 
 /** Broadcasts x along new leading axes: [...] -> shape, which ends in the shape of x. */
@@ -66,7 +92,7 @@ export function repeat(x: Tensor, shape: Shape): Tensor {
   expectSuffix("repeat x:", x.shape, shape);
   const out = transient(shape);
   repeating({ x, out }, {}, elementGrid(sizeOf(shape)));
-  return differentiable(out, [x], (dy) => [sumLeading(dy, x.shape)]);
+  return differentiable(out, [x], (dy) => [leadingSums(dy, x.shape)]);
 }
 
 /** Elements per workgroup of `sum.wgsl`. */

@@ -86,6 +86,23 @@ function labelled(what: string, shape: readonly number[], draw?: OpRow["draw"]):
   ];
 }
 
+/** A branch with a bias that joins the residual stream, which is normalised and goes on: x [..., cols], cols -> [..., cols]. */
+function residual(shape: readonly number[], precision: gpu.Precision = "f32"): Omit<OpRow, "op"> {
+  const cols = shape.at(-1)!;
+  return {
+    gpu: (x, z, weight, shift, gain, bias) => {
+      const branch = gpu.linear(gpu.cast(z, precision), weight, shift);
+      const { sum, normed } = gpu.addLayernorm(x, branch, gain, bias, { precision });
+      return gpu.add(gpu.scale(sum, 0.5), gpu.cast(normed, "f32"));
+    },
+    ref: (x, z, weight, shift, gain, bias) => {
+      const sum = reference.add(x, reference.linear(z, weight, shift));
+      return reference.add(reference.scale(0.5)(sum), reference.layernorm(1e-6)(sum, gain, bias));
+    },
+    inputs: [shape, [...shape.slice(0, -1), 4], [cols, 4], [cols], [cols], [cols]],
+  };
+}
+
 /** Every operation and shape in f32. */
 export const rows: readonly OpRow[] = [
   {
@@ -189,6 +206,13 @@ export const rows: readonly OpRow[] = [
     ref: reference.layernorm(1e-6),
     inputs: [[3, 10], [10], [10]],
   },
+  { op: "addLayernorm", ...residual([3, 5, 12]) },
+  { op: "addLayernorm, width of no whole fours", ...residual([3, 10]) },
+  { op: "addLayernorm, tokens of ViT-S", ...residual([1, 37, 384]) },
+  { op: "addLayernorm, as wide as registers hold", ...residual([3, 1024]) },
+  { op: "addLayernorm, wider than registers hold", ...residual([3, 1028]) },
+  { op: "addLayernorm, more rows than workgroups", ...residual([4103, 8]) },
+  { op: "addLayernorm, more rows than a grid axis", ...residual([65600, 4]) },
   {
     op: "layernorm, tokens of ViT-Ti",
     gpu: (x, g, b) => gpu.layernorm(x, g, b),
@@ -628,6 +652,11 @@ export const halfRows: readonly OpRow[] = (
       ref: reference.layernorm(1e-6),
       inputs: [[2, 37, 193], [193], [193]],
     },
+    { op: "addLayernorm", ...residual([3, 5, 12], "f16") },
+    { op: "addLayernorm, width of no whole fours", ...residual([3, 10], "f16") },
+    { op: "addLayernorm, tokens of ViT-S", ...residual([1, 37, 384], "f16") },
+    { op: "addLayernorm, wider than registers hold", ...residual([3, 1028], "f16") },
+    { op: "addLayernorm, more rows than workgroups", ...residual([4103, 8], "f16") },
     {
       op: "dropPath",
       gpu: (x, u) => gpu.cast(gpu.dropPath(gpu.cast(x, "f16"), u, 0.3), "f32"),

@@ -3,6 +3,7 @@ import type { Device } from "../../../engine/core/device.js";
 import { transient } from "../../../engine/core/recording.js";
 import {
   add,
+  addLayernorm,
   attention,
   attentionProbabilities,
   concat,
@@ -56,6 +57,8 @@ const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown
   ["layernorm x: expected [...rows, cols], got []", () => layernorm(t(), t(1), t(1))],
   ["layernorm gain: expected [5], got [4]", () => layernorm(t(2, 5), t(4), t(5))],
   ["layernorm bias: expected [5], got [1, 5]", () => layernorm(t(2, 5), t(5), t(1, 5))],
+  ["addLayernorm branch: expected [2, 5], got [5]", () => addLayernorm(t(2, 5), t(5), t(5), t(5))],
+  ["addLayernorm gain: expected [5], got [4]", () => addLayernorm(t(2, 5), t(2, 5), t(4), t(5))],
   ["scaleRows factors: expected [4], got [3]", () => scaleRows(t(4, 2), t(3))],
   ["scaleRows factors: expected [4, 1], got [4, 2]", () => scaleRows(t(4, 2), t(4, 2))],
   ["matmul a: expected [rows, cols], got [4]", () => matmul(t(4), t(4, 2))],
