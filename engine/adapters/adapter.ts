@@ -77,6 +77,7 @@ export function attempts(environment: NodeEnvironment): readonly Attempt[] {
  */
 export async function chooseAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const prefer = options.prefer ?? preferenceOf(process.env.DINO_ADAPTER);
+  const dawn = dawnOptions();
   const archive = await findArchive();
   const environment: NodeEnvironment = {
     platform: process.platform,
@@ -94,7 +95,7 @@ export async function chooseAdapter(options: AdapterOptions = {}): Promise<Adapt
       if (message !== "" && !alreadyRefused) refusals.push({ drivers, message });
     };
     try {
-      const { warnings, ...choice } = await open(attempt, environment, { archive, index: options.index });
+      const { warnings, ...choice } = await open(attempt, environment, { archive, index: options.index, dawn });
       const accepted = attempt.accepts.includes(choice.kind);
       addRefusal(warnings, accepted ? "" : `only ${choice.name}`);
       if (accepted) return { ...choice, why: reason(choice.kind, environment, refusals) };
@@ -266,7 +267,16 @@ const opened = new Map<string, GPU>();
 async function open(
   { drivers }: Attempt,
   { lavapipe }: NodeEnvironment,
-  { archive, index }: { readonly archive: Archive | undefined; readonly index: number | undefined },
+  {
+    archive,
+    index,
+    dawn,
+  }: {
+    readonly archive: Archive | undefined;
+    readonly index: number | undefined;
+    /** Options of Dawn. */
+    readonly dawn: readonly string[];
+  },
 ): Promise<Omit<AdapterChoice, "why"> & { readonly warnings: string }> {
   Object.assign(globalThis, globals); // GPUBufferUsage and other globals of browsers
   if (drivers !== "none") await provideLoader(archive);
@@ -276,7 +286,7 @@ async function open(
     XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), // some drivers warn if it is not set
     ...(driverFile === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, driverFile]))),
   };
-  const options = drivers === "none" ? [...dawnOptions(), "backend=null"] : dawnOptions();
+  const options = drivers === "none" ? [...dawn, "backend=null"] : dawn;
   const list = () => listAdapters(options, environment);
   const selection =
     index === undefined ? ANY_ADAPTER : await selectAdapter(index, await list(), { options, environment });

@@ -125,9 +125,13 @@ describe("the words about an adapter", () => {
     expect(driverWarnings("")).to.equal("");
   });
 
-  it("refuse a DINO_BOUNDS_CHECKS that is neither on nor off", () => {
+  it("refuse a DINO_BOUNDS_CHECKS that is neither on nor off", async () => {
     expect([undefined, "", "on", "off"].map(hasBoundsChecks)).to.deep.equal([true, true, true, false]);
     expect(() => hasBoundsChecks("no")).to.throw("DINO_BOUNDS_CHECKS=no: expected on or off");
+    process.env.DINO_BOUNDS_CHECKS = "no";
+    const refused = chooseAdapter().catch((error: unknown) => (error as Error).message);
+    delete process.env.DINO_BOUNDS_CHECKS;
+    expect(await refused).to.equal("DINO_BOUNDS_CHECKS=no: expected on or off"); // once, and not as the fault of an adapter
   });
 
   it("refuse a DINO_ADAPTER that names no kind", () => {
