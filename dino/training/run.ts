@@ -42,7 +42,7 @@ export interface TrainOptions {
   readonly explicit: ReadonlySet<SettingName>;
   /** Resumes from the last complete checkpoint in the folder; otherwise the files of an earlier run are removed. */
   readonly resume: boolean;
-  /** Once aborted, ends the run after the current step, with a checkpoint. */
+  /** Once aborted, ends the run after the step that runs then, with a checkpoint. */
   readonly stop?: AbortSignal | undefined;
   /** The ranks of a distributed training; only rank 0 writes to the folder. A world of one if left out. */
   readonly world?: World | undefined;
