@@ -25,6 +25,9 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "attention-subgroups-backward-queries": "for subgroups of 8",
   "matmul-subgroups-8": "for subgroups of 8",
   "matmul-subgroups-4": "for subgroups of 4, which are SwiftShader's",
+  "matmul-subgroup-matrix-8": "for matrices of 8 x 8, which are Apple's",
+  "matmul-subgroup-matrix-8-f16": "for matrices of 8 x 8",
+  "matmul-subgroup-matrix-8-f16-f32": "for matrices of 8 x 8",
 };
 
 /** A kernel that was compiled, and what the compiler printed. */
