@@ -51,7 +51,6 @@ async function runSteps(run: Run, options: TrainOptions): Promise<KnnAccuracy | 
     // A batch of crops; teacher and student forward, loss, gradients; update of student, teacher and center.
     const profiles = trainer.done + 1 === profiledStep;
     const result = await reporter.measure(() => trainer.runStep({ profiles }));
-    if (isWorkDue(run, result, options)) await trainer.settle(); // on all ranks, also those that save nothing
     if (result.profile) await output.writeProfile(result.profile);
     if (result.line) await output.log(result.line);
     const visited = await visit(run, result, options);
@@ -63,21 +62,8 @@ async function runSteps(run: Run, options: TrainOptions): Promise<KnnAccuracy | 
     knn = evaluated ?? visited?.knn ?? knn;
     await save(run, result);
   }
-  await trainer.settle();
-  await output.save(); // if the run was stopped
+  await saveCheckpoint(run); // if the run was stopped
   return knn;
-}
-
-/** Whether anything but the next step follows a step. */
-function isWorkDue(run: Run, result: StepResult, options: TrainOptions): boolean {
-  return (
-    result.profile !== undefined ||
-    result.line !== undefined ||
-    result.epochLine !== undefined ||
-    isVisitDue(result, options) ||
-    isVerificationDue(run, result) ||
-    isCheckpointDue(run, result)
-  );
 }
 
 function isVisitDue({ step, steps }: StepResult, { visit: visits }: TrainOptions): boolean {
@@ -153,10 +139,16 @@ async function logAccuracies(
   return line.knn;
 }
 
+/** Writes the checkpoint. All ranks settle, also those that write nothing, so that a non-finite loss ends them together. */
+async function saveCheckpoint({ trainer, output }: Run): Promise<void> {
+  await trainer.settle();
+  await output.save();
+}
+
 /** Writes the checkpoints that are due. */
 async function save(run: Run, result: StepResult): Promise<void> {
   const { config, trainer, output } = run;
-  if (isCheckpointDue(run, result)) await output.save();
+  if (isCheckpointDue(run, result)) await saveCheckpoint(run);
   const epochsDone = result.epoch + 1;
   if (result.step % trainer.iterationsPerEpoch === 0 && config.saveckpFreq > 0 && epochsDone % config.saveckpFreq === 0)
     await output.saveNumbered(epochsDone);
