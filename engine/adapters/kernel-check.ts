@@ -1,7 +1,6 @@
 /** Check, on the first use of an adapter, of what drivers get wrong most often: 16-bit floats and tensor cores. */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { readFile } from "node:fs/promises";
 import type { Device } from "../core/device.js";
 import { withChoices } from "../core/kernel-choice.js";
 import { input, type Input } from "../core/memory.js";
@@ -13,7 +12,7 @@ import { attention } from "../ops/attention.js";
 import { gelu } from "../ops/gelu.js";
 import { layernorm } from "../ops/layernorm.js";
 import { linear } from "../ops/matmul.js";
-import { adapterFile, cacheFolder } from "./cache-folder.js";
+import { adapterFile, cacheFolder, writeCacheFile } from "./cache-folder.js";
 
 /** A capability that is checked; tensor cores include the 8 x 8 matrices of Apple's GPUs. */
 type Capability = "f16" | "tensorCores";
@@ -76,10 +75,8 @@ export async function readVerdict(path: string, kernels: string): Promise<Verdic
   }
 }
 
-export async function writeVerdict(path: string, kernels: string, verdict: Verdict): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(`${path}.${process.pid}`, `${JSON.stringify({ kernels, verdict }, undefined, 2)}\n`);
-  await rename(`${path}.${process.pid}`, path);
+export function writeVerdict(path: string, kernels: string, verdict: Verdict): Promise<void> {
+  return writeCacheFile(path, { kernels, verdict });
 }
 
 /** Returns the path of the verdict on an adapter, whose name includes the driver version: `checked/ADAPTER.json` in the cache. */

@@ -1,8 +1,6 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Choices } from "../core/device.js";
-import { adapterFile, cacheFolder } from "./cache-folder.js";
+import { adapterFile, cacheFolder, writeCacheFile } from "./cache-folder.js";
 
 /** Returns the path of the measured choices of an adapter: `tuned/ADAPTER.json` in the cache. */
 export function tunedPath(adapter: string, cache = cacheFolder()): string {
@@ -26,10 +24,8 @@ export function readChoices(path: string): Choices {
 
 /** Writes choices, sorted by name. */
 export async function writeChoices(path: string, choices: Choices): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
   const sorted = Object.fromEntries(Object.entries(choices).sort(([a], [b]) => (a < b ? -1 : 1)));
-  await writeFile(`${path}.new`, `${JSON.stringify(sorted, undefined, 2)}\n`, { flush: true });
-  await rename(`${path}.new`, path);
+  await writeCacheFile(path, sorted);
 }
 
 /** Deletes the choices; returns whether there were any. */
