@@ -188,25 +188,27 @@ export function subgroupMatrixConfigs(info: GPUAdapterInfo): readonly SubgroupMa
  */
 const MATRIX_BYTES = 2 * 2 * 128 * (32 + 8) + 4 * 8 * 16 * 16;
 
-function hasTensorCores(info: GPUAdapterInfo, { features, limits }: GPUDevice): boolean {
-  const needed = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
-  return (
-    needed.every((feature) => features.has(feature)) &&
-    limits.maxComputeWorkgroupStorageSize >= MATRIX_BYTES &&
-    subgroupMatrixConfigs(info).some(
-      ({ componentType, resultComponentType, M, N, K }) =>
-        componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((side) => side === 16),
-    )
-  );
+function hasTensorCores(info: GPUAdapterInfo, gpu: GPUDevice): boolean {
+  const hasMemory = gpu.limits.maxComputeWorkgroupStorageSize >= MATRIX_BYTES;
+  return gpu.features.has("shader-f16") && hasMemory && multiplies(info, gpu, { of: "f16", side: 16 });
 }
 
-function hasMatricesOf8(info: GPUAdapterInfo, { features }: GPUDevice): boolean {
-  const needed = ["subgroups", "chromium-experimental-subgroup-matrix"];
+function hasMatricesOf8(info: GPUAdapterInfo, gpu: GPUDevice): boolean {
+  return multiplies(info, gpu, { of: "f32", side: 8 });
+}
+
+/** Whether subgroups multiply square matrices into f32. */
+function multiplies(
+  info: GPUAdapterInfo,
+  { features }: GPUDevice,
+  { of, side }: { readonly of: "f16" | "f32"; readonly side: number },
+): boolean {
   return (
-    needed.every((feature) => features.has(feature)) &&
+    features.has("subgroups") &&
+    features.has("chromium-experimental-subgroup-matrix") &&
     subgroupMatrixConfigs(info).some(
       ({ componentType, resultComponentType, M, N, K }) =>
-        componentType === "f32" && resultComponentType === "f32" && [M, N, K].every((side) => side === 8),
+        componentType === of && resultComponentType === "f32" && [M, N, K].every((each) => each === side),
     )
   );
 }

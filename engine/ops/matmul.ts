@@ -167,18 +167,18 @@ function f32Variants(product: Product, shape: Shape): Readonly<Record<F32Variant
     variant({ a, b, bias: bias ?? b, sizes, c }, { BIAS }, groups); // without a bias any tensor, unread
     return c;
   };
-  const tiled = (side: Side) => () => {
-    const { splits, sizes, groups } = splitWork(product, tiling(side, product));
+  type Tensors = Readonly<Record<"a" | "b" | "bias" | "sizes" | "c", Tensor>>;
+  const divided = (chosen: Tiling, note: (tensors: Tensors, groups: Grid) => void) => () => {
+    const { splits, sizes, groups } = splitWork(product, chosen);
     const c = transient(splits === 1 ? shape : [splits, ...shape]);
-    inTiles({ a, b, bias: bias ?? b, sizes, c }, { BIAS, SIDE: side }, groups);
+    note({ a, b, bias: bias ?? b, sizes, c }, groups);
     return c;
   };
-  const onMatrices = () => {
-    const { splits, sizes, groups } = splitWork(product, tiling(8, product, DEPTH_OF_8));
-    const c = transient(splits === 1 ? shape : [splits, ...shape]);
-    onMatricesOf8.f32.f32({ a, b, bias: bias ?? b, sizes, c }, { BIAS, ...orientations(product) }, groups);
-    return c;
-  };
+  const tiled = (side: Side) =>
+    divided(tiling(side, product), (tensors, groups) => inTiles(tensors, { BIAS, SIDE: side }, groups));
+  const onMatrices = divided(tiling(8, product, DEPTH_OF_8), (tensors, groups) =>
+    onMatricesOf8.f32.f32(tensors, { BIAS, ...orientations(product) }, groups),
+  );
   const { subgroupWidth, matricesOf8 } = recording("matmul").device;
   const inSubgroups = subgroupWidth === 8 ? inSubgroupsOf8 : subgroupWidth === 4 ? inSubgroupsOf4 : undefined;
   return {
