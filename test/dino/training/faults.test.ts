@@ -17,6 +17,7 @@ import { train } from "../../../dino/training/train.js";
 import { readCheckpoint, stepsDone } from "../../../dino/weights/checkpoint.js";
 import { openDevice } from "../../../engine/adapters/node.js";
 import { download, input, type Device } from "../../../engine/index.js";
+import { withMethods } from "../../support/changed-device.js";
 import { tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
 import { compiledModule } from "../../support/compiled-program.js";
 import { testDevice } from "../../support/device.js";
@@ -299,7 +300,7 @@ describe("faults", () => {
 
     it("stops waiting for a device that does not answer", async () => {
       const device = await testDevice();
-      const silent: Device = { ...device, patienceMs: 50, fail: () => undefined, gpu: hanging(device.gpu) };
+      const silent: Device = { ...hanging(device), patienceMs: 50, fail: () => undefined };
       using tensor = input(silent, [4]);
       const error = await rejection(download(tensor));
       expect(error).to.match(/no answer for 0\.05 s, it seems to hang; .+DINO_PATIENCE/);
@@ -327,18 +328,13 @@ function limitsOf({ limits }: Device, changes: Partial<Record<keyof GPUSupported
   });
 }
 
-/** A GPU whose buffers are never mapped. */
-function hanging(gpu: GPUDevice): GPUDevice {
-  const createBuffer = (descriptor: GPUBufferDescriptor): GPUBuffer => {
-    const buffer = gpu.createBuffer(descriptor);
-    buffer.mapAsync = () => new Promise(() => undefined);
-    return buffer;
-  };
-  return new Proxy(gpu, {
-    get(target, name) {
-      if (name === "createBuffer") return createBuffer;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+/** The device with buffers that are never mapped. */
+function hanging(device: Device): Device {
+  return withMethods(device, {
+    createBuffer(descriptor) {
+      const buffer = device.gpu.createBuffer(descriptor);
+      buffer.mapAsync = () => new Promise(() => undefined);
+      return buffer;
     },
   });
 }
