@@ -91,6 +91,18 @@ function activations(tokens: number, { dim, hidden }: VitSize): BenchRow[] {
       check: rowwise(reference.gelu),
     },
     {
+      name: "gelu backward",
+      inputs: [
+        [tokens, hidden],
+        [tokens, hidden],
+      ],
+      build: (x, dy) => gradientsOf(gelu(x), dy, [x]),
+      kernels: /^gelu.*-backward/,
+      bytes: 4 * 3 * tokens * hidden,
+      check: gradientRowwise(reference.gelu),
+      tolerance: 1e-4,
+    },
+    {
       name: "softmax",
       inputs: [[tokens, TOKENS.global]],
       build: (x) => [softmax(x)],

@@ -2,6 +2,7 @@ import { elementGrid, grid, kernel } from "../core/kernel.js";
 import {
   differentiable,
   type Gradient,
+  type Grid,
   type PartialSums,
   recording,
   stopGradient,
@@ -41,13 +42,18 @@ export function rowParts(rows: number, cols: number): number {
   return Math.min(MAX_PARTS, Math.ceil(rows / PART_ROWS), wanted);
 }
 
+/** Returns the grid of a kernel whose threads take four columns of a part of the rows, or one if they are no whole fours. */
+export function columnGrid(cols: number, parts: number): Grid {
+  return grid(parts * Math.ceil(cols / (cols % 4 === 0 ? GROUP_COLS : GROUP_COLS / 4)));
+}
+
 /** Column sums in parts of the rows: [rows, cols] -> [parts, cols] in f32. */
 function sumRows(x: Tensor, sizes: { readonly rows: number; readonly cols: number; readonly parts: number }): Tensor {
   const { rows, cols, parts } = sizes;
   const out = transient([parts, cols]);
-  const [kernels, groupCols] = cols % 4 === 0 ? [fours, GROUP_COLS] : [columns, GROUP_COLS / 4];
-  const groups = grid(parts * Math.ceil(cols / groupCols));
-  kernels[precisionOf("sumLeading x", x)]({ x, out }, { ROWS: rows, COLS: cols, PARTS: parts }, groups);
+  const kernels = cols % 4 === 0 ? fours : columns;
+  const constants = { ROWS: rows, COLS: cols, PARTS: parts };
+  kernels[precisionOf("sumLeading x", x)]({ x, out }, constants, columnGrid(cols, parts));
   return out;
 }
 

@@ -163,6 +163,19 @@ export const rows: readonly OpRow[] = [
     inputs: [[1003, 12]],
   },
   { op: "gelu", gpu: gpu.gelu, ref: reference.gelu, inputs: [[17, 13]], draw: (rng) => 3 * rng.normal() },
+  {
+    op: "gelu, whole fours",
+    gpu: gpu.gelu,
+    ref: reference.gelu,
+    inputs: [[303, 520]],
+    draw: (rng) => 3 * rng.normal(),
+  },
+  {
+    op: "gelu of a layer with a bias",
+    gpu: (x, w, b) => gpu.gelu(gpu.linear(x, w, b)),
+    ref: (x, w, b) => reference.gelu(reference.linear(x, w, b)),
+    inputs: [[303, 4], [12, 4], [12]],
+  },
   { op: "gem", gpu: (x) => gpu.gem(x, { power: 4 }), ref: reference.gem(4), inputs: [[2, 9, 5]] },
   { op: "gem, one token", gpu: (x) => gpu.gem(x, { power: 3 }), ref: reference.gem(3), inputs: [[3, 1, 70]] },
   {
@@ -621,6 +634,13 @@ export const halfRows: readonly OpRow[] = (
       gpu: inHalves((x) => gpu.add(gpu.gelu(x), x)),
       ref: (x) => reference.add(reference.gelu(x), x),
       inputs: [[5, 33]],
+    },
+    { op: "gelu, whole fours", gpu: inHalves(gpu.gelu), ref: reference.gelu, inputs: [[303, 520]] },
+    {
+      op: "gelu of a layer with a bias",
+      gpu: (x, w, b) => gpu.cast(gpu.gelu(gpu.linear(gpu.cast(x, "f16"), w, b)), "f32"),
+      ref: (x, w, b) => reference.gelu(reference.linear(x, w, b)),
+      inputs: [[303, 4], [12, 4], [12]],
     },
     {
       op: "sumLeading",
