@@ -85,7 +85,7 @@ export {
   type RunningStatistics,
 } from "./ops/batchnorm.js";
 export { packBlocks, sumBlocks, unpackBlocks } from "./ops/gradient-compression.js";
-export { cast } from "./ops/cast.js";
+export { cast, halfOfAll } from "./ops/cast.js";
 export { concat, slice } from "./ops/concat.js";
 export { crossEntropy, labelRank } from "./ops/cross-entropy.js";
 export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation/loss.js";

@@ -4,6 +4,7 @@ import {
   concat,
   createParams,
   type Device,
+  halfOfAll,
   layoutOf,
   type Params,
   type ParamSpec,
@@ -127,6 +128,7 @@ export interface NetworkOutput {
 export function forward(network: Network, groups: readonly Tensor[], options: ForwardOptions = {}): NetworkOutput {
   const { config, params } = network;
   const { precision = "f32" } = config;
+  if (precision === "f16") halfOfAll(params, ({ name }) => !name.includes("last_layer")); // whose rows are normalised in f32
   const backbone = scope(params.get, "backbone.");
   const vitConfig = { ...config.vit, precision };
   const perGroup = groups.map((images) => vit(vitConfig, backbone, images, options)); // [crops * batch, dim] each

@@ -26,7 +26,7 @@ export interface LayoutEntry extends ParamSpec {
   readonly size: number;
 }
 
-/** Positions of all parameters in a flat buffer; each starts at a valid binding offset. */
+/** Positions of all parameters in a flat buffer; each starts at a valid binding offset, of f32 and of f16 elements. */
 export interface Layout {
   readonly entries: readonly LayoutEntry[];
   /** Elements of the flat buffer, gaps included. */
@@ -57,10 +57,36 @@ export function layoutOf(specs: readonly ParamSpec[]): Layout {
     if (names.has(spec.name)) throw new Error(`layoutOf: parameter "${spec.name}" appears twice`);
     names.add(spec.name);
     const entry = { ...spec, offset: size, size: sizeOf(spec.shape) };
-    size += Math.ceil(entry.size / ALIGNMENT) * ALIGNMENT;
+    size += Math.ceil(entry.size / ENTRY_ALIGNMENT) * ENTRY_ALIGNMENT;
     return entry;
   });
   return { entries, size };
+}
+
+/** Alignment of entries in elements, of which f16 ones are half as large. */
+const ENTRY_ALIGNMENT = 2 * ALIGNMENT;
+
+/** Parameters that one binding holds. */
+export interface Run {
+  /** First element in the flat buffer, and the end, at a whole four: a gap may follow a parameter. */
+  readonly start: number;
+  readonly end: number;
+  readonly entries: readonly LayoutEntry[];
+}
+
+/** Divides parameters, by their offsets, into runs of which a binding of `bytes` holds each. */
+export function runsOf(entries: readonly LayoutEntry[], bytes: number): readonly Run[] {
+  const runs: { start: number; end: number; entries: LayoutEntry[] }[] = [];
+  for (const entry of entries.toSorted((a, b) => a.offset - b.offset)) {
+    const end = entry.offset + Math.ceil(entry.size / 4) * 4;
+    let run = runs.at(-1);
+    if (!run || (end - run.start) * BYTES_PER_ELEMENT > bytes) {
+      runs.push((run = { start: entry.offset, end, entries: [] }));
+    }
+    run.entries.push(entry);
+    run.end = end;
+  }
+  return runs;
 }
 
 /** Creates parameters of zeros; `label` names them in messages ("student"). */

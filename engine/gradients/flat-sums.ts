@@ -1,4 +1,4 @@
-import type { LayoutEntry } from "../core/params.js";
+import { type LayoutEntry, runsOf } from "../core/params.js";
 import { type PartialSums, recording, transient } from "../core/recording.js";
 import {
   ALIGNMENT,
@@ -83,28 +83,27 @@ function pack(waiting: readonly Waiting[]): void {
   });
 }
 
-/** Sums that one dispatch adds up: their parts lie in `source`, and their parameters from `start` to `end`. */
+/** Sums that one dispatch adds up: their parts lie in `source`, and their parameters in one binding. */
 interface Group {
   readonly source: Tensor;
   readonly start: number;
-  end: number;
-  readonly items: Waiting[];
+  readonly end: number;
+  readonly items: readonly Waiting[];
 }
 
 /** Groups sums by the storage that their parts lie in, and by what a binding of the flat gradients holds. */
 function groupsOf(waiting: readonly Waiting[]): readonly Group[] {
-  const most = recording("flatSums").device.limits.maxStorageBufferBindingSize / BYTES_PER_ELEMENT;
-  const groups: Group[] = [];
-  for (const each of waiting.toSorted((a, b) => a.entry.offset - b.entry.offset)) {
-    const { offset, size } = each.entry;
-    const storage = owner(each.sums.parts.storage);
-    const fits = ({ source, start }: Group) => source.storage === storage && offset + size - start <= most;
-    let group = groups.find(fits);
-    if (!group) groups.push((group = { source: wholeOfStorage(storage), start: offset, end: offset, items: [] }));
-    group.items.push(each);
-    group.end = offset + size;
-  }
-  return groups;
+  const { maxStorageBufferBindingSize } = recording("flatSums").device.limits;
+  const storages = new Set(waiting.map(({ sums }) => owner(sums.parts.storage)));
+  return [...storages].flatMap((storage) => {
+    const together = new Map(
+      waiting.filter(({ sums }) => owner(sums.parts.storage) === storage).map((each) => [each.entry, each]),
+    );
+    return runsOf([...together.keys()], maxStorageBufferBindingSize).map(({ start, end, entries }) => {
+      const items = entries.map((entry) => together.get(entry)!);
+      return { source: wholeOfStorage(storage), start, end, items };
+    });
+  });
 }
 
 function wholeOfStorage(storage: Storage): Tensor {

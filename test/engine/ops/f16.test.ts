@@ -7,12 +7,16 @@ import {
   cast,
   copy,
   createParams,
+  evaluate,
   fill,
   gradients,
+  halfOfAll,
   input,
   layoutOf,
   linear,
 } from "../../../engine/index.js";
+import { testDevice } from "../../support/device.js";
+import { normals } from "../../support/two-layers.js";
 
 describe("parameters in f16", () => {
   it("are rounded once in a recording, and again after something has written to them", async () => {
@@ -30,6 +34,64 @@ describe("parameters in f16", () => {
       ({ kernel, tensors }) => kernel.file === "cast-f16" && tensors["x"]!.storage === weight.storage,
     );
     expect(roundings).to.have.length(2);
+  });
+});
+
+describe("parameters rounded to f16 all at once", () => {
+  const layout = layoutOf([
+    { name: "first", shape: [6, 5], trainable: true },
+    { name: "second", shape: [4, 5], trainable: true },
+    { name: "third", shape: [5], trainable: true },
+    { name: "fourth", shape: [4, 5], trainable: true },
+  ]);
+  const upToThird = ({ name }: { readonly name: string }) => /first|third/.test(name);
+  const roundingsOf = (device: Device, fn: () => void) =>
+    trace(device, fn).recording.dispatches.filter(
+      ({ kernel, tensors }) => /^cast-f16/.test(kernel.file) && tensors["x"]!.storage.label.startsWith("p "),
+    );
+
+  it("are not rounded again until something has written to one of them", async () => {
+    using nothing = await openDevice({ prefer: "null" });
+    using params = createParams(nothing, layout, "p");
+    const x = () => cast(fill([4, 5], 1), "f16");
+    const all = roundingsOf(nothing, () => {
+      halfOfAll(params, upToThird);
+      linear(x(), params.get("first"));
+      linear(x(), params.get("second")); // lies between those selected
+      halfOfAll(params, upToThird);
+    });
+    expect(all).to.have.length(1);
+    expect(all[0]!.tensors["y"]!.shape).to.deep.equal([2 * 128 + 8]);
+    const more = roundingsOf(nothing, () => {
+      halfOfAll(params, upToThird);
+      copy(fill([6, 5], 2), params.get("first"));
+      linear(x(), params.get("first"));
+      linear(x(), params.get("fourth"));
+    });
+    expect(more.map(({ tensors }) => tensors["y"]!.shape)).to.deep.equal([[2 * 128 + 8], [6, 5], [4, 5]]);
+  });
+
+  it("hold the same numbers, in one binding or in several", async function () {
+    const device = await testDevice();
+    if (!device.features.has("shader-f16")) this.skip();
+    const { maxBufferSize, maxStorageBuffersPerShaderStage } = device.limits;
+    const limits = { maxBufferSize, maxStorageBuffersPerShaderStage, maxStorageBufferBindingSize: 800 };
+    for (const narrow of [device, { ...device, limits: limits as GPUSupportedLimits }]) {
+      using params = createParams(narrow, layout, "p");
+      params.write(new Map(layout.entries.map(({ name, size }) => [name, normals(size)])));
+      const products = () => {
+        const x = cast(fill([3, 5], 1), "f16");
+        return Object.fromEntries(["first", "second"].map((name) => [name, cast(linear(x, params.get(name)), "f32")]));
+      };
+      const alone = await evaluate(narrow, products);
+      const together = await evaluate(narrow, () => {
+        halfOfAll(params, upToThird);
+        return products();
+      });
+      expect(together).to.deep.equal(alone);
+      const all = roundingsOf(narrow, () => halfOfAll(params, upToThird));
+      expect(all).to.have.length(narrow === device ? 1 : 2);
+    }
   });
 });
 
