@@ -86,10 +86,10 @@ export {
 } from "./ops/batchnorm.js";
 export { packBlocks, sumBlocks, unpackBlocks } from "./ops/gradient-compression.js";
 export { cast, halfOfAll } from "./ops/cast.js";
-export { concat, slice } from "./ops/concat.js";
+export { concat, firstTokens, fitOneTensor, type Sequences, slice } from "./ops/concat.js";
 export { crossEntropy, labelRank } from "./ops/cross-entropy.js";
 export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation/loss.js";
-export { dropPath } from "./ops/drop-path.js";
+export { dropPath, type Samples } from "./ops/drop-path.js";
 export { copy, fill } from "./ops/fill.js";
 export { gelu } from "./ops/gelu.js";
 export { koleo } from "./ops/koleo.js";

@@ -287,6 +287,26 @@ export const attention =
     });
   };
 
+/** Applies a function to each group of sequences [batch, tokens, cols] in [rows, cols], and concatenates the results' rows. */
+export const perGroup =
+  (groups: readonly Group[], apply: (x: Values, group: number) => Values) =>
+  (x: Values): Values => {
+    const { cols } = rowsOf(x);
+    let first = 0;
+    const results = groups.map(({ batch, tokens }, i) => {
+      const part = slice(0, first, batch * tokens)(x);
+      first += batch * tokens;
+      const y = apply({ ...part, shape: [batch, tokens, cols] }, i);
+      return { ...y, shape: [rowsOf(y).rows, rowsOf(y).cols] };
+    });
+    return concat(0)(...results);
+  };
+
+interface Group {
+  readonly batch: number;
+  readonly tokens: number;
+}
+
 export const meanOfRows = (x: Values): Values => {
   const { rows, cols } = rowsOf(x);
   return scale(1 / rows)(sumLeading([cols])(x));

@@ -76,12 +76,13 @@ function sum(a: Cost, b: Cost): Cost {
 }
 
 function flopsOf({ kernel, constants, tensors }: RecordedDispatch): number {
-  const { a, c, qkv } = tensors;
+  const { a, c, qkv, lse } = tensors;
   if (isProduct(kernel)) return 2 * sizeOf(a!.shape) * c!.shape.at(-1)!;
   const products = ATTENTION_PRODUCTS[kernel]?.[constants["PART"] ?? 0];
   if (products === undefined) return 0;
-  const [batch, tokens, width] = qkv!.shape as readonly [number, number, number];
-  return products * 2 * batch * tokens ** 2 * (width / 3);
+  const [batch, , tokens] = lse!.shape as readonly [number, number, number];
+  const dim = qkv!.shape.at(-1)! / 3;
+  return products * 2 * batch * tokens ** 2 * dim;
 }
 
 /** A column of tiles reads all of a, a row of tiles all of b. */

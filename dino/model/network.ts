@@ -1,7 +1,6 @@
 import {
   batchNorm,
   type BatchNormOptions,
-  concat,
   createParams,
   type Device,
   halfOfAll,
@@ -15,7 +14,7 @@ import {
 import { rng } from "../math/random.js";
 import type { Backbone } from "./backbone.js";
 import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
-import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
+import { type BlockOptions, initVitParam, scope, type VitConfig, vitOfGroups, vitSpecs } from "./vit.js";
 
 /** A backbone and its projection head. */
 export interface NetworkConfig {
@@ -121,9 +120,8 @@ export interface NetworkOutput {
 }
 
 /**
- * Computes features and logits for crops of several sizes (MultiCropWrapper of the official code). Each group of crops
- * [crops * batch, channels, rows, cols] of one size passes through the backbone separately; their features pass through
- * the head together. Rows are in the order given, [all crops * batch, ...].
+ * Computes features and logits for crops of several sizes (MultiCropWrapper of the official code): groups of crops
+ * [crops * batch, channels, rows, cols] of one size each. Rows are in the order given, [all crops * batch, ...].
  */
 export function forward(network: Network, groups: readonly Tensor[], options: ForwardOptions = {}): NetworkOutput {
   const { config, params } = network;
@@ -131,8 +129,7 @@ export function forward(network: Network, groups: readonly Tensor[], options: Fo
   if (precision === "f16") halfOfAll(params, ({ name }) => !name.includes("last_layer")); // whose rows are normalised in f32
   const backbone = scope(params.get, "backbone.");
   const vitConfig = { ...config.vit, precision };
-  const perGroup = groups.map((images) => vit(vitConfig, backbone, images, options)); // [crops * batch, dim] each
-  const features = perGroup.length === 1 ? perGroup[0]! : concat(perGroup, 0);
+  const features = vitOfGroups(vitConfig, backbone, groups, options); // [all crops * batch, dim]
   const headConfig = { ...config.head, precision };
   return {
     features,

@@ -7,6 +7,8 @@ import {
   concat,
   dropPath,
   fill,
+  firstTokens,
+  fitOneTensor,
   gelu,
   layernorm,
   linear,
@@ -17,6 +19,7 @@ import {
   repeat,
   reshape,
   resizeGrid,
+  type Sequences,
   type Shape,
   slice,
   type Tensor,
@@ -146,23 +149,54 @@ export function patchGrid(
 
 /** CLS features: images [batch, channels, rows, cols], rows and cols of any size -> [batch, dim]. */
 export function vit(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
-  return clsOf(encodeAll(config, params, images, options));
+  return vitOfGroups(config, params, [images], options);
+}
+
+/**
+ * CLS features of groups of images, each [batch, channels, rows, cols] of one size -> [batch of all groups, dim], in order. Layers
+ * that work on each token by itself run once on the tokens of all groups.
+ */
+export function vitOfGroups(
+  config: VitConfig,
+  params: Lookup,
+  groups: readonly Tensor[],
+  options?: BlockOptions,
+): Tensor {
+  const embedded = groups.map((images) => embed(config, params, images, options));
+  if (fitOneTensor(embedded, config.dim, config.precision ?? "f32"))
+    return clsFeatures(config, params, embedded, options);
+  return concat(
+    embedded.map((group) => clsFeatures(config, params, [group], options)),
+    0,
+  );
+}
+
+/** Runs all blocks on groups of sequences together, and normalises their CLS tokens: -> [sequences, dim]. */
+function clsFeatures(
+  config: VitConfig,
+  params: Lookup,
+  groups: readonly Group[],
+  options: BlockOptions | undefined,
+): Tensor {
+  const { x, branch } = runBlocks(config, params, streamOf(groups), options);
+  const cls = { x: firstTokens(x, groups), branch: branch && firstTokens(branch, groups) };
+  return norm(scope(params, "norm."), joined(cls));
 }
 
 /** CLS and patch tokens after the final norm: images [batch, channels, rows, cols] -> [batch, 1 + patches, dim]. */
 export function encode(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
-  return withoutRegisters(config, encodeAll(config, params, images, options));
+  const stream = runBlocks(config, params, streamOf([embed(config, params, images, options)]), options);
+  return withoutRegisters(config, unpacked(stream, norm(scope(params, "norm."), joined(stream))));
 }
 
-/** All tokens after the final norm: images -> [batch, 1 + registers + patches, dim]. */
-function encodeAll(config: VitConfig, params: Lookup, images: Tensor, options: BlockOptions = {}): Tensor {
-  let stream: Stream = { x: prepareTokens(config, params, images) };
+function runBlocks(config: VitConfig, params: Lookup, first: Stream, options: BlockOptions = {}): Stream {
+  let stream = first;
   for (let i = 0; i < config.depth; i++) {
-    const [before, branches] = [stream, branchDrops(config, i, images.shape[0]!, options.drop)];
-    const run = () => block(config, scope(params, `blocks.${i}.`), before, branches);
-    stream = options.recompute ? { x: recompute(() => joined(run())) } : run();
+    const before = stream;
+    const run = () => block(config, params, before, i);
+    stream = options.recompute ? { ...before, x: recompute(() => joined(run())), branch: undefined } : run();
   }
-  return norm(scope(params, "norm."), joined(stream));
+  return stream;
 }
 
 /** The CLS token of each sequence: [batch, tokens, dim] -> [batch, dim]. */
@@ -191,15 +225,16 @@ export interface Observation {
 
 /** Encodes images and exposes the attention of the last block. */
 export function observe(config: VitConfig, params: Lookup, images: Tensor): Observation {
-  let stream: Stream = { x: prepareTokens(config, params, images) };
-  for (let i = 0; i < config.depth - 1; i++) stream = block(config, scope(params, `blocks.${i}.`), stream);
+  let stream = streamOf([embed(config, params, images)]);
+  for (let i = 0; i < config.depth - 1; i++) stream = block(config, params, stream, i);
   const last = scope(params, `blocks.${config.depth - 1}.`);
-  const x = joined(stream);
-  const y = norm(scope(last, "norm1."), x);
+  const before: Stream = { x: joined(stream), groups: stream.groups };
+  const y = norm(scope(last, "norm1."), before.x);
+  const qkv = () => unpacked(before, linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")));
+  const after = norm(scope(params, "norm."), joined(block(config, params, before, config.depth - 1)));
   return {
-    tokens: withoutRegisters(config, norm(scope(params, "norm."), joined(block(config, last, { x })))),
-    attention: (queries) =>
-      attentionProbabilities(linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")), config.heads, queries),
+    tokens: withoutRegisters(config, unpacked(before, after)),
+    attention: (queries) => attentionProbabilities(qkv(), config.heads, queries),
   };
 }
 
@@ -213,13 +248,13 @@ export function lastAttention(config: VitConfig, params: Lookup, images: Tensor,
  * 1 + patches, dim].
  */
 export function intermediateLayers(config: VitConfig, params: Lookup, images: Tensor, n: number): Tensor[] {
-  let stream: Stream = { x: prepareTokens(config, params, images) };
+  let stream = streamOf([embed(config, params, images)]);
   const outputs: Tensor[] = [];
   for (let i = 0; i < config.depth; i++) {
-    stream = block(config, scope(params, `blocks.${i}.`), stream);
+    stream = block(config, params, stream, i);
     if (i < config.depth - n) continue;
-    stream = { x: joined(stream) };
-    outputs.push(withoutRegisters(config, norm(scope(params, "norm."), stream.x)));
+    stream = { x: joined(stream), groups: stream.groups };
+    outputs.push(withoutRegisters(config, unpacked(stream, norm(scope(params, "norm."), stream.x))));
   }
   return outputs;
 }
@@ -262,50 +297,70 @@ export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRow
   return concat([slice(flat, 0, 0, 1), resized], 0);
 }
 
-/** A function applied to a residual branch, of the same shape. */
-type Branch = (x: Tensor) => Tensor;
-
-interface Branches {
-  readonly attention: Branch;
-  readonly mlp: Branch;
+/** Sequences of one length, their tokens, and what drop path draws for them. */
+interface Group extends Sequences {
+  /** [batch, tokens, dim]. */
+  readonly embedded: Tensor;
+  /** Uniform numbers [batch] for the two branches of each block; undefined where nothing is dropped. */
+  readonly drops: readonly (Readonly<Record<Branch, Tensor>> | undefined)[];
 }
 
-const wholeBranches: Branches = { attention: (x) => x, mlp: (x) => x };
+type Branch = "attention" | "mlp";
 
-/**
- * Returns the drop path of block `i`. Draws its uniform numbers here, once, so that a recomputed block drops the same.
- */
-function branchDrops(config: VitConfig, i: number, batch: number, drop: DropSource | undefined): Branches {
-  const rate = dropRate(config, i);
-  if (!drop || rate === 0) return wholeBranches;
-  const [attentionDrop, mlp] = [drop(batch), drop(batch)];
-  return { attention: (x) => dropPath(x, attentionDrop, rate), mlp: (x) => dropPath(x, mlp, rate) };
+/** Embeds images, and draws the numbers of drop path once, so that recomputed blocks drop the same. */
+function embed(config: VitConfig, params: Lookup, images: Tensor, { drop }: BlockOptions = {}): Group {
+  const embedded = prepareTokens(config, params, images);
+  const [batch, tokens] = embedded.shape as readonly [number, number, number];
+  const drops = Array.from({ length: config.depth }, (_, i) =>
+    drop && dropRate(config, i) > 0 ? { attention: drop(batch), mlp: drop(batch) } : undefined,
+  );
+  return { batch, tokens, embedded, drops };
 }
 
-/** The residual stream [batch, tokens, dim], and a branch that is not added to it yet. */
+/** The residual stream, the tokens of all groups [rows, dim], and a branch that is not added to it yet. */
 interface Stream {
   readonly x: Tensor;
-  readonly branch?: Tensor;
+  readonly branch?: Tensor | undefined;
+  readonly groups: readonly Group[];
 }
 
-/** Adds the branch: [batch, tokens, dim]. */
-function joined({ x, branch }: Stream): Tensor {
+function streamOf(groups: readonly Group[]): Stream {
+  const rows = groups.map(({ embedded, batch, tokens }) => reshape(embedded, [batch * tokens, embedded.shape[2]!]));
+  return { x: rows.length === 1 ? rows[0]! : concat(rows, 0), groups };
+}
+
+/** Returns rows of the only group of a stream as sequences: [rows, width] -> [batch, tokens, width]. */
+function unpacked({ groups: [group] }: Stream, rows: Tensor): Tensor {
+  return reshape(rows, [group!.batch, group!.tokens, rows.shape[1]!]);
+}
+
+/** Adds the branch: [rows, dim]. */
+function joined({ x, branch }: Pick<Stream, "x" | "branch">): Tensor {
   return branch ? add(x, branch) : x;
 }
 
-/** x + attention(norm(x)), then x + mlp(norm(x)), whose branch the next block adds: [batch, tokens, dim] -> the same. */
-function block(config: VitConfig, params: Lookup, stream: Stream, branches = wholeBranches): Stream {
+/** x + attention(norm(x)), then x + mlp(norm(x)), whose branch the next block adds: [rows, dim] -> the same. */
+function block(config: VitConfig, all: Lookup, stream: Stream, i: number): Stream {
+  const { groups } = stream;
+  const params = scope(all, `blocks.${i}.`);
+  const dropped = (x: Tensor, branch: Branch) => {
+    const samples = groups.flatMap(({ batch, tokens, drops }) =>
+      drops[i] ? { uniform: drops[i][branch], rows: batch * tokens } : [],
+    );
+    return samples.length > 0 ? dropPath(x, samples, dropRate(config, i)) : x;
+  };
   const first = normed(scope(params, "norm1."), stream, config.precision);
-  const qkv = linear(first.normed, params("attn.qkv.weight"), params("attn.qkv.bias")); // [batch, tokens, 3 * dim]
-  const attended = linear(attention(qkv, config.heads), params("attn.proj.weight"), params("attn.proj.bias"));
-  const attending = { x: first.x, branch: branches.attention(attended) };
+  const qkv = linear(first.normed, params("attn.qkv.weight"), params("attn.qkv.bias")); // [rows, 3 * dim]
+  const attended = linear(attention(qkv, config.heads, groups), params("attn.proj.weight"), params("attn.proj.bias"));
+  const attending = { x: first.x, branch: dropped(attended, "attention") };
   const second = normed(scope(params, "norm2."), attending, config.precision);
   const hidden = gelu(linear(second.normed, params("mlp.fc1.weight"), params("mlp.fc1.bias")));
-  return { x: second.x, branch: branches.mlp(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias"))) };
+  const branch = dropped(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias")), "mlp");
+  return { x: second.x, branch, groups };
 }
 
 /** Adds the branch of a stream, if any, and normalises the sum. */
-function normed(params: Lookup, { x, branch }: Stream, precision: Precision = "f32") {
+function normed(params: Lookup, { x, branch }: Pick<Stream, "x" | "branch">, precision: Precision = "f32") {
   if (!branch) return { x, normed: norm(params, x, precision) };
   const found = addLayernorm(x, branch, params("weight"), params("bias"), { precision });
   return { x: found.sum, normed: found.normed };

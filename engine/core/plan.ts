@@ -1,5 +1,5 @@
 import type { Dispatch, Recording } from "./recording.js";
-import { formatShape, owner, type Storage, type Tensor, type Transient } from "./tensor.js";
+import { bytesOf, formatShape, offsetInOwner, owner, type Storage, type Tensor, type Transient } from "./tensor.js";
 
 /** The dispatches to run, and the buffer of each transient. */
 export interface Plan {
@@ -40,19 +40,31 @@ export function plan(recorded: Recording, outputs: Readonly<Record<string, Tenso
 
 /** Keeps the dispatches that write resident memory or returned tensors, and those they depend on. */
 function prune(dispatches: readonly Dispatch[], returned: readonly Tensor[]): Dispatch[] {
-  const needed = new Set<Storage>(returned.map((x) => owner(x.storage)));
+  const needed = new Map<Storage, Tensor[]>();
+  const need = (x: Tensor) => {
+    const storage = owner(x.storage);
+    needed.set(storage, [...(needed.get(storage) ?? []), x]);
+  };
+  const isNeeded = (x: Tensor) => {
+    const storage = owner(x.storage);
+    return storage.kind === "resident" || (needed.get(storage) ?? []).some((other) => overlap(x, other));
+  };
+  returned.forEach(need);
   const remaining: Dispatch[] = [];
   for (const dispatch of dispatches.toReversed()) {
     const { bindings } = dispatch.kernel;
-    const storageOf = (name: string) => owner(dispatch.tensors[name]!.storage);
-    const matters = bindings.some(
-      ({ name, access }) => access !== "read" && (storageOf(name).kind === "resident" || needed.has(storageOf(name))),
-    );
+    const matters = bindings.some(({ name, access }) => access !== "read" && isNeeded(dispatch.tensors[name]!));
     if (!matters) continue;
     remaining.push(dispatch);
-    for (const { name, access } of bindings) if (access !== "write") needed.add(storageOf(name));
+    for (const { name, access } of bindings) if (access !== "write") need(dispatch.tensors[name]!);
   }
   return remaining.reverse();
+}
+
+/** Whether two tensors of one owner share bytes. */
+function overlap(a: Tensor, b: Tensor): boolean {
+  const [aStart, bStart] = [offsetInOwner(a), offsetInOwner(b)];
+  return aStart < bStart + bytesOf(b) && bStart < aStart + bytesOf(a);
 }
 
 type Span = Omit<Lifetime, "buffer">;

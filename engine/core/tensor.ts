@@ -66,8 +66,16 @@ export function precisionOf(what: string, { dtype }: Tensor): Precision {
 
 /** Returns a view of `count` entries of the first axis from `first` on; kernels can bind it if it starts at a multiple of 256 bytes. */
 export function rowsOf(x: Tensor, first: number, count: number): Tensor {
-  const before = bytesOf({ shape: x.shape.with(0, first), dtype: x.dtype });
-  return { ...x, shape: x.shape.with(0, count), offset: x.offset + before };
+  return { ...x, shape: x.shape.with(0, count), offset: x.offset + bytesBefore(x, first) };
+}
+
+/** Whether kernels can bind the entries of the first axis from `first` on. */
+export function isBindableFrom(x: Pick<Tensor, "shape" | "dtype" | "offset">, first: number): boolean {
+  return (x.offset + bytesBefore(x, first)) % (ALIGNMENT * BYTES_PER_ELEMENT) === 0;
+}
+
+function bytesBefore({ shape, dtype }: Pick<Tensor, "shape" | "dtype">, first: number): number {
+  return bytesOf({ shape: shape.with(0, first), dtype });
 }
 
 /** Returns the storage that owns the bytes: a transient inside another one resolves to the outer one. */

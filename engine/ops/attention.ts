@@ -2,8 +2,9 @@ import type { Device } from "../core/device.js";
 import { choose, sizeClass } from "../core/kernel-choice.js";
 import { elementGrid, grid, kernel } from "../core/kernel.js";
 import { constant, differentiable, type Grid, recording, transient } from "../core/recording.js";
-import { axes, type Precision, precisionOf, sizeOf, type Tensor } from "../core/tensor.js";
+import { axes, type Precision, precisionOf, rowsOf, sizeOf, type Tensor } from "../core/tensor.js";
 import { cast } from "./cast.js";
+import { rowRanges, rowsIn, type Sequences } from "./concat.js";
 
 const constants = ["TOKENS", "HEADS", "HEAD_DIM", "SCALE"] as const;
 const forward = kernel("attention", { reads: ["qkv"], writes: ["out", "lse"], constants });
@@ -57,28 +58,26 @@ const MAX_TILED_HEAD_DIM = 64;
 /**
  * Multi-head self-attention, softmax(q kᵀ / sqrt(headDim)) v, without the [tokens, tokens] matrix in memory:
  * qkv [batch, tokens, 3 * dim] (queries, keys, values; each heads * headDim) -> [batch, tokens, dim] in the precision of qkv.
- * Vaswani et al. 2017, eq. 1 (https://arxiv.org/abs/1706.03762). Throws where heads do not divide dim or headDim exceeds 128.
+ * With `groups` of sequences of several lengths, qkv holds their tokens one after another: [rows, 3 * dim] -> [rows, dim]. Vaswani
+ * et al. 2017, eq. 1 (https://arxiv.org/abs/1706.03762). Throws where heads do not divide dim, headDim exceeds 128, or kernels cannot
+ * bind each group; see `fitOneTensor`.
  */
-export function attention(qkv: Tensor, heads: number): Tensor {
+export function attention(qkv: Tensor, heads: number, groups: readonly Sequences[] = [sequencesOf(qkv)]): Tensor {
   const precision = precisionOf("attention qkv", qkv);
-  if (precision === "f16" && measure(qkv, heads).sizes.HEAD_DIM > MAX_TILED_HEAD_DIM)
-    return cast(attention(cast(qkv, "f32"), heads), "f16");
-  const { out, lse, sizes, table } = attend(qkv, heads);
+  const { rows, dim, headDim } = measure(qkv, heads);
+  if (rows !== rowsIn(groups))
+    throw new Error(`attention: qkv has ${rows} tokens, its sequences have ${rowsIn(groups)}`);
+  if (precision === "f16" && headDim > MAX_TILED_HEAD_DIM)
+    return cast(attention(cast(qkv, "f32"), heads, groups), "f16");
+  const out = transient([...qkv.shape.slice(0, -1), dim], precision);
+  const parts = rowRanges(groups).map(({ first, count }, i) => {
+    const partOf = (x: Tensor) => rowsOf({ ...x, shape: [rows, x.shape.at(-1)!] }, first, count);
+    return { partOf, attended: attend(partOf(qkv), heads, { ...groups[i]!, out: partOf(out) }) };
+  });
   return differentiable(out, [qkv], (dOut) => {
-    const delta = transient(lse.shape);
     const dQkv = transient(qkv.shape, precision);
-    chooseKernels("attention backward", { lse, precision, sizes }, (variant, groups) => {
-      if (variant === "vectors") {
-        queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
-        keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
-        return;
-      }
-      deltas[precision]({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
-      const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
-      if (variant === "tensor cores") for (const PART of [0, 1]) backwardOnTensorCores(tensors, { PART, ROWS }, groups);
-      else if (variant === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
-      else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
-    });
+    for (const { partOf, attended } of parts)
+      attendBackward({ ...attended, qkv: partOf(qkv), out: partOf(out), dOut: partOf(dOut), dQkv: partOf(dQkv) });
     return [dQkv];
   });
 }
@@ -88,8 +87,10 @@ export function attention(qkv: Tensor, heads: number): Tensor {
  * first `queries` tokens, by default all. Not differentiable.
  */
 export function attentionProbabilities(qkv: Tensor, heads: number, queries?: number): Tensor {
-  const { lse, sizes } = attend(qkv, heads);
-  const [batch, , tokens] = lse.shape as readonly [number, number, number];
+  const { batch, tokens } = sequencesOf(qkv);
+  const { dim } = measure(qkv, heads);
+  const out = transient([batch, tokens, dim], precisionOf("attention qkv", qkv));
+  const { lse, sizes } = attend(qkv, heads, { batch, tokens, out });
   const QUERIES = queries ?? tokens;
   if (!(Number.isInteger(QUERIES) && QUERIES >= 1 && QUERIES <= tokens))
     throw new Error(`attentionProbabilities queries: expected 1 to ${tokens}, got ${QUERIES}`);
@@ -100,21 +101,40 @@ export function attentionProbabilities(qkv: Tensor, heads: number, queries?: num
 
 type Sizes = Readonly<Record<(typeof constants)[number], number>>;
 
-/** Records the forward: out [batch, tokens, dim], lse [batch, heads, tokens], and the sizes as constants and as a tensor. */
-function attend(qkv: Tensor, heads: number) {
-  const { batch, tokens, dim, sizes } = measure(qkv, heads);
+/** Records the forward of one group; returns lse [batch, heads, tokens], and the sizes as constants and as a tensor. */
+function attend(qkv: Tensor, heads: number, { batch, tokens, out }: Sequences & { readonly out: Tensor }) {
+  const { headDim } = measure(qkv, heads);
   const precision = precisionOf("attention qkv", qkv);
-  const out = transient([batch, tokens, dim], precision);
   const lse = transient([batch, heads, tokens]);
-  const { TOKENS, HEADS, HEAD_DIM } = sizes;
-  const table = constant([3], [TOKENS, HEADS, HEAD_DIM], { dtype: "u32", label: "attention sizes" });
+  const sizes: Sizes = { TOKENS: tokens, HEADS: heads, HEAD_DIM: headDim, SCALE: 1 / Math.sqrt(headDim) };
+  const table = constant([3], [tokens, heads, headDim], { dtype: "u32", label: "attention sizes" });
   chooseKernels("attention", { lse, precision, sizes }, (variant, groups) => {
     if (variant === "tensor cores") onTensorCores({ qkv, sizes: table, out, lse }, { ROWS }, groups);
     else if (variant === "tiles") inTiles[precision]({ qkv, sizes: table, out, lse }, {}, groups);
     else if (variant === "subgroups") inSubgroups({ qkv, sizes: table, out, lse }, {}, groups);
     else forward({ qkv, out, lse }, sizes, groups);
   });
-  return { out, lse, sizes, table };
+  return { precision, lse, sizes, table };
+}
+
+type Attended = ReturnType<typeof attend>;
+
+/** Records the backward of one group. */
+function attendBackward(of: Attended & Readonly<Record<"qkv" | "out" | "dOut" | "dQkv", Tensor>>): void {
+  const { precision, lse, sizes, table, qkv, out, dOut, dQkv } = of;
+  const delta = transient(lse.shape);
+  chooseKernels("attention backward", { lse, precision, sizes }, (variant, groups) => {
+    if (variant === "vectors") {
+      queriesBackward({ qkv, out, lse, dOut, delta, dQkv }, sizes, groups);
+      keysBackward({ qkv, lse, dOut, delta, dQkv }, sizes, groups);
+      return;
+    }
+    deltas[precision]({ out, dOut, delta }, sizes, elementGrid(sizeOf(delta.shape)));
+    const tensors = { qkv, sizes: table, dOut, lse, delta, dQkv };
+    if (variant === "tensor cores") for (const PART of [0, 1]) backwardOnTensorCores(tensors, { PART, ROWS }, groups);
+    else if (variant === "tiles") for (const PART of [0, 1, 2]) backwardInTiles[precision](tensors, { PART }, groups);
+    else for (const backward of backwardsInSubgroups) backward(tensors, {}, groups);
+  });
 }
 
 type Variant = keyof typeof TOKENS_PER_GROUP;
@@ -165,14 +185,17 @@ function cpuRule({ kernels, subgroupWidth }: Device, tokens: number): Variant {
   return usesSubgroups ? "subgroups" : "vectors";
 }
 
+function sequencesOf(qkv: Tensor): Sequences {
+  return axes("attention qkv", qkv, "batch", "tokens", "width");
+}
+
 function measure(qkv: Tensor, heads: number) {
-  const { batch, tokens, width } = axes("attention qkv", qkv, "batch", "tokens", "width");
+  const { rows, width } = axes("attention qkv", qkv, "...rows", "width");
   const dim = width / 3;
   const headDim = dim / heads;
   if (!Number.isInteger(headDim))
     throw new Error(`attention: ${heads} heads do not divide a third of ${width} channels`);
   if (headDim > MAX_HEAD_DIM)
     throw new Error(`attention: expected heads of at most ${MAX_HEAD_DIM} channels, got ${headDim}`);
-  const sizes = { TOKENS: tokens, HEADS: heads, HEAD_DIM: headDim, SCALE: 1 / Math.sqrt(headDim) };
-  return { batch, tokens, dim, sizes };
+  return { rows, dim, headDim };
 }

@@ -118,7 +118,9 @@ describe("golden vit", () => {
   it("drop path", async () => {
     using x = await stored("drop_path.x");
     using uniform = await stored("drop_path.uniform");
-    const { y } = await evaluate(await testDevice(), () => ({ y: dropPath(x, uniform, drop_path_prob) }));
+    const { y } = await evaluate(await testDevice(), () => ({
+      y: dropPath(x, [{ uniform, rows: x.shape[0]! }], drop_path_prob),
+    }));
     expect(relmax(y, io.f32("drop_path.out"))).to.be.below(1e-6);
   });
 });

@@ -3,7 +3,7 @@ import type { Backbone } from "../../dino/model/backbone.js";
 import { initVitParam, type VitConfig, vitSpecs } from "../../dino/model/vit.js";
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
 
-const shape: VitConfig = {
+const tiny: VitConfig = {
   imageRows: 8,
   imageCols: 8,
   patch: 4,
@@ -16,7 +16,8 @@ const shape: VitConfig = {
 };
 
 /** An untrained backbone for images of 8 pixels in patches of 4, with weights whose features differ between images. */
-export function tinyBackbone(device: Device): Backbone {
+export function tinyBackbone(device: Device, changes: Partial<VitConfig> = {}): Backbone {
+  const shape: VitConfig = { ...tiny, ...changes };
   const specs = vitSpecs(shape);
   const params = createParams(device, layoutOf(specs), "backbone");
   const values = specs.map(({ name, shape: axes }) => {

@@ -22,6 +22,14 @@ const inHalves =
  */
 const HALF: OpRow["tolerance"] = [6e-4, 1.5e-3];
 
+/** Sequences of two lengths: the first ten of sixteen rows, and the other six. */
+const groups = [
+  { batch: 2, tokens: 5 },
+  { batch: 3, tokens: 2 },
+];
+
+const firstTokens = (x: Values) => reference.slice(1, 0, 1)(x);
+
 /** Running statistics that only one run sees. */
 const unusedStatistics = (cols: number): gpu.RunningStatistics => ({
   runningMean: gpu.fill([cols], 0),
@@ -272,10 +280,23 @@ export const rows: readonly OpRow[] = [
   },
   {
     op: "dropPath",
-    gpu: (x, u) => gpu.dropPath(x, u, 0.3),
+    gpu: (x, u) => gpu.dropPath(x, [{ uniform: u, rows: x.shape[0]! }], 0.3),
     ref: reference.dropPath(0.3),
     inputs: [[6, 3, 5], [6]],
     fixed: [1],
+    draw: (rng) => rng.uniform(),
+  },
+  {
+    op: "dropPath, two lengths",
+    gpu: (x, u, v) =>
+      gpu.dropPath(
+        x,
+        [u, v].map((uniform, i) => ({ uniform, rows: groups[i]!.batch * groups[i]!.tokens })),
+        0.3,
+      ),
+    ref: (x, u, v) => reference.perGroup(groups, (y, i) => reference.dropPath(0.3)(y, [u, v][i]!))(x),
+    inputs: [[16, 64], [2], [3]],
+    fixed: [1, 2],
     draw: (rng) => rng.uniform(),
   },
   {
@@ -419,6 +440,13 @@ export const rows: readonly OpRow[] = [
   },
   { op: "slice", gpu: (x) => gpu.slice(x, 1, 2, 3), ref: reference.slice(1, 2, 3), inputs: [[4, 7, 5]] },
   { op: "slice, last axis", gpu: (x) => gpu.slice(x, 1, 0, 1), ref: reference.slice(1, 0, 1), inputs: [[4, 7]] },
+  { op: "slice, a view", gpu: (x) => gpu.slice(x, 0, 1, 2), ref: reference.slice(0, 1, 2), inputs: [[4, 64]] },
+  {
+    op: "firstTokens",
+    gpu: (x) => gpu.firstTokens(x, groups),
+    ref: reference.perGroup(groups, firstTokens),
+    inputs: [[16, 64]],
+  },
   {
     op: "concat",
     gpu: (...x) => gpu.concat(x, 1),
@@ -438,10 +466,31 @@ export const rows: readonly OpRow[] = [
       [70, 5],
     ],
   },
+  {
+    op: "concat, written in place",
+    gpu: (...x) => gpu.concat(x.map(gpu.gelu), 0),
+    ref: (...x) => reference.concat(0)(...x.map(reference.gelu)),
+    inputs: [
+      [2, 64],
+      [3, 64],
+    ],
+  },
+  {
+    op: "concat, of one tensor twice",
+    gpu: (x) => ((y) => gpu.concat([y, y], 0))(gpu.gelu(x)),
+    ref: (x) => ((y) => reference.concat(0)(y, y))(reference.gelu(x)),
+    inputs: [[2, 64]],
+  },
   { op: "patches", gpu: (x) => gpu.patches(x, 4), ref: reference.patches(4), inputs: [[2, 3, 8, 12]] },
   { op: "patches, ragged border", gpu: (x) => gpu.patches(x, 3), ref: reference.patches(3), inputs: [[2, 3, 7, 11]] },
   { op: "attention", gpu: (x) => gpu.attention(x, 2), ref: reference.attention(2), inputs: [[2, 5, 24]] },
   { op: "attention, one token", gpu: (x) => gpu.attention(x, 1), ref: reference.attention(1), inputs: [[3, 1, 6]] },
+  {
+    op: "attention, two lengths",
+    gpu: (x) => gpu.attention(x, 2, groups),
+    ref: reference.perGroup(groups, reference.attention(2)),
+    inputs: [[16, 192]],
+  },
   {
     op: "attention, widest head",
     gpu: (x) => gpu.attention(x, 1),
@@ -679,7 +728,7 @@ export const halfRows: readonly OpRow[] = (
     { op: "addLayernorm, more rows than workgroups", ...residual([4103, 8], "f16") },
     {
       op: "dropPath",
-      gpu: (x, u) => gpu.cast(gpu.dropPath(gpu.cast(x, "f16"), u, 0.3), "f32"),
+      gpu: (x, u) => gpu.cast(gpu.dropPath(gpu.cast(x, "f16"), [{ uniform: u, rows: x.shape[0]! }], 0.3), "f32"),
       ref: reference.dropPath(0.3),
       inputs: [[7, 3, 5], [7]],
       fixed: [1],
@@ -739,7 +788,20 @@ export const halfRows: readonly OpRow[] = (
         [130, 3],
       ],
     },
+    { op: "slice", gpu: inHalves((x) => gpu.slice(x, 1, 2, 3)), ref: reference.slice(1, 2, 3), inputs: [[4, 7, 5]] },
+    {
+      op: "firstTokens",
+      gpu: inHalves((x) => gpu.firstTokens(x, groups)),
+      ref: reference.perGroup(groups, firstTokens),
+      inputs: [[16, 128]],
+    },
     { op: "attention", gpu: inHalves((x) => gpu.attention(x, 2)), ref: reference.attention(2), inputs: [[2, 5, 18]] },
+    {
+      op: "attention, two lengths",
+      gpu: inHalves((x) => gpu.attention(x, 2, groups)),
+      ref: reference.perGroup(groups, reference.attention(2)),
+      inputs: [[16, 384]],
+    },
     {
       op: "attention, more tokens than two tiles",
       gpu: inHalves((x) => gpu.attention(x, 1)),
