@@ -103,7 +103,7 @@ export { mul } from "./ops/mul.js";
 export { scale } from "./ops/scale.js";
 export { l2Normalize, scaleRows, weightNorm } from "./ops/normalize.js";
 export { patches } from "./ops/patches.js";
-export { type GridSize, resizeGrid } from "./ops/resize-grid.js";
+export { type GridSize, resizeGrid, type ResizeOptions } from "./ops/resize-grid.js";
 export { replaceRows } from "./ops/replace-rows.js";
 export { rotate, type Rotation } from "./ops/rotate.js";
 export { addToSamples, takeSamples } from "./ops/samples.js";

@@ -31,6 +31,47 @@ export const replaceRows = (x: Values, mask: Values, row: Values): Values => {
   return values(x.shape, (i) => (mask.data[Math.floor(i / cols)] !== 0 ? row.data[i % cols]! : x.data[i]!));
 };
 
+/** Cubic convolution with coefficient a: Keys 1981, eq. 4, by its two halves. */
+const keys = (a: number, s: number): number => {
+  if (s < 1) return (a + 2) * s ** 3 - (a + 3) * s ** 2 + 1;
+  return s < 2 ? a * (s ** 3 - 5 * s ** 2 + 8 * s - 4) : 0;
+};
+
+/**
+ * A grid [rows * cols, dim] resampled to another, of sizes [rows, cols]: each cell is a mean of all source cells. Without antialias, the
+ * border repeats for ever; with it, nothing lies beyond, and weights are divided by their sum.
+ */
+export const resizeGrid =
+  (from: readonly [number, number], to: readonly [number, number], antialias: boolean) =>
+  (x: Values): Values => {
+    const weight = (axis: 0 | 1, target: number, source: number): number => {
+      const ratio = from[axis] / to[axis];
+      const center = (target + 0.5) * ratio - 0.5;
+      if (!antialias) {
+        let sum = 0; // over all cells that repeat this one
+        for (let i = -3; i < from[axis] + 3; i++)
+          if (Math.min(Math.max(i, 0), from[axis] - 1) === source) sum += keys(-0.75, Math.abs(i - center));
+        return sum;
+      }
+      const at = (i: number) => keys(-0.5, Math.abs(i - center) / Math.max(ratio, 1));
+      let total = 0;
+      for (let i = 0; i < from[axis]; i++) total += at(i);
+      return at(source) / total;
+    };
+    const dim = x.shape[1]!;
+    return values([to[0] * to[1], dim], (i) => {
+      const cell = Math.floor(i / dim);
+      let sum = 0;
+      for (let row = 0; row < from[0]; row++)
+        for (let col = 0; col < from[1]; col++)
+          sum +=
+            weight(0, Math.floor(cell / to[1]), row) *
+            weight(1, cell % to[1], col) *
+            x.data[(row * from[1] + col) * dim + (i % dim)]!;
+      return sum;
+    });
+  };
+
 /** The samples [batch, ...] of the given numbers, in this order. */
 export const takeSamples =
   (kept: readonly number[]) =>

@@ -258,7 +258,7 @@ export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRow
   const trainingSize = imageRows === config.imageRows && imageCols === config.imageCols;
   if (sameGrid && (imageRows === imageCols || trainingSize)) return flat;
   const scale = { rows: (wanted.rows + 0.1) / base.rows, cols: (wanted.cols + 0.1) / base.cols };
-  const resized = resizeGrid(slice(flat, 0, 1, tokens - 1), base, wanted, scale);
+  const resized = resizeGrid(slice(flat, 0, 1, tokens - 1), base, wanted, { scale });
   return concat([slice(flat, 0, 0, 1), resized], 0);
 }
 

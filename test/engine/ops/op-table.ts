@@ -159,6 +159,16 @@ function samples(what: string, [batch, ...sample]: readonly [number, ...number[]
   ];
 }
 
+/** A grid of `dim` channels, resampled. */
+function resized(from: readonly [number, number], to: readonly [number, number], dim: number, antialias: boolean) {
+  const size = ([gridRows, gridCols]: readonly [number, number]) => ({ rows: gridRows, cols: gridCols });
+  return {
+    gpu: (x) => gpu.resizeGrid(x, size(from), size(to), { antialias }),
+    ref: blocks.resizeGrid(from, to, antialias),
+    inputs: [[from[0] * from[1], dim]],
+  } satisfies Omit<OpRow, "op">;
+}
+
 /** SwiGLU of the halves of the columns. */
 const packedSwiglu: OpRow["ref"] = (x) => {
   const [axis, hidden] = [x.shape.length - 1, x.shape.at(-1)! / 2];
@@ -380,6 +390,10 @@ export const rows: readonly OpRow[] = [
     fixed: [1],
     draw: (rng, input) => (input === 1 ? 0 : rng.normal()),
   },
+  { op: "resizeGrid, larger and smaller", ...resized([4, 7], [6, 3], 3, false) },
+  { op: "resizeGrid, larger and smaller, antialiased", ...resized([4, 7], [6, 3], 3, true) },
+  { op: "resizeGrid, to one cell, antialiased", ...resized([5, 3], [1, 1], 2, true) },
+  { op: "resizeGrid, the same size, antialiased", ...resized([3, 4], [3, 4], 2, true) },
   ...samples("", [5, 3, 8], 3),
   ...samples(", of no whole fours", [6, 7, 3], 2),
   ...samples(", all", [4, 12], 4),
