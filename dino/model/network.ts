@@ -14,7 +14,9 @@ import {
 import { rng } from "../math/random.js";
 import type { Backbone } from "./backbone.js";
 import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
-import { type BlockOptions, initVitParam, scope, vit, type VitConfig, vitSpecs } from "./vit.js";
+import { scope, type VitConfig } from "./vit-config.js";
+import { initVitParam, vitSpecs } from "./vit-params.js";
+import { type BlockOptions, vit } from "./vit.js";
 
 /** A backbone and its projection head. */
 export interface NetworkConfig {
