@@ -35,5 +35,5 @@ export { nearest, type Neighbor } from "./retrieval/nearest.js";
 export type { Finished } from "./training/start.js";
 export { readImage } from "./images/sources/image-files.js";
 export type { Progress } from "./training/trainer.js";
-export type { Lookup, VitConfig } from "./model/vit.js";
+export type { LearnedPositions, Lookup, RotaryPositions, VitConfig } from "./model/vit-config.js";
 export type { Decoding, ImageLocation } from "./images/image-location.js";

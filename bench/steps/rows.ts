@@ -10,6 +10,7 @@ import {
   sumLeading,
 } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
+import { blockRows } from "./block-rows.js";
 import { columns, deviation, gradientRowwise, rowwise, sample, take, toFloat64 } from "./check.js";
 import { distillationRows, koleoRows, labelRow, prototypeRows } from "./loss-rows.js";
 import { adamwRow, emaRow } from "./optimizer-rows.js";
@@ -31,6 +32,7 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
     ...activations(tokens, vit),
     labelRow(),
     ...layernorms(tokens, vit),
+    ...blockRows(batch, vit),
     ...(kind === "gpu" ? largeProduct() : []),
     ...attentionSizes(batch, kind).flatMap((size) => attentionRows(size, vit)),
     ...distillationRows(Math.min(batch, 8)), // the reference takes seconds for more

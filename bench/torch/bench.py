@@ -173,6 +173,25 @@ def rows(batch, device):
         labels = labels.to(x.device).repeat_interleave(layers)
         return lambda: F.cross_entropy(x, labels, reduction="none")
 
+    def rotated(sequences):
+        q, k, v = new(3, sequences, HEADS, TOKENS["global"], DIM // HEADS)
+        cos, sin = new(TOKENS["global"] - 1, DIM // HEADS), new(TOKENS["global"] - 1, DIM // HEADS)
+
+        def turn(x):
+            cls, x = x[:, :, :1], x[:, :, 1:]
+            a, b = x.chunk(2, -1)
+            return torch.cat([cls, x * cos + torch.cat([-b, a], -1) * sin], 2)
+
+        return lambda: (turn(q), turn(k), v)
+
+    def gate(x):
+        a, b = x.chunk(2, -1)
+        return F.silu(a) * b
+
+    def part(sequences):
+        x, order = new(sequences, TOKENS["global"], DIM), torch.arange(sequences, device=device).flip(0)[: sequences // 2]
+        return lambda: x.index_add(0, order, x[order], alpha=2)
+
     norm = lambda x, gain, bias: F.layer_norm(x, (DIM,), gain, bias, 1e-6)
     found = [
         ("matmul qkv", lambda: product(tokens, 3 * DIM, DIM), *cost(tokens, 3 * DIM, DIM)),
@@ -189,6 +208,16 @@ def rows(batch, device):
         ("layernorm", lambda: (lambda x, g, b: lambda: norm(x, g, b))(new(tokens, DIM), new(DIM), new(DIM)), None, 8 * tokens * DIM),
         ("add and layernorm", lambda: (lambda x, b, g, s: lambda: norm(x + b, g, s))(new(tokens, DIM), new(tokens, DIM), new(DIM), new(DIM)), None, 16 * tokens * DIM),
         ("layernorm backward", lambda: backward(norm, new(tokens, DIM), new(DIM), new(DIM)), None, 20 * tokens * DIM),
+    ]
+    sequences, gated = CROPS["global"] * batch, 2 * HIDDEN // 3
+    whole = sequences * TOKENS["global"]
+    scaled = lambda x, factors: x * factors
+    found += [
+        ("rotary positions", lambda: rotated(sequences), None, 24 * whole * DIM),
+        ("swiglu", lambda: (lambda x: lambda: gate(x))(new(whole, 2 * gated)), None, 12 * whole * gated),
+        ("scale of columns", lambda: (lambda x, f: lambda: scaled(x, f))(new(whole, DIM), new(DIM)), None, 8 * whole * DIM),
+        ("scale of columns backward", lambda: backward(scaled, new(whole, DIM), new(DIM)), None, 12 * whole * DIM),
+        ("part of a batch", lambda: part(sequences), None, 14 * whole * DIM),
     ]
     if ON_GPU:
         found.append(("matmul 4096", lambda: product(4096, 4096, 4096), *cost(4096, 4096, 4096)))

@@ -3,7 +3,7 @@ import type { Device } from "../../engine/index.js";
 import { evalView } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { Normalization, Size } from "../images/pixels.js";
-import type { Lookup, VitConfig } from "./vit.js";
+import type { Lookup, VitConfig } from "./vit-config.js";
 
 /** A backbone on a device: configuration and parameters. */
 export interface Backbone {

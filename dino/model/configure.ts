@@ -3,10 +3,12 @@ import { backboneSize } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { HeadConfig } from "./head.js";
 import type { NetworkConfig } from "./network.js";
-import type { VitConfig } from "./vit.js";
+import type { VitConfig } from "./vit-config.js";
 
 /** Returns the options of the ViT, but for its precision, which is the network's. */
-export function vitConfig(config: Config): Required<Omit<VitConfig, "precision">> {
+export function vitConfig(
+  config: Config,
+): Omit<VitConfig, "precision"> & Required<Pick<VitConfig, "registers" | "frozenBlocks">> {
   return {
     imageRows: config.imageSize.rows,
     imageCols: config.imageSize.cols,

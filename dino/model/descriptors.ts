@@ -1,7 +1,8 @@
 /** Descriptors: the features of an image as a function of its tokens. */
 import { concat, constant, matmul, reshape, type Tensor } from "../../engine/index.js";
 import type { Backbone } from "./backbone.js";
-import { clsOf, intermediateLayers, vit } from "./vit.js";
+import { clsOf } from "./tokens.js";
+import { intermediateLayers, vit } from "./vit.js";
 
 /** A function from images to features. */
 export interface Descriptor {

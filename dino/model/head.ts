@@ -11,7 +11,8 @@ import {
   weightNorm,
 } from "../../engine/index.js";
 import type { Rng } from "../math/random.js";
-import { type Lookup, scope, truncatedNormal } from "./vit.js";
+import { type Lookup, scope } from "./vit-config.js";
+import { truncatedNormal } from "./vit-params.js";
 
 /** The projection head (DINO, appendix C): an MLP to a bottleneck, L2 normalisation, a weight-normalised linear layer. */
 export interface HeadConfig {

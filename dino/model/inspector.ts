@@ -2,7 +2,8 @@
 import { input, type Program, record, reshape, slice, type Tensor } from "../../engine/index.js";
 import { type Image, type Normalization, normalize, normalizeTable, type Size } from "../images/pixels.js";
 import type { Backbone } from "./backbone.js";
-import { patchGrid, observe, type Observation } from "./vit.js";
+import { patchGrid } from "./positions.js";
+import { observe, type Observation } from "./vit.js";
 
 /** A tensor to compute for one image, recorded once per image size. */
 export type Aspect = (backbone: Backbone, observation: Observation) => Tensor;

@@ -14,7 +14,9 @@ import {
 import { rng } from "../math/random.js";
 import type { Backbone } from "./backbone.js";
 import { type BatchNorm, head, headBufferSpecs, type HeadConfig, headSpecs, initHeadParam } from "./head.js";
-import { type BlockOptions, initVitParam, scope, type VitConfig, vitOfGroups, vitSpecs } from "./vit.js";
+import { scope, type VitConfig } from "./vit-config.js";
+import { initVitParam, vitSpecs } from "./vit-params.js";
+import { type BlockOptions, vitOfGroups } from "./vit.js";
 
 /** A backbone and its projection head. */
 export interface NetworkConfig {
@@ -129,7 +131,8 @@ export function forward(network: Network, groups: readonly Tensor[], options: Fo
   if (precision === "f16") halfOfAll(params, ({ name }) => !name.includes("last_layer")); // whose rows are normalised in f32
   const backbone = scope(params.get, "backbone.");
   const vitConfig = { ...config.vit, precision };
-  const features = vitOfGroups(vitConfig, backbone, groups, options); // [all crops * batch, dim]
+  const views = groups.map((images) => ({ images }));
+  const features = vitOfGroups(vitConfig, backbone, views, options); // [all crops * batch, dim]
   const headConfig = { ...config.head, precision };
   return {
     features,

@@ -1,215 +1,198 @@
 import {
-  add,
-  addLayernorm,
-  attention,
   attentionProbabilities,
-  cast,
   concat,
-  dropPath,
-  fill,
   firstTokens,
   fitOneTensor,
-  gelu,
-  layernorm,
-  linear,
-  type ParamSpec,
-  patches,
-  type Precision,
   recompute,
-  repeat,
   reshape,
-  resizeGrid,
-  type Sequences,
-  type Shape,
   slice,
   type Tensor,
 } from "../../engine/index.js";
-import type { Rng } from "../math/random.js";
+import {
+  block,
+  branchDrops,
+  type DropSources,
+  type Group,
+  joined,
+  norm,
+  queriesKeysValues,
+  type Stream,
+} from "./block.js";
+import { rotationOf } from "./positions.js";
+import { clsOf, prepareTokens, withoutRegisters } from "./tokens.js";
+import { type Lookup, scope, type VitConfig } from "./vit-config.js";
 
-/** A Vision Transformer (Dosovitskiy et al. 2021), as DINO uses it. */
-export interface VitConfig {
-  /** Image size in pixels of the position embedding. */
-  readonly imageRows: number;
-  readonly imageCols: number;
-  /** Side of a square patch in pixels. */
-  readonly patch: number;
-  /** Channels of a token. */
-  readonly dim: number;
-  /** Number of blocks. */
-  readonly depth: number;
-  readonly heads: number;
-  /** Width of the hidden MLP layer as a multiple of `dim`. */
-  readonly mlpRatio: number;
-  /** Channels of an image. */
-  readonly channels: number;
-  /** Drop probability of the last block's residual branches; rises linearly from 0 in the first block. */
-  readonly dropPathRate: number;
-  /** Number of learnt tokens without a patch, which hold global information; default 0. */
-  readonly registers?: number;
-  /** Number of first blocks that are frozen, together with the embedding; default 0. */
-  readonly frozenBlocks?: number;
-  /**
-   * Precision of the blocks between reads and writes of the residual stream, which is f32 like the parameters; default
-   * f32.
-   */
-  readonly precision?: Precision;
+/** What is particular to a group of images. */
+export interface GroupOptions {
+  /** [batch, patches] f32, 1 for patches that the mask token replaces; default: none. */
+  readonly mask?: Tensor;
+  /** Whether the images are local crops, whose CLS token and registers may have a final norm of their own. */
+  readonly localCrops?: boolean;
 }
 
-/** Finds a parameter by its official name without prefix. Throws for an unknown name. */
-export type Lookup = (name: string) => Tensor;
-
-/** Uniform numbers [batch] for one use of drop path, drawn anew in every run; without it, nothing is dropped. */
-export type DropSource = (batch: number) => Tensor;
+/** Images of one size, [batch, channels, rows, cols]. */
+export interface ImageGroup extends GroupOptions {
+  readonly images: Tensor;
+}
 
 /** Options of the blocks in training. */
-export interface BlockOptions {
-  readonly drop?: DropSource;
+export interface BlockOptions extends DropSources {
   /** Keeps only the input of each block, and recomputes the rest for the gradients. */
   readonly recompute?: boolean;
 }
 
-/** Lists the parameters under their official names, in the official order. */
-export function vitSpecs(config: VitConfig): ParamSpec[] {
-  const { dim, patch, channels, registers = 0 } = config;
-  const { rows, cols } = patchGrid(config, config.imageRows, config.imageCols);
-  const hidden = Math.round(dim * config.mlpRatio);
-  const param = (name: string, ...shape: number[]): ParamSpec => ({ name, shape, trainable: !isFrozen(config, name) });
-  const normSpecs = (name: string) => [param(`${name}.weight`, dim), param(`${name}.bias`, dim)];
-  const layer = (name: string, out: number, into: number) => [
-    param(`${name}.weight`, out, into),
-    param(`${name}.bias`, out),
-  ];
-  return [
-    param("cls_token", 1, 1, dim),
-    param("pos_embed", 1, 1 + rows * cols, dim),
-    ...(registers > 0 ? [param("register_tokens", 1, registers, dim)] : []), // its name and place in DINOv2
-    param("patch_embed.proj.weight", dim, channels, patch, patch),
-    param("patch_embed.proj.bias", dim),
-    ...Array.from({ length: config.depth }, (_, i) => [
-      ...normSpecs(`blocks.${i}.norm1`),
-      ...layer(`blocks.${i}.attn.qkv`, 3 * dim, dim),
-      ...layer(`blocks.${i}.attn.proj`, dim, dim),
-      ...normSpecs(`blocks.${i}.norm2`),
-      ...layer(`blocks.${i}.mlp.fc1`, hidden, dim),
-      ...layer(`blocks.${i}.mlp.fc2`, dim, hidden),
-    ]).flat(),
-    ...normSpecs("norm"),
-  ];
-}
-
-function isFrozen({ frozenBlocks = 0 }: VitConfig, name: string): boolean {
-  if (frozenBlocks === 0 || name.startsWith("norm.")) return false;
-  const [, number] = /^blocks\.(\d+)\./.exec(name) ?? [];
-  return number === undefined || Number(number) < frozenBlocks;
-}
-
-/**
- * Returns the initial value of one backbone parameter: truncated normal of `std` for the weights of linear layers and
- * of 0.02 for the CLS token and positions (0.02 for all in the official code), normal of 1e-6 for registers (as in
- * DINOv2), 0 for biases, 1 for LayerNorm gains; the patch projection keeps PyTorch's uniform default of convolutions,
- * +-1 / sqrt(fan-in).
- */
-export function initVitParam(config: VitConfig, name: string, shape: Shape, std: number, rng: Rng): Float32Array {
-  const size = shape.reduce((product, axis) => product * axis, 1);
-  if (name.startsWith("patch_embed.")) {
-    const bound = 1 / Math.sqrt(config.channels * config.patch ** 2);
-    return Float32Array.from({ length: size }, () => rng.uniformIn(-bound, bound));
-  }
-  if (/(^|\.)norm\d?\.weight$/.test(name)) return new Float32Array(size).fill(1);
-  if (name.endsWith(".bias")) return new Float32Array(size);
-  if (name === "register_tokens") return truncatedNormal(size, 1e-6, rng);
-  const isToken = name === "cls_token" || name === "pos_embed";
-  return truncatedNormal(size, isToken ? 0.02 : std, rng);
-}
-
-/**
- * Draws from a normal distribution of mean 0, redrawn outside [-2, 2] as in the official trunc_normal_ (absolute
- * bounds, not multiples of std).
- */
-export function truncatedNormal(size: number, std: number, rng: Rng): Float32Array {
-  const draw = (): number => {
-    const value = std * rng.normal();
-    return Math.abs(value) <= 2 ? value : draw();
-  };
-  return Float32Array.from({ length: size }, draw);
-}
-
-/** Returns the number of whole patches of an image. Throws if it holds none. */
-export function patchGrid(
-  config: VitConfig,
-  imageRows: number,
-  imageCols: number,
-): { readonly rows: number; readonly cols: number } {
-  const rows = Math.floor(imageRows / config.patch);
-  const cols = Math.floor(imageCols / config.patch);
-  if (rows < 1 || cols < 1)
-    throw new Error(`vit: an image of ${imageRows} x ${imageCols} holds no whole patch of ${config.patch}`);
-  return { rows, cols };
-}
-
 /** CLS features: images [batch, channels, rows, cols], rows and cols of any size -> [batch, dim]. */
-export function vit(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
-  return vitOfGroups(config, params, [images], options);
+export function vit(
+  config: VitConfig,
+  params: Lookup,
+  images: Tensor,
+  options: BlockOptions & GroupOptions = {},
+): Tensor {
+  return vitOfGroups(config, params, [{ images, ...options }], options);
 }
 
 /**
- * CLS features of groups of images, each [batch, channels, rows, cols] of one size -> [batch of all groups, dim], in order. Layers
- * that work on each token by itself run once on the tokens of all groups.
+ * CLS features of groups of images -> [batch of all groups, dim], in order. Layers that work on each token by itself run once on
+ * the tokens of all groups, where kernels can bind each group.
  */
 export function vitOfGroups(
   config: VitConfig,
   params: Lookup,
-  groups: readonly Tensor[],
+  groups: readonly ImageGroup[],
   options?: BlockOptions,
 ): Tensor {
-  const embedded = groups.map((images) => embed(config, params, images, options));
-  if (fitOneTensor(embedded, config.dim, config.precision ?? "f32"))
-    return clsFeatures(config, params, embedded, options);
+  const embedded = groups.map((group) => embed(config, params, group, options));
+  const fitOne = !options?.order && fitOneTensor(embedded, config.dim, config.precision ?? "f32");
+  if (fitOne) return clsFeatures(config, params, embedded, options);
   return concat(
     embedded.map((group) => clsFeatures(config, params, [group], options)),
     0,
   );
 }
 
-/** Runs all blocks on groups of sequences together, and normalises their CLS tokens: -> [sequences, dim]. */
-function clsFeatures(
+/** A group of images as the blocks take it. */
+interface EmbeddedGroup extends Group {
+  /** Tokens [batch, tokens, dim]. */
+  readonly embedded: Tensor;
+  readonly localCrops: boolean;
+}
+
+/** Embeds a group of images, and draws how blocks drop. */
+function embed(
   config: VitConfig,
   params: Lookup,
-  groups: readonly Group[],
-  options: BlockOptions | undefined,
-): Tensor {
-  const { x, branch } = runBlocks(config, params, streamOf(groups), options);
-  const cls = { x: firstTokens(x, groups), branch: branch && firstTokens(branch, groups) };
-  return norm(scope(params, "norm."), joined(cls));
+  { images, mask, localCrops = false }: ImageGroup,
+  sources: DropSources = {},
+): EmbeddedGroup {
+  const embedded = prepareTokens(config, params, images, mask);
+  const [batch, tokens] = embedded.shape as readonly [number, number, number];
+  const [, , rows, cols] = images.shape as readonly [number, number, number, number];
+  const drops = Array.from({ length: config.depth }, (_, i) => branchDrops(config, i, batch, sources));
+  return { batch, tokens, embedded, drops, localCrops, rotation: rotationOf(config, rows, cols) };
 }
 
-/** CLS and patch tokens after the final norm: images [batch, channels, rows, cols] -> [batch, 1 + patches, dim]. */
-export function encode(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
-  const stream = runBlocks(config, params, streamOf([embed(config, params, images, options)]), options);
-  return withoutRegisters(config, unpacked(stream, norm(scope(params, "norm."), joined(stream))));
+function streamOf(groups: readonly EmbeddedGroup[]): Stream {
+  const rows = groups.map(({ embedded, batch, tokens }) => reshape(embedded, [batch * tokens, embedded.shape[2]!]));
+  return { x: rows.length === 1 ? rows[0]! : concat(rows, 0), groups };
 }
 
-function runBlocks(config: VitConfig, params: Lookup, first: Stream, options: BlockOptions = {}): Stream {
+/** Returns rows of the only group of a stream as sequences: [rows, width] -> [batch, tokens, width]. */
+function unpacked({ groups: [group] }: Stream, rows: Tensor): Tensor {
+  return reshape(rows, [group!.batch, group!.tokens, rows.shape[1]!]);
+}
+
+function runBlocks(config: VitConfig, params: Lookup, first: Stream, { recompute: again = false }: BlockOptions = {}) {
   let stream = first;
   for (let i = 0; i < config.depth; i++) {
     const before = stream;
     const run = () => block(config, params, before, i);
-    stream = options.recompute ? { ...before, x: recompute(() => joined(run())), branch: undefined } : run();
+    stream = again ? { x: recompute(() => joined(run())), groups: before.groups } : run();
   }
   return stream;
 }
 
-/** The CLS token of each sequence: [batch, tokens, dim] -> [batch, dim]. */
-export function clsOf(tokens: Tensor): Tensor {
-  const [batch, , dim] = tokens.shape as readonly [number, number, number];
-  return reshape(slice(tokens, 1, 0, 1), [batch, dim]);
+/** Runs all blocks on groups together, and normalises their CLS tokens: -> [sequences, dim]. */
+function clsFeatures(
+  config: VitConfig,
+  params: Lookup,
+  groups: readonly EmbeddedGroup[],
+  options: BlockOptions | undefined,
+): Tensor {
+  const { x, branch } = runBlocks(config, params, streamOf(groups), options);
+  const cls = joined({ x: firstTokens(x, groups), branch: branch && firstTokens(branch, groups) });
+  const names = groups.map(({ localCrops }) => clsNorm(config, localCrops));
+  if (new Set(names).size === 1) return norm(config, scope(params, names[0]!), cls);
+  let first = 0;
+  const parts = groups.map(({ batch }, i) => {
+    const part = norm(config, scope(params, names[i]!), slice(cls, 0, first, batch));
+    first += batch;
+    return part;
+  });
+  return concat(parts, 0);
 }
 
-/** Removes the registers: [batch, 1 + registers + patches, dim] -> [batch, 1 + patches, dim]. */
-function withoutRegisters({ registers = 0 }: VitConfig, tokens: Tensor): Tensor {
-  if (registers === 0) return tokens;
+/** Returns the prefix of the final norm of CLS tokens and registers. */
+function clsNorm({ untiedNorms = {} }: VitConfig, localCrops: boolean): "norm." | "cls_norm." | "local_cls_norm." {
+  if (localCrops && untiedNorms.localCls) return "local_cls_norm.";
+  return untiedNorms.cls ? "cls_norm." : "norm.";
+}
+
+/** CLS and patch tokens after the final norm: images [batch, channels, rows, cols] -> [batch, 1 + patches, dim]. */
+export function encode(config: VitConfig, params: Lookup, images: Tensor, options?: BlockOptions): Tensor {
+  return withoutRegisters(config, encodeAll(config, params, { images }, options).tokens);
+}
+
+/** Tokens by their kind; those that a recording does not use are not computed. */
+export interface Features {
+  /** [batch, dim]. */
+  readonly cls: Tensor;
+  /** [batch, registers, dim]; undefined without registers. */
+  readonly registers: Tensor | undefined;
+  /** [batch, patches, dim]. */
+  readonly patches: Tensor;
+  /** All tokens before the final norm: [batch, 1 + registers + patches, dim]. */
+  readonly stream: Tensor;
+}
+
+/** Returns the tokens of images [batch, channels, rows, cols] after the final norm, by their kind. */
+export function features(
+  config: VitConfig,
+  params: Lookup,
+  images: Tensor,
+  options: BlockOptions & GroupOptions = {},
+): Features {
+  const { registers = 0 } = config;
+  const { stream, tokens } = encodeAll(config, params, { images, ...options }, options);
   const first = 1 + registers;
-  return concat([slice(tokens, 1, 0, 1), slice(tokens, 1, first, tokens.shape[1]! - first)], 1);
+  return {
+    cls: clsOf(tokens),
+    registers: registers > 0 ? slice(tokens, 1, 1, registers) : undefined,
+    patches: slice(tokens, 1, first, tokens.shape[1]! - first),
+    stream,
+  };
+}
+
+/** All tokens before and after the final norm: images -> [batch, 1 + registers + patches, dim]. */
+function encodeAll(config: VitConfig, params: Lookup, group: ImageGroup, options?: BlockOptions) {
+  const last = runBlocks(config, params, streamOf([embed(config, params, group, options)]), options);
+  const stream = unpacked(last, joined(last));
+  return { stream, tokens: finalNorm(config, params, stream, group) };
+}
+
+/** The final norm of all tokens [batch, tokens, dim], that of the CLS token and the registers by itself where it has its own. */
+export function finalNorm(
+  config: VitConfig,
+  params: Lookup,
+  x: Tensor,
+  { localCrops = false }: GroupOptions = {},
+): Tensor {
+  const { registers = 0 } = config;
+  const untied = clsNorm(config, localCrops);
+  const shared = (tokens: Tensor) => norm(config, scope(params, "norm."), tokens);
+  if (untied === "norm.") return shared(x);
+  const first = 1 + registers;
+  const learnt = norm(config, scope(params, untied), slice(x, 1, 0, first)); // [batch, 1 + registers, dim]
+  return concat([learnt, shared(slice(x, 1, first, x.shape[1]! - first))], 1);
 }
 
 /** Tokens and attention of images; tensors that a recording does not return are not computed. */
@@ -225,15 +208,16 @@ export interface Observation {
 
 /** Encodes images and exposes the attention of the last block. */
 export function observe(config: VitConfig, params: Lookup, images: Tensor): Observation {
-  let stream = streamOf([embed(config, params, images)]);
-  for (let i = 0; i < config.depth - 1; i++) stream = block(config, params, stream, i);
-  const last = scope(params, `blocks.${config.depth - 1}.`);
+  const last = config.depth - 1;
+  let stream = streamOf([embed(config, params, { images })]);
+  for (let i = 0; i < last; i++) stream = block(config, params, stream, i);
   const before: Stream = { x: joined(stream), groups: stream.groups };
-  const y = norm(scope(last, "norm1."), before.x);
-  const qkv = () => unpacked(before, linear(y, last("attn.qkv.weight"), last("attn.qkv.bias")));
-  const after = norm(scope(params, "norm."), joined(block(config, params, before, config.depth - 1)));
+  const own = scope(params, `blocks.${last}.`);
+  const y = norm(config, scope(own, "norm1."), before.x);
+  const qkv = () => unpacked(before, queriesKeysValues(config, own, y, before.groups));
+  const after = unpacked(before, joined(block(config, params, before, last)));
   return {
-    tokens: withoutRegisters(config, unpacked(before, after)),
+    tokens: withoutRegisters(config, finalNorm(config, params, after)),
     attention: (queries) => attentionProbabilities(qkv(), config.heads, queries),
   };
 }
@@ -243,139 +227,33 @@ export function lastAttention(config: VitConfig, params: Lookup, images: Tensor,
   return observe(config, params, images).attention(queries);
 }
 
-/**
- * Returns the outputs of the last `n` blocks, each after the final norm, the earliest first: images -> n times [batch,
- * 1 + patches, dim].
- */
-export function intermediateLayers(config: VitConfig, params: Lookup, images: Tensor, n: number): Tensor[] {
-  let stream = streamOf([embed(config, params, images)]);
-  const outputs: Tensor[] = [];
-  for (let i = 0; i < config.depth; i++) {
-    stream = block(config, params, stream, i);
-    if (i < config.depth - n) continue;
-    stream = { x: joined(stream), groups: stream.groups };
-    outputs.push(withoutRegisters(config, unpacked(stream, norm(scope(params, "norm."), stream.x))));
-  }
-  return outputs;
-}
+/** Blocks, as a number of last ones, or by their indices from 0 on. */
+export type Layers = number | readonly number[];
 
 /**
- * Embeds patches, prepends the CLS token, adds positions, and inserts registers, which have no position, between the
- * two (Darcet et al. 2023, https://arxiv.org/abs/2309.16588): images -> [batch, 1 + registers + patches, dim].
+ * Returns the outputs of blocks, each after the final norm, the earliest first: images -> for each [batch, 1 + patches, dim].
+ * Throws for an index without a block.
  */
-export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor): Tensor {
-  const [batch, , rows, cols] = images.shape as readonly [number, number, number, number];
-  const { dim, channels, patch, registers = 0, precision = "f32" } = config;
-  const weight = reshape(params("patch_embed.proj.weight"), [dim, channels * patch * patch]);
-  const cut = cast(patches(images, patch), precision); // [batch, patches, channels * patch * patch]
-  const embedded = cast(linear(cut, weight, params("patch_embed.proj.bias")), "f32"); // [batch, patches, dim]
-  const cls = repeat(reshape(params("cls_token"), [1, dim]), [batch, 1, dim]);
-  const positions = positionEmbedding(config, params("pos_embed"), rows, cols); // [1 + patches, dim]
-  if (registers === 0) return add(concat([cls, embedded], 1), positions);
-  const learnt = repeat(reshape(params("register_tokens"), [registers, dim]), [batch, registers, dim]);
-  const noPosition = fill([registers, dim], 0);
-  const [clsPosition, patchPositions] = [slice(positions, 0, 0, 1), slice(positions, 0, 1, positions.shape[0]! - 1)];
-  return add(concat([cls, learnt, embedded], 1), concat([clsPosition, noPosition, patchPositions], 0));
-}
-
-/**
- * Returns the position embedding of an image of rows x cols pixels: [1, 1 + base patches, dim] -> [1 + patches, dim].
- * Other grids than the one of the embedding are resampled bicubically with the official scale (grid + 0.1) / base. The
- * official code skips this only for square images of the same patch count; this code also skips it for the training
- * size.
- */
-export function positionEmbedding(config: VitConfig, embedding: Tensor, imageRows: number, imageCols: number): Tensor {
-  const [, tokens, dim] = embedding.shape as readonly [number, number, number];
-  const flat = reshape(embedding, [tokens, dim]);
-  const base = patchGrid(config, config.imageRows, config.imageCols);
-  const wanted = patchGrid(config, imageRows, imageCols);
-  const sameGrid = wanted.rows === base.rows && wanted.cols === base.cols;
-  const trainingSize = imageRows === config.imageRows && imageCols === config.imageCols;
-  if (sameGrid && (imageRows === imageCols || trainingSize)) return flat;
-  const scale = { rows: (wanted.rows + 0.1) / base.rows, cols: (wanted.cols + 0.1) / base.cols };
-  const resized = resizeGrid(slice(flat, 0, 1, tokens - 1), base, wanted, scale);
-  return concat([slice(flat, 0, 0, 1), resized], 0);
-}
-
-/** Sequences of one length, their tokens, and what drop path draws for them. */
-interface Group extends Sequences {
-  /** [batch, tokens, dim]. */
-  readonly embedded: Tensor;
-  /** Uniform numbers [batch] for the two branches of each block; undefined where nothing is dropped. */
-  readonly drops: readonly (Readonly<Record<Branch, Tensor>> | undefined)[];
-}
-
-type Branch = "attention" | "mlp";
-
-/** Embeds images, and draws the numbers of drop path once, so that recomputed blocks drop the same. */
-function embed(config: VitConfig, params: Lookup, images: Tensor, { drop }: BlockOptions = {}): Group {
-  const embedded = prepareTokens(config, params, images);
-  const [batch, tokens] = embedded.shape as readonly [number, number, number];
-  const drops = Array.from({ length: config.depth }, (_, i) =>
-    drop && dropRate(config, i) > 0 ? { attention: drop(batch), mlp: drop(batch) } : undefined,
+export function intermediateLayers(config: VitConfig, params: Lookup, images: Tensor, layers: Layers): Tensor[] {
+  return Array.from(blockOutputs(config, params, images, layers), (x) =>
+    withoutRegisters(config, finalNorm(config, params, x)),
   );
-  return { batch, tokens, embedded, drops };
 }
 
-/** The residual stream, the tokens of all groups [rows, dim], and a branch that is not added to it yet. */
-interface Stream {
-  readonly x: Tensor;
-  readonly branch?: Tensor | undefined;
-  readonly groups: readonly Group[];
-}
-
-function streamOf(groups: readonly Group[]): Stream {
-  const rows = groups.map(({ embedded, batch, tokens }) => reshape(embedded, [batch * tokens, embedded.shape[2]!]));
-  return { x: rows.length === 1 ? rows[0]! : concat(rows, 0), groups };
-}
-
-/** Returns rows of the only group of a stream as sequences: [rows, width] -> [batch, tokens, width]. */
-function unpacked({ groups: [group] }: Stream, rows: Tensor): Tensor {
-  return reshape(rows, [group!.batch, group!.tokens, rows.shape[1]!]);
-}
-
-/** Adds the branch: [rows, dim]. */
-function joined({ x, branch }: Pick<Stream, "x" | "branch">): Tensor {
-  return branch ? add(x, branch) : x;
-}
-
-/** x + attention(norm(x)), then x + mlp(norm(x)), whose branch the next block adds: [rows, dim] -> the same. */
-function block(config: VitConfig, all: Lookup, stream: Stream, i: number): Stream {
-  const { groups } = stream;
-  const params = scope(all, `blocks.${i}.`);
-  const dropped = (x: Tensor, branch: Branch) => {
-    const samples = groups.flatMap(({ batch, tokens, drops }) =>
-      drops[i] ? { uniform: drops[i][branch], rows: batch * tokens } : [],
-    );
-    return samples.length > 0 ? dropPath(x, samples, dropRate(config, i)) : x;
-  };
-  const first = normed(scope(params, "norm1."), stream, config.precision);
-  const qkv = linear(first.normed, params("attn.qkv.weight"), params("attn.qkv.bias")); // [rows, 3 * dim]
-  const attended = linear(attention(qkv, config.heads, groups), params("attn.proj.weight"), params("attn.proj.bias"));
-  const attending = { x: first.x, branch: dropped(attended, "attention") };
-  const second = normed(scope(params, "norm2."), attending, config.precision);
-  const hidden = gelu(linear(second.normed, params("mlp.fc1.weight"), params("mlp.fc1.bias")));
-  const branch = dropped(linear(hidden, params("mlp.fc2.weight"), params("mlp.fc2.bias")), "mlp");
-  return { x: second.x, branch, groups };
-}
-
-/** Adds the branch of a stream, if any, and normalises the sum. */
-function normed(params: Lookup, { x, branch }: Pick<Stream, "x" | "branch">, precision: Precision = "f32") {
-  if (!branch) return { x, normed: norm(params, x, precision) };
-  const found = addLayernorm(x, branch, params("weight"), params("bias"), { precision });
-  return { x: found.sum, normed: found.normed };
-}
-
-function norm(params: Lookup, x: Tensor, precision: Precision = "f32"): Tensor {
-  return layernorm(x, params("weight"), params("bias"), { precision });
-}
-
-/** linspace(0, rate, depth)[i], as the official constructor spreads it. */
-function dropRate({ dropPathRate, depth }: VitConfig, i: number): number {
-  return depth === 1 ? 0 : (dropPathRate * i) / (depth - 1);
-}
-
-/** Returns the lookup of the parameters under a prefix. */
-export function scope(params: Lookup, prefix: string): Lookup {
-  return (name) => params(prefix + name);
+/**
+ * Yields the outputs of blocks before the final norm, the earliest first: images -> for each [batch, 1 + registers + patches,
+ * dim]. Throws for an index without a block.
+ */
+export function* blockOutputs(config: VitConfig, params: Lookup, images: Tensor, layers: Layers): Generator<Tensor> {
+  const { depth } = config;
+  const wanted = typeof layers === "number" ? Array.from({ length: layers }, (_, i) => depth - 1 - i) : layers;
+  const unknown = typeof layers === "number" ? undefined : layers.find((i) => !(i >= 0 && i < depth));
+  if (unknown !== undefined) throw new Error(`vit: block ${unknown} is none of 0 to ${depth - 1}`);
+  let stream = streamOf([embed(config, params, { images })]);
+  for (let i = 0; i < depth; i++) {
+    stream = block(config, params, stream, i);
+    if (!wanted.includes(i)) continue;
+    stream = { x: joined(stream), groups: stream.groups };
+    yield unpacked(stream, stream.x);
+  }
 }

@@ -5,7 +5,7 @@ import type { Config } from "../config/settings.js";
 import type { Size } from "../images/pixels.js";
 import { networkConfig, vitConfig } from "../model/configure.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
-import { positionEmbedding } from "../model/vit.js";
+import { positionEmbedding } from "../model/positions.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { isOfHead } from "../weights/match-tensors.js";
 

@@ -32,8 +32,8 @@ import {
 } from "../../engine/index.js";
 import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
+import type { DropSource } from "../model/block.js";
 import { forward, type ForwardOptions, type Network } from "../model/network.js";
-import type { DropSource } from "../model/vit.js";
 import {
   allGather,
   type Peers,

@@ -36,6 +36,11 @@ export function officialTensors(tensors: ReadonlyMap<string, StoredTensor>): Off
   return { naming: isHuggingFace && !isWhole ? "Hugging Face" : "official", tensors: official, others };
 }
 
+/** Takes the chunk out of a block's name: `blocks.{chunk}.{i}.` of DINOv2, where i counts over all chunks, is `blocks.{i}.` */
+export function nameWithoutChunk(name: string): string {
+  return name.replace(/^(.*\.)?blocks\.\d+\.(\d+\.)/, "$1blocks.$2");
+}
+
 function wholeName(name: string): string | undefined {
   return /^(backbone|head)\./.test(name) ? name : undefined;
 }

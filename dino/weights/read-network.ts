@@ -3,7 +3,8 @@ import { createParams, type Device, layoutOf } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import type { Model, Which } from "../model/backbone.js";
 import { vitConfig } from "../model/configure.js";
-import { type VitConfig, vitSpecs } from "../model/vit.js";
+import type { VitConfig } from "../model/vit-config.js";
+import { vitSpecs } from "../model/vit-params.js";
 import type { ModelFile, Values } from "./checkpoint-bytes.js";
 
 /** A network of a checkpoint or model file, on the host. */

@@ -185,8 +185,10 @@ function cpuRule({ kernels, subgroupWidth }: Device, tokens: number): Variant {
   return usesSubgroups ? "subgroups" : "vectors";
 }
 
-function sequencesOf(qkv: Tensor): Sequences {
-  return axes("attention qkv", qkv, "batch", "tokens", "width");
+/** Returns the sequences of qkv [batch, tokens, 3 * dim]. */
+export function sequencesOf(qkv: Tensor): Sequences {
+  const { batch, tokens } = axes("attention qkv", qkv, "batch", "tokens", "width");
+  return { batch, tokens };
 }
 
 function measure(qkv: Tensor, heads: number) {

@@ -23,9 +23,10 @@ const repeating = kernel("repeat", { reads: ["x"], writes: ["out"], constants: [
 
 /** Rows that a thread adds up alone, because it takes less time than another dispatch. */
 const MAX_ROWS = { gpu: 128, cpu: 32 };
-/** Workgroups that fill a large GPU, columns of one, and the parts that the next dispatch adds up. */
+/** Columns that a workgroup sums, four of a thread. */
+export const GROUP_COLS = 256;
+/** Workgroups that fill a large GPU, and the parts that the next dispatch adds up. */
 const ENOUGH_GROUPS = 2048;
-const GROUP_COLS = 256;
 const MAX_PARTS = 256;
 /** Least rows of a part. */
 const PART_ROWS = 32;

@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { positionEmbedding, type VitConfig } from "../../dino/model/vit.js";
+import { positionEmbedding } from "../../dino/model/positions.js";
+import type { VitConfig } from "../../dino/model/vit-config.js";
 import { evaluate, gradients, input, type Tensor } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { createNetwork, forward, type NetworkConfig, writeNetwork } from "../../dino/model/network.js";
-import { scope, vit } from "../../dino/model/vit.js";
+import { scope } from "../../dino/model/vit-config.js";
+import { vit } from "../../dino/model/vit.js";
 import { evaluate, fill, gradients, input, type Input, linear, mul, sum, type Tensor } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";

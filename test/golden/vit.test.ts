@@ -1,5 +1,7 @@
 import { expect } from "chai";
-import { intermediateLayers, lastAttention, prepareTokens, vit, type VitConfig } from "../../dino/model/vit.js";
+import { prepareTokens } from "../../dino/model/tokens.js";
+import type { VitConfig } from "../../dino/model/vit-config.js";
+import { intermediateLayers, lastAttention, vit } from "../../dino/model/vit.js";
 import { dropPath, evaluate, fill, gradients, input, mul, type Params, sum, type Tensor } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { golden, relmax } from "./golden.js";

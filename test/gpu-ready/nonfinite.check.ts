@@ -12,7 +12,8 @@ import { withShaders } from "../support/changed-device.js";
 import { testDevice } from "../support/device.js";
 
 /** Operations whose gradients need not hold a NaN of an input: linear ones, and gem, whose gradient is 0 unless x > epsilon. */
-const NO_GRADIENT = /^(add|scale|reshape|repeat|sum|mean|slice|firstTokens|concat|patches|cast|dropPath|gem)/;
+const NO_GRADIENT =
+  /^(add|scale|reshape|repeat|sum|mean|slice|firstTokens|concat|patches|cast|dropPath|gem|rotate|replaceRows|resizeGrid|takeSamples|addToSamples)/;
 /** Gradients do not depend on a bias, the third input. */
 const BIASED = /^(linear|layernorm|batchNorm)/;
 const BIAS = 2;

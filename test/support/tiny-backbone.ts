@@ -1,6 +1,7 @@
 import { rng } from "../../dino/math/random.js";
 import type { Backbone } from "../../dino/model/backbone.js";
-import { initVitParam, type VitConfig, vitSpecs } from "../../dino/model/vit.js";
+import type { VitConfig } from "../../dino/model/vit-config.js";
+import { initVitParam, vitSpecs } from "../../dino/model/vit-params.js";
 import { createParams, type Device, layoutOf } from "../../engine/index.js";
 
 const tiny: VitConfig = {

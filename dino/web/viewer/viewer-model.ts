@@ -7,7 +7,7 @@ import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js"
 import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
 import { openInspector, patchFeatures } from "../../model/inspector.js";
-import { clsOf } from "../../model/vit.js";
+import { clsOf } from "../../model/tokens.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";
 import { parseModel } from "../../weights/checkpoint-bytes.js";

@@ -1,5 +1,6 @@
 /** The network of `vit.ts` as an ONNX model, which resamples the positions for images of any size. */
-import { patchGrid, type VitConfig } from "../../model/vit.js";
+import { patchGrid } from "../../model/positions.js";
+import type { VitConfig } from "../../model/vit-config.js";
 import type { Values } from "../checkpoint-bytes.js";
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from "./onnx.js";
 

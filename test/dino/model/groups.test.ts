@@ -1,6 +1,8 @@
 import { expect } from "chai";
 import { rng } from "../../../dino/math/random.js";
-import { type DropSource, vit, type VitConfig, vitOfGroups } from "../../../dino/model/vit.js";
+import type { DropSource } from "../../../dino/model/block.js";
+import type { VitConfig } from "../../../dino/model/vit-config.js";
+import { vit, vitOfGroups } from "../../../dino/model/vit.js";
 import { type Device, evaluate, input, type Precision } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 import { tinyBackbone } from "../../support/tiny-backbone.js";
@@ -10,10 +12,20 @@ const sizes = [
   { batch: 3, side: 12 },
 ];
 
+const dinov3: Partial<VitConfig> = {
+  dim: 128,
+  registers: 1,
+  positions: { kind: "rotary", periods: { base: 100 }, normalize: "separate" },
+  maskKeyBias: true,
+  layerScale: 0.5,
+  ffn: "swiglu",
+};
+
 describe("groups of images of several sizes", () => {
   const cases: readonly (readonly [string, Partial<VitConfig>, Precision])[] = [
     ["in one tensor", { dim: 128, registers: 2 }, "f32"],
     ["in one tensor, in f16", { dim: 128 }, "f16"],
+    ["in one tensor, as DINOv3", dinov3, "f32"],
     ["one after another, where kernels cannot bind parts of it", {}, "f32"],
   ];
   for (const [how, changes, precision] of cases) {
@@ -32,7 +44,7 @@ describe("groups of images of several sizes", () => {
 /** Features of groups by themselves and together, with the same images and the same numbers of drop path. */
 async function features(device: Device, changes: Partial<VitConfig>) {
   const { vit: shape, params } = tinyBackbone(device, changes);
-  const groups = sizes.map(({ batch, side }) => uniforms(device, [batch, 3, side, side]));
+  const groups = sizes.map(({ batch, side }) => ({ images: uniforms(device, [batch, 3, side, side]) }));
   /** Draws by the size of the batch, in which the groups differ. */
   const drop = (): DropSource => {
     const drawn = new Map<number, number>();
@@ -45,7 +57,7 @@ async function features(device: Device, changes: Partial<VitConfig>) {
     together: vitOfGroups(shape, params, groups, { drop: drop() }),
   }));
   const alone: number[] = [];
-  for (const images of groups) {
+  for (const { images } of groups) {
     const { cls } = await evaluate(device, () => ({ cls: vit(shape, params, images, { drop: drop() }) }));
     alone.push(...cls);
   }

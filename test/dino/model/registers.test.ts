@@ -6,16 +6,10 @@ import type { Backbone } from "../../../dino/model/backbone.js";
 import { networkConfig } from "../../../dino/model/configure.js";
 import { clsAttention, openInspector, patchFeatures } from "../../../dino/model/inspector.js";
 import { initialValues, networkSpecs } from "../../../dino/model/network.js";
-import {
-  encode,
-  initVitParam,
-  intermediateLayers,
-  lastAttention,
-  prepareTokens,
-  vit,
-  type VitConfig,
-  vitSpecs,
-} from "../../../dino/model/vit.js";
+import { prepareTokens } from "../../../dino/model/tokens.js";
+import type { VitConfig } from "../../../dino/model/vit-config.js";
+import { initVitParam, vitSpecs } from "../../../dino/model/vit-params.js";
+import { encode, intermediateLayers, lastAttention, vit } from "../../../dino/model/vit.js";
 import { createParams, evaluate, gradients, fill, input, layoutOf, sum, mul } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 

@@ -11,7 +11,7 @@ import { viewOf } from "../../../dino/model/backbone.js";
 import { networkConfig } from "../../../dino/model/configure.js";
 import { extractFeatures } from "../../../dino/model/extract.js";
 import { createNetwork, initialValues, writeNetwork } from "../../../dino/model/network.js";
-import { scope } from "../../../dino/model/vit.js";
+import { scope } from "../../../dino/model/vit-config.js";
 import { train } from "../../../dino/training/train.js";
 import { testDevice } from "../../support/device.js";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import fc from "fast-check";
-import { vitSpecs } from "../../../dino/model/vit.js";
+import { vitSpecs } from "../../../dino/model/vit-params.js";
 import { importNetwork, type ImportOptions } from "../../../dino/weights/import.js";
 import { fuzzRuns } from "../../support/fuzz.js";
 import { rejection } from "../../support/rejection.js";

@@ -1,8 +1,9 @@
 import type { Rng } from "../../../dino/math/random.js";
 import * as gpu from "../../../engine/index.js";
 import type { Tensor } from "../../../engine/index.js";
+import * as blocks from "../../../reference/block-operations.js";
 import * as reference from "../../../reference/operations.js";
-import type { Values } from "../../../reference/operations.js";
+import { type Values, values } from "../../../reference/operations.js";
 import type { OpRow } from "./check-op.js";
 
 const positive: OpRow["draw"] = (rng) => 0.5 + rng.uniform();
@@ -110,6 +111,97 @@ function residual(shape: readonly number[], precision: gpu.Precision = "f32"): O
     inputs: [shape, [...shape.slice(0, -1), 4], [cols, 4], [cols], [cols], [cols]],
   };
 }
+
+const anglesOf = (patches: number, pairs: number) => values([patches, pairs], (i) => i);
+
+function rotationBy({ shape, data }: Values): gpu.Rotation {
+  const table = (of: (angle: number) => number) => gpu.constant(shape, data.map(of));
+  return { cosines: table(Math.cos), sines: table(Math.sin) };
+}
+
+/** Queries and keys of the last `patches` tokens, turned by the angles 0, 1, 2 and so on: qkv of the shape. */
+function rotated(shape: readonly number[], heads: number, patches: number): Omit<OpRow, "op"> {
+  const angles = anglesOf(patches, shape.at(-1)! / 6 / heads);
+  return {
+    gpu: (qkv) => gpu.rotate(qkv, heads, rotationBy(angles)),
+    ref: blocks.rotate(heads, angles),
+    inputs: [shape],
+  };
+}
+
+/** The same for the patches of `groups`, all tokens but the first. */
+function rotatedGroups(width: number, heads: number): Omit<OpRow, "op"> {
+  const angles = groups.map(({ tokens }) => anglesOf(tokens - 1, width / 6 / heads));
+  return {
+    gpu: (qkv) =>
+      gpu.rotate(
+        qkv,
+        heads,
+        groups.map((group, i) => ({ ...group, rotation: rotationBy(angles[i]!) })),
+      ),
+    ref: reference.perGroup(groups, (qkv, i) => blocks.rotate(heads, angles[i]!)(qkv)),
+    inputs: [[16, width]],
+  };
+}
+
+function rotatedHalves(...given: Parameters<typeof rotated>): Omit<OpRow, "op"> {
+  const row = rotated(...given);
+  return { ...row, gpu: inHalves(row.gpu) };
+}
+
+/** Samples of a batch of `batch`, the first `count` of them in an order that is neither theirs nor its reverse. */
+function ordered(batch: number, count: number) {
+  const order = Array.from({ length: batch }, (_, i) => (i % 2 === 0 ? i / 2 : batch - (i + 1) / 2));
+  return { kept: order.slice(0, count), order: () => gpu.constant([batch], order, { dtype: "u32" }) };
+}
+
+/** Samples of a shape that are taken, and a branch for them that is added. */
+function samples(what: string, [batch, ...sample]: readonly [number, ...number[]], count: number): readonly OpRow[] {
+  const { kept, order } = ordered(batch, count);
+  const whole = [batch, ...sample];
+  return [
+    {
+      op: `takeSamples${what}`,
+      gpu: (x) => gpu.takeSamples(x, order(), count),
+      ref: blocks.takeSamples(kept),
+      inputs: [whole],
+    },
+    {
+      op: `takeSamples${what}, which are used twice`,
+      gpu: (x) => gpu.add(gpu.takeSamples(x, order(), count), gpu.takeSamples(gpu.scale(x, 2), order(), count)),
+      ref: (x) => reference.scale(3)(blocks.takeSamples(kept)(x)),
+      inputs: [whole],
+    },
+    {
+      op: `addToSamples${what}`,
+      gpu: (x, branch) => gpu.addToSamples(x, branch, order(), 1.25),
+      ref: blocks.addToSamples(kept, 1.25),
+      inputs: [whole, [count, ...sample]],
+    },
+    {
+      op: `addToSamples${what}, a branch of the samples`,
+      gpu: (x) => gpu.addToSamples(x, gpu.gelu(gpu.takeSamples(x, order(), count)), order(), 1.25),
+      ref: (x) => blocks.addToSamples(kept, 1.25)(x, reference.gelu(blocks.takeSamples(kept)(x))),
+      inputs: [whole],
+    },
+  ];
+}
+
+/** A grid of `dim` channels, resampled. */
+function resized(from: readonly [number, number], to: readonly [number, number], dim: number, antialias: boolean) {
+  const size = ([gridRows, gridCols]: readonly [number, number]) => ({ rows: gridRows, cols: gridCols });
+  return {
+    gpu: (x) => gpu.resizeGrid(x, size(from), size(to), { antialias }),
+    ref: blocks.resizeGrid(from, to, antialias),
+    inputs: [[from[0] * from[1], dim]],
+  } satisfies Omit<OpRow, "op">;
+}
+
+/** SwiGLU of the halves of the columns. */
+const packedSwiglu: OpRow["ref"] = (x) => {
+  const [axis, hidden] = [x.shape.length - 1, x.shape.at(-1)! / 2];
+  return blocks.swiglu(reference.slice(axis, 0, hidden)(x), reference.slice(axis, hidden, hidden)(x));
+};
 
 /** Every operation and shape in f32. */
 export const rows: readonly OpRow[] = [
@@ -278,6 +370,76 @@ export const rows: readonly OpRow[] = [
       [9, 1],
     ],
   },
+  { op: "rotate", ...rotated([2, 7, 48], 2, 5) },
+  { op: "rotate, two lengths", ...rotatedGroups(192, 2) },
+  { op: "rotate, pairs of no whole fours", ...rotated([2, 7, 72], 2, 5) },
+  { op: "rotate, patches alone, one head of one pair", ...rotated([3, 5, 6], 1, 5) },
+  { op: "rotate, tokens of DINOv3 ViT-S", ...rotated([1, 201, 1152], 6, 196) },
+  {
+    op: "swiglu",
+    gpu: gpu.swiglu,
+    ref: blocks.swiglu,
+    inputs: [
+      [5, 7, 12],
+      [5, 7, 12],
+    ],
+    draw: (rng) => 3 * rng.normal(),
+  },
+  {
+    op: "swiglu, far from zero",
+    gpu: gpu.swiglu,
+    ref: blocks.swiglu,
+    inputs: [
+      [33, 4],
+      [33, 4],
+    ],
+    draw: (rng) => 100 * rng.normal(),
+  },
+  { op: "packedSwiglu", gpu: gpu.packedSwiglu, ref: packedSwiglu, inputs: [[5, 7, 24]] },
+  { op: "packedSwiglu, tokens of ViT-S", gpu: gpu.packedSwiglu, ref: packedSwiglu, inputs: [[2, 37, 2048]] },
+  { op: "scaleColumns", gpu: gpu.scaleColumns, ref: reference.mul, inputs: [[3, 5, 12], [12]] },
+  { op: "scaleColumns, one row", gpu: gpu.scaleColumns, ref: reference.mul, inputs: [[1, 4], [4]] },
+  { op: "scaleColumns, width of no whole fours", gpu: gpu.scaleColumns, ref: reference.mul, inputs: [[7, 10], [10]] },
+  { op: "scaleColumns, tokens of ViT-S", gpu: gpu.scaleColumns, ref: reference.mul, inputs: [[2, 197, 384], [384]] },
+  { op: "scaleColumns, many rows", gpu: gpu.scaleColumns, ref: reference.mul, inputs: [[4103, 8], [8]] },
+  {
+    op: "scaleColumns, of a product with a bias",
+    gpu: (x, weight, bias, factors) => gpu.scaleColumns(gpu.linear(x, weight, bias), factors),
+    ref: (x, weight, bias, factors) => reference.mul(reference.linear(x, weight, bias), factors),
+    inputs: [[3, 67, 5], [12, 5], [12], [12]],
+  },
+  {
+    op: "replaceRows",
+    gpu: gpu.replaceRows,
+    ref: blocks.replaceRows,
+    inputs: [[3, 67, 5], [3, 67], [5]],
+    fixed: [1],
+    draw: (rng, input) => (input === 1 ? rng.integer(2) : rng.normal()),
+  },
+  {
+    op: "replaceRows, more workgroups than a grid axis",
+    gpu: gpu.replaceRows,
+    ref: blocks.replaceRows,
+    inputs: [[65600, 65], [65600], [65]],
+    fixed: [1],
+    draw: (rng, input) => (input === 1 ? rng.integer(2) : rng.normal()),
+  },
+  {
+    op: "replaceRows, one row that stays",
+    gpu: gpu.replaceRows,
+    ref: blocks.replaceRows,
+    inputs: [[1, 8], [1], [8]],
+    fixed: [1],
+    draw: (rng, input) => (input === 1 ? 0 : rng.normal()),
+  },
+  { op: "resizeGrid, larger and smaller", ...resized([4, 7], [6, 3], 3, false) },
+  { op: "resizeGrid, larger and smaller, antialiased", ...resized([4, 7], [6, 3], 3, true) },
+  { op: "resizeGrid, to one cell, antialiased", ...resized([5, 3], [1, 1], 2, true) },
+  { op: "resizeGrid, the same size, antialiased", ...resized([3, 4], [3, 4], 2, true) },
+  ...samples("", [5, 3, 8], 3),
+  ...samples(", of no whole fours", [6, 7, 3], 2),
+  ...samples(", all", [4, 12], 4),
+  ...samples(", one", [1, 2, 2], 1),
   {
     op: "dropPath",
     gpu: (x, u) => gpu.dropPath(x, [{ uniform: u, rows: x.shape[0]! }], 0.3),
@@ -726,6 +888,51 @@ export const halfRows: readonly OpRow[] = (
     { op: "addLayernorm, tokens of ViT-S", ...residual([1, 37, 384], "f16") },
     { op: "addLayernorm, wider than registers hold", ...residual([3, 1028], "f16") },
     { op: "addLayernorm, more rows than workgroups", ...residual([4103, 8], "f16") },
+    { op: "rotate", ...rotatedHalves([2, 7, 48], 2, 5) },
+    { op: "rotate, pairs of no whole fours", ...rotatedHalves([2, 7, 72], 2, 5) },
+    { op: "rotate, tokens of DINOv3 ViT-S", ...rotatedHalves([1, 201, 1152], 6, 196) },
+    {
+      op: "swiglu",
+      gpu: inHalves(gpu.swiglu),
+      ref: blocks.swiglu,
+      inputs: [
+        [17, 12],
+        [17, 12],
+      ],
+    },
+    { op: "packedSwiglu", gpu: inHalves(gpu.packedSwiglu), ref: packedSwiglu, inputs: [[5, 7, 24]] },
+    ...[
+      { what: "", shape: [3, 5, 12] },
+      { what: ", width of no whole fours", shape: [7, 10] },
+      { what: ", tokens of ViT-S", shape: [1, 197, 384] },
+    ].map(({ what, shape }): OpRow => ({
+      op: `scaleColumns${what}`,
+      gpu: (x, factors) => gpu.cast(gpu.scaleColumns(gpu.cast(x, "f16"), factors), "f32"),
+      ref: reference.mul,
+      inputs: [shape, shape.slice(-1)],
+    })),
+    {
+      op: "scaleColumns, of a product with a bias",
+      gpu: (x, weight, bias, factors) =>
+        gpu.cast(gpu.scaleColumns(gpu.linear(gpu.cast(x, "f16"), weight, bias), factors), "f32"),
+      ref: (x, weight, bias, factors) => reference.mul(reference.linear(x, weight, bias), factors),
+      inputs: [[3, 67, 5], [12, 5], [12], [12]],
+    },
+    ...[
+      { what: "", sample: [3, 8] },
+      { what: ", of no whole fours", sample: [3, 7] },
+    ].map(({ what, sample }): OpRow => {
+      const { kept, order } = ordered(5, 3);
+      return {
+        op: `addToSamples${what}`,
+        gpu: (x, branch) => gpu.addToSamples(x, gpu.cast(branch, "f16"), order(), 1.25),
+        ref: blocks.addToSamples(kept, 1.25),
+        inputs: [
+          [5, ...sample],
+          [3, ...sample],
+        ],
+      };
+    }),
     {
       op: "dropPath",
       gpu: (x, u) => gpu.cast(gpu.dropPath(gpu.cast(x, "f16"), [{ uniform: u, rows: x.shape[0]! }], 0.3), "f32"),

@@ -4,6 +4,7 @@ import { transient } from "../../../engine/core/recording.js";
 import {
   add,
   addLayernorm,
+  addToSamples,
   attention,
   attentionProbabilities,
   concat,
@@ -24,15 +25,22 @@ import {
   matmul,
   max,
   mul,
+  packedSwiglu,
   patches,
   repeat,
+  replaceRows,
   reshape,
+  resizeGrid,
+  rotate,
   scale,
+  scaleColumns,
   scaleRows,
   slice,
   softmax,
   sum,
   sumLeading,
+  swiglu,
+  takeSamples,
   type Tensor,
   updateCenter,
   weightNorm,
@@ -41,6 +49,12 @@ import { testDevice } from "../../support/device.js";
 
 /** Returns a tensor of a shape, for operations that refuse it. */
 const t = (...shape: number[]): Tensor => transient(shape);
+
+/** Returns an order of `batch` samples. */
+const order = (batch: number): Tensor => transient([batch], "u32");
+
+/** Returns the cosines and sines of `count` patches. */
+const rotation = (count: number, pairs: number) => ({ cosines: t(count, pairs), sines: t(count, pairs) });
 
 const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown])[] = [
   ["add: b [3] is not the end of a [2, 4]", () => add(t(2, 4), t(3))],
@@ -62,6 +76,24 @@ const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown
   ["addLayernorm gain: expected [5], got [4]", () => addLayernorm(t(2, 5), t(2, 5), t(4), t(5))],
   ["scaleRows factors: expected [4], got [3]", () => scaleRows(t(4, 2), t(3))],
   ["scaleRows factors: expected [4, 1], got [4, 2]", () => scaleRows(t(4, 2), t(4, 2))],
+  ["scaleColumns factors: expected [2], got [4]", () => scaleColumns(t(4, 2), t(4))],
+  ["replaceRows mask: expected [3, 4], got [4]", () => replaceRows(t(3, 4, 2), t(4), t(2))],
+  ["replaceRows row: expected [2], got [1, 2]", () => replaceRows(t(3, 4, 2), t(3, 4), t(1, 2))],
+  ["resizeGrid x: expected 2 x 3 rows, got 5", () => resizeGrid(t(5, 4), { rows: 2, cols: 3 }, { rows: 1, cols: 1 })],
+  ["swiglu value: expected [2, 8], got [2, 4]", () => swiglu(t(2, 8), t(2, 4))],
+  ["swiglu value: expected f32 as gate, got f16", () => swiglu(t(2, 8), transient([2, 8], "f16"))],
+  ["swiglu: expected a hidden width that is a multiple of 4, got 6", () => swiglu(t(2, 6), t(2, 6))],
+  ["swiglu: expected a hidden width that is a multiple of 4, got 4.5", () => packedSwiglu(t(2, 9))],
+  ["takeSamples order: expected u32, got f32", () => takeSamples(t(3, 4), t(3), 2)],
+  ["takeSamples order: expected [3], got [4]", () => takeSamples(t(3, 4), order(4), 2)],
+  ["takeSamples: expected 1 to 3 samples, got 4", () => takeSamples(t(3, 4), order(3), 4)],
+  ["addToSamples branch: expected [2, 4], got [2, 5]", () => addToSamples(t(3, 4), t(2, 5), order(3), 1)],
+  ["addToSamples: branch [4, 4] exceeds the batch of 3", () => addToSamples(t(3, 4), t(4, 4), order(3), 1)],
+  ["rotate qkv: expected [batch, tokens, width], got [5, 24]", () => rotate(t(5, 24), 2, rotation(4, 2))],
+  ["rotate: a third of 18 channels has no 2 heads of whole pairs", () => rotate(t(1, 5, 18), 2, rotation(4, 2))],
+  ["rotate: 6 patches are more than the 5 tokens of qkv", () => rotate(t(1, 5, 24), 2, rotation(6, 2))],
+  ["rotate cosines: expected [4, 2], got [4, 4]", () => rotate(t(1, 5, 24), 2, rotation(4, 4))],
+  ["rotate sines: expected [4, 2], got [5, 2]", () => rotate(t(1, 5, 24), 2, { cosines: t(4, 2), sines: t(5, 2) })],
   ["matmul a: expected [rows, cols], got [4]", () => matmul(t(4), t(4, 2))],
   ["matmul b: expected [rows, cols], got [1, 4, 2]", () => matmul(t(3, 4), t(1, 4, 2))],
   ["matmul b: expected [batch, rows, cols], got [4, 2]", () => matmul(t(1, 3, 4), t(4, 2))],
