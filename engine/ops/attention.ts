@@ -62,7 +62,11 @@ const MAX_TILED_HEAD_DIM = 64;
  * et al. 2017, eq. 1 (https://arxiv.org/abs/1706.03762). Throws where heads do not divide dim, headDim exceeds 128, or kernels cannot
  * bind each group; see `fitOneTensor`.
  */
-export function attention(qkv: Tensor, heads: number, groups: readonly Sequences[] = [sequencesOf(qkv)]): Tensor {
+export function attention(
+  qkv: Tensor,
+  heads: number,
+  groups: readonly Sequences[] = [sequencesOf("attention", qkv)],
+): Tensor {
   const precision = precisionOf("attention qkv", qkv);
   const { rows, dim, headDim } = measure(qkv, heads);
   if (rows !== rowsIn(groups))
@@ -87,7 +91,7 @@ export function attention(qkv: Tensor, heads: number, groups: readonly Sequences
  * first `queries` tokens, by default all. Not differentiable.
  */
 export function attentionProbabilities(qkv: Tensor, heads: number, queries?: number): Tensor {
-  const { batch, tokens } = sequencesOf(qkv);
+  const { batch, tokens } = sequencesOf("attention", qkv);
   const { dim } = measure(qkv, heads);
   const out = transient([batch, tokens, dim], precisionOf("attention qkv", qkv));
   const { lse, sizes } = attend(qkv, heads, { batch, tokens, out });
@@ -185,9 +189,9 @@ function cpuRule({ kernels, subgroupWidth }: Device, tokens: number): Variant {
   return usesSubgroups ? "subgroups" : "vectors";
 }
 
-/** Returns the sequences of qkv [batch, tokens, 3 * dim]. */
-export function sequencesOf(qkv: Tensor): Sequences {
-  const { batch, tokens } = axes("attention qkv", qkv, "batch", "tokens", "width");
+/** Returns the sequences of qkv [batch, tokens, 3 * dim]. Throws for other axes, naming the operation. */
+export function sequencesOf(what: string, qkv: Tensor): Sequences {
+  const { batch, tokens } = axes(`${what} qkv`, qkv, "batch", "tokens", "width");
   return { batch, tokens };
 }
 

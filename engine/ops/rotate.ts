@@ -33,7 +33,7 @@ export interface RotatedSequences extends Sequences {
  * each group; see `fitOneTensor`.
  */
 export function rotate(qkv: Tensor, heads: number, rotation: Rotation | readonly RotatedSequences[]): Tensor {
-  return turn(qkv, heads, "cosines" in rotation ? [{ ...sequencesOf(qkv), rotation }] : rotation, 1);
+  return turn(qkv, heads, "cosines" in rotation ? [{ ...sequencesOf("rotate", qkv), rotation }] : rotation, 1);
 }
 
 /** Turns by the angles times `sign`. */

@@ -90,6 +90,10 @@ const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown
   ["addToSamples branch: expected [2, 4], got [2, 5]", () => addToSamples(t(3, 4), t(2, 5), order(3), 1)],
   ["addToSamples: branch [4, 4] exceeds the batch of 3", () => addToSamples(t(3, 4), t(4, 4), order(3), 1)],
   ["rotate qkv: expected [batch, tokens, width], got [5, 24]", () => rotate(t(5, 24), 2, rotation(4, 2))],
+  [
+    "rotate: qkv has 5 tokens, its sequences have 6",
+    () => rotate(t(5, 24), 2, [{ batch: 2, tokens: 3, rotation: rotation(2, 2) }]),
+  ],
   ["rotate: a third of 18 channels has no 2 heads of whole pairs", () => rotate(t(1, 5, 18), 2, rotation(4, 2))],
   ["rotate: 6 patches are more than the 5 tokens of qkv", () => rotate(t(1, 5, 24), 2, rotation(6, 2))],
   ["rotate cosines: expected [4, 2], got [4, 4]", () => rotate(t(1, 5, 24), 2, rotation(4, 4))],
