@@ -29,6 +29,7 @@ export function registersName({ positions = learnedPositions }: VitConfig): "reg
 export function prepareTokens(config: VitConfig, params: Lookup, images: Tensor, mask?: Tensor): Tensor {
   const [batch, , rows, cols] = images.shape as readonly [number, number, number, number];
   const { dim, registers = 0, positions = learnedPositions } = config;
+  if (mask && !config.maskToken) throw new Error("vit: a mask needs a mask token");
   const embedded = maskPatches(config, params, embedPatches(config, params, images), mask); // [batch, patches, dim]
   const cls = repeat(reshape(params("cls_token"), [1, dim]), [batch, 1, dim]);
   const learnt = () => repeat(reshape(params(registersName(config)), [registers, dim]), [batch, registers, dim]);
@@ -50,10 +51,7 @@ function embedPatches(config: VitConfig, params: Lookup, images: Tensor): Tensor
 }
 
 function maskPatches({ dim, maskToken }: VitConfig, params: Lookup, embedded: Tensor, mask?: Tensor): Tensor {
-  if (maskToken === undefined) {
-    if (mask) throw new Error("vit: a mask needs a mask token");
-    return embedded;
-  }
+  if (maskToken === undefined) return embedded;
   const token = reshape(params("mask_token"), [dim]);
   if (mask) return replaceRows(embedded, mask, token);
   if (maskToken === "optional") return embedded;
