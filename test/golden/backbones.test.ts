@@ -1,12 +1,11 @@
 import { expect } from "chai";
-import { block, blockTables, joined } from "../../dino/model/block.js";
+import { block, joined } from "../../dino/model/block.js";
 import { positionEmbedding, rotationOf } from "../../dino/model/positions.js";
 import { clsOf, prepareTokens } from "../../dino/model/tokens.js";
-import { scope } from "../../dino/model/vit-config.js";
 import { vitSpecs } from "../../dino/model/vit-params.js";
 import {
   blockOutputs,
-  type BlockOptions,
+  type GroupOptions,
   type Features,
   features,
   finalNorm,
@@ -22,6 +21,7 @@ import {
   input,
   type Input,
   mul,
+  reshape,
   type Params,
   slice,
   sum,
@@ -177,7 +177,7 @@ function checkBackbone(caseName: string): void {
       using mask = await stored(`${name}.mask`);
       for (const [kind, options] of Object.entries({ plain: {}, masked: { mask } } satisfies Record<
         string,
-        BlockOptions
+        GroupOptions
       >)) {
         const found = await evaluate(await testDevice(), () => {
           const outputs = features(config, params.get, x, options);
@@ -244,8 +244,9 @@ function checkBackbone(caseName: string): void {
   it("normalises faint tokens with its epsilon", async () => {
     using x = await stored("faint.x");
     const found = await evaluate(await testDevice(), () => {
-      const tables = { ...blockTables(config, config.imageRows, config.imageCols), rotation: undefined };
-      const first = joined(block(config, scope(params.get, "blocks.0."), { x }, tables));
+      const [batch, tokens, dim] = x.shape as readonly [number, number, number];
+      const groups = [{ batch, tokens, rotation: undefined, drops: [] }];
+      const first = joined(block(config, params.get, { x: reshape(x, [batch * tokens, dim]), groups }, 0));
       return { norm: finalNorm(config, params.get, x), block0: first };
     });
     for (const [output, values] of Object.entries(found))
