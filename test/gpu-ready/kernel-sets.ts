@@ -59,10 +59,13 @@ export interface Case {
   readonly run: (device: Device) => Promise<void>;
 }
 
+/** Rows that take other ways through a kernel than their sizes tell. */
+const OTHER_WAYS = /^attention, large scores/;
+
 /**
  * Returns cases that use each kernel of a set for which `matters` holds, given its code: of its rows the smallest and the largest,
- * since the time of a check is that of compiling what its rows use; in f32 also the making of crops, which is no operation.
- * `variants` makes several rows of one.
+ * since the time of a check is that of compiling what its rows use, and those that take other ways; in f32 also the making of
+ * crops, which is no operation. `variants` makes several rows of one.
  */
 export async function casesOf(
   set: KernelSet,
@@ -80,6 +83,7 @@ export async function casesOf(
     await recordShapes(watched, row);
   }
   const kept = new Set([...users.values()].flatMap((rowsOfKernel) => [rowsOfKernel[0]!, rowsOfKernel.at(-1)!]));
+  for (const row of inOrder) if (OTHER_WAYS.test(row.op)) kept.add(row);
   const cases = set.name === "f32" ? [contrast] : [];
   for (const row of inOrder.filter((each) => kept.has(each)).flatMap(variants)) {
     const files = new Set<string>();

@@ -1,6 +1,6 @@
 /** No kernel has a race in workgroup memory. */
 import { expect } from "chai";
-import { hiddenBarriers, withoutBarrier } from "./barriers.js";
+import { hiddenBarriers, isSlow, withoutBarrier } from "./barriers.js";
 import { type Case, casesOf, kernelSets } from "./kernel-sets.js";
 import { detectRaces, type RaceDetector } from "./race-detector.js";
 import { usesWorkgroupMemory } from "./workgroup-memory.js";
@@ -27,7 +27,7 @@ describe("no races in workgroup memory", function () {
   for (const barrier of hiddenBarriers) {
     const { race, file, n } = barrier;
     if (race === undefined) continue;
-    it(`but one without barrier ${n} of ${file}`, async () => {
+    it(`but one without barrier ${n} of ${file}${isSlow(barrier) ? " @long" : ""}`, async () => {
       const set = kernelSets.find(({ name }) => name === race.set)!;
       using detector = detectRaces(withoutBarrier(await set.device(), barrier));
       await cases
