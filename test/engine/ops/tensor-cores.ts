@@ -166,7 +166,7 @@ function arithmetic(right: string, extent: Extent): string {
   return `
 var<private> playing: u32;  // the thread
 ${FEW}
-fn ownRow() -> u32 { return playing % ${threads}u / ${threads / side}u; }
+fn ownRow() -> u32 { return (playing % ${threads}u / ${threads / side}u + ${side / 2}u) % ${side}u; }  // far from where kernels put a thread
 fn ownColumn() -> u32 { return playing % ${threads / side}u * ${values}u; }
 fn multiplied(a: Left, b: Right, sums: Result) -> Result {
   var x = sums;
