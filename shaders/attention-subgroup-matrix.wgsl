@@ -54,6 +54,7 @@ fn main(
 
 fn attend(strip: Strip, thread: Thread, lane: u32) {
   let sequence = strip.sequence;
+  if (lane == 0u) { atomicStore(&exceeded[0], 0u); }
   bring(0u, sequence, strip.start, ROWS, 0u, lane);
   workgroupBarrier();
   var q0 = Left();

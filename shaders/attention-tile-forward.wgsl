@@ -81,7 +81,6 @@ fn attend(g: u32, thread: vec3u) {
     }
   }
 
-  workgroupBarrier();
   parts[16u * x + y] = total0;
   parts[16u * x + y + 8u] = total1;
   workgroupBarrier();

@@ -10,6 +10,7 @@ import { halfRows, matrixRows, rows } from "../engine/ops/op-table.js";
 import { withTensorCoresPlayed } from "../engine/ops/tensor-cores.js";
 import { withShaders } from "../support/changed-device.js";
 import { testDevice } from "../support/device.js";
+import { small } from "./kernel-sets.js";
 
 /** Operations whose gradients need not hold a NaN of an input: linear ones, and gem, whose gradient is 0 unless x > epsilon. */
 const NO_GRADIENT =
@@ -17,9 +18,6 @@ const NO_GRADIENT =
 /** Gradients do not depend on a bias, the third input. */
 const BIASED = /^(linear|layernorm|batchNorm)/;
 const BIAS = 2;
-
-/** Rows of more elements are left out: each has a smaller twin, and the references take seconds. */
-const MOST_ELEMENTS = 2 ** 16;
 
 /** First, middle and last column of the first and the last row: in attention one of the queries, the keys and the values each. */
 function places(shape: readonly number[]): readonly number[] {
@@ -80,8 +78,7 @@ async function losses(row: OpRow, device: Device): Promise<readonly string[]> {
 
 describe("a NaN or an infinity is not lost", () => {
   const check = (table: readonly OpRow[], device: () => Promise<Device>) => {
-    for (const row of table.filter(({ inputs }) => inputs.every((shape) => sizeOf(shape) < MOST_ELEMENTS)))
-      it(row.op, async () => expect(await losses(row, await device())).to.deep.equal([]));
+    for (const row of small(table)) it(row.op, async () => expect(await losses(row, await device())).to.deep.equal([]));
   };
   const gpu = () => testDevice({ kernels: "gpu" });
   describe("in f32", () => {

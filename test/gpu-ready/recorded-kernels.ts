@@ -62,7 +62,7 @@ export async function recordedKernels(device: Device): Promise<readonly KernelUs
       return Promise.resolve({} as GPUComputePipeline);
     },
   });
-  for (const row of [...rows, ...halfRows, ...matrixRows]) await inEveryWay(collecting, (on) => recordRow(on, row));
+  for (const row of [...rows, ...halfRows, ...matrixRows]) await inEveryWay(collecting, (on) => recordShapes(on, row));
   for (const settings of STEPS) await recordStep(collecting, settings);
   await recordCrops(collecting);
   await record(collecting, () => ({ seen: attentionProbabilities(fill([1, 197, 3 * 384], 0), 6, 1) }));
@@ -81,7 +81,8 @@ async function inEveryWay(device: Device, recorded: (device: Device) => Promise<
   }
 }
 
-function recordRow(device: Device, row: OpRow): Promise<Recorded> {
+/** Records a row and its gradients, by the shapes of its inputs. */
+export function recordShapes(device: Device, row: OpRow): Promise<Recorded> {
   const inputs = row.inputs.map((shape) => input(device, shape));
   const trained = inputs.filter((_, i) => !row.fixed?.includes(i));
   return record(device, () => {

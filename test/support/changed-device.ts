@@ -20,3 +20,11 @@ export function withMethods(device: Device, methods: Partial<GPUDevice>): Device
 export function withShaders(device: Device, rewrite: (text: string, file: string) => string): Device {
   return { ...withMethods(device, {}), shaders: (file) => rewrite(device.shaders(file), file) };
 }
+
+/** Returns the device with the code of every kernel rewritten, its includes appended. */
+export function withCode(device: Device, rewrite: (code: string, kernel: string) => string): Device {
+  return withMethods(device, {
+    createShaderModule: (module) =>
+      device.gpu.createShaderModule({ ...module, code: rewrite(module.code, module.label ?? "") }),
+  });
+}

@@ -1,6 +1,7 @@
 /** Emulation of tensor cores by plain threads, to test their kernels on adapters without them. */
 import type { Device } from "../../../engine/core/device.js";
 import { withShaders } from "../../support/changed-device.js";
+import { FEW, rollLoops } from "../../support/rolled-loops.js";
 
 /**
  * Returns a device that uses the kernels for tensor cores, with every matrix of a subgroup of `width` threads replaced by loops
@@ -51,6 +52,19 @@ ${[0, 1, 2, 3]
   .join("")}`,
 };
 
+function withLoops(text: string): string {
+  return text
+    .replace(unrolled.finishes, "    for (var t = 0u; t < 8u; t++) { finish(work, lane, takesPart, t, acc[t]); }\n")
+    .replace(
+      unrolled.products,
+      `          for (var i = 0u; i < 8u; i++) {
+            let a = left(down + i / 2u * UNIT, d);
+            acc[i] = subgroupMatrixMultiplyAccumulate(a, right(across + i % 2u * UNIT, d), acc[i]);
+          }
+`,
+    );
+}
+
 /** Rewrites a kernel, or the file that declares its matrices, without subgroups. */
 function played(text: string, extent: Extent): string {
   const { width, side } = extent;
@@ -63,17 +77,7 @@ function played(text: string, extent: Extent): string {
   );
   const [, right] = /subgroupMatrixLoad<Right, \w+>\(&(\w+)/.exec(text) ?? [];
   return [
-    text
-      .replace(unrolled.finishes, "    for (var t = 0u; t < 8u; t++) { finish(work, lane, takesPart, t, acc[t]); }\n")
-      .replace(
-        unrolled.products,
-        `          for (var i = 0u; i < 8u; i++) {
-            let a = left(down + i / 2u * UNIT, d);
-            acc[i] = subgroupMatrixMultiplyAccumulate(a, right(across + i % 2u * UNIT, d), acc[i]);
-          }
-`,
-      )
-      .replace(/for \(var (\w+) = 0u; \1 < ([^;]+); /g, "for (var $1 = 0u; $1 < few($2); ")
+    rollLoops(withLoops(text))
       .replace(/^enable (subgroups|chromium_experimental_subgroup_matrix);$/gm, "")
       .replace(/^ *@builtin\((subgroup_id|num_subgroups)\).*$/gm, "")
       .replace(
@@ -161,8 +165,8 @@ function arithmetic(right: string, extent: Extent): string {
   const { threads, values } = sharesOf(extent);
   return `
 var<private> playing: u32;  // the thread
-fn few(n: u32) -> u32 { return n + (sizes[0] >> 31u) * 64u; }  // n, hidden from compilers, which unroll loops for minutes
-fn ownRow() -> u32 { return playing % ${threads}u / ${threads / side}u; }
+${FEW}
+fn ownRow() -> u32 { return (playing % ${threads}u / ${threads / side}u + ${side / 2}u) % ${side}u; }  // far from where kernels put a thread
 fn ownColumn() -> u32 { return playing % ${threads / side}u * ${values}u; }
 fn multiplied(a: Left, b: Right, sums: Result) -> Result {
   var x = sums;
