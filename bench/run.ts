@@ -105,7 +105,8 @@ async function benchRows(flags: Flags, list: typeof rows, print: Print): Promise
   else printSummary(all, { device: device.name, torch, isProfiled: flags.profile }, print);
   if (torch && isWhole(flags)) {
     const comparison = { ...origin(), ours: all, profile: stepTimes, theirs: torch };
-    await keepResult({ device: device.name, torch: comparison }, flags, print);
+    const key = flags.precision === "f32" ? "torch" : (`torch-${flags.precision}` as const);
+    await keepResult({ device: device.name, [key]: comparison }, flags, print);
   }
 }
 
