@@ -65,7 +65,10 @@ export async function benchGpu(argv: readonly string[], print = console.log): Pr
   await expectWritable(flags.out);
   for (const name of ["official", "cifar"] as const) expectFolder(name, flags[name]);
   print(`measuring for ${flags.minutes} minutes at most; first what this machine has`);
-  const facts = await findFacts({ acceptsSoftware: flags.quick || flags.software });
+  const facts = await findFacts({
+    acceptsSoftware: flags.quick || flags.software,
+    patienceMs: 60_000 * Math.min(flags.minutes, flags.quick ? 5 : 1.5),
+  });
   print(`${facts.adapter.kind}: ${facts.adapter.name}; PyTorch: ${describePython(facts)}`);
   const work = await mkdtemp(join(tmpdir(), "dino-bench-gpu-"));
   using interruption = catchSignals((signal) => print(`${signal}: ending; results so far are kept`));

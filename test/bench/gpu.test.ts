@@ -311,6 +311,13 @@ describe("bench:gpu", () => {
       expect(await readdir(out)).to.deep.equal([]);
     });
 
+    it("an adapter that does not answer", async () => {
+      const out = await folder();
+      expect(await refusal(["--quick", "--minutes", "0.005", "--out", out], { PYTHON: "false" })).to.equal(
+        "bench:gpu: dino doctor: no answer for 0.3 s",
+      );
+    });
+
     it("a choice of no stage", async () => {
       const out = await folder();
       expect(await refusal(["--quick", "--out", out, "--only", "nothing"], { PYTHON: "false" })).to.match(
