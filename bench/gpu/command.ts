@@ -11,7 +11,7 @@ import { resultsPath } from "../save-result.js";
 import { type Facts, findFacts, root } from "./facts.js";
 import { type GpuResults, report } from "./report.js";
 import { runStages } from "./run-stages.js";
-import type { StageResult } from "./stage.js";
+import type { Stage, StageResult } from "./stage.js";
 import { names, stagesFor } from "./stages.js";
 
 interface Flags {
@@ -73,12 +73,14 @@ export async function benchGpu(argv: readonly string[], print = console.log): Pr
   const work = await mkdtemp(join(tmpdir(), "dino-bench-gpu-"));
   using interruption = catchSignals((signal) => print(`${signal}: ending; results so far are kept`));
   try {
-    const results = await runStages(chosenStages(facts, flags, work), {
+    const stages = chosenStages(facts, flags, work);
+    print(describeStages(stages));
+    const results = await runStages(stages, {
       cwd: root,
       totalS: 60 * flags.minutes - (performance.now() - began) / 1000,
       stop: interruption.signal,
       print,
-      onResult: (stages) => writeResults(facts, flags, stages),
+      onResult: (found) => writeResults(facts, flags, found),
     });
     print(`written: ${resultPaths(facts, flags).join(", ")}`);
     return results.every(({ outcome }) => outcome !== "failed") && !interruption.signal.aborted;
@@ -94,6 +96,12 @@ function chosenStages(facts: Facts, { only, quick, official, cifar }: Flags, wor
   if (chosen.length === 0)
     throw new Error(`--only ${only.join(" ")} leaves no stage of: ${all.map(({ name }) => name).join(", ")}`);
   return chosen;
+}
+
+function describeStages(stages: readonly Stage[]): string {
+  const possible = stages.filter(({ obstacle }) => obstacle === undefined);
+  const minutes = possible.reduce((total, { expectedS }) => total + expectedS, 0) / 60;
+  return `${possible.length} of ${stages.length} stages can run here, about ${minutes.toFixed(1)} minutes on a fast GPU`;
 }
 
 function describePython({ python }: Facts): string {

@@ -335,6 +335,7 @@ describe("bench:gpu", () => {
       ["--import", "tsx", "bench/gpu/command.ts", ...words],
       { cwd: root, env },
     );
+    expect(stdout).to.include("1 of 1 stages can run here, about 0.3 minutes on a fast GPU");
     expect(stdout).to.match(/operations in f32: passed after \S+ s, \d+ passed, 0 failed, 0 skipped/);
     const files = await readdir(out);
     expect(files.map((name) => name.replace(/^gpu-quick-.*\./, "*."))).to.have.members(["*.json", "*.md"]);
