@@ -44,6 +44,7 @@ const layers = [
   "bench/ranks",
   "bench/learning",
   "bench", // its door, and what it keeps
+  "bench/gpu",
 ];
 
 /** Doors of the engine, for whoever is outside of it. */

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { chartSvg, svgToPng } from "../dino/pictures/charts.js";
@@ -8,7 +7,7 @@ import { chromeTrace, type KernelTime } from "../engine/index.js";
 import { compare, markdown, type PeerResult, runTorch } from "./against.js";
 import { billionTable, measureBillion } from "./billion.js";
 import { figure } from "./figures/format.js";
-import type { Origin } from "./figures/origin.js";
+import { commit, origin } from "./figures/origin.js";
 import { type Flags, parseFlags } from "./flags.js";
 import { compareLearning } from "./learning/command.js";
 import { readLearning } from "./learning/curves.js";
@@ -100,12 +99,14 @@ async function benchRows(flags: Flags, list: typeof rows, print: Print): Promise
   if (all.length === 0) throw new Error(`--filter ${flags.filter} leaves no row`);
 
   const torch = flags.against && (await runTorch({ batch, filter: flags.filter, precision: flags.precision }));
-  const result = { device: device.name, rows: all, ...(torch && { commit: commit(), torch }) };
+  const profile = flags.profile && { profile: stepTimes };
+  const result = { device: device.name, rows: all, ...profile, ...(torch && { commit: commit(), torch }) };
   if (flags.json) print(JSON.stringify(result, null, 2));
   else printSummary(all, { device: device.name, torch, isProfiled: flags.profile }, print);
   if (torch && isWhole(flags)) {
     const comparison = { ...origin(), ours: all, profile: stepTimes, theirs: torch };
-    await keepResult({ device: device.name, torch: comparison }, flags, print);
+    const key = flags.precision === "f32" ? "torch" : (`torch-${flags.precision}` as const);
+    await keepResult({ device: device.name, [key]: comparison }, flags, print);
   }
 }
 
@@ -261,21 +262,6 @@ async function keepResult(result: DeviceResults, { json }: Flags, print: Print):
 /** Whether everything was measured, and long enough to be kept. */
 function isWhole({ filter, quick }: Flags): boolean {
   return filter === "" && !quick;
-}
-
-/** Commit and time of a result. */
-function origin(): Origin {
-  return { commit: commit(), date: new Date().toISOString() };
-}
-
-/** The commit of the working tree; "unknown" outside a repository. */
-function commit(): string {
-  try {
-    const git = (...words: string[]) => execFileSync("git", words, { encoding: "utf8", stdio: "pipe" }).trim();
-    return git("describe", "--always", "--dirty");
-  } catch {
-    return "unknown";
-  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

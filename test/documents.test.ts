@@ -93,11 +93,15 @@ describe("documents", () => {
 describe("command lines in documents", function () {
   this.timeout(120_000);
 
-  let benchFlags: ReadonlySet<string>;
+  /** Flags of the benches, by the name of their script. */
+  const benchFlags = new Map<string, ReadonlySet<string>>();
   let dinoFlags: ReadonlySet<string>;
   before(async () => {
-    const { stdout } = await run(process.execPath, ["--import", "tsx", "bench/run.ts", "--help"], { cwd: root });
-    benchFlags = new Set([...stdout.matchAll(/^ +(--[\w-]+)/gm)].map(([, flag]) => flag!));
+    for (const name of ["bench", "bench:gpu"]) {
+      const words = scripts[name]!.split(" ").slice(1);
+      const { stdout } = await run(process.execPath, [...words, "--help"], { cwd: root });
+      benchFlags.set(name, new Set([...stdout.matchAll(/^ +(--[\w-]+)/gm)].map(([, flag]) => flag!)));
+    }
     dinoFlags = new Set((await program()).commands.flatMap(flagsOf));
   });
 
@@ -127,7 +131,8 @@ describe("command lines in documents", function () {
       for (const span of spans) {
         const [flag] = /^--?[a-z][\w-]*/.exec(span) ?? [];
         if (flag === undefined) continue;
-        expect(dinoFlags.has(flag) || benchFlags.has(flag) || flag === "-g", `${name}: ${span}`).to.equal(true);
+        const isKnown = [dinoFlags, ...benchFlags.values()].some((flags) => flags.has(flag)) || flag === "-g";
+        expect(isKnown, `${name}: ${span}`).to.equal(true);
       }
     }
   });
@@ -141,6 +146,7 @@ describe("command lines in documents", function () {
     expect(await refused("dino knn --neighbours 20", false)).to.include("--neighbours");
     expect(await refused("npm run demo -- --step 4")).to.include("--step");
     expect(await refused("npm run bench -- --fliter softmax")).to.include("--fliter");
+    expect(await refused("npm run bench:gpu -- --filter softmax")).to.include("--filter");
     expect(await refused("npm run tests")).to.include("tests");
     expect(await refused("npx mocha test/opps.test.ts")).to.include("opps");
   });
@@ -160,7 +166,7 @@ describe("command lines in documents", function () {
     if (dashes !== "--") return;
     const [, command] = /^node dino\/dino\.js ?(.*)$/.exec(script) ?? [];
     if (command !== undefined) return checkDino([...command.split(" ").filter(Boolean), ...rest], isWhole);
-    const unknown = rest.filter((word) => word.startsWith("--") && !(name === "bench" && benchFlags.has(word)));
+    const unknown = rest.filter((word) => word.startsWith("--") && !benchFlags.get(name)?.has(word));
     if (unknown.length > 0) throw new Error(`npm run ${name} has no ${unknown.join(", ")}`);
   }
 });

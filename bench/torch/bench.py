@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The rows of `npm run bench` in PyTorch, under the same names and on the same shapes, to lay the two side by side.
 
-Run where PyTorch is: python3 bench/torch/bench.py [--precision f32|tf32|amp] [--compile] [--batch N] [--filter TEXT]
+Run where PyTorch is: python3 bench/torch/bench.py [--precision f32|tf32|amp|bf16] [--compile] [--batch N] [--filter TEXT...]
 Prints {"device": ..., "rows": [{"name", "medianMs", "minMs", "gflopPerS"?, "gbPerS"?}], "profile"?: [{"kernel", "calls", "ms",
 "share"}]}, the profile of a training step by operator, the costliest first. Nothing in the project needs it.
 """
@@ -102,7 +102,7 @@ def cross_entropy(student, teacher, center):
     return sum(terms) / len(terms)
 
 
-def training_step(batch, device, autocast, amp, compiled):
+def training_step(batch, device, autocast, scaled, compiled):
     size = STEP_SIZE[device.type]
     student = Network(size["global"], size["prototypes"]).to(device)
     teacher = Network(size["global"], size["prototypes"]).to(device)
@@ -116,7 +116,7 @@ def training_step(batch, device, autocast, amp, compiled):
     crops = [
         torch.randn(CROPS[kind] * batch, 3, size[kind], size[kind], device=device) for kind in ("global", "local")
     ]
-    scaler = torch.cuda.amp.GradScaler() if amp else None
+    scaler = torch.cuda.amp.GradScaler() if scaled else None
     run_student = torch.compile(student) if compiled else student
     run_teacher = torch.compile(teacher) if compiled else teacher
 
@@ -145,17 +145,18 @@ def training_step(batch, device, autocast, amp, compiled):
     return step
 
 
-def rows(batch, device):
-    """(name, what to time, flops, bytes), made when they are asked for."""
+def rows(batch, device, half):
+    """(name, what to time, flops, bytes), made when they are asked for; operands of products and attention are of type `half`, if any."""
     tokens = batch * sum(CROPS[kind] * TOKENS[kind] for kind in CROPS)
     new = lambda *shape: torch.randn(*shape, device=device)
+    operand = lambda *shape: torch.randn(*shape, device=device, dtype=half)
 
     def product(m, n, k):
-        x, weight, bias = new(m, k), new(n, k), None
-        return lambda: F.linear(x, weight, bias)
+        x, weight = operand(m, k), operand(n, k)
+        return lambda: F.linear(x, weight)
 
     def plain(m, n, k, transposed):
-        a, b = new(k, m) if transposed else new(m, k), new(k, n)
+        a, b = operand(k, m) if transposed else operand(m, k), operand(k, n)
         return lambda: (a.t() if transposed else a) @ b
 
     def backward(make, *inputs):
@@ -225,8 +226,8 @@ def rows(batch, device):
     for sequences, n in attended:
         flops = 4 * sequences * n * n * DIM
         shape = (sequences, n, 3 * DIM)
-        found.append((f"attention, {n} tokens", lambda shape=shape: (lambda x: lambda: attend(x))(new(*shape)), flops, None))
-        found.append((f"attention backward, {n} tokens", lambda shape=shape: backward(attend, new(*shape)), 2.5 * flops, None))
+        found.append((f"attention, {n} tokens", lambda shape=shape: (lambda x: lambda: attend(x))(operand(*shape)), flops, None))
+        found.append((f"attention backward, {n} tokens", lambda shape=shape: backward(attend, operand(*shape)), 2.5 * flops, None))
     few = min(batch, 8)
     elements = (CROPS["global"] * 2 + CROPS["local"]) * few * PROTOTYPES
     logits = lambda: (new(10 * few, PROTOTYPES), new(2 * few, PROTOTYPES), new(PROTOTYPES))
@@ -269,7 +270,8 @@ def rows(batch, device):
     return found + [("adamw", adamw, None, 32 * size), ("ema", ema, None, 12 * size)]
 
 
-def timed(fn, device, seconds):
+def timed(fn, device, seconds, calls):
+    """Milliseconds of a call, each time of `calls` one after the other: on a GPU the host's part of one would show in short ones."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     times = []
     for _ in range(3):
@@ -278,9 +280,10 @@ def timed(fn, device, seconds):
     start = time.perf_counter()
     while len(times) < 5 or (len(times) < 50 and time.perf_counter() - start < seconds):
         before = time.perf_counter()
-        fn()
+        for _ in range(calls):
+            fn()
         wait()
-        times.append(1000 * (time.perf_counter() - before))
+        times.append(1000 * (time.perf_counter() - before) / calls)
     return {"medianMs": statistics.median(times), "minMs": min(times)}
 
 
@@ -302,25 +305,25 @@ def profiled(step, device):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--precision", choices=["f32", "tf32", "amp"], default="f32")
+    parser.add_argument("--precision", choices=["f32", "tf32", "amp", "bf16"], default="f32")
     parser.add_argument("--compile", action="store_true", help="torch.compile the networks of the training step")
     parser.add_argument("--batch", type=int, help="images of a step; 64 on a GPU, 1 without")
-    parser.add_argument("--filter", default="", help="only rows whose name contains this")
+    parser.add_argument("--filter", nargs="+", default=[""], help="only rows whose name contains one of these")
     parser.add_argument("--seconds", type=float, default=3, help="for each row, at most")
     given = parser.parse_args()
     device = torch.device("cuda" if ON_GPU else "cpu")
-    amp = given.precision == "amp"
-    if amp and device.type != "cuda":
-        parser.error("--precision amp needs a CUDA device")
+    half = {"amp": torch.float16, "bf16": torch.bfloat16}.get(given.precision)
+    if half and device.type != "cuda":
+        parser.error(f"--precision {given.precision} needs a CUDA device")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = given.precision == "tf32"
-    autocast = torch.cuda.amp.autocast if amp else contextlib.nullcontext
+    autocast = (lambda: torch.autocast("cuda", dtype=half)) if half else contextlib.nullcontext
     batch = given.batch or (64 if device.type == "cuda" else 1)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
-    steps = [("training step", lambda: training_step(batch, device, autocast, amp, given.compile), None, None)]
+    steps = [("training step", lambda: training_step(batch, device, autocast, half == torch.float16, given.compile), None, None)]
     measured, profile = [], None
-    for row, make, flops, size in steps + rows(batch, device):
-        if given.filter.lower() not in row.lower():
+    for row, make, flops, size in steps + rows(batch, device, half):
+        if not any(text.lower() in row.lower() for text in given.filter):
             continue
         run = make()
 
@@ -328,14 +331,17 @@ def main():
             with autocast():
                 return run()
 
-        halves = amp and row.startswith(("matmul", "attention", "prototypes"))  # autocast computes these in f16
-        found = {"name": f"{row}, f16" if halves else row, **timed(run if row == "training step" else once, device, given.seconds)}
+        computes_in_half = half and row.startswith(("matmul", "attention", "prototypes"))  # under autocast
+        suffix = {torch.float16: ", f16", torch.bfloat16: ", bf16"}[half] if computes_in_half else ""
+        is_step = row == "training step"
+        calls = 10 if ON_GPU and not is_step else 1
+        found = {"name": row + suffix, **timed(run if is_step else once, device, given.seconds, calls)}
         if flops:
             found["gflopPerS"] = flops / found["medianMs"] / 1e6
         if size:
             found["gbPerS"] = size / found["medianMs"] / 1e6
         measured.append(found)
-        if row == "training step":
+        if is_step:
             profile = profiled(run, device)
         del run
     compiled = ", compiled" if given.compile else ""
