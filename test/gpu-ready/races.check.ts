@@ -34,7 +34,7 @@ describe("no races in workgroup memory", function () {
         .get(race.set)!
         .find(({ title }) => title === race.title)!
         .run(detector.device);
-      expect(await detector.race()).to.match(/thread \d+ and thread \d+/);
+      expect(await detector.race()).to.match(/: \w+\[\d+\], .+ and .+/);
     });
   }
 });
