@@ -5,37 +5,9 @@ import { networkConfig } from "../../../dino/model/configure.js";
 import { createNetwork } from "../../../dino/model/network.js";
 import { stepConfig } from "../../../dino/training/step-options.js";
 import { createStep } from "../../../dino/training/step.js";
-import { chooseAdapter, readShader } from "../../../engine/adapters/node.js";
+import { readShader } from "../../../engine/adapters/node.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../../../engine/core/device.js";
-
-/** Minimum limits of WebGPU: https://www.w3.org/TR/webgpu/#limits */
-const MIN_LIMITS: Readonly<Record<string, number>> = {
-  maxBufferSize: 2 ** 28,
-  maxStorageBufferBindingSize: 2 ** 27,
-  maxStorageBuffersPerShaderStage: 8,
-  maxComputeWorkgroupStorageSize: 16384,
-  maxComputeInvocationsPerWorkgroup: 256,
-  maxComputeWorkgroupSizeX: 256,
-  maxComputeWorkgroupSizeY: 256,
-  maxComputeWorkgroupSizeZ: 64,
-  maxComputeWorkgroupsPerDimension: 65535,
-};
-
-/** Returns the null backend, which validates without computing, as an adapter with minimum limits and no features. */
-async function leastAdapter(): Promise<GPUAdapter> {
-  const { adapter } = await chooseAdapter({ prefer: "null" });
-  const limits = new Proxy(adapter.limits, {
-    get: (all, name) => MIN_LIMITS[name as string] ?? (Reflect.get(all, name, all) as number),
-  });
-  return new Proxy(adapter, {
-    get: (all, name) => {
-      if (name === "limits") return limits;
-      if (name === "features") return new Set();
-      const value: unknown = Reflect.get(all, name, all);
-      return typeof value === "function" ? (value.bind(all) as unknown) : value;
-    },
-  });
-}
+import { leastAdapter } from "../../support/least-adapter.js";
 
 describe("an adapter of the least limits and no features", () => {
   const settings: readonly (readonly [string, PartialConfig])[] = [
@@ -52,7 +24,7 @@ describe("an adapter of the least limits and no features", () => {
   for (const kernels of ["cpu", "gpu"] as const satisfies readonly KernelSet[]) {
     for (const [title, changes] of settings) {
       it(`records a step of ${title} with the kernels for a ${kernels}`, async () => {
-        using device = await createDevice(await leastAdapter(), { shaders: readShader, kernels });
+        using device = await createDevice(await leastAdapter("null"), { shaders: readShader, kernels });
         expect(device.limits.maxStorageBuffersPerShaderStage).to.equal(8);
         const config = resolveConfig(changes);
         using student = createNetwork(device, networkConfig(config), "student");
