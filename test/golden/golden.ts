@@ -1,10 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseSafetensors, type SafeDtype, type SafeTensor } from "../../engine/core/safetensors.js";
-
-/** Folder of the reference numbers: GOLDEN_DIR if set, else the copy in the repository. */
-const folder = process.env["GOLDEN_DIR"] ?? fileURLToPath(new URL("data", import.meta.url));
 
 /** The tensors of one file, by name. */
 export interface GoldenTensors {
@@ -19,8 +16,15 @@ export interface GoldenTensors {
   u8(name: string): Uint8Array<ArrayBuffer>;
 }
 
-/** Numbers of the official code; golden/data/README.md describes each file. */
-export const golden = {
+/** The files of a folder of reference numbers. */
+const goldenFiles = (folder: string) => ({
+  /** The names of the cases, which are JSON files, that match a pattern. */
+  cases: (pattern: RegExp): readonly string[] =>
+    readdirSync(folder)
+      .filter((file) => file.endsWith(".json") && pattern.test(file))
+      .map((file) => file.slice(0, -".json".length))
+      .sort(),
+
   /** Whether a file exists, given its name with extension. */
   has: (file: string): boolean => existsSync(join(folder, file)),
 
@@ -61,7 +65,22 @@ export const golden = {
       },
     };
   },
-};
+});
+
+const defaultFolder = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+/** Numbers of the official code of DINO; data/README.md describes each file. GOLDEN_DIR is read instead, if set. */
+export const golden = goldenFiles(process.env["GOLDEN_DIR"] ?? defaultFolder("data"));
+
+/** Numbers of those of DINOv2 and DINOv3; data-v2/README.md describes each file. GOLDEN_V2_DIR is read instead, if set. */
+export const goldenV2 = goldenFiles(process.env["GOLDEN_V2_DIR"] ?? defaultFolder("data-v2"));
+
+/** Returns the number of a tolerance in words, such as "relmax 2e-5". */
+export function toleranceIn(words: string | undefined): number {
+  const [number] = /\d+e-\d+/.exec(words ?? "") ?? [];
+  if (number === undefined) throw new Error(`no tolerance in ${words}`);
+  return Number(number);
+}
 
 /**
  * The largest |actual - expected| over the largest |expected|: 0 if all agree, Infinity for NaN and for a difference
