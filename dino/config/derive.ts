@@ -49,6 +49,12 @@ const architectures = {
   vit_7b: { dim: 4096, depth: 40, heads: 32 },
 } as const satisfies Record<Config["arch"], unknown>;
 
+/** Returns the `--arch` of these dimensions, with its heads; undefined for other dimensions. */
+export function archOf({ dim, depth }: { readonly dim: number; readonly depth: number }) {
+  const found = Object.entries(architectures).find(([, size]) => size.dim === dim && size.depth === depth);
+  return found && { arch: found[0], heads: found[1].heads };
+}
+
 /** Returns the dimensions of the backbone: those of `--arch`, overridden by `--dim`, `--depth` and `--heads`. */
 export function backboneSize({ arch, dim, depth, heads }: Pick<Config, "arch" | "dim" | "depth" | "heads">): {
   readonly dim: number;
