@@ -22,7 +22,15 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-ARCHITECTURES = {"vit_tiny": (192, 12, 3), "vit_small": (384, 12, 6), "vit_base": (768, 12, 12)}  # dim, depth, heads
+ARCHITECTURES = {  # dim, depth, heads
+    "vit_tiny": (192, 12, 3),
+    "vit_small": (384, 12, 6),
+    "vit_base": (768, 12, 12),
+    "vit_large": (1024, 24, 16),
+    "vit_giant2": (1536, 40, 24),
+    "vit_huge2": (1280, 32, 20),
+    "vit_7b": (4096, 40, 32),
+}
 KNN_TEMPERATURE = 0.07
 
 

@@ -11,6 +11,7 @@ import { vitConfig } from "../model/configure.js";
 import { writeModel } from "../weights/checkpoint.js";
 import { type Imported, importNetwork } from "../weights/import.js";
 import { isOfHead } from "../weights/match-tensors.js";
+import { describeFamily, familyOf, unknownsOf } from "../weights/published.js";
 import { asUsage, UsageError, wholeNumber } from "./flags.js";
 import { isSameFile, print, printJson } from "./output.js";
 
@@ -19,6 +20,8 @@ interface ImportFlags {
   readonly which?: Which;
   readonly heads?: number;
   readonly imageSize?: ReturnType<typeof parseSetting<"imageSize">>;
+  readonly mean?: ReturnType<typeof parseSetting<"mean">>;
+  readonly std?: ReturnType<typeof parseSetting<"std">>;
   readonly allowPartial?: true;
   readonly seed: number;
   readonly json?: true;
@@ -32,7 +35,8 @@ export function addImport(dino: Command): void {
     )
     .argument(
       "<file>",
-      "PyTorch (.pth, .pt, .bin) or safetensors file with a ViT under official DINO, timm or Hugging Face names",
+      "PyTorch (.pth, .pt, .bin) or safetensors file with a ViT of DINO, DINOv2 or DINOv3, under official, timm or " +
+        "Hugging Face names; also a Hugging Face folder, or its model.safetensors.index.json",
     )
     .requiredOption("--out <file.safetensors>", "file for the model")
     .addOption(
@@ -43,13 +47,21 @@ export function addImport(dino: Command): void {
     )
     .option(
       "--heads <number>",
-      "attention heads; needed only if heads do not have 64 features, as in the official models",
+      "attention heads; needed only if the file does not tell and heads do not have 64 features",
       (word) => asUsage(() => parseSetting("heads", [word])),
     )
     .option(
       "--image-size <pixels>",
       "image size of the position embedding; needed only if it is not square, as ROWSxCOLS",
       (word) => asUsage(() => parseSetting("imageSize", [word])),
+    )
+    .option(
+      "--mean <red,green,blue>",
+      "mean of images; needed only if the file does not tell and they are not normalised as ImageNet",
+      (word) => asUsage(() => parseSetting("mean", [word])),
+    )
+    .option("--std <red,green,blue>", "standard deviation of images, as --mean", (word) =>
+      asUsage(() => parseSetting("std", [word])),
     )
     .option(
       "--allow-partial",
@@ -63,6 +75,8 @@ export function addImport(dino: Command): void {
       "\nNo code in a file is ever run: of PyTorch pickles, only tensors and plain values are read.\n\nExamples:\n" +
         "  dino import dino_deitsmall16_pretrain.pth --out vit-s16.safetensors\n" +
         "  dino import dino_deitsmall16_pretrain_full_checkpoint.pth --which student --out student.safetensors\n" +
+        "  dino import dinov2_vits14_reg4_pretrain.pth --out dinov2-s14.safetensors\n" +
+        "  dino import dinov3-vitb16-pretrain-lvd1689m --out dinov3-b16.safetensors\n" +
         "  dino knn --checkpoint vit-s16.safetensors --data photos",
     )
     .action(async (file: string, { out, json, ...options }: ImportFlags) => {
@@ -77,7 +91,7 @@ export function addImport(dino: Command): void {
       if (json) printJson({ file, model: out, ...summary(imported) });
       else
         print(
-          ...describe(imported),
+          ...describe(imported, options.mean ? [] : unknownsOf(imported.config, file)),
           `model         ${out}`,
           `next          npx dino knn --checkpoint ${out} --data FOLDER`,
         );
@@ -91,6 +105,11 @@ function summary({ format, naming, which, config, tensors, ignored, fresh }: Imp
     format,
     naming,
     which: which ?? null,
+    family: familyOf(config),
+    network: describeFamily(config),
+    registers: config.registers,
+    mean: config.mean,
+    std: config.std,
     backbone: { imageRows, imageCols, patch, dim, depth, heads, mlpRatio },
     head: hasHead ? { prototypes: config.outDim, hidden: config.hiddenDim, bottleneck: config.bottleneckDim } : null,
     parameters: [...tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
@@ -100,12 +119,15 @@ function summary({ format, naming, which, config, tensors, ignored, fresh }: Imp
   };
 }
 
-function describe(imported: Imported): string[] {
-  const { format, naming, which, backbone, head, parameters, tensors } = summary(imported);
+function describe(imported: Imported, advice: readonly string[]): string[] {
+  const { format, naming, which, network, backbone, head, parameters, tensors } = summary(imported);
   const { ignored, fresh, config } = imported;
   return [
     `found         ${[format, `${naming} names`, ...(which ? [which] : [])].join(", ")}`,
-    `backbone      ViT of ${backbone.depth} blocks, ${backbone.dim} features, ${backbone.heads} heads, patches of ${backbone.patch}, images of ${formatSize(config.imageSize)}`,
+    `network       ${network}`,
+    `backbone      ${backbone.depth} blocks, ${backbone.dim} features, ${backbone.heads} heads, patches of ${backbone.patch}, images of ${formatSize(config.imageSize)}`,
+    `images        mean ${config.mean.join(", ")}, std ${config.std.join(", ")}`,
+    ...advice.map((words) => `              ${words}`),
     `head          ${head ? `${head.prototypes} prototypes` : "none"}`,
     `parameters    ${parameters} in ${tensors} tensors`,
     ...(ignored.length > 0 ? [`left out      ${joinNames(ignored)}`] : []),

@@ -14,6 +14,7 @@ const groups = {
   "main_dino.py, fixed there": "Fixed in the official code, free here:",
   "vision_transformer.py": "Fixed in the official code, free here:",
   dinov2: "Options from DINOv2:",
+  dinov3: "Options from DINOv3:",
   ours: "Options of this program:",
 } as const;
 

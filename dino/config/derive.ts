@@ -43,7 +43,17 @@ const architectures = {
   vit_tiny: { dim: 192, depth: 12, heads: 3 },
   vit_small: { dim: 384, depth: 12, heads: 6 },
   vit_base: { dim: 768, depth: 12, heads: 12 },
+  vit_large: { dim: 1024, depth: 24, heads: 16 },
+  vit_giant2: { dim: 1536, depth: 40, heads: 24 },
+  vit_huge2: { dim: 1280, depth: 32, heads: 20 },
+  vit_7b: { dim: 4096, depth: 40, heads: 32 },
 } as const satisfies Record<Config["arch"], unknown>;
+
+/** Returns the `--arch` of these dimensions, with its heads; undefined for other dimensions. */
+export function archOf({ dim, depth }: { readonly dim: number; readonly depth: number }) {
+  const found = Object.entries(architectures).find(([, size]) => size.dim === dim && size.depth === depth);
+  return found && { arch: found[0], heads: found[1].heads };
+}
 
 /** Returns the dimensions of the backbone: those of `--arch`, overridden by `--dim`, `--depth` and `--heads`. */
 export function backboneSize({ arch, dim, depth, heads }: Pick<Config, "arch" | "dim" | "depth" | "heads">): {

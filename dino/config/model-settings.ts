@@ -1,10 +1,15 @@
 import { choice, flag, number, optional, type Setting, size, textSetting, whole } from "./setting.js";
 
+/** Sizes of the ViT: those of DINO, DINOv2 and DINOv3. */
+const archNames = ["vit_tiny", "vit_small", "vit_base", "vit_large", "vit_giant2", "vit_huge2", "vit_7b"] as const;
+
 /** Settings of the ViT and the head, in the order of the help. */
 export const modelSettings = {
-  arch: choice(["vit_tiny", "vit_small", "vit_base"], "vit_small", {
+  arch: choice(archNames, "vit_small", {
     unit: "name",
-    about: "size of the ViT; larger models need more images, memory and time",
+    about:
+      "size of the ViT; larger models need more images, memory and time; vit_giant2 is of DINOv2, vit_huge2 and vit_7b " +
+      "are of DINOv3",
     source: "main_dino.py",
   }),
   patchSize: whole(

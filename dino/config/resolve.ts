@@ -96,7 +96,7 @@ export interface DeviceNotes {
 }
 
 /**
- * Parses a config.json, without its notes about the device. Settings of DINOv2 and of later versions may be missing, as in earlier runs, and are then off.
+ * Parses a config.json, without its notes about the device. Settings of DINOv2, of DINOv3 and of later versions may be missing, as in earlier runs, and are then off.
  * Throws, naming the setting, if another setting is missing, unknown or invalid.
  */
 export function parseConfig(json: string): Config {
@@ -109,7 +109,7 @@ export function parseConfig(json: string): Config {
   const shape = Object.fromEntries(
     settingNames.map((name): [string, z.ZodType] => {
       const { schema, source, default: initial }: Setting<unknown> = settings[name];
-      return [name, source === "dinov2" || later.has(name) ? schema.default(initial) : schema];
+      return [name, source.startsWith("dinov") || later.has(name) ? schema.default(initial) : schema];
     }),
   );
   const parsed = z.strictObject({ ...shape, device: z.unknown().optional() }).safeParse(values);
@@ -165,6 +165,10 @@ function checkConfig(config: Config): Config {
   if (dim / heads > 128) {
     throw new SettingsError(`--dim ${dim} over --heads ${heads} is ${dim / heads} a head; at most 128 are supported`);
   }
+  if (config.positions === "rotary" && (dim / heads) % 4 !== 0)
+    throw new SettingsError(
+      `--positions rotary turns features by fours, but --dim ${dim} over --heads ${heads} is ${dim / heads} a head`,
+    );
   const { evalResize } = config;
   const crop = evalSize ?? imageSize;
   if (evalResize !== null && evalResize < Math.min(crop.rows, crop.cols)) {

@@ -10,7 +10,8 @@ declare global {
 }
 
 /** Source of a setting and its default. */
-export type SettingOrigin = "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "ours";
+export type SettingOrigin =
+  "main_dino.py" | "main_dino.py, fixed there" | "vision_transformer.py" | "dinov2" | "dinov3" | "ours";
 
 /** One setting: default, valid values, and command line syntax. */
 export interface Setting<T> {

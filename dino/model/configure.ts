@@ -3,12 +3,12 @@ import { backboneSize } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { HeadConfig } from "./head.js";
 import type { NetworkConfig } from "./network.js";
-import type { VitConfig } from "./vit-config.js";
+import type { LearnedPositions, RotaryPositions, VitConfig } from "./vit-config.js";
 
 /** Returns the options of the ViT, but for its precision, which is the network's. */
 export function vitConfig(
   config: Config,
-): Omit<VitConfig, "precision"> & Required<Pick<VitConfig, "registers" | "frozenBlocks">> {
+): Omit<VitConfig, "precision"> & Required<Pick<VitConfig, "registers" | "frozenBlocks" | "positions">> {
   return {
     imageRows: config.imageSize.rows,
     imageCols: config.imageSize.cols,
@@ -17,9 +17,26 @@ export function vitConfig(
     mlpRatio: config.mlpRatio,
     channels: 3,
     dropPathRate: config.dropPathRate,
+    uniformDropPath: config.uniformDropPath,
+    positions: positions(config),
+    normEpsilon: config.normEpsilon,
+    ...(config.layerScale !== null && { layerScale: config.layerScale }),
+    ffn: config.ffn === "packed-swiglu" ? "packed swiglu" : config.ffn,
+    qkvBias: config.qkvBias,
+    maskKeyBias: config.maskKeyBias,
+    ...(config.maskToken !== "none" && { maskToken: config.maskToken }),
+    untiedNorms: { cls: config.clsNorm, localCls: config.localClsNorm },
     registers: config.registers,
     frozenBlocks: config.freezeBlocks,
   };
+}
+
+function positions(config: Config): LearnedPositions | RotaryPositions {
+  if (config.positions === "learned")
+    return { kind: "learned", offset: config.positionOffset, antialias: config.positionAntialias };
+  const { ropeBase, ropePeriods, ropeNormalize } = config;
+  const periods = ropePeriods === null ? { base: ropeBase } : { min: ropePeriods[0], max: ropePeriods[1] };
+  return { kind: "rotary", periods, normalize: ropeNormalize };
 }
 
 /** Returns the options of the projection head, but for its precision, which is the network's. */

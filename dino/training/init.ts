@@ -1,7 +1,7 @@
 /** Initial weights of student and teacher: random, or from a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
-import { formatSize } from "../config/flags.js";
-import type { Config } from "../config/settings.js";
+import { flagOf, formatSize, formatValue } from "../config/flags.js";
+import type { Config, SettingName } from "../config/settings.js";
 import type { Size } from "../images/pixels.js";
 import { networkConfig, vitConfig } from "../model/configure.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
@@ -26,16 +26,16 @@ export async function startValues(
   const specs = [...networkSpecs(network), ...bufferSpecs(network)];
   const misfit = headMisfit(imported, config, specs);
   const [from, to] = [imported.config.imageSize, config.imageSize];
-  const isResized = from.rows !== to.rows || from.cols !== to.cols;
+  const isResized = imported.tensors.has(POSITIONS) && (from.rows !== to.rows || from.cols !== to.cols);
   const reused = (name: string) =>
     isOfHead(name) && misfit !== undefined ? undefined : imported.tensors.get(name)?.values;
   const values = new Map(specs.map((spec) => [spec.name, reused(spec.name) ?? initialValue(network, spec, config)]));
   if (isResized) values.set(POSITIONS, await resampled(device, imported, to));
-  const hasRegisters = specs.every(({ name }) => isOfHead(name) || imported.tensors.has(name));
+  const fresh = specs.filter(({ name }) => !isOfHead(name) && !imported.tensors.has(name));
   const summary = [
     "backbone taken",
     ...(isResized ? [`positions from ${formatSize(from)} to ${formatSize(to)} pixels`] : []),
-    ...(hasRegisters ? [] : ["fresh registers"]),
+    ...fresh.map(({ name }) => `fresh ${tokenNames[name] ?? name}`),
     misfit === undefined ? "head taken" : `fresh head: ${misfit}`,
   ];
   log(`--init ${config.init}: ${summary.join(", ")}`);
@@ -43,6 +43,29 @@ export async function startValues(
 }
 
 const POSITIONS = "backbone.pos_embed";
+
+/** Parameters that a run may have where the file has none. */
+const tokenNames: Readonly<Record<string, string>> = {
+  "backbone.register_tokens": "registers",
+  "backbone.storage_tokens": "registers",
+  "backbone.mask_token": "mask token",
+};
+
+/** Settings of the backbone, besides its size, in which the run must agree with the file. */
+const shared: readonly SettingName[] = [
+  "positions",
+  "positionOffset",
+  "positionAntialias",
+  "ropeBase",
+  "ropePeriods",
+  "ropeNormalize",
+  "ffn",
+  "normEpsilon",
+  "qkvBias",
+  "maskKeyBias",
+  "clsNorm",
+  "localClsNorm",
+];
 
 /** Throws, naming the flags that help, if the backbones differ in shape, positions aside. */
 function expectSameBackbone(theirs: Config, ours: Config): void {
@@ -60,6 +83,8 @@ function shapeFlags(config: Config): string[] {
   return [
     ...[`--patch-size ${patch}`, `--dim ${dim}`, `--depth ${depth}`, `--heads ${heads}`, `--mlp-ratio ${ratio}`],
     ...(registers > 0 ? [`--registers ${registers}`] : []), // a run may have them where the file has none
+    `--layer-scale ${config.layerScale === null ? "auto" : "1e-5"}`, // its value is that of the file
+    ...shared.map((name) => `${flagOf(name)} ${formatValue(config[name])}`),
   ];
 }
 

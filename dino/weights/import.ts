@@ -1,21 +1,22 @@
-/** Imports a network from any file that `findNetwork` opens: official names, f32, and settings that describe it. */
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { z } from "zod";
+/** Imports a network from any file that `findNetworkIn` reads: official names, f32, and settings that describe it. */
+import { backboneSettings } from "../config/backbone-settings.js";
+import { backboneSize } from "../config/derive.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
-import { type Config, defaultConfig } from "../config/settings.js";
-import { openFile, type OpenFile } from "../files/files.js";
+import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
 import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { Which } from "../model/backbone.js";
-import { networkConfig, vitConfig } from "../model/configure.js";
+import { networkConfig } from "../model/configure.js";
 import { initialValue } from "../model/network.js";
-import { backboneSettings, headSettings, type KnownDimensions } from "./architecture.js";
+import { headSettings, ropeSettings, settingsOfShapes } from "./architecture.js";
+import { settingsBeside } from "./beside.js";
 import type { Values } from "./checkpoint-bytes.js";
 import { expectComplete, matchTensors, type TensorMatch, usableMatch } from "./match-tensors.js";
 import { officialTensors, type OfficialTensors } from "./names.js";
-import { findNetwork, type FoundNetwork } from "./open.js";
+import type { FoundNetwork } from "./open.js";
+import { normalizationOf } from "./published.js";
 import { elementsOf } from "./torch/stored.js";
+import { findNetworkIn, openWeights } from "./weight-files.js";
 
 export interface ImportOptions {
   /** The network of a file with two; default: the teacher. */
@@ -24,6 +25,9 @@ export interface ImportOptions {
   readonly heads?: number | undefined;
   /** Image size of the position embedding; default: the file's, else a square. */
   readonly imageSize?: Size | undefined;
+  /** Mean and standard deviation per channel of the images; default: those of the file, else of its images. */
+  readonly mean?: Config["mean"] | undefined;
+  readonly std?: Config["std"] | undefined;
   /**
    * Imports what matches: other tensors are ignored, missing or misshapen parameters are initialised, and an incomplete
    * head is left out.
@@ -36,7 +40,7 @@ export interface ImportOptions {
 
 export interface Imported {
   readonly format: FoundNetwork["format"];
-  readonly naming: "official" | "Hugging Face";
+  readonly naming: OfficialTensors["naming"];
   readonly which: Which | undefined;
   /** Defaults, except for the network, and the view of images if the file describes it. */
   readonly config: Config;
@@ -48,28 +52,28 @@ export interface Imported {
   readonly fresh: readonly string[];
 }
 
-/** Reads a network. Throws, naming the file, if it contains none, or one that does not match without `allowPartial`. */
+/**
+ * Reads a network from a file, the index of shards, or a folder with either. Throws, naming it, if it contains none, or one
+ * that does not match without `allowPartial`.
+ */
 export async function importNetwork(path: string, options: ImportOptions = {}): Promise<Imported> {
   try {
-    await using file = await openFile(path, "");
-    const found = await findNetwork(file, options.which);
+    await using opened = await openWeights(path);
+    const found = await findNetworkIn(opened, options.which);
     const official = officialTensors(found.tensors);
-    const known = await knownDimensions(found, { path, naming: official.naming });
-    const config = importedConfig(official, found.config, {
-      heads: known.heads ?? options.heads,
-      imageSize: options.imageSize ?? known.imageSize,
-    });
+    const config = await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
     const network = networkConfig(config);
     const allTensors = matchTensors(network, official);
     if (options.allowPartial !== true) expectComplete(allTensors, network);
     const match = usableMatch(allTensors);
     const { format, which } = found;
+    const bytes = opened.files.reduce((sum, { size }) => sum + size, 0);
     return {
       format,
       which,
       naming: official.naming,
-      ignored: match.extra,
-      ...(await readMatch(match, { file, config, options })),
+      ignored: [...match.extra, ...official.unused],
+      ...(await readMatch(match, { bytes, config, options })),
     };
   } catch (error) {
     throw new Error(`${path}: ${printable((error as Error).message, MAX_CHARACTERS)}`, { cause: error });
@@ -79,58 +83,87 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
 /** Limit on the length of an error message, which may quote the file. */
 const MAX_CHARACTERS = 1000;
 
-const huggingFaceConfig = z.object({
-  num_attention_heads: z.number().optional(),
-  image_size: z.union([z.number(), z.tuple([z.number(), z.number()])]).optional(),
-  hidden_act: z.string().optional(),
-});
-
-/** Returns the dimensions named by a file of this program, or by Hugging Face's config.json beside the file. */
-async function knownDimensions(
-  { config }: FoundNetwork,
-  { path, naming }: { readonly path: string; readonly naming: OfficialTensors["naming"] },
-): Promise<KnownDimensions> {
-  if (config) return { heads: vitConfig(config).heads, imageSize: config.imageSize };
-  if (naming === "official") return {};
-  const beside = join(dirname(path), "config.json");
-  const text = await readFile(beside, "utf8").catch(() => undefined);
-  if (text === undefined) return {};
-  const read = huggingFaceConfig.safeParse(asJson(text));
-  if (!read.success) throw new Error(`${beside}: expected the settings of a ViT: ${z.prettifyError(read.error)}`);
-  const { num_attention_heads: heads, image_size: size, hidden_act: activation = "gelu" } = read.data;
-  if (activation !== "gelu") throw new Error(`${beside}: expected the activation gelu, got ${activation}`);
-  const [rows, cols] = typeof size === "number" ? [size, size] : (size ?? []);
-  return { heads, imageSize: rows === undefined || cols === undefined ? undefined : { rows, cols } };
+/** What is known of a network besides its tensors. */
+export interface ImportContext {
+  readonly path: string;
+  /** Settings in a file of this program. */
+  readonly own: Config | undefined;
+  readonly folder: string;
+  readonly options: ImportOptions;
 }
 
-/** Parses JSON; undefined for invalid JSON. */
-function asJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Merges the settings of an imported network: from its shapes, its view of images, else defaults. */
-function importedConfig({ tensors }: OfficialTensors, own: Config | undefined, told: KnownDimensions): Config {
-  const view = own && { evalResize: own.evalResize, evalSize: own.evalSize, mean: own.mean, std: own.std };
+/** Merges the settings of an imported network: of options, of files of this program or beside, of its shapes, else defaults. */
+export async function importedConfig(
+  official: OfficialTensors,
+  { path, own, folder, options }: ImportContext,
+): Promise<Config> {
+  const said = own ? ownSettings(own) : await settingsBeside(folder, official.naming);
+  const rope = await ropeOf(official);
+  await expectKeysMasked(official);
+  const shapes = settingsOfShapes(official, {
+    positions: said.positions,
+    heads: said.heads ?? rope.heads ?? options.heads,
+    imageSize: options.imageSize ?? said.imageSize,
+  });
+  const { mean, std } = options;
   const noCrops = { localCropsNumber: 0 }; // the default crop size may not suit the patches
   return checked({
     ...defaultConfig,
-    ...view,
-    ...backboneSettings(tensors, told),
-    ...headSettings(tensors),
+    ...shapes,
+    ...normalizationOf(shapes, path),
+    ...rope,
+    ...said,
+    ...fittingView({ ...shapes, ...said }),
+    ...headSettings(official.tensors),
     ...noCrops,
+    ...(mean && { mean }),
+    ...(std && { std }),
+    heads: shapes.heads,
+    imageSize: shapes.imageSize,
   });
+}
+
+const ownNames: readonly SettingName[] = [
+  ...(Object.keys(backboneSettings) as (keyof typeof backboneSettings)[]),
+  ...(["imageSize", "evalResize", "evalSize", "mean", "std"] as const),
+];
+
+/** Returns the settings of a network of this program that shapes do not determine. */
+function ownSettings(config: Config): PartialConfig {
+  return { ...Object.fromEntries(ownNames.map((name) => [name, config[name]])), heads: backboneSize(config).heads };
+}
+
+/** Drops a view whose size is not whole patches. */
+function fittingView({ evalSize, patchSize }: PartialConfig & Pick<Config, "patchSize">): PartialConfig {
+  const isWhole = !evalSize || (evalSize.rows % patchSize === 0 && evalSize.cols % patchSize === 0);
+  return isWhole ? {} : { evalSize: null, evalResize: null };
 }
 
 function checked(config: Config): Config {
   return parseConfig(formatConfig(config));
 }
 
+/** Returns the settings of rotary positions that the official code saves as periods; none without periods. */
+async function ropeOf({ constants, tensors }: OfficialTensors): Promise<PartialConfig> {
+  const periods = constants.get("backbone.rope_embed.periods")?.tensor;
+  const [dim] = tensors.get("backbone.norm.weight")?.tensor.shape ?? [];
+  return periods && dim !== undefined ? ropeSettings(await periods.read(), { dim, dtype: periods.dtype }) : {};
+}
+
+/** Throws unless each saved factor of biases is 0 for keys and 1 for queries and values. */
+async function expectKeysMasked({ constants }: OfficialTensors): Promise<void> {
+  for (const [name, { tensor, from }] of constants) {
+    if (!name.endsWith(".bias_mask")) continue;
+    const values = await tensor.read();
+    const third = values.length / 3;
+    if (values.some((value, i) => value !== (i >= third && i < 2 * third ? 0 : 1)))
+      throw new Error(`${from.join(", ")}: expected 0 for keys, and 1 for queries and values`);
+  }
+}
+
 interface Reading {
-  readonly file: OpenFile;
+  /** Size of the files. */
+  readonly bytes: number;
   readonly config: Config;
   readonly options: ImportOptions;
 }
@@ -138,9 +171,9 @@ interface Reading {
 type ReadTensors = Pick<Imported, "config" | "tensors" | "fresh">;
 
 /** Reads the matched tensors one at a time. Throws if numbers are not finite, or more than the file can hold. */
-async function readMatch({ parameters }: TensorMatch, { file, config, options }: Reading): Promise<ReadTensors> {
+async function readMatch({ parameters }: TensorMatch, { bytes, config, options }: Reading): Promise<ReadTensors> {
   const taken = parameters.flatMap(({ found }) => found?.tensor ?? []);
-  if (taken.reduce((sum, { shape }) => sum + elementsOf(shape), 0) > file.size)
+  if (taken.reduce((sum, { shape }) => sum + elementsOf(shape), 0) > bytes)
     throw new Error("the tensors share storages and have more numbers than the file has bytes");
   const start = { seed: options.seed ?? 0, initStd: config.initStd };
   const tensors = new Map<string, Values>();

@@ -3,7 +3,8 @@ import type { ParamSpec } from "../../engine/index.js";
 import { joinNames } from "../files/text.js";
 import type { NetworkConfig } from "../model/network.js";
 import { bufferSpecs, networkSpecs } from "../model/network.js";
-import type { NamedTensor, OfficialTensors } from "./names.js";
+import type { NamedTensor } from "./derived-tensors.js";
+import type { OfficialTensors } from "./names.js";
 import { elementsOf } from "./torch/stored.js";
 
 /** A parameter and its tensor in the file, if any. */
@@ -42,7 +43,7 @@ export function expectComplete(
   const wrong = Object.entries({ missing, misshapen, extra }).filter(([, names]) => names.length > 0);
   if (wrong.length === 0) return;
   throw new Error(
-    `the tensors are not those of a DINO ViT of ${depth} blocks, ${dim} features and patches of ${patch}: ` +
+    `the tensors are not those of a ViT of ${depth} blocks, ${dim} features and patches of ${patch}: ` +
       `${wrong.map(([what, names]) => `${what} ${joinNames(names)}`).join("; ")}; --allow-partial takes what fits`,
   );
 }

@@ -1,39 +1,50 @@
 /** Translates parameter names of several projects to the official ones, and back. */
 import type { Values } from "./checkpoint-bytes.js";
+import {
+  joinAttention,
+  type NamedTensor,
+  withoutFirstAxis,
+  withoutKeyBias,
+  withRowOfZeros,
+} from "./derived-tensors.js";
+import {
+  ATTENTION_PARTS,
+  dinov2Names,
+  dinov3Names,
+  type NamePairs,
+  type NameTable,
+  timmNames,
+  vitNames,
+} from "./name-tables.js";
 import type { StoredTensor } from "./torch/stored.js";
-
-/** A tensor and its names in the file: three for joined queries, keys and values. */
-export interface NamedTensor {
-  readonly tensor: StoredTensor;
-  readonly from: readonly string[];
-}
 
 /** A network's tensors under official names (`backbone.*`, `head.*`), and the names of all others. */
 export interface OfficialTensors {
-  readonly naming: "official" | "Hugging Face";
+  readonly naming: "official" | "timm" | "Hugging Face";
   readonly tensors: ReadonlyMap<string, NamedTensor>;
+  /** Constants that the official code of DINOv3 saves with its parameters, by official names. */
+  readonly constants: ReadonlyMap<string, NamedTensor>;
+  /** Whether names are those of a network with rotary positions, DINOv3. */
+  readonly isRotary: boolean;
+  /** Whether keys have no bias where queries and values have one. */
+  readonly maskKeyBias: boolean;
+  /** Tensors of parts that no network of this program has: the heads of DINOv2 and DINOv3. */
+  readonly unused: readonly string[];
   readonly others: readonly string[];
 }
 
-/**
- * Detects the naming and translates it: `backbone.*` and `head.*` of full checkpoints, with a prefix `module.` from
- * DistributedDataParallel; names of a plain backbone, which timm also uses; names of Hugging Face's ViTModel, with or
- * without the prefix `vit.`, up to transformers 4 and from 5 on.
- */
-export function officialTensors(tensors: ReadonlyMap<string, StoredTensor>): OfficialTensors {
-  const bare = [...tensors].map(([name, tensor]) => ({ name: name.replace(/^module\./, ""), tensor, from: name }));
-  const isWhole = bare.some(({ name }) => name.startsWith("backbone."));
-  const isHuggingFace = bare.some(({ name }) => /^(vit\.)?embeddings\.patch_embeddings\./.test(name));
-  const official = new Map<string, NamedTensor>();
-  const others: string[] = [];
-  for (const { name, tensor, from } of bare) {
-    if (name.endsWith(".num_batches_tracked")) continue; // step count of a batch norm, unused
-    const translated = isWhole ? wholeName(name) : isHuggingFace ? huggingFaceName(name) : `backbone.${name}`;
-    if (translated === undefined || official.has(translated)) others.push(from);
-    else official.set(translated, { tensor, from: [from] });
-  }
-  if (isHuggingFace && !isWhole) joinAttention(official);
-  return { naming: isHuggingFace && !isWhole ? "Hugging Face" : "official", tensors: official, others };
+/** A tensor by its name without wrappers, and by the file's name. */
+interface Entry {
+  readonly name: string;
+  readonly from: string;
+  readonly tensor: StoredTensor;
+}
+
+/** Takes the names of wrappers out of a name: DistributedDataParallel, FSDP, torch.compile and activation checkpoints. */
+export function nameWithoutWrappers(name: string): string {
+  return name
+    .replace(/(?<=^|\.)(_fsdp_wrapped_module|_orig_mod|_checkpoint_wrapped_module)\./g, "")
+    .replace(/^(module\.)+/, "");
 }
 
 /** Takes the chunk out of a block's name: `blocks.{chunk}.{i}.` of DINOv2, where i counts over all chunks, is `blocks.{i}.` */
@@ -41,101 +52,119 @@ export function nameWithoutChunk(name: string): string {
   return name.replace(/^(.*\.)?blocks\.\d+\.(\d+\.)/, "$1blocks.$2");
 }
 
-function wholeName(name: string): string | undefined {
-  return /^(backbone|head)\./.test(name) ? name : undefined;
+/**
+ * Detects the naming and translates it: `backbone.*` and `head.*` of full checkpoints; names of a plain backbone, which
+ * timm shares with a few exceptions; names of Hugging Face's ViTModel, Dinov2Model, Dinov2WithRegistersModel and
+ * DINOv3ViTModel, with or without the prefix of a model, up to transformers 4 and from 5 on.
+ */
+export function officialTensors(stored: ReadonlyMap<string, StoredTensor>): OfficialTensors {
+  const entries = [...stored].map(([from, tensor]): Entry => {
+    const name = nameWithoutWrappers(nameWithoutWrappers(from).replace(/^(teacher|student)\./, ""));
+    return { name: nameWithoutChunk(name), from, tensor };
+  });
+  const { naming, isRotary, translate } = translation(entries);
+  const tensors = new Map<string, NamedTensor>();
+  const constants = new Map<string, NamedTensor>();
+  const [unused, others]: [string[], string[]] = [[], []];
+  for (const { name, tensor, from } of entries) {
+    if (name.endsWith(".num_batches_tracked")) continue; // step count of a batch norm, unused
+    const official = translate(name);
+    const isConstant =
+      official !== undefined && /^backbone\.(rope_embed\.periods|.*\.attn\.qkv\.bias_mask)$/.test(official);
+    const into = isConstant ? constants : tensors;
+    if (/^(dino|ibot)_head\./.test(name)) unused.push(from);
+    else if (official === undefined || into.has(official)) others.push(from);
+    else into.set(official, { tensor, from: [from] });
+  }
+  const keysLackBias = joinAttention(tensors, ATTENTION_PARTS);
+  const maskKeyBias = keysLackBias || [...constants.keys()].some((name) => name.endsWith(".bias_mask"));
+  if (maskKeyBias) withoutKeyBias(tensors);
+  if (naming === "timm" && tensors.has("backbone.register_tokens")) withRowOfZeros(tensors, "backbone.pos_embed");
+  withoutFirstAxis(tensors, "backbone.mask_token");
+  return { naming, isRotary, tensors, constants, maskKeyBias, unused, others };
 }
 
-/** Separate tensors in Hugging Face's naming, in the order of `qkv`. */
-const ATTENTION_PARTS = ["query", "key", "value"];
-
-const huggingFaceNames: ReadonlyMap<string, string> = new Map([
-  ["embeddings.cls_token", "cls_token"],
-  ["embeddings.position_embeddings", "pos_embed"],
-  ["embeddings.patch_embeddings.projection", "patch_embed.proj"],
-  ["layernorm", "norm"],
-]);
-
-/** Names within a block: those up to transformers 4, which 5 reads too, and those from 5 on. */
-const huggingFaceBlockNames: ReadonlyMap<string, string> = new Map([
-  ["layernorm_before", "norm1"],
-  ["layernorm_after", "norm2"],
-  ...ATTENTION_PARTS.map((part) => [`attention.attention.${part}`, `attn.${part}`] as const),
-  ["attention.output.dense", "attn.proj"],
-  ["intermediate.dense", "mlp.fc1"],
-  ["output.dense", "mlp.fc2"],
-  ["attention.q_proj", "attn.query"],
-  ["attention.k_proj", "attn.key"],
-  ["attention.v_proj", "attn.value"],
-  ["attention.o_proj", "attn.proj"],
-  ["mlp.fc1", "mlp.fc1"],
-  ["mlp.fc2", "mlp.fc2"],
-]);
-
-function huggingFaceName(name: string): string | undefined {
-  const [, own = name] = /^vit\.(.*)$/.exec(name) ?? [];
-  const [, stem = own, kind = ""] = /^(.*)(\.weight|\.bias)$/.exec(own) ?? [];
-  const [, block, rest = ""] = /^(?:encoder\.layer|layers)\.(\d+)\.(.*)$/.exec(stem) ?? [];
-  const found = block === undefined ? huggingFaceNames.get(stem) : huggingFaceBlockNames.get(rest);
-  if (found === undefined) return undefined;
-  return block === undefined ? `backbone.${found}${kind}` : `backbone.blocks.${block}.${found}${kind}`;
+interface Translation extends Pick<OfficialTensors, "naming" | "isRotary"> {
+  readonly translate: (name: string) => string | undefined;
 }
 
-/** Renames a backbone to Hugging Face's ViTModel, up to transformers 4. Throws for parameters that ViTModel lacks. */
-export function huggingFaceTensors(backbone: ReadonlyMap<string, Values>): Map<string, Values> {
+function translation(entries: readonly Entry[]): Translation {
+  const some = (pattern: RegExp) => entries.some(({ name }) => pattern.test(name));
+  const isOfDinov3 = some(/(^|\.)(storage_tokens|rope_embed\.periods|attn\.qkv\.bias_mask|cls_norm\.weight)$/);
+  const official = { naming: "official", isRotary: isOfDinov3 } as const;
+  if (some(/^backbone\./)) {
+    return { ...official, translate: (name) => (/^(backbone|head)\./.test(name) ? name : undefined) };
+  }
+  if (some(/(^|\.)embeddings\.patch_embeddings\./)) {
+    const own = dinov3Names({ gated: some(/\.mlp\.gate_proj\./) });
+    const isRotary = some(/(^|\.)embeddings\.patch_embeddings\.weight$/);
+    const nameOf = reader(isRotary ? [own] : [vitNames, dinov2Names, own]); // transformers 5 has names of DINOv3 in ViTModel
+    return { naming: "Hugging Face", isRotary, translate: (name) => nameOf(name.replace(MODEL_PREFIX, "")) };
+  }
+  if (isOfTimm(entries)) {
+    const ffn = some(/\.mlp\.fc1_g\./) ? "swiglu" : isPacked(entries) ? "packed swiglu" : "mlp";
+    const isRotary = some(/^blocks\.\d+\.gamma_1$/);
+    const nameOf = reader([timmNames({ isRotary, ffn })]);
+    return { naming: "timm", isRotary, translate: (name) => nameOf(name) ?? `backbone.${name}` };
+  }
+  return { ...official, translate: (name) => `backbone.${name}` };
+}
+
+/** Name of a model within a larger one, such as a classifier. */
+const MODEL_PREFIX = /^((vit|dinov2|dinov2_with_registers|dinov3_vit|model)\.)+/;
+
+/** Returns the translation of names by tables; the first table that has a name decides. */
+function reader(tables: readonly NameTable[]): (name: string) => string | undefined {
+  const last = [...tables].reverse();
+  const outside = new Map(last.flatMap((table) => table.outside));
+  const within = new Map(last.flatMap((table) => table.within));
+  return (name) => {
+    const [, stem = name, kind = ""] = /^(.*)(\.weight|\.bias)$/.exec(name) ?? [];
+    const [, block, rest = ""] = /^(?:encoder\.layer|layers?|blocks)\.(\d+)\.(.*)$/.exec(stem) ?? [];
+    const found = block === undefined ? outside.get(stem) : within.get(rest);
+    if (found === undefined) return undefined;
+    return block === undefined ? `backbone.${found}${kind}` : `backbone.blocks.${block}.${found}${kind}`;
+  };
+}
+
+/** Whether names or shapes are those of timm where they differ from the official ones. */
+function isOfTimm(entries: readonly Entry[]): boolean {
+  const pattern = /^reg_token$|^blocks\.\d+\.(gamma_[12]|attn\.[qv]_bias|mlp\.fc1_[gx]\.(weight|bias))$/;
+  return entries.some(({ name }) => pattern.test(name)) || isPacked(entries);
+}
+
+/** Whether the first layer after attention has the rows of a gate and a value. */
+function isPacked(entries: readonly Entry[]): boolean {
+  const shapeOf = (wanted: string) => entries.find(({ name }) => name === wanted)?.tensor.shape ?? [];
+  const [into] = shapeOf("blocks.0.mlp.fc1.weight");
+  const [, out] = shapeOf("blocks.0.mlp.fc2.weight");
+  return into !== undefined && out !== undefined && into === 2 * out;
+}
+
+/**
+ * Renames a backbone to a table of Hugging Face's names, with queries, keys and values apart. Throws for parameters that
+ * the table lacks.
+ */
+export function huggingFaceTensors(backbone: ReadonlyMap<string, Values>, table: NameTable): Map<string, Values> {
   const split = [...backbone].flatMap(([name, tensor]): (readonly [string, Values])[] =>
     name.includes(".attn.qkv.")
       ? thirds(tensor).map((part, i) => [name.replace("qkv", ATTENTION_PARTS[i]!), part])
       : [[name, tensor]],
   );
-  return new Map(split.map(([name, tensor]) => [nameForHuggingFace(name), tensor]));
+  return new Map(split.map(([name, tensor]) => [nameFor(table, name), tensor]));
 }
 
-function nameForHuggingFace(name: string): string {
+function nameFor({ outside, blocks, within }: NameTable, name: string): string {
   const [, stem = name, kind = ""] = /^(.*)(\.weight|\.bias)$/.exec(name) ?? [];
   const [, block, rest = stem] = /^blocks\.(\d+)\.(.*)$/.exec(stem) ?? [];
-  const names = block === undefined ? huggingFaceNames : huggingFaceBlockNames;
-  const found = [...names].find(([, own]) => own === rest)?.[0];
-  if (found === undefined) throw new Error(`Hugging Face's ViTModel has no ${name}`);
-  return (block === undefined ? found : `encoder.layer.${block}.${found}`) + kind;
+  const names: NamePairs = block === undefined ? outside : within;
+  const [found] = names.find(([, official]) => official === rest) ?? [];
+  if (found === undefined) throw new Error(`Hugging Face's model has no ${name}`);
+  return (block === undefined ? found : `${blocks}${block}.${found}`) + kind;
 }
 
 /** Splits a tensor in three along its first axis. */
 function thirds({ shape: [rows, ...rest], values }: Values): readonly Values[] {
   const third = values.length / 3;
   return [0, 1, 2].map((i) => ({ shape: [rows! / 3, ...rest], values: values.subarray(i * third, (i + 1) * third) }));
-}
-
-/** Joins queries, keys and values, separate in Hugging Face's naming, to the official `qkv`. */
-function joinAttention(official: Map<string, NamedTensor>): void {
-  for (const [name] of [...official]) {
-    const [, before, kind] = /^(.*\.attn\.)query(\.weight|\.bias)$/.exec(name) ?? [];
-    if (before === undefined || kind === undefined) continue;
-    const names = ATTENTION_PARTS.map((part) => before + part + kind);
-    const parts = names.flatMap((part) => official.get(part) ?? []);
-    const [first] = parts;
-    if (!first || parts.length < 3 || parts.some(({ tensor }) => String(tensor.shape) !== String(first.tensor.shape)))
-      continue;
-    for (const part of names) official.delete(part);
-    official.set(`${before}qkv${kind}`, {
-      tensor: joined(parts.map(({ tensor }) => tensor)),
-      from: parts.flatMap(({ from }) => from),
-    });
-  }
-}
-
-/** Concatenates tensors of one shape along the first axis. */
-function joined(parts: readonly StoredTensor[]): StoredTensor {
-  const [{ shape, dtype }] = parts as readonly [StoredTensor];
-  return {
-    dtype,
-    shape: [shape[0]! * parts.length, ...shape.slice(1)],
-    async read() {
-      const numbers: Float32Array[] = [];
-      for (const part of parts) numbers.push(await part.read());
-      const [{ length }] = numbers as [Float32Array];
-      const whole = new Float32Array(length * parts.length);
-      numbers.forEach((values, i) => whole.set(values, i * length));
-      return whole;
-    },
-  };
 }

@@ -4,6 +4,7 @@ import type { OpenFile } from "../files/files.js";
 import { printable } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { configFromMetadata } from "./checkpoint-bytes.js";
+import { nameWithoutWrappers } from "./names.js";
 import { configFromNotes } from "./notes.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { legacyMagic, readTorchLegacy } from "./torch/legacy.js";
@@ -71,19 +72,37 @@ const WRAPPERS = ["state_dict", "model"];
 
 function choose(root: unknown, which: Which | undefined): Pick<FoundNetwork, "which" | "tensors"> {
   if (!(root instanceof Map)) throw new Error(`expected tensors by name, got ${kindOf(root)}`);
-  const networks = (["teacher", "student"] as const).filter((name) => root.get(name) instanceof Map);
-  if (networks.length === 0) {
+  const networks = networksOf(root as ReadonlyMap<unknown, unknown>);
+  const names = [...networks.keys()];
+  if (names.length === 0) {
     if (which !== undefined) throw new Error(`the file holds a single network, without a ${which}; leave --which out`);
-    const wrapper = WRAPPERS.find((name) => root.get(name) instanceof Map);
-    return {
-      which: undefined,
-      tensors: tensorsOf(wrapper === undefined ? root : (root.get(wrapper) as Map<unknown, unknown>)),
-    };
+    return { which: undefined, tensors: tensorsOf(unwrapped(root as ReadonlyMap<unknown, unknown>)) };
   }
   const wanted = which ?? "teacher";
-  if (!networks.includes(wanted))
-    throw new Error(`the file holds only a ${networks.join("")}; use --which ${networks.join("")}`);
-  return { which: wanted, tensors: tensorsOf(root.get(wanted) as Map<unknown, unknown>) };
+  const network = networks.get(wanted);
+  if (!network) throw new Error(`the file holds only a ${names.join("")}; use --which ${names.join("")}`);
+  return { which: wanted, tensors: tensorsOf(network) };
+}
+
+function unwrapped(root: ReadonlyMap<unknown, unknown>): ReadonlyMap<unknown, unknown> {
+  const wrapper = WRAPPERS.find((name) => root.get(name) instanceof Map);
+  return wrapper === undefined ? root : (root.get(wrapper) as ReadonlyMap<unknown, unknown>);
+}
+
+/** Returns teacher and student, as DINO saves them under these keys and DINOv2 under names that begin so; empty without either. */
+function networksOf(root: ReadonlyMap<unknown, unknown>): ReadonlyMap<Which, ReadonlyMap<unknown, unknown>> {
+  const both = ["teacher", "student"] as const;
+  const nested = both.flatMap((which) => {
+    const network = root.get(which);
+    return network instanceof Map ? [[which, network as ReadonlyMap<unknown, unknown>] as const] : [];
+  });
+  if (nested.length > 0) return new Map(nested);
+  const entries = [...unwrapped(root)];
+  const prefixed = both.flatMap((which) => {
+    const own = entries.filter(([name]) => nameWithoutWrappers(String(name)).startsWith(`${which}.`));
+    return own.length > 0 ? [[which, new Map(own)] as const] : [];
+  });
+  return new Map(prefixed);
 }
 
 function tensorsOf(network: ReadonlyMap<unknown, unknown>): ReadonlyMap<string, StoredTensor> {

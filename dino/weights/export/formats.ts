@@ -1,6 +1,7 @@
 /** Exports a network to the files of other programs. */
 import { encodeSafetensors } from "../../../engine/index.js";
 import { asSafetensors, type Values } from "../checkpoint-bytes.js";
+import { vitNames } from "../name-tables.js";
 import { huggingFaceTensors } from "../names.js";
 import { exportNotes } from "../notes.js";
 import type { ReadNetwork } from "../read-network.js";
@@ -37,7 +38,7 @@ export function exportFiles(network: ReadNetwork, format: Format, options: Expor
       const settings = huggingFaceSettings(config);
       return [
         { name: "onnx/model.onnx", encode: () => onnx(network, "transformers", options) },
-        { name: "model.safetensors", encode: () => safetensors(network, huggingFaceTensors(backbone)) },
+        { name: "model.safetensors", encode: () => safetensors(network, huggingFaceTensors(backbone, vitNames)) },
         { name: "preprocessor_config.json", encode: () => json(processorSettings(config)) },
         { name: "config.json", encode: () => json(settings) },
       ];

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { backboneSettings } from "../../../dino/config/backbone-settings.js";
 import { augmentOptions, evalView } from "../../../dino/config/derive.js";
 import { flagOf, parseSetting } from "../../../dino/config/flags.js";
 import { presetNames, presets } from "../../../dino/config/presets.js";
@@ -70,6 +71,33 @@ describe("config", () => {
     expect(headConfig(config)).to.include({ inDim: 192, hidden: 2048, bottleneck: 256, out: 65536, layers: 3 });
   });
 
+  it("describes the backbones of DINOv2 and DINOv3", () => {
+    expect(vitConfig(defaultConfig)).to.deep.include({
+      positions: { kind: "learned", offset: 0.1, antialias: false },
+      untiedNorms: { cls: false, localCls: false },
+      ...{ ffn: "mlp", qkvBias: true, maskKeyBias: false, normEpsilon: 1e-6, uniformDropPath: false },
+    });
+    expect(vitConfig(defaultConfig)).not.to.have.any.keys("layerScale", "maskToken");
+    const giant = { arch: "vit_giant2", ffn: "packed-swiglu", layerScale: 1e-5, maskToken: "optional" } as const;
+    const resampled = { positionOffset: 0, positionAntialias: true, uniformDropPath: true };
+    expect(vitConfig(resolveConfig({ ...giant, ...resampled }))).to.deep.include({
+      ...{ dim: 1536, depth: 40, heads: 24, ffn: "packed swiglu", layerScale: 1e-5, maskToken: "optional" },
+      positions: { kind: "learned", offset: 0, antialias: true },
+      uniformDropPath: true,
+    });
+    const rotary = { arch: "vit_7b", positions: "rotary", ropeNormalize: "min", qkvBias: false } as const;
+    const norms = { normEpsilon: 1e-5, maskKeyBias: true, localClsNorm: true };
+    const expected = { dim: 4096, heads: 32, qkvBias: false, normEpsilon: 1e-5, maskKeyBias: true };
+    expect(vitConfig(resolveConfig({ ...rotary, ...norms }))).to.deep.include({
+      ...expected,
+      positions: { kind: "rotary", periods: { base: 100 }, normalize: "min" },
+      untiedNorms: { cls: false, localCls: true },
+    });
+    expect(vitConfig(resolveConfig({ ...rotary, ropePeriods: [1, 50] })).positions).to.deep.include({
+      periods: { min: 1, max: 50 },
+    });
+  });
+
   it("evaluates as the official code does, 256 pixels for 224", () => {
     expect(evalView(defaultConfig)).to.deep.equal({ resize: 256, crop: { rows: 224, cols: 224 } });
     const larger = resolveConfig({ evalSize: { rows: 448, cols: 672 } });
@@ -92,6 +120,19 @@ describe("config", () => {
     ["precision", ["F16"], "f16"],
     ["accumulate", ["4"], 4],
     ["recompute", [], true],
+    ["arch", ["vit-giant2"], "vit_giant2"],
+    ["positions", ["rotary"], "rotary"],
+    ["positionOffset", ["0"], 0],
+    ["ropeBase", ["1000"], 1000],
+    ["ropePeriods", ["1", "50"], [1, 50]],
+    ["ropePeriods", ["auto"], null],
+    ["ropeNormalize", ["max"], "max"],
+    ["ffn", ["packed_swiglu"], "packed-swiglu"],
+    ["layerScale", ["1e-5"], 1e-5],
+    ["layerScale", ["auto"], null],
+    ["normEpsilon", ["1e-5"], 1e-5],
+    ["qkvBias", ["false"], false],
+    ["maskToken", ["always"], "always"],
     ["preset", ["auto"], "auto"],
     ["preset", ["VIT_S16"], "vit-s16"],
     ["preset", ["none"], null],
@@ -109,7 +150,16 @@ describe("config", () => {
     ["batch", ["2.5"], "--batch: expected a whole number of 1 or more, got 2.5"],
     ["lr", [""], "--lr: expected a number of 0 or more, got "],
     ["imageSize", ["32x"], "--image-size: expected a number of pixels, or ROWSxCOLS, got 32x"],
-    ["arch", ["resnet50"], "--arch: expected one of vit_tiny, vit_small, vit_base, got resnet50"],
+    ["arch", ["resnet50"], "--arch: expected one of vit_tiny, vit_small, vit_base, vit_large, vit_"],
+    ["positions", ["sine"], "--positions: expected one of learned, rotary, got sine"],
+    ["positionOffset", ["-1"], "expected a number of 0 or more, got -1"],
+    ["ropeBase", ["1"], "expected a number above 1, got 1"],
+    ["ropePeriods", ["5", "1"], "the lower one first, or auto, got 5 1"],
+    ["ropeNormalize", ["mean"], "expected one of separate, max, min"],
+    ["ffn", ["relu"], "expected one of mlp, swiglu, packed-swiglu, got relu"],
+    ["layerScale", ["0"], "--layer-scale: expected a number above 0, or auto, got 0"],
+    ["normEpsilon", ["0"], "--norm-epsilon: expected a number above 0, got 0"],
+    ["maskToken", ["yes"], "expected one of none, optional, always, got yes"],
     ["globalCropsScale", ["1", "0.4"], "the lower one first, got 1 0.4"],
     ["globalCropsScale", ["0.4"], "expected two numbers"],
     ["mean", ["0.5", "0.5"], "expected three numbers"],
@@ -139,6 +189,7 @@ describe("config", () => {
     resolveConfig({ ...small, localSize: side(20), localCropsNumber: 0 });
     expect(() => resolveConfig({ dim: 100, heads: 3 })).to.throw("--heads 3 does not divide --dim 100");
     expect(() => resolveConfig({ dim: 512, heads: 2 })).to.throw("at most 128");
+    expect(() => resolveConfig({ dim: 36, heads: 6, positions: "rotary" })).to.throw("over --heads 6 is 6 a head");
     expect(() => resolveConfig({ accumulate: 3 })).to.throw("--accumulate 3 does not divide --batch 64");
     expect(() => resolveConfig({ koleo: 0.1, batch: 4, accumulate: 4 })).to.throw("--koleo 0.1 parts images");
     expect(() => resolveConfig({ evalResize: 100 })).to.throw("--eval-resize 100 is smaller than --image-size 224");
@@ -160,6 +211,13 @@ describe("config", () => {
     expect(() => parseConfig(JSON.stringify({ ...earlier, registers: -1 }))).to.throw(
       "config registers: expected a whole",
     );
+  });
+
+  it("reads the file of a run from before the backbones of DINOv2 and DINOv3", () => {
+    const config = resolveConfig({ preset: "shapes" });
+    const added = new Set(Object.keys(backboneSettings));
+    const earlier = Object.fromEntries(Object.entries(config).filter(([name]) => !added.has(name)));
+    expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
   });
 
   it("says what is wrong with a file", () => {

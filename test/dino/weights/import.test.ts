@@ -157,9 +157,9 @@ describe("import", () => {
         ],
         ["what is too much, as a classifier", changed(state, { "head.weight": head }), "extra head.weight;"],
         [
-          "what a DINOv2 has more",
+          "what a DINOv2 has more, in part",
           changed(state, { "blocks.0.ls1.gamma": { ...head, shape: [10 * dim] }, mask_token: head }),
-          "extra blocks.0.ls1.gamma, mask_token;",
+          `misshapen backbone.mask_token [10, ${dim}] instead of [1, ${dim}], backbone.blocks.0.ls1.gamma [${10 * dim}] instead`,
         ],
       ];
       for (const [what, tensors, message] of cases) {

@@ -1,0 +1,77 @@
+/** Tensors made of those of a file, where its project stores the same network in another way. */
+import { elementsOf, type StoredTensor } from "./torch/stored.js";
+
+/** A tensor and its names in the file: several if it is made of several. */
+export interface NamedTensor {
+  readonly tensor: StoredTensor;
+  readonly from: readonly string[];
+}
+
+type Named = Map<string, NamedTensor>;
+
+/**
+ * Joins queries, keys and values, called `parts`, to the official `qkv`. Where keys alone have no bias, it is 0. Returns
+ * whether a key had none.
+ */
+export function joinAttention(tensors: Named, parts: readonly string[]): boolean {
+  let keysLackBias = false;
+  for (const [name] of [...tensors]) {
+    const [, before, kind] = /^(.*\.attn\.)query(\.weight|\.bias)$/.exec(name) ?? [];
+    if (before === undefined || kind === undefined) continue;
+    const names = parts.map((part) => before + part + kind);
+    const [query, key, value] = names.map((part) => tensors.get(part));
+    if (!query || !value || (!key && kind === ".weight")) continue;
+    const found = [query, key, value].flatMap((part) => part ?? []);
+    if (found.some(({ tensor }) => String(tensor.shape) !== String(query.tensor.shape))) continue;
+    keysLackBias ||= !key;
+    for (const part of names) tensors.delete(part);
+    const [rows, ...rest] = query.tensor.shape as readonly [number, ...number[]];
+    const size = elementsOf(query.tensor.shape);
+    tensors.set(`${before}qkv${kind}`, {
+      from: found.flatMap(({ from }) => from),
+      tensor: {
+        dtype: query.tensor.dtype,
+        shape: [3 * rows, ...rest],
+        async read() {
+          const whole = new Float32Array(3 * size);
+          for (const [i, part] of [query, key, value].entries())
+            if (part) whole.set(await part.tensor.read(), i * size);
+          return whole;
+        },
+      },
+    });
+  }
+  return keysLackBias;
+}
+
+/** Sets the bias of keys to 0, which DINOv3 multiplies by 0. */
+export function withoutKeyBias(tensors: Named): void {
+  for (const [name, { tensor, from }] of [...tensors]) {
+    if (!name.endsWith(".attn.qkv.bias")) continue;
+    const read = async () => {
+      const values = await tensor.read();
+      return values.fill(0, values.length / 3, (2 * values.length) / 3);
+    };
+    tensors.set(name, { from, tensor: { ...tensor, read } });
+  }
+}
+
+/** Puts a row of zeros before a tensor [1, rows, cols]: timm adds the position of the CLS token to the token itself. */
+export function withRowOfZeros(tensors: Named, name: string): void {
+  const found = tensors.get(name);
+  const [one, rows, cols] = found?.tensor.shape ?? [];
+  if (!found || one === undefined || rows === undefined || cols === undefined) return;
+  const read = async () => {
+    const values = new Float32Array((rows + 1) * cols);
+    values.set(await found.tensor.read(), cols);
+    return values;
+  };
+  tensors.set(name, { from: found.from, tensor: { dtype: found.tensor.dtype, shape: [one, rows + 1, cols], read } });
+}
+
+/** Drops the first axis of a tensor [1, 1, dim]. */
+export function withoutFirstAxis(tensors: Named, name: string): void {
+  const found = tensors.get(name);
+  if (found?.tensor.shape.length === 3 && found.tensor.shape[0] === 1)
+    tensors.set(name, { from: found.from, tensor: { ...found.tensor, shape: found.tensor.shape.slice(1) } });
+}
