@@ -45,15 +45,17 @@ export function joinAttention(tensors: Named, parts: readonly string[]): boolean
 }
 
 /** Sets the bias of keys to 0, which DINOv3 multiplies by 0. */
-export function withoutKeyBias(tensors: Named): void {
-  for (const [name, { tensor, from }] of [...tensors]) {
-    if (!name.endsWith(".attn.qkv.bias")) continue;
-    const read = async () => {
-      const values = await tensor.read();
-      return values.fill(0, values.length / 3, (2 * values.length) / 3);
-    };
-    tensors.set(name, { from, tensor: { ...tensor, read } });
-  }
+export function withoutKeyBias(tensors: ReadonlyMap<string, NamedTensor>): ReadonlyMap<string, NamedTensor> {
+  return new Map(
+    [...tensors].map(([name, { tensor, from }]) => {
+      if (!name.endsWith(".attn.qkv.bias")) return [name, { tensor, from }];
+      const read = async () => {
+        const values = await tensor.read();
+        return values.fill(0, values.length / 3, (2 * values.length) / 3);
+      };
+      return [name, { from, tensor: { ...tensor, read } }];
+    }),
+  );
 }
 
 /** Puts a row of zeros before a tensor [1, rows, cols]: timm adds the position of the CLS token to the token itself. */

@@ -1,8 +1,6 @@
 /** Imports a network from any file that `findNetworkIn` reads: official names, f32, and settings that describe it. */
-import { backboneSettings } from "../config/backbone-settings.js";
-import { backboneSize } from "../config/derive.js";
 import { formatConfig, parseConfig } from "../config/resolve.js";
-import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
+import { type Config, defaultConfig, type PartialConfig } from "../config/settings.js";
 import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import type { Which } from "../model/backbone.js";
@@ -11,8 +9,10 @@ import { initialValue } from "../model/network.js";
 import { headSettings, ropeSettings, settingsOfShapes } from "./architecture.js";
 import { settingsBeside } from "./beside.js";
 import type { Values } from "./checkpoint-bytes.js";
+import { withoutKeyBias } from "./derived-tensors.js";
 import { expectComplete, matchTensors, type TensorMatch, usableMatch } from "./match-tensors.js";
 import { officialTensors, type OfficialTensors } from "./names.js";
+import { undeterminedSettings } from "./notes.js";
 import type { FoundNetwork } from "./open.js";
 import { normalizationOf } from "./published.js";
 import { elementsOf } from "./torch/stored.js";
@@ -63,7 +63,8 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
     const official = officialTensors(found.tensors);
     const config = await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
     const network = networkConfig(config);
-    const allTensors = matchTensors(network, official);
+    const tensors = config.maskKeyBias ? withoutKeyBias(official.tensors) : official.tensors;
+    const allTensors = matchTensors(network, { ...official, tensors });
     if (options.allowPartial !== true) expectComplete(allTensors, network);
     const match = usableMatch(allTensors);
     const { format, which } = found;
@@ -97,7 +98,7 @@ export async function importedConfig(
   official: OfficialTensors,
   { path, own, folder, options }: ImportContext,
 ): Promise<Config> {
-  const said = own ? ownSettings(own) : await settingsBeside(folder, official.naming);
+  const said = own ? undeterminedSettings(own) : await settingsBeside(folder, official.naming);
   const rope = await ropeOf(official);
   await expectKeysMasked(official);
   const shapes = settingsOfShapes(official, {
@@ -121,16 +122,6 @@ export async function importedConfig(
     heads: shapes.heads,
     imageSize: shapes.imageSize,
   });
-}
-
-const ownNames: readonly SettingName[] = [
-  ...(Object.keys(backboneSettings) as (keyof typeof backboneSettings)[]),
-  ...(["imageSize", "evalResize", "evalSize", "mean", "std"] as const),
-];
-
-/** Returns the settings of a network of this program that shapes do not determine. */
-function ownSettings(config: Config): PartialConfig {
-  return { ...Object.fromEntries(ownNames.map((name) => [name, config[name]])), heads: backboneSize(config).heads };
 }
 
 /** Drops a view whose size is not whole patches. */

@@ -1,12 +1,6 @@
 /** Translates parameter names of several projects to the official ones, and back. */
 import type { Values } from "./checkpoint-bytes.js";
-import {
-  joinAttention,
-  type NamedTensor,
-  withoutFirstAxis,
-  withoutKeyBias,
-  withRowOfZeros,
-} from "./derived-tensors.js";
+import { joinAttention, type NamedTensor, withoutFirstAxis, withRowOfZeros } from "./derived-tensors.js";
 import {
   ATTENTION_PARTS,
   dinov2Names,
@@ -78,7 +72,6 @@ export function officialTensors(stored: ReadonlyMap<string, StoredTensor>): Offi
   }
   const keysLackBias = joinAttention(tensors, ATTENTION_PARTS);
   const maskKeyBias = keysLackBias || [...constants.keys()].some((name) => name.endsWith(".bias_mask"));
-  if (maskKeyBias) withoutKeyBias(tensors);
   if (naming === "timm" && tensors.has("backbone.register_tokens")) withRowOfZeros(tensors, "backbone.pos_embed");
   withoutFirstAxis(tensors, "backbone.mask_token");
   return { naming, isRotary, tensors, constants, maskKeyBias, unused, others };

@@ -1,20 +1,35 @@
 /** Metadata of exported files, for other programs and for `dino import`. */
+import { backboneSettings } from "../config/backbone-settings.js";
 import { evalView } from "../config/derive.js";
 import { parseConfig } from "../config/resolve.js";
-import { type Config, defaultConfig } from "../config/settings.js";
+import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
 import { vitConfig } from "../model/configure.js";
 
 const PRODUCER = "dino-webgpu";
+
+/** Settings of a network and of its view of images that the shapes of its weights do not determine. */
+const undetermined: readonly SettingName[] = [
+  ...(Object.keys(backboneSettings) as (keyof typeof backboneSettings)[]),
+  ...(["imageSize", "evalResize", "evalSize", "mean", "std"] as const),
+];
+
+/** Returns the settings of a network, and of its view of images, that the shapes of its weights do not determine. */
+export function undeterminedSettings(config: Config): PartialConfig {
+  return {
+    ...Object.fromEntries(undetermined.map((name) => [name, config[name]])),
+    heads: vitConfig(config).heads,
+  };
+}
 
 /**
  * Returns the metadata of a network: settings that shapes do not determine, and its view of images; nothing about the
  * run or its images.
  */
 export function exportNotes(config: Config): Record<string, string> {
-  const { imageSize, patchSize, evalResize, evalSize, mean, std } = config;
-  const { dim, depth, heads, mlpRatio, registers } = vitConfig(config);
+  const { patchSize, mean, std } = config;
+  const { dim, depth, mlpRatio, registers } = vitConfig(config);
   const { resize, crop } = evalView(config);
-  const settings = { imageSize, patchSize, dim, depth, heads, mlpRatio, registers, evalResize, evalSize, mean, std };
+  const settings = { patchSize, dim, depth, mlpRatio, registers, ...undeterminedSettings(config) };
   return {
     producer: PRODUCER,
     settings: JSON.stringify(settings),

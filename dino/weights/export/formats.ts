@@ -1,11 +1,10 @@
 /** Exports a network to the files of other programs. */
 import { encodeSafetensors } from "../../../engine/index.js";
 import { asSafetensors, type Values } from "../checkpoint-bytes.js";
-import { vitNames } from "../name-tables.js";
-import { huggingFaceTensors } from "../names.js";
 import { exportNotes } from "../notes.js";
 import type { ReadNetwork } from "../read-network.js";
-import { huggingFaceSettings, processorSettings } from "./hugging-face.js";
+import { hubModel, processorSettings } from "./hugging-face.js";
+import { officialBackbone } from "./official.js";
 import { encodeOnnx } from "./onnx.js";
 import { type GraphOptions, vitGraph } from "./vit-graph.js";
 
@@ -32,13 +31,13 @@ export function exportFiles(network: ReadNetwork, format: Format, options: Expor
     case "onnx":
       return [{ encode: () => onnx(network, "dino", options) }];
     case "safetensors":
-      return [{ encode: () => safetensors(network, options.head ? withHead(network) : network.backbone) }];
+      return [{ encode: () => safetensors(network, options.head ? withHead(network) : officialBackbone(network)) }];
     case "hf": {
-      const { config, backbone } = network;
-      const settings = huggingFaceSettings(config);
+      const { config } = network;
+      const { settings, tensors } = hubModel(network);
       return [
         { name: "onnx/model.onnx", encode: () => onnx(network, "transformers", options) },
-        { name: "model.safetensors", encode: () => safetensors(network, huggingFaceTensors(backbone, vitNames)) },
+        { name: "model.safetensors", encode: () => safetensors(network, tensors) },
         { name: "preprocessor_config.json", encode: () => json(processorSettings(config)) },
         { name: "config.json", encode: () => json(settings) },
       ];
@@ -61,11 +60,12 @@ function safetensors({ config }: ReadNetwork, tensors: ReadonlyMap<string, Value
   return encodeSafetensors(asSafetensors(tensors), { format: "pt", ...exportNotes(config) });
 }
 
-function withHead({ backbone, head }: ReadNetwork): ReadonlyMap<string, Values> {
+function withHead(network: ReadNetwork): ReadonlyMap<string, Values> {
+  const { head } = network;
   if (head.size === 0) throw new Error("--head: the network has no head; leave --head out");
   const named = (prefix: string, tensors: ReadonlyMap<string, Values>) =>
     [...tensors].map(([name, values]) => [prefix + name, values] as const);
-  return new Map([...named("backbone.", backbone), ...named("head.", head)]);
+  return new Map([...named("backbone.", officialBackbone(network)), ...named("head.", head)]);
 }
 
 function json(value: object): string {

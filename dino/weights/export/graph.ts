@@ -20,7 +20,7 @@ export interface Graph {
   ) => string;
   /** Adds a parameter unchanged. */
   readonly param: (name: string) => string;
-  /** Adds a linear layer with weight [out, in] and bias [out]: x [..., in] -> [..., out]. */
+  /** Adds a linear layer with weight [out, in] and bias [out], if the network has one: x [..., in] -> [..., out]. */
   readonly linear: (x: string, name: string) => string;
   /** Adds an f32 constant: [], and [values]. */
   readonly number: (value: number) => string;
@@ -52,7 +52,8 @@ export function openGraph(params: ExportedBackbone, onProgress?: (done: number, 
   const param = (name: string) => put({ name, ...take(name) });
   const linear = (x: string, name: string): string => {
     const weight = put({ name: `${name}.weight`, ...transposed(take(`${name}.weight`)) });
-    return op("Add", [op("MatMul", [x, weight]), param(`${name}.bias`)]);
+    const product = op("MatMul", [x, weight]);
+    return params.has(`${name}.bias`) ? op("Add", [product, param(`${name}.bias`)]) : product;
   };
   const constant = (shape: readonly number[], values: OnnxTensor["values"]) =>
     put({ name: `constant_${tensors.length}`, shape, values });
