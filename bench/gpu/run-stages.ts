@@ -46,13 +46,12 @@ export async function runStages(stages: readonly Stage[], options: RunOptions): 
 
 /** Runs one stage; kills it, with the processes that it started, after `limitS` seconds. */
 async function runStage(
-  { name, command: [program, ...words], environment, output }: Stage,
+  { name, command: [program, ...words], output }: Stage,
   limitS: number,
   { cwd, stop, print }: Pick<RunOptions, "cwd" | "stop" | "print">,
 ): Promise<StageResult> {
   const began = performance.now();
-  const env = { ...process.env, ...environment };
-  const child = spawn(program, words, { cwd, env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const child = spawn(program, words, { cwd, stdio: ["ignore", "pipe", "pipe"], detached: true });
   let [stdout, stderr, last] = ["", "", ""];
   const note = (text: string) => (last = text.trim().split("\n").at(-1)!.slice(0, 120) || last);
   child.stdout.setEncoding("utf8").on("data", (text: string) => void ((stdout += text), note(text)));

@@ -4,8 +4,6 @@ export interface Stage {
   readonly name: string;
   /** Program and arguments; it runs in the root of the project. */
   readonly command: readonly [string, ...string[]];
-  /** Variables besides those of this process. */
-  readonly environment?: Readonly<Record<string, string>>;
   /** About how long it takes on a fast GPU; with less time left it is not begun. */
   readonly expectedS: number;
   /** Time after which it is killed. */

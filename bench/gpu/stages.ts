@@ -174,22 +174,21 @@ function missingFrom({ python: found }: Facts, name: string): string | undefined
 function trainingStages(facts: Facts, options: StageOptions): readonly Stage[] {
   const { quick, work, cifar } = options;
   const precision = facts.adapter.f16 ? "f16" : "f32";
-  const small = ["--preset", "shapes", "--batch", "2", "--precision", "f32"];
-  const full = ["--preset", "vit-s16", "--batch", String(BATCH.full), "--precision", precision];
+  const recipe = quick ? ["shapes", "2", "f32"] : ["vit-s16", batchOf(facts, options), precision];
+  const recipeFlags = ["--preset", "--batch", "--precision"].flatMap((flag, i) => [flag, recipe[i]!]);
   const length = quick ? ["--steps", "4", "--log-every", "2", "--local-crops-number", "2"] : ["--steps", "50"];
   const runs = join(work, "runs");
   return [
     {
       name: names.tune,
-      command: [process.execPath, join(root, "dino/dino.js"), "tune", "--json", ...(quick ? small : full)],
-      environment: { XDG_CACHE_HOME: join(work, "cache") }, // the choices are measured, but not used by other stages
+      command: script("bench/gpu/tune-step.ts", ...recipe),
       expectedS: 50,
       limitS: 120,
       output: "json",
     },
     {
       name: names.twice,
-      command: script("bench/gpu/train-twice.ts", runs, "--data", "builtin", ...(quick ? small : full), ...length),
+      command: script("bench/gpu/train-twice.ts", runs, "--data", "builtin", ...recipeFlags, ...length),
       expectedS: 40,
       limitS: 120,
       output: "json",
