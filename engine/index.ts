@@ -89,6 +89,7 @@ export { cast, halfOfAll } from "./ops/cast.js";
 export { concat, firstTokens, fitOneTensor, type Sequences, slice } from "./ops/concat.js";
 export { crossEntropy, labelRank } from "./ops/cross-entropy.js";
 export { distillation, type Distillation, type DistillationOptions, updateCenter } from "./ops/distillation/loss.js";
+export { maskedDistillation, type MaskedDistillation, type MaskedRows } from "./ops/distillation/masked.js";
 export { dropPath, type Samples } from "./ops/drop-path.js";
 export { copy, fill } from "./ops/fill.js";
 export { gelu } from "./ops/gelu.js";

@@ -13,7 +13,7 @@ export function values(shape: readonly number[], at: (index: number) => number):
   return { shape, data };
 }
 
-function rowsOf(x: Values): { readonly rows: number; readonly cols: number } {
+export function rowsOf(x: Values): { readonly rows: number; readonly cols: number } {
   const cols = x.shape.at(-1) ?? 1;
   return { rows: x.data.length / cols, cols };
 }
@@ -313,7 +313,7 @@ export const meanOfRows = (x: Values): Values => {
 };
 
 /** softmax((x - center) / temperature) over the last axis. */
-const sharpened = (x: Values, center: Values, temperature: Values): Values =>
+export const sharpened = (x: Values, center: Values, temperature: Values): Values =>
   softmax(values(x.shape, (i) => (x.data[i]! - center.data[i % center.data.length]!) / temperature.data[0]!));
 
 /** Mean of -sum(q * log p) over the images and all pairs of a teacher view, with targets q, and a different crop. */

@@ -1,9 +1,11 @@
 // Control values of an AdamW step for each tensor, from the length of its gradient:
 //
-//   norm = sqrt(sum of squares) / scale, clip = min(1, CLIP / (norm + 1e-6)), t = t + 1 unless the tensor is skipped,
+//   norm = sqrt(sum of squares) / scale, clip = min(1, CLIP / (norm of the tensors it is clipped with + 1e-6)),
+//   t = t + 1 unless the tensor is skipped, lr times the tensor's factor, or 0 while it halts,
 //   control = [clip / scale, 1 - lr * weightDecay, lr / (1 - beta1^t), sqrt(1 - beta2^t)]; the last is 0 for a skipped tensor.
 //
-//   tensors                  [TENSORS, 4] u32: first segment, segments, flags, place of its step count
+//   tensors                  [TENSORS, 2] vec4 of u32: first segment, segments, flags, place of its step count; first segment
+//                            and segments of the tensors it is clipped with, bits of its factor of lr, unused
 //   squares                  [segments] f32
 //   lr, weightDecay          [] f32
 //   frozen                   [] f32, or [3] where SCALED: frozen, skipped, 1 / scale; the scale is 1 elsewhere
@@ -33,11 +35,15 @@ override LANES: u32;  // chosen by the engine for the adapter
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let t = group.y * grid.x + group.x;
-  if (t >= arrayLength(&tensors)) { return; }
-  let row = tensors[t];
+  if (2u * t >= arrayLength(&tensors)) { return; }
+  let row = tensors[2u * t];
+  let more = tensors[2u * t + 1u];
   var total = 0.0;
   for (var s = row.x + lane; s < row.x + row.y; s += LANES) { total += squares[s]; }
   total = workgroupSum(total, lane);
+  var clipped = 0.0;
+  for (var s = more.x + lane; s < more.x + more.y; s += LANES) { clipped += squares[s]; }
+  clipped = workgroupSum(clipped, lane);
   if (lane > 0u) { return; }
 
   let norm = sqrt(total) * unscale();
@@ -49,10 +55,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let step = steps[row.w] + 1.0;
   steps[row.w] = step;
   let decay = select(0.0, weightDecay[0], (row.z & DECAYED) != 0u);
+  let rate = rateOf(row.z, more.z, lr[0]);
   control[t] = vec4f(
-    clipFactor(norm, CLIP) * unscale(),
-    1.0 - lr[0] * decay,
-    lr[0] / oneMinusPower(LOG_BETA1, step),
+    clipFactor(sqrt(clipped) * unscale(), CLIP) * unscale(),
+    1.0 - rate * decay,
+    rate / oneMinusPower(LOG_BETA1, step),
     sqrt(oneMinusPower(LOG_BETA2, step)),
   );
 }

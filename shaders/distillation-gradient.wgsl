@@ -6,12 +6,12 @@ const LANES = 64u;
 /** The elements of row r that belong to a thread. */
 fn differentiate(r: u32, lane: u32) {
   let row = r * COLS;
-  let crop = r / BATCH;
+  let crop = FIRST_CROP + r / BATCH;
   let image = r % BATCH;
   let others = f32(select(VIEWS, VIEWS - 1u, crop < VIEWS));
   let largest = statistics[2u * r];
   let total = statistics[2u * r + 1u];
-  let factor = dLoss[0] * WEIGHT / TEMPERATURE;
+  let factor = dLosses[r] * WEIGHT / TEMPERATURE;
 
   for (var c = lane; c < COLS; c += LANES) {
     var q = 0.0;

@@ -1,6 +1,6 @@
 // losses = WEIGHT * sum over views v != crop of -sum(targets[v] * logSoftmax(student / TEMPERATURE)), one for each row of the
 // student (Caron et al. 2021, eq. 2 and 3) out of its chunks, see distillation-student.wgsl.
-// Rows are crop-major: row = crop * BATCH + image.
+// Rows are crop-major: row = (crop - FIRST_CROP) * BATCH + image.
 //
 //   parts       [CHUNKS, stride] f32, each [ROWS, 4] and then a gap: largest, total, below and the targets' weight of a chunk
 //   losses      [ROWS] f32
@@ -13,6 +13,7 @@ override ROWS: u32;
 override CHUNKS: u32;
 override BATCH: u32;
 override VIEWS: u32;
+override FIRST_CROP: u32;
 override TEMPERATURE: f32;
 override WEIGHT: f32;
 const LANES = 64u;
@@ -39,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     below += parts[at + 2u] + rise * parts[at + 3u];
   }
 
-  let others = select(VIEWS, VIEWS - 1u, r / BATCH < VIEWS);
+  let others = select(VIEWS, VIEWS - 1u, FIRST_CROP + r / BATCH < VIEWS);
   losses[r] = WEIGHT * (below + f32(others) * log(total));
   statistics[2u * r] = largest;
   statistics[2u * r + 1u] = total;

@@ -1,6 +1,6 @@
 // Contribution of a chunk of columns to the cross-entropies of each row of the student with the targets of the other crops
 // (Caron et al. 2021, eq. 2 and 3), so that no row is needed whole (Milakov & Gimelshein 2018, section 3.1).
-// Rows are crop-major: row = crop * BATCH + image.
+// Rows are crop-major: row = (crop - FIRST_CROP) * BATCH + image.
 //
 //   student  [ROWS, COLS] f32: the chunk
 //   targets  [VIEWS * BATCH, COLS] f32: the chunk of softmaxes
@@ -15,6 +15,7 @@ override ROWS: u32;
 override COLS: u32;
 override BATCH: u32;
 override VIEWS: u32;
+override FIRST_CROP: u32;
 override TEMPERATURE: f32;
 override LANES: u32;  // chosen by the engine for the adapter
 
@@ -27,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
   if (r >= ROWS) { return; }
   let row = r * COLS;
-  let crop = r / BATCH;
+  let crop = FIRST_CROP + r / BATCH;
   let image = r % BATCH;
 
   var largest = student[row];

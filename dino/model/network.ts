@@ -34,7 +34,8 @@ export interface Network {
   [Symbol.dispose](): void;
 }
 
-const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
+/** Returns parameters under names with a prefix. */
+export const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
   specs.map((spec) => ({ ...spec, name: prefix + spec.name }));
 
 /** Lists every parameter under its official name, in the official order. */

@@ -6,6 +6,7 @@ import {
   recompute,
   reshape,
   slice,
+  takeSamples,
   type Tensor,
 } from "../../engine/index.js";
 import {
@@ -61,13 +62,49 @@ export function vitOfGroups(
   groups: readonly ImageGroup[],
   options?: BlockOptions,
 ): Tensor {
+  return clsOfStreams(config, params, streamsOf(config, params, groups, options));
+}
+
+/** Tokens of the first group of images that are wanted besides the CLS tokens. */
+export interface WantedTokens {
+  /** A permutation of the tokens [batch * tokens] u32, the wanted ones first. */
+  readonly order: Tensor;
+  /** Number of wanted tokens, or more. */
+  readonly count: number;
+}
+
+/** CLS features as of `vitOfGroups`, and the first `count` patch tokens in an order, after the final norm: [count, dim]. */
+export function clsAndPatches(
+  config: VitConfig,
+  params: Lookup,
+  groups: readonly ImageGroup[],
+  { order, count }: WantedTokens,
+  options?: BlockOptions,
+): { readonly cls: Tensor; readonly patches: Tensor } {
+  const streams = streamsOf(config, params, groups, options);
+  const [first] = streams as readonly [Ran];
+  const [{ batch, tokens }] = first.groups as readonly [EmbeddedGroup];
+  const wanted = takeSamples(slice(joined(first), 0, 0, batch * tokens), order, count);
+  return { cls: clsOfStreams(config, params, streams), patches: norm(config, scope(params, "norm."), wanted) };
+}
+
+/** Runs all blocks on all groups together, or on one group after another. */
+function streamsOf(
+  config: VitConfig,
+  params: Lookup,
+  groups: readonly ImageGroup[],
+  options?: BlockOptions,
+): readonly Ran[] {
   const embedded = groups.map((group) => embed(config, params, group, options));
   const fitOne = !options?.order && fitOneTensor(embedded, config.dim, config.precision ?? "f32");
-  if (fitOne) return clsFeatures(config, params, embedded, options);
-  return concat(
-    embedded.map((group) => clsFeatures(config, params, [group], options)),
-    0,
-  );
+  const together = fitOne ? [embedded] : embedded.map((group) => [group]);
+  return together.map((each) => ({ ...runBlocks(config, params, streamOf(each), options), groups: each }));
+}
+
+/** CLS features of all groups of some streams, in order: -> [batch of all groups, dim]. */
+function clsOfStreams(config: VitConfig, params: Lookup, streams: readonly Ran[]): Tensor {
+  const cls = streams.map((stream) => clsFeatures(config, params, stream));
+  return cls.length === 1 ? cls[0]! : concat(cls, 0);
 }
 
 /** A group of images as the blocks take it. */
@@ -91,6 +128,11 @@ function embed(
   return { batch, tokens, embedded, drops, localCrops, rotation: rotationOf(config, rows, cols) };
 }
 
+/** A stream after all blocks. */
+interface Ran extends Stream {
+  readonly groups: readonly EmbeddedGroup[];
+}
+
 function streamOf(groups: readonly EmbeddedGroup[]): Stream {
   const rows = groups.map(({ embedded, batch, tokens }) => reshape(embedded, [batch * tokens, embedded.shape[2]!]));
   return { x: rows.length === 1 ? rows[0]! : concat(rows, 0), groups };
@@ -111,14 +153,8 @@ function runBlocks(config: VitConfig, params: Lookup, first: Stream, { recompute
   return stream;
 }
 
-/** Runs all blocks on groups together, and normalises their CLS tokens: -> [sequences, dim]. */
-function clsFeatures(
-  config: VitConfig,
-  params: Lookup,
-  groups: readonly EmbeddedGroup[],
-  options: BlockOptions | undefined,
-): Tensor {
-  const { x, branch } = runBlocks(config, params, streamOf(groups), options);
+/** Normalises the CLS tokens of a stream: -> [sequences, dim]. */
+function clsFeatures(config: VitConfig, params: Lookup, { x, branch, groups }: Ran): Tensor {
   const cls = joined({ x: firstTokens(x, groups), branch: branch && firstTokens(branch, groups) });
   const names = groups.map(({ localCrops }) => clsNorm(config, localCrops));
   if (new Set(names).size === 1) return norm(config, scope(params, names[0]!), cls);

@@ -8,13 +8,9 @@ import {
   type Gradients,
   input,
   type Input,
-  koleo,
-  l2Normalize,
   lars,
   type LossScale,
   lossScale,
-  meanLeading,
-  mul,
   type Optimizer,
   parameterGradients,
   type Program,
@@ -24,9 +20,6 @@ import {
   scalars,
   sgd,
   type Sinkhorn,
-  slice,
-  stopGradient,
-  sum,
   type Tensor,
   updateCenter,
 } from "../../engine/index.js";
@@ -34,14 +27,8 @@ import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import type { DropSource } from "../model/block.js";
 import { forward, type ForwardOptions, type Network } from "../model/network.js";
-import {
-  allGather,
-  type Peers,
-  allGatherRows,
-  allReduceGradients,
-  allReduce,
-  allReduceTogether,
-} from "./collectives.js";
+import { allGather, type Peers, allReduceGradients, allReduce, allReduceTogether } from "./collectives.js";
+import { coherence, direction, koleoOf, partOf } from "./step-features.js";
 
 /** Values that change with every step. */
 export type Hyperparameter = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
@@ -225,12 +212,6 @@ function createOptimizer({ optimizer, student: { params } }: StepOptions): Optim
   }
 }
 
-/** Returns one part of the crops of a batch: [rows, ...] -> [rows / parts, ...]. */
-function partOf(crops: Tensor, part: number, parts: number): Tensor {
-  const rows = crops.shape[0]! / parts;
-  return parts === 1 ? crops : slice(crops, 0, part * rows, rows);
-}
-
 /** Contributions of one part to means over the whole batch; those of all parts on all devices add up to them. */
 interface Distilled {
   /** The objective: the cross-entropy `loss`, plus the weighted KoLeo loss of each view, as in DINOv2. */
@@ -288,30 +269,4 @@ function distill(groups: readonly Tensor[], options: DistillOptions): Distilled 
     studentDirection: share(direction(features)),
     teacherDirection: share(direction(seen.features)),
   };
-}
-
-/**
- * Computes the KoLeo loss of the global crops, which are the first rows, per view: features [crops * images, dim] ->
- * []. With peers, each device computes it on the rows of all devices.
- */
-function koleoOf(features: Tensor, globalCrops: number, peers: Peers | undefined): Tensor {
-  if (!peers) return koleo(l2Normalize(slice(features, 0, 0, globalCrops)), GLOBAL_CROPS);
-  const images = globalCrops / GLOBAL_CROPS;
-  const views = Array.from({ length: GLOBAL_CROPS }, (_, view) =>
-    koleo(allGatherRows(peers, l2Normalize(slice(features, 0, view * images, images)))),
-  );
-  return scale(
-    views.reduce((before, x) => add(before, x)),
-    1 / GLOBAL_CROPS,
-  );
-}
-
-/** Computes the mean of the unit vectors of the rows, without gradient: [rows, dim] -> [dim]. */
-function direction(features: Tensor): Tensor {
-  return meanLeading(l2Normalize(stopGradient(features)), features.shape.slice(1));
-}
-
-/** Computes |mean of unit vectors|^2: [dim] -> [], 1 if all are the same. */
-function coherence(mean: Tensor): Tensor {
-  return sum(mul(mean, mean));
 }

@@ -14,13 +14,16 @@ export function replaceRows(x: Tensor, mask: Tensor, row: Tensor): Tensor {
   const { cols } = axes("replaceRows x", x, "...rows", "cols");
   expectShape("replaceRows mask", mask, x.shape.slice(0, -1));
   expectShape("replaceRows row", row, [cols]);
-  const select = (a: Tensor, b: Tensor): Tensor => {
-    const out = transient(x.shape);
-    selecting({ a, b, mask, out }, { COLS: cols }, elementGrid(sizeOf(x.shape)));
-    return out;
-  };
-  return differentiable(select(x, row), [x, row], (dy) => {
+  return differentiable(selectRows(x, row, mask), [x, row], (dy) => {
     const none = fill([cols], 0);
-    return [select(dy, none), leadingSums(select(none, dy), [cols])];
+    return [selectRows(dy, none, mask), leadingSums(selectRows(none, dy, mask), [cols])];
   });
+}
+
+/** The rows of b where the mask is not 0, else those of a; one of the two may be a single row. Not differentiable. */
+export function selectRows(a: Tensor, b: Tensor, mask: Tensor): Tensor {
+  const cols = a.shape.at(-1)!;
+  const out = transient([...mask.shape, cols]);
+  selecting({ a, b, mask, out }, { COLS: cols }, elementGrid(sizeOf(out.shape)));
+  return out;
 }

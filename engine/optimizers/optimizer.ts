@@ -59,9 +59,12 @@ export interface StepSettings {
   /** Scalar tensors, which may change on every run. */
   readonly lr: Tensor;
   readonly weightDecay: Tensor;
-  /** 1 while the tensors selected by `freezes` are skipped: no decay, no moments, no step count. */
+  /** 1 while the tensors selected by `freezes` or `halts` stay as they are. */
   readonly frozen?: Tensor;
-  /** Maximum norm of each tensor's gradient, as `clip_gradients` of DINO; default 0, no clipping. */
+  /**
+   * Maximum norm of each tensor's gradient, as `clip_gradients` of DINO, or of the gradients that `clipsWith` puts together; default
+   * 0, no clipping.
+   */
   readonly clip?: number;
   /** Scale of the loss; a step with a gradient that is not finite then changes only the scale. */
   readonly lossScale?: LossScale | undefined;
@@ -71,8 +74,17 @@ export interface StepSettings {
 export interface OptimizerOptions {
   /** Selects the tensors with weight decay; by default all but vectors and names that end in `.bias`. */
   readonly decays?: (parameter: ParamSpec) => boolean;
-  /** Selects the tensors that are skipped while `frozen` is 1; by default none. */
+  /** Selects the tensors that are skipped while `frozen` is 1: no decay, no moments, no step count; by default none. */
   readonly freezes?: (parameter: ParamSpec) => boolean;
+  /** Selects the tensors whose learning rate is 0 while `frozen` is 1; moments and step count go on. By default none. */
+  readonly halts?: (parameter: ParamSpec) => boolean;
+  /** Returns the factor of a tensor's learning rate; by default 1. */
+  readonly rateOf?: (parameter: ParamSpec) => number;
+  /**
+   * Returns the part of the network with whose other tensors the gradient of a tensor is clipped, by the norm of them all; by default
+   * each is clipped by itself. The tensors of a part must follow each other.
+   */
+  readonly clipsWith?: (parameter: ParamSpec) => string;
   /** Maximum bytes of one binding; by default the device's limit. */
   readonly bindingBytes?: number;
 }
@@ -215,7 +227,7 @@ export function ema(
 const SEGMENT = 4096;
 
 /** Bits of the flags in `optimizer.wgsl`. */
-const FLAGS = { decayed: 1, freezes: 2, adapted: 4 };
+const FLAGS = { decayed: 1, freezes: 2, adapted: 4, halts: 8 };
 
 /** A run of segments that fits one binding. */
 interface Part {
@@ -228,7 +240,10 @@ interface Part {
 
 interface Tables {
   readonly names: readonly string[];
-  /** [names, 4]: first segment, segments, flags, offset of the step count. */
+  /**
+   * [names, 8]: first segment, segments, flags, offset of the step count; first segment and segments of the tensors that it is
+   * clipped with, bits of the factor of its learning rate, unused.
+   */
   readonly tensors: Input;
   /** Total number of segments. */
   readonly segments: number;
@@ -275,31 +290,34 @@ function createTables(
   device: Device,
   layout: Layout,
   counts: Layout | undefined,
-  {
-    decays = ({ name, shape }) => !(name.endsWith(".bias") || shape.length === 1),
-    freezes = () => false,
-    adapts = () => false,
-    bindingBytes = device.limits.maxStorageBufferBindingSize,
-  }: OptimizerOptions & { readonly adapts?: (parameter: ParamSpec) => boolean },
+  options: OptimizerOptions & { readonly adapts?: (parameter: ParamSpec) => boolean },
 ): Tables {
+  const { bindingBytes = device.limits.maxStorageBufferBindingSize } = options;
+  const { rateOf = () => 1, clipsWith = ({ name }: ParamSpec) => name } = options;
   const maxElements = bindingBytes / BYTES_PER_ELEMENT;
   const { entries } = trainableLayout(layout);
-  const tensorRows: number[] = [];
+  const firsts: number[] = [];
   const parts: { readonly start: number; end: number; readonly rows: number[] }[] = [];
   let segments = 0;
   entries.forEach((entry, tensor) => {
-    const flags =
-      (decays(entry) ? FLAGS.decayed : 0) | (freezes(entry) ? FLAGS.freezes : 0) | (adapts(entry) ? FLAGS.adapted : 0);
-    const segmentCount = Math.ceil(entry.size / SEGMENT);
-    tensorRows.push(segments, segmentCount, flags, counts?.entries[tensor]!.offset ?? 0);
-    for (let piece = 0; piece < segmentCount; piece++) {
-      const start = entry.offset + piece * SEGMENT;
+    firsts.push(segments);
+    for (let first = 0; first < entry.size; first += SEGMENT) {
+      const start = entry.offset + first;
       const end = Math.min(start + SEGMENT, entry.offset + entry.size);
       let part = parts.at(-1);
       if (!part || end - part.start > maxElements) parts.push((part = { start, end, rows: [] }));
       part.rows.push(start - part.start, end - start, tensor, segments++);
       part.end = end;
     }
+  });
+  firsts.push(segments);
+  const clipped = rangesOf(entries.map(clipsWith));
+  const rates = new Uint32Array(Float32Array.from(entries, rateOf).buffer);
+  const tensorRows = entries.flatMap((entry, tensor) => {
+    const [first, clippedFirst] = [firsts[tensor]!, firsts[clipped[tensor]!.first]!];
+    const clippedSegments = firsts[clipped[tensor]!.end]! - clippedFirst;
+    const own = [first, firsts[tensor + 1]! - first, flagsOf(entry, options), counts?.entries[tensor]!.offset ?? 0];
+    return [...own, clippedFirst, clippedSegments, rates[tensor]!, 0];
   });
   return {
     names: entries.map(({ name }) => name),
@@ -311,6 +329,34 @@ function createTables(
       viewOf: (flat) => range(flat, start, Math.ceil((end - start) / 4) * 4), // kernels read multiples of four; a gap follows
     })),
   };
+}
+
+function flagsOf(
+  entry: ParamSpec,
+  {
+    decays = ({ name, shape }) => !(name.endsWith(".bias") || shape.length === 1),
+    freezes = () => false,
+    adapts = () => false,
+    halts = () => false,
+  }: OptimizerOptions & { readonly adapts?: (parameter: ParamSpec) => boolean },
+): number {
+  const flag = (bits: number, isSet: boolean) => (isSet ? bits : 0);
+  return (
+    flag(FLAGS.decayed, decays(entry)) |
+    flag(FLAGS.freezes, freezes(entry)) |
+    flag(FLAGS.adapted, adapts(entry)) |
+    flag(FLAGS.halts, halts(entry))
+  );
+}
+
+/** Returns the range of positions with the same key, for each position. Throws if equal keys do not follow each other. */
+function rangesOf(keys: readonly string[]): readonly { readonly first: number; readonly end: number }[] {
+  return keys.map((key) => {
+    const [first, end] = [keys.indexOf(key), keys.lastIndexOf(key) + 1];
+    if (keys.slice(first, end).some((other) => other !== key))
+      throw new Error(`optimizer clipsWith: the tensors of "${key}" do not follow each other`);
+    return { first, end };
+  });
 }
 
 function table(device: Device, label: string, rows: readonly number[]): Input {

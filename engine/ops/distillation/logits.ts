@@ -93,13 +93,21 @@ export function logitsOf(logits: Logits, { first, cols }: Chunk): Tensor {
   return matmul(logits.x, rowsOf(logits.weight, first, cols), { b: true }, "f32");
 }
 
-/** Mean of all rows: [cols]. For a product, it is computed from the mean of x, without logits. */
-export function meanOf(logits: Logits): Tensor {
-  const { cols } = logitsAxes("logits", logits);
-  if (!("weight" in logits)) return meanLeading(stopGradient(logits), [cols]);
-  const dim = logits.x.shape[1]!;
-  const mean: Tensor = { ...meanLeading(stopGradient(logits.x), [dim]), shape: [1, dim] };
-  return { ...matmul(mean, stopGradient(logits.weight), { b: true }), shape: [cols] };
+/**
+ * Mean of all rows, or the sum of rows times weights [rows]: [cols]. For a product, it is computed from the mean of x, without
+ * logits.
+ */
+export function meanOf(logits: Logits, weights?: Tensor): Tensor {
+  const { rows, cols } = logitsAxes("logits", logits);
+  const mean = (x: Tensor): Tensor => {
+    const width = x.shape[1]!;
+    const off = stopGradient(x);
+    return weights
+      ? matmul({ ...weights, shape: [1, rows] }, off)
+      : { ...meanLeading(off, [width]), shape: [1, width] };
+  };
+  const row = "weight" in logits ? matmul(mean(logits.x), stopGradient(logits.weight), { b: true }) : mean(logits);
+  return { ...row, shape: [cols] };
 }
 
 /**

@@ -1,43 +1,11 @@
-import { elementGrid, grid, kernel } from "../../core/kernel.js";
-import { differentiable, stopGradient, transient } from "../../core/recording.js";
+import { transient } from "../../core/recording.js";
 import { axes, expectShape, formatShape, rowsOf, type Tensor } from "../../core/tensor.js";
 import { updateAverage } from "../moving-average.js";
 import { writeInto } from "../placement.js";
 import { mean, meanLeading, sum } from "../sum.js";
-import {
-  backwardOf,
-  chunksOf,
-  type Logits,
-  logitsAxes,
-  logitsOf,
-  meanOf,
-  operandPrecision,
-  perChunk,
-  cacheSingleChunk,
-  sourcesOf,
-  withoutTape,
-} from "./logits.js";
-import { type Centering, sharpen } from "./targets.js";
-
-const studentPart = kernel("distillation-student", {
-  reads: ["student", "targets"],
-  writes: ["part"],
-  constants: ["ROWS", "COLS", "BATCH", "VIEWS", "TEMPERATURE"],
-});
-const studentWhole = kernel("distillation-losses", {
-  reads: ["parts"],
-  writes: ["losses", "statistics"],
-  constants: ["ROWS", "CHUNKS", "BATCH", "VIEWS", "TEMPERATURE", "WEIGHT"],
-});
-const backwards = {
-  reads: ["student", "targets", "statistics", "dLoss"],
-  writes: ["dStudent"],
-  constants: ["ROWS", "COLS", "BATCH", "VIEWS", "TEMPERATURE", "WEIGHT"],
-} as const;
-const backward = {
-  f32: kernel("distillation-backward", backwards),
-  f16: kernel("distillation-backward-f16", backwards),
-};
+import { crossEntropies } from "./cross-entropies.js";
+import { chunksOf, type Logits, logitsAxes, meanOf, withoutTape } from "./logits.js";
+import { type Centering, checkCentering, sharpen } from "./targets.js";
 
 /** Options of `distillation`. */
 export interface DistillationOptions {
@@ -54,6 +22,8 @@ export interface DistillationOptions {
 export interface Distillation {
   /** Mean cross-entropy over all pairs of a view and a different crop: []. Gradients flow to the student alone. */
   readonly loss: Tensor;
+  /** What each row of the student adds to the loss: [rows]. Those of the views come first. */
+  readonly losses: Tensor;
   /** Mean entropy of the targets: []. Loss less entropy is the mean KL divergence. */
   readonly teacherEntropy: Tensor;
   /** Mean of the targets, which are softmax((teacher - center) / teacherTemperature): [cols]. */
@@ -97,46 +67,17 @@ export function distillation(
 
   const teacherMean = meanOf(teacher); // first, so that only the teacher's f16 factors stay live
   const chunks = chunksOf([student, teacher], chunkCols);
-  const centered = checkCentering(centering, cols);
+  const centered = checkCentering("distillation", centering, cols);
   const { targetsOf, entropies } = sharpen(withoutTape(teacher), centered, teacherTemperature, chunks);
-  const students = withoutTape(student);
-  const studentOf = cacheSingleChunk(chunks, (chunk) => logitsOf(students, chunk));
-
-  const sizes = { ROWS: rows, BATCH: batch, VIEWS: views, TEMPERATURE: studentTemperature };
-  const weight = { WEIGHT: 1 / (views * (crops - 1) * batch) };
-  const { parts, part } = perChunk(chunks, [rows, 4]);
   const meanTargets = transient([cols]);
-  chunks.forEach((chunk, i) => {
-    const targets = targetsOf(chunk);
-    studentPart({ student: studentOf(chunk), targets, part: part(i) }, { ...sizes, COLS: chunk.cols }, grid(rows));
-    writeInto(meanLeading(targets, [chunk.cols]), rowsOf(meanTargets, chunk.first, chunk.cols));
-  });
-  const losses = transient([rows]);
-  const statistics = transient([rows, 2]);
-  studentWhole({ parts, losses, statistics }, { ...sizes, ...weight, CHUNKS: chunks.length }, elementGrid(rows));
-
-  const loss = differentiable(stopGradient(sum(losses)), sourcesOf(student), (dLoss) =>
-    backwardOf(students, chunks, (chunk) => {
-      const targets = targetsOf(chunk);
-      const precision = operandPrecision(student);
-      const dStudent = transient([rows, chunk.cols], precision);
-      const constants = { ...sizes, ...weight, COLS: chunk.cols };
-      backward[precision]({ student: studentOf(chunk), targets, statistics, dLoss, dStudent }, constants, grid(rows));
-      return dStudent;
-    }),
+  const pairs = {
+    ...{ batch, views, firstCrop: 0, temperature: studentTemperature },
+    weight: 1 / (views * (crops - 1) * batch),
+  };
+  const losses = crossEntropies(student, targetsOf, chunks, pairs, (targets, chunk) =>
+    writeInto(meanLeading(targets, [chunk.cols]), rowsOf(meanTargets, chunk.first, chunk.cols)),
   );
-  return { loss, teacherEntropy: mean(entropies), meanTargets, teacherMean };
-}
-
-/** Returns the centering, with a center as [cols]. Throws for a center of another size, and for an invalid number of iterations. */
-function checkCentering(centering: Centering, cols: number): Centering {
-  if ("iterations" in centering) {
-    const { iterations } = centering;
-    if (Number.isSafeInteger(iterations) && iterations > 0) return centering;
-    throw new Error(`distillation: expected one Sinkhorn iteration or more, got ${iterations}`);
-  }
-  expectShape("distillation center", centering, centering.shape.length === 2 ? [1, cols] : [cols]);
-  return { ...centering, shape: [cols] };
+  return { loss: sum(losses), losses, teacherEntropy: mean(entropies), meanTargets, teacherMean };
 }
 
 /**

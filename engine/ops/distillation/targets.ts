@@ -1,6 +1,7 @@
 import { elementGrid, grid, kernel } from "../../core/kernel.js";
 import { constant, transient } from "../../core/recording.js";
-import { rowsOf, type Tensor } from "../../core/tensor.js";
+import { expectShape, rowsOf, type Tensor } from "../../core/tensor.js";
+import { selectRows } from "../replace-rows.js";
 import { repeat } from "../sum.js";
 import { type Chunk, type Logits, logitsAxes, logitsOf, perChunk, cacheSingleChunk } from "./logits.js";
 
@@ -31,10 +32,23 @@ export interface Sinkhorn {
   readonly iterations: number;
   /** Gathers the column values of all devices that share the batch: [cols] -> [devices, cols]. By default there is one device. */
   readonly gather?: (x: Tensor) => Tensor;
+  /** Rows to count, those where this is not 0: [rows]. By default all. */
+  readonly present?: Tensor;
 }
 
 /** Centering of the teacher: a given center [cols], or Sinkhorn-Knopp. */
 export type Centering = Tensor | Sinkhorn;
+
+/** Returns the centering, with a center as [cols]. Throws for a center of another size, and for an invalid number of iterations. */
+export function checkCentering(what: string, centering: Centering, cols: number): Centering {
+  if ("iterations" in centering) {
+    const { iterations } = centering;
+    if (Number.isSafeInteger(iterations) && iterations > 0) return centering;
+    throw new Error(`${what}: expected one Sinkhorn iteration or more, got ${iterations}`);
+  }
+  expectShape(`${what} center`, centering, centering.shape.length === 2 ? [1, cols] : [cols]);
+  return { ...centering, shape: [cols] };
+}
 
 /** Normalization statistics and entropies of the rows of softmax((teacher - center) / temperature). */
 interface Normalised {
@@ -81,17 +95,18 @@ export function sharpen(
   };
 
   /** Runs one iteration of Sinkhorn-Knopp: balances the columns of rows normalised by `statistics`, then normalises the rows. */
-  const balance = (statistics: Tensor, gather: Sinkhorn["gather"]): Centered => {
+  const balance = (all: Tensor, { gather, present }: Sinkhorn): Centered => {
+    const statistics = present ? selectRows(constant([1, 2], ABSENT), all, present) : all;
     const center = transient([cols]);
     const normalised = normalise((chunk, x) => {
       const part = columnsOf(center, chunk);
       const own = gather ? transient([chunk.cols]) : part;
       balancing({ x, temperature, statistics, center: own }, { ROWS: rows, COLS: chunk.cols }, elementGrid(chunk.cols));
       if (!gather) return part;
-      const all = gather(own); // log-sums of devices are combined like those of rows
-      const devices = all.shape[0]!;
+      const gathered = gather(own); // log-sums of devices are combined like those of rows
+      const devices = gathered.shape[0]!;
       balancing(
-        { x: all, temperature, statistics: identityStatistics(devices), center: part },
+        { x: gathered, temperature, statistics: identityStatistics(devices), center: part },
         { ROWS: devices, COLS: chunk.cols },
         elementGrid(chunk.cols),
       );
@@ -100,9 +115,9 @@ export function sharpen(
     return { center, ...normalised };
   };
 
-  const sinkhorn = ({ iterations, gather }: Sinkhorn): Centered => {
-    let found = balance(identityStatistics(rows), gather);
-    for (let i = 1; i < iterations; i++) found = balance(found.statistics, gather);
+  const sinkhorn = (options: Sinkhorn): Centered => {
+    let found = balance(identityStatistics(rows), options);
+    for (let i = 1; i < options.iterations; i++) found = balance(found.statistics, options);
     return found;
   };
   const centeredBy = (center: Tensor): Centered => ({ center, ...normalise((chunk) => columnsOf(center, chunk)) });
@@ -117,6 +132,12 @@ export function sharpen(
   });
   return { targetsOf, entropies };
 }
+
+/**
+ * Statistics of a row that adds nothing to the sum of a column: its largest element is beyond all logits, yet finite when divided by a
+ * temperature. Where no row is present, the center is as far below, and remains so with those of other devices.
+ */
+const ABSENT = [1e20, 1];
 
 /** Identity statistics, max 0 and sum 1: [rows, 2]. */
 function identityStatistics(rows: number): Tensor {

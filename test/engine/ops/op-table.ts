@@ -2,6 +2,7 @@ import type { Rng } from "../../../dino/math/random.js";
 import * as gpu from "../../../engine/index.js";
 import type { Tensor } from "../../../engine/index.js";
 import * as blocks from "../../../reference/block-operations.js";
+import * as maskedReference from "../../../reference/masked-operations.js";
 import * as reference from "../../../reference/operations.js";
 import { type Values, values } from "../../../reference/operations.js";
 import type { OpRow } from "./check-op.js";
@@ -69,6 +70,68 @@ function ofProducts(
       ref(reference.linear(x, weight), reference.linear(teacherX, teacherWeight), center, temperature),
     inputs: [[crops * batch, dim], [cols, dim], [views * batch, dim], [cols, dim], [cols], []],
     draw: (rng, input) => (input === 5 ? 0.04 : spread * (precision === "f16" ? halves(rng) : rng.normal())),
+  };
+}
+
+interface MaskedSizes extends Omit<ProductSizes, "crops" | "batch" | "views"> {
+  readonly rows: number;
+  /** Rows with a weight, the first ones. */
+  readonly masked: number;
+}
+
+/** The loss on masked patches of logits that are products, with rows that are none behind them. */
+function maskedProducts(name: string, sizes: MaskedSizes): OpRow {
+  const { rows: count, masked, cols, chunkCols, dim = 6, spread = 0.7, sinkhorn, precision = "f32" } = sizes;
+  const [studentTemperature, iterations] = [0.1, sinkhorn ?? 0];
+  const weightOf = (row: number) => (row < masked ? 1 / (2 + (row % 3)) : 0);
+  const rowWeights = values([count], weightOf);
+  const weightTensor = () => gpu.constant([count], [...rowWeights.data]);
+  return {
+    op: `maskedDistillation${name}`,
+    gpu: (x, weight, teacherX, teacherWeight, center, teacherTemperature) => {
+      const options = { studentTemperature, teacherTemperature, ...(chunkCols && { chunkCols }) };
+      const centering = sinkhorn === undefined ? center : { iterations };
+      const teacher = { x: teacherX, weight: teacherWeight, precision };
+      const maskedRows = { weights: weightTensor(), shares: weightTensor() };
+      return gpu.maskedDistillation({ x, weight, precision }, teacher, centering, maskedRows, options).loss;
+    },
+    ref: (x, weight, teacherX, teacherWeight, center, temperature) => {
+      const [student, teacher] = [reference.linear(x, weight), reference.linear(teacherX, teacherWeight)];
+      return sinkhorn === undefined
+        ? maskedReference.maskedDistillation(studentTemperature)(student, teacher, center, temperature, rowWeights)
+        : maskedReference.maskedSinkhornDistillation(studentTemperature, iterations)(
+            student,
+            teacher,
+            temperature,
+            rowWeights,
+          );
+    },
+    inputs: [[count, dim], [cols, dim], [count, dim], [cols, dim], [cols], []],
+    fixed: [2, 3, 4, 5],
+    draw: (rng, input) => (input === 5 ? 0.04 : spread * (precision === "f16" ? halves(rng) : rng.normal())),
+  };
+}
+
+/** The mean of the teacher's rows of masked patches. */
+function maskedMean(name: string, ofProduct: boolean): OpRow {
+  const [count, masked, cols, dim] = [9, 7, 130, 6];
+  const rowWeights = values([count], (row) => (row < masked ? 1 / masked : 0));
+  return {
+    op: `maskedDistillation, mean of the teacher${name}`,
+    gpu: (x, weight) => {
+      const teacher = ofProduct ? { x, weight } : gpu.linear(x, weight);
+      const shares = gpu.constant([count], [...rowWeights.data]);
+      const options = { studentTemperature: 1, teacherTemperature: gpu.fill([], 1) };
+      const center = gpu.fill([cols], 0);
+      return gpu.maskedDistillation(gpu.fill([count, cols], 0), teacher, center, { weights: shares, shares }, options)
+        .teacherMean;
+    },
+    ref: (x, weight) => maskedReference.meanOfMasked(reference.linear(x, weight), rowWeights),
+    inputs: [
+      [count, dim],
+      [cols, dim],
+    ],
+    fixed: [0, 1],
   };
 }
 
@@ -788,6 +851,21 @@ export const rows: readonly OpRow[] = [
       fixed: what === "loss" ? [2, 3, 4, 5] : [0, 1, 2, 3, 4, 5],
     })),
   ),
+  maskedProducts("", { rows: 9, masked: 6, cols: 130 }),
+  maskedProducts(", one row", { rows: 1, masked: 1, cols: 70 }),
+  maskedProducts(", all rows, chunks and a rest", { rows: 8, masked: 8, cols: 200, chunkCols: 64 }),
+  maskedProducts(" by Sinkhorn-Knopp", { rows: 9, masked: 6, cols: 130, sinkhorn: 3 }),
+  maskedProducts(" by Sinkhorn-Knopp, chunks and a rest", {
+    rows: 12,
+    masked: 7,
+    cols: 200,
+    chunkCols: 64,
+    sinkhorn: 3,
+  }),
+  maskedProducts(" by Sinkhorn-Knopp, large logits", { rows: 6, masked: 4, cols: 131, sinkhorn: 3, spread: 1.4 }),
+  maskedProducts(" by Sinkhorn-Knopp, no masked patch", { rows: 4, masked: 0, cols: 20, sinkhorn: 3 }),
+  maskedMean("", false),
+  maskedMean(", a product", true),
   ...(
     [
       ["batchNorm", 6, 10],
@@ -1036,6 +1114,9 @@ export const halfRows: readonly OpRow[] = (
       op: "distillation of products",
       fixed: [2, 3, 4, 5],
     },
+    maskedProducts(" by Sinkhorn-Knopp", {
+      ...{ rows: 9, masked: 6, cols: 300, chunkCols: 128, dim: 8, spread: 0.5, sinkhorn: 3, precision: "f16" },
+    }),
     {
       op: "linear with weights in f32, ragged, without bias",
       gpu: (x, w) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w), "f32"),
@@ -1112,6 +1193,9 @@ export const matrixRows: readonly OpRow[] = (
       op: "distillation of products",
       fixed: [2, 3, 4, 5],
     },
+    maskedProducts(" by Sinkhorn-Knopp", {
+      ...{ rows: 9, masked: 6, cols: 300, chunkCols: 128, dim: 8, spread: 0.5, sinkhorn: 3, precision: "f16" },
+    }),
     {
       op: "linear with weights in f32, k in parts",
       gpu: (x, w, b) => gpu.cast(gpu.linear(gpu.cast(x, "f16"), w, b), "f32"),

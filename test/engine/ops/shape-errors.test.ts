@@ -22,6 +22,7 @@ import {
   layernorm,
   linear,
   logSoftmax,
+  maskedDistillation,
   matmul,
   max,
   mul,
@@ -49,6 +50,8 @@ import { testDevice } from "../../support/device.js";
 
 /** Returns a tensor of a shape, for operations that refuse it. */
 const t = (...shape: number[]): Tensor => transient(shape);
+
+const temperatures = () => ({ studentTemperature: 1, teacherTemperature: t() });
 
 /** Returns an order of `batch` samples. */
 const order = (batch: number): Tensor => transient([batch], "u32");
@@ -156,6 +159,22 @@ const shapeMistakes: readonly (readonly [message: string, mistake: () => unknown
       const options = { studentTemperature: 1, teacherTemperature: t(), chunkCols: 100 };
       distillation(student!, teacher!, t(300), options);
     },
+  ],
+  [
+    "maskedDistillation teacher: expected [4, 8], got [5, 8]",
+    () => maskedDistillation(t(4, 8), t(5, 8), t(8), { weights: t(4), shares: t(4) }, temperatures()),
+  ],
+  [
+    "maskedDistillation weights: expected [4], got [5]",
+    () => maskedDistillation(t(4, 8), t(4, 8), t(8), { weights: t(5), shares: t(4) }, temperatures()),
+  ],
+  [
+    "maskedDistillation shares: expected [4], got [5]",
+    () => maskedDistillation(t(4, 8), t(4, 8), t(8), { weights: t(4), shares: t(5) }, temperatures()),
+  ],
+  [
+    "maskedDistillation center: expected [8], got [9]",
+    () => maskedDistillation(t(4, 8), t(4, 8), t(9), { weights: t(4), shares: t(4) }, temperatures()),
   ],
   ["updateCenter center: expected [8], got [9]", () => updateCenter(t(9), t(8), 0.9)],
   ["repeat x: [7] is not the end of [40, 6]", () => repeat(t(7), [40, 6])],

@@ -42,15 +42,18 @@ function drawn(device: Device, label: string): Params {
   return params;
 }
 
-/** Parameters, state and norms after three runs, the last layer frozen in the first. */
-async function train(kind: typeof adamw | typeof sgd | typeof lars, options: AdamWOptions) {
+/** Parameters, state and norms after some runs, the last layer frozen in the first. */
+async function train(
+  kind: typeof adamw | typeof sgd | typeof lars,
+  { runs = 3, ...options }: AdamWOptions & { readonly runs?: number },
+) {
   const device = await testDevice();
   using params = drawn(device, "student");
   using gradients = drawn(device, "gradients");
   using optimizer = kind(params, { freezes: ({ name }) => name === "last_layer", ...options });
   using knobs = scalars(device, "lr", "weightDecay", "frozen");
   using step = await record(device, () => optimizer.step({ layout, flat: gradients.flat }, { ...knobs, clip: 2 }));
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < runs; i++) {
     knobs.write({ lr: 0.01, weightDecay: 0.1, frozen: i === 0 ? 1 : 0 });
     await step.run();
   }
@@ -84,6 +87,59 @@ describe("optimizers", () => {
       });
     });
   }
+
+  for (const kind of [adamw, sgd, lars]) {
+    it(`${kind.name} multiplies the learning rate by a tensor's factor`, async () => {
+      const before = draw("student");
+      const options = { freezes: () => false, runs: 1 };
+      const plain = await train(kind, options);
+      const slower = await train(kind, { ...options, rateOf: ({ name }) => (name === "large" ? 0.25 : 1) });
+      expect(slower.state).to.deep.equal(plain.state);
+      for (const [name, after] of slower.params) {
+        const [start, whole] = [before.get(name)!, plain.params.get(name)!];
+        const factor = name === "large" ? 0.25 : 1;
+        after.forEach((value, i) => {
+          expect(value, name).to.be.closeTo(start[i]! + factor * (whole[i]! - start[i]!), 1e-6);
+        });
+      }
+    });
+
+    it(`${kind.name} clips tensors together by the norm of them all`, async () => {
+      const gradients = draw("gradients");
+      const norm = Math.hypot(...gradients.get("small")!, ...gradients.get("large")!);
+      const together = await train(kind, { clipsWith: ({ name }) => (name === "small" ? "large" : name) });
+      const apart = await train(kind, {});
+      expect(together.norms).to.deep.equal(apart.norms);
+      if (kind === adamw) {
+        const sum = 0.1 * (1 + 0.9 + 0.81); // of three equal gradients
+        for (const name of ["small", "large"]) {
+          together.state["exp_avg"]!.get(name)!.forEach((m, i) => {
+            expect(m, name).to.be.closeTo(((sum * 2) / norm) * gradients.get(name)![i]!, 1e-7);
+          });
+        }
+      }
+      expect(together.params.get("small")).not.to.deep.equal(apart.params.get("small"));
+      expect(together.params.get("last_layer")).to.deep.equal(apart.params.get("last_layer"));
+    });
+
+    it(`${kind.name} holds a halted tensor in place, and goes on with its moments`, async () => {
+      const before = draw("student");
+      const freezes = () => false;
+      const halted = await train(kind, { freezes, halts: () => true, runs: 1 });
+      const free = await train(kind, { freezes, runs: 1 });
+      expect(halted.params).to.deep.equal(before);
+      expect(halted.state).to.deep.equal(free.state);
+      expect(free.params).not.to.deep.equal(before);
+    });
+  }
+
+  it("refuses to clip tensors together that do not follow each other", async () => {
+    const failure = await train(adamw, { clipsWith: ({ name }) => (name === "large" ? "middle" : "ends") }).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    expect(String(failure)).to.contain('optimizer clipsWith: the tensors of "ends" do not follow each other');
+  });
 
   it("adamw counts the steps of each tensor, and remembers nothing of a frozen one", async () => {
     const { state } = await train(adamw, {});

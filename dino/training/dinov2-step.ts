@@ -1,0 +1,283 @@
+import {
+  adamw,
+  add,
+  type Centering,
+  type Device,
+  distillation,
+  ema,
+  type Gradients,
+  input,
+  type Input,
+  type LossScale,
+  lossScale,
+  maskedDistillation,
+  type Optimizer,
+  parameterGradients,
+  type Program,
+  record,
+  scale,
+  type Scalars,
+  scalars,
+  type Sinkhorn,
+  slice,
+  sum,
+  type Tensor,
+  updateCenter,
+} from "../../engine/index.js";
+import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
+import type { Size } from "../images/pixels.js";
+import type { DropSources } from "../model/block.js";
+import { dinov2Forward, type Dinov2Network } from "../model/dinov2-network.js";
+import { allGather, allReduceGradients, allReduceTogether, type Peers } from "./collectives.js";
+import { type PartMasks, partMasks } from "./dinov2-masks.js";
+import { decays, rateFactor, subnetworkOf } from "./parameter-groups.js";
+import { coherence, direction, koleoOf, partOf } from "./step-features.js";
+import type { Hyperparameter } from "./step.js";
+
+/**
+ * Outputs of a step. Scalars: `loss`, the total; its parts `localLoss` and `globalLoss` of CLS tokens against local and global crops,
+ * `ibot` of masked patches and, with `koleoWeight`, `koleo`, the mean over both views, the last two without their weights; the others
+ * as of DINO's step. Vectors: `meanTargets` [prototypes], `norms` [trained tensors], before clipping.
+ */
+export type Dinov2StepOutput =
+  | "loss"
+  | "localLoss"
+  | "globalLoss"
+  | "ibot"
+  | "koleo"
+  | "teacherEntropy"
+  | "meanTargets"
+  | "studentCoherence"
+  | "teacherCoherence"
+  | "norms";
+
+export interface Dinov2StepOptions {
+  readonly student: Dinov2Network;
+  readonly teacher: Dinov2Network;
+  /** Images per step on this device. */
+  readonly batch: number;
+  readonly globalSize: Size;
+  readonly localSize: Size;
+  /** Local crops per image; 0 for none. */
+  readonly localCrops: number;
+  /** Maximum number of masked patches in a part of the batch; see `mostMasked`. */
+  readonly mostMasked: number;
+  readonly studentTemperature: number;
+  readonly centerMomentum: number;
+  /** Centers the teacher by Sinkhorn-Knopp over its rows of a part of the batch, instead of the moving centers. */
+  readonly sinkhorn?: Sinkhorn | undefined;
+  /** Weights of the losses; 0.1 for KoLeo of each view and 1 for masked patches in DINOv2. */
+  readonly koleoWeight: number;
+  readonly ibotWeight: number;
+  /** Maximum norm of the gradients of the backbone, and of each head; 0 for none. */
+  readonly clip: number;
+  /** Factor of the learning rate from one layer to the one below it, and that of the patch embedding. */
+  readonly layerDecay: number;
+  readonly patchEmbedFactor: number;
+  /** Number of equal parts of the batch, processed one after another to save memory: 1 if left out. */
+  readonly accumulate?: number;
+  /** Recomputes activations of the student's blocks in the backward; saves memory and changes no number. */
+  readonly recompute?: boolean;
+  /** Devices that each process as many images of the step, as of DINO's step. */
+  readonly peers?: Peers | undefined;
+  /** Halves the bytes of exchanged gradients by rounding them to f16. */
+  readonly compress?: boolean;
+}
+
+/** A training step of DINOv2 on the GPU, with its inputs and state. */
+export interface Dinov2TrainingStep {
+  /** Global crops [2 * batch, 3, rows, cols], at the positions of `cropPosition`. */
+  readonly globals: Input;
+  /** Local crops [localCrops * batch, 3, rows, cols] at the positions of `cropPosition`; undefined if there are none. */
+  readonly locals: Input | undefined;
+  /** Masks of the global crops of each part of the batch; to be filled by `writeMasks`. */
+  readonly masks: readonly PartMasks[];
+  readonly hyperparameters: Scalars<Hyperparameter>;
+  /** Uniform random numbers [rows] of drop path, and permutations [rows] u32 of its batches; to be filled before each run. */
+  readonly drops: readonly Input[];
+  readonly orders: readonly Input[];
+  /** The centers [1, prototypes] of CLS tokens and of masked patches; unused with `sinkhorn`. */
+  readonly centers: { readonly dino: Input; readonly ibot: Input };
+  readonly optimizer: Optimizer;
+  /** Loss scale; only in f16. */
+  readonly lossScale: LossScale | undefined;
+  readonly program: Program<Dinov2StepOutput>;
+  [Symbol.dispose](): void;
+}
+
+/**
+ * Records the step of DINOv2 (https://arxiv.org/abs/2304.07193): teacher on the global crops, student on the masked global crops and
+ * the local ones, losses of CLS tokens, masked patches and KoLeo, gradients, update of the student, then of the teacher and the
+ * centers.
+ */
+export async function createDinov2Step(device: Device, options: Dinov2StepOptions): Promise<Dinov2TrainingStep> {
+  const { student, batch, globalSize, localSize, localCrops, accumulate = 1 } = options;
+  checkEqualParts(batch, accumulate);
+  const { vit, dinoHead, ibotHead = dinoHead, precision } = student.config;
+  const owned: { [Symbol.dispose](): void }[] = [];
+  const own = <T extends { [Symbol.dispose](): void }>(x: T): T => {
+    owned.push(x);
+    return x;
+  };
+  const crops = (count: number, { rows, cols }: Size, label: string) =>
+    own(input(device, [count * batch, vit.channels, rows, cols], { label }));
+  const globals = crops(GLOBAL_CROPS, globalSize, "global crops");
+  const locals = localCrops > 0 ? crops(localCrops, localSize, "local crops") : undefined;
+  const masks = Array.from({ length: accumulate }, () =>
+    own(partMasks(device, vit, { crops: (GLOBAL_CROPS * batch) / accumulate, ...options })),
+  );
+  const hyperparameters = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
+  const center = (prototypes: number, label: string) => own(input(device, [1, prototypes], { label }));
+  const centers = { dino: center(dinoHead.out, "center"), ibot: center(ibotHead.out, "center of patches") };
+  const optimizer = own(createOptimizer(options));
+  const scaling = precision === "f16" ? own(lossScale(device)) : undefined;
+  const [drops, orders]: [Input[], Input[]] = [[], []];
+  const drop = (rows: number): Tensor => {
+    const uniform = own(input(device, [rows], { label: "drop path" }));
+    drops.push(uniform);
+    return uniform;
+  };
+  const order = (rows: number): Tensor => {
+    const permutation = own(input(device, [rows], { dtype: "u32", label: "order of the batch" }));
+    orders.push(permutation);
+    return permutation;
+  };
+  const dropsParts = vit.dropPathRate > (vit.batchPartAbove ?? Infinity);
+  const sources = { drop, ...(dropsParts && { order }) };
+  const inputs = { globals, locals, masks, hyperparameters, centers, optimizer, lossScale: scaling };
+  const program = own(await record(device, () => forwardAndUpdate(inputs, options, sources)));
+  return {
+    ...inputs,
+    drops,
+    orders,
+    program,
+    [Symbol.dispose]() {
+      for (const x of owned.reverse()) x[Symbol.dispose]();
+    },
+  };
+}
+
+/** Creates AdamW with the official parameter groups. */
+function createOptimizer({ student: { config, params }, layerDecay, patchEmbedFactor }: Dinov2StepOptions): Optimizer {
+  const rates = { depth: config.vit.depth, layerDecay, patchEmbedFactor };
+  return adamw(params, {
+    decays,
+    rateOf: ({ name }) => rateFactor(rates, name),
+    clipsWith: subnetworkOf,
+    halts: ({ name }) => name.includes("last_layer"),
+  });
+}
+
+type StepInputs = Omit<Dinov2TrainingStep, "drops" | "orders" | "program" | typeof Symbol.dispose>;
+
+/** Runs both networks, the losses and the backward, and updates student, teacher and centers; returns the outputs of the step. */
+function forwardAndUpdate(inputs: StepInputs, options: Dinov2StepOptions, sources: DropSources) {
+  const { globals, locals, masks, hyperparameters, centers, optimizer, lossScale: scaling } = inputs;
+  const { student, teacher, accumulate = 1, peers, sinkhorn, koleoWeight, ibotWeight, centerMomentum } = options;
+  const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
+  const centerings = sinkhorn
+    ? { dino: { ...sinkhorn, ...gather }, ibot: { ...sinkhorn, ...gather } }
+    : { dino: centers.dino, ibot: centers.ibot };
+  const { teacherTemperature } = hyperparameters;
+  let gradients: Gradients | undefined;
+  const parts = masks.map((part, i) => {
+    const views = (locals ? [globals, locals] : [globals]).map((view) => partOf(view, i, accumulate));
+    const distilled = distill(views, part, { ...options, ...sources, centerings, teacherTemperature });
+    const scaled = scaling && { scale: scaling.scale };
+    gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
+    return distilled.means;
+  });
+  const names = Object.keys(parts[0]!) as Mean[];
+  const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
+  const means = Object.fromEntries(names.map((name) => [name, total(name)] as const)) as Record<Mean, Tensor>;
+  const whole = peers ? allReduceTogether(peers, means) : means;
+  if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
+  const { norms } = optimizer.step(gradients!, {
+    lr: hyperparameters.lr,
+    weightDecay: hyperparameters.weightDecay,
+    frozen: hyperparameters.frozen,
+    clip: options.clip,
+    lossScale: scaling,
+  });
+  ema(teacher.params, student.params, hyperparameters.momentum);
+  if (!sinkhorn) {
+    updateCenter(centers.dino, whole.dinoMean, centerMomentum);
+    updateCenter(centers.ibot, whole.ibotMean, centerMomentum);
+  }
+  const { localLoss, globalLoss, ibot, koleo } = whole;
+  const losses = [globalLoss, ...(locals ? [localLoss] : []), scale(ibot, ibotWeight)];
+  if (koleoWeight > 0) losses.push(scale(koleo, GLOBAL_CROPS * koleoWeight));
+  return {
+    loss: losses.reduce((before, x) => add(before, x)),
+    globalLoss,
+    ...(locals && { localLoss }),
+    ibot,
+    ...(koleoWeight > 0 && { koleo }),
+    teacherEntropy: whole.teacherEntropy,
+    meanTargets: whole.meanTargets,
+    studentCoherence: coherence(whole.studentDirection),
+    teacherCoherence: coherence(whole.teacherDirection),
+    norms,
+  };
+}
+
+/** Contributions of one part to means over the whole batch; those of all parts on all devices add up to them. */
+type Mean =
+  | "localLoss"
+  | "globalLoss"
+  | "ibot"
+  | "koleo"
+  | "teacherEntropy"
+  | "meanTargets"
+  | "dinoMean"
+  | "ibotMean"
+  | "studentDirection"
+  | "teacherDirection";
+
+type DistillOptions = Dinov2StepOptions &
+  DropSources & {
+    readonly centerings: { readonly dino: Centering; readonly ibot: Centering };
+    readonly teacherTemperature: Tensor;
+  };
+
+/**
+ * Runs the teacher on the global crops and the student on all crops, and computes the losses; `views` are the global crops
+ * [2 * images, 3, rows, cols] and the local ones, if any, both crop-major.
+ */
+function distill(
+  views: readonly Tensor[],
+  { mask, wanted, weights, shares }: PartMasks,
+  options: DistillOptions,
+): { readonly objective: Tensor; readonly means: Partial<Record<Mean, Tensor>> } {
+  const { student, teacher, centerings, teacherTemperature, studentTemperature } = options;
+  const { koleoWeight, ibotWeight, sinkhorn, accumulate = 1, peers } = options;
+  const [globals, locals] = views as readonly [Tensor, Tensor?];
+  const groups = [{ images: globals, mask }, ...(locals ? [{ images: locals, localCrops: true }] : [])];
+  const seen = dinov2Forward(teacher, [{ images: globals }], wanted);
+  const own = dinov2Forward(student, groups, wanted, options); // [crops * images, ...]
+  const temperatures = { studentTemperature, teacherTemperature };
+  const dino = distillation(own.logits, seen.logits, centerings.dino, temperatures);
+  const rows = { weights, shares };
+  const ibot = maskedDistillation(own.patchLogits, seen.patchLogits, centerings.ibot, rows, temperatures);
+  const globalRows = globals.shape[0]!;
+  const localRows = dino.losses.shape[0]! - globalRows;
+  const divided = accumulate * (peers?.size ?? 1);
+  const share = (x: Tensor, of = divided) => (of === 1 ? x : scale(x, 1 / of));
+  const ibotLoss = share(scale(ibot.loss, 1 / globalRows));
+  const koleoLoss = koleoWeight > 0 ? koleoOf(own.features, globalRows, peers) : undefined;
+  const both = add(share(dino.loss), scale(ibotLoss, ibotWeight));
+  return {
+    objective: koleoLoss ? add(both, scale(share(koleoLoss, accumulate), GLOBAL_CROPS * koleoWeight)) : both,
+    means: {
+      globalLoss: share(sum(slice(dino.losses, 0, 0, globalRows))),
+      ...(localRows > 0 && { localLoss: share(sum(slice(dino.losses, 0, globalRows, localRows))) }),
+      ibot: ibotLoss,
+      ...(koleoLoss && { koleo: share(koleoLoss) }),
+      teacherEntropy: share(dino.teacherEntropy),
+      meanTargets: share(dino.meanTargets),
+      ...(!sinkhorn && { dinoMean: share(dino.teacherMean), ibotMean: ibot.teacherMean }),
+      studentDirection: share(direction(own.features)),
+      teacherDirection: share(direction(seen.features)),
+    },
+  };
+}
