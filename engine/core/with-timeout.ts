@@ -1,7 +1,10 @@
 import { type Device, HungDeviceError } from "./device.js";
 
+/** Milliseconds within which a lost device tells of its loss, after it has failed what it owed. */
+const LOSS_MS = 1000;
+
 /**
- * Awaits an answer of a device. Throws a HungDeviceError, which also fails the device, after `device.patienceMs` without one.
+ * Awaits an answer of a device. If it fails, waits briefly for the loss of the device, which would be the reason. Throws a HungDeviceError, which also fails the device, after `device.patienceMs` without one.
  * All waiting for a device goes through this function.
  */
 export async function withTimeout<T>(device: Device, answer: Promise<T>): Promise<T> {
@@ -15,7 +18,14 @@ export async function withTimeout<T>(device: Device, answer: Promise<T>): Promis
   });
   try {
     return await Promise.race([answer, silence]);
+  } catch (error) {
+    if (!device.failure()) await Promise.race([device.gpu.lost, sleep(LOSS_MS)]);
+    throw error;
   } finally {
     clearTimeout(timer);
   }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
