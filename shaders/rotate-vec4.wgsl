@@ -10,6 +10,7 @@
 //
 // One thread for four pairs of a head.
 // include element
+// include rotation
 
 override TOKENS: u32;
 override PATCHES: u32;
@@ -25,22 +26,8 @@ const LANES = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let half = HEAD_DIM / 8u;  // in fours
-  let i = elementOf(group, grid, lane);
-  let at = i / half * 2u * half + i % half;  // of the pair's first element; the second lies half a head behind
-  if (at >= arrayLength(&y)) { return; }
-  let a = x[at];
-  let b = x[at + half];
-  let head = i / half % (3u * HEADS);
-  let token = i / (half * 3u * HEADS) % TOKENS;
-  if (head >= 2u * HEADS || token < TOKENS - PATCHES) {
-    y[at] = a;
-    y[at + half] = b;
-    return;
-  }
-  let place = (token + PATCHES - TOKENS) * half + i % half;
-  let cosine = cosines[place];
-  let sine = SIGN * sines[place];
-  y[at] = a * cosine - b * sine;
-  y[at + half] = b * cosine + a * sine;
+  rotatePair(elementOf(group, grid, lane), HEAD_DIM / 8u);  // in fours
 }
+
+fn xAt(i: u32) -> vec4f { return x[i]; }
+fn store(i: u32, value: vec4f) { y[i] = value; }
