@@ -1,6 +1,6 @@
 /** Schedules of DINOv2, by iterations. */
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
-import type { Hyperparameter } from "./step.js";
+import type { Hyperparameter } from "./step-inputs.js";
 
 /** Schedules of a run; lengths in iterations. */
 export interface Dinov2ScheduleOptions {

@@ -4,12 +4,10 @@ import {
   type Centering,
   type Device,
   distillation,
-  ema,
   type Gradients,
   input,
   type Input,
   type LossScale,
-  lossScale,
   maskedDistillation,
   type Optimizer,
   parameterGradients,
@@ -17,22 +15,21 @@ import {
   record,
   scale,
   type Scalars,
-  scalars,
   type Sinkhorn,
   slice,
   sum,
   type Tensor,
   updateCenter,
 } from "../../engine/index.js";
-import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
+import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import type { DropSources } from "../model/block.js";
 import { dinov2Forward, type Dinov2Network } from "../model/dinov2-network.js";
-import { allGather, allReduceGradients, allReduceTogether, type Peers } from "./collectives.js";
+import { allGather, type Peers } from "./collectives.js";
 import { type PartMasks, partMasks } from "./dinov2-masks.js";
 import { decays, rateFactor, subnetworkOf } from "./parameter-groups.js";
 import { coherence, direction, koleoOf, partOf } from "./step-features.js";
-import type { Hyperparameter } from "./step.js";
+import { type Hyperparameter, type StepInputs, stepInputs, updateNetworks } from "./step-inputs.js";
 
 /**
  * Outputs of a step. Scalars: `loss`, the total; its parts `localLoss` and `globalLoss` of CLS tokens against local and global crops,
@@ -111,32 +108,17 @@ export interface Dinov2TrainingStep {
  * centers.
  */
 export async function createDinov2Step(device: Device, options: Dinov2StepOptions): Promise<Dinov2TrainingStep> {
-  const { student, batch, globalSize, localSize, localCrops, accumulate = 1 } = options;
-  checkEqualParts(batch, accumulate);
+  const { student, batch, accumulate = 1 } = options;
   const { vit, dinoHead, ibotHead = dinoHead, precision } = student.config;
-  const owned: { [Symbol.dispose](): void }[] = [];
-  const own = <T extends { [Symbol.dispose](): void }>(x: T): T => {
-    owned.push(x);
-    return x;
-  };
-  const crops = (count: number, { rows, cols }: Size, label: string) =>
-    own(input(device, [count * batch, vit.channels, rows, cols], { label }));
-  const globals = crops(GLOBAL_CROPS, globalSize, "global crops");
-  const locals = localCrops > 0 ? crops(localCrops, localSize, "local crops") : undefined;
+  const common = stepInputs(device, options, { channels: vit.channels, precision });
+  const { own, drop } = common;
   const masks = Array.from({ length: accumulate }, () =>
     own(partMasks(device, vit, { crops: (GLOBAL_CROPS * batch) / accumulate, ...options })),
   );
-  const hyperparameters = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
   const center = (prototypes: number, label: string) => own(input(device, [1, prototypes], { label }));
   const centers = { dino: center(dinoHead.out, "center"), ibot: center(ibotHead.out, "center of patches") };
   const optimizer = own(createOptimizer(options));
-  const scaling = precision === "f16" ? own(lossScale(device)) : undefined;
-  const [drops, orders]: [Input[], Input[]] = [[], []];
-  const drop = (rows: number): Tensor => {
-    const uniform = own(input(device, [rows], { label: "drop path" }));
-    drops.push(uniform);
-    return uniform;
-  };
+  const orders: Input[] = [];
   const order = (rows: number): Tensor => {
     const permutation = own(input(device, [rows], { dtype: "u32", label: "order of the batch" }));
     orders.push(permutation);
@@ -144,17 +126,9 @@ export async function createDinov2Step(device: Device, options: Dinov2StepOption
   };
   const dropsParts = vit.dropPathRate > (vit.batchPartAbove ?? Infinity);
   const sources = { drop, ...(dropsParts && { order }) };
-  const inputs = { globals, locals, masks, hyperparameters, centers, optimizer, lossScale: scaling };
+  const inputs = { ...common, masks, centers, optimizer };
   const program = own(await record(device, () => forwardAndUpdate(inputs, options, sources)));
-  return {
-    ...inputs,
-    drops,
-    orders,
-    program,
-    [Symbol.dispose]() {
-      for (const x of owned.reverse()) x[Symbol.dispose]();
-    },
-  };
+  return { ...inputs, orders, program };
 }
 
 /** Creates AdamW with the official parameter groups. */
@@ -168,12 +142,12 @@ function createOptimizer({ student: { config, params }, layerDecay, patchEmbedFa
   });
 }
 
-type StepInputs = Omit<Dinov2TrainingStep, "drops" | "orders" | "program" | typeof Symbol.dispose>;
+type Inputs = StepInputs & Pick<Dinov2TrainingStep, "masks" | "centers" | "optimizer">;
 
 /** Runs both networks, the losses and the backward, and updates student, teacher and centers; returns the outputs of the step. */
-function forwardAndUpdate(inputs: StepInputs, options: Dinov2StepOptions, sources: DropSources) {
+function forwardAndUpdate(inputs: Inputs, options: Dinov2StepOptions, sources: DropSources) {
   const { globals, locals, masks, hyperparameters, centers, optimizer, lossScale: scaling } = inputs;
-  const { student, teacher, accumulate = 1, peers, sinkhorn, koleoWeight, ibotWeight, centerMomentum } = options;
+  const { student, accumulate = 1, peers, sinkhorn, koleoWeight, ibotWeight, centerMomentum } = options;
   const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
   const centerings = sinkhorn
     ? { dino: { ...sinkhorn, ...gather }, ibot: { ...sinkhorn, ...gather } }
@@ -188,18 +162,8 @@ function forwardAndUpdate(inputs: StepInputs, options: Dinov2StepOptions, source
     return distilled.means;
   });
   const names = Object.keys(parts[0]!) as Mean[];
-  const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
-  const means = Object.fromEntries(names.map((name) => [name, total(name)] as const)) as Record<Mean, Tensor>;
-  const whole = peers ? allReduceTogether(peers, means) : means;
-  if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
-  const { norms } = optimizer.step(gradients!, {
-    lr: hyperparameters.lr,
-    weightDecay: hyperparameters.weightDecay,
-    frozen: hyperparameters.frozen,
-    clip: options.clip,
-    lossScale: scaling,
-  });
-  ema(teacher.params, student.params, hyperparameters.momentum);
+  const found = { parts, names, gradients: gradients! };
+  const { means: whole, norms } = updateNetworks(found, inputs, { ...options, optimizer });
   if (!sinkhorn) {
     updateCenter(centers.dino, whole.dinoMean, centerMomentum);
     updateCenter(centers.ibot, whole.ibotMean, centerMomentum);

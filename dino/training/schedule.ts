@@ -2,7 +2,7 @@
 import type { Config } from "../config/settings.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
 import type { EpochLine } from "../run/log.js";
-import type { Hyperparameter } from "./step.js";
+import type { Hyperparameter } from "./step-inputs.js";
 
 /** Length of a run. */
 export interface RunLength {

@@ -4,34 +4,29 @@ import {
   type Centering,
   type Device,
   distillation,
-  ema,
   type Gradients,
   input,
   type Input,
   lars,
   type LossScale,
-  lossScale,
   type Optimizer,
   parameterGradients,
   type Program,
   record,
   scale,
   type Scalars,
-  scalars,
   sgd,
   type Sinkhorn,
   type Tensor,
   updateCenter,
 } from "../../engine/index.js";
-import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
+import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import type { DropSource } from "../model/block.js";
 import { forward, type ForwardOptions, type Network } from "../model/network.js";
-import { allGather, type Peers, allReduceGradients, allReduce, allReduceTogether } from "./collectives.js";
+import { allGather, allReduce, type Peers } from "./collectives.js";
 import { coherence, direction, koleoOf, partOf } from "./step-features.js";
-
-/** Values that change with every step. */
-export type Hyperparameter = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
+import { type Hyperparameter, type StepInputs, stepInputs, updateNetworks } from "./step-inputs.js";
 
 /**
  * Outputs of a step. Scalars: the loss, the mean entropy of the teacher's targets, and the coherence of the features of
@@ -100,55 +95,20 @@ export interface TrainingStep {
  * loss, gradients, update of the student, then of the teacher and the center.
  */
 export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
-  const { student, batch, globalSize, localSize, localCrops, accumulate = 1 } = options;
-  checkEqualParts(batch, accumulate);
-  const prototypes = student.config.head.out;
-  const owned: { [Symbol.dispose](): void }[] = [];
-  const own = <T extends { [Symbol.dispose](): void }>(x: T): T => {
-    owned.push(x);
-    return x;
-  };
-  const crops = (count: number, { rows, cols }: Size, label: string) =>
-    own(input(device, [count * batch, student.config.vit.channels, rows, cols], { label }));
-  const globals = crops(GLOBAL_CROPS, globalSize, "global crops");
-  const locals = localCrops > 0 ? crops(localCrops, localSize, "local crops") : undefined;
-  const hyperparameters = own(scalars(device, "lr", "weightDecay", "momentum", "teacherTemperature", "frozen"));
-  const center = own(input(device, [1, prototypes], { label: "center" }));
-  const optimizer = own(createOptimizer(options));
-  const scaling = student.config.precision === "f16" ? own(lossScale(device)) : undefined;
-  const drops: Input[] = [];
-  const drop = (rows: number): Tensor => {
-    const uniform = own(input(device, [rows], { label: "drop path" }));
-    drops.push(uniform);
-    return uniform;
-  };
-
-  const inputs = { globals, locals, hyperparameters, center, optimizer, lossScale: scaling, drop };
-  const program = own(await record(device, () => forwardAndUpdate(inputs, options)));
-  return {
-    globals,
-    locals,
-    hyperparameters,
-    drops,
-    center,
-    optimizer,
-    program,
-    lossScale: scaling,
-    [Symbol.dispose]() {
-      for (const x of owned.reverse()) x[Symbol.dispose]();
-    },
-  };
+  const { vit, head, precision } = options.student.config;
+  const inputs = stepInputs(device, options, { channels: vit.channels, precision });
+  const center = inputs.own(input(device, [1, head.out], { label: "center" }));
+  const optimizer = inputs.own(createOptimizer(options));
+  const program = inputs.own(await record(device, () => forwardAndUpdate({ ...inputs, center, optimizer }, options)));
+  return { ...inputs, center, optimizer, program };
 }
 
-type StepInputs = Pick<
-  TrainingStep,
-  "globals" | "locals" | "hyperparameters" | "center" | "optimizer" | "lossScale"
-> & { readonly drop: DropSource };
+type Inputs = StepInputs & Pick<TrainingStep, "center" | "optimizer">;
 
 /** Runs both networks, the loss and the backward, and updates student, teacher and center; returns the outputs of the step. */
-function forwardAndUpdate(inputs: StepInputs, options: StepOptions) {
+function forwardAndUpdate(inputs: Inputs, options: StepOptions) {
   const { globals, locals, hyperparameters, center, optimizer, lossScale: scaling, drop } = inputs;
-  const { student, teacher, accumulate = 1, peers } = options;
+  const { student, accumulate = 1, peers } = options;
   const { teacherTemperature } = hyperparameters;
   const { sinkhorn } = options;
   const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
@@ -166,21 +126,8 @@ function forwardAndUpdate(inputs: StepInputs, options: StepOptions) {
     gradients = parameterGradients(distilled.objective, student.params, { ...scaled, earlier: gradients });
     return distilled;
   });
-  const total = (name: Mean) => parts.map((part) => part[name]!).reduce((before, x) => add(before, x));
-  const means = Object.fromEntries(meansOf(options).map((name) => [name, total(name)] as const)) as Record<
-    Mean,
-    Tensor
-  >;
-  const whole = peers ? allReduceTogether(peers, means) : means;
-  if (peers) allReduceGradients(peers, gradients!, { compress: options.compress ?? false });
-  const { norms } = optimizer.step(gradients!, {
-    lr: hyperparameters.lr,
-    weightDecay: hyperparameters.weightDecay,
-    frozen: hyperparameters.frozen,
-    clip: options.clip,
-    lossScale: scaling,
-  });
-  ema(teacher.params, student.params, hyperparameters.momentum);
+  const found = { parts, names: meansOf(options), gradients: gradients! };
+  const { means: whole, norms } = updateNetworks(found, inputs, { ...options, optimizer });
   if (!sinkhorn) updateCenter(center, whole.teacherMean, options.centerMomentum);
   for (const update of updates) update();
   return {

@@ -2,7 +2,8 @@
 import { download, upload } from "../../engine/index.js";
 import { type Network, readNetwork, writeNetwork } from "../model/network.js";
 import { type Checkpoint, under, type Values } from "../weights/checkpoint-bytes.js";
-import type { Hyperparameter, TrainingStep } from "./step.js";
+import type { Hyperparameter } from "./step-inputs.js";
+import type { TrainingStep } from "./step.js";
 
 /** The state that a step changes. */
 export interface TrainingState {
