@@ -1,11 +1,13 @@
 import {
   createNetwork,
+  type DinoHeads,
   initialValues,
   type Network,
   type NetworkConfig,
   writeNetwork,
 } from "../../dino/model/network.js";
-import { createStep, type StepOutput, type TrainingStep } from "../../dino/training/step.js";
+import type { StepOutput, TrainingStep } from "../../dino/training/step-inputs.js";
+import { createStep } from "../../dino/training/step.js";
 import type { Device } from "../../engine/core/device.js";
 import type { Precision, Program } from "../../engine/index.js";
 import { numbers } from "./row.js";
@@ -40,14 +42,20 @@ export interface Step extends Disposable {
 }
 
 interface Networks extends Disposable {
-  readonly config: NetworkConfig;
+  readonly config: NetworkConfig<DinoHeads>;
   readonly student: Network;
   readonly teacher: Network;
   readonly step: TrainingStep;
 }
 
 /** Returns the network of a step: a ViT with patches of 16, and the official head. */
-export function networkOf({ globalSize, dim, prototypes, depth = 12, precision = "f32" }: StepSize): NetworkConfig {
+export function networkOf({
+  globalSize,
+  dim,
+  prototypes,
+  depth = 12,
+  precision = "f32",
+}: StepSize): NetworkConfig<DinoHeads> {
   return {
     vit: {
       imageRows: globalSize,
@@ -60,14 +68,16 @@ export function networkOf({ globalSize, dim, prototypes, depth = 12, precision =
       mlpRatio: 4,
       dropPathRate: 0,
     },
-    head: {
-      inDim: dim,
-      hidden: 2048,
-      bottleneck: 256,
-      out: prototypes,
-      layers: 3,
-      batchNorm: false,
-      normLastLayer: true,
+    heads: {
+      head: {
+        inDim: dim,
+        hidden: 2048,
+        bottleneck: 256,
+        out: prototypes,
+        layers: 3,
+        batchNorm: false,
+        normLastLayer: true,
+      },
     },
     precision,
   };

@@ -1,7 +1,8 @@
 /** Masks of patches for masked image modelling: blocks at random places, as DINOv2 draws them. */
 import type { GridSize } from "../../engine/index.js";
 import { rng } from "../math/random.js";
-import { GLOBAL_CROPS } from "./crop-layout.js";
+import { type Shard, shardPositions } from "./batch-shard.js";
+import { cropPosition, GLOBAL_CROPS } from "./crop-layout.js";
 
 /** Limits of the blocks of a mask. */
 export interface BlockOptions extends GridSize {
@@ -81,11 +82,16 @@ export interface BatchMaskOptions extends BlockOptions {
   readonly ratios: readonly [number, number];
 }
 
+/** Returns the number of global crops of a step that have masked patches. */
+export function maskedCrops({ images, probability }: Pick<BatchMaskOptions, "images" | "probability">): number {
+  return Math.floor(GLOBAL_CROPS * images * probability);
+}
+
 /**
  * Returns the ends of the bins of shares, one bin for each crop with a mask: [bins + 1], evenly spaced in f32 as by torch.linspace.
  */
-function binEnds({ images, probability, ratios: [low, high] }: BatchMaskOptions): Float32Array {
-  const bins = Math.floor(GLOBAL_CROPS * images * probability);
+function binEnds({ ratios: [low, high], ...crops }: BatchMaskOptions): Float32Array {
+  const bins = maskedCrops(crops);
   const [start, end] = [Math.fround(low), Math.fround(high)];
   const step = Math.fround(Math.fround(end - start) / bins);
   return Float32Array.from({ length: bins + 1 }, (_, i) =>
@@ -152,18 +158,22 @@ export function maskedPatches(masks: Uint8Array, patches: number): MaskedPatches
 }
 
 /**
- * Returns the masks of some images out of those of all: [2 * images, patches] -> [2 * count, patches], both crop-major.
+ * Returns the masks of a device's images out of those of the whole batch, crop-major: [2 * images, patches] -> [2 * share, patches],
+ * in the layout of its global crops, see `cropPosition`.
  */
-export function masksOfImages(
+export function masksOfShard(
   masks: Uint8Array,
-  images: number,
-  { first, count }: { readonly first: number; readonly count: number },
+  { images, parts, shard }: { readonly images: number; readonly parts: number; readonly shard: Shard },
 ): Uint8Array<ArrayBuffer> {
   const patches = masks.length / (GLOBAL_CROPS * images);
-  const part = new Uint8Array(GLOBAL_CROPS * count * patches);
+  const positions = shardPositions(images, parts, shard);
+  const layout = { crops: GLOBAL_CROPS, images: positions.length, parts };
+  const own = new Uint8Array(GLOBAL_CROPS * positions.length * patches);
   for (let crop = 0; crop < GLOBAL_CROPS; crop++) {
-    const from = (crop * images + first) * patches;
-    part.set(masks.subarray(from, from + count * patches), crop * count * patches);
+    for (const [image, position] of positions.entries()) {
+      const from = (crop * images + position) * patches;
+      own.set(masks.subarray(from, from + patches), cropPosition(layout, crop, image) * patches);
+    }
   }
-  return part;
+  return own;
 }

@@ -1,6 +1,7 @@
 /** `dino train` */
 import { type Command, Option } from "commander";
 import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags.js";
+import { dinov2Defaults } from "../config/method-settings.js";
 import { type PartialConfig, type SettingName, settingNames, settings } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
@@ -108,7 +109,12 @@ export function addSettings(command: Command): Command {
 
 function describeDefault(name: SettingName): string {
   const value = settings[name].default;
-  return value === null ? "" : ` (default ${formatValue(value)})`;
+  const ofDinov2 = (dinov2Defaults as PartialConfig)[name];
+  const parts = [
+    ...(value === null ? [] : [`default ${formatValue(value)}`]),
+    ...(ofDinov2 === undefined ? [] : [`with --method dinov2 ${formatValue(ofDinov2)}`]),
+  ];
+  return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
 
 /** Reads the settings given on the command line. Throws for invalid values. */

@@ -81,8 +81,8 @@ export const modelSettings = {
     {
       unit: "std",
       about:
-        "standard deviation of the backbone's initial weights; 0.02 suits widths from 384; for narrower networks " +
-        "take 1 / sqrt(--dim)",
+        "standard deviation of the backbone's initial weights, and with --method dinov2 of the heads'; 0.02 suits widths " +
+        "from 384; for narrower networks take 1 / sqrt(--dim)",
       source: "vision_transformer.py",
     },
   ),

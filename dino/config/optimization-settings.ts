@@ -51,8 +51,8 @@ export const optimizationSettings = {
     {
       unit: "rate",
       about:
-        "peak learning rate, reached after the warm-up, for a batch of 256; scaled linearly with --batch; lower " +
-        "it if the loss diverges",
+        "peak learning rate, reached after the warm-up, for a batch of 256; scaled linearly with --batch; with --method " +
+        "dinov2 for a batch of 1024, scaled by the root; lower it if the loss diverges",
       source: "main_dino.py",
     },
   ),
@@ -90,8 +90,8 @@ export const optimizationSettings = {
     {
       unit: "norm",
       about:
-        "maximum gradient norm of each parameter; 3.0 is typical, 0.3 to 1.0 can help larger ViTs, 0 disables " +
-        "clipping",
+        "maximum gradient norm of each parameter, with --method dinov2 of the backbone and of each head; 3.0 is typical, " +
+        "0.3 to 1.0 can help larger ViTs, 0 disables clipping",
       source: "main_dino.py",
     },
   ),

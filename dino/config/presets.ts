@@ -46,6 +46,7 @@ const shapes = {
   momentumTeacherEnd: 0.99, // a teacher that stands still at 1 stops learning too soon in so short a run
   teacherTemp: 0.04,
   warmupTeacherTemp: 0.04,
+  warmupTeacherTempEpochs: 0,
 } as const satisfies PartialConfig;
 
 /**

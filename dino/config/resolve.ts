@@ -1,9 +1,11 @@
 /** Resolves flags, presets and files to the settings of a run. */
 import { z } from "zod";
+import { maskedCrops } from "../batches/block-masks.js";
 import { printable } from "../files/text.js";
 import { isBuiltin } from "../images/builtin.js";
 import { backboneSize } from "./derive.js";
 import { flagOf, formatSize } from "./flags.js";
+import { dinov2Defaults, dinov2Fixed, dinov2Only } from "./method-settings.js";
 import { builtinPreset, presets } from "./presets.js";
 import type { Setting } from "./setting.js";
 import {
@@ -43,8 +45,8 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
 ]);
 
 /**
- * Resolves the settings of a run: flags override the preset, which overrides the defaults. The built-in images have a preset of
- * their own. A flag also overrides related settings of the preset: `--epochs` its steps, `--arch` its dim, depth and heads,
+ * Resolves the settings of a run: flags override the preset, which overrides the defaults of the method. The built-in images have a
+ * preset of their own. A flag also overrides related settings of the preset: `--epochs` its steps, `--arch` its dim, depth and heads,
  * `--image-size` its eval-resize. `chosen`: settings picked by `--preset auto`. Throws SettingsError where settings contradict
  * each other.
  */
@@ -59,9 +61,15 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
     throw new SettingsError(
       "--preset auto goes by the images, which only dino train looks at first; name another preset here",
     );
+  const recipe: PartialConfig = preset !== null && preset !== "auto" ? presets[preset] : {};
+  const method = flags.method ?? recipe.method ?? defaultConfig.method;
+  const idle = method === "dino" ? dinov2Only.find((name) => flags[name] !== undefined) : undefined;
+  if (idle !== undefined) throw new SettingsError(`${flagOf(idle)} has no effect without --method dinov2`);
   return checkConfig({
     ...defaultConfig,
-    ...(preset !== null && preset !== "auto" && presets[preset]),
+    ...(method === "dinov2" && dinov2Defaults),
+    ...recipe,
+    ...(method === "dinov2" && dinov2Fixed), // in place of those of presets for DINO
     ...(epochs !== undefined && { steps: null }),
     ...(arch !== undefined && { dim: null, depth: null, heads: null }),
     ...(imageSize !== undefined && { evalResize: null, evalSize: null }),
@@ -158,6 +166,7 @@ function checkConfig(config: Config): Config {
         `or lower --accumulate ${accumulate}`,
     );
   }
+  if (config.method === "dinov2") checkDinov2(config);
   const { dim, depth, heads } = backboneSize(config);
   if (config.freezeBlocks > depth)
     throw new SettingsError(`--freeze-blocks ${config.freezeBlocks} is more than the --depth of ${depth}`);
@@ -184,6 +193,28 @@ function checkConfig(config: Config): Config {
     );
   }
   return config;
+}
+
+/** Throws for settings that DINOv2 does not go with. */
+function checkDinov2(config: Config): void {
+  const { optimizer, useBnInHead, normLastLayer, maskToken, batch, maskProbability, maskRatio, imageSize, patchSize } =
+    config;
+  const refuse = (flag: string, instead: string) => {
+    throw new SettingsError(`--method dinov2 does not go with ${flag}; ${instead}`);
+  };
+  if (optimizer !== "adamw") refuse(`--optimizer ${optimizer}`, "it trains with adamw");
+  if (useBnInHead) refuse("--use-bn-in-head", "its heads have no batch norm");
+  if (normLastLayer) refuse("--norm-last-layer", "its last layers learn their lengths");
+  if (maskToken === "none") refuse("--mask-token none", "take optional, or always for weights of DINOv3");
+  if (maskedCrops({ images: batch, probability: maskProbability }) === 0)
+    throw new SettingsError(
+      `--mask-probability ${maskProbability} masks none of the ${2 * batch} global crops of a step; raise it or --batch`,
+    );
+  const patches = (imageSize.rows / patchSize) * (imageSize.cols / patchSize);
+  if (Math.floor(patches * maskRatio[1]) === 0)
+    throw new SettingsError(
+      `--mask-ratio ${maskRatio.join(" ")} masks none of the ${patches} patches of a crop; raise it or --image-size`,
+    );
 }
 
 /** A configuration with warm-ups that fit the run, and messages about what was shortened. */

@@ -1,6 +1,7 @@
 /** All settings of a training run: default, unit, help text and source. Flags and validation derive from them. */
 import { backboneSettings } from "./backbone-settings.js";
 import { cropSettings } from "./crop-settings.js";
+import { methodSettings } from "./method-settings.js";
 import { modelSettings } from "./model-settings.js";
 import { optimizationSettings } from "./optimization-settings.js";
 import { presetNames } from "./presets.js";
@@ -29,6 +30,7 @@ export const settings = {
     source: "ours",
   }),
 
+  ...methodSettings,
   ...modelSettings,
   ...backboneSettings,
   ...cropSettings,

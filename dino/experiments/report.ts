@@ -137,6 +137,12 @@ async function curves(config: Config, log: Log): Promise<string> {
       "Loss",
       "nats",
       line("loss", ({ loss }) => loss),
+      ...(config.method === "dino"
+        ? []
+        : [
+            line("CLS tokens", ({ clsLoss }) => clsLoss ?? null),
+            line("masked patches", ({ patchLoss }) => patchLoss ?? null),
+          ]),
     ),
     {
       ...panel(

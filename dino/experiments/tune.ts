@@ -1,11 +1,14 @@
 /** Measures which kernels are fastest for a training step on an adapter. */
-import { type Choices, type Device, type Program, withChoices } from "../../engine/index.js";
+import { type Choices, type Device, type Program, sizeOf, withChoices } from "../../engine/index.js";
+import { WHOLE_BATCH } from "../batches/batch-shard.js";
 import type { Config } from "../config/settings.js";
 import { rng } from "../math/random.js";
 import { networkConfig } from "../model/configure.js";
-import { createNetwork, initialValues, writeNetwork } from "../model/network.js";
-import { stepConfig } from "../training/step-options.js";
-import { createStep, type TrainingStep } from "../training/step.js";
+import { initialValues, writeNetwork } from "../model/network.js";
+import { createTraining } from "../training/create-training.js";
+import { drawMasks } from "../training/dinov2-masks.js";
+import type { TrainingStep } from "../training/step-inputs.js";
+import { maskOptions } from "../training/step-options.js";
 
 export interface TuneOptions {
   readonly device: Device;
@@ -78,13 +81,11 @@ export async function tune({ device, config, onProgress = () => undefined }: Tun
 
 /** Runs a step on random images; returns its loss, and the minimum time of each choice and of all dispatches. */
 async function measure(device: Device, config: Config) {
-  const shape = networkConfig(config);
-  using student = createNetwork(device, shape, "student");
-  using teacher = createNetwork(device, shape, "teacher");
-  const values = initialValues(shape, config);
+  using training = await createTraining(device, config);
+  const { student, teacher, step } = training;
+  const values = initialValues(networkConfig(config), config);
   for (const network of [student, teacher]) writeNetwork(network, values);
-  using step = await createStep(device, { student, teacher, ...stepConfig(config) });
-  writeInputs(step);
+  writeInputs(step, config);
   await step.program.run();
   const loss = await step.program.readScalar("loss");
   const runs: Awaited<ReturnType<typeof timesOf>>[] = [];
@@ -106,11 +107,12 @@ async function timesOf(program: Program) {
   return { ms, totalMs };
 }
 
-function writeInputs(step: TrainingStep): void {
+/** Writes random inputs. */
+function writeInputs(step: TrainingStep, config: Config): void {
   step.hyperparameters.write({ lr: 0, weightDecay: 0, momentum: 1, teacherTemperature: 0.04, frozen: 1 });
   const random = rng({ seed: 0, purpose: "tune" });
-  for (const x of [step.globals, ...(step.locals ? [step.locals] : []), ...step.drops]) {
-    const size = x.shape.reduce((product, axis) => product * axis, 1);
-    x.write(Float32Array.from({ length: size }, () => random.uniform()));
-  }
+  for (const x of [step.globals, ...(step.locals ? [step.locals] : []), ...step.drops])
+    x.write(Float32Array.from({ length: sizeOf(x.shape) }, () => random.uniform()));
+  for (const order of step.orders) order.write(random.permutation(sizeOf(order.shape)));
+  if (step.masks.length > 0) drawMasks(step.masks, maskOptions(config), { seed: 0, step: 0, shard: WHOLE_BATCH });
 }

@@ -2,7 +2,7 @@
 import { backboneSize } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { HeadConfig } from "./head.js";
-import type { NetworkConfig } from "./network.js";
+import type { Heads, NetworkConfig } from "./network.js";
 import type { LearnedPositions, RotaryPositions, VitConfig } from "./vit-config.js";
 
 /** Returns the options of the ViT, but for its precision, which is the network's. */
@@ -18,6 +18,7 @@ export function vitConfig(
     channels: 3,
     dropPathRate: config.dropPathRate,
     uniformDropPath: config.uniformDropPath,
+    ...(config.method === "dinov2" && { batchPartAbove: 0 }), // as its blocks do for crops of several sizes
     positions: positions(config),
     normEpsilon: config.normEpsilon,
     ...(config.layerScale !== null && { layerScale: config.layerScale }),
@@ -54,5 +55,12 @@ export function headConfig(config: Config): Omit<HeadConfig, "precision"> {
 
 /** Returns the options of student and teacher. */
 export function networkConfig(config: Config): Required<NetworkConfig> {
-  return { vit: vitConfig(config), head: headConfig(config), precision: config.precision };
+  return { vit: vitConfig(config), heads: headsOf(config), precision: config.precision };
+}
+
+/** Returns the heads of the method. */
+function headsOf(config: Config): Heads {
+  const head = headConfig(config);
+  if (config.method === "dino") return { head };
+  return { dino_head: head, ...(config.separateHead && { ibot_head: head }) };
 }

@@ -86,10 +86,10 @@ export function headBufferSpecs(config: HeadConfig): ParamSpec[] {
 }
 
 /**
- * Initial values: truncated normal 0.02 for linear weights, PyTorch's uniform default for `weight_v`, 1 for lengths and
- * gains.
+ * Initial values: truncated normal of `std`, 0.02 in the official code, for linear weights, PyTorch's uniform default for
+ * `weight_v`, 1 for lengths and gains.
  */
-export function initHeadParam(config: HeadConfig, name: string, shape: Shape, rng: Rng): Float32Array {
+export function initHeadParam(config: HeadConfig, name: string, shape: Shape, std: number, rng: Rng): Float32Array {
   const size = shape.reduce((product, axis) => product * axis, 1);
   if (name === "last_layer.weight_v") {
     const bound = 1 / Math.sqrt(config.bottleneck);
@@ -97,7 +97,7 @@ export function initHeadParam(config: HeadConfig, name: string, shape: Shape, rn
   }
   if (name.endsWith(".bias") || name.endsWith(".running_mean")) return new Float32Array(size);
   if (shape.length === 1 || name === "last_layer.weight_g") return new Float32Array(size).fill(1);
-  return truncatedNormal(size, 0.02, rng);
+  return truncatedNormal(size, std, rng);
 }
 
 /**

@@ -18,34 +18,55 @@ import { scope, type VitConfig } from "./vit-config.js";
 import { initVitParam, vitSpecs } from "./vit-params.js";
 import { type BlockOptions, vitOfGroups } from "./vit.js";
 
-/** A backbone and its projection head. */
-export interface NetworkConfig {
-  readonly vit: VitConfig;
+/** The projection head of DINO, by the official prefix of its parameters. */
+export interface DinoHeads {
   readonly head: HeadConfig;
+}
+
+/** The heads of DINOv2, by the official prefixes of their parameters. */
+export interface Dinov2Heads {
+  /** Head of CLS tokens. */
+  readonly dino_head: HeadConfig;
+  /** Head of masked patches; default: that of CLS tokens. */
+  readonly ibot_head?: HeadConfig | undefined;
+}
+
+export type Heads = DinoHeads | Dinov2Heads;
+
+/** A backbone and its projection heads. */
+export interface NetworkConfig<H extends Heads = Heads> {
+  readonly vit: VitConfig;
+  readonly heads: H;
   /** Precision of training, between f32 parameters and an f32 loss; default f32. */
   readonly precision?: Precision;
 }
 
-/** Parameters `backbone.*` and `head.*`, and the running statistics of the head's batch norms. */
-export interface Network {
-  readonly config: NetworkConfig;
+/** Parameters `backbone.*` and those of the heads, and the running statistics of the heads' batch norms. */
+export interface Network<H extends Heads = Heads> extends Disposable {
+  readonly config: NetworkConfig<H>;
   readonly params: Params;
   readonly buffers: Params | undefined;
-  [Symbol.dispose](): void;
+}
+
+/** Lists the heads with the prefixes of their parameters. */
+function headsOf({ heads }: NetworkConfig): (readonly [prefix: string, HeadConfig])[] {
+  const all = Object.entries(heads) as [string, HeadConfig | undefined][];
+  return all.flatMap(([name, config]) => (config ? [[`${name}.`, config] as const] : []));
 }
 
 /** Returns parameters under names with a prefix. */
-export const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
+const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
   specs.map((spec) => ({ ...spec, name: prefix + spec.name }));
 
 /** Lists every parameter under its official name, in the official order. */
-export function networkSpecs({ vit: vitConfig, head: headConfig }: NetworkConfig): ParamSpec[] {
-  return [...prefixed("backbone.", vitSpecs(vitConfig)), ...prefixed("head.", headSpecs(headConfig))];
+export function networkSpecs(config: NetworkConfig): ParamSpec[] {
+  const heads = headsOf(config).flatMap(([prefix, headConfig]) => prefixed(prefix, headSpecs(headConfig)));
+  return [...prefixed("backbone.", vitSpecs(config.vit)), ...heads];
 }
 
 /** Lists the running statistics under their official names. */
-export function bufferSpecs({ head: headConfig }: NetworkConfig): ParamSpec[] {
-  return prefixed("head.", headBufferSpecs(headConfig));
+export function bufferSpecs(config: NetworkConfig): ParamSpec[] {
+  return headsOf(config).flatMap(([prefix, headConfig]) => prefixed(prefix, headBufferSpecs(headConfig)));
 }
 
 /** Returns the backbone of a network, which shares the network's memory. */
@@ -54,7 +75,7 @@ export function backboneOf({ config, params }: Network): Backbone {
 }
 
 /** Creates a network with all parameters zero; `label` ("student", "teacher") names it in messages. */
-export function createNetwork(device: Device, config: NetworkConfig, label: string): Network {
+export function createNetwork<H extends Heads>(device: Device, config: NetworkConfig<H>, label: string): Network<H> {
   const params = createParams(device, layoutOf(networkSpecs(config)), label);
   const statistics = bufferSpecs(config);
   const buffers = statistics.length > 0 ? createParams(device, layoutOf(statistics), `${label} statistics`) : undefined;
@@ -72,7 +93,7 @@ export function createNetwork(device: Device, config: NetworkConfig, label: stri
 /** Options of initialisation besides the network. */
 export interface InitOptions {
   readonly seed: number;
-  /** Standard deviation of the backbone's weights. */
+  /** Standard deviation of the backbone's weights, and of those of the heads of DINOv2. */
   readonly initStd: number;
 }
 
@@ -90,9 +111,11 @@ export function initialValue(
 ): Float32Array {
   const random = rng({ seed, purpose: `init ${name}` });
   const localName = name.slice(name.indexOf(".") + 1);
-  return name.startsWith("backbone.")
-    ? initVitParam(config.vit, localName, shape, initStd, random)
-    : initHeadParam(config.head, localName, shape, random);
+  const [, headConfig] = headsOf(config).find(([prefix]) => name.startsWith(prefix)) ?? [];
+  const headStd = "head" in config.heads ? 0.02 : initStd; // without batch norm, the outputs of a narrow head would be tiny
+  return headConfig
+    ? initHeadParam(headConfig, localName, shape, headStd, random)
+    : initVitParam(config.vit, localName, shape, initStd, random);
 }
 
 /** Writes parameters and statistics. Throws for missing and unknown names. */
@@ -126,7 +149,11 @@ export interface NetworkOutput {
  * Computes features and logits for crops of several sizes (MultiCropWrapper of the official code): groups of crops
  * [crops * batch, channels, rows, cols] of one size each. Rows are in the order given, [all crops * batch, ...].
  */
-export function forward(network: Network, groups: readonly Tensor[], options: ForwardOptions = {}): NetworkOutput {
+export function forward(
+  network: Network<DinoHeads>,
+  groups: readonly Tensor[],
+  options: ForwardOptions = {},
+): NetworkOutput {
   const { config, params } = network;
   const { precision = "f32" } = config;
   if (precision === "f16") halfOfAll(params, ({ name }) => !name.includes("last_layer")); // whose rows are normalised in f32
@@ -134,7 +161,7 @@ export function forward(network: Network, groups: readonly Tensor[], options: Fo
   const vitConfig = { ...config.vit, precision };
   const views = groups.map((images) => ({ images }));
   const features = vitOfGroups(vitConfig, backbone, views, options); // [all crops * batch, dim]
-  const headConfig = { ...config.head, precision };
+  const headConfig = { ...config.heads.head, precision };
   return {
     features,
     logits: head(headConfig, scope(params.get, "head."), features, trainingBatchNorm(network, options)),

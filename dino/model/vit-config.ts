@@ -45,8 +45,8 @@ export interface VitConfig {
   /** Whether all blocks have the drop probability of the last; default false. */
   readonly uniformDropPath?: boolean;
   /**
-   * Drop probability above which a branch is computed only for the part of the batch that keeps it: 0.1 in DINOv2, 0 in
-   * DINOv3; default: never. DINOv2, section 5 (https://arxiv.org/abs/2304.07193).
+   * Drop probability above which a branch is computed only for the part of the batch that keeps it: 0.1 in DINOv2 for crops of
+   * one size, 0 for several sizes and in DINOv3; default: never. DINOv2, section 5 (https://arxiv.org/abs/2304.07193).
    */
   readonly batchPartAbove?: number;
   /** Positions of tokens; default: learned, as in DINO, with an offset of 0.1 and no antialias. */

@@ -11,13 +11,16 @@ export interface StepLine {
   readonly epoch: number;
   /** Mean over the steps since the last line. */
   readonly loss: number;
+  /** With --method dinov2, cross-entropies in the last step: of CLS tokens, and of masked patches in the crops that have some. */
+  readonly clsLoss?: number;
+  readonly patchLoss?: number;
   /**
    * KoLeo loss of the last step: the mean of -log(distance) between neighbors, see `koleo` of a step; only with
    * --koleo.
    */
   readonly koleo?: number;
   readonly teacherEntropy: number;
-  /** loss - teacherEntropy of the last step, like the entropies: the KL divergence of the student from the targets. */
+  /** Cross-entropy of CLS tokens - teacherEntropy, of the last step: the KL divergence of the student from the targets. */
   readonly klDivergence: number;
   /** Entropy of the targets' average over the batch. */
   readonly meanTargetEntropy: number;

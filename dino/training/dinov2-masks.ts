@@ -1,6 +1,7 @@
 /** Masks of the global crops as inputs of DINOv2's step. */
 import { type Device, input, type Input } from "../../engine/index.js";
-import { maskedPatches } from "../batches/block-masks.js";
+import type { Shard } from "../batches/batch-shard.js";
+import { batchMasks, type BatchMaskOptions, maskedPatches, masksOfShard } from "../batches/block-masks.js";
 import type { Size } from "../images/pixels.js";
 import { patchGrid } from "../model/positions.js";
 import type { VitConfig } from "../model/vit-config.js";
@@ -40,6 +41,17 @@ export function partMasks(
       for (const x of [mask, order, weights, shares]) x[Symbol.dispose]();
     },
   };
+}
+
+/** Draws the masks of a step for the whole batch, and writes those of a device's images. */
+export function drawMasks(
+  parts: readonly PartMasks[],
+  options: BatchMaskOptions,
+  { seed, step, shard }: { readonly seed: number; readonly step: number; readonly shard: Shard },
+): void {
+  const masks = batchMasks(options, { seed, step });
+  const own = masksOfShard(masks, { images: options.images, parts: parts.length, shard });
+  writeMasks(parts, own, countOf(masks));
 }
 
 /**

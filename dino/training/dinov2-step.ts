@@ -7,14 +7,11 @@ import {
   type Gradients,
   input,
   type Input,
-  type LossScale,
   maskedDistillation,
   type Optimizer,
   parameterGradients,
-  type Program,
   record,
   scale,
-  type Scalars,
   type Sinkhorn,
   slice,
   sum,
@@ -24,33 +21,17 @@ import {
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import type { DropSources } from "../model/block.js";
-import { dinov2Forward, type Dinov2Network } from "../model/dinov2-network.js";
+import { dinov2Forward } from "../model/dinov2-network.js";
+import type { Dinov2Heads, Network } from "../model/network.js";
 import { allGather, type Peers } from "./collectives.js";
 import { type PartMasks, partMasks } from "./dinov2-masks.js";
 import { decays, rateFactor, subnetworkOf } from "./parameter-groups.js";
 import { coherence, direction, koleoOf, partOf } from "./step-features.js";
-import { type Hyperparameter, type StepInputs, stepInputs, updateNetworks } from "./step-inputs.js";
-
-/**
- * Outputs of a step. Scalars: `loss`, the total; its parts `localLoss` and `globalLoss` of CLS tokens against local and global crops,
- * `ibot` of masked patches and, with `koleoWeight`, `koleo`, the mean over both views, the last two without their weights; the others
- * as of DINO's step. Vectors: `meanTargets` [prototypes], `norms` [trained tensors], before clipping.
- */
-export type Dinov2StepOutput =
-  | "loss"
-  | "localLoss"
-  | "globalLoss"
-  | "ibot"
-  | "koleo"
-  | "teacherEntropy"
-  | "meanTargets"
-  | "studentCoherence"
-  | "teacherCoherence"
-  | "norms";
+import { type StepInputs, stepInputs, type TrainingStep, updateNetworks } from "./step-inputs.js";
 
 export interface Dinov2StepOptions {
-  readonly student: Dinov2Network;
-  readonly teacher: Dinov2Network;
+  readonly student: Network<Dinov2Heads>;
+  readonly teacher: Network<Dinov2Heads>;
   /** Images per step on this device. */
   readonly batch: number;
   readonly globalSize: Size;
@@ -81,25 +62,10 @@ export interface Dinov2StepOptions {
   readonly compress?: boolean;
 }
 
-/** A training step of DINOv2 on the GPU, with its inputs and state. */
-export interface Dinov2TrainingStep {
-  /** Global crops [2 * batch, 3, rows, cols], at the positions of `cropPosition`. */
-  readonly globals: Input;
-  /** Local crops [localCrops * batch, 3, rows, cols] at the positions of `cropPosition`; undefined if there are none. */
-  readonly locals: Input | undefined;
-  /** Masks of the global crops of each part of the batch; to be filled by `writeMasks`. */
-  readonly masks: readonly PartMasks[];
-  readonly hyperparameters: Scalars<Hyperparameter>;
-  /** Uniform random numbers [rows] of drop path, and permutations [rows] u32 of its batches; to be filled before each run. */
-  readonly drops: readonly Input[];
-  readonly orders: readonly Input[];
-  /** The centers [1, prototypes] of CLS tokens and of masked patches; unused with `sinkhorn`. */
-  readonly centers: { readonly dino: Input; readonly ibot: Input };
-  readonly optimizer: Optimizer;
-  /** Loss scale; only in f16. */
-  readonly lossScale: LossScale | undefined;
-  readonly program: Program<Dinov2StepOutput>;
-  [Symbol.dispose](): void;
+/** A step of DINOv2. */
+export interface Dinov2Step extends TrainingStep {
+  /** Centers of CLS tokens and of masked patches. */
+  readonly centers: { readonly center: Input; readonly ibot_center: Input };
 }
 
 /**
@@ -107,16 +73,17 @@ export interface Dinov2TrainingStep {
  * the local ones, losses of CLS tokens, masked patches and KoLeo, gradients, update of the student, then of the teacher and the
  * centers.
  */
-export async function createDinov2Step(device: Device, options: Dinov2StepOptions): Promise<Dinov2TrainingStep> {
+export async function createDinov2Step(device: Device, options: Dinov2StepOptions): Promise<Dinov2Step> {
   const { student, batch, accumulate = 1 } = options;
-  const { vit, dinoHead, ibotHead = dinoHead, precision } = student.config;
+  const { vit, heads, precision } = student.config;
+  const { dino_head: dinoHead, ibot_head: ibotHead = dinoHead } = heads;
   const common = stepInputs(device, options, { channels: vit.channels, precision });
   const { own, drop } = common;
   const masks = Array.from({ length: accumulate }, () =>
     own(partMasks(device, vit, { crops: (GLOBAL_CROPS * batch) / accumulate, ...options })),
   );
   const center = (prototypes: number, label: string) => own(input(device, [1, prototypes], { label }));
-  const centers = { dino: center(dinoHead.out, "center"), ibot: center(ibotHead.out, "center of patches") };
+  const centers = { center: center(dinoHead.out, "center"), ibot_center: center(ibotHead.out, "center of patches") };
   const optimizer = own(createOptimizer(options));
   const orders: Input[] = [];
   const order = (rows: number): Tensor => {
@@ -142,7 +109,7 @@ function createOptimizer({ student: { config, params }, layerDecay, patchEmbedFa
   });
 }
 
-type Inputs = StepInputs & Pick<Dinov2TrainingStep, "masks" | "centers" | "optimizer">;
+type Inputs = StepInputs & Pick<Dinov2Step, "masks" | "centers" | "optimizer">;
 
 /** Runs both networks, the losses and the backward, and updates student, teacher and centers; returns the outputs of the step. */
 function forwardAndUpdate(inputs: Inputs, options: Dinov2StepOptions, sources: DropSources) {
@@ -151,7 +118,7 @@ function forwardAndUpdate(inputs: Inputs, options: Dinov2StepOptions, sources: D
   const gather = peers && { gather: (x: Tensor) => allGather(peers, x) };
   const centerings = sinkhorn
     ? { dino: { ...sinkhorn, ...gather }, ibot: { ...sinkhorn, ...gather } }
-    : { dino: centers.dino, ibot: centers.ibot };
+    : { dino: centers.center, ibot: centers.ibot_center };
   const { teacherTemperature } = hyperparameters;
   let gradients: Gradients | undefined;
   const parts = masks.map((part, i) => {
@@ -165,8 +132,8 @@ function forwardAndUpdate(inputs: Inputs, options: Dinov2StepOptions, sources: D
   const found = { parts, names, gradients: gradients! };
   const { means: whole, norms } = updateNetworks(found, inputs, { ...options, optimizer });
   if (!sinkhorn) {
-    updateCenter(centers.dino, whole.dinoMean, centerMomentum);
-    updateCenter(centers.ibot, whole.ibotMean, centerMomentum);
+    updateCenter(centers.center, whole.dinoMean, centerMomentum);
+    updateCenter(centers.ibot_center, whole.ibotMean, centerMomentum);
   }
   const { localLoss, globalLoss, ibot, koleo } = whole;
   const losses = [globalLoss, ...(locals ? [localLoss] : []), scale(ibot, ibotWeight)];

@@ -6,8 +6,8 @@ import type { Size } from "../images/pixels.js";
 import { networkConfig, vitConfig } from "../model/configure.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
 import { positionEmbedding } from "../model/positions.js";
+import { isOfHead } from "../weights/checkpoint-bytes.js";
 import { type Imported, importNetwork } from "../weights/import.js";
-import { isOfHead } from "../weights/match-tensors.js";
 
 /**
  * Returns initial values of all parameters and statistics, drawn from the seed, or from the file of `--init`: its

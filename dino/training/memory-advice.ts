@@ -2,10 +2,7 @@
 import { type Device, dryRun } from "../../engine/index.js";
 import type { Config } from "../config/settings.js";
 import { formatMiB } from "../files/text.js";
-import { networkConfig } from "../model/configure.js";
-import { createNetwork } from "../model/network.js";
-import { stepConfig } from "./step-options.js";
-import { createStep } from "./step.js";
+import { createTraining } from "./create-training.js";
 
 /** Memory of a training step, in bytes. */
 export interface StepMemory {
@@ -18,11 +15,8 @@ export interface StepMemory {
 /** Plans the step of a run in a dry run, without allocating device memory. */
 export async function planMemory(device: Device, config: Config): Promise<StepMemory> {
   const dry = dryRun(device);
-  const network = networkConfig(config);
-  using student = createNetwork(dry.device, network, "student");
-  using teacher = createNetwork(dry.device, network, "teacher");
-  using step = await createStep(dry.device, { student, teacher, ...stepConfig(config) });
-  const { bytes: plannedBytes } = step.program;
+  using training = await createTraining(dry.device, config);
+  const { bytes: plannedBytes } = training.step.program;
   return { residentBytes: dry.bytes() - plannedBytes, plannedBytes };
 }
 

@@ -1,5 +1,7 @@
 /** Measurements for the log: mean losses, rates, and statistics of the networks. */
 import type { Batch } from "../batches/batches.js";
+import { maskedCrops } from "../batches/block-masks.js";
+import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { dataWatch } from "../batches/data-watch.js";
 import type { Config } from "../config/settings.js";
 import type { EpochLine, StepLine } from "../run/log.js";
@@ -7,7 +9,7 @@ import type { Losses } from "../weights/checkpoint-bytes.js";
 import { collapseWatch } from "./collapse.js";
 import { readLossScale } from "./not-finite.js";
 import { meansOver, type RunLength, type Schedules } from "./schedule.js";
-import type { StepOutput, TrainingStep } from "./step.js";
+import type { StepOutput, TrainingStep } from "./step-inputs.js";
 
 export interface MeterOptions {
   readonly config: Config;
@@ -93,7 +95,7 @@ export function openMeter({
       step: done,
       epoch,
       loss: mean(unlogged.interval),
-      ...(await observe(step, { hasKoleo: config.koleo > 0 })),
+      ...(await observe(step, config)),
       lr,
       weightDecay,
       momentum,
@@ -145,19 +147,32 @@ export function openMeter({
 }
 
 /** Returns the part of a log line that covers the last step only. */
-async function observe({ program }: TrainingStep, { hasKoleo }: { readonly hasKoleo: boolean }) {
+async function observe({ program }: TrainingStep, config: Config) {
   const scalar = (name: StepOutput) => program.readScalar(name);
-  const loss = await scalar("loss");
+  const { crossEntropy, parts } = await lossesOf(scalar, config);
   const teacherEntropy = await scalar("teacherEntropy");
   return {
-    ...(hasKoleo && { koleo: await scalar("koleo") }),
+    ...parts,
+    ...(config.koleo > 0 && { koleo: await scalar("koleo") }),
     teacherEntropy,
-    klDivergence: loss - teacherEntropy,
+    klDivergence: crossEntropy - teacherEntropy,
     meanTargetEntropy: entropy(await program.read("meanTargets")),
     studentSpread: 1 - (await scalar("studentCoherence")),
     teacherSpread: 1 - (await scalar("teacherCoherence")),
     gradientNorm: Math.hypot(...(await program.read("norms"))),
   };
+}
+
+/** Returns the cross-entropy of CLS tokens, and the parts of the loss of DINOv2. */
+async function lossesOf(
+  scalar: (name: StepOutput) => Promise<number>,
+  { method, localCropsNumber, batch, maskProbability }: Config,
+): Promise<{ readonly crossEntropy: number; readonly parts: Pick<StepLine, "clsLoss" | "patchLoss"> }> {
+  if (method === "dino") return { crossEntropy: await scalar("loss"), parts: {} };
+  const local = localCropsNumber > 0 ? await scalar("localLoss") : 0;
+  const clsLoss = local + (await scalar("globalLoss"));
+  const maskedShare = maskedCrops({ images: batch, probability: maskProbability }) / (GLOBAL_CROPS * batch);
+  return { crossEntropy: clsLoss, parts: { clsLoss, patchLoss: (await scalar("ibot")) / maskedShare } };
 }
 
 const NO_LOSSES: Losses = { sum: 0, count: 0 };

@@ -2,8 +2,7 @@
 import { download, type LossScale, type NonFinite } from "../../engine/index.js";
 import type { Network } from "../model/network.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
-import type { Hyperparameter } from "./step-inputs.js";
-import type { TrainingStep } from "./step.js";
+import type { Hyperparameter, TrainingStep } from "./step-inputs.js";
 import { batchOf } from "./training-state.js";
 
 /** Error for a non-finite loss. */

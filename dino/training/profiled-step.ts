@@ -1,7 +1,7 @@
 /** Profiling of a step. */
 import type { Device } from "../../engine/index.js";
 import type { StepProfile } from "../run/step-profile.js";
-import type { TrainingStep } from "./step.js";
+import type { TrainingStep } from "./step-inputs.js";
 
 /** Runs a step like `program.run()`, with the same result, and times its kernels. */
 export async function runProfiled({ program }: TrainingStep, device: Device, step: number): Promise<StepProfile> {

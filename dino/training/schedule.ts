@@ -2,6 +2,7 @@
 import type { Config } from "../config/settings.js";
 import { cosineSchedule, teacherTemperatureSchedule } from "../math/schedules.js";
 import type { EpochLine } from "../run/log.js";
+import { dinov2Schedules } from "./dinov2-schedule.js";
 import type { Hyperparameter } from "./step-inputs.js";
 
 /** Length of a run. */
@@ -20,8 +21,28 @@ export function lengthOf(config: Config, images: number): RunLength {
 /** Maps a step, from 0, to the values of its hyperparameters. */
 export type Schedules = (step: number) => Record<Hyperparameter, number>;
 
-/** Returns the official schedules of all hyperparameters; the learning rate is scaled by batch / 256. */
-export function schedules(config: Config, { steps, iterationsPerEpoch }: RunLength): Schedules {
+/** Returns the official schedules of all hyperparameters. */
+export function schedules(config: Config, length: RunLength): Schedules {
+  return config.method === "dino" ? dinoSchedules(config, length) : dinov2SchedulesOf(config, length);
+}
+
+/** Returns the schedules of DINOv2, in steps; the learning rate is scaled by sqrt(batch / 1024). */
+function dinov2SchedulesOf(config: Config, { steps, iterationsPerEpoch }: RunLength): Schedules {
+  const inSteps = (epochs: number) => Math.round(epochs * iterationsPerEpoch);
+  return dinov2Schedules({
+    iterations: steps,
+    lr: [config.lr * Math.sqrt(config.batch / 1024), config.minLr],
+    warmup: inSteps(config.warmupEpochs),
+    weightDecay: [config.weightDecay, config.weightDecayEnd],
+    momentum: [config.momentumTeacher, config.momentumTeacherEnd],
+    teacherTemperature: [config.warmupTeacherTemp, config.teacherTemp],
+    temperatureWarmup: inSteps(config.warmupTeacherTempEpochs),
+    freezeLastLayer: inSteps(config.freezeLastLayer),
+  });
+}
+
+/** Returns the schedules of DINO, some of them in epochs; the learning rate is scaled by batch / 256. */
+function dinoSchedules(config: Config, { steps, iterationsPerEpoch }: RunLength): Schedules {
   const overSteps = { epochs: steps, iterationsPerEpoch: 1 };
   const lr = cosineSchedule({
     ...overSteps,

@@ -4,7 +4,7 @@ import type { DecodeFailure } from "../images/image-location.js";
 import type { Extracted } from "../model/extract.js";
 import { broadcast, gather } from "../mpi/sharing.js";
 import { bytesIn, type World } from "../mpi/world.js";
-import type { Checkpoint, Values } from "../weights/checkpoint-bytes.js";
+import { type Checkpoint, isOfNetwork, type Values } from "../weights/checkpoint-bytes.js";
 import type { InitialState } from "./trainer.js";
 
 /**
@@ -84,18 +84,18 @@ function join<T extends Int32Array | Float32Array>(
 
 /** Parts of a state that must be identical on all ranks. */
 const PARTS = {
-  teacher: /^(backbone|head)\./,
-  student: /^student\./,
-  optimizer: /^optimizer\./,
-  center: /^center$/,
-  "loss scale": /^loss_scale$/,
-} as const;
+  teacher: isOfNetwork,
+  student: (name) => name.startsWith("student."),
+  optimizer: (name) => name.startsWith("optimizer."),
+  center: (name) => name === "center" || name === "ibot_center",
+  "loss scale": (name) => name === "loss_scale",
+} satisfies Record<string, (name: string) => boolean>;
 
 /** Throws at rank 0, naming the ranks, if their states are not byte-identical. */
 export async function verifyStates(world: World, { step, tensors }: Checkpoint): Promise<void> {
-  const hashes = Object.entries(PARTS).map(([part, pattern]) => {
+  const hashes = Object.entries(PARTS).map(([part, isOfPart]) => {
     const hash = createHash("sha256");
-    for (const [name, { values }] of tensors) if (pattern.test(name)) hash.update(bytesIn(values));
+    for (const [name, { values }] of tensors) if (isOfPart(name)) hash.update(bytesIn(values));
     return [part, hash.digest("hex")] as const;
   });
   const all = (await gather(world, hashes)).map((each) => new Map(each));

@@ -11,6 +11,7 @@ import {
   type Optimizer,
   type Params,
   type Precision,
+  type Program,
   type Scalars,
   scalars,
   type Tensor,
@@ -19,6 +20,7 @@ import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import type { DropSource } from "../model/block.js";
 import { allReduceGradients, allReduceTogether, type Peers } from "./collectives.js";
+import type { PartMasks } from "./dinov2-masks.js";
 
 /** Values that change with every step. */
 export type Hyperparameter = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
@@ -31,14 +33,50 @@ interface Batch {
   readonly accumulate?: number;
 }
 
-/** Inputs of a training step. */
-export interface StepInputs extends Disposable {
+/**
+ * Outputs of a step. Scalars: `loss`; `teacherEntropy`, the mean entropy of the teacher's targets for CLS tokens; the coherence of the
+ * features of all crops (|mean of unit vectors|^2: 1 if all are the same); with a weight of KoLeo, `koleo`, the mean over both views of
+ * -log(distance) of each global crop's feature to the nearest one of its view. Vectors: `meanTargets` [prototypes], the mean target;
+ * `norms` [trained tensors], the gradient norms before clipping. DINO's `loss` is without KoLeo. DINOv2's is the total; its parts are
+ * the cross-entropies `localLoss` and `globalLoss` of CLS tokens of local and global crops, `ibot` of masked patches, and `koleo`, the
+ * last two without their weights.
+ */
+export type StepOutput =
+  | "loss"
+  | "localLoss"
+  | "globalLoss"
+  | "ibot"
+  | "koleo"
+  | "teacherEntropy"
+  | "meanTargets"
+  | "studentCoherence"
+  | "teacherCoherence"
+  | "norms";
+
+/** A training step on the GPU, with its inputs and state. */
+export interface TrainingStep extends Disposable {
+  /** Global crops [2 * batch, 3, rows, cols], at the positions of `cropPosition`. */
   readonly globals: Input;
+  /** Local crops [localCrops * batch, 3, rows, cols], at the positions of `cropPosition`; undefined if there are none. */
   readonly locals: Input | undefined;
   readonly hyperparameters: Scalars<Hyperparameter>;
-  readonly lossScale: LossScale | undefined;
-  /** Inputs that `drop` has made. */
+  /** Uniform random numbers [rows] of drop path, one tensor per use; to be filled before each run. */
   readonly drops: readonly Input[];
+  /** Permutations [rows] u32 of the samples of branches that DINOv2 computes for some of them; to be filled before each run. */
+  readonly orders: readonly Input[];
+  /** Masks of the global crops of each part of the batch, in DINOv2; to be filled by `writeMasks` before each run. */
+  readonly masks: readonly PartMasks[];
+  /** Moving centers [1, prototypes] by their names in a checkpoint; unused with Sinkhorn-Knopp. */
+  readonly centers: Readonly<Record<string, Input>>;
+  readonly optimizer: Optimizer;
+  /** Loss scale; only in f16. */
+  readonly lossScale: LossScale | undefined;
+  readonly program: Program<StepOutput>;
+}
+
+/** Inputs of a training step that both methods have. */
+export interface StepInputs
+  extends Pick<TrainingStep, "globals" | "locals" | "hyperparameters" | "lossScale" | "drops">, Disposable {
   readonly drop: DropSource;
   /** Lets the inputs own another thing, which is disposed of with them, and returns it. */
   readonly own: <T extends Disposable>(x: T) => T;

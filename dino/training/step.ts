@@ -8,13 +8,10 @@ import {
   input,
   type Input,
   lars,
-  type LossScale,
   type Optimizer,
   parameterGradients,
-  type Program,
   record,
   scale,
-  type Scalars,
   sgd,
   type Sinkhorn,
   type Tensor,
@@ -23,23 +20,14 @@ import {
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import type { DropSource } from "../model/block.js";
-import { forward, type ForwardOptions, type Network } from "../model/network.js";
+import { type DinoHeads, forward, type ForwardOptions, type Network } from "../model/network.js";
 import { allGather, allReduce, type Peers } from "./collectives.js";
 import { coherence, direction, koleoOf, partOf } from "./step-features.js";
-import { type Hyperparameter, type StepInputs, stepInputs, updateNetworks } from "./step-inputs.js";
-
-/**
- * Outputs of a step. Scalars: the loss, the mean entropy of the teacher's targets, and the coherence of the features of
- * all crops (|mean of unit vectors|^2: 1 if all are the same). Vectors: `meanTargets` [prototypes], the mean target;
- * `norms` [trained tensors], the gradient norms before clipping. With `koleoWeight`, the scalar `koleo`, not included
- * in `loss`: the mean of -log(distance) of each global crop's feature to the nearest one of its view.
- */
-export type StepOutput =
-  "loss" | "koleo" | "teacherEntropy" | "meanTargets" | "studentCoherence" | "teacherCoherence" | "norms";
+import { type StepInputs, stepInputs, type TrainingStep, updateNetworks } from "./step-inputs.js";
 
 export interface StepOptions {
-  readonly student: Network;
-  readonly teacher: Network;
+  readonly student: Network<DinoHeads>;
+  readonly teacher: Network<DinoHeads>;
   /** Images per step on this device. */
   readonly batch: number;
   readonly globalSize: Size;
@@ -70,40 +58,28 @@ export interface StepOptions {
   readonly compress?: boolean;
 }
 
-/** A training step on the GPU, with its inputs and state. */
-export interface TrainingStep {
-  /** Global crops [2 * batch, 3, rows, cols], at the positions of `cropPosition`. */
-  readonly globals: Input;
-  /**
-   * Local crops [localCrops * batch, 3, rows, cols], at the positions of `cropPosition`; undefined if there are none.
-   */
-  readonly locals: Input | undefined;
-  readonly hyperparameters: Scalars<Hyperparameter>;
-  /** Uniform random numbers [rows] of drop path, one tensor per use; to be filled before each run. */
-  readonly drops: readonly Input[];
-  /** The center [1, prototypes]; unused with `sinkhorn`. */
-  readonly center: Input;
-  readonly optimizer: Optimizer;
-  /** Loss scale; only in f16. */
-  readonly lossScale: LossScale | undefined;
-  readonly program: Program<StepOutput>;
-  [Symbol.dispose](): void;
+/** A step of DINO. */
+export interface DinoStep extends TrainingStep {
+  readonly centers: { readonly center: Input };
 }
 
 /**
  * Records the step of DINO, algorithm 1 (https://arxiv.org/abs/2104.14294): teacher on the global crops, student on all,
  * loss, gradients, update of the student, then of the teacher and the center.
  */
-export async function createStep(device: Device, options: StepOptions): Promise<TrainingStep> {
-  const { vit, head, precision } = options.student.config;
+export async function createStep(device: Device, options: StepOptions): Promise<DinoStep> {
+  const { vit, heads, precision } = options.student.config;
   const inputs = stepInputs(device, options, { channels: vit.channels, precision });
-  const center = inputs.own(input(device, [1, head.out], { label: "center" }));
+  const center = inputs.own(input(device, [1, heads.head.out], { label: "center" }));
   const optimizer = inputs.own(createOptimizer(options));
   const program = inputs.own(await record(device, () => forwardAndUpdate({ ...inputs, center, optimizer }, options)));
-  return { ...inputs, center, optimizer, program };
+  return { ...inputs, orders: [], masks: [], centers: { center }, optimizer, program };
 }
 
-type Inputs = StepInputs & Pick<TrainingStep, "center" | "optimizer">;
+interface Inputs extends StepInputs {
+  readonly center: Input;
+  readonly optimizer: Optimizer;
+}
 
 /** Runs both networks, the loss and the backward, and updates student, teacher and center; returns the outputs of the step. */
 function forwardAndUpdate(inputs: Inputs, options: StepOptions) {

@@ -8,18 +8,19 @@ import { augmentOptions } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import type { ImageSet } from "../images/image-set.js";
 import { type RandomKey, rng } from "../math/random.js";
-import { networkConfig } from "../model/configure.js";
-import { createNetwork, writeNetwork } from "../model/network.js";
+import { writeNetwork } from "../model/network.js";
 import type { EpochLine, StepLine } from "../run/log.js";
 import type { StepProfile } from "../run/step-profile.js";
 import type { Checkpoint } from "../weights/checkpoint-bytes.js";
 import type { Peers } from "./collectives.js";
+import { createTraining } from "./create-training.js";
+import { drawMasks } from "./dinov2-masks.js";
 import { openMeter } from "./meter.js";
 import { notFinite, readLosses, type StepLosses, wasSkipped } from "./not-finite.js";
 import { runProfiled } from "./profiled-step.js";
 import { lengthOf, schedules } from "./schedule.js";
-import { stepConfig } from "./step-options.js";
-import { createStep, type TrainingStep } from "./step.js";
+import type { TrainingStep } from "./step-inputs.js";
+import { maskOptions } from "./step-options.js";
 import { restore, stateOf, type TrainingState } from "./training-state.js";
 
 export interface TrainerOptions {
@@ -140,7 +141,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     await writeCrops(opened, batch);
     const values = schedule(done);
     step.hyperparameters.write(values);
-    writeDrops(step, config, shard, { seed: config.seed, epoch: batch.epoch, index: batch.iteration });
+    writeDraws(step, config, { ...batch, done, shard });
 
     // Teacher and student forward, loss, gradients, update of student, teacher and center: see createStep.
     const profile = profiles ? await runProfiled(step, device, done + 1) : undefined;
@@ -239,11 +240,8 @@ async function openOnDevice(
     for (const x of owned.reverse()) x[Symbol.dispose]();
   };
   try {
-    const network = networkConfig(config);
-    const student = own(createNetwork(device, network, "student"));
-    const teacher = own(createNetwork(device, network, "teacher"));
     const batch = config.batch / (peers?.size ?? 1);
-    const step = own(await createStep(device, { student, teacher, ...stepConfig(config), batch, peers }));
+    const { student, teacher, step } = own(await createTraining(device, config, { batch, peers }));
     if ("checkpoint" in initialState) restore({ student, teacher, step }, initialState.checkpoint);
     else for (const into of [student, teacher]) writeNetwork(into, initialState.values);
     const cropsOnDevice = batches.pixelsPerPicture > 0;
@@ -293,6 +291,25 @@ async function writeCrops({ step, maker }: OnDevice, batch: Batch): Promise<void
   }
   step.globals.write(batch.globals);
   step.locals?.write(batch.locals);
+}
+
+interface Moment extends Pick<Batch, "epoch" | "iteration"> {
+  /** Steps done. */
+  readonly done: number;
+  /** This device's share of the batch. */
+  readonly shard: Shard;
+}
+
+/** Draws and uploads what a step draws besides crops: drop path, and in DINOv2 masks. */
+function writeDraws(step: TrainingStep, config: Config, { epoch, iteration, done, shard }: Moment): void {
+  const { seed } = config;
+  const key = { seed, epoch, index: iteration };
+  writeDrops(step, config, shard, key);
+  for (const [use, order] of step.orders.entries()) {
+    const random = rng({ ...key, purpose: `order ${use} of rank ${shard.rank}` }); // each device permutes its own samples
+    order.write(random.permutation(sizeOf(order.shape)));
+  }
+  if (step.masks.length > 0) drawMasks(step.masks, maskOptions(config), { seed, step: done, shard });
 }
 
 /** Draws the random numbers of drop path for the whole batch and uploads this device's share. */

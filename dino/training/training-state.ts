@@ -1,9 +1,8 @@
 /** State of a training between two steps, as tensors of a checkpoint. */
 import { download, upload } from "../../engine/index.js";
 import { type Network, readNetwork, writeNetwork } from "../model/network.js";
-import { type Checkpoint, under, type Values } from "../weights/checkpoint-bytes.js";
-import type { Hyperparameter } from "./step-inputs.js";
-import type { TrainingStep } from "./step.js";
+import { type Checkpoint, isOfNetwork, under, type Values } from "../weights/checkpoint-bytes.js";
+import type { Hyperparameter, TrainingStep } from "./step-inputs.js";
 
 /** The state that a step changes. */
 export interface TrainingState {
@@ -29,7 +28,8 @@ export async function stateOf({ student, teacher, step }: TrainingState): Promis
   for (const [kind, params] of Object.entries(step.optimizer.state)) {
     put(`optimizer.${kind}.`, await params.read(), shapesOf(params));
   }
-  tensors.set("center", { shape: step.center.shape, values: await download(step.center) });
+  for (const [name, center] of Object.entries(step.centers))
+    tensors.set(name, { shape: center.shape, values: await download(center) });
   if (step.lossScale)
     tensors.set("loss_scale", { shape: step.lossScale.state.shape, values: await download(step.lossScale.state) });
   return tensors;
@@ -38,25 +38,26 @@ export async function stateOf({ student, teacher, step }: TrainingState): Promis
 /** Restores the state from a checkpoint. Throws if names or sizes differ. */
 export function restore({ student, teacher, step }: TrainingState, checkpoint: Checkpoint): void {
   const { tensors } = checkpoint;
-  const weights = (prefix: string) =>
-    new Map([...under(prefix, checkpoint)].filter(([name]) => /^(backbone|head)\./.test(name)));
+  const weights = (prefix: string) => new Map([...under(prefix, checkpoint)].filter(([name]) => isOfNetwork(name)));
   writeNetwork(teacher, weights(""));
   writeNetwork(student, weights("student."));
   for (const [kind, params] of Object.entries(step.optimizer.state))
     params.write(under(`optimizer.${kind}.`, checkpoint));
-  upload(step.center, tensors.get("center")!.values);
+  for (const [name, center] of Object.entries(step.centers)) upload(center, tensors.get(name)!.values);
   if (step.lossScale) upload(step.lossScale.state, tensors.get("loss_scale")!.values);
 }
 
-/** Returns the inputs of a step: crops and hyperparameters. */
+/** Returns the inputs of a step: crops, masks and hyperparameters. */
 export async function batchOf(
-  { globals, locals }: TrainingStep,
+  { globals, locals, masks }: TrainingStep,
   hyperparameters: Readonly<Record<Hyperparameter, number>>,
 ): Promise<Map<string, Values>> {
   const batch = new Map<string, Values>();
   for (const [name, crops] of Object.entries({ globals, locals })) {
     if (crops) batch.set(`batch.${name}`, { shape: crops.shape, values: await download(crops) });
   }
+  for (const [part, { mask }] of masks.entries())
+    batch.set(`batch.masks.${part}`, { shape: mask.shape, values: await download(mask) });
   for (const [name, value] of Object.entries(hyperparameters)) {
     batch.set(`knobs.${name}`, { shape: [], values: Float32Array.of(value) });
   }

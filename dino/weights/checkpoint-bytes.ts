@@ -24,8 +24,8 @@ export interface Values {
 
 /**
  * The state of a run after `step` steps. Names: `backbone.*` and `head.*` are the teacher's parameters (and statistics
- * of batch norms), `student.*` the student's under the same names, `center`, `optimizer.KIND.NAME` the optimizer's
- * state, and `loss_scale` in f16.
+ * of batch norms), in DINOv2 `dino_head.*` and `ibot_head.*` in place of `head.*`; `student.*` the student's under the same
+ * names, `center` and `ibot_center`, `optimizer.KIND.NAME` the optimizer's state, and `loss_scale` in f16.
  */
 export interface Checkpoint {
   readonly config: Config;
@@ -36,6 +36,16 @@ export interface Checkpoint {
   /** Kernels of the run, so that it continues byte-exactly on a device that has been tuned since. */
   readonly choices: Choices;
   readonly tensors: ReadonlyMap<string, Values>;
+}
+
+/** Whether a tensor of a checkpoint is a parameter of its teacher. */
+export function isOfNetwork(name: string): boolean {
+  return name.startsWith("backbone.") || isOfHead(name);
+}
+
+/** Whether a parameter is of a projection head, of any method. */
+export function isOfHead(name: string): boolean {
+  return /^(head|dino_head|ibot_head)\./.test(name);
 }
 
 /** A network and the settings that describe it. */

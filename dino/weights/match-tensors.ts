@@ -3,6 +3,7 @@ import type { ParamSpec } from "../../engine/index.js";
 import { joinNames } from "../files/text.js";
 import type { NetworkConfig } from "../model/network.js";
 import { bufferSpecs, networkSpecs } from "../model/network.js";
+import { isOfHead } from "./checkpoint-bytes.js";
 import type { NamedTensor } from "./derived-tensors.js";
 import type { OfficialTensors } from "./names.js";
 import { elementsOf } from "./torch/stored.js";
@@ -63,10 +64,6 @@ export function usableMatch({ parameters, extra }: TensorMatch): TensorMatch {
     parameters: used.map((parameter) => (fits(parameter) ? parameter : { spec: parameter.spec, found: undefined })),
     extra: [...extra, ...left.flatMap(({ found }) => found?.from ?? [])],
   };
-}
-
-export function isOfHead(name: string): boolean {
-  return name.startsWith("head.");
 }
 
 function fits({ spec, found }: Parameter): boolean {

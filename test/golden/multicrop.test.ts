@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { createNetwork, forward, type NetworkConfig, writeNetwork } from "../../dino/model/network.js";
+import { createNetwork, type DinoHeads, forward, type NetworkConfig, writeNetwork } from "../../dino/model/network.js";
 import { scope } from "../../dino/model/vit-config.js";
 import { vit } from "../../dino/model/vit.js";
 import { evaluate, fill, gradients, input, type Input, linear, mul, sum, type Tensor } from "../../engine/index.js";
@@ -23,7 +23,7 @@ describe("golden multi-crop", () => {
     ({ norm_last }) => norm_last,
   )!;
   const file = golden.tensors("multicrop");
-  const config: NetworkConfig = {
+  const config: NetworkConfig<DinoHeads> = {
     vit: {
       imageRows: sizes.img,
       imageCols: sizes.img,
@@ -35,14 +35,16 @@ describe("golden multi-crop", () => {
       channels: 3,
       dropPathRate: 0,
     },
-    head: {
-      inDim: headSizes.in_dim,
-      hidden: headSizes.hidden,
-      bottleneck: headSizes.bott,
-      out: headSizes.out,
-      layers: headSizes.nlayers,
-      batchNorm: headSizes.use_bn,
-      normLastLayer: headSizes.norm_last,
+    heads: {
+      head: {
+        inDim: headSizes.in_dim,
+        hidden: headSizes.hidden,
+        bottleneck: headSizes.bott,
+        out: headSizes.out,
+        layers: headSizes.nlayers,
+        batchNorm: headSizes.use_bn,
+        normLastLayer: headSizes.norm_last,
+      },
     },
   };
 

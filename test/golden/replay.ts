@@ -1,7 +1,13 @@
 /** Replay of the official training run. */
 import { expect } from "chai";
 import { cropPosition } from "../../dino/batches/crop-layout.js";
-import { createNetwork, type NetworkConfig, readNetwork, writeNetwork } from "../../dino/model/network.js";
+import {
+  createNetwork,
+  type DinoHeads,
+  type NetworkConfig,
+  readNetwork,
+  writeNetwork,
+} from "../../dino/model/network.js";
 import type { Peers } from "../../dino/training/collectives.js";
 import { createStep } from "../../dino/training/step.js";
 import { download, type Precision } from "../../engine/index.js";
@@ -66,7 +72,7 @@ export interface Replay {
 }
 
 /** Returns the network of the official run. */
-function networkOf(config: TrainingRun["config"], precision: Precision): NetworkConfig {
+function networkOf(config: TrainingRun["config"], precision: Precision): NetworkConfig<DinoHeads> {
   return {
     vit: {
       imageRows: config.img,
@@ -79,14 +85,16 @@ function networkOf(config: TrainingRun["config"], precision: Precision): Network
       channels: 3,
       dropPathRate: 0,
     },
-    head: {
-      inDim: config.dim,
-      hidden: config.hidden,
-      bottleneck: config.bott,
-      out: config.out,
-      layers: config.nlayers,
-      batchNorm: config.use_bn,
-      normLastLayer: config.norm_last,
+    heads: {
+      head: {
+        inDim: config.dim,
+        hidden: config.hidden,
+        bottleneck: config.bott,
+        out: config.out,
+        layers: config.nlayers,
+        batchNorm: config.use_bn,
+        normLastLayer: config.norm_last,
+      },
     },
     precision,
   };
@@ -154,13 +162,13 @@ export async function replay(run: TrainingRun, tolerances: Tolerances, options: 
       1,
       tolerances.gradient,
     );
-    const center = await download(step.center);
+    const center = await download(step.centers.center);
     expect(Math.hypot(...center) / expected.center_norm, `step ${i}: center`).to.be.closeTo(1, tolerances.center);
   }
   return {
     student: await readNetwork(student),
     teacher: await readNetwork(teacher),
-    center: await download(step.center),
+    center: await download(step.centers.center),
   };
 }
 

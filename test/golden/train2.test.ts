@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { cropPosition } from "../../dino/batches/crop-layout.js";
-import { createDinov2Network, type Dinov2Config } from "../../dino/model/dinov2-network.js";
 import type { HeadConfig } from "../../dino/model/head.js";
+import { createNetwork, type Dinov2Heads, type NetworkConfig } from "../../dino/model/network.js";
 import type { Peers } from "../../dino/training/collectives.js";
 import { writeMasks } from "../../dino/training/dinov2-masks.js";
 import { dinov2Schedules } from "../../dino/training/dinov2-schedule.js";
@@ -83,7 +83,7 @@ const OFFICIAL = { studentTemperature: 0.1, centerMomentum: 0.9, sinkhorn: 3, ib
 
 const stem = (file: string): string => file.replace(/\.safetensors$/, "");
 
-function networkOf({ config, run, parameters }: Run, precision: Precision): Dinov2Config {
+function networkOf({ config, run, parameters }: Run, precision: Precision): NetworkConfig<Dinov2Heads> {
   const head = (out: number): HeadConfig => ({
     ...{ inDim: config.dim, hidden: config.hid, bottleneck: config.bott, layers: config.nl, out },
     ...{ batchNorm: false, normLastLayer: false },
@@ -99,8 +99,7 @@ function networkOf({ config, run, parameters }: Run, precision: Precision): Dino
       ffn: config.ffn === "mlp" ? "mlp" : "packed swiglu",
       positions: { kind: "learned", offset: config.off, antialias: config.aa },
     },
-    dinoHead: head(config.K),
-    ibotHead: run.separate ? head(config.Ki) : undefined,
+    heads: { dino_head: head(config.K), ...(run.separate && { ibot_head: head(config.Ki) }) },
     precision,
   };
 }
@@ -155,8 +154,8 @@ async function replay(
   const { size: ranks, rank } = peers ?? { size: 1, rank: 0 };
   const images = config.B / ranks;
   const network = networkOf(run, precision);
-  using student = createDinov2Network(device, network, "student");
-  using teacher = createDinov2Network(device, network, "teacher");
+  using student = createNetwork(device, network, "student");
+  using teacher = createNetwork(device, network, "teacher");
   expect(student.params.layout.entries.map(({ name }) => name)).to.deep.equal(Object.keys(run.parameters));
   const start = goldenV2.tensors(stem(run.files.init ?? run.init_file!));
   const values = new Map(Object.keys(run.parameters).map((name) => [name, start.f32(`student.${name}`)]));
@@ -204,8 +203,12 @@ async function replay(
     ] as const)
       expect(found, of).to.be.closeTo(stored, 1e-12);
     if (expected.center_norms_used) {
-      for (const name of ["dino", "ibot"] as const) {
-        const norm = Math.hypot(...(await download(step.centers[name])));
+      const { center: dino, ibot_center: ibot } = step.centers;
+      for (const [name, center] of [
+        ["dino", dino],
+        ["ibot", ibot],
+      ] as const) {
+        const norm = Math.hypot(...(await download(center)));
         expect(norm, `${of}: center ${name}`).to.be.closeTo(expected.center_norms_used[name], 1e-4 * slack);
       }
     }

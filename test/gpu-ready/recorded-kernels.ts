@@ -2,10 +2,8 @@ import { createCropMaker } from "../../dino/batches/crop-maker.js";
 import { resolveConfig } from "../../dino/config/resolve.js";
 import type { PartialConfig } from "../../dino/config/settings.js";
 import { officialAugmentation } from "../../dino/images/augment.js";
-import { networkConfig } from "../../dino/model/configure.js";
-import { createNetwork } from "../../dino/model/network.js";
-import { stepConfig } from "../../dino/training/step-options.js";
-import { createStep, type StepOptions } from "../../dino/training/step.js";
+import type { Peers } from "../../dino/training/collectives.js";
+import { createTraining } from "../../dino/training/create-training.js";
 import { withChoices } from "../../engine/core/kernel-choice.js";
 import {
   attentionProbabilities,
@@ -29,7 +27,7 @@ export interface KernelUse {
   readonly constants: Readonly<Record<string, number>>;
 }
 
-type StepSettings = PartialConfig & Pick<StepOptions, "peers" | "compress">;
+type StepSettings = PartialConfig & { readonly peers?: Peers | undefined };
 
 /** Settings of training steps that together use all of their kernels, at sizes of published models. */
 const STEPS: readonly StepSettings[] = [
@@ -38,7 +36,9 @@ const STEPS: readonly StepSettings[] = [
   { preset: "vit-b8", batch: 8, precision: "f16", recompute: true, accumulate: 2 },
   { preset: "shapes" },
   { preset: "shapes", optimizer: "lars", centering: "sinkhorn", koleo: 0.1, registers: 4 },
-  { preset: "shapes", optimizer: "sgd", peers: inProcess(2)[0], compress: true },
+  { preset: "shapes", optimizer: "sgd", peers: inProcess(2)[0], compressGradients: true },
+  { method: "dinov2", patchSize: 14, localSize: { rows: 98, cols: 98 }, registers: 4, batch: 64, precision: "f16" },
+  { method: "dinov2", preset: "shapes", ffn: "packed-swiglu", centering: "sinkhorn", separateHead: true },
 ];
 
 /** Kernels that `Program.check` adds to a program when it runs. */
@@ -92,11 +92,9 @@ export function recordShapes(device: Device, row: OpRow): Promise<Recorded> {
   });
 }
 
-async function recordStep(device: Device, { peers, compress = false, ...settings }: StepSettings): Promise<void> {
+async function recordStep(device: Device, { peers, ...settings }: StepSettings): Promise<void> {
   const config = resolveConfig(settings);
-  const student = createNetwork(device, networkConfig(config), "student");
-  const teacher = createNetwork(device, networkConfig(config), "teacher");
-  await createStep(device, { student, teacher, ...stepConfig(config), peers, compress });
+  await createTraining(device, config, { peers });
 }
 
 async function recordCrops(device: Device): Promise<void> {

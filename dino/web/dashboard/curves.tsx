@@ -23,11 +23,13 @@ interface CurvesProps {
 
 export function Curves({ panels, shown }: CurvesProps) {
   const isDark = useDark();
+  const runs = shown.map(({ run }) => run);
+  const used = panels.filter((panel) => panel.onlyWithData !== true || curvesOf(panel, runs)[0].length > 0);
   return (
     <section aria-labelledby="curves">
       <h2 id="curves">Curves</h2>
       <div class="panels">
-        {panels.map((panel) => (
+        {used.map((panel) => (
           <Curve key={panel.title} {...{ panel, shown, isDark }} />
         ))}
       </div>

@@ -19,6 +19,8 @@ export interface CurvePanel {
   readonly logarithmic?: boolean;
   /** Distinguished by dashes. */
   readonly quantities: readonly Quantity[];
+  /** Whether the panel is left out if no run has a point. */
+  readonly onlyWithData?: boolean;
   /** Text if no run has a point. */
   readonly emptyText?: string;
 }
@@ -41,6 +43,16 @@ export const panels: readonly CurvePanel[] = [
     unit: "%",
     quantities: [ofEvaluation("k-NN", (line) => line.knn?.top1), ofEvaluation("linear", (line) => line.linear?.top1)],
     emptyText: "Not measured yet; at the end where the images have classes, see --knn-every.",
+  },
+  {
+    title: "Parts of DINOv2's loss",
+    unit: "nats",
+    onlyWithData: true,
+    quantities: [
+      ofStep("CLS tokens", (line) => line.clsLoss),
+      ofStep("masked patches", (line) => line.patchLoss),
+      ofStep("KoLeo", (line) => line.koleo),
+    ],
   },
   {
     title: "Entropy and KL divergence",

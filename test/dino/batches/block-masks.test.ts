@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { batchMasks, blockMask, maskedPatches, masksOfImages, mostMasked } from "../../../dino/batches/block-masks.js";
+import { batchMasks, blockMask, maskedPatches, masksOfShard, mostMasked } from "../../../dino/batches/block-masks.js";
 
 const options = {
   ...{ rows: 7, cols: 6, images: 5, probability: 0.5 },
@@ -53,16 +53,24 @@ describe("block masks", () => {
   it("fit the tensors of a part of the images, whichever crops are masked", () => {
     for (let step = 0; step < 50; step++) {
       const masks = batchMasks(options, { seed: 1, step });
-      for (let first = 0; first < options.images - 1; first++) {
-        const { indices } = maskedPatches(masksOfImages(masks, options.images, { first, count: 2 }), patches);
+      const { images } = options;
+      for (let rank = 0; rank < images / 2; rank++) {
+        const shard = { rank, size: images / 2 };
+        const { indices } = maskedPatches(masksOfShard(masks, { images, parts: 1, shard }), patches);
         expect(indices.length).to.be.at.most(mostMasked(options, 2));
       }
     }
   });
 
-  it("of some images are those of their first crops, then of their second ones", () => {
-    const masks = Uint8Array.from([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]); // two patches of two crops of three images
-    expect([...masksOfImages(masks, 3, { first: 1, count: 2 })]).to.deep.equal([2, 3, 4, 5, 8, 9, 10, 11]);
+  it("of a device are those of its images, in each part the first crops, then the second ones", () => {
+    const masks = Uint8Array.from([0, 1, 2, 3, 4, 5, 6, 7]); // a patch of two crops of four images
+    const of = (parts: number, rank: number, size: number) => [
+      ...masksOfShard(masks, { images: 4, parts, shard: { rank, size } }),
+    ];
+    expect(of(1, 0, 1)).to.deep.equal([...masks]);
+    expect(of(1, 1, 2)).to.deep.equal([2, 3, 6, 7]);
+    expect(of(2, 0, 1)).to.deep.equal([0, 1, 4, 5, 2, 3, 6, 7]);
+    expect(of(2, 1, 2)).to.deep.equal([1, 5, 3, 7]);
   });
 
   it("may all be empty", () => {

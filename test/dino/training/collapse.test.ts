@@ -54,6 +54,31 @@ describe("collapse", () => {
     expect(said[0]).to.contain("the loss stays at ln K");
   });
 
+  it("goes by the part of CLS tokens where the loss is a sum", () => {
+    expect(watchFor(1000, { ...healthy, loss: lnK, clsLoss: healthy.loss })).to.deep.equal([]);
+    expect(watchFor(1000, { ...healthy, clsLoss: lnK }).join()).to.contain("the loss stays at ln K");
+  });
+
+  it("names what befalls masked patches, once", () => {
+    const single = watchFor(1000, { ...healthy, patchLoss: 0.001 });
+    expect(single).to.have.length(1);
+    expect(single[0]).to.match(/every masked patch gets the same target.*--teacher-temp/);
+    const idle = watchFor(1000, { ...healthy, patchLoss: lnK });
+    expect(idle).to.have.length(1);
+    expect(idle[0]).to.match(/loss of masked patches stays at ln K = 4\.16.*--mask-ratio/);
+    expect(watchFor(1000, { ...healthy, patchLoss: 0.5 * lnK })).to.deep.equal([]);
+    expect(watchFor(1000, { ...healthy, clsLoss: lnK, patchLoss: lnK })).to.have.length(1); // the first cause alone
+  });
+
+  it("names features that are the same", () => {
+    const said = watchFor(1000, { ...healthy, koleo: 9.2 });
+    expect(said).to.have.length(1);
+    expect(said[0]).to.match(
+      /features of different images are the same \(KoLeo loss at 9\.2, a distance of 0\.0001\).*--koleo/,
+    );
+    expect(watchFor(1000, { ...healthy, koleo: 3 })).to.deep.equal([]);
+  });
+
   it("waits until it lasts", () => {
     expect(watchFor(40, { loss: lnK, teacherEntropy: lnK, meanTargetEntropy: lnK })).to.deep.equal([]);
   });

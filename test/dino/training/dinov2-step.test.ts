@@ -1,21 +1,27 @@
 import { expect } from "chai";
-import { batchMasks, maskedPatches, masksOfImages, mostMasked } from "../../../dino/batches/block-masks.js";
+import { WHOLE_BATCH } from "../../../dino/batches/batch-shard.js";
+import { batchMasks, maskedPatches, masksOfShard, mostMasked } from "../../../dino/batches/block-masks.js";
 import { cropPosition } from "../../../dino/batches/crop-layout.js";
 import { rng } from "../../../dino/math/random.js";
-import { createDinov2Network, type Dinov2Config, initialDinov2Values } from "../../../dino/model/dinov2-network.js";
+import {
+  createNetwork,
+  type Dinov2Heads,
+  initialValues,
+  type NetworkConfig,
+  writeNetwork,
+} from "../../../dino/model/network.js";
 import { partMasks, writeMasks } from "../../../dino/training/dinov2-masks.js";
 import { createDinov2Step } from "../../../dino/training/dinov2-step.js";
 import { download } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 
 const head = { inDim: 24, hidden: 16, bottleneck: 8, out: 20, layers: 2, batchNorm: false, normLastLayer: false };
-const config: Dinov2Config = {
+const config: NetworkConfig<Dinov2Heads> = {
   vit: {
     ...{ imageRows: 16, imageCols: 16, patch: 4, dim: 24, depth: 2, heads: 2, mlpRatio: 2, channels: 3 },
     ...{ dropPathRate: 0, registers: 2, maskToken: "optional", layerScale: 0.5 },
   },
-  dinoHead: head,
-  ibotHead: { ...head, out: 12 },
+  heads: { dino_head: head, ibot_head: { ...head, out: 12 } },
 };
 const IMAGES = 4;
 const options = {
@@ -27,10 +33,10 @@ const masks = batchMasks(options, { seed: 3, step: 0 });
 /** What two steps give in parts of a batch, without KoLeo, which looks for neighbours in a part alone. */
 async function stepsInParts(parts: number) {
   const device = await testDevice();
-  using student = createDinov2Network(device, config, "student");
-  using teacher = createDinov2Network(device, config, "teacher");
-  for (const [seed, { params }] of [student, teacher].entries())
-    params.write(initialDinov2Values(config, { seed, initStd: 0.2 }));
+  using student = createNetwork(device, config, "student");
+  using teacher = createNetwork(device, config, "teacher");
+  for (const [seed, network] of [student, teacher].entries())
+    writeNetwork(network, initialValues(config, { seed, initStd: 0.2 }));
   const [globalSize, localSize] = [
     { rows: 16, cols: 16 },
     { rows: 8, cols: 8 },
@@ -65,25 +71,23 @@ async function stepsInParts(parts: number) {
   };
   step.globals.write(laidOut(2, 3 * 16 * 16));
   step.locals!.write(laidOut(1, 3 * 8 * 8));
-  const count = IMAGES / parts;
-  const partsOfMasks = Array.from({ length: parts }, (_, i) =>
-    masksOfImages(masks, IMAGES, { first: i * count, count }),
-  );
-  writeMasks(step.masks, Uint8Array.from(partsOfMasks.flatMap((part) => [...part])));
+  writeMasks(step.masks, masksOfShard(masks, { images: IMAGES, parts, shard: WHOLE_BATCH }));
   step.hyperparameters.write({ lr: 0.01, weightDecay: 0.1, momentum: 0.9, teacherTemperature: 0.05, frozen: 0 });
   const losses: number[] = [];
   for (let i = 0; i < 2; i++) {
     await step.program.run();
     losses.push(await step.program.readScalar("loss"), await step.program.readScalar("ibot"));
   }
-  const centers = [...(await download(step.centers.dino)), ...(await download(step.centers.ibot))];
+  const centers = [...(await download(step.centers.center)), ...(await download(step.centers.ibot_center))];
   return { losses, centers, norms: [...(await step.program.read("norms"))] };
 }
 
 describe("the step of DINOv2", () => {
   it("gives the same in parts of the batch, to rounding, with own numbers of masked patches", async () => {
     const patches = [0, 1, 2, 3].map(
-      (first) => maskedPatches(masksOfImages(masks, IMAGES, { first, count: 1 }), 16).indices.length,
+      (rank) =>
+        maskedPatches(masksOfShard(masks, { images: IMAGES, parts: 1, shard: { rank, size: IMAGES } }), 16).indices
+          .length,
     );
     expect(new Set(patches).size).to.be.above(1);
     const whole = await stepsInParts(1);

@@ -4,11 +4,12 @@ import { cropPosition } from "../../../dino/batches/crop-layout.js";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { Config } from "../../../dino/config/settings.js";
 import { rng } from "../../../dino/math/random.js";
-import { networkConfig } from "../../../dino/model/configure.js";
+import { headConfig, networkConfig } from "../../../dino/model/configure.js";
 import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../../dino/model/network.js";
 import { vit } from "../../../dino/model/vit.js";
+import type { TrainingStep } from "../../../dino/training/step-inputs.js";
 import { stepConfig } from "../../../dino/training/step-options.js";
-import { createStep, type StepOptions, type TrainingStep } from "../../../dino/training/step.js";
+import { createStep, type StepOptions } from "../../../dino/training/step.js";
 import { openDevice } from "../../../engine/adapters/node.js";
 import type { Device } from "../../../engine/core/device.js";
 import {
@@ -87,7 +88,7 @@ async function creations({ gpu }: Device, fn: () => Promise<void>): Promise<stri
 /** Student and teacher at their start values, and the step that trains them. */
 async function makeStep(changes: Partial<StepOptions> = {}, on?: { readonly device: Device; readonly config: Config }) {
   const { device, config } = on ?? { device: await testDevice(), config: small };
-  const shape = networkConfig(config);
+  const shape = { ...networkConfig(config), heads: { head: headConfig(config) } };
   const student = createNetwork(device, shape, "student");
   const teacher = createNetwork(device, shape, "teacher");
   for (const network of [student, teacher]) writeNetwork(network, initialValues(shape, config));
@@ -179,7 +180,7 @@ describe("the training step", () => {
     }
     const vectors = ["meanTargets", "norms"] as const;
     const outputs = ["loss", "teacherEntropy", "studentCoherence", "teacherCoherence", ...vectors] as const;
-    const all = new Map([["center", await download(step.center)]]);
+    const all = new Map([["center", await download(step.centers.center)]]);
     for (const name of outputs) all.set(name, await step.program.read(name));
     for (const [name, values] of await readNetwork(student)) all.set(`student ${name}`, values);
     for (const [name, values] of await readNetwork(teacher)) all.set(`teacher ${name}`, values);

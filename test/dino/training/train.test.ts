@@ -6,7 +6,7 @@ import { parseConfig, resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
-import { readLog } from "../../../dino/run/log.js";
+import { readLog, type StepLine } from "../../../dino/run/log.js";
 import { checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";
 import type { TrainOptions } from "../../../dino/training/run.js";
 import { train } from "../../../dino/training/train.js";
@@ -36,6 +36,10 @@ const tiny = {
 } as const satisfies PartialConfig;
 
 const addedByDinov2 = { registers: 2, koleo: 0.1, centering: "sinkhorn" } as const satisfies PartialConfig;
+
+const dinov2 = {
+  ...{ method: "dinov2", separateHead: true, registers: 2, accumulate: 2, logEvery: 1 },
+} as const satisfies PartialConfig;
 
 describe("training", () => {
   let splits: Splits;
@@ -162,13 +166,40 @@ describe("training", () => {
     expect(Math.hypot(...tensors.get("center")!.values), "what Sinkhorn-Knopp does not need").to.equal(0);
   });
 
-  it("in f16 trains with all that DINOv2 adds", async function () {
-    if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
-    const out = await folder();
-    await run(out, { ...addedByDinov2, precision: "f16" });
-    const last = (await log(out)).findLast(({ type }) => type === undefined)!;
-    for (const name of ["loss", "koleo", "gradientNorm"]) expect(last[name], name).to.be.within(-1, 1000);
+  it("trains with the method of DINOv2, logs the parts of its loss, and resumes to the same bytes", async () => {
+    const [whole, broken] = [await folder(), await folder()];
+    await run(whole, dinov2);
+    await run(broken, { ...dinov2, recompute: true }, { dieAt: 7 }).catch(() => undefined);
+    await run(broken, dinov2, { resume: true });
+    expect((await tensorBytes(broken)).equals(await tensorBytes(whole))).to.equal(true);
+    const lines = (await log(whole)).filter(({ type }) => type === undefined) as unknown as StepLine[];
+    expect(lines).to.have.length(8);
+    const share = 0.5; // of the global crops have a mask
+    for (const { loss, clsLoss, patchLoss, koleo, teacherEntropy, klDivergence } of lines) {
+      expect(clsLoss! + share * patchLoss! + 2 * 0.1 * koleo!).to.be.closeTo(loss, 1e-4);
+      expect(clsLoss! - teacherEntropy).to.be.closeTo(klDivergence, 1e-5);
+      expect(patchLoss).to.be.within(0.1, 2 * Math.log(tiny.outDim));
+    }
+    const { tensors } = await readCheckpoint(join(whole, "checkpoint.safetensors"));
+    for (const name of ["backbone.mask_token", "dino_head.mlp.0.weight", "ibot_head.mlp.0.weight", "ibot_center"]) {
+      expect(Math.hypot(...tensors.get(name)!.values), name).to.be.above(0);
+      if (name !== "ibot_center") expect([...tensors.keys()]).to.include(`student.${name}`);
+    }
+    expect([...tensors.keys()].filter((name) => name.startsWith("head."))).to.deep.equal([]);
   });
+
+  for (const [what, changes] of [
+    ["all that DINOv2 adds to DINO", addedByDinov2],
+    ["the method of DINOv2", { ...dinov2, layerScale: 0.1 }], // with 1e-5, features are alike and KoLeo's gradients large
+  ] as const satisfies readonly (readonly [string, PartialConfig])[]) {
+    it(`in f16 trains with ${what}`, async function () {
+      if (!(await testDevice()).features.has("shader-f16")) this.skip(); // SwiftShader has none
+      const out = await folder();
+      await run(out, { ...changes, precision: "f16" });
+      const last = (await log(out)).findLast(({ type }) => type === undefined)!;
+      for (const name of ["loss", "koleo", "gradientNorm"]) expect(last[name], name).to.be.within(-1, 1000);
+    });
+  }
 
   it("goes on with the kernels it was begun with, whatever was tuned since", async () => {
     const attentionIn = (way: string): Choices =>

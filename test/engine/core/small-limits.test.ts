@@ -1,10 +1,7 @@
 import { expect } from "chai";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { PartialConfig } from "../../../dino/config/settings.js";
-import { networkConfig } from "../../../dino/model/configure.js";
-import { createNetwork } from "../../../dino/model/network.js";
-import { stepConfig } from "../../../dino/training/step-options.js";
-import { createStep } from "../../../dino/training/step.js";
+import { createTraining } from "../../../dino/training/create-training.js";
 import { readShader } from "../../../engine/adapters/node.js";
 import { createDevice, type KernelSet, throwIfFailed } from "../../../engine/core/device.js";
 import { leastAdapter } from "../../support/least-adapter.js";
@@ -20,6 +17,7 @@ describe("an adapter of the least limits and no features", () => {
       "other parts of the step",
       { preset: "shapes", optimizer: "lars", centering: "sinkhorn", koleo: 0.1, registers: 4 },
     ],
+    ["DINOv2", { method: "dinov2", preset: "shapes", registers: 4 }],
   ];
   for (const kernels of ["cpu", "gpu"] as const satisfies readonly KernelSet[]) {
     for (const [title, changes] of settings) {
@@ -27,10 +25,8 @@ describe("an adapter of the least limits and no features", () => {
         using device = await createDevice(await leastAdapter("null"), { shaders: readShader, kernels });
         expect(device.limits.maxStorageBuffersPerShaderStage).to.equal(8);
         const config = resolveConfig(changes);
-        using student = createNetwork(device, networkConfig(config), "student");
-        using teacher = createNetwork(device, networkConfig(config), "teacher");
-        using step = await createStep(device, { student, teacher, ...stepConfig(config) });
-        await step.program.run();
+        using training = await createTraining(device, config);
+        await training.step.program.run();
         await device.gpu.queue.onSubmittedWorkDone();
         throwIfFailed(device);
       });
