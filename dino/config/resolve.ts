@@ -16,6 +16,7 @@ import {
   settingNames,
   settings,
 } from "./settings.js";
+import { inWholePatches, type StartSettings } from "./start-settings.js";
 
 /** Error for settings that contradict each other. */
 export class SettingsError extends Error {}
@@ -44,13 +45,20 @@ export const changeableOnResume: ReadonlySet<SettingName> = new Set([
   "knnK",
 ]);
 
+/** Settings that follow from files. */
+export interface Derived {
+  /** Settings picked by `--preset auto`, to fit images and flags. */
+  readonly chosen?: PartialConfig | undefined;
+  /** Settings of the network of `--init`. */
+  readonly start?: StartSettings | undefined;
+}
+
 /**
  * Resolves the settings of a run: flags override the preset, which overrides the defaults of the method. The built-in images have a
  * preset of their own. A flag also overrides related settings of the preset: `--epochs` its steps, `--arch` its dim, depth and heads,
- * `--image-size` its eval-resize. `chosen`: settings picked by `--preset auto`. Throws SettingsError where settings contradict
- * each other.
+ * `--image-size` its eval-resize. Throws SettingsError where settings contradict each other.
  */
-export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Config {
+export function resolveConfig(flags: PartialConfig, { chosen, start }: Derived = {}): Config {
   const { epochs, steps, arch, imageSize, data } = flags;
   if (epochs !== undefined && steps !== undefined && steps !== null) {
     throw new SettingsError(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
@@ -65,18 +73,21 @@ export function resolveConfig(flags: PartialConfig, chosen?: PartialConfig): Con
   const method = flags.method ?? recipe.method ?? defaultConfig.method;
   const idle = method === "dino" ? dinov2Only.find((name) => flags[name] !== undefined) : undefined;
   if (idle !== undefined) throw new SettingsError(`${flagOf(idle)} has no effect without --method dinov2`);
-  return checkConfig({
+  const merged = {
     ...defaultConfig,
     ...(method === "dinov2" && dinov2Defaults),
+    ...start?.view,
     ...recipe,
     ...(method === "dinov2" && dinov2Fixed), // in place of those of presets for DINO
+    ...start?.backbone,
     ...(epochs !== undefined && { steps: null }),
     ...(arch !== undefined && { dim: null, depth: null, heads: null }),
     ...(imageSize !== undefined && { evalResize: null, evalSize: null }),
-    ...(preset === "auto" && chosen), // chosen to fit the flags
+    ...(preset === "auto" && chosen),
     ...flags,
     preset,
-  });
+  };
+  return checkConfig(start ? { ...merged, ...inWholePatches(merged, flags) } : merged);
 }
 
 /** Settings added in later versions, off by default. */

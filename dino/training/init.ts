@@ -1,13 +1,19 @@
 /** Initial weights of student and teacher: random, or from a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
 import { flagOf, formatSize, formatValue } from "../config/flags.js";
-import type { Config, SettingName } from "../config/settings.js";
+import type { Config, PartialConfig } from "../config/settings.js";
+import { backboneTraits } from "../config/start-settings.js";
 import type { Size } from "../images/pixels.js";
 import { networkConfig, vitConfig } from "../model/configure.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
 import { positionEmbedding } from "../model/positions.js";
 import { isOfHead } from "../weights/checkpoint-bytes.js";
-import { type Imported, importNetwork } from "../weights/import.js";
+import { type Imported, importedSettings, importNetwork } from "../weights/import.js";
+
+/** Reads the settings of the network that `--init` starts from; `heads` may be given where the file does not name them. */
+export function settingsOfFile(path: string, { heads }: Pick<PartialConfig, "heads">): Promise<Config> {
+  return importedSettings(path, { heads: heads ?? undefined });
+}
 
 /**
  * Returns initial values of all parameters and statistics, drawn from the seed, or from the file of `--init`: its
@@ -51,22 +57,6 @@ const tokenNames: Readonly<Record<string, string>> = {
   "backbone.mask_token": "mask token",
 };
 
-/** Settings of the backbone, besides its size, in which the run must agree with the file. */
-const shared: readonly SettingName[] = [
-  "positions",
-  "positionOffset",
-  "positionAntialias",
-  "ropeBase",
-  "ropePeriods",
-  "ropeNormalize",
-  "ffn",
-  "normEpsilon",
-  "qkvBias",
-  "maskKeyBias",
-  "clsNorm",
-  "localClsNorm",
-];
-
 /** Throws, naming the flags that help, if the backbones differ in shape, positions aside. */
 function expectSameBackbone(theirs: Config, ours: Config): void {
   const [wanted, got] = [shapeFlags(theirs), shapeFlags(ours)];
@@ -84,7 +74,7 @@ function shapeFlags(config: Config): string[] {
     ...[`--patch-size ${patch}`, `--dim ${dim}`, `--depth ${depth}`, `--heads ${heads}`, `--mlp-ratio ${ratio}`],
     ...(registers > 0 ? [`--registers ${registers}`] : []), // a run may have them where the file has none
     `--layer-scale ${config.layerScale === null ? "auto" : "1e-5"}`, // its value is that of the file
-    ...shared.map((name) => `${flagOf(name)} ${formatValue(config[name])}`),
+    ...backboneTraits.map((name) => `${flagOf(name)} ${formatValue(config[name])}`),
   ];
 }
 
@@ -97,6 +87,7 @@ function headMisfit(
   const wanted = specs.filter(({ name }) => isOfHead(name));
   const found = [...tensors.keys()].filter(isOfHead);
   if (found.length === 0) return "the file has none";
+  if (theirs.method !== ours.method) return `that of the file is of --method ${theirs.method}`;
   const isSame = wanted.every(({ name, shape }) => String(tensors.get(name)?.shape) === String(shape));
   if (!isSame || wanted.length !== found.length) return "that of the file is of another shape";
   if (ours.normLastLayer && !theirs.normLastLayer)

@@ -8,6 +8,7 @@ import { gatherFacts } from "../config/dataset-facts.js";
 import { flagOf, formatSettings } from "../config/flags.js";
 import { changeableOnResume, resolveConfig } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
+import { type StartSettings, startSettings } from "../config/start-settings.js";
 import type { Dashboard } from "../dashboard/server.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { broadcast } from "../mpi/sharing.js";
@@ -15,7 +16,7 @@ import { singleWorld, type World } from "../mpi/world.js";
 import { readConfig } from "../run/config-file.js";
 import { checkpointsIn, runFiles } from "../run/run-folder.js";
 import { checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
-import { startValues } from "./init.js";
+import { settingsOfFile, startValues } from "./init.js";
 import type { TrainOptions } from "./run.js";
 import { type SupervisedTraining, trainSilently, trainWithProgress } from "./supervised.js";
 import { train, type TrainSummary } from "./train.js";
@@ -59,7 +60,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const log = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const isAuto = !resume && flags.preset === "auto";
-  const { resolved, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
+  const { resolved, startsFrom, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
   const { data, heldOut, seed, maxPixels } = resolved ?? { ...defaultConfig, ...flags };
   const splits = await openSplits(data, { heldOut, seed, maxPixels });
   const index = borrowed ? undefined : (start.adapter ?? (await adapterOf(world)));
@@ -69,8 +70,9 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   await checkRanks(world, { device, splits, onWarning: log });
   const { config, choices } = await broadcast(world, async () => {
     if (resolved) return { config: resolved, choices: [] };
-    const choices = chooseSettings(await gatherFacts(splits.train, device), flags);
-    return { config: resolveConfig(flags, settingsOf(choices)), choices };
+    const given = { ...startsFrom?.view, ...startsFrom?.backbone, ...flags };
+    const choices = chooseSettings(await gatherFacts(splits.train, device), given);
+    return { config: resolveConfig(flags, { chosen: settingsOf(choices), start: startsFrom }), choices };
   });
   for (const { settings, because } of choices) log(`${formatSettings(settings)}: ${because}`);
   checkEqualShards(config.batch, config.accumulate, world.size);
@@ -95,7 +97,11 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
 async function resolveStart(
   { resume, overwrite }: StartOptions,
   flags: PartialConfig,
-): Promise<{ readonly resolved: Config | null; readonly hasCheckpoint: boolean }> {
+): Promise<{
+  readonly resolved: Config | null;
+  readonly startsFrom?: StartSettings | undefined;
+  readonly hasCheckpoint: boolean;
+}> {
   const out = flags.out ?? defaultConfig.out;
   const hasCheckpoint = (await checkpointsIn(out)).length > 0;
   if (resume) {
@@ -106,7 +112,10 @@ async function resolveStart(
   if (!overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
-  return { resolved: flags.preset === "auto" ? null : resolveConfig(flags), hasCheckpoint };
+  const startsFrom =
+    typeof flags.init === "string" ? startSettings(await settingsOfFile(flags.init, flags)) : undefined;
+  const resolved = flags.preset === "auto" ? null : resolveConfig(flags, { start: startsFrom });
+  return { resolved, startsFrom, hasCheckpoint };
 }
 
 function runTraining(

@@ -164,23 +164,29 @@ export function ropeSettings(
   );
 }
 
-/** Returns the settings of the projection head; undefined if tensors of it are missing. */
+/** Returns the settings of the projection heads; undefined if tensors of them are missing. */
 export function headSettings(tensors: Shapes): PartialConfig | undefined {
+  const isDinov2 = tensors.has("dino_head.last_layer.weight_v");
+  const prefix = isDinov2 ? "dino_head." : "head.";
   const layers = [...tensors]
-    .filter(([name, { tensor }]) => /^head\.mlp(\.\d+)?\.weight$/.test(name) && tensor.shape.length === 2) // not the batch norms
+    .flatMap(([name, { tensor }]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), tensor] as const] : []))
+    .filter(([name, { shape }]) => /^mlp(\.\d+)?\.weight$/.test(name) && shape.length === 2) // not the batch norms
     .sort(([a], [b]) => layerOf(a) - layerOf(b))
-    .map(([, { tensor }]) => tensor.shape[0]!);
+    .map(([, { shape }]) => shape[0]!);
   const [hiddenDim] = layers;
   const bottleneckDim = layers.at(-1);
-  const [outDim] = tensors.get("head.last_layer.weight_v")?.tensor.shape ?? [];
+  const [outDim] = tensors.get(`${prefix}last_layer.weight_v`)?.tensor.shape ?? [];
   if (hiddenDim === undefined || bottleneckDim === undefined || outDim === undefined) return undefined;
-  const useBnInHead = tensors.has("head.mlp.1.weight");
-  return { outDim, hiddenDim, bottleneckDim, headLayers: layers.length, useBnInHead };
+  return {
+    ...{ outDim, hiddenDim, bottleneckDim, headLayers: layers.length },
+    useBnInHead: tensors.has(`${prefix}mlp.1.weight`),
+    ...(isDinov2 && { method: "dinov2", normLastLayer: false, separateHead: tensors.has("ibot_head.mlp.0.weight") }),
+  };
 }
 
-/** head.mlp.2.weight -> 2 */
+/** mlp.2.weight -> 2 */
 function layerOf(name: string): number {
-  return Number(name.split(".")[2]);
+  return Number(name.split(".")[1]);
 }
 
 function sourcesOf(tensors: Shapes): string[] {

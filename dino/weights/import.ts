@@ -77,8 +77,24 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
       ...(await readMatch(match, { bytes, config, options })),
     };
   } catch (error) {
-    throw new Error(`${path}: ${printable((error as Error).message, MAX_CHARACTERS)}`, { cause: error });
+    throw namingFile(path, error);
   }
+}
+
+/** Reads the settings of a network, without its tensors. Throws, naming the file, if it contains none. */
+export async function importedSettings(path: string, options: ImportOptions = {}): Promise<Config> {
+  try {
+    await using opened = await openWeights(path);
+    const found = await findNetworkIn(opened, options.which);
+    const official = officialTensors(found.tensors);
+    return await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
+  } catch (error) {
+    throw namingFile(path, error);
+  }
+}
+
+function namingFile(path: string, error: unknown): Error {
+  return new Error(`${path}: ${printable((error as Error).message, MAX_CHARACTERS)}`, { cause: error });
 }
 
 /** Limit on the length of an error message, which may quote the file. */

@@ -1,5 +1,5 @@
 /** Translates parameter names of several projects to the official ones, and back. */
-import type { Values } from "./checkpoint-bytes.js";
+import { isOfNetwork, type Values } from "./checkpoint-bytes.js";
 import { joinAttention, type NamedTensor, withoutFirstAxis, withRowOfZeros } from "./derived-tensors.js";
 import {
   ATTENTION_PARTS,
@@ -12,7 +12,7 @@ import {
 } from "./name-tables.js";
 import type { StoredTensor } from "./torch/stored.js";
 
-/** A network's tensors under official names (`backbone.*`, `head.*`), and the names of all others. */
+/** A network's tensors under official names (`backbone.*`, `head.*`, `dino_head.*`, `ibot_head.*`), and the names of all others. */
 export interface OfficialTensors {
   readonly naming: "official" | "timm" | "Hugging Face";
   readonly tensors: ReadonlyMap<string, NamedTensor>;
@@ -22,7 +22,7 @@ export interface OfficialTensors {
   readonly isRotary: boolean;
   /** Whether keys have no bias where queries and values have one. */
   readonly maskKeyBias: boolean;
-  /** Tensors of parts that no network of this program has: the heads of DINOv2 and DINOv3. */
+  /** Tensors of heads that no network of this program has, such as those of DINOv3. */
   readonly unused: readonly string[];
   readonly others: readonly string[];
 }
@@ -59,22 +59,33 @@ export function officialTensors(stored: ReadonlyMap<string, StoredTensor>): Offi
   const { naming, isRotary, translate } = translation(entries);
   const tensors = new Map<string, NamedTensor>();
   const constants = new Map<string, NamedTensor>();
-  const [unused, others]: [string[], string[]] = [[], []];
+  const others: string[] = [];
   for (const { name, tensor, from } of entries) {
     if (name.endsWith(".num_batches_tracked")) continue; // step count of a batch norm, unused
     const official = translate(name);
     const isConstant =
       official !== undefined && /^backbone\.(rope_embed\.periods|.*\.attn\.qkv\.bias_mask)$/.test(official);
     const into = isConstant ? constants : tensors;
-    if (/^(dino|ibot)_head\./.test(name)) unused.push(from);
-    else if (official === undefined || into.has(official)) others.push(from);
+    if (official === undefined || into.has(official)) others.push(from);
     else into.set(official, { tensor, from: [from] });
   }
+  const unused = takeUnusedHeads(tensors);
   const keysLackBias = joinAttention(tensors, ATTENTION_PARTS);
   const maskKeyBias = keysLackBias || [...constants.keys()].some((name) => name.endsWith(".bias_mask"));
   if (naming === "timm" && tensors.has("backbone.register_tokens")) withRowOfZeros(tensors, "backbone.pos_embed");
   withoutFirstAxis(tensors, "backbone.mask_token");
   return { naming, isRotary, tensors, constants, maskKeyBias, unused, others };
+}
+
+/** Takes out heads of DINOv2 unless they are of the form that a network of this program has; returns the file's names of them. */
+function takeUnusedHeads(tensors: Map<string, NamedTensor>): string[] {
+  const prototypes = (head: string) => tensors.get(`${head}.last_layer.weight_v`)?.tensor.shape;
+  const wanted = prototypes("dino_head");
+  const isAlike = !tensors.has("ibot_head.mlp.0.weight") || String(prototypes("ibot_head")) === String(wanted);
+  if (wanted && isAlike && tensors.has("backbone.mask_token")) return [];
+  const unused = [...tensors].filter(([name]) => /^(dino|ibot)_head\./.test(name));
+  for (const [name] of unused) tensors.delete(name);
+  return unused.flatMap(([, { from }]) => from);
 }
 
 interface Translation extends Pick<OfficialTensors, "naming" | "isRotary"> {
@@ -86,7 +97,7 @@ function translation(entries: readonly Entry[]): Translation {
   const isOfDinov3 = some(/(^|\.)(storage_tokens|rope_embed\.periods|attn\.qkv\.bias_mask|cls_norm\.weight)$/);
   const official = { naming: "official", isRotary: isOfDinov3 } as const;
   if (some(/^backbone\./)) {
-    return { ...official, translate: (name) => (/^(backbone|head)\./.test(name) ? name : undefined) };
+    return { ...official, translate: (name) => (isOfNetwork(name) ? name : undefined) };
   }
   if (some(/(^|\.)embeddings\.patch_embeddings\./)) {
     const own = dinov3Names({ gated: some(/\.mlp\.gate_proj\./) });

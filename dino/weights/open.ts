@@ -3,7 +3,7 @@ import type { Config } from "../config/settings.js";
 import type { OpenFile } from "../files/files.js";
 import { printable } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
-import { configFromMetadata } from "./checkpoint-bytes.js";
+import { configFromMetadata, isOfNetwork } from "./checkpoint-bytes.js";
 import { nameWithoutWrappers } from "./names.js";
 import { configFromNotes } from "./notes.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
@@ -63,7 +63,7 @@ async function readSafetensors(
     name.startsWith("student.") ? [[name.slice("student.".length), tensor] as const] : [],
   );
   if (config === undefined || student.length === 0) return { root, config };
-  const teacher = [...root].filter(([name]) => /^(backbone|head)\./.test(name));
+  const teacher = [...root].filter(([name]) => isOfNetwork(name));
   return { root: new Map(Object.entries({ teacher: new Map(teacher), student: new Map(student) })), config };
 }
 

@@ -5,7 +5,7 @@ import type { Model, Which } from "../model/backbone.js";
 import { vitConfig } from "../model/configure.js";
 import type { VitConfig } from "../model/vit-config.js";
 import { vitSpecs } from "../model/vit-params.js";
-import type { ModelFile, Values } from "./checkpoint-bytes.js";
+import { isOfHead, type ModelFile, type Values } from "./checkpoint-bytes.js";
 
 /** A network of a checkpoint or model file, on the host. */
 export interface ReadNetwork {
@@ -13,8 +13,8 @@ export interface ReadNetwork {
   readonly vit: VitConfig;
   /** Parameters of the backbone, under their official names without prefix and in the official order. */
   readonly backbone: ReadonlyMap<string, Values>;
-  /** Parameters of the head, if any, under official names without prefix. */
-  readonly head: ReadonlyMap<string, Values>;
+  /** Parameters of the heads, if any, under official names: `head.*`, or `dino_head.*` and `ibot_head.*`. */
+  readonly heads: ReadonlyMap<string, Values>;
   /** As in `ModelFile`. */
   readonly isTrained: boolean;
 }
@@ -40,14 +40,16 @@ export function selectNetwork(
       throw new Error(`${path}: expected ${whole} [${shape.join(", ")}], got [${tensor.shape.join(", ")}]`);
     backbone.set(name, tensor);
   }
-  const prefix = `${owner}head.`;
-  const head = [...tensors].filter(([name]) => name.startsWith(prefix));
+  const heads = [...tensors].flatMap(([whole, values]) => {
+    const name = whole.startsWith(owner) ? whole.slice(owner.length) : "";
+    return isOfHead(name) ? [[name, values] as const] : [];
+  });
   return {
     config,
     vit,
     backbone,
     isTrained,
-    head: new Map(head.map(([name, values]) => [name.slice(prefix.length), values])),
+    heads: new Map(heads),
   };
 }
 

@@ -21,7 +21,7 @@ export interface ExportFile {
 }
 
 export interface ExportOptions extends Pick<GraphOptions, "onProgress"> {
-  /** For safetensors: includes the head, and prefixes names with `backbone.` and `head.`. */
+  /** For safetensors: includes the head, under full names: `backbone.*`, `head.*`. */
   readonly head?: boolean | undefined;
 }
 
@@ -61,11 +61,10 @@ function safetensors({ config }: ReadNetwork, tensors: ReadonlyMap<string, Value
 }
 
 function withHead(network: ReadNetwork): ReadonlyMap<string, Values> {
-  const { head } = network;
-  if (head.size === 0) throw new Error("--head: the network has no head; leave --head out");
-  const named = (prefix: string, tensors: ReadonlyMap<string, Values>) =>
-    [...tensors].map(([name, values]) => [prefix + name, values] as const);
-  return new Map([...named("backbone.", officialBackbone(network)), ...named("head.", head)]);
+  const { heads } = network;
+  if (heads.size === 0) throw new Error("--head: the network has no head; leave --head out");
+  const backbone = [...officialBackbone(network)].map(([name, values]) => [`backbone.${name}`, values] as const);
+  return new Map([...backbone, ...heads]);
 }
 
 function json(value: object): string {

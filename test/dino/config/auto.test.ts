@@ -29,7 +29,10 @@ const factsOf = (adapter: Facts["adapter"], images: number, shortSide: number): 
 
 /** The run that comes of it, which is checked for settings that contradict each other. */
 function resolved(facts: Facts, given: PartialConfig = {}): Config {
-  return resolveConfig({ data: "photos", preset: "auto", ...given }, settingsOf(chooseSettings(facts, given)));
+  return resolveConfig(
+    { data: "photos", preset: "auto", ...given },
+    { chosen: settingsOf(chooseSettings(facts, given)) },
+  );
 }
 
 const anyFacts = fc.record({

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { Config, PartialConfig } from "../../../dino/config/settings.js";
+import { startSettings } from "../../../dino/config/start-settings.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { fullSubset } from "../../../dino/images/split.js";
 import { rng } from "../../../dino/math/random.js";
@@ -13,9 +14,10 @@ import { initialValues, type Network } from "../../../dino/model/network.js";
 import { scope } from "../../../dino/model/vit-config.js";
 import { vitSpecs } from "../../../dino/model/vit-params.js";
 import { vit } from "../../../dino/model/vit.js";
-import { startValues } from "../../../dino/training/init.js";
+import { settingsOfFile, startValues } from "../../../dino/training/init.js";
 import { continued } from "../../../dino/training/start.js";
 import { train } from "../../../dino/training/train.js";
+import { writeModel } from "../../../dino/weights/checkpoint.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
 import { encodeSafetensors, evaluate, input, type SafeTensor } from "../../../engine/index.js";
 import { golden, relmax } from "../../golden/golden.js";
@@ -150,6 +152,77 @@ describe("init", () => {
     expect(drawn.values.get(name)).to.deep.equal(fresh(1));
     expect(drawn.said).to.include("backbone taken, fresh registers, head taken");
     expect(await rejection(start(settle({ init: grown })))).to.include("these flags make them one: --registers 2");
+  });
+
+  it("takes the heads of DINOv2 where the run has such, and a mask token where the file has none", async () => {
+    const dinov2 = { method: "dinov2", layerScale: null, separateHead: true } as const;
+    const grown = join(folder, "dinov2.safetensors");
+    await writeTinyCheckpoint(grown, { ...dinov2, seed: 7 });
+    const same = await start(settle({ ...dinov2, init: grown }));
+    expect(same.said).to.equal(`--init ${grown}: backbone taken, head taken`);
+    expect(
+      differing(initialValues(networkConfig(settle(dinov2)), { seed: 7, initStd: 0.2 }), same.values),
+    ).to.deep.equal([]);
+    const shared = await start(settle({ ...dinov2, init: grown, separateHead: false }));
+    expect(shared.said).to.include("fresh head: that of the file is of another shape");
+    const other = await start(settle({ init: grown }));
+    expect(other.said).to.include("backbone taken, fresh head: that of the file is of --method dinov2");
+    const younger = await start(settle({ ...dinov2 }));
+    expect(younger.said).to.include(
+      "backbone taken, fresh mask token, fresh head: that of the file is of --method dino",
+    );
+  });
+
+  describe("gives a run the settings of the file's backbone", () => {
+    const shape = {
+      ...{ dim: 24, depth: 2, heads: 2, patchSize: 14, imageSize: { rows: 518, cols: 518 }, registers: 4 },
+      ...{ layerScale: 1e-5, maskToken: "optional", positionOffset: 0, positionAntialias: true },
+      ...{ ffn: "swiglu", mlpRatio: 2, localCropsNumber: 0, mean: [0.1, 0.2, 0.3], std: [0.4, 0.5, 0.6] },
+    } as const satisfies PartialConfig;
+    let theirs: Config;
+    before(async () => {
+      const model = join(folder, "large.safetensors");
+      const network = resolveConfig({ ...tinySettings, data: "photos", ...shape });
+      const values = initialValues(networkConfig(network), network);
+      const tensors = vitSpecs(vitConfig(network)).map(({ name, shape: axes }) => {
+        const whole = `backbone.${name}`;
+        return [whole, { shape: axes, values: values.get(whole)! }] as const;
+      });
+      await writeModel(model, { config: network, tensors: new Map(tensors) });
+      theirs = await settingsOfFile(model, {});
+    });
+    const resolve = (flags: PartialConfig) =>
+      resolveConfig({ data: "photos", ...flags }, { start: startSettings(theirs) });
+
+    it("with crops in whole patches, of at most 224 pixels", () => {
+      const config = resolve({});
+      const { imageSize, localSize, mean, layerScale, registers, ffn, positionAntialias, maskToken } = config;
+      expect({ ...networkConfig(config).vit, imageRows: 518, imageCols: 518, maskToken }).to.deep.include({
+        ...networkConfig(theirs).vit,
+        maskToken: "none", // which DINO does not train
+      });
+      expect({ imageSize, localSize }).to.deep.equal({
+        imageSize: { rows: 224, cols: 224 },
+        localSize: { rows: 98, cols: 98 },
+      });
+      expect({ mean, layerScale, registers, ffn, positionAntialias }).to.deep.equal({
+        ...{ mean: [0.1, 0.2, 0.3], layerScale: 1e-5, registers: 4, ffn: "swiglu", positionAntialias: true },
+      });
+    });
+
+    it("unless flags or a preset say otherwise", async () => {
+      expect(resolve({ method: "dinov2" }).maskToken).to.equal("optional");
+      expect(resolve({ imageSize: { rows: 126, cols: 126 } }).imageSize.rows).to.equal(126);
+      expect(() => resolve({ localSize: { rows: 96, cols: 96 } })).to.throw(
+        "--patch-size 14 does not divide --local-size 96",
+      );
+      const preset = resolve({ preset: "vit-b16" });
+      expect(preset).to.deep.include({ patchSize: 14, localCropsNumber: 10, imageSize: { rows: 224, cols: 224 } });
+      const wider = resolve({ arch: "vit_tiny" });
+      expect(await rejection(start({ ...wider, init: join(folder, "large.safetensors") }))).to.include(
+        "--dim 24 --depth 2",
+      );
+    });
   });
 
   it("belongs to the beginning of a run: --resume refuses another file", () => {

@@ -178,6 +178,7 @@ describe("export", function () {
       ],
       ["with another MLP and head", { mlpRatio: 2, headLayers: 2, normLastLayer: false }],
       ["with registers", { registers: 2 }],
+      ["with the heads of DINOv2", { method: "dinov2", separateHead: true }],
     ];
     const ways: readonly (readonly [string, Format, ExportOptions, string])[] = [
       ["safetensors", "safetensors", {}, ""],
