@@ -1,4 +1,4 @@
-/** Measures the inputs of `--preset auto`: image sizes from a sample of headers, and the adapter. */
+/** Measures the inputs of `--preset auto` and `adapt`: image sizes from a sample of headers, and the adapter. */
 import { totalmem } from "node:os";
 import type { Device } from "../../engine/index.js";
 import { measureImage } from "../images/sources/folder-images.js";
@@ -25,8 +25,12 @@ export async function gatherFacts({ images, indices }: Subset, device: Pick<Devi
   return {
     images: indices.length,
     shortSide,
-    ...(device.kernels === "gpu"
-      ? { adapter: "gpu", memoryBytes: GPU_BYTES }
-      : { adapter: "software", memoryBytes: totalmem() / 4 }),
+    adapter: device.kernels === "gpu" ? "gpu" : "software",
+    memoryBytes: memoryFor(device),
   };
+}
+
+/** Returns the memory that a step may take besides the weights, in bytes. */
+export function memoryFor({ kernels }: Pick<Device, "kernels">): number {
+  return kernels === "gpu" ? GPU_BYTES : totalmem() / 4;
 }

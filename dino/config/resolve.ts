@@ -6,7 +6,7 @@ import { isBuiltin } from "../images/builtin.js";
 import { backboneSize } from "./derive.js";
 import { flagOf, formatSize } from "./flags.js";
 import { dinov2Defaults, dinov2Fixed, dinov2Only } from "./method-settings.js";
-import { builtinPreset, presets } from "./presets.js";
+import { builtinPreset, presets, shapesOfDinov2 } from "./presets.js";
 import type { Setting } from "./setting.js";
 import {
   type Config,
@@ -69,8 +69,9 @@ export function resolveConfig(flags: PartialConfig, { chosen, start }: Derived =
     throw new SettingsError(
       "--preset auto goes by the images, which only dino train looks at first; name another preset here",
     );
-  const recipe: PartialConfig = preset !== null && preset !== "auto" ? presets[preset] : {};
-  const method = flags.method ?? recipe.method ?? defaultConfig.method;
+  const named: PartialConfig = preset !== null && preset !== "auto" ? presets[preset] : {};
+  const method = flags.method ?? named.method ?? defaultConfig.method;
+  const recipe = { ...named, ...(method === "dinov2" && preset === "shapes" && shapesOfDinov2) };
   const idle = method === "dino" ? dinov2Only.find((name) => flags[name] !== undefined) : undefined;
   if (idle !== undefined) throw new SettingsError(`${flagOf(idle)} has no effect without --method dinov2`);
   const merged = {

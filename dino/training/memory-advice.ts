@@ -1,6 +1,8 @@
 /** Planning of a step's device memory, and advice on reducing it. */
 import { type Device, dryRun } from "../../engine/index.js";
-import type { Config } from "../config/settings.js";
+import type { Choice } from "../config/auto.js";
+import { backboneSize } from "../config/derive.js";
+import type { Config, PartialConfig } from "../config/settings.js";
 import { formatMiB } from "../files/text.js";
 import { createTraining } from "./create-training.js";
 
@@ -18,6 +20,29 @@ export async function planMemory(device: Device, config: Config): Promise<StepMe
   using training = await createTraining(dry.device, config);
   const { bytes: plannedBytes } = training.step.program;
   return { residentBytes: dry.bytes() - plannedBytes, plannedBytes };
+}
+
+/**
+ * Returns settings with which a step fits into `bytes` besides the weights, with the reason: blocks computed again, then the first
+ * half of them frozen too; undefined if it fits as it is. Settings in `explicit` stay.
+ */
+export async function fitStep(
+  device: Device,
+  config: Config,
+  { bytes, explicit }: { readonly bytes: number; readonly explicit: PartialConfig },
+): Promise<Choice | undefined> {
+  const again = explicit.recompute === undefined ? { recompute: true } : {};
+  const half = Math.floor(backboneSize(config).depth / 2);
+  const frozen = explicit.freezeBlocks === undefined ? { freezeBlocks: half } : {};
+  let settings = {};
+  let planned = (await planMemory(device, config)).plannedBytes;
+  for (const more of [again, { ...again, ...frozen }]) {
+    if (planned <= bytes) break;
+    settings = more;
+    planned = (await planMemory(device, { ...config, ...more })).plannedBytes;
+  }
+  if (Object.keys(settings).length === 0) return undefined;
+  return { settings, because: `a step then takes ${formatMiB(planned)} of the ${formatMiB(bytes)} it may take` };
 }
 
 /** Describes the memory of a run's step and the flags that reduce it, the cheapest first. */

@@ -4,9 +4,9 @@ import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
 import { checkEqualShards } from "../batches/batch-shard.js";
 import { type Choice, chooseSettings, settingsOf } from "../config/auto.js";
-import { gatherFacts } from "../config/dataset-facts.js";
+import { gatherFacts, memoryFor } from "../config/dataset-facts.js";
 import { flagOf, formatSettings } from "../config/flags.js";
-import { changeableOnResume, resolveConfig } from "../config/resolve.js";
+import { changeableOnResume, resolveConfig, SettingsError } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
 import { type StartSettings, startSettings } from "../config/start-settings.js";
 import type { Dashboard } from "../dashboard/server.js";
@@ -17,6 +17,7 @@ import { readConfig } from "../run/config-file.js";
 import { checkpointsIn, runFiles } from "../run/run-folder.js";
 import { checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
 import { settingsOfFile, startValues } from "./init.js";
+import { fitStep } from "./memory-advice.js";
 import type { TrainOptions } from "./run.js";
 import { type SupervisedTraining, trainSilently, trainWithProgress } from "./supervised.js";
 import { train, type TrainSummary } from "./train.js";
@@ -47,7 +48,7 @@ export interface Finished extends TrainSummary {
   /** Whether the images have classes for evaluation. */
   readonly hasClasses: boolean;
   readonly data: string;
-  /** Settings chosen by the preset `auto`, with reasons. */
+  /** Settings chosen by the presets `auto` and `adapt`, with reasons. */
   readonly choices?: readonly Choice[];
 }
 
@@ -59,7 +60,6 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const { resume, device: borrowed, listener, world = singleWorld() } = start;
   const log = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
-  const isAuto = !resume && flags.preset === "auto";
   const { resolved, startsFrom, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
   const { data, heldOut, seed, maxPixels } = resolved ?? { ...defaultConfig, ...flags };
   const splits = await openSplits(data, { heldOut, seed, maxPixels });
@@ -69,7 +69,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   for (const fault of device.faults) log(`${device.name}: ${fault}`);
   await checkRanks(world, { device, splits, onWarning: log });
   const { config, choices } = await broadcast(world, async () => {
-    if (resolved) return { config: resolved, choices: [] };
+    if (resolved) return resume ? { config: resolved, choices: [] } : fitted(device, resolved, flags);
     const given = { ...startsFrom?.view, ...startsFrom?.backbone, ...flags };
     const choices = chooseSettings(await gatherFacts(splits.train, device), given);
     return { config: resolveConfig(flags, { chosen: settingsOf(choices), start: startsFrom }), choices };
@@ -87,7 +87,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, log) : undefined;
   if (dashboard) log(`dashboard at ${dashboard.address}`);
   const summary = await runTraining(training, listener);
-  return { ...summary, data, hasClasses: splits.train.images.labels !== undefined, ...(isAuto && { choices }) };
+  return { ...summary, data, hasClasses: splits.train.images.labels !== undefined, ...(choices.length > 0 && { choices }) };
 }
 
 /**
@@ -112,10 +112,23 @@ async function resolveStart(
   if (!overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
+  if (flags.preset === "adapt" && typeof flags.init !== "string")
+    throw new SettingsError("--preset adapt goes on from weights: name a file that has them with --init");
   const startsFrom =
     typeof flags.init === "string" ? startSettings(await settingsOfFile(flags.init, flags)) : undefined;
   const resolved = flags.preset === "auto" ? null : resolveConfig(flags, { start: startsFrom });
   return { resolved, startsFrom, hasCheckpoint };
+}
+
+/** Makes a step of the preset `adapt` fit into memory, since its network is given. */
+async function fitted(
+  device: Device,
+  config: Config,
+  explicit: PartialConfig,
+): Promise<{ readonly config: Config; readonly choices: readonly Choice[] }> {
+  const choice =
+    config.preset === "adapt" ? await fitStep(device, config, { bytes: memoryFor(device), explicit }) : undefined;
+  return choice ? { config: { ...config, ...choice.settings }, choices: [choice] } : { config, choices: [] };
 }
 
 function runTraining(

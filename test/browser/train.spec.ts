@@ -121,7 +121,7 @@ describe("training in Chromium", () => {
 
   /** The same run by `dino train`. */
   async function trainInNode(adapter: Parameters<typeof openDevice>[0]): Promise<Checkpoint> {
-    const made = configOf(FIELDS);
+    const made = configOf({ ...FIELDS, method: "dino" });
     if (!("config" in made)) throw new Error(JSON.stringify(made.errors));
     const config = { ...made.config, out: join(folder, "run") };
     using device = await openDevice(adapter);

@@ -21,7 +21,14 @@ import { type Phase, type Training, useTraining } from "./use-training.js";
 const TITLE = "Train with DINO";
 /** The curves of the dashboard that are informative for a short run. */
 const SHOWN_PANELS = panels.filter(({ title }) =>
-  ["Loss", "Entropy and KL divergence", "Gradient norm", "Learning rate", "Images per second"].includes(title),
+  [
+    "Loss",
+    "Parts of DINOv2's loss",
+    "Entropy and KL divergence",
+    "Gradient norm",
+    "Learning rate",
+    "Images per second",
+  ].includes(title),
 );
 
 const { remote: thread, onFailure } = startTrainingThread();

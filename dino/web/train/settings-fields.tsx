@@ -1,5 +1,5 @@
 /** Input fields of the settings, with their errors. */
-import { type Field, type Fields, FIELDS } from "./settings.js";
+import { type Field, type Fields, FIELDS, METHODS } from "./settings.js";
 
 interface SettingsFieldsProps {
   readonly fields: Fields;
@@ -13,6 +13,21 @@ export function SettingsFields({ fields, setFields, errors, isBusy }: SettingsFi
   return (
     <>
       <div class="fields">
+        <label>
+          Method
+          <select
+            name="method"
+            value={fields.method}
+            disabled={isBusy}
+            onInput={({ currentTarget: { value } }) => setFields({ ...fields, method: value as Fields["method"] })}
+          >
+            {Object.entries(METHODS).map(([value, label]) => (
+              <option key={value} value={value}>
+                {label}
+              </option>
+            ))}
+          </select>
+        </label>
         {names.map((name) => (
           <label key={name}>
             {FIELDS[name]}

@@ -3,16 +3,19 @@ import { resolveConfig } from "../../config/resolve.js";
 import { type Config, settings } from "../../config/settings.js";
 import { BUILTIN } from "../../images/builtin.js";
 
-/** Settings that the page offers, with their labels. */
+/** Methods that the page offers, with their labels. */
+export const METHODS = { dino: "DINO", dinov2: "DINOv2" } as const satisfies Record<Config["method"], string>;
+
+/** Numbers that the page offers, with their labels. */
 export const FIELDS = { steps: "Steps", batch: "Images a step", seed: "Seed" } as const;
 
 export type Field = keyof typeof FIELDS;
 
-/** Texts of the fields. */
-export type Fields = Readonly<Record<Field, string>>;
+/** Texts of the fields, and the method. */
+export type Fields = Readonly<Record<Field, string>> & Pick<Config, "method">;
 
 /** A shorter run of the demo's recipe. */
-export const START: Fields = { steps: "200", batch: "32", seed: "0" };
+export const START: Fields = { method: "dino", steps: "200", batch: "32", seed: "0" };
 
 /** Returns the configuration of the fields, or the error of each invalid field. */
 export function configOf(
@@ -29,5 +32,5 @@ export function configOf(
   }
   if (Object.keys(errors).length > 0) return { errors };
   const given = Object.fromEntries(values) as Readonly<Record<Field, number>>;
-  return { config: resolveConfig({ data: BUILTIN, logEvery: 5, ...given }) };
+  return { config: resolveConfig({ data: BUILTIN, method: fields.method, logEvery: 5, ...given }) };
 }

@@ -3,7 +3,7 @@ import { builtinImages } from "../../../dino/images/builtin.js";
 import { type ImageSet, memoryImages } from "../../../dino/images/image-set.js";
 import type { Image } from "../../../dino/images/pixels.js";
 import { type TrainingEvent, trainInBrowser } from "../../../dino/web/train/browser-training.js";
-import { configOf, START } from "../../../dino/web/train/settings.js";
+import { configOf, METHODS, START } from "../../../dino/web/train/settings.js";
 import { applyEvent, EMPTY_VIEW } from "../../../dino/web/train/training-view.js";
 import type { Checkpoint } from "../../../dino/weights/checkpoint-bytes.js";
 import { testDevice } from "../../support/device.js";
@@ -30,28 +30,30 @@ describe("the page that trains", () => {
     expect(seen.measured).to.have.length(1);
   });
 
-  it("stops while it measures, before there is a state, and in training, with one of that step", async () => {
-    const device = await testDevice();
-    const { train, test } = builtinImages();
-    const images = { train: await firstOf(train, 40), test: await firstOf(test, 12) };
-    const made = configOf({ ...START, steps: "3", batch: "2" });
-    if (!("config" in made)) throw new Error(JSON.stringify(made.errors));
-    const states: Checkpoint[] = [];
-    const stopAt = (isThere: (event: TrainingEvent) => boolean) => {
-      const stopping = new AbortController();
-      return trainInBrowser({
-        ...{ device, images, config: made.config, from: states.at(-1) },
-        stop: stopping.signal,
-        emit: (event) => isThere(event) && stopping.abort(),
-        encode: () => Promise.resolve(new Blob([])),
-        saveState: (state) => states.push(state),
-      });
-    };
-    expect(await stopAt(({ kind }) => kind === "begins")).to.equal("stopped");
-    expect(states).to.deep.equal([]);
-    expect(await stopAt(({ kind }) => kind === "progress")).to.equal("stopped");
-    expect(states.map(({ step }) => step)).to.deep.equal([0, 1, 1]);
-    expect(await stopAt(() => false)).to.equal("finished");
-    expect(states.at(-1)!.step).to.equal(3);
-  });
+  for (const method of Object.keys(METHODS) as (keyof typeof METHODS)[]) {
+    it(`stops while it measures, before there is a state, and in training, with one of that step: ${METHODS[method]}`, async () => {
+      const device = await testDevice();
+      const { train, test } = builtinImages();
+      const images = { train: await firstOf(train, 40), test: await firstOf(test, 12) };
+      const made = configOf({ ...START, method, steps: "3", batch: "2" });
+      if (!("config" in made)) throw new Error(JSON.stringify(made.errors));
+      const states: Checkpoint[] = [];
+      const stopAt = (isThere: (event: TrainingEvent) => boolean) => {
+        const stopping = new AbortController();
+        return trainInBrowser({
+          ...{ device, images, config: made.config, from: states.at(-1) },
+          stop: stopping.signal,
+          emit: (event) => isThere(event) && stopping.abort(),
+          encode: () => Promise.resolve(new Blob([])),
+          saveState: (state) => states.push(state),
+        });
+      };
+      expect(await stopAt(({ kind }) => kind === "begins")).to.equal("stopped");
+      expect(states).to.deep.equal([]);
+      expect(await stopAt(({ kind }) => kind === "progress")).to.equal("stopped");
+      expect(states.map(({ step }) => step)).to.deep.equal([0, 1, 1]);
+      expect(await stopAt(() => false)).to.equal("finished");
+      expect(states.at(-1)!.step).to.equal(3);
+    });
+  }
 });
