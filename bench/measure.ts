@@ -49,6 +49,8 @@ export interface Effort {
 
 /** Names of the measurements outside the table of rows. */
 export const STEP = "training step";
+/** Steps with patches of 14, by method. */
+export const STEPS_OF_14 = { dino: "step with patches of 14", dinov2: "step of DINOv2 with patches of 14" } as const;
 export const HOST = "host";
 export const CROPS = "crops of a batch";
 
@@ -141,11 +143,16 @@ export interface MeasuredStep {
 }
 
 /** Times a whole training step by the host's clock, and its kernels by GPU timestamps. */
-export async function measureStep(device: Device, size: StepSize, effort: Effort): Promise<MeasuredStep> {
+export async function measureStep(
+  device: Device,
+  size: StepSize,
+  effort: Effort,
+  name: string = STEP,
+): Promise<MeasuredStep> {
   const before = pipelineCount(device);
   const start = performance.now();
   using step = await recordStep(device, size);
-  expectCorrect({ name: STEP, tolerance: 0.1 }, await step.check());
+  expectCorrect({ name, tolerance: 0.1 }, await step.check());
   const coldMs = performance.now() - start;
   const pipelines = pipelineCount(device) - before;
   const summary = summarise(await repeat(effort, () => untilDone(device, step.program)));
@@ -157,7 +164,7 @@ export async function measureStep(device: Device, size: StepSize, effort: Effort
   const planned = { ...memoryOf(step.program), coldMs, pipelines };
   const kernels = times.map(({ kernel }) => kernel);
   const imagesPerS = (1000 * size.batch) / summary.medianMs;
-  return { measured: { name: STEP, shape, ...summary, imagesPerS, kernels, ...planned }, spans, times };
+  return { measured: { name, shape, ...summary, imagesPerS, kernels, ...planned }, spans, times };
 }
 
 /** Times augmentation alone: from decoded pixels to ten normalised crops of each image. */

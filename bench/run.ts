@@ -24,6 +24,7 @@ import {
   measureStep,
   repeat,
   STEP,
+  STEPS_OF_14,
   summarise,
   untilDone,
   withShare,
@@ -42,7 +43,7 @@ import { describePlans, planStep } from "./steps/memory.js";
 import type { BenchRow, OwningRow } from "./steps/row.js";
 import { rows } from "./steps/rows.js";
 import { axes, scaleAlong, type Scaled, SCALES, scalingTable } from "./steps/scaling.js";
-import { recordStep, STEP_SIZE, type StepSize } from "./steps/step.js";
+import { DINOV2_STEP_SIZE, recordStep, STEP_SIZE, type StepSize } from "./steps/step.js";
 
 const EFFORT = {
   usual: { warmups: 2, minRepeats: 5, maxRepeats: 50, maxMs: 3000 },
@@ -92,6 +93,12 @@ async function benchRows(flags: Flags, list: typeof rows, print: Print): Promise
     note(step.measured);
     if (flags.profile && !flags.json) print(kernelTable(stepTimes));
     if (flags.trace !== undefined) await writeFile(flags.trace, chromeTrace(step.spans, device.name));
+  }
+  for (const method of ["dino", "dinov2"] as const) {
+    const name = STEPS_OF_14[method];
+    if (!isWanted(name, flags)) continue;
+    const size = { ...stepSize(flags, { kind, batch }), ...DINOV2_STEP_SIZE[kind], method };
+    note((await measureStep(device, size, effort, name)).measured);
   }
   for (const row of chosen) note(withShare(await measure(device, row, effort), stepTimes));
   if (isWanted(CROPS, flags)) note(await measureCrops(device, batch, effort));

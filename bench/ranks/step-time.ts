@@ -1,8 +1,9 @@
 /** Model of the time of a training step whose gradients are summed over ranks during the backward. */
+import { networkConfig } from "../../dino/model/configure.js";
 import { networkSpecs } from "../../dino/model/network.js";
 import { layoutOf } from "../../engine/index.js";
 import { forwardFlops, type Sized } from "../steps/scaling.js";
-import { networkOf } from "../steps/step.js";
+import { settingsOf } from "../steps/step.js";
 
 /** Compute times of a rank in seconds, and the number of gradient values that it sends. */
 export interface RankStep {
@@ -31,7 +32,7 @@ const OPTIMIZER_BYTES = 44;
 /** Returns the compute times of a rank for a step size. */
 export function rankStep(size: Sized, { flopPerS, bytesPerS }: Speed): RankStep {
   const { globals, locals } = forwardFlops(size);
-  const { entries, size: values } = layoutOf(networkSpecs(networkOf(size)));
+  const { entries, size: values } = layoutOf(networkSpecs(networkConfig(settingsOf(size))));
   const backboneValues = entries.find(({ name }) => name.startsWith("head."))!.offset;
   return {
     forwardS: (2 * (globals.backbone + globals.head) + locals.backbone + locals.head) / flopPerS,

@@ -6,14 +6,16 @@ import {
   fill,
   koleo,
   type Logits,
+  maskedDistillation,
   type Precision,
   type Tensor,
 } from "../../engine/index.js";
+import * as masked from "../../reference/masked-operations.js";
 import * as reference from "../../reference/operations.js";
 import type { Values } from "../../reference/operations.js";
 import { deviation, gradientDeviation, take, toFloat64 } from "./check.js";
 import { type BenchRow, gradientsOf, type HostTensor } from "./row.js";
-import { BOTTLENECK, CROPS, PROTOTYPES } from "./shapes.js";
+import { BOTTLENECK, CROPS, PROTOTYPES, TOKENS } from "./shapes.js";
 
 /** Temperatures of student and teacher. */
 const TEMPERATURES = { student: 0.1, teacher: 0.04 };
@@ -91,6 +93,49 @@ export function distillationRows(images: number): BenchRow[] {
         const objective = (moved: Values) =>
           referenceLoss(moved, teacherOf(teacher!, 0), center!, TEMPERATURES) / images;
         return gradientDeviation(take(result, rowsOf(0)), take(student!, rowsOf(0)), objective);
+      },
+      tolerance: 1e-4,
+    },
+  ];
+}
+
+/** The loss of masked patches over all prototypes, and its gradient: a quarter of the patches of two global crops of an image. */
+export function maskedRows(images: number): BenchRow[] {
+  const count = images * Math.round((CROPS.global * (TOKENS.global - 1)) / 8);
+  const shapes = [[count, PROTOTYPES], [count, PROTOTYPES], [PROTOTYPES]];
+  const share = reference.values([count], () => 1 / count);
+  const record = (student: Tensor, teacher: Tensor, center: Tensor): Tensor => {
+    const shares = fill([count], 1 / count);
+    const teacherTemperature = fill([], TEMPERATURES.teacher);
+    const options = { studentTemperature: TEMPERATURES.student, teacherTemperature };
+    return maskedDistillation(student, teacher, center, { weights: shares, shares }, options).loss;
+  };
+  const temperature = reference.values([], () => Math.fround(TEMPERATURES.teacher));
+  const lossOf = masked.maskedDistillation(TEMPERATURES.student);
+  return [
+    {
+      name: "cross-entropy of masked patches",
+      inputs: shapes,
+      build: (student, teacher, center) => [record(student, teacher, center)],
+      kernels: /^distillation-(?!backward)/,
+      bytes: 4 * 3 * count * PROTOTYPES, // the targets are written too
+      check: ([student, teacher, center], result) =>
+        deviation(
+          toFloat64(result),
+          lossOf(toFloat64(student!), toFloat64(teacher!), toFloat64(center!), temperature, share),
+        ),
+    },
+    {
+      name: "cross-entropy of masked patches backward",
+      inputs: shapes,
+      build: (student, teacher, center) => gradientsOf(record(student, teacher, center), fill([], 1), [student]),
+      kernels: /^distillation-backward/,
+      bytes: 4 * 3 * count * PROTOTYPES,
+      check: ([student, teacher, center], result) => {
+        const one = reference.values([1], () => 1 / count);
+        const [targets, middle] = [take(teacher!, [0]), toFloat64(center!)];
+        const objective = (moved: Values) => lossOf(moved, targets, middle, temperature, one).data[0]!;
+        return gradientDeviation(take(result, [0]), take(student!, [0]), objective);
       },
       tolerance: 1e-4,
     },

@@ -12,7 +12,7 @@ import {
 import * as reference from "../../reference/operations.js";
 import { blockRows } from "./block-rows.js";
 import { columns, deviation, gradientRowwise, rowwise, sample, take, toFloat64 } from "./check.js";
-import { distillationRows, koleoRows, labelRow, prototypeRows } from "./loss-rows.js";
+import { distillationRows, koleoRows, labelRow, maskedRows, prototypeRows } from "./loss-rows.js";
 import { adamwRow, emaRow } from "./optimizer-rows.js";
 import { type BenchRow, gradientsOf, type OwningRow } from "./row.js";
 import { BOTTLENECK, CROPS, PROTOTYPES, TOKENS, VIT, type VitSize } from "./shapes.js";
@@ -36,6 +36,7 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
     ...(kind === "gpu" ? largeProduct() : []),
     ...attentionSizes(batch, kind).flatMap((size) => attentionRows(size, vit)),
     ...distillationRows(Math.min(batch, 8)), // the reference takes seconds for more
+    ...maskedRows(Math.min(batch, 8)),
     ...prototypeRows(batch, "f32"),
     ...prototypeRows(batch, "f16"),
     ...koleoRows(CROPS.global * Math.max(batch, 2), vit.dim), // one image has no neighbour

@@ -1,13 +1,11 @@
-import {
-  createNetwork,
-  type DinoHeads,
-  initialValues,
-  type Network,
-  type NetworkConfig,
-  writeNetwork,
-} from "../../dino/model/network.js";
-import type { StepOutput, TrainingStep } from "../../dino/training/step-inputs.js";
-import { createStep } from "../../dino/training/step.js";
+import { resolveConfig } from "../../dino/config/resolve.js";
+import type { Config } from "../../dino/config/settings.js";
+import { networkConfig } from "../../dino/model/configure.js";
+import { initialValues, writeNetwork } from "../../dino/model/network.js";
+import { createTraining, type Training } from "../../dino/training/create-training.js";
+import { drawMasks } from "../../dino/training/dinov2-masks.js";
+import type { StepOutput } from "../../dino/training/step-inputs.js";
+import { maskOptions } from "../../dino/training/step-options.js";
 import type { Device } from "../../engine/core/device.js";
 import type { Precision, Program } from "../../engine/index.js";
 import { numbers } from "./row.js";
@@ -22,6 +20,10 @@ export interface StepSize {
   readonly prototypes: number;
   /** Blocks of the ViT; default 12. */
   readonly depth?: number;
+  /** Side of a patch in pixels; default 16. */
+  readonly patch?: number;
+  /** Default: that of DINO. */
+  readonly method?: Config["method"];
   /** Gradient accumulation parts, and whether blocks are recomputed; default 1 and false. */
   readonly accumulate?: number;
   readonly recompute?: boolean;
@@ -35,99 +37,53 @@ export const STEP_SIZE = {
   software: { globalSize: 96, localSize: 48, dim: 192, prototypes: 8192 },
 } as const satisfies Record<string, Omit<StepSize, "batch">>;
 
+/** The same steps with the patches of DINOv2. */
+export const DINOV2_STEP_SIZE = {
+  gpu: { ...STEP_SIZE.gpu, patch: 14, localSize: 98 },
+  software: { ...STEP_SIZE.software, patch: 14, globalSize: 98, localSize: 42 },
+} as const satisfies Record<string, Omit<StepSize, "batch">>;
+
 export interface Step extends Disposable {
   readonly program: Program<StepOutput>;
-  /** Returns the relative deviation of the initial loss from log(prototypes). */
+  /** Returns the relative deviation of the initial cross-entropy of CLS tokens from log(prototypes). */
   check(): Promise<number>;
 }
 
-interface Networks extends Disposable {
-  readonly config: NetworkConfig<DinoHeads>;
-  readonly student: Network;
-  readonly teacher: Network;
-  readonly step: TrainingStep;
-}
-
-/** Returns the network of a step: a ViT with patches of 16, and the official head. */
-export function networkOf({
-  globalSize,
-  dim,
-  prototypes,
-  depth = 12,
-  precision = "f32",
-}: StepSize): NetworkConfig<DinoHeads> {
-  return {
-    vit: {
-      imageRows: globalSize,
-      imageCols: globalSize,
-      patch: 16,
-      channels: 3,
-      dim,
-      depth,
-      heads: dim / 64,
-      mlpRatio: 4,
-      dropPathRate: 0,
-    },
-    heads: {
-      head: {
-        inDim: dim,
-        hidden: 2048,
-        bottleneck: 256,
-        out: prototypes,
-        layers: 3,
-        batchNorm: false,
-        normLastLayer: true,
-      },
-    },
-    precision,
-  };
+/** Returns the settings of a step: the official ones, but no drop path. */
+export function settingsOf({ batch, dim, prototypes, ...size }: StepSize): Config {
+  const { depth = 12, patch = 16, method = "dino", accumulate = 1, recompute = false, precision = "f32" } = size;
+  const square = (side: number) => ({ rows: side, cols: side });
+  return resolveConfig({
+    ...{ method, batch, accumulate, recompute, precision, patchSize: patch, dim, depth, heads: dim / 64 },
+    ...{ imageSize: square(size.globalSize), localSize: square(size.localSize), outDim: prototypes, dropPathRate: 0 },
+    ...(batch / accumulate < 2 && { koleo: 0 }), // one image has no neighbor
+  });
 }
 
 /** Creates the training step and its networks, with zero parameters. */
-export async function createNetworks(device: Device, size: StepSize): Promise<Networks> {
-  const { batch, globalSize, localSize, accumulate = 1, recompute = false } = size;
-  const config = networkOf(size);
-  const student = createNetwork(device, config, "student");
-  const teacher = createNetwork(device, config, "teacher");
-  const step = await createStep(device, {
-    student,
-    teacher,
-    batch,
-    globalSize: { rows: globalSize, cols: globalSize },
-    localSize: { rows: localSize, cols: localSize },
-    localCrops: 8,
-    optimizer: "adamw",
-    studentTemperature: 0.1,
-    centerMomentum: 0.9,
-    clip: 3,
-    accumulate,
-    recompute,
-  });
-  return {
-    config,
-    student,
-    teacher,
-    step,
-    [Symbol.dispose]() {
-      for (const x of [step, student, teacher]) x[Symbol.dispose]();
-    },
-  };
+export function createNetworks(device: Device, size: StepSize): Promise<Training> {
+  return createTraining(device, settingsOf(size));
 }
 
 /** Creates the training step with initial parameters and noise crops. */
 export async function recordStep(device: Device, size: StepSize): Promise<Step> {
   const made = await createNetworks(device, size);
-  const { config, student, teacher, step } = made;
-  const values = initialValues(config, { seed: 1, initStd: 0.02 });
+  const { student, teacher, step } = made;
+  const config = settingsOf(size);
+  const values = initialValues(networkConfig(config), { seed: 1, initStd: 0.02 });
   for (const network of [student, teacher]) writeNetwork(network, values);
   step.hyperparameters.write({ lr: 1e-4, weightDecay: 0.04, momentum: 0.996, teacherTemperature: 0.04, frozen: 0 });
   for (const images of [step.globals, step.locals!]) images.write(numbers(images.shape, images.shape[2]!).data);
+  if (step.masks.length > 0)
+    drawMasks(step.masks, maskOptions(config), { seed: 1, step: 0, shard: { rank: 0, size: 1 } });
   const { program } = step;
+  const parts = config.method === "dino" ? (["loss"] as const) : (["localLoss", "globalLoss"] as const);
   return {
     program,
     async check() {
       await program.run();
-      return Math.abs((await program.readScalar("loss")) / Math.log(size.prototypes) - 1);
+      const losses = await Promise.all(parts.map((name) => program.readScalar(name)));
+      return Math.abs(losses.reduce((sum, loss) => sum + loss, 0) / Math.log(size.prototypes) - 1);
     },
     [Symbol.dispose]: () => made[Symbol.dispose](),
   };

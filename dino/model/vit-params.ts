@@ -61,8 +61,8 @@ function isFrozen({ frozenBlocks = 0 }: VitConfig, name: string): boolean {
 
 /**
  * Returns the initial value of one backbone parameter: truncated normal of `std` for the weights of linear layers and
- * of 0.02 for the CLS token and positions (0.02 for all in the official code), normal for registers, of 1e-6 as in DINOv2,
- * with rotary positions of 0.02 as in DINOv3, 0 for biases and the mask token, 1 for LayerNorm gains, `layerScale` for the
+ * of 0.02 for the CLS token and positions (0.02 for all in the official code), of 1e-6 for registers and, beside a mask token,
+ * the CLS token, as in DINOv2, with rotary positions 0.02 as in DINOv3, 0 for biases and the mask token, 1 for LayerNorm gains, `layerScale` for the
  * factors of branches; the patch projection keeps PyTorch's uniform default of convolutions, +-1 / sqrt(fan-in).
  */
 export function initVitParam(config: VitConfig, name: string, shape: Shape, std: number, rng: Rng): Float32Array {
@@ -74,7 +74,8 @@ export function initVitParam(config: VitConfig, name: string, shape: Shape, std:
   if (/(^|\.|_)norm\d?\.weight$/.test(name)) return new Float32Array(size).fill(1);
   if (name.endsWith(".gamma")) return new Float32Array(size).fill(config.layerScale!);
   if (name.endsWith(".bias") || name === "mask_token") return new Float32Array(size);
-  if (name === "register_tokens") return truncatedNormal(size, 1e-6, rng);
+  const isOfDinov2 = name === "register_tokens" || (name === "cls_token" && config.maskToken === "optional");
+  if (isOfDinov2) return truncatedNormal(size, 1e-6, rng);
   if (name === "storage_tokens") return truncatedNormal(size, 0.02, rng);
   const isToken = name === "cls_token" || name === "pos_embed";
   return truncatedNormal(size, isToken ? 0.02 : std, rng);
