@@ -3,8 +3,8 @@ import { backboneSettings } from "../../../dino/config/backbone-settings.js";
 import { augmentOptions, evalView } from "../../../dino/config/derive.js";
 import { flagOf, parseSetting } from "../../../dino/config/flags.js";
 import { presetNames, presets } from "../../../dino/config/presets.js";
-import { fitWarmups, formatConfig, parseConfig, resolveConfig } from "../../../dino/config/resolve.js";
-import { type Config, defaultConfig, settingNames, settings } from "../../../dino/config/settings.js";
+import { fitWarmups, formatConfig, parseConfig, resolveConfig, SettingsError } from "../../../dino/config/resolve.js";
+import { type Config, defaultConfig, type PartialConfig, settingNames, settings } from "../../../dino/config/settings.js";
 import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
 import { headConfig, vitConfig } from "../../../dino/model/configure.js";
 
@@ -198,6 +198,33 @@ describe("config", () => {
     );
     expect(() => resolveConfig({ data: "photos", linearEvery: 1 })).to.throw("--held-out");
     expect(() => resolveConfig({ data: "photos", linearEvery: 2 })).to.throw("--linear-every 2 needs images");
+  });
+
+  it("has the defaults of DINOv2's code with that method, and refuses what does not go with it", () => {
+    const config = resolveConfig({ method: "dinov2" });
+    expect(config).to.include({ lr: 0.004, teacherTemp: 0.07, momentumTeacher: 0.992, layerDecay: 0.9, koleo: 0.1 });
+    expect(config).to.include({ layerScale: 1e-5, dropPathRate: 0.3, uniformDropPath: true, normLastLayer: false });
+    expect(config).to.deep.include({
+      maskRatio: [0.1, 0.5],
+      globalCropsScale: [0.32, 1],
+      localCropsScale: [0.05, 0.32],
+    });
+    expect(resolveConfig({ method: "dinov2", preset: "shapes" })).to.include({ useBnInHead: false, layerScale: null });
+    const refused: readonly (readonly [PartialConfig, string])[] = [
+      [{ ibot: 2 }, "--ibot has no effect without --method dinov2"],
+      [{ separateHead: false }, "--separate-head has no effect without --method dinov2"],
+      [
+        { method: "dinov2", optimizer: "sgd" },
+        "--method dinov2 does not go with --optimizer sgd; it trains with adamw",
+      ],
+      [{ method: "dinov2", useBnInHead: true }, "does not go with --use-bn-in-head"],
+      [{ method: "dinov2", normLastLayer: true }, "does not go with --norm-last-layer"],
+      [{ method: "dinov2", maskToken: "none" }, "does not go with --mask-token none; take optional, or always"],
+      [{ method: "dinov2", batch: 2, maskProbability: 0.2 }, "--mask-probability 0.2 masks none of the 4 global crops"],
+      [{ method: "dinov2", imageSize: { rows: 16, cols: 16 } }, "--mask-ratio 0.1 0.5 masks none of the 1 patches"],
+    ];
+    for (const [flags, message] of refused)
+      expect(() => resolveConfig(flags), message).to.throw(SettingsError, message);
   });
 
   it("reads the file of a run from before some settings, which are off then", () => {
