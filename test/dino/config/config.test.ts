@@ -210,7 +210,7 @@ describe("config", () => {
       localCropsScale: [0.05, 0.32],
     });
     expect(resolveConfig({ method: "dinov2", preset: "shapes" })).to.include({ useBnInHead: false, layerScale: null });
-    const refused: readonly (readonly [PartialConfig, string])[] = [
+    const contradictions: readonly (readonly [PartialConfig, string])[] = [
       [{ ibot: 2 }, "--ibot has no effect without --method dinov2"],
       [{ separateHead: false }, "--separate-head has no effect without --method dinov2"],
       [
@@ -223,7 +223,7 @@ describe("config", () => {
       [{ method: "dinov2", batch: 2, maskProbability: 0.2 }, "--mask-probability 0.2 masks none of the 4 global crops"],
       [{ method: "dinov2", imageSize: { rows: 16, cols: 16 } }, "--mask-ratio 0.1 0.5 masks none of the 1 patches"],
     ];
-    for (const [flags, message] of refused)
+    for (const [flags, message] of contradictions)
       expect(() => resolveConfig(flags), message).to.throw(SettingsError, message);
   });
 
