@@ -3,9 +3,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { isFailure } from "../../dino/images/image-location.js";
-import { attentionMaps, embed, knn, loadModel, memoryImages, openImages, train } from "../../dino/index.js";
+import {
+  attentionMaps,
+  embed,
+  embedPatches,
+  knn,
+  loadModel,
+  memoryImages,
+  openImages,
+  train,
+} from "../../dino/index.js";
 import { drawFolder, tinySettings, writeTinyCheckpoint } from "../support/command-line.js";
 import { testDevice } from "../support/device.js";
+import { families, writeModelOf } from "../support/families.js";
 import { rejection } from "../support/rejection.js";
 
 describe("library", function () {
@@ -39,6 +49,32 @@ describe("library", function () {
     expect((await embed(model, images, { batch: 3 })).features).to.deep.equal(features);
     expect(device.failure()).to.equal(undefined); // it stays open
   });
+
+  for (const family of families) {
+    it(`embeds the patches of ${family} image by image, and names what it cannot decode`, async () => {
+      const path = join(folder, `${family}.safetensors`);
+      await writeModelOf(family, path);
+      using model = await loadModel(path, { device: await testDevice() });
+      const torn = join(folder, "torn");
+      await drawFolder(torn, 2);
+      await writeFile(join(torn, "blue", "0.png"), "torn");
+      const failures: string[] = [];
+      const found = [];
+      const onFailure = ({ path: of }: { readonly path: string }) => void failures.push(of);
+      for await (const one of embedPatches(model, torn, { batch: 2, onFailure })) found.push(one);
+      const { names, features } = await embed(model, torn, { batch: 2 });
+      expect(failures).to.deep.equal(["blue/0.png"]);
+      expect(found.map(({ name }) => name)).to.deep.equal(names);
+      const { dim, patch } = model.vit;
+      const { rows, cols } = model.config.imageSize;
+      for (const [i, one] of found.entries()) {
+        expect(one).to.include({ rows: rows / patch, cols: cols / patch, dim });
+        expect(one.feature).to.deep.equal(features.values.subarray(i * dim, (i + 1) * dim));
+        expect(one.patches).to.have.length((rows / patch) * (cols / patch) * dim);
+        expect(one.patches).to.not.deep.equal(found[(i + 1) % found.length]!.patches);
+      }
+    });
+  }
 
   it("measures neighbours among classes, and refuses images without", async () => {
     using model = await loadModel(checkpoint, { device: await testDevice() });
