@@ -124,7 +124,8 @@ export interface NetworkOutput {
 
 /**
  * Computes features and logits for crops of several sizes (MultiCropWrapper of the official code): groups of crops
- * [crops * batch, channels, rows, cols] of one size each. Rows are in the order given, [all crops * batch, ...].
+ * [crops * batch, channels, rows, cols] of one size each, the global crops first. Rows are in the order given, [all crops *
+ * batch, ...].
  */
 export function forward(network: Network, groups: readonly Tensor[], options: ForwardOptions = {}): NetworkOutput {
   const { config, params } = network;
@@ -132,7 +133,7 @@ export function forward(network: Network, groups: readonly Tensor[], options: Fo
   if (precision === "f16") halfOfAll(params, ({ name }) => !name.includes("last_layer")); // whose rows are normalised in f32
   const backbone = scope(params.get, "backbone.");
   const vitConfig = { ...config.vit, precision };
-  const views = groups.map((images) => ({ images }));
+  const views = groups.map((images, i) => ({ images, localCrops: i > 0 }));
   const features = vitOfGroups(vitConfig, backbone, views, options); // [all crops * batch, dim]
   const headConfig = { ...config.head, precision };
   return {
