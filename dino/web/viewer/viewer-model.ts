@@ -4,7 +4,7 @@ import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device
 import { parseNpy } from "../../files/npy.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
 import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js";
-import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";
+import { type FeatureRows, normalizeRows, selectRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
 import { openInspector, patchFeatures, queriesAndKeys } from "../../model/inspector.js";
 import { clsOf } from "../../model/tokens.js";
@@ -63,6 +63,8 @@ export interface Viewer extends Disposable {
 }
 
 const NEIGHBORS = 12;
+/** Maximum number of patches that colours are fitted to; more take seconds and change them little. */
+const MOST_FITTED = 2000;
 
 /** Loads the network of a checkpoint or model file onto a device. Throws for other files. */
 export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>): Promise<Viewer> {
@@ -98,7 +100,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
       const shown = fitToPatches(image, { size, patch });
       const { rows, cols, patches, queriesAndKeys: projected } = await inspector.inspect(shown);
       const features = normalizeRows({ values: patches, rows: rows * cols, dim });
-      if (!keepColors || palette === undefined) palette = fitColors(features);
+      if (!keepColors || palette === undefined) palette = fitColors(spread(features));
       return {
         image: shown,
         rows,
@@ -126,6 +128,16 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
       for (const owned of [inspector, clsInspector, model]) owned[Symbol.dispose]();
     },
   };
+}
+
+/** Returns at most `MOST_FITTED` rows, evenly spaced. */
+function spread(features: FeatureRows): FeatureRows {
+  const { rows } = features;
+  if (rows <= MOST_FITTED) return features;
+  return selectRows(
+    features,
+    Int32Array.from({ length: MOST_FITTED }, (_, i) => Math.floor((i * rows) / MOST_FITTED)),
+  );
 }
 
 /**

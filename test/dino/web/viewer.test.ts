@@ -10,6 +10,7 @@ import { rng } from "../../../dino/math/random.js";
 import { type Model, viewOf } from "../../../dino/model/backbone.js";
 import { extractFeatures } from "../../../dino/model/extract.js";
 import { encode, lastAttention } from "../../../dino/model/vit.js";
+import { colorsOf, fitColors } from "../../../dino/pictures/feature-colors.js";
 import { attentionOf, similarityTo } from "../../../dino/web/viewer/maps.js";
 import { openViewer, type ImageView, type Viewer } from "../../../dino/web/viewer/viewer-model.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
@@ -122,6 +123,18 @@ describe("viewer", () => {
     const own = await viewer.inspect(other, OPTIONS);
     expect(kept.colors).to.not.deep.equal(own.colors);
     expect((await viewer.inspect(first, OPTIONS)).colors).to.deep.equal(colors);
+  });
+
+  it("fits colours to some patches where there are many, much as to all", async () => {
+    const side = 400;
+    const wave = (i: number) => 128 + 100 * Math.sin(i / (20 + 9 * (i % 3))) + ((i * 7919) % 23);
+    const image = { rows: side, cols: side, pixels: Uint8Array.from({ length: side * side * 3 }, (_, i) => wave(i)) };
+    const { features, colors, rows, cols } = await viewer.inspect(image, { ...OPTIONS, size: side });
+    expect(rows * cols).to.equal(2500);
+    const all = { values: features, rows: rows * cols, dim: model.vit.dim };
+    const expected = colorsOf(fitColors(all), features).flat();
+    const apart = colors.reduce((sum, value, i) => sum + Math.abs(value - expected[i]!), 0) / colors.length;
+    expect(apart).to.be.within(1e-6, 4); // of 255
   });
 
   it("finds the images of an index that are most like one, as dino embed sees them", async () => {
