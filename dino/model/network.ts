@@ -40,7 +40,15 @@ export const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
 
 /** Lists every parameter under its official name, in the official order. */
 export function networkSpecs({ vit: vitConfig, head: headConfig }: NetworkConfig): ParamSpec[] {
-  return [...prefixed("backbone.", vitSpecs(vitConfig)), ...prefixed("head.", headSpecs(headConfig))];
+  const backbone = vitSpecs(vitConfig).map((spec) => (isUnused(vitConfig, spec.name) ? untrainable(spec) : spec));
+  return [...prefixed("backbone.", backbone), ...prefixed("head.", headSpecs(headConfig))];
+}
+
+const untrainable = (spec: ParamSpec): ParamSpec => ({ ...spec, trainable: false });
+
+/** Whether the CLS tokens of images without masks do not depend on a parameter, so that it has no gradient. */
+function isUnused({ maskToken, untiedNorms = {} }: VitConfig, name: string): boolean {
+  return (name === "mask_token" && maskToken === "optional") || (name.startsWith("norm.") && untiedNorms.cls === true);
 }
 
 /** Lists the running statistics under their official names. */

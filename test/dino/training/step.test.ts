@@ -117,6 +117,18 @@ async function run(step: TrainingStep): Promise<void> {
 }
 
 describe("the training step", () => {
+  it("leaves alone what its crops do not use: a token for masks, and a norm of patches only", async () => {
+    const config: Config = { ...small, maskToken: "optional", clsNorm: true, dropPathRate: 0 };
+    using made = await makeStep({}, { device: await testDevice(), config });
+    const { step, student } = made;
+    const before = await readNetwork(student);
+    for (const crops of [step.globals, step.locals!]) fillWithNoise(crops);
+    await run(step);
+    const after = await readNetwork(student);
+    const same = [...before].flatMap(([name, values]) => (relmax(after.get(name)!, values) === 0 ? [name] : []));
+    expect(same).to.have.members(["mask_token", "norm.weight", "norm.bias"].map((name) => `backbone.${name}`));
+  });
+
   it("trains the norm of local crops, where the network has one, by these crops alone", async () => {
     const device = await testDevice();
     const config = { ...small, localClsNorm: true, dropPathRate: 0 };
