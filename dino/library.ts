@@ -12,8 +12,9 @@ import { openSubset } from "./images/sources/open-splits.js";
 import { fullSubset } from "./images/split.js";
 import type { FeatureRows } from "./math/feature-rows.js";
 import { type Model, viewOf, type Which } from "./model/backbone.js";
-import { extractFeatures } from "./model/extract.js";
+import { extractFeatures, tokenBatches } from "./model/extract.js";
 import { clsAttention, openInspector } from "./model/inspector.js";
+import { patchGrid } from "./model/positions.js";
 import { type Finished, type Listener, startTraining } from "./training/start.js";
 import { loadModel as loadOnto } from "./weights/load-model.js";
 
@@ -78,6 +79,48 @@ export async function embed(model: Model, images: Images, options: LookOptions =
   const set = await openSet(images);
   const { features, indices, failures } = await extractFeatures(model, set, { ...options, view: viewOf(model.config) });
   return { features, names: Array.from(indices, (index) => set.name(index)), failures };
+}
+
+/** The features of one image and of its patches. */
+export interface EmbeddedPatches {
+  /** Its path within the folder, with "/" as separator on every system. */
+  readonly name: string;
+  /** The cls token after the last block: [dim]. */
+  readonly feature: Float32Array;
+  /** The patch tokens after the last block and the final norm: [rows, cols, dim]. */
+  readonly patches: Float32Array;
+  /** Size of the center crop in patches. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly dim: number;
+}
+
+/** Options of `embedPatches`. */
+export interface PatchOptions extends LookOptions {
+  /** Called with an image that cannot be decoded; it is left out. */
+  readonly onFailure?: (failure: DecodeFailure) => void;
+}
+
+/**
+ * Extracts the features that `dino embed --patches` writes, image by image, with one batch in memory at a time. Throws for a
+ * folder without images.
+ */
+export async function* embedPatches(
+  model: Model,
+  images: Images,
+  { onFailure, ...options }: PatchOptions = {},
+): AsyncGenerator<EmbeddedPatches, void, undefined> {
+  const set = await openSet(images);
+  const view = viewOf(model.config);
+  const grid = patchGrid(model.vit, view.crop.rows, view.crop.cols);
+  const { dim } = model.vit;
+  for await (const { features, patches, indices, failures } of tokenBatches(model, set, { ...options, view })) {
+    if (onFailure) failures.forEach(onFailure);
+    for (const [row, values] of patches.entries()) {
+      const feature = features.values.slice(row * dim, (row + 1) * dim);
+      yield { name: set.name(indices[row]!), feature, patches: values.slice(), ...grid, dim };
+    }
+  }
 }
 
 /** Options of `knn`. */

@@ -2,7 +2,11 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { featurePaths, featureList, writeFeatures } from "../evaluation/feature-files.js";
+import { writePatches } from "../evaluation/patch-file.js";
+import { lazyProgress } from "../files/progress.js";
 import { openSubset } from "../images/sources/open-splits.js";
+import type { Subset } from "../images/split.js";
+import { type Model, viewOf } from "../model/backbone.js";
 import { loadModel } from "../weights/load-model.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
@@ -11,6 +15,7 @@ import { print, printJson, reportFailures } from "./output.js";
 interface EmbedOptions extends ModelOptions {
   readonly data: string;
   readonly out: string;
+  readonly patches?: true;
   readonly json?: true;
 }
 
@@ -19,18 +24,27 @@ export function addEmbed(dino: Command): void {
     .description("write the features of images as a NumPy file, with a list of the images beside it")
     .requiredOption("--data <images>", "images, or `builtin` for the held-out built-in images")
     .requiredOption("--out <file.npy>", "file for the features; the lists are written beside it, as .txt and .json")
+    .option(
+      "--patches",
+      "also write the features of all patches, [images, rows, cols, features], into FILE-patches.npy; " +
+        "takes as many numbers per image as it has patches times features",
+    )
     .option("--json", "print the summary as JSON and nothing else")
     .addHelpText(
       "after",
-      "\nExample:\n  dino embed --checkpoint runs/photos/checkpoint.safetensors --data photos --out features.npy",
+      "\nExamples:\n  dino embed --checkpoint runs/photos/checkpoint.safetensors --data photos --out features.npy\n" +
+        "  dino embed --checkpoint dinov2-s14.safetensors --data photos --out features.npy --patches",
     )
     .action(async (options: EmbedOptions) => {
       const paths = asUsage(() => featurePaths(options.out));
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
       const subset = await openSubset(options.data);
-      const extracted = await extractor(model, options.batch)(subset, "images");
+      const { extracted, grid } = options.patches
+        ? await withPatches(model, subset, { path: paths.patches, batch: options.batch })
+        : { extracted: await extractor(model, options.batch)(subset, "images") };
       const { features, failures } = extracted;
+      const patchShape = grid && [features.rows, grid.rows, grid.cols, features.dim];
       const { data, checkpoint, which } = options;
       await writeFeatures(options.out, featureList(subset.images, extracted, { data, checkpoint, which }));
 
@@ -41,6 +55,7 @@ export function addEmbed(dino: Command): void {
           list: paths.json,
           rows: features.rows,
           dim: features.dim,
+          ...(patchShape && { patches: { file: paths.patches, shape: patchShape } }),
           failures,
         });
         return;
@@ -48,8 +63,24 @@ export function addEmbed(dino: Command): void {
       reportFailures(failures);
       print(
         `${options.out}   [${features.rows}, ${features.dim}] float32`,
+        ...(patchShape ? [`${paths.patches}   [${patchShape.join(", ")}] float32`] : []),
         `${paths.txt}   the file of each row`,
         `${paths.json}   the same, with labels`,
       );
     });
+}
+
+/** Extracts features and writes those of patches; shows progress on stderr. */
+async function withPatches(
+  model: Model,
+  { images, indices }: Subset,
+  { path, batch }: { path: string; batch: number },
+) {
+  using progress = lazyProgress("images");
+  return await writePatches(path, model, images, {
+    view: viewOf(model.config),
+    indices,
+    batch,
+    onProgress: progress.report,
+  });
 }

@@ -50,11 +50,20 @@ export function featureList(
   return { features, list };
 }
 
-/** Returns the paths of the three files. Throws for a path that does not end in .npy. */
-export function featurePaths(path: string): { readonly npy: string; readonly txt: string; readonly json: string } {
+/** Paths of the files of a set of features. */
+export interface FeaturePaths {
+  readonly npy: string;
+  readonly txt: string;
+  readonly json: string;
+  /** Features of patches, if they were asked for. */
+  readonly patches: string;
+}
+
+/** Returns the paths of the files. Throws for a path that does not end in .npy. */
+export function featurePaths(path: string): FeaturePaths {
   if (!path.endsWith(".npy")) throw new Error(`features: expected a file ending in .npy, got ${path}`);
   const stem = path.slice(0, -".npy".length);
-  return { npy: path, txt: `${stem}.txt`, json: `${stem}.json` };
+  return { npy: path, txt: `${stem}.txt`, json: `${stem}.json`, patches: `${stem}-patches.npy` };
 }
 
 /** Returns the path in the folder of a run where the viewer looks for features. */
@@ -62,7 +71,7 @@ export function runIndexPath(out: string): string {
   return join(out, "features.npy");
 }
 
-/** Writes the three files, the JSON last, and creates the folder if needed. Throws as `featurePaths` does. */
+/** Writes features and lists, the JSON last, and creates the folder if needed. Throws as `featurePaths` does. */
 export async function writeFeatures(path: string, { features, list }: Features): Promise<void> {
   const { npy, txt, json } = featurePaths(path);
   await mkdir(dirname(path), { recursive: true });

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { readFully } from "./files.js";
+import { readFully, writeFully } from "./files.js";
 
 /** Arrays in the order of their appending. Dispose of it to free the disk space. */
 export interface DiskArrays extends AsyncDisposable {
@@ -27,10 +27,7 @@ export async function openDiskArrays(folder: string): Promise<DiskArrays> {
     async append(values) {
       const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
       const start = ends.at(-1)!;
-      for (let written = 0; written < bytes.length;) {
-        const { bytesWritten } = await file.write(bytes, written, bytes.length - written, start + written);
-        written += bytesWritten;
-      }
+      await writeFully(file, bytes, start);
       ends.push(start + bytes.length);
     },
     async read(index) {

@@ -12,19 +12,33 @@ const LONGEST_WRITE_MS = 3600_000;
  * old file stays under the name `keep`, if given. Throws if the folder is missing or full; `path` is then unchanged.
  * Only one machine at a time may write a path.
  */
-export async function writeFileAtomically(
+export function writeFileAtomically(
   path: string,
   content: Uint8Array | string,
-  { keep }: { readonly keep?: string } = {},
+  options: KeepOption = {},
 ): Promise<void> {
+  return writeAtomically(path, (file) => file.writeFile(content), options);
+}
+
+interface KeepOption {
+  readonly keep?: string;
+}
+
+/** Writes a file as `writeFileAtomically` does, by a function, and returns its result. Throws, and changes nothing, if it throws. */
+export async function writeAtomically<Result>(
+  path: string,
+  write: (file: FileHandle) => Promise<Result>,
+  { keep }: KeepOption = {},
+): Promise<Result> {
   const folder = dirname(path);
   const name = basename(path);
   await removeLeftovers(folder, name);
   const temporary = join(folder, `.${name}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
+  let result: Result;
   try {
     const file = await open(temporary, "wx");
     try {
-      await file.writeFile(content);
+      result = await write(file);
       await file.sync();
     } finally {
       await file.close();
@@ -36,6 +50,7 @@ export async function writeFileAtomically(
     throw error;
   }
   await syncFolder(folder);
+  return result;
 }
 
 /** Gives a file a second name, replacing any file of that name. Does nothing if the file is missing. */
@@ -94,6 +109,14 @@ async function syncFolder(folder: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/** Writes all bytes from `position` on. */
+export async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
+    written += bytesWritten;
   }
 }
 

@@ -16,17 +16,24 @@ const HEADER = /^\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \
 export function encodeNpy({ values, shape }: NpyArray): Uint8Array<ArrayBuffer> {
   const length = lengthOf(shape);
   if (length !== values.length) fail(`shape [${shape.join(", ")}] holds ${length} values, got ${values.length}`);
-  const descr = values instanceof Float32Array ? "<f4" : "<i4";
+  const header = encodeNpyHeader(values instanceof Float32Array ? "<f4" : "<i4", shape);
+  const file = new Uint8Array(header.length + values.byteLength);
+  file.set(header);
+  file.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), header.length);
+  return file;
+}
+
+/** Encodes what precedes the values of an array of any shape, in `bytes`, or as many multiples of 64 as it takes. */
+export function encodeNpyHeader(descr: "<f4" | "<i4", shape: readonly number[], bytes = 0): Uint8Array<ArrayBuffer> {
   const axes = shape.length === 1 ? `${shape[0]!},` : shape.join(", ");
   const dictionary = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${axes}), }`;
   // The values begin at a multiple of 64, behind ten bytes of preamble and a closing line break.
-  const start = Math.ceil((10 + dictionary.length + 1) / 64) * 64;
-  const file = new Uint8Array(start + values.byteLength);
-  file.set(MAGIC);
-  new DataView(file.buffer).setUint16(8, start - 10, true);
-  file.set(new TextEncoder().encode(`${dictionary.padEnd(start - 11)}\n`), 10);
-  file.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), start);
-  return file;
+  const start = Math.max(bytes, Math.ceil((10 + dictionary.length + 1) / 64) * 64);
+  const header = new Uint8Array(start);
+  header.set(MAGIC);
+  new DataView(header.buffer).setUint16(8, start - 10, true);
+  header.set(new TextEncoder().encode(`${dictionary.padEnd(start - 11)}\n`), 10);
+  return header;
 }
 
 /**

@@ -1,8 +1,10 @@
 /** Descriptors: the features of an image as a function of its tokens. */
 import { concat, constant, matmul, reshape, type Tensor } from "../../engine/index.js";
+import type { Size } from "../images/pixels.js";
 import type { Backbone } from "./backbone.js";
+import { patchGrid } from "./positions.js";
 import { clsOf } from "./tokens.js";
-import { intermediateLayers, vit } from "./vit.js";
+import { encode, intermediateLayers, vit } from "./vit.js";
 
 /** A function from images to features. */
 export interface Descriptor {
@@ -14,6 +16,16 @@ export interface Descriptor {
 /** The cls token after the last block; the paper's choice for k-NN. */
 export function clsDescriptor({ vit: shape, params }: Backbone): Descriptor {
   return { dim: shape.dim, apply: (images) => vit(shape, params, images) };
+}
+
+/**
+ * The cls token and all patch tokens after the final norm, one after another, of images of a size: x_norm_clstoken and
+ * x_norm_patchtokens of the official code of DINOv2.
+ */
+export function tokensDescriptor({ vit: shape, params }: Backbone, crop: Size): Descriptor {
+  const { rows, cols } = patchGrid(shape, crop.rows, crop.cols);
+  const dim = (1 + rows * cols) * shape.dim;
+  return { dim, apply: (images) => reshape(encode(shape, params, images), [images.shape[0]!, dim]) };
 }
 
 /** Options of `blocksDescriptor`. */

@@ -6,7 +6,7 @@ import type { ImageSet } from "../images/image-set.js";
 import { centerCrop, type Image, normalize, normalizeTable, resizeShortSide } from "../images/pixels.js";
 import type { FeatureRows } from "../math/feature-rows.js";
 import type { Backbone, View } from "./backbone.js";
-import { clsDescriptor, type Descriptor } from "./descriptors.js";
+import { clsDescriptor, type Descriptor, tokensDescriptor } from "./descriptors.js";
 
 export interface ExtractOptions {
   readonly view: View;
@@ -36,7 +36,7 @@ export async function extractFeatures(
   images: ImageSet,
   options: ExtractOptions,
 ): Promise<Extracted> {
-  return gather(featureBatches(backbone, images, options), options.indices?.length ?? images.count);
+  return joinBatches(featureBatches(backbone, images, options), options.indices?.length ?? images.count);
 }
 
 /** Extracts features one batch at a time; each batch is valid until the next. */
@@ -61,6 +61,29 @@ export async function* featureBatches(
   });
 }
 
+/** Features of cls tokens, and of the patches of each image. */
+export interface ExtractedTokens extends Extracted {
+  /** For each row, the patch tokens after the final norm: [rows of patches, cols of patches, dim]. */
+  readonly patches: readonly Float32Array[];
+}
+
+/** Extracts the features of images and of their patches one batch at a time; each batch is valid until the next. */
+export async function* tokenBatches(
+  backbone: Backbone,
+  images: ImageSet,
+  options: Omit<ExtractOptions, "descriptor">,
+): AsyncGenerator<ExtractedTokens> {
+  const { dim } = backbone.vit;
+  const descriptor = tokensDescriptor(backbone, options.view.crop);
+  for await (const { features: tokens, ...found } of featureBatches(backbone, images, { ...options, descriptor })) {
+    const { rows } = tokens;
+    const rowOf = (row: number) => tokens.values.subarray(row * tokens.dim, (row + 1) * tokens.dim);
+    const features = { values: new Float32Array(rows * dim), rows, dim };
+    for (let row = 0; row < rows; row++) features.values.set(rowOf(row).subarray(0, dim), row * dim);
+    yield { ...found, features, patches: Array.from({ length: rows }, (_, row) => rowOf(row).subarray(dim)) };
+  }
+}
+
 /**
  * Returns pixels as features, in the same view: the baseline for a network. Grey images give one channel, which points
  * in the same direction as three equal ones.
@@ -79,7 +102,7 @@ export async function pixelFeatures(images: ImageSet, options: ExtractOptions): 
     },
     compute: (values) => Promise.resolve(values),
   };
-  return gather(runBatches(images, options, run), options.indices?.length ?? images.count);
+  return joinBatches(runBatches(images, options, run), options.indices?.length ?? images.count);
 }
 
 /** Whether all images that can be decoded have three equal channels. */
@@ -147,7 +170,7 @@ async function* runBatches(images: ImageSet, options: ExtractOptions, run: Batch
 }
 
 /** Joins the batches of `count` images. Throws if no image could be decoded. */
-async function gather(batches: AsyncIterable<Extracted>, count: number): Promise<Extracted> {
+export async function joinBatches(batches: AsyncIterable<Extracted>, count: number): Promise<Extracted> {
   let features: FeatureRows = { values: new Float32Array(0), rows: 0, dim: 0 };
   const indices: number[] = [];
   const failures: DecodeFailure[] = [];

@@ -36,6 +36,15 @@ export function clsAttention({ vit: { heads } }: Backbone, { tokens, attention }
   return reshape(slice(clsRow, 3, clsRow.shape[3]! - patches, patches), [heads, patches]);
 }
 
+/**
+ * Queries, then keys, of the last block, from which attention follows row by row: -> [1 + registers + patches, 2 * dim].
+ * Unlike the attention of all tokens, they grow only as the tokens do.
+ */
+export function queriesAndKeys({ vit: { dim } }: Backbone, observation: Observation): Tensor {
+  const found = observation.queriesAndKeys();
+  return reshape(found, [found.shape[1]!, 2 * dim]);
+}
+
 /** Prepares a backbone to compute `aspects` of images, normalised as in training. */
 export function openInspector<const Names extends string>(
   backbone: Backbone,

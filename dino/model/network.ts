@@ -60,8 +60,16 @@ const prefixed = (prefix: string, specs: readonly ParamSpec[]) =>
 
 /** Lists every parameter under its official name, in the official order. */
 export function networkSpecs(config: NetworkConfig): ParamSpec[] {
+  const { vit } = config;
+  const isIdle = ({ name }: ParamSpec) => "head" in config.heads && isUnusedByDino(vit, name);
+  const backbone = vitSpecs(vit).map((spec) => (isIdle(spec) ? { ...spec, trainable: false } : spec));
   const heads = headsOf(config).flatMap(([prefix, headConfig]) => prefixed(prefix, headSpecs(headConfig)));
-  return [...prefixed("backbone.", vitSpecs(config.vit)), ...heads];
+  return [...prefixed("backbone.", backbone), ...heads];
+}
+
+/** Whether the CLS tokens of images without masks do not depend on a parameter, so that it has no gradient. */
+function isUnusedByDino({ maskToken, untiedNorms = {} }: VitConfig, name: string): boolean {
+  return (name === "mask_token" && maskToken === "optional") || (name.startsWith("norm.") && untiedNorms.cls === true);
 }
 
 /** Lists the running statistics under their official names. */
@@ -147,7 +155,8 @@ export interface NetworkOutput {
 
 /**
  * Computes features and logits for crops of several sizes (MultiCropWrapper of the official code): groups of crops
- * [crops * batch, channels, rows, cols] of one size each. Rows are in the order given, [all crops * batch, ...].
+ * [crops * batch, channels, rows, cols] of one size each, the global crops first. Rows are in the order given, [all crops *
+ * batch, ...].
  */
 export function forward(
   network: Network<DinoHeads>,
@@ -159,7 +168,7 @@ export function forward(
   if (precision === "f16") halfOfAll(params, ({ name }) => !name.includes("last_layer")); // whose rows are normalised in f32
   const backbone = scope(params.get, "backbone.");
   const vitConfig = { ...config.vit, precision };
-  const views = groups.map((images) => ({ images }));
+  const views = groups.map((images, i) => ({ images, localCrops: i > 0 }));
   const features = vitOfGroups(vitConfig, backbone, views, options); // [all crops * batch, dim]
   const headConfig = { ...config.heads.head, precision };
   return {

@@ -240,6 +240,8 @@ export interface Observation {
    * tokens. [batch, heads, queries, 1 + registers + patches]; rows sum to one, including the share of registers.
    */
   readonly attention: (queries?: number) => Tensor;
+  /** Queries, then keys, of the last block's attention: [batch, 1 + registers + patches, 2 * dim]. */
+  readonly queriesAndKeys: () => Tensor;
 }
 
 /** Encodes images and exposes the attention of the last block. */
@@ -255,6 +257,7 @@ export function observe(config: VitConfig, params: Lookup, images: Tensor): Obse
   return {
     tokens: withoutRegisters(config, finalNorm(config, params, after)),
     attention: (queries) => attentionProbabilities(qkv(), config.heads, queries),
+    queriesAndKeys: () => slice(qkv(), 2, 0, 2 * config.dim),
   };
 }
 

@@ -9,6 +9,7 @@ import { type Dashboard, openDashboard } from "../../dino/dashboard/server.js";
 import { openSite } from "../../dino/dashboard/site.js";
 import { writeSite } from "../../dino/dashboard/static.js";
 import { runFiles } from "../../dino/run/run-folder.js";
+import { writeModelOf } from "../support/families.js";
 import { writeShownRun } from "../support/shown-run.js";
 import { startChromium } from "./chromium.js";
 import { serveFiles } from "./file-server.js";
@@ -25,6 +26,12 @@ const LOOKS = [
 /** Pictures of all pages are left here, to be looked at. */
 const SCREENSHOTS = join(root, "test", "browser", "screenshots");
 
+/** Imported networks, and for one of the sizes that the viewer offers the number of patches along it. */
+const IMPORTED = [
+  { family: "DINOv2", size: 168, patches: 12 },
+  { family: "DINOv3", size: 336, patches: 21 },
+] as const;
+
 describe("pages in Chromium", () => {
   let inside: string;
   let dashboard: Dashboard;
@@ -39,8 +46,10 @@ describe("pages in Chromium", () => {
     inside = await mkdtemp(join(tmpdir(), "dino-pages-"));
     await writeShownRun(join(inside, "runs", "one"));
     await writeShownRun(join(inside, "runs", "two"), { lr: 0.01 });
+    const models = IMPORTED.map(({ family }) => join(inside, `${family}.safetensors`));
+    for (const [i, { family }] of IMPORTED.entries()) await writeModelOf(family, models[i]!);
     dashboard = await openDashboard({
-      ...{ roots: [join(inside, "runs")], log: () => undefined },
+      ...{ roots: [join(inside, "runs")], models, log: () => undefined },
       ...{ host: "127.0.0.1", port: 0 },
     });
     browser = await startChromium({ hasCamera: true });
@@ -171,6 +180,27 @@ describe("pages in Chromium", () => {
     await page.getByText(/^two: 0.0\d million parameters/).waitFor();
     await seen();
   });
+
+  for (const { family, size, patches } of IMPORTED) {
+    it(`the viewer looks through a network of ${family}, at another size too`, async () => {
+      await open("viewer.html");
+      await seen();
+      await page.getByLabel("Model", { exact: true }).selectOption(family);
+      await page.getByText(new RegExp(`^${family}: 0.0\\d million parameters`)).waitFor();
+      await seen();
+      await page.getByLabel("Shorter side").selectOption(String(size));
+      const overlay = 'document.querySelectorAll("figure canvas")[3]'; // a pixel for each patch
+      const side = () => page.evaluate<number>(`Math.min(${overlay}.width, ${overlay}.height)`);
+      while ((await side()) !== patches) await page.waitForTimeout(50);
+      const map = page.getByRole("application");
+      const { width, height } = (await map.boundingBox())!;
+      await map.hover({ position: { x: width - 2, y: height - 2 } });
+      const [, row, column] = /row (\d+), column (\d+)/.exec(await said())!;
+      expect(Math.min(Number(row), Number(column))).to.equal(patches);
+      await page.getByRole("img", { name: "Patches alike" }).waitFor();
+      expect(await page.getByRole("img", { name: /^Head \d$/ }).count()).to.equal(2);
+    });
+  }
 
   it("the viewer opens images and models of the visitor, and says what is none", async () => {
     await open("viewer.html");

@@ -3,9 +3,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { isFailure } from "../../dino/images/image-location.js";
-import { attentionMaps, embed, knn, loadModel, memoryImages, openImages, train } from "../../dino/index.js";
+import { normalize, normalizeTable } from "../../dino/images/pixels.js";
+import {
+  attentionMaps,
+  embed,
+  embedPatches,
+  knn,
+  loadModel,
+  memoryImages,
+  openImages,
+  train,
+} from "../../dino/index.js";
+import { lastAttention } from "../../dino/model/vit.js";
+import { evaluate, input } from "../../engine/index.js";
+import { relmax } from "../golden/golden.js";
 import { drawFolder, tinySettings, writeTinyCheckpoint } from "../support/command-line.js";
 import { testDevice } from "../support/device.js";
+import { families, writeModelOf } from "../support/families.js";
 import { rejection } from "../support/rejection.js";
 
 describe("library", function () {
@@ -40,17 +54,47 @@ describe("library", function () {
     expect(device.failure()).to.equal(undefined); // it stays open
   });
 
-  it("measures neighbours among classes, and refuses images without", async () => {
-    using model = await loadModel(checkpoint, { device: await testDevice() });
-    const { results, trainImages } = await knn(model, { train: photos, test: photos, ks: [1] });
-    expect(trainImages).to.equal(8);
-    expect(results).to.have.length(1);
-    expect(results[0]!).to.include({ k: 1, top1: 100 }); // each is its own nearest neighbour
-    const images = [{ rows: 16, cols: 16, pixels: new Uint8Array(16 * 16 * 3) }];
-    expect(await rejection(knn(model, { train: photos, test: memoryImages({ images }) }))).to.include(
-      "have no classes",
-    );
-  });
+  for (const family of families) {
+    it(`embeds the patches of ${family} image by image, and names what it cannot decode`, async () => {
+      const path = join(folder, `${family}.safetensors`);
+      await writeModelOf(family, path);
+      using model = await loadModel(path, { device: await testDevice() });
+      const torn = join(folder, "torn");
+      await drawFolder(torn, 2);
+      await writeFile(join(torn, "blue", "0.png"), "torn");
+      const failures: string[] = [];
+      const found = [];
+      const onFailure = ({ path: of }: { readonly path: string }) => void failures.push(of);
+      for await (const one of embedPatches(model, torn, { batch: 2, onFailure })) found.push(one);
+      const { names, features } = await embed(model, torn, { batch: 2 });
+      expect(failures).to.deep.equal(["blue/0.png"]);
+      expect(found.map(({ name }) => name)).to.deep.equal(names);
+      const { dim, patch } = model.vit;
+      const { rows, cols } = model.config.imageSize;
+      for (const [i, one] of found.entries()) {
+        expect(one).to.include({ rows: rows / patch, cols: cols / patch, dim });
+        expect(one.feature).to.deep.equal(features.values.subarray(i * dim, (i + 1) * dim));
+        expect(one.patches).to.have.length((rows / patch) * (cols / patch) * dim);
+        expect(one.patches).to.not.deep.equal(found[(i + 1) % found.length]!.patches);
+      }
+    });
+  }
+
+  for (const family of families) {
+    it(`measures neighbours among classes with ${family}, and refuses images without`, async () => {
+      const path = join(folder, `${family}.safetensors`);
+      await writeModelOf(family, path);
+      using model = await loadModel(path, { device: await testDevice() });
+      const { results, trainImages } = await knn(model, { train: photos, test: photos, ks: [1] });
+      expect(trainImages).to.equal(8);
+      expect(results).to.have.length(1);
+      expect(results[0]!).to.include({ k: 1, top1: 100 }); // each is its own nearest neighbour
+      const images = [{ rows: 16, cols: 16, pixels: new Uint8Array(16 * 16 * 3) }];
+      expect(await rejection(knn(model, { train: photos, test: memoryImages({ images }) }))).to.include(
+        "have no classes",
+      );
+    });
+  }
 
   it("gives maps of attention, in patches, whose shares leave the cls token its own", async () => {
     using model = await loadModel(checkpoint, { device: await testDevice() });
@@ -68,6 +112,25 @@ describe("library", function () {
     const refused = attentionMaps(model, [join(folder, "no.png")]).next();
     expect(await rejection(refused)).to.include(`${join(folder, "no.png")}: expected an image`);
   });
+
+  for (const family of families) {
+    it(`gives the attention of ${family} to patches, without registers`, async () => {
+      const path = join(folder, `${family}.safetensors`);
+      await writeModelOf(family, path);
+      using model = await loadModel(path, { device: await testDevice() });
+      const { patch, heads, registers = 0 } = model.vit;
+      const file = join(photos, "blue/1.png");
+      for await (const { maps, rows, cols, image } of attentionMaps(model, [file], { size: 3 * patch })) {
+        using pixels = input(model.device, [1, 3, image.rows, image.cols]);
+        pixels.write(normalize(image, normalizeTable(model.config)));
+        const whole = await evaluate(model.device, () => ({ all: lastAttention(model.vit, model.params, pixels, 1) }));
+        const tokens = 1 + registers + rows * cols;
+        const ofPatches = whole.all.filter((_, i) => i % tokens > registers);
+        expect(whole.all).to.have.length(heads * tokens);
+        expect(relmax(maps, ofPatches)).to.be.below(1e-5);
+      }
+    });
+  }
 
   it("trains in silence, ends when told, and goes on", async () => {
     const device = await testDevice();

@@ -9,30 +9,52 @@ export type Focus = number | undefined;
 
 /** Returns the attention from the cls token or a patch, per head and averaged: heads times [patches], [patches]. */
 export function attentionOf(
-  { attention, heads, rows, cols }: ImageView,
+  view: ImageView,
   focus: Focus,
 ): { readonly ofHeads: readonly Float32Array[]; readonly mean: Float32Array } {
+  const { heads, rows, cols } = view;
   const patches = rows * cols;
-  const query = focus === undefined ? 0 : 1 + focus;
   const all = new Float32Array(heads * patches);
-  for (let head = 0; head < heads; head++) {
-    const from = (head * (1 + patches) + query) * patches;
-    all.set(attention.subarray(from, from + patches), head * patches);
+  const ofHeads = Array.from({ length: heads }, (_, head) => all.subarray(head * patches, (head + 1) * patches));
+  for (const [head, map] of ofHeads.entries()) attendInto(map, view, { head, focus });
+  return { ofHeads, mean: meanOfHeads(all, heads) };
+}
+
+/** Computes softmax(q kᵀ / sqrt(headDim)) of one token over all tokens, and keeps the patches: -> [patches]. */
+function attendInto(
+  map: Float32Array,
+  { queriesAndKeys, features, heads }: ImageView,
+  { head, focus }: { readonly head: number; readonly focus: Focus },
+): void {
+  const dim = features.length / map.length;
+  const tokens = queriesAndKeys.length / (2 * dim);
+  const extras = tokens - map.length; // the cls token and the registers
+  const headDim = dim / heads;
+  const query = (focus === undefined ? 0 : extras + focus) * 2 * dim + head * headDim;
+  const scores = new Float64Array(tokens);
+  for (let token = 0; token < tokens; token++) {
+    const key = (2 * token + 1) * dim + head * headDim;
+    let sum = 0;
+    for (let c = 0; c < headDim; c++) sum += queriesAndKeys[query + c]! * queriesAndKeys[key + c]!;
+    scores[token] = sum / Math.sqrt(headDim);
   }
-  return {
-    ofHeads: Array.from({ length: heads }, (_, head) => all.subarray(head * patches, (head + 1) * patches)),
-    mean: meanOfHeads(all, heads),
-  };
+  const largest = scores.reduce((most, score) => Math.max(most, score));
+  const weights = scores.map((score) => Math.exp(score - largest));
+  const whole = weights.reduce((sum, weight) => sum + weight);
+  for (let patch = 0; patch < map.length; patch++) map[patch] = weights[extras + patch]! / whole;
 }
 
 /** Returns the cosine between the features of a patch and those of every patch: [patches]. */
 export function similarityTo({ features, rows, cols }: ImageView, focus: number): Float32Array {
   const patches = rows * cols;
   const dim = features.length / patches;
-  const own = features.subarray(focus * dim, (focus + 1) * dim);
-  return Float32Array.from({ length: patches }, (_, patch) =>
-    own.reduce((sum, value, c) => sum + value * features[patch * dim + c]!, 0),
-  );
+  const cosines = new Float32Array(patches);
+  for (let patch = 0; patch < patches; patch++) {
+    let sum = 0;
+    for (let c = 0; c < dim; c++) sum += features[focus * dim + c]! * features[patch * dim + c]!;
+    cosines[patch] = sum;
+  }
+  return cosines;
 }
 
 /** A picture with opacity. */

@@ -4,10 +4,12 @@ import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device
 import { parseNpy } from "../../files/npy.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
 import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js";
-import { type FeatureRows, normalizeRows } from "../../math/feature-rows.js";
+import { type FeatureRows, normalizeRows, selectRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
-import { openInspector, patchFeatures } from "../../model/inspector.js";
+import { openInspector, patchFeatures, queriesAndKeys } from "../../model/inspector.js";
 import { clsOf } from "../../model/tokens.js";
+import type { VitConfig } from "../../model/vit-config.js";
+import { vitSpecs } from "../../model/vit-params.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";
 import { parseModel } from "../../weights/checkpoint-bytes.js";
@@ -20,7 +22,7 @@ export interface ModelFacts {
   readonly heads: number;
   readonly depth: number;
   readonly dim: number;
-  /** Selectable shorter sides of images, the training size first. */
+  /** Selectable shorter sides of images, in ascending order. */
   readonly sizes: readonly number[];
   /** Name of the adapter. */
   readonly device: string;
@@ -34,11 +36,8 @@ export interface ImageView {
   readonly rows: number;
   readonly cols: number;
   readonly heads: number;
-  /**
-   * Attention of the cls token, then of every patch, without the shares of registers and the cls token: [heads, 1 +
-   * patches, patches].
-   */
-  readonly attention: Float32Array;
+  /** Queries, then keys, of the last block: [1 + registers + patches, 2 * dim]; `attentionOf` computes with them. */
+  readonly queriesAndKeys: Float32Array;
   /** Features of length one: [patches, dim]. */
   readonly features: Float32Array;
   /** Features as red, green and blue: [patches, 3]. */
@@ -63,9 +62,9 @@ export interface Viewer extends Disposable {
   setIndex(npy: Uint8Array): void;
 }
 
-/** Maximum bytes of attention read back per image. */
-const MAX_ATTENTION_BYTES = 64 << 20;
 const NEIGHBORS = 12;
+/** Maximum number of patches that colours are fitted to; more take seconds and change them little. */
+const MOST_FITTED = 2000;
 
 /** Loads the network of a checkpoint or model file onto a device. Throws for other files. */
 export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>): Promise<Viewer> {
@@ -73,10 +72,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
   const model = uploadModel(device, network, "model");
   const view = viewOf(model.config);
   const { heads, patch, depth, dim } = model.vit;
-  const inspector = openInspector(model, view, {
-    patches: patchFeatures,
-    attention: (_, { attention }) => attention(), // [1, heads, tokens, tokens]
-  });
+  const inspector = openInspector(model, view, { patches: patchFeatures, queriesAndKeys });
   const clsInspector = openInspector(model, view, { feature: (_, { tokens }) => clsOf(tokens) });
   let palette: Palette | undefined;
   let index: { readonly rows: FeatureRows; readonly on: DeviceSimilarities } | undefined;
@@ -96,21 +92,21 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
       heads,
       depth,
       dim,
-      sizes: sizesFor(model, device),
+      sizes: sizesFor(model),
       device: device.name,
     },
     async inspect(image, { size, keepColors }) {
       const began = performance.now();
       const shown = fitToPatches(image, { size, patch });
-      const { rows, cols, patches, attention } = await inspector.inspect(shown);
+      const { rows, cols, patches, queriesAndKeys: projected } = await inspector.inspect(shown);
       const features = normalizeRows({ values: patches, rows: rows * cols, dim });
-      if (!keepColors || palette === undefined) palette = fitColors(features);
+      if (!keepColors || palette === undefined) palette = fitColors(spread(features));
       return {
         image: shown,
         rows,
         cols,
         heads,
-        attention: patchAttention(attention, { heads, patches: rows * cols }),
+        queriesAndKeys: projected,
         features: features.values,
         colors: Uint8Array.from(colorsOf(palette, features.values).flat()),
         neighbors: await neighborsOf(image),
@@ -134,32 +130,34 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
   };
 }
 
-/**
- * Returns one to four times the training size, as long as the attention of a square image fits one binding and the
- * limit on reads.
- */
-function sizesFor({ vit: { patch, heads, registers = 0 }, config }: Model, { limits }: Device): readonly number[] {
-  const trained = Math.min(config.imageSize.rows, config.imageSize.cols);
-  const most = Math.min(MAX_ATTENTION_BYTES, limits.maxStorageBufferBindingSize);
-  return [1, 1.5, 2, 3, 4]
-    .map((times) => Math.round((times * trained) / patch) * patch)
-    .filter((size, i) => i === 0 || 4 * heads * (1 + registers + (size / patch) ** 2) ** 2 <= most);
+/** Returns at most `MOST_FITTED` rows, evenly spaced. */
+function spread(features: FeatureRows): FeatureRows {
+  const { rows } = features;
+  if (rows <= MOST_FITTED) return features;
+  return selectRows(
+    features,
+    Int32Array.from({ length: MOST_FITTED }, (_, i) => Math.floor((i * rows) / MOST_FITTED)),
+  );
 }
 
-/** Removes registers, and attention to the cls token: [heads, tokens, tokens] -> [heads, 1 + patches, patches]. */
-function patchAttention(
-  attention: Float32Array,
-  { heads, patches }: { readonly heads: number; readonly patches: number },
-): Float32Array {
-  const tokens = Math.round(Math.sqrt(attention.length / heads));
-  const extras = tokens - patches; // the cls token and the registers
-  const kept = new Float32Array(heads * (1 + patches) * patches);
-  for (let head = 0; head < heads; head++) {
-    for (let query = 0; query <= patches; query++) {
-      const token = query === 0 ? 0 : extras + query - 1;
-      const from = (head * tokens + token) * tokens + extras;
-      kept.set(attention.subarray(from, from + patches), (head * (1 + patches) + query) * patches);
-    }
-  }
-  return kept;
+/**
+ * Returns one to four times the size of evaluation, and the training size, as far as the tokens of a square image fit one
+ * binding.
+ */
+function sizesFor({ vit, config, device: { limits } }: Model): readonly number[] {
+  const { patch, registers = 0 } = vit;
+  const { rows, cols } = viewOf(config).crop;
+  const wanted = [1, 1.5, 2, 3, 4].map((times) => times * Math.min(rows, cols));
+  const trained = Math.min(config.imageSize.rows, config.imageSize.cols);
+  const sizes = [...wanted, trained].map((size) => Math.round(size / patch) * patch).sort((a, b) => a - b);
+  const bytesPerToken = 4 * widestLayer(vit);
+  return [...new Set(sizes)].filter(
+    (size, i) => i === 0 || (1 + registers + (size / patch) ** 2) * bytesPerToken <= limits.maxStorageBufferBindingSize,
+  );
+}
+
+/** Returns the most numbers that a layer computes for a token, or that its patch has. */
+function widestLayer(vit: VitConfig): number {
+  const layers = vitSpecs(vit).filter(({ name }) => /^blocks\.0\..*weight$/.test(name));
+  return Math.max(vit.channels * vit.patch ** 2, ...layers.map(({ shape }) => shape[0]!));
 }

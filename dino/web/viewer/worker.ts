@@ -45,7 +45,7 @@ const offered = {
   look: (image: Image, options: ViewOptions): Promise<ImageView> =>
     inTurn(async () => {
       const sight = await current!.viewer.inspect(image, options);
-      return transfer(sight, [sight.attention.buffer as ArrayBuffer]);
+      return transfer(sight, [sight.queriesAndKeys.buffer as ArrayBuffer]);
     }),
 };
 

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { featureSource } from "../../../dino/commands/labelled.js";
-import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../../support/command-line.js";
+import { dino, drawFolder, writeTwoClasses } from "../../support/command-line.js";
+import { families, writeModelOf } from "../../support/families.js";
 
 describe("flags that name labelled features", () => {
   const common = { which: "teacher", batch: 8, split: 0.2, seed: 0 } as const;
@@ -46,25 +47,27 @@ describe("dino knn", function () {
     expect(report["results"]).to.deep.equal([{ k: 5, neighbors: 5, top1: 100, top5: 100 }]);
   });
 
-  it("keeps features, and says the same of them the second time", async () => {
-    const [photos, checkpoint] = [join(folder, "photos"), join(folder, "checkpoint.safetensors")];
-    await drawFolder(photos, 6);
-    await writeTinyCheckpoint(checkpoint);
-    const words = [
-      "knn",
-      "--checkpoint",
-      checkpoint,
-      "--data",
-      photos,
-      "--split",
-      "0.4",
-      "--cache",
-      join(folder, "kept"),
-    ];
-    const [first, second] = [await dino(...words), await dino(...words)];
-    expect(first.code, first.stderr).to.equal(0);
-    expect(second.stdout).to.equal(first.stdout);
-    expect(first.stderr).not.to.include("reading features");
-    expect(second.stderr).to.include("reading features of 12 images from");
-  });
+  for (const family of families) {
+    it(`keeps features of ${family}, and says the same of them the second time`, async () => {
+      const [photos, checkpoint] = [join(folder, "photos"), join(folder, `${family}.safetensors`)];
+      await drawFolder(photos, 6);
+      await writeModelOf(family, checkpoint);
+      const words = [
+        "knn",
+        "--checkpoint",
+        checkpoint,
+        "--data",
+        photos,
+        "--split",
+        "0.4",
+        "--cache",
+        join(folder, `kept-${family}`),
+      ];
+      const [first, second] = [await dino(...words), await dino(...words)];
+      expect(first.code, first.stderr).to.equal(0);
+      expect(second.stdout).to.equal(first.stdout);
+      expect(first.stderr).not.to.include("reading features");
+      expect(second.stderr).to.include("reading features of 12 images from");
+    });
+  }
 });

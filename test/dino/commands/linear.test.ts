@@ -5,8 +5,10 @@ import { expect } from "chai";
 import type { FeatureSource } from "../../../dino/commands/labelled.js";
 import { checkLinearFlags, type LinearFlags } from "../../../dino/commands/linear.js";
 import type { LinearResult } from "../../../dino/evaluation/linear.js";
+import { vitConfig } from "../../../dino/model/configure.js";
 import { parseSafetensors, safetensorsMetadata } from "../../../engine/index.js";
 import { dino, drawFolder, writeTinyCheckpoint, writeTwoClasses } from "../../support/command-line.js";
+import { families, writeModelOf } from "../../support/families.js";
 
 describe("flags of dino linear", () => {
   const common = { which: "teacher", batch: 8, split: 0.2, seed: 0, epochs: 1, weightDecay: 0, valFreq: 1 } as const;
@@ -56,34 +58,47 @@ describe("dino linear", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("learns from new crops in every epoch, and writes the layer it picked", async () => {
-    const out = join(folder, "layers", "linear.safetensors");
-    const { code, stdout, stderr } = await dino(
-      ...["linear", "--checkpoint", checkpoint, "--data", photos, "--split", "0.4", "--validation", "0.3"],
-      ...["--epochs", "4", "--lr", "0.1", "1", "--batch", "4", "--avgpool-patchtokens", "--val-freq", "2"],
-      ...["--crop-scale", "0.5", "1", "--out", out, "--json"],
-    );
-    expect(code, stderr).to.equal(0);
-    const report = JSON.parse(stdout) as Record<string, unknown> & { results: LinearResult[]; picked: object };
-    expect(report).to.include({ checkpoint, which: "teacher", dim: 48, classes: 2, epochs: 4, batch: 4, layer: out });
-    expect(report["sees"]).to.equal("cls tokens of the last 2 blocks and its mean patch token");
-    const { trainImages, validationImages, testImages } = report as unknown as Record<string, number>;
-    expect(trainImages! + validationImages! + testImages!).to.be.within(20, 21); // the torn one may be to learn from
-    expect(report["failures"]).to.have.length(1);
-    expect(report.results.map(({ lr }) => lr)).to.deep.equal([0.1, 1]);
-    for (const { history, last } of report.results) {
-      expect(history.map(({ epoch }) => epoch)).to.deep.equal([2, 4]);
-      expect(last.test.top1).to.be.within(0, 100);
-      expect(last.validation).to.have.all.keys("top1", "top5", "loss");
-    }
-    expect(report.picked).to.include({ by: "validation" });
+  for (const family of families) {
+    it(`learns from new crops of ${family} in every epoch, and writes the layer it picked`, async () => {
+      const out = join(folder, "layers", `${family}.safetensors`);
+      const model = join(folder, `${family}.safetensors`);
+      const { dim } = vitConfig(await writeModelOf(family, model));
+      const seen = (2 + 1) * dim; // two cls tokens and the mean patch token
+      const { code, stdout, stderr } = await dino(
+        ...["linear", "--checkpoint", model, "--data", photos, "--split", "0.4", "--validation", "0.3"],
+        ...["--epochs", "4", "--lr", "0.1", "1", "--batch", "4", "--avgpool-patchtokens", "--val-freq", "2"],
+        ...["--crop-scale", "0.5", "1", "--out", out, "--json"],
+      );
+      expect(code, stderr).to.equal(0);
+      const report = JSON.parse(stdout) as Record<string, unknown> & { results: LinearResult[]; picked: object };
+      expect(report).to.include({
+        checkpoint: model,
+        which: "teacher",
+        dim: seen,
+        classes: 2,
+        epochs: 4,
+        batch: 4,
+        layer: out,
+      });
+      expect(report["sees"]).to.equal("cls tokens of the last 2 blocks and its mean patch token");
+      const { trainImages, validationImages, testImages } = report as unknown as Record<string, number>;
+      expect(trainImages! + validationImages! + testImages!).to.be.within(20, 21); // the torn one may be to learn from
+      expect(report["failures"]).to.have.length(1);
+      expect(report.results.map(({ lr }) => lr)).to.deep.equal([0.1, 1]);
+      for (const { history, last } of report.results) {
+        expect(history.map(({ epoch }) => epoch)).to.deep.equal([2, 4]);
+        expect(last.test.top1).to.be.within(0, 100);
+        expect(last.validation).to.have.all.keys("top1", "top5", "loss");
+      }
+      expect(report.picked).to.include({ by: "validation" });
 
-    const file = await readFile(out);
-    const tensors = parseSafetensors(file);
-    expect(tensors.get("linear.weight")!.shape).to.deep.equal([2, 48]);
-    expect(tensors.get("linear.bias")!.shape).to.deep.equal([2]);
-    expect(JSON.parse(safetensorsMetadata(file)["classes"]!)).to.deep.equal(["blue", "red"]);
-  });
+      const file = await readFile(out);
+      const tensors = parseSafetensors(file);
+      expect(tensors.get("linear.weight")!.shape).to.deep.equal([2, seen]);
+      expect(tensors.get("linear.bias")!.shape).to.deep.equal([2]);
+      expect(JSON.parse(safetensorsMetadata(file)["classes"]!)).to.deep.equal(["blue", "red"]);
+    });
+  }
 
   it("keeps features, and learns the same from them the second time", async () => {
     const words = ["linear", "--checkpoint", checkpoint, "--train", photos, "--test", photos];

@@ -8,10 +8,12 @@ import { type Dashboard, openDashboard } from "../../../dino/dashboard/server.js
 import { openSite } from "../../../dino/dashboard/site.js";
 import { runIndexPath, readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
 import { parseNpy } from "../../../dino/files/npy.js";
+import { vitConfig } from "../../../dino/model/configure.js";
 import { runFiles } from "../../../dino/run/run-folder.js";
 import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
 import { readModel } from "../../../dino/weights/checkpoint.js";
-import { dinoFromSources, writeTinyCheckpoint } from "../../support/command-line.js";
+import { dinoFromSources } from "../../support/command-line.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 import { writeShownRun } from "../../support/shown-run.js";
 
@@ -30,8 +32,9 @@ describe("dashboard models and indexes", () => {
     await writeFile(join(inside, "secret.json"), "secret");
     shown = join(inside, "shown");
     await writeShownRun(join(shown, "a run"));
-    await writeTinyCheckpoint(join(inside, "alone.safetensors"));
-    const options = { roots: [shown], models: [join(inside, "alone.safetensors")], log: () => undefined };
+    for (const family of families) await writeModelOf(family, join(inside, `${family}.safetensors`));
+    const files = families.map((family) => join(inside, `${family}.safetensors`));
+    const options = { roots: [shown], models: files, log: () => undefined };
     models = await openDashboard({ ...options, host: "127.0.0.1", port: 0 });
   });
   after(async () => {
@@ -43,7 +46,7 @@ describe("dashboard models and indexes", () => {
     const list = (await json("api/models.json")) as ModelList;
     expect(list.map(({ name, index }) => [name, index?.isOutdated])).to.deep.equal([
       ["a run", false],
-      ["alone", undefined],
+      ...families.map((family) => [family, undefined]),
     ]);
     const { bytes } = await fetchFrom("api/models/a%20run/model.safetensors");
     const whole = await readModel(runFiles(join(shown, "a run")).checkpoint);
@@ -52,6 +55,12 @@ describe("dashboard models and indexes", () => {
       [...whole.tensors.keys()].filter((name) => name.startsWith("backbone.")),
     );
     expect(sent.tensors.get("backbone.cls_token")).to.deep.equal(whole.tensors.get("backbone.cls_token"));
+    for (const family of ["DINOv2", "DINOv3"]) {
+      const given = await parseModel((await fetchFrom(`api/models/${family}/model.safetensors`)).bytes);
+      const { config, tensors } = await readModel(join(inside, `${family}.safetensors`));
+      expect(vitConfig(given.config), family).to.deep.equal(vitConfig(config));
+      expect(given.tensors, family).to.deep.equal(tensors);
+    }
   });
 
   it("gives the features of an index, what they are of, and small pictures", async () => {
@@ -72,7 +81,7 @@ describe("dashboard models and indexes", () => {
     expect(decoded.equals(original), "a small image stays as it is").to.equal(true);
     for (const nothing of ["images/6.webp", "images/-1.webp", "images/x.webp", "log.json", "checkpoint.safetensors"])
       expect(await fetchFrom(`${at}/${nothing}`), nothing).to.have.property("status", 404);
-    expect(await fetchFrom("api/models/alone/features.npy")).to.have.property("status", 404);
+    expect(await fetchFrom("api/models/DINO/features.npy")).to.have.property("status", 404);
   });
 
   it("says when a model was trained on after its index", async () => {

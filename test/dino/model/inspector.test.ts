@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { type Image, normalize, normalizeTable } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
-import type { Model } from "../../../dino/model/backbone.js";
 import { clsAttention, openInspector, patchFeatures } from "../../../dino/model/inspector.js";
-import { encode, lastAttention } from "../../../dino/model/vit.js";
+import { features, finalNorm, lastAttention } from "../../../dino/model/vit.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
 import { evaluate, input } from "../../../engine/index.js";
 import { writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 function noise(seed: number, rows: number, cols: number): Image {
@@ -20,47 +20,49 @@ function noise(seed: number, rows: number, cols: number): Image {
 
 describe("inspector", () => {
   let folder: string;
-  let model: Model;
-  before(async () => {
-    folder = await mkdtemp(join(tmpdir(), "inspector-"));
-    const path = join(folder, "tiny.safetensors");
-    await writeTinyCheckpoint(path, { depth: 2 });
-    model = await loadModel(await testDevice(), path);
-  });
-  after(async () => {
-    model[Symbol.dispose]();
-    await rm(folder, { recursive: true });
-  });
+  before(async () => void (folder = await mkdtemp(join(tmpdir(), "inspector-"))));
+  after(() => rm(folder, { recursive: true }));
 
-  it("sees of every image what the network makes of it, whatever size came before", async () => {
-    using inspector = openInspector(model, model.config, { patches: patchFeatures, attention: clsAttention });
-    for (const [seed, rows, cols] of [
-      [1, 16, 16],
-      [2, 16, 16],
-      [3, 16, 40],
-      [4, 16, 16],
-    ] as const) {
-      const image = noise(seed, rows, cols);
-      const seen = await inspector.inspect(image);
-      expect([seen.rows, seen.cols]).to.deep.equal([rows / 8, cols / 8]);
+  for (const family of families) {
+    it(`sees of every image what the network of ${family} makes of it, whatever size came before`, async () => {
+      const path = join(folder, `${family}.safetensors`);
+      await writeModelOf(family, path);
+      using model = await loadModel(await testDevice(), path);
+      const { dim, heads, patch, registers } = model.vit;
+      expect(registers).to.be.above(0);
+      const first = 1 + registers!;
+      using inspector = openInspector(model, model.config, { patches: patchFeatures, attention: clsAttention });
+      for (const [seed, down, across] of [
+        [1, 2, 2],
+        [2, 2, 2],
+        [3, 2, 5],
+        [4, 2, 2],
+      ] as const) {
+        const image = noise(seed, down * patch, across * patch);
+        const seen = await inspector.inspect(image);
+        expect([seen.rows, seen.cols]).to.deep.equal([down, across]);
 
-      using pixels = input(model.device, [1, 3, rows, cols]);
-      pixels.write(normalize(image, normalizeTable(model.config)));
-      const whole = await evaluate(model.device, () => ({
-        tokens: encode(model.vit, model.params, pixels),
-        attention: lastAttention(model.vit, model.params, pixels),
-      }));
-      const { dim, heads } = model.vit;
-      const [patches, tokens] = [seen.rows * seen.cols, 1 + seen.rows * seen.cols];
-      expectClose(seen.patches, whole.tokens.subarray(dim)); // without cls
-      for (let head = 0; head < heads; head++) {
-        const ofCls = whole.attention.subarray(head * tokens * tokens + 1, head * tokens * tokens + tokens);
-        expectClose(seen.attention.subarray(head * patches, (head + 1) * patches), ofCls);
+        using pixels = input(model.device, [1, 3, image.rows, image.cols]);
+        pixels.write(normalize(image, normalizeTable(model.config)));
+        const whole = await evaluate(model.device, () => ({
+          stream: finalNorm(model.vit, model.params, features(model.vit, model.params, pixels).stream),
+          attention: lastAttention(model.vit, model.params, pixels),
+        }));
+        const patches = down * across;
+        const tokens = first + patches;
+        expectClose(seen.patches, whole.stream.subarray(first * dim));
+        for (let head = 0; head < heads; head++) {
+          const ofCls = whole.attention.subarray(head * tokens * tokens + first, head * tokens * tokens + tokens);
+          expectClose(seen.attention.subarray(head * patches, (head + 1) * patches), ofCls);
+        }
       }
-    }
-  });
+    });
+  }
 
   it("refuses an image without a whole patch, and goes on", async () => {
+    const path = join(folder, "tiny.safetensors");
+    await writeTinyCheckpoint(path);
+    using model = await loadModel(await testDevice(), path);
     using inspector = openInspector(model, model.config, { patches: patchFeatures });
     expect(await rejection(inspector.inspect(noise(1, 7, 16)))).to.include("holds no whole patch of 8");
     expect((await inspector.inspect(noise(1, 8, 16))).patches.length).to.equal(2 * 16);

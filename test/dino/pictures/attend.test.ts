@@ -6,6 +6,7 @@ import sharp from "sharp";
 import { fitToPatches } from "../../../dino/images/crop-to-patches.js";
 import { openSubjects, readSubject } from "../../../dino/images/sources/image-files.js";
 import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 async function drawImage(path: string, width: number, height: number): Promise<void> {
@@ -91,27 +92,34 @@ describe("dino attend", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("draws mean and heads of all images in a folder, and names what it could not draw", async () => {
-    const out = join(folder, "maps");
-    const photos = join(folder, "photos");
-    const words = ["attend", "--checkpoint", checkpoint, photos, "--out", out, "--image-size", "35", "--json"];
-    const { code, stdout, stderr } = await dino(...words);
-    expect(code, stderr).to.equal(0);
-    const { images, failures } = JSON.parse(stdout) as {
-      readonly images: readonly { readonly picture: string; readonly mean: Paths; readonly heads: readonly Paths[] }[];
-      readonly failures: readonly { readonly path: string }[];
-    };
-    expect(failures.map(({ path }) => path)).to.deep.equal([join(photos, "torn.png")]);
-    const paths = images.flatMap(({ picture, mean, heads }) => [
-      picture,
-      ...[mean, ...heads].flatMap((files) => Object.values(files)),
-    ]);
-    expect(paths).to.have.members((await readdir(out)).map((name) => join(out, name)));
-    expect(paths).to.have.length(2 * (1 + 3 * (1 + 2)));
-    const { width, height } = await sharp(join(out, "0-mean-overlay.png")).metadata();
-    expect([width, height]).to.deep.equal([32, 56]);
-    expect((await sharp(join(out, "more-0-attention.png")).metadata()).width).to.be.at.least(1000);
-  });
+  for (const family of families) {
+    it(`draws mean and heads of ${family} for all images in a folder, and names what it could not draw`, async () => {
+      const [out, model] = [join(folder, `maps-${family}`), join(folder, `${family}.safetensors`)];
+      const { patchSize: patch } = await writeModelOf(family, model);
+      const photos = join(folder, "photos");
+      const words = ["attend", "--checkpoint", model, photos, "--out", out, "--image-size", "35", "--json"];
+      const { code, stdout, stderr } = await dino(...words);
+      expect(code, stderr).to.equal(0);
+      const { images, failures } = JSON.parse(stdout) as {
+        readonly images: readonly {
+          readonly picture: string;
+          readonly mean: Paths;
+          readonly heads: readonly Paths[];
+        }[];
+        readonly failures: readonly { readonly path: string }[];
+      };
+      expect(failures.map(({ path }) => path)).to.deep.equal([join(photos, "torn.png")]);
+      const paths = images.flatMap(({ picture, mean, heads }) => [
+        picture,
+        ...[mean, ...heads].flatMap((files) => Object.values(files)),
+      ]);
+      expect(paths).to.have.members((await readdir(out)).map((name) => join(out, name)));
+      expect(paths).to.have.length(2 * (1 + 3 * (1 + 2)));
+      const { width, height } = await sharp(join(out, "0-mean-overlay.png")).metadata();
+      expect([width, height]).to.deep.equal([35, 58].map((side) => side - (side % patch)));
+      expect((await sharp(join(out, "more-0-attention.png")).metadata()).width).to.be.at.least(1000);
+    });
+  }
 
   it("refuses a file that is no image before it draws any", async () => {
     const out = join(folder, "torn");

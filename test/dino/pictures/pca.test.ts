@@ -9,7 +9,8 @@ import { blankPicture, pixel } from "../../../dino/pictures/drawing.js";
 import { colorsOf, fitColors } from "../../../dino/pictures/feature-colors.js";
 import { fitForeground } from "../../../dino/pictures/pca.js";
 import { featurePairsPicture, thumbnail } from "../../../dino/pictures/pictures.js";
-import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { dino } from "../../support/command-line.js";
+import { families, writeModelOf } from "../../support/families.js";
 
 const dim = 4;
 
@@ -100,11 +101,8 @@ describe("contact sheet", () => {
 describe("dino pca", function () {
   this.timeout(120_000);
   let folder: string;
-  let checkpoint: string;
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "pca-"));
-    checkpoint = join(folder, "tiny.safetensors");
-    await writeTinyCheckpoint(checkpoint);
     await mkdir(join(folder, "photos"));
     for (const [i, [width, height]] of [
       [24, 40],
@@ -120,35 +118,39 @@ describe("dino pca", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("colours images of several sizes with one set of components, with and without background", async () => {
-    const words = ["pca", join(folder, "photos"), "--checkpoint", checkpoint, "--image-size", "24", "--json"];
-    for (const mask of [true, false]) {
-      const out = join(folder, mask ? "masked" : "whole");
-      const { code, stdout, stderr } = await dino(...words, "--out", out, ...(mask ? [] : ["--no-mask"]));
-      expect(code, stderr).to.equal(0);
-      const { images, sheet, shares } = JSON.parse(stdout) as {
-        readonly images: readonly { readonly picture: string; readonly foreground: number }[];
-        readonly sheet: string;
-        readonly shares: readonly number[];
-      };
-      const paths = [...images.map(({ picture }) => picture), sheet];
-      expect(paths).to.have.members((await readdir(out)).map((name) => join(out, name)));
-      const sizes = await Promise.all(images.map(({ picture }) => sharp(picture).metadata()));
-      expect(sizes.map(({ width, height }) => [width, height])).to.deep.equal([
-        [24, 40],
-        [64, 24],
-      ]);
-      expect(shares).to.have.length(3);
-      for (const [i, { picture, foreground }] of images.entries()) {
-        const { data } = await sharp(picture).raw().toBuffer({ resolveWithObject: true });
-        let black = 0;
-        for (let at = 0; at < data.length; at += 3) if (data[at]! + data[at + 1]! + data[at + 2]! === 0) black++;
-        const share = black / (data.length / 3);
-        if (mask) {
-          expect(foreground).to.be.within(0.05, 0.95);
-          expect(share).to.be.closeTo(1 - foreground, 0.15); // a patch in the foreground may be black as well
-        } else expect(foreground, `image ${i}`).to.equal(1);
+  for (const family of families) {
+    it(`colours images of several sizes with one set of components of ${family}, with and without background`, async () => {
+      const model = join(folder, `${family}.safetensors`);
+      const { patchSize: patch } = await writeModelOf(family, model);
+      const words = ["pca", join(folder, "photos"), "--checkpoint", model, "--image-size", String(3 * patch), "--json"];
+      for (const mask of [true, false]) {
+        const out = join(folder, `${family}-${mask ? "masked" : "whole"}`);
+        const { code, stdout, stderr } = await dino(...words, "--out", out, ...(mask ? [] : ["--no-mask"]));
+        expect(code, stderr).to.equal(0);
+        const { images, sheet, shares } = JSON.parse(stdout) as {
+          readonly images: readonly { readonly picture: string; readonly foreground: number }[];
+          readonly sheet: string;
+          readonly shares: readonly number[];
+        };
+        const paths = [...images.map(({ picture }) => picture), sheet];
+        expect(paths).to.have.members((await readdir(out)).map((name) => join(out, name)));
+        const sizes = await Promise.all(images.map(({ picture }) => sharp(picture).metadata()));
+        expect(sizes.map(({ width, height }) => [width, height])).to.deep.equal([
+          [3 * patch, 5 * patch],
+          [8 * patch, 3 * patch],
+        ]);
+        expect(shares).to.have.length(3);
+        for (const [i, { picture, foreground }] of images.entries()) {
+          const { data } = await sharp(picture).raw().toBuffer({ resolveWithObject: true });
+          let black = 0;
+          for (let at = 0; at < data.length; at += 3) if (data[at]! + data[at + 1]! + data[at + 2]! === 0) black++;
+          const share = black / (data.length / 3);
+          if (mask) {
+            expect(foreground).to.be.within(0.05, 0.95);
+            expect(share).to.be.closeTo(1 - foreground, 0.15); // a patch in the foreground may be black as well
+          } else expect(foreground, `image ${i}`).to.equal(1);
+        }
       }
-    }
-  });
+    });
+  }
 });

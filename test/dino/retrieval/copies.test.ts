@@ -11,6 +11,7 @@ import { openCopydays } from "../../../dino/retrieval/copydays.js";
 import { evaluate, input } from "../../../engine/index.js";
 import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 import { tinyBackbone } from "../../support/tiny-backbone.js";
 
@@ -150,25 +151,30 @@ describe("dino copies", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("traces copies, whitened and among distractors", async () => {
-    const within = (name: string) => join(folder, name);
-    const { code, stdout, stderr } = await dino(
-      ...["copies", "--checkpoint", within("checkpoint.safetensors"), "--data", within("copydays"), "--imsize", "16"],
-      ...["--distractors", within("distractors"), "--whitening", within("whitening"), "--json"],
-    );
-    expect(code, stderr).to.equal(0);
-    const report = JSON.parse(stdout) as Readonly<Record<string, unknown>>;
-    expect(report).to.deep.include({ imsize: 16, originals: 4, distractors: 5, failures: [] });
-    const results = report["results"] as readonly Readonly<Record<string, unknown>>[];
-    expect(results.map(({ kind, copies }) => [kind, copies])).to.deep.equal([
-      ["strong", 4],
-      ["jpegqual/75", 4],
-      ["crops/10", 4],
-    ]);
-    expect(results.map(({ map }) => map)).to.satisfy((maps: number[]) => maps.every((map) => map > 0 && map <= 100));
-    expect(results.at(-1)!["map"]).to.equal(100);
-    expect(stderr).to.include("whitening 32 numbers, learnt from 35 images");
-  });
+  for (const family of families) {
+    it(`traces copies with ${family}, whitened and among distractors`, async () => {
+      const within = (name: string) => join(folder, name);
+      const { patchSize, dim } = await writeModelOf(family, within(`${family}.safetensors`));
+      const imsize = 2 * patchSize;
+      const { code, stdout, stderr } = await dino(
+        ...["copies", "--checkpoint", within(`${family}.safetensors`), "--data", within("copydays")],
+        ...["--distractors", within("distractors"), "--whitening", within("whitening")],
+        ...["--imsize", String(imsize), "--json"],
+      );
+      expect(code, stderr).to.equal(0);
+      const report = JSON.parse(stdout) as Readonly<Record<string, unknown>>;
+      expect(report).to.deep.include({ imsize, originals: 4, distractors: 5, failures: [] });
+      const results = report["results"] as readonly Readonly<Record<string, unknown>>[];
+      expect(results.map(({ kind, copies }) => [kind, copies])).to.deep.equal([
+        ["strong", 4],
+        ["jpegqual/75", 4],
+        ["crops/10", 4],
+      ]);
+      expect(results.map(({ map }) => map)).to.satisfy((maps: number[]) => maps.every((map) => map > 0 && map <= 100));
+      expect(results.at(-1)!["map"]).to.equal(100);
+      expect(stderr).to.include(`whitening ${2 * dim!} numbers, learnt from 35 images`);
+    });
+  }
 
   it("prints a table", async () => {
     const { code, stdout, stderr } = await dino(

@@ -10,8 +10,9 @@ import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows
 import { rng } from "../../../dino/math/random.js";
 import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
 import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { dino, drawFolder } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 function randomRows(rows: number, dim: number): FeatureRows {
@@ -130,7 +131,6 @@ describe("dino dedupe", function () {
   let folder: string;
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "dedupe-"));
-    await writeTinyCheckpoint(join(folder, "checkpoint.safetensors"));
     const photos = join(folder, "photos");
     await drawFolder(photos, 3);
     await copyFile(join(photos, "red", "1.png"), join(photos, "blue", "copy.png"));
@@ -141,24 +141,38 @@ describe("dino dedupe", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("reports and draws groups of a folder", async () => {
-    const [checkpoint, photos, sheet] = ["checkpoint.safetensors", "photos", "sheet.png"].map((name) =>
-      join(folder, name),
-    );
-    const { code, stdout, stderr } = await dino(
-      ...["dedupe", "--checkpoint", checkpoint!, "--data", photos!, "--threshold", "0.9999", "--out", sheet!, "--json"],
-    );
-    expect(code, stderr).to.equal(0);
-    const report = JSON.parse(stdout) as {
-      readonly groups: readonly (readonly { readonly path: string; readonly similarity: number }[])[];
-      readonly failures: readonly { readonly path: string }[];
-    };
-    expect(report).to.deep.include({ images: 8, threshold: 0.9999, sheet });
-    expect(report.failures.map(({ path }) => path)).to.deep.equal(["red/torn.png"]);
-    const copied = report.groups.find((group) => group.some(({ path }) => path.endsWith("copy.png")))!;
-    expect(copied.map(({ path }) => path)).to.include(join(photos!, "red", "1.png"));
-    expect((await sharp(sheet).metadata()).width).to.be.above(600);
-  });
+  for (const family of families) {
+    it(`reports and draws groups of a folder with ${family}`, async () => {
+      const [checkpoint, photos, sheet] = [`${family}.safetensors`, "photos", "sheet.png"].map((name) =>
+        join(folder, name),
+      );
+      await writeModelOf(family, checkpoint!);
+      const { code, stdout, stderr } = await dino(
+        ...[
+          "dedupe",
+          "--checkpoint",
+          checkpoint!,
+          "--data",
+          photos!,
+          "--threshold",
+          "0.9999",
+          "--out",
+          sheet!,
+          "--json",
+        ],
+      );
+      expect(code, stderr).to.equal(0);
+      const report = JSON.parse(stdout) as {
+        readonly groups: readonly (readonly { readonly path: string; readonly similarity: number }[])[];
+        readonly failures: readonly { readonly path: string }[];
+      };
+      expect(report).to.deep.include({ images: 8, threshold: 0.9999, sheet });
+      expect(report.failures.map(({ path }) => path)).to.deep.equal(["red/torn.png"]);
+      const copied = report.groups.find((group) => group.some(({ path }) => path.endsWith("copy.png")))!;
+      expect(copied.map(({ path }) => path)).to.include(join(photos!, "red", "1.png"));
+      expect((await sharp(sheet).metadata()).width).to.be.above(600);
+    });
+  }
 
   it("reports the same of kept features, as text", async () => {
     const index = join(folder, "index.npy");

@@ -10,6 +10,7 @@ import { classBenchmark, retrieve, revisitedBenchmark } from "../../../dino/retr
 import { openRevisited, queryBox, setups } from "../../../dino/retrieval/revisited.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 describe("retrieval", () => {
@@ -129,17 +130,20 @@ describe("dino retrieve", function () {
     expect(Number(first)).to.equal(0); // the whole scene is in the database too, and is wrong
   });
 
-  it("takes the classes of a folder, and names what it cannot read", async () => {
-    const photos = join(folder, "photos");
-    await drawFolder(photos, 4);
-    await writeFile(join(photos, "red", "torn.png"), "torn");
-    const { code, stdout, stderr } = await dino("retrieve", "--checkpoint", checkpoint, "--data", photos);
-    expect(code, stderr).to.equal(0);
-    expect(stderr).to.include("skipped red/torn.png");
-    expect(stdout)
-      .to.match(/^8 queries among 8 images/)
-      .and.to.match(/^classes +\d+\.\d\d .* 8$/m);
-  });
+  for (const family of families) {
+    it(`takes the classes of a folder with ${family}, and names what it cannot read`, async () => {
+      const [photos, model] = [join(folder, "photos"), join(folder, `${family}.safetensors`)];
+      await writeModelOf(family, model);
+      await drawFolder(photos, 4);
+      await writeFile(join(photos, "red", "torn.png"), "torn");
+      const { code, stdout, stderr } = await dino("retrieve", "--checkpoint", model, "--data", photos);
+      expect(code, stderr).to.equal(0);
+      expect(stderr).to.include("skipped red/torn.png");
+      expect(stdout)
+        .to.match(/^8 queries among 8 images/)
+        .and.to.match(/^classes +\d+\.\d\d .* 8$/m);
+    });
+  }
 
   it("reads a pickled ground truth as it reads JSON, and runs nothing", async () => {
     // pickle.dumps(truth, protocol=3) of Python 3.11

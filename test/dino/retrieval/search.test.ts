@@ -7,6 +7,7 @@ import { program } from "../../../dino/cli.js";
 import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
 import { nearest } from "../../../dino/retrieval/nearest.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 const rows = (...values: readonly (readonly number[])[]): FeatureRows => ({
@@ -45,44 +46,50 @@ describe("dino search", function () {
     index = join(folder, "index.npy");
     await writeTinyCheckpoint(join(folder, "made.safetensors"));
     await drawFolder(join(folder, "photos"), 5);
-    const { code, stderr } = await dino(
-      ...["embed", "--checkpoint", join(folder, "made.safetensors")],
-      ...["--data", join(folder, "photos"), "--out", index],
-    );
-    expect(code, stderr).to.equal(0);
+    await embedPhotos(join(folder, "made.safetensors"), index);
   });
   after(() => rm(folder, { recursive: true }));
 
+  const embedPhotos = async (model: string, out: string): Promise<void> => {
+    const words = ["--checkpoint", model, "--data", join(folder, "photos"), "--out", out];
+    const { code, stderr } = await dino("embed", ...words);
+    expect(code, stderr).to.equal(0);
+  };
   const refusal = async (...words: readonly string[]) =>
     rejection((await program("search")).parseAsync(["search", "--index", index, ...words], { from: "user" }));
   const photo = (name: string): string => join(folder, "photos", name);
 
-  it("finds an image first for itself, with what made the index, and draws what it found", async () => {
-    const sheet = join(folder, "sheets", "found.png");
-    const { code, stdout, stderr } = await dino(
-      ...["search", "--index", index, photo("red/1.png"), photo("blue/3.png"), "-k", "4", "--out", sheet, "--json"],
-    );
-    expect(code, stderr).to.equal(0);
-    interface Report {
-      readonly images: number;
-      readonly sheet: string;
-      readonly found: readonly {
-        readonly query: string;
-        readonly neighbors: readonly { readonly path: string; readonly similarity: number }[];
-      }[];
-    }
-    const { images, found, sheet: drawn } = JSON.parse(stdout) as Report;
-    expect([images, drawn]).to.deep.equal([10, sheet]);
-    expect(found.map(({ query }) => query)).to.deep.equal([photo("red/1.png"), photo("blue/3.png")]);
-    for (const { query, neighbors } of found) {
-      expect(neighbors).to.have.length(4);
-      expect(neighbors[0]!.path).to.equal(query);
-      expect(neighbors[0]!.similarity).to.be.closeTo(1, 1e-5);
-      const similarities = neighbors.map(({ similarity }) => similarity);
-      expect(similarities).to.deep.equal([...similarities].sort((a, b) => b - a));
-    }
-    expect((await sharp(sheet).metadata()).width).to.be.above(600);
-  });
+  for (const family of families) {
+    it(`finds an image first for itself with ${family}, which made the index, and draws what it found`, async () => {
+      const [model, own] = [join(folder, `${family}.safetensors`), join(folder, `${family}.npy`)];
+      await writeModelOf(family, model);
+      await embedPhotos(model, own);
+      const sheet = join(folder, "sheets", `${family}.png`);
+      const { code, stdout, stderr } = await dino(
+        ...["search", "--index", own, photo("red/1.png"), photo("blue/3.png"), "-k", "4", "--out", sheet, "--json"],
+      );
+      expect(code, stderr).to.equal(0);
+      interface Report {
+        readonly images: number;
+        readonly sheet: string;
+        readonly found: readonly {
+          readonly query: string;
+          readonly neighbors: readonly { readonly path: string; readonly similarity: number }[];
+        }[];
+      }
+      const { images, found, sheet: drawn } = JSON.parse(stdout) as Report;
+      expect([images, drawn]).to.deep.equal([10, sheet]);
+      expect(found.map(({ query }) => query)).to.deep.equal([photo("red/1.png"), photo("blue/3.png")]);
+      for (const { query, neighbors } of found) {
+        expect(neighbors).to.have.length(4);
+        expect(neighbors[0]!.path).to.equal(query);
+        expect(neighbors[0]!.similarity).to.be.closeTo(1, 1e-5);
+        const similarities = neighbors.map(({ similarity }) => similarity);
+        expect(similarities).to.deep.equal([...similarities].sort((a, b) => b - a));
+      }
+      expect((await sharp(sheet).metadata()).width).to.be.above(600);
+    });
+  }
 
   it("finds checkpoint and images elsewhere when told where they are, and says so when not", async () => {
     await rename(join(folder, "made.safetensors"), join(folder, "moved.safetensors"));

@@ -15,6 +15,7 @@ import {
 } from "../../../dino/segmentation/label-map.js";
 import { type Segmentation, shrink } from "../../../dino/segmentation/segment.js";
 import { dino, writeTinyCheckpoint } from "../../support/command-line.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 const palette = [
@@ -175,35 +176,41 @@ describe("dino segment", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("carries masks through a video, with their palette, and measures them", async () => {
-    const out = join(folder, "masks");
-    const words = ["segment", "--checkpoint", checkpoint, "--data", join(folder, "DAVIS"), "--out", out];
-    const { code, stdout, stderr } = await dino(...words, "--image-size", "48", "--n-last-frames", "2", "--json");
-    expect(code, stderr).to.equal(0);
-    const found = JSON.parse(stdout) as Segmentation;
-    const [squares, unmeasured] = found.sequences;
-    expect(squares!.objects).to.have.length(2);
-    for (const { region, boundary, mean } of [found.measures!, squares!.measures!, ...squares!.objects]) {
-      expect(region.mean).to.be.within(0.85, 1);
-      expect(boundary.mean).to.be.within(0.5, 1);
-      expect(region.recall).to.equal(1);
-      expect(region.decay).to.be.within(-0.1, 0.1);
-      expect(mean).to.be.closeTo((region.mean + boundary.mean) / 2, 1e-12);
-    }
-    expect(unmeasured).to.deep.include({ frames: 2, objects: [] });
-    expect(JSON.parse(await readFile(join(out, "results.json"), "utf8"))).to.deep.include({ measures: found.measures });
+  for (const family of families) {
+    it(`carries masks through a video with ${family}, with their palette, and measures them`, async () => {
+      const [out, model] = [join(folder, `masks-${family}`), join(folder, `${family}.safetensors`)];
+      const { patchSize: patch } = await writeModelOf(family, model);
+      const words = ["segment", "--checkpoint", model, "--data", join(folder, "DAVIS"), "--out", out];
+      words.push("--image-size", String(6 * patch)); // 6 x 8 patches, each of 8 x 8 pixels of a frame
+      const { code, stdout, stderr } = await dino(...words, "--n-last-frames", "2", "--json");
+      expect(code, stderr).to.equal(0);
+      const found = JSON.parse(stdout) as Segmentation;
+      const [squares, unmeasured] = found.sequences;
+      expect(squares!.objects).to.have.length(2);
+      for (const { region, boundary, mean } of [found.measures!, squares!.measures!, ...squares!.objects]) {
+        expect(region.mean).to.be.within(0.85, 1);
+        expect(boundary.mean).to.be.within(0.5, 1);
+        expect(region.recall).to.equal(1);
+        expect(region.decay).to.be.within(-0.1, 0.1);
+        expect(mean).to.be.closeTo((region.mean + boundary.mean) / 2, 1e-12);
+      }
+      expect(unmeasured).to.deep.include({ frames: 2, objects: [] });
+      expect(JSON.parse(await readFile(join(out, "results.json"), "utf8"))).to.deep.include({
+        measures: found.measures,
+      });
 
-    for (let frame = 0; frame < 5; frame++) {
-      const png = decode(await readFile(join(out, "squares", `0000${frame}.png`)));
-      expect([png.width, png.height]).to.deep.equal([cols, rows]);
-      expect(png.palette).to.deep.equal(palette);
-      const wanted = labelsAt(frame);
-      const wrong = wanted.filter((label, i) => label !== png.data[i]).length;
-      expect(wrong, `frame ${frame}`).to.be.at.most(frame === 0 ? 0 : 64);
-    }
-    const second = await readLabelMap(join(out, "unmeasured", "00001.png"));
-    expect(new Set(second.labels)).to.deep.equal(new Set([0, 1, 2]));
-  });
+      for (let frame = 0; frame < 5; frame++) {
+        const png = decode(await readFile(join(out, "squares", `0000${frame}.png`)));
+        expect([png.width, png.height]).to.deep.equal([cols, rows]);
+        expect(png.palette).to.deep.equal(palette);
+        const wanted = labelsAt(frame);
+        const wrong = wanted.filter((label, i) => label !== png.data[i]).length;
+        expect(wrong, `frame ${frame}`).to.be.at.most(frame === 0 ? 0 : 64);
+      }
+      const second = await readLabelMap(join(out, "unmeasured", "00001.png"));
+      expect(new Set(second.labels)).to.deep.equal(new Set([0, 1, 2]));
+    });
+  }
 
   it("prints a line for each video and object", async () => {
     const words = ["segment", "--checkpoint", checkpoint, "--data", join(folder, "DAVIS"), "--image-size", "48"];

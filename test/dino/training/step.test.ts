@@ -5,7 +5,14 @@ import { resolveConfig } from "../../../dino/config/resolve.js";
 import type { Config } from "../../../dino/config/settings.js";
 import { rng } from "../../../dino/math/random.js";
 import { headConfig, networkConfig } from "../../../dino/model/configure.js";
-import { createNetwork, initialValues, readNetwork, writeNetwork } from "../../../dino/model/network.js";
+import {
+  backboneOf,
+  createNetwork,
+  forward,
+  initialValues,
+  readNetwork,
+  writeNetwork,
+} from "../../../dino/model/network.js";
 import { vit } from "../../../dino/model/vit.js";
 import type { TrainingStep } from "../../../dino/training/step-inputs.js";
 import { stepConfig } from "../../../dino/training/step-options.js";
@@ -24,6 +31,7 @@ import {
   scale,
   sizeOf,
 } from "../../../engine/index.js";
+import { relmax } from "../../golden/golden.js";
 import { testDevice } from "../../support/device.js";
 import { inProcess } from "../../support/in-process.js";
 import { rejection } from "../../support/rejection.js";
@@ -110,6 +118,39 @@ async function run(step: TrainingStep): Promise<void> {
 }
 
 describe("the training step", () => {
+  it("leaves alone what its crops do not use: a token for masks, and a norm of patches only", async () => {
+    const config: Config = { ...small, maskToken: "optional", clsNorm: true, dropPathRate: 0 };
+    using made = await makeStep({}, { device: await testDevice(), config });
+    const { step, student } = made;
+    const before = await readNetwork(student);
+    for (const crops of [step.globals, step.locals!]) fillWithNoise(crops);
+    await run(step);
+    const after = await readNetwork(student);
+    const same = [...before].flatMap(([name, values]) => (relmax(after.get(name)!, values) === 0 ? [name] : []));
+    expect(same).to.have.members(["mask_token", "norm.weight", "norm.bias"].map((name) => `backbone.${name}`));
+  });
+
+  it("trains the norm of local crops, where the network has one, by these crops alone", async () => {
+    const device = await testDevice();
+    const config = { ...small, localClsNorm: true, dropPathRate: 0 };
+    using made = await makeStep({}, { device, config });
+    const { step, student } = made;
+    const names = ["norm", "local_cls_norm"].map((name) => `backbone.${name}.weight`);
+    const gains = async () => (await readNetwork(student)).get(names[1]!)!;
+    const before = await gains();
+    for (const crops of [step.globals, step.locals!]) fillWithNoise(crops);
+    await run(step);
+    const moved = await readNetwork(student);
+    for (const name of names) expect(moved.get(name), name).to.not.deep.equal(before); // both start at 1
+
+    const images = { globals: step.globals, locals: step.locals! };
+    const { own, all } = await evaluate(device, () => ({
+      own: vit(student.config.vit, backboneOf(student).params, images.locals, { localCrops: true }),
+      all: forward(student, [images.globals, images.locals]).features,
+    }));
+    expect(relmax(all.subarray(-own.length), own)).to.be.below(1e-5);
+  });
+
   it("creates no buffer, bind group or pipeline after the first run", async () => {
     const once = async ({ step }: { readonly step: TrainingStep }) => {
       step.globals.write(new Float32Array(sizeOf(step.globals.shape)));

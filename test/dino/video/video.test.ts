@@ -13,6 +13,7 @@ import { attendVideo, drawFrame, scaleOf } from "../../../dino/video/video.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
 import { dinoIn, writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
@@ -184,22 +185,27 @@ describe("dino video", function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it("draws numbered frames, and an animation without ffmpeg", async () => {
-    const out = join(folder, "drawn");
-    const words = ["video", frames, "--checkpoint", checkpoint, "--out", out, "--head", "1", "--fps", "8", "--json"];
-    const { code, stdout, stderr } = await dinoIn({ PATH: nothing() }, ...words);
-    expect(code, stderr).to.equal(0);
-    const video = join(out, "video.webp");
-    expect(JSON.parse(stdout)).to.include({ frames: 3, fps: 8, rows: 16, cols: 24, video, usedFfmpeg: false });
-    const names = [1, 2, 3].map((number) => `frame-00000${number}.png`);
-    expect(await readdir(out)).to.have.members([...names, "video.webp"]);
-    const { pages, delay, pageHeight } = await sharp(video, { animated: true }).metadata();
-    expect({ pages, delay, pageHeight }).to.deep.equal({ pages: 3, delay: [125, 125, 125], pageHeight: 16 });
+  for (const family of families) {
+    it(`draws numbered frames with ${family}, and an animation without ffmpeg`, async () => {
+      const [out, model] = [join(folder, `drawn-${family}`), join(folder, `${family}.safetensors`)];
+      const { patchSize: patch } = await writeModelOf(family, model);
+      const words = ["video", frames, "--checkpoint", model, "--out", out, "--head", "1", "--fps", "8", "--json"];
+      const size = { rows: 2 * patch, cols: 3 * patch };
+      words.push("--image-size", String(2 * patch + 3)); // more than whole patches
+      const { code, stdout, stderr } = await dinoIn({ PATH: nothing() }, ...words);
+      expect(code, stderr).to.equal(0);
+      const video = join(out, "video.webp");
+      expect(JSON.parse(stdout)).to.include({ frames: 3, fps: 8, ...size, video, usedFfmpeg: false });
+      const names = [1, 2, 3].map((number) => `frame-00000${number}.png`);
+      expect(await readdir(out)).to.have.members([...names, "video.webp"]);
+      const { pages, delay, pageHeight } = await sharp(video, { animated: true }).metadata();
+      expect({ pages, delay, pageHeight }).to.deep.equal({ pages: 3, delay: [125, 125, 125], pageHeight: size.rows });
 
-    const again = await dinoIn({ PATH: nothing() }, ...words);
-    expect(again.stderr).to.include("already holds frames; --overwrite replaces them");
-    expect(again.code).to.equal(1);
-  });
+      const again = await dinoIn({ PATH: nothing() }, ...words);
+      expect(again.stderr).to.include("already holds frames; --overwrite replaces them");
+      expect(again.code).to.equal(1);
+    });
+  }
 
   it("takes a video file from ffmpeg and gives one back", async () => {
     const bin = join(folder, "bin");

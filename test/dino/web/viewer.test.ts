@@ -10,12 +10,14 @@ import { rng } from "../../../dino/math/random.js";
 import { type Model, viewOf } from "../../../dino/model/backbone.js";
 import { extractFeatures } from "../../../dino/model/extract.js";
 import { encode, lastAttention } from "../../../dino/model/vit.js";
+import { colorsOf, fitColors } from "../../../dino/pictures/feature-colors.js";
 import { attentionOf, similarityTo } from "../../../dino/web/viewer/maps.js";
 import { openViewer, type ImageView, type Viewer } from "../../../dino/web/viewer/viewer-model.js";
 import { loadModel } from "../../../dino/weights/load-model.js";
 import { type Device, evaluate, input } from "../../../engine/index.js";
 import { writeTinyCheckpoint } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
+import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 
 function noise(seed: number, rows: number, cols: number): Image {
@@ -45,39 +47,73 @@ describe("viewer", () => {
     await rm(folder, { recursive: true });
   });
 
+  /** The device, as if it bound this many bytes. */
+  const binding = (most: number): Device => {
+    const limits = new Proxy(device.limits, {
+      get: (all, name) => (name === "maxStorageBufferBindingSize" ? most : (Reflect.get(all, name, all) as number)),
+    });
+    return { ...device, limits };
+  };
   const cosine = (a: Float32Array, b: Float32Array): number =>
     a.reduce((sum, value, i) => sum + value * b[i]!, 0) / (Math.hypot(...a) * Math.hypot(...b));
 
-  it("sees the attention of every patch and their likeness, as the network has them", async () => {
-    const sight: ImageView = await viewer.inspect(noise(1, 20, 41), OPTIONS);
-    expect([sight.rows, sight.cols, sight.image.rows, sight.image.cols]).to.deep.equal([2, 4, 16, 32]);
-    using pixels = input(device, [1, 3, 16, 32]);
-    pixels.write(normalize(sight.image, normalizeTable(model.config)));
+  /** Expects attention and likeness at 2 x 4 patches to be those of the network. */
+  async function expectSeen(seeing: Viewer, seen: Model): Promise<void> {
+    const { patch, dim, heads, registers = 0 } = seen.vit;
+    const image = noise(1, 20, 41);
+    const sight: ImageView = await seeing.inspect(image, { ...OPTIONS, size: 2 * patch + 3 });
+    const size = { rows: 2 * patch, cols: 4 * patch };
+    expect([sight.rows, sight.cols]).to.deep.equal([2, 4]);
+    expect(sight.image).to.include(size);
+    using pixels = input(device, [1, 3, size.rows, size.cols]);
+    pixels.write(normalize(sight.image, normalizeTable(seen.config)));
     const whole = await evaluate(device, () => ({
-      tokens: encode(model.vit, model.params, pixels), // [1, 1 + 8, dim]
-      attention: lastAttention(model.vit, model.params, pixels), // [1, heads, 1 + 2 + 8, 1 + 2 + 8]
+      tokens: encode(seen.vit, seen.params, pixels), // [1, 1 + 8, dim]
+      attention: lastAttention(seen.vit, seen.params, pixels), // [1, heads, 1 + registers + 8, 1 + registers + 8]
     }));
-    const { dim, heads } = model.vit;
-    const [patches, tokens] = [8, 11];
+    const first = 1 + registers;
+    const tokens = first + 8;
     for (const [focus, token] of [
       [undefined, 0],
-      [0, 3],
-      [5, 8],
+      [0, first],
+      [5, first + 5],
     ] as const) {
       const { ofHeads, mean } = attentionOf(sight, focus);
-      for (let patch = 0; patch < patches; patch++) {
-        const expected = Array.from(
-          { length: heads },
-          (_, head) => whole.attention[(head * tokens + token) * tokens + 3 + patch]!,
-        );
-        expected.forEach((value, head) => expect(ofHeads[head]![patch]).to.be.closeTo(value, 1e-6));
-        expect(mean[patch]).to.be.closeTo(expected.reduce((a, b) => a + b) / heads, 1e-6);
+      expect(ofHeads).to.have.length(heads);
+      for (let at = 0; at < 8; at++) {
+        const expected = ofHeads.map((_, head) => whole.attention[(head * tokens + token) * tokens + first + at]!);
+        expected.forEach((value, head) => expect(ofHeads[head]![at]).to.be.closeTo(value, 1e-6));
+        expect(mean[at]).to.be.closeTo(expected.reduce((a, b) => a + b) / heads, 1e-6);
       }
     }
-    const featureOf = (patch: number) => whole.tokens.subarray((1 + patch) * dim, (2 + patch) * dim);
-    similarityTo(sight, 5).forEach((value, patch) =>
-      expect(value).to.be.closeTo(cosine(featureOf(5), featureOf(patch)), 1e-5),
+    const featureOf = (at: number) => whole.tokens.subarray((1 + at) * dim, (2 + at) * dim);
+    similarityTo(sight, 5).forEach((value, at) =>
+      expect(value).to.be.closeTo(cosine(featureOf(5), featureOf(at)), 1e-5),
     );
+  }
+
+  for (const family of families) {
+    it(`sees the attention of every patch and their likeness, as the network of ${family} has them`, async () => {
+      const path = join(folder, `${family}.safetensors`);
+      await writeModelOf(family, path);
+      using seen = await loadModel(device, path);
+      using seeing = await openViewer(device, new Uint8Array(await readFile(path)));
+      await expectSeen(seeing, seen);
+    });
+  }
+
+  it("sees them where the device binds less than the attention of all tokens", async () => {
+    const image = noise(1, 256, 256);
+    const large = { ...OPTIONS, size: 256 };
+    using seeing = await openViewer(binding(2 ** 20), bytes);
+    const { rows, cols, features, ...sight } = await seeing.inspect(image, large);
+    const tokens = 1 + 2 + rows * cols;
+    expect(4 * model.vit.heads * tokens ** 2).to.be.above(2 ** 20);
+    const whole = await viewer.inspect(image, large);
+    for (const focus of [undefined, 0, 1000])
+      expect(attentionOf({ ...sight, rows, cols, features }, focus)).to.deep.equal(attentionOf(whole, focus));
+    const { mean } = attentionOf(whole, 1000);
+    expect(mean.reduce((sum, share) => sum + share)).to.be.within(0.9, 1);
   });
 
   it("keeps the meaning of colours where it is asked to", async () => {
@@ -87,6 +123,18 @@ describe("viewer", () => {
     const own = await viewer.inspect(other, OPTIONS);
     expect(kept.colors).to.not.deep.equal(own.colors);
     expect((await viewer.inspect(first, OPTIONS)).colors).to.deep.equal(colors);
+  });
+
+  it("fits colours to some patches where there are many, much as to all", async () => {
+    const side = 400;
+    const wave = (i: number) => 128 + 100 * Math.sin(i / (20 + 9 * (i % 3))) + ((i * 7919) % 23);
+    const image = { rows: side, cols: side, pixels: Uint8Array.from({ length: side * side * 3 }, (_, i) => wave(i)) };
+    const { features, colors, rows, cols } = await viewer.inspect(image, { ...OPTIONS, size: side });
+    expect(rows * cols).to.equal(2500);
+    const all = { values: features, rows: rows * cols, dim: model.vit.dim };
+    const expected = colorsOf(fitColors(all), features).flat();
+    const apart = colors.reduce((sum, value, i) => sum + Math.abs(value - expected[i]!), 0) / colors.length;
+    expect(apart).to.be.within(1e-6, 4); // of 255
   });
 
   it("finds the images of an index that are most like one, as dino embed sees them", async () => {
@@ -113,13 +161,17 @@ describe("viewer", () => {
     expect(await rejection(viewer.inspect(noise(8, 4, 400), { ...OPTIONS, size: 4 }))).to.match(/holds no patch of 8/);
   });
 
-  it("offers sizes whose attention fits into what the device binds", async () => {
+  it("offers one to four times the size of evaluation, and that of training", async () => {
     expect(viewer.facts.sizes).to.deep.equal([16, 24, 32, 48, 64]);
-    const most = 4 * 2 * (1 + 2 + 16) ** 2;
-    const limits = new Proxy(device.limits, {
-      get: (all, name) => (name === "maxStorageBufferBindingSize" ? most : (Reflect.get(all, name, all) as number)),
-    });
-    using small = await openViewer({ ...device, limits }, bytes);
+    const path = join(folder, "evaluated.safetensors");
+    await writeTinyCheckpoint(path, { imageSize: { rows: 40, cols: 40 }, evalSize: { rows: 16, cols: 16 } });
+    using evaluated = await openViewer(device, new Uint8Array(await readFile(path)));
+    expect(evaluated.facts.sizes).to.deep.equal([16, 24, 32, 40, 48, 64]);
+  });
+
+  it("offers sizes whose tokens fit into what the device binds", async () => {
+    const pixelsOfPatch = 4 * 3 * 8 * 8; // more than a layer gives a token
+    using small = await openViewer(binding(pixelsOfPatch * (1 + 2 + 16)), bytes);
     expect(small.facts.sizes).to.deep.equal([16, 24, 32]);
   });
 });
