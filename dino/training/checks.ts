@@ -1,5 +1,6 @@
 /** Checks settings against images, device and ranks before training. */
 import type { Device } from "../../engine/index.js";
+import { SettingsError } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
 import { checkSplits } from "../evaluation/labelled.js";
 import type { Splits } from "../images/split.js";
@@ -17,6 +18,14 @@ export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, tes
   };
   if (knnEvery !== null && knnEvery > 0) check("--knn-every", { train, test: test.indices.length > 0 ? test : train });
   if (linearEvery > 0) check("--linear-every", { train, test });
+}
+
+/** Throws if a norm of local crops is to be trained without any. */
+export function checkCrops({ localClsNorm, localCropsNumber }: Config): void {
+  if (localClsNorm && localCropsNumber === 0)
+    throw new SettingsError(
+      "--local-crops-number 0 leaves the norm of --local-cls-norm without crops to train on; take some local crops",
+    );
 }
 
 /** Throws if the device does not support the precision. */

@@ -7,7 +7,7 @@ import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
 import { readLog, type StepLine } from "../../../dino/run/log.js";
-import { checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";
+import { checkCrops, checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";
 import type { TrainOptions } from "../../../dino/training/run.js";
 import { train } from "../../../dino/training/train.js";
 import { readCheckpoint } from "../../../dino/weights/checkpoint.js";
@@ -333,6 +333,13 @@ describe("training", () => {
     checkEvaluations(resolveConfig({ ...tiny, knnEvery: 1 }), { ...splits, test: none });
     checkEvaluations(config, splits);
     checkEvaluations(resolveConfig(tiny), { train: bare, test: none });
+  });
+
+  it("refuses a norm of local crops without such crops", () => {
+    const check = (localCropsNumber: number) =>
+      checkCrops(resolveConfig({ ...tiny, localClsNorm: true, localCropsNumber }));
+    check(2);
+    expect(() => check(0)).to.throw("--local-crops-number 0 leaves the norm of --local-cls-norm without crops");
   });
 
   it("refuses f16 on a device that has none, and says what to do", async () => {
