@@ -88,7 +88,12 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, log) : undefined;
   if (dashboard) log(`dashboard at ${dashboard.address}`);
   const summary = await runTraining(training, listener);
-  return { ...summary, data, hasClasses: splits.train.images.labels !== undefined, ...(choices.length > 0 && { choices }) };
+  return {
+    ...summary,
+    data,
+    hasClasses: splits.train.images.labels !== undefined,
+    ...(choices.length > 0 && { choices }),
+  };
 }
 
 /**
