@@ -1,6 +1,7 @@
 /** Decoding of images from any location, on any thread. */
 import sharp, { type Sharp } from "sharp";
-import { readRange } from "../../files/files.js";
+import { readHead, readRange } from "../../files/files.js";
+import { formatOf, HEAD_BYTES, whyForeign } from "../formats/kind.js";
 import { type DecodeFailure, type Decoding, type ImageLocation, type RawForm } from "../image-location.js";
 import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
 import { readPageValue } from "./parquet-page.js";
@@ -50,7 +51,10 @@ export async function measureSize(place: ImageLocation): Promise<Size | DecodeFa
 
 async function openSharp(place: ImageLocation, { torn, maxPixels = MAX_PIXELS }: Decoding): Promise<Sharp> {
   const options = { failOn: torn === "shown" ? "none" : "error", limitInputPixels: maxPixels } as const;
-  return sharp(place.bytes.kind === "file" ? place.bytes.path : await bytesOf(place), options);
+  const source = place.bytes.kind === "file" ? place.bytes.path : await bytesOf(place);
+  const head = typeof source === "string" ? readHead(source, HEAD_BYTES) : source.subarray(0, HEAD_BYTES);
+  if (formatOf(head) === undefined) throw new Error(whyForeign(head));
+  return sharp(source, options);
 }
 
 async function bytesOf({ bytes }: ImageLocation): Promise<Uint8Array> {

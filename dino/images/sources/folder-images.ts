@@ -1,18 +1,16 @@
 /** Image sets from folders of image files. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { imageNames } from "../formats/kind.js";
 import type { DecodeFailure, Decoding } from "../image-location.js";
 import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
 import type { Size } from "../pixels.js";
 import { decodeImage, measureSize } from "./decode.js";
-import { imageNames, listImages } from "./folder-list.js";
+import { listImages, type ListReports } from "./folder-list.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
 /** Options of opening an image set. */
-export interface OpenOptions extends Decoding {
-  /** Called repeatedly with the number of images found so far. */
-  readonly onFound?: (images: number) => void;
-}
+export interface OpenOptions extends Decoding, ListReports {}
 
 /**
  * Opens a folder of images, including subfolders, sorted by path. Names that start with a dot are skipped. If every
@@ -22,7 +20,7 @@ export interface OpenOptions extends Decoding {
  * Throws if the folder is missing or has no image.
  */
 export async function openImages(folder: string, options: OpenOptions = {}): Promise<ImageSet> {
-  const { onFound, ...decoding } = options;
+  const { onFound, onLeftOut, ...decoding } = options;
   const { shortSide } = decoding;
   if (shortSide !== undefined && !(Number.isInteger(shortSide) && shortSide > 0)) {
     throw new Error(`images ${folder}: expected shortSide to be a whole number of pixels, got ${shortSide}`);
@@ -31,10 +29,10 @@ export async function openImages(folder: string, options: OpenOptions = {}): Pro
   if (!found?.isDirectory()) {
     throw new Error(`images ${folder}: expected a folder of images, got ${found ? "a file" : "nothing of that name"}`);
   }
-  const names = await listImages(folder, onFound);
+  const names = await listImages(folder, { onFound, onLeftOut });
   if (names.ends.length === 0) {
     throw new Error(
-      `images ${folder}: expected at least one file ending in ${imageNames}, here or in a subfolder, got none`,
+      `images ${folder}: expected at least one image (${imageNames}, or a file without extension), here or in a subfolder, got none`,
     );
   }
   return imagesOfFolder(folder, names, decoding);

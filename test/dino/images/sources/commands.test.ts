@@ -19,7 +19,7 @@ describe("commands on files of many images", () => {
       const trained = await dino("train", "--data", data, "--out", out, ...tiny, "--steps", "12");
       expect(trained.code, trained.stderr).to.equal(0);
       expect(trained.stderr).to.include(
-        `${join(shards, "0.tar")}/torn.png: skipped: Input buffer contains unsupported`,
+        `${join(shards, "0.tar")}/torn.png: skipped: expected JPEG, PNG, WebP, GIF, AVIF, got a file`,
       );
       const { steps } = await readLog(join(out, "log.jsonl"));
       for (const { batchesReady, dataWaitMs } of steps) {
