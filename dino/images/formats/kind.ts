@@ -13,6 +13,12 @@ const formats = {
   },
   gif: { label: "GIF", extensions: [".gif"], isHead: startsWith("GIF87a", "GIF89a") },
   avif: { label: "AVIF", extensions: [".avif"], isHead: hasBrand("avif", "avis") },
+  bmp: { label: "BMP", extensions: [".bmp", ".dib"], isHead: isBitmap },
+  pnm: {
+    label: "PNM",
+    extensions: [".pbm", ".pgm", ".ppm", ".pnm"],
+    isHead: (head) => startsWith("P1", "P2", "P3", "P4", "P5", "P6")(head) && /^\s|#$/.test(textAt(head, 2, 1)),
+  },
 } as const satisfies Record<string, FormatRow>;
 
 interface FormatRow {
@@ -93,6 +99,11 @@ function hasBrand(...brands: readonly string[]): (head: Uint8Array) => boolean {
     for (let at = 8; at + 4 <= end; at += 4) if (brands.includes(textAt(head, at, 4))) return true;
     return false;
   };
+}
+
+/** Matches Windows and OS/2 bitmaps by the size of their header too, since texts may begin with the same two letters. */
+function isBitmap(head: Uint8Array): boolean {
+  return startsWith("BM")(head) && [12, 40, 52, 56, 64, 108, 124].includes(head[14]!) && head[15] === 0;
 }
 
 function textAt(bytes: Uint8Array, start: number, size: number): string {

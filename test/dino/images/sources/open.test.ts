@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../../dino/batches/threaded-batches.js";
 import { officialAugmentation } from "../../../../dino/images/augment.js";
+import { imageNames } from "../../../../dino/images/formats/kind.js";
 import { isFailure } from "../../../../dino/images/image-location.js";
 import { openSplits } from "../../../../dino/images/sources/open-splits.js";
 import { openData, parseMixture } from "../../../../dino/images/sources/open.js";
@@ -129,8 +130,7 @@ describe("data", () => {
   it("says what was expected where nothing fits", () =>
     inFolder(async (folder) => {
       const { photos, shards } = await writeAll(folder);
-      const expected =
-        "expected a folder of images (.jpg, .jpeg, .jpe, .jfif, .png, .webp, .gif, .avif), or one of these files";
+      const expected = `expected a folder of images (${imageNames}), or one of these files`;
       const refused = async (data: string) => rejection(openData(data));
       for (const kind of ["WebDataset", "Parquet", "IDX", "CIFAR"])
         expect(await refused(join(folder, "none"))).to.include(kind);
