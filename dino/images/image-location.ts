@@ -23,6 +23,14 @@ export interface ImagePart {
   /** From 1; the first if left out. */
   readonly page?: number;
   readonly tile?: Box;
+  /** The levels of the page that the tile is cut from; found anew in each tile's page if left out. */
+  readonly levels?: Levels;
+}
+
+/** The values that become black and white. */
+export interface Levels {
+  readonly low: number;
+  readonly high: number;
 }
 
 export type ByteLocation =

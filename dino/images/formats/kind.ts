@@ -13,6 +13,11 @@ const formats = {
   },
   gif: { label: "GIF", extensions: [".gif"], isHead: startsWith("GIF87a", "GIF89a") },
   avif: { label: "AVIF", extensions: [".avif"], isHead: hasBrand("avif", "avis") },
+  tiff: {
+    label: "TIFF",
+    extensions: [".tif", ".tiff"],
+    isHead: startsWith("II*\0", "MM\0*", "II+\0", "MM\0+"),
+  },
   bmp: { label: "BMP", extensions: [".bmp", ".dib"], isHead: isBitmap },
   pnm: {
     label: "PNM",

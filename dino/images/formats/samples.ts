@@ -1,5 +1,5 @@
 /** What the readers of image formats return: samples of any number of channels, in 8 bits. */
-import type { Decoding, ImagePart } from "../image-location.js";
+import type { Decoding, ImagePart, Levels } from "../image-location.js";
 import { type Box, type Image, MAX_PIXELS, type Size } from "../pixels.js";
 
 /** An image of any number of channels with 8 bits each. */
@@ -81,10 +81,4 @@ export function toBytes(values: ArrayLike<number>, { low, high }: Levels, out: U
     const value = (values[i]! - low) * scale;
     out[start + i] = value >= 255 ? 255 : value > 0 ? value + 0.5 : 0;
   }
-}
-
-/** The values that become black and white. */
-export interface Levels {
-  readonly low: number;
-  readonly high: number;
 }

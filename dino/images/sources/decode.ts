@@ -17,6 +17,7 @@ const readers = {
   webp: () => photo,
   gif: () => photo,
   avif: () => photo,
+  tiff: () => import("../formats/tiff.js"),
   bmp: () => import("../formats/bmp.js"),
   pnm: () => import("../formats/pnm.js"),
 } as const satisfies Record<Format, () => Reader | Promise<Reader>>;
@@ -88,7 +89,8 @@ async function orFailure<T extends Size>(path: string, decode: () => Promise<T>)
   try {
     return await decode();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const text = error instanceof Error ? error.message : String(error);
+    const message = [...new Set(text.trim().split("\n"))].join("; "); // libvips repeats warnings
     const tooLarge = /exceeds pixel limit/.test(message);
     return { path, reason: tooLarge ? `${message}; --max-pixels sets the limit` : message };
   }

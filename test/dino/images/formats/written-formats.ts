@@ -59,3 +59,88 @@ export function bgrRows({ rows, cols, pixels }: Image): readonly Uint8Array[] {
 export function pnm(head: string, samples: Uint8Array | string): Buffer {
   return Buffer.concat([Buffer.from(head), Buffer.from(samples)]);
 }
+
+/** A page of a TIFF file, in one strip without compression. */
+export interface TiffPage {
+  readonly rows: number;
+  readonly cols: number;
+  readonly channels?: number;
+  readonly bits: number;
+  /** Unsigned integers if left out. */
+  readonly format?: "signed" | "float";
+  /** Little endian, [rows, cols, channels]; [channels, rows, cols] if `isPlanar`. */
+  readonly samples: Uint8Array;
+  readonly isPlanar?: boolean;
+  /** Further tags: number, values of 2, 4 or 8 bytes, or a text. */
+  readonly tags?: readonly (readonly [
+    tag: number,
+    type: "short" | "long" | "text",
+    values: readonly number[] | string,
+  ])[];
+}
+
+const TYPES = { short: { code: 3, bytes: 2 }, long: { code: 4, bytes: 4 }, text: { code: 2, bytes: 1 } } as const;
+
+/** A TIFF file of pages. `next`, if given, replaces the offset behind the last page. */
+export function tiff(pages: readonly TiffPage[], next = 0): Buffer {
+  const head = Buffer.from("49492a0000000000", "hex");
+  const parts: Buffer[] = [head];
+  let at = head.length;
+  let link: { readonly of: Buffer; readonly offset: number } = { of: head, offset: 4 };
+  for (const page of pages) {
+    const samples = Buffer.concat([page.samples, Buffer.alloc(page.samples.length % 2)]);
+    const directory = tiffDirectory(page, at);
+    link.of.writeUInt32LE(at + samples.length, link.offset);
+    parts.push(samples, directory.bytes);
+    at += samples.length + directory.bytes.length;
+    link = { of: directory.bytes, offset: directory.link };
+  }
+  link.of.writeUInt32LE(next, link.offset);
+  return Buffer.concat(parts);
+}
+
+function tiffDirectory(page: TiffPage, dataAt: number): { readonly bytes: Buffer; readonly link: number } {
+  const { rows, cols, channels = 1, bits, format, samples, isPlanar, tags = [] } = page;
+  const strips = isPlanar ? channels : 1;
+  const each = <T>(value: T, count: number): T[] => Array.from({ length: count }, () => value);
+  const own = [
+    [256, "long", [cols]],
+    [257, "long", [rows]],
+    [258, "short", each(bits, channels)],
+    [259, "short", [1]],
+    [262, "short", [channels === 3 ? 2 : 1]],
+    [273, "long", Array.from({ length: strips }, (_, i) => dataAt + (i * samples.length) / strips)],
+    [277, "short", [channels]],
+    [278, "long", [rows]],
+    [279, "long", each(samples.length / strips, strips)],
+    [284, "short", [isPlanar ? 2 : 1]],
+    [339, "short", each(format === "float" ? 3 : format === "signed" ? 2 : 1, channels)],
+  ] as const;
+  const given = new Set(tags.map(([tag]) => tag));
+  const entries = [...own.filter(([tag]) => !given.has(tag)), ...tags].sort(([a], [b]) => a - b);
+  const fixed = Buffer.alloc(2 + 12 * entries.length + 4);
+  fixed.writeUInt16LE(entries.length);
+  const longer: Buffer[] = [];
+  let end = dataAt + samples.length + (samples.length % 2) + fixed.length;
+  for (const [i, [tag, type, values]] of entries.entries()) {
+    const bytes = valueBytes(type, values);
+    const entry = 2 + 12 * i;
+    fixed.writeUInt16LE(tag, entry);
+    fixed.writeUInt16LE(TYPES[type].code, entry + 2);
+    fixed.writeUInt32LE(bytes.length / TYPES[type].bytes, entry + 4);
+    if (bytes.length <= 4) {
+      bytes.copy(fixed, entry + 8);
+      continue;
+    }
+    fixed.writeUInt32LE(end, entry + 8);
+    longer.push(bytes, Buffer.alloc(bytes.length % 2));
+    end += bytes.length + (bytes.length % 2);
+  }
+  return { bytes: Buffer.concat([fixed, ...longer]), link: fixed.length - 4 };
+}
+
+function valueBytes(type: keyof typeof TYPES, values: readonly number[] | string): Buffer {
+  if (typeof values === "string") return Buffer.from(`${values}\0`);
+  const array = type === "short" ? Uint16Array.from(values) : Uint32Array.from(values);
+  return Buffer.from(array.buffer);
+}
