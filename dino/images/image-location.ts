@@ -20,11 +20,11 @@ export interface ImageLocation {
 
 /** A page of a file, or a tile of it. */
 export interface ImagePart {
-  /** From 1; the first if left out. */
-  readonly page?: number;
+  /** From 1, or all pages as channels; the first if left out. */
+  readonly page?: number | "channels";
   readonly tile?: Box;
-  /** The levels of the page that the tile is cut from; found anew in each tile's page if left out. */
-  readonly levels?: Levels;
+  /** Levels of each page that a tile is cut from; if left out, found anew from the whole page. */
+  readonly levels?: readonly Levels[];
 }
 
 /** The values that become black and white. */

@@ -37,7 +37,7 @@ function open(source: Source, { torn, maxPixels = MAX_PIXELS, part }: ReadOption
   return sharp(source, {
     failOn: torn === "shown" ? "none" : "error",
     limitInputPixels: maxPixels === Infinity ? false : maxPixels,
-    ...(part?.page !== undefined && { page: part.page - 1 }),
+    ...(typeof part?.page === "number" && { page: part.page - 1 }),
   });
 }
 

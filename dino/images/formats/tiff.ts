@@ -19,30 +19,72 @@ export interface TiffPage extends Size {
 export async function read(source: Source, options: ReadOptions): Promise<Samples> {
   await using file = await openTiff(source);
   const { part, maxPixels } = options;
+  if (part?.page === "channels") return await readChannels(file, options);
   const image = await pageOf(file, part?.page ?? 1);
   if (isPhoto(image)) return await photo.read(source, part?.tile ? { ...options, maxPixels: Infinity } : options);
+  return await readValues(image, { box: part?.tile, maxPixels, levels: part?.levels?.[0] });
+}
+
+/** Reads the pages as channels of one image. Throws if their sizes differ. */
+async function readChannels(file: OpenTiff, { part, maxPixels }: ReadOptions): Promise<Samples> {
+  const pages = await primaryPages(file);
+  const first = pages[0]!;
+  const odd = pages.find(({ rows, cols }) => rows !== first.rows || cols !== first.cols);
+  if (odd) {
+    throw new Error(
+      `TIFF: expected pages of one size to be channels, got ${first.cols} x ${first.rows} and ${odd.cols} x ${odd.rows}`,
+    );
+  }
+  const { height: rows, width: cols } = part?.tile ?? { height: first.rows, width: first.cols };
+  checkSize({ rows: rows * Math.ceil(pages.length / 3), cols }, maxPixels);
+  const pixels = new Uint8Array(rows * cols * pages.length);
+  for (const [channel, { number }] of pages.entries()) {
+    const image = await pageOf(file, number);
+    const page = await readValues(image, { box: part?.tile, maxPixels, levels: part?.levels?.[channel] });
+    if (page.channels !== 1)
+      throw new Error(`TIFF: expected pages of one channel, got ${page.channels} in page ${number}`);
+    for (let i = 0; i < page.pixels.length; i++) pixels[i * pages.length + channel] = page.pixels[i]!;
+  }
+  return { rows, cols, channels: pages.length, pixels };
+}
+
+interface ValueOptions {
+  /** The whole page if left out. */
+  readonly box: Box | undefined;
+  readonly maxPixels: number | undefined;
+  readonly levels: Levels | undefined;
+}
+
+/** Reads all channels of a page with geotiff. */
+async function readValues(image: GeoTIFFImage, { box, maxPixels, levels }: ValueOptions): Promise<Samples> {
   const size = sizeOf(image);
-  const box = part?.tile ?? { top: 0, left: 0, height: size.rows, width: size.cols };
-  checkBox(size, box);
-  checkSize({ rows: box.height, cols: box.width }, maxPixels);
-  if (photometricOf(image) > RGB) throw new Error(`TIFF: expected gray or RGB, got ${describe(image)}`);
+  const { height: rows, width: cols } = box ?? { height: size.rows, width: size.cols };
   const channels = image.getSamplesPerPixel();
-  const pixels = new Uint8Array(box.height * box.width * channels);
-  const levels = part?.levels ?? (await levelsOf(image));
-  for await (const { values, start } of bandsOf(image, box)) toBytes(values, levels, pixels, start);
+  const window = box ?? { top: 0, left: 0, height: rows, width: cols };
+  checkBox(size, window);
+  checkSize({ rows: rows * Math.ceil(channels / 3), cols }, maxPixels);
+  if (photometricOf(image) > RGB) throw new Error(`TIFF: expected gray or RGB, got ${describe(image)}`);
+  const pixels = new Uint8Array(rows * cols * channels);
+  const range = levels ?? (await levelsOf(image));
+  for await (const { values, start } of bandsOf(image, window)) toBytes(values, range, pixels, start);
   if (photometricOf(image) === WHITE_IS_ZERO) for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i]!;
-  return { rows: box.height, cols: box.width, channels, pixels };
+  return { rows, cols, channels, pixels };
 }
 
 /** Reads the size of a page. */
 export async function measure(source: Source, part?: ImagePart): Promise<Size> {
   await using file = await openTiff(source);
-  return sizeOf(await pageOf(file, part?.page ?? 1));
+  const page = part?.page === "channels" ? (await primaryPages(file))[0]!.number : (part?.page ?? 1);
+  return sizeOf(await pageOf(file, page));
 }
 
 /** Lists the pages without reduced copies and masks, or the first page alone if it has only those. */
 export async function listPages(source: Source): Promise<readonly TiffPage[]> {
   await using file = await openTiff(source);
+  return await primaryPages(file);
+}
+
+async function primaryPages(file: OpenTiff): Promise<readonly TiffPage[]> {
   const pages: (TiffPage & { readonly isSecondary: boolean })[] = [];
   const seen = new Set<number>();
   let offset = file.tiff.firstIFDOffset;
@@ -57,13 +99,18 @@ export async function listPages(source: Source): Promise<readonly TiffPage[]> {
 }
 
 /**
- * Returns the values that a part of a page maps to black and white, if they depend on other parts of it: the minimum and
- * maximum of the page.
+ * Returns the levels of each page of a part, if they depend on the values of the whole page: its minimum and maximum.
  */
-export async function pageLevels(source: Source, page: number): Promise<Levels | undefined> {
+export async function pageLevels(source: Source, { page = 1 }: ImagePart): Promise<readonly Levels[] | undefined> {
   await using file = await openTiff(source);
-  const image = await pageOf(file, page);
-  return isPhoto(image) ? undefined : await levelsOf(image);
+  const numbers = page === "channels" ? (await primaryPages(file)).map(({ number }) => number) : [page];
+  const levels: Levels[] = [];
+  for (const number of numbers) {
+    const image = await pageOf(file, number);
+    if (page !== "channels" && isPhoto(image)) return undefined;
+    levels.push(await levelsOf(image));
+  }
+  return levels;
 }
 
 interface OpenTiff extends AsyncDisposable {

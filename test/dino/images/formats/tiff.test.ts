@@ -127,6 +127,14 @@ describe("TIFF files", () => {
         ],
       }),
     ).to.deep.equal([0, 1, 2, 4, 5, 6]);
+    expect(
+      await pixelsOf(3, {
+        tags: [
+          [262, "short", [1]],
+          [338, "short", [0, 0]],
+        ],
+      }),
+    ).to.deep.equal([0, 1, 2, 3, 4, 5]);
     for (const channels of [5, 13])
       for (const isPlanar of [false, true])
         expect(await pixelsOf(channels, { isPlanar })).to.equal(
@@ -136,10 +144,18 @@ describe("TIFF files", () => {
 
   it("are read in bands that give what the whole gives", async () => {
     const [rows, cols] = [1100, 4000]; // more values than a band
-    const values = Float32Array.from({ length: rows * cols }, (_, i) => (i * 7919) % 1021);
-    const page = { rows, cols, bits: 32, format: "float", samples: bytesOf(values) } as const;
-    const image = await decode(tiff([page]));
-    if (typeof image === "string") throw new Error(image);
+    const values = Uint16Array.from({ length: rows * cols }, (_, i) => (i * 7919) % 1021);
+    const page = {
+      rows,
+      cols,
+      bits: 16,
+      samples: bytesOf(values),
+      stripRows: 100,
+      tags: [[281, "short", [1020]]],
+    } as const;
+    const memory = tiff([page]);
+    const image = await decodeImage({ name: "a", bytes: { kind: "memory", memory, start: 0, size: memory.length } });
+    if (isFailure(image)) throw new Error(image.reason);
     const wrong = values.findIndex((value, i) => Math.floor((value * 255) / 1020 + 0.5) !== image.pixels[3 * i]);
     expect(wrong).to.equal(-1);
   });
@@ -161,5 +177,7 @@ describe("TIFF files", () => {
     ["floats", { rows: 5, cols: 6, bits: 32, format: "float", samples: noise(1).pixels.slice(0, 120) }],
   ] as const satisfies readonly (readonly [string, TiffPage])[])
     it(`do no harm when they are damaged, ${name}`, () =>
-      inFolder((folder) => survivesDamage(join(folder, "a.tif"), tiff([page, page]), openData, { runs: 500 })));
+      inFolder((folder) =>
+        survivesDamage(join(folder, "a.tif"), tiff([page, page]), openData, { runs: 500, name: "a.tif" }),
+      ));
 });

@@ -60,7 +60,7 @@ export function pnm(head: string, samples: Uint8Array | string): Buffer {
   return Buffer.concat([Buffer.from(head), Buffer.from(samples)]);
 }
 
-/** A page of a TIFF file, in one strip without compression. */
+/** A page of a TIFF file, without compression. */
 export interface TiffPage {
   readonly rows: number;
   readonly cols: number;
@@ -71,6 +71,8 @@ export interface TiffPage {
   /** Little endian, [rows, cols, channels]; [channels, rows, cols] if `isPlanar`. */
   readonly samples: Uint8Array;
   readonly isPlanar?: boolean;
+  /** Rows of a strip, a divisor of `rows`; all if left out. */
+  readonly stripRows?: number;
   /** Further tags: number, values of 2, 4 or 8 bytes, or a text. */
   readonly tags?: readonly (readonly [
     tag: number,
@@ -100,8 +102,8 @@ export function tiff(pages: readonly TiffPage[], next = 0): Buffer {
 }
 
 function tiffDirectory(page: TiffPage, dataAt: number): { readonly bytes: Buffer; readonly link: number } {
-  const { rows, cols, channels = 1, bits, format, samples, isPlanar, tags = [] } = page;
-  const strips = isPlanar ? channels : 1;
+  const { rows, cols, channels = 1, bits, format, samples, isPlanar, stripRows = rows, tags = [] } = page;
+  const strips = (isPlanar ? channels : 1) * (rows === 0 ? 1 : rows / stripRows);
   const each = <T>(value: T, count: number): T[] => Array.from({ length: count }, () => value);
   const own = [
     [256, "long", [cols]],
@@ -111,7 +113,7 @@ function tiffDirectory(page: TiffPage, dataAt: number): { readonly bytes: Buffer
     [262, "short", [channels === 3 ? 2 : 1]],
     [273, "long", Array.from({ length: strips }, (_, i) => dataAt + (i * samples.length) / strips)],
     [277, "short", [channels]],
-    [278, "long", [rows]],
+    [278, "long", [stripRows]],
     [279, "long", each(samples.length / strips, strips)],
     [284, "short", [isPlanar ? 2 : 1]],
     [339, "short", each(format === "float" ? 3 : format === "signed" ? 2 : 1, channels)],
