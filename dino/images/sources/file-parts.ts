@@ -12,8 +12,13 @@ import { nameAt, nameList, type PackedNames } from "./names.js";
 export interface Cutting {
   /** Each page is an image, or all pages are channels of one; "images" if left out. */
   readonly pages?: "images" | "channels" | undefined;
-  /** Side of a tile in pixels; images are not cut if left out. */
+  /** Side of a tile in pixels; images are not cut if it is 0 or left out. */
   readonly tile?: number | undefined;
+}
+
+interface Cut {
+  readonly pages: "images" | "channels";
+  readonly tile: number;
 }
 
 /** The images of files. */
@@ -33,10 +38,9 @@ const AT_ONCE = 8;
 export async function fileImages(
   folder: string,
   files: PackedNames,
-  { onFound, ...cutting }: Cutting & { readonly onFound?: ((images: number) => void) | undefined },
+  { onFound, pages = "images", tile = 0 }: Cutting & { readonly onFound?: ((images: number) => void) | undefined },
 ): Promise<FileImages> {
-  const mayHaveParts = (file: string) =>
-    cutting.tile !== undefined || ["", ".tif", ".tiff"].includes(extensionOf(file));
+  const mayHaveParts = (file: string) => tile > 0 || ["", ".tif", ".tiff"].includes(extensionOf(file));
   if (!Array.from(files.ends).some((_, file) => mayHaveParts(nameAt(files, file)))) {
     const at = (index: number): string => nameAt(files, index);
     return {
@@ -51,7 +55,7 @@ export async function fileImages(
   for (let from = 0; from < files.ends.length; from += AT_ONCE) {
     const some = Array.from({ length: Math.min(AT_ONCE, files.ends.length - from) }, (_, i) => nameAt(files, from + i));
     const found = await Promise.all(
-      some.map((file) => (mayHaveParts(file) ? partsOf(join(folder, file), cutting) : Promise.resolve(WHOLE))),
+      some.map((file) => (mayHaveParts(file) ? partsOf(join(folder, file), { pages, tile }) : Promise.resolve(WHOLE))),
     );
     for (const [i, parts] of found.entries())
       for (const part of parts) {
@@ -114,10 +118,10 @@ function parseSuffix(suffix: string): ImagePart | undefined {
 const WHOLE: readonly ImagePart[] = [{}];
 
 /** Returns the parts of a file that are images of their own; one part without page and tile is the whole file. */
-async function partsOf(path: string, { pages = "images", tile }: Cutting): Promise<readonly ImagePart[]> {
+async function partsOf(path: string, { pages, tile }: Cut): Promise<readonly ImagePart[]> {
   try {
     if (formatOf(readHead(path, HEAD_BYTES)) === "tiff") return await partsOfTiff(path, { pages, tile });
-    if (tile === undefined) return WHOLE;
+    if (tile === 0) return WHOLE;
     const size = await measureSize({ name: path, bytes: { kind: "file", path } });
     return isFailure(size) ? WHOLE : tilesOf(size, tile).map((box) => (box ? { tile: box } : {}));
   } catch {
@@ -125,7 +129,7 @@ async function partsOf(path: string, { pages = "images", tile }: Cutting): Promi
   }
 }
 
-async function partsOfTiff(path: string, { pages, tile }: Cutting): Promise<readonly ImagePart[]> {
+async function partsOfTiff(path: string, { pages, tile }: Cut): Promise<readonly ImagePart[]> {
   const { listPages, pageLevels } = await import("../formats/tiff.js");
   const all = await listPages(path);
   const isPlain = all.length === 1 && all[0]!.number === 1;
@@ -133,7 +137,7 @@ async function partsOfTiff(path: string, { pages, tile }: Cutting): Promise<read
   const parts: ImagePart[] = [];
   for (const page of shown) {
     const of: Pick<ImagePart, "page"> = isPlain ? {} : { page: pages === "channels" ? "channels" : page.number };
-    const boxes = tile === undefined ? [undefined] : tilesOf(page, tile);
+    const boxes = tile === 0 ? [undefined] : tilesOf(page, tile);
     const levels = boxes.length > 1 ? await pageLevels(path, of) : undefined;
     for (const box of boxes) parts.push({ ...of, ...(box && { tile: box }), ...(levels && { levels }) });
   }

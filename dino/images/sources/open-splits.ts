@@ -4,8 +4,15 @@ import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import { conversion, isForeign } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import { type Subset, type Splits, splitImages, fullSubset } from "../split.js";
+import type { Cutting } from "./file-parts.js";
 import type { LeftOut, ListReports } from "./folder-list.js";
 import { openData } from "./open.js";
+
+/** Share and seed of a split, and how images are read. */
+export interface SplitOptions extends Pick<Decoding, "maxPixels">, Cutting {
+  readonly heldOut: number;
+  readonly seed: number;
+}
 
 /**
  * Opens images with `openData` and splits them by `heldOut` and `seed`; the built-in images have a fixed split. Reports
@@ -13,20 +20,21 @@ import { openData } from "./open.js";
  */
 export async function openSplits(
   data: string,
-  { heldOut, seed, maxPixels }: { readonly heldOut: number; readonly seed: number } & Pick<Decoding, "maxPixels">,
+  { heldOut, seed, maxPixels, pages, tile }: SplitOptions,
 ): Promise<Splits> {
   if (isBuiltin(data)) {
+    if (tile) throw new Error(`--data ${data}: expected image files, since --tile is for these; leave it out`);
     const { train, test } = builtinImages();
     return { train: fullSubset(train), test: fullSubset(test) };
   }
-  const images = await openData(data, { maxPixels, ...reports(data) });
+  const images = await openData(data, { maxPixels, pages, tile, ...reports(data) });
   const { train, test } = splitImages(images.count, { heldOut, seed });
   return { train: { images, indices: train }, test: { images, indices: test } };
 }
 
 /** Opens all images of `openData`, or the held-out built-in images. Throws where `openData` does. */
-export async function openSubset(data: string): Promise<Subset> {
-  return fullSubset(isBuiltin(data) ? heldOutBuiltin() : await openData(data, reports(data)));
+export async function openSubset(data: string, { pages, tile }: Cutting = {}): Promise<Subset> {
+  return fullSubset(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { pages, tile, ...reports(data) }));
 }
 
 /** Prints on stderr how many images were found, and which files are none. */

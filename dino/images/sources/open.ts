@@ -111,8 +111,8 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
 }
 
 /** Throws where files with many images are to be cut, or their pages to be channels. */
-function checkUncut(path: string, { pages, tile }: OpenOptions): void {
-  const flag = tile !== undefined ? "--tile" : pages === "channels" ? "--pages channels" : undefined;
+function checkUncut(path: string, { pages, tile = 0 }: OpenOptions): void {
+  const flag = tile > 0 ? "--tile" : pages === "channels" ? "--pages channels" : undefined;
   if (flag !== undefined)
     throw new Error(`--data ${path}: expected image files, since ${flag} is for these; got a file with many images`);
 }

@@ -220,6 +220,16 @@ describe("config", () => {
     expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
   });
 
+  it("reads the file of a run from before pages and tiles", () => {
+    const config = resolveConfig({ preset: "shapes" });
+    const { pages, tile, ...earlier } = config;
+    expect({ pages, tile }).to.deep.equal({ pages: "images", tile: 0 });
+    expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
+    expect([parseSetting("tile", ["512"]), parseSetting("pages", ["channels"])]).to.deep.equal([512, "channels"]);
+    expect(() => parseSetting("tile", ["-1"])).to.throw("--tile: expected a whole number of 0 or more, got -1");
+    expect(() => parseSetting("pages", ["all"])).to.throw("--pages: expected one of images, channels, got all");
+  });
+
   it("says what is wrong with a file", () => {
     const config = resolveConfig({ preset: "shapes" });
     const { lr, ...withoutLr } = config;

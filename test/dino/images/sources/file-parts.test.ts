@@ -76,6 +76,11 @@ describe("pages of files", () => {
       const [image] = await imagesOf(set);
       expect([...image!.pixels]).to.deep.equal([0, 64, 128, 255].flatMap((value) => [value, value, value]));
       expect(await measureImage(set, 0)).to.deep.equal({ rows: 2, cols: 2 });
+      const tiles = await openData(path, { pages: "channels", tile: 1 });
+      expect(namesOf(tiles)).to.include.members(["cells.tif#channels@1x1+0+0", "cells.tif#channels@1x1+1+1"]);
+      expect(await firstPixels(tiles)).to.deep.equal([0, 64, 128, 255].map((value) => [value, value, value]));
+      const levels = [0, 100, -7].map((low) => ({ low, high: low + 4 }));
+      expect(tiles.location(2).part?.levels).to.deep.equal(levels);
       await writeFile(path, tiff([gray(1), gray(2), gray(3)]));
       expect(await firstPixels(await openData(path, { pages: "channels" }))).to.deep.equal([[1, 2, 3]]);
       await writeFile(path, tiff([gray(1), gray(2), gray(3), gray(4), gray(5)]));
