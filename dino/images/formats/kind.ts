@@ -18,6 +18,7 @@ const formats = {
     extensions: [".tif", ".tiff"],
     isHead: startsWith("II*\0", "MM\0*", "II+\0", "MM\0+"),
   },
+  jxl: { label: "JPEG XL", extensions: [".jxl"], isHead: startsWith("\xff\x0a", "\0\0\0\x0cJXL \r\n\x87\n") },
   bmp: { label: "BMP", extensions: [".bmp", ".dib"], isHead: isBitmap },
   pnm: {
     label: "PNM",

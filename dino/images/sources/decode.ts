@@ -18,6 +18,7 @@ const readers = {
   gif: () => photo,
   avif: () => photo,
   tiff: () => import("../formats/tiff.js"),
+  jxl: () => import("../formats/jxl.js"),
   bmp: () => import("../formats/bmp.js"),
   pnm: () => import("../formats/pnm.js"),
 } as const satisfies Record<Format, () => Reader | Promise<Reader>>;
