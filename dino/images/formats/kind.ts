@@ -19,6 +19,7 @@ const formats = {
     isHead: startsWith("II*\0", "MM\0*", "II+\0", "MM\0+"),
   },
   jxl: { label: "JPEG XL", extensions: [".jxl"], isHead: startsWith("\xff\x0a", "\0\0\0\x0cJXL \r\n\x87\n") },
+  dicom: { label: "DICOM", extensions: [".dcm", ".dicom"], isHead: (head) => textAt(head, 128, 4) === "DICM" },
   bmp: { label: "BMP", extensions: [".bmp", ".dib"], isHead: isBitmap },
   pnm: {
     label: "PNM",

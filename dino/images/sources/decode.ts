@@ -19,6 +19,7 @@ const readers = {
   avif: () => photo,
   tiff: () => import("../formats/tiff.js"),
   jxl: () => import("../formats/jxl.js"),
+  dicom: () => import("../formats/dicom.js"),
   bmp: () => import("../formats/bmp.js"),
   pnm: () => import("../formats/pnm.js"),
 } as const satisfies Record<Format, () => Reader | Promise<Reader>>;

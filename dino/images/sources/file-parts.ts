@@ -1,4 +1,4 @@
-/** Images that are parts of files: pages of TIFF files, and tiles of large images. */
+/** Images that are parts of files: pages of TIFF files, frames of DICOM files, and tiles of large images. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readHead } from "../../files/files.js";
@@ -28,6 +28,9 @@ export interface FileImages {
   readonly location: (index: number) => ImageLocation;
 }
 
+/** Extensions of files that may have pages. */
+const PAGED: ReadonlySet<string> = new Set(["", ".tif", ".tiff", ".dcm", ".dicom"]);
+
 /** Number of files opened at a time. */
 const AT_ONCE = 8;
 
@@ -40,7 +43,7 @@ export async function fileImages(
   files: PackedNames,
   { onFound, pages = "images", tile = 0 }: Cutting & { readonly onFound?: ((images: number) => void) | undefined },
 ): Promise<FileImages> {
-  const mayHaveParts = (file: string) => tile > 0 || ["", ".tif", ".tiff"].includes(extensionOf(file));
+  const mayHaveParts = (file: string) => tile > 0 || PAGED.has(extensionOf(file));
   if (!Array.from(files.ends).some((_, file) => mayHaveParts(nameAt(files, file)))) {
     const at = (index: number): string => nameAt(files, index);
     return {
@@ -120,7 +123,14 @@ const WHOLE: readonly ImagePart[] = [{}];
 /** Returns the parts of a file that are images of their own; one part without page and tile is the whole file. */
 async function partsOf(path: string, { pages, tile }: Cut): Promise<readonly ImagePart[]> {
   try {
-    if (formatOf(readHead(path, HEAD_BYTES)) === "tiff") return await partsOfTiff(path, { pages, tile });
+    const format = formatOf(readHead(path, HEAD_BYTES));
+    if (format === "tiff") return await partsOfTiff(path, { pages, tile });
+    if (format === "dicom") {
+      const frames = await (await import("../formats/dicom.js")).listFrames(path);
+      return frames.flatMap(({ page, ...size }) =>
+        tilesOf(size, tile).map((box) => ({ ...(frames.length > 1 && { page }), ...(box && { tile: box }) })),
+      );
+    }
     if (tile === 0) return WHOLE;
     const size = await measureSize({ name: path, bytes: { kind: "file", path } });
     return isFailure(size) ? WHOLE : tilesOf(size, tile).map((box) => (box ? { tile: box } : {}));
@@ -137,7 +147,7 @@ async function partsOfTiff(path: string, { pages, tile }: Cut): Promise<readonly
   const parts: ImagePart[] = [];
   for (const page of shown) {
     const of: Pick<ImagePart, "page"> = isPlain ? {} : { page: pages === "channels" ? "channels" : page.number };
-    const boxes = tile === 0 ? [undefined] : tilesOf(page, tile);
+    const boxes = tilesOf(page, tile);
     const levels = boxes.length > 1 ? await pageLevels(path, of) : undefined;
     for (const box of boxes) parts.push({ ...of, ...(box && { tile: box }), ...(levels && { levels }) });
   }
@@ -146,10 +156,11 @@ async function partsOfTiff(path: string, { pages, tile }: Cut): Promise<readonly
 
 /**
  * Returns the tiles that cover an image, row by row; the last ones of a row or column overlap their neighbours where the
- * side is not a multiple of the tile. A side shorter than a tile is kept. Undefined stands for the whole image.
+ * side is not a multiple of the tile. A side shorter than a tile is kept. Undefined stands for the whole image; a tile of
+ * 0 leaves it whole.
  */
 function tilesOf({ rows, cols }: Size, side: number): readonly (Box | undefined)[] {
-  if (rows <= side && cols <= side) return [undefined];
+  if (side === 0 || (rows <= side && cols <= side)) return [undefined];
   const starts = (length: number): readonly number[] =>
     Array.from({ length: Math.ceil(length / side) }, (_, i) => Math.max(0, Math.min(i * side, length - side)));
   return starts(rows).flatMap((top) =>
