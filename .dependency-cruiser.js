@@ -14,6 +14,7 @@ const layers = [
   "dino/math",
   "dino/mpi",
   "dino/images",
+  "dino/images/formats",
   "dino/images/sources",
   "dino/batches",
   "dino/config",

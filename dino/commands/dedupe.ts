@@ -5,17 +5,19 @@ import type { Device } from "../../engine/index.js";
 import { readFeatures } from "../evaluation/feature-files.js";
 import { lazyProgress } from "../files/progress.js";
 import type { DecodeFailure } from "../images/image-location.js";
+import type { Cutting } from "../images/sources/file-parts.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import type { Which } from "../model/backbone.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";
 import { type IndexedImages, indexedImages } from "../retrieval/indexed-images.js";
 import { loadModel } from "../weights/load-model.js";
+import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { pngFile, UsageError, wholeNumber } from "./flags.js";
 import { extractor } from "./model.js";
 import { print, printJson, reportFailures, writePicture } from "./output.js";
 
-interface DedupeFlags {
+interface DedupeFlags extends Cutting {
   readonly index?: string;
   readonly data?: string;
   readonly checkpoint?: string;
@@ -27,8 +29,7 @@ interface DedupeFlags {
 }
 
 export function addDedupe(dino: Command): void {
-  dino
-    .command("dedupe")
+  addCuttingOptions(dino.command("dedupe"))
     .description("report near-duplicate images; nothing is changed or deleted")
     .option("--index <file.npy>", "features that dino embed wrote, with their .json list beside them")
     .option("--data <images>", "images to compare, with --checkpoint; with --index, the current place of its images")
@@ -94,13 +95,14 @@ interface Opened {
 }
 
 /** Reads features, or computes them. */
-async function openFeatures(device: Device, { index, data, checkpoint, which, batch }: DedupeFlags): Promise<Opened> {
+async function openFeatures(device: Device, flags: DedupeFlags): Promise<Opened> {
+  const { index, data, checkpoint, which, batch } = flags;
   if (index !== undefined) {
     const { features, list } = await readFeatures(index);
     return { features, images: await indexedImages(list, data), failures: [] };
   }
   using model = await loadModel(device, checkpoint!, which);
-  const subset = await openSubset(data!);
+  const subset = await openSubset(data!, cuttingOf(flags));
   const { features, indices, failures } = await extractor(model, batch)(subset, "images");
   const files = Array.from(indices, (i) => subset.images.name(i));
   return { features, images: await indexedImages({ data: data!, files }), failures };

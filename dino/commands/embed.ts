@@ -4,15 +4,17 @@ import { openDevice } from "../../engine/adapters/node.js";
 import { featurePaths, featureList, writeFeatures } from "../evaluation/feature-files.js";
 import { writePatches } from "../evaluation/patch-file.js";
 import { lazyProgress } from "../files/progress.js";
+import type { Cutting } from "../images/sources/file-parts.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import type { Subset } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import { loadModel } from "../weights/load-model.js";
+import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 
-interface EmbedOptions extends ModelOptions {
+interface EmbedOptions extends ModelOptions, Cutting {
   readonly data: string;
   readonly out: string;
   readonly patches?: true;
@@ -20,7 +22,7 @@ interface EmbedOptions extends ModelOptions {
 }
 
 export function addEmbed(dino: Command): void {
-  addModelOptions(dino.command("embed"))
+  addCuttingOptions(addModelOptions(dino.command("embed")))
     .description("write the features of images as a NumPy file, with a list of the images beside it")
     .requiredOption("--data <images>", "images, or `builtin` for the held-out built-in images")
     .requiredOption("--out <file.npy>", "file for the features; the lists are written beside it, as .txt and .json")
@@ -39,7 +41,7 @@ export function addEmbed(dino: Command): void {
       const paths = asUsage(() => featurePaths(options.out));
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      const subset = await openSubset(options.data);
+      const subset = await openSubset(options.data, cuttingOf(options));
       const { extracted, grid } = options.patches
         ? await withPatches(model, subset, { path: paths.patches, batch: options.batch })
         : { extracted: await extractor(model, options.batch)(subset, "images") };

@@ -2,15 +2,17 @@
 import type { Command, Option } from "commander";
 import { withFeatureCache } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
+import type { Cutting } from "../images/sources/file-parts.js";
 import { openSplits, openSubset } from "../images/sources/open-splits.js";
 import type { Splits } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
+import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
 import { printToStderr } from "./output.js";
 
-export interface LabelledOptions extends Omit<ModelOptions, "checkpoint"> {
+export interface LabelledOptions extends Omit<ModelOptions, "checkpoint">, Cutting {
   readonly checkpoint?: string;
   readonly train?: string;
   readonly test?: string;
@@ -27,7 +29,7 @@ export function addLabelledOptions(
   command: Command,
   { trainPurpose, batch, seed }: { readonly trainPurpose: string; readonly batch: Option; readonly seed: string },
 ): Command {
-  return addCheckpointOptions(command, "features", { required: false })
+  return addCuttingOptions(addCheckpointOptions(command, "features", { required: false }))
     .addOption(batch)
     .option("--train <images>", `images to ${trainPurpose}: one subfolder per class, or files with labels`)
     .option("--test <images>", "images to classify")
@@ -83,13 +85,14 @@ export function sourceFields(source: FeatureSource, { which }: LabelledOptions):
 
 /** Opens the images that the flags name. */
 export async function openLabelledSplits(
-  { train, test, data, split, seed }: LabelledOptions,
+  { train, test, data, split, seed, ...cutting }: LabelledOptions,
   model: Model,
 ): Promise<Splits> {
   if (train !== undefined && test !== undefined) {
-    return { train: await openSubset(train), test: await openSubset(test) };
+    return { train: await openSubset(train, cuttingOf(cutting)), test: await openSubset(test, cuttingOf(cutting)) };
   }
-  return openSplits(data ?? trainedOn(model), { heldOut: split, seed });
+  const trained = data === undefined ? model.config : {};
+  return openSplits(data ?? trainedOn(model), { heldOut: split, seed, ...cuttingOf(cutting, trained) });
 }
 
 function trainedOn({ data }: Model): string {

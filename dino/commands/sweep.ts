@@ -49,8 +49,8 @@ export function addSweep(dino: Command): void {
         knnEvery: 0,
         ...readFlags(options),
       }));
-      const { data, heldOut, seed } = resolveConfig(flags);
-      const splits = await openSplits(data, { heldOut, seed });
+      const { data, ...reading } = resolveConfig(flags);
+      const splits = await openSplits(data, reading);
       if (splits.test.images.labels === undefined) {
         throw new Error(`${data}: accuracy needs classes; put the images of each class into a subfolder of its name`);
       }

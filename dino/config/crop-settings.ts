@@ -122,6 +122,24 @@ export const cropSettings = {
       source: "ours",
     },
   ),
+  pages: choice(["images", "channels"], "images", {
+    unit: "what",
+    about:
+      "what the pages of a TIFF file are: images of their own, named scan.tif#1 and so on, or the channels of one image, " +
+      "as with fluorescence microscopes",
+    source: "ours",
+  }),
+  tile: whole(
+    0,
+    { from: 0 },
+    {
+      unit: "pixels",
+      about:
+        "cuts image files into tiles of this side while reading, for scans and panoramas; twice --image-size or more " +
+        "leaves room for crops; tiled TIFF is fastest; 0 keeps images whole",
+      source: "ours",
+    },
+  ),
   shuffleBuffer: whole(
     0,
     { from: 0 },

@@ -97,6 +97,8 @@ const later: ReadonlySet<SettingName> = new Set([
   "init",
   "linearEvery",
   "maxPixels",
+  "pages",
+  "tile",
   "evalSize",
   "shuffleBuffer",
   "tensorboard",

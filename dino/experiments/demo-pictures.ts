@@ -4,7 +4,7 @@ import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
 import { writeFileAtomically } from "../files/files.js";
 import { startProgress } from "../files/progress.js";
 import { isFailure } from "../images/image-location.js";
-import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
+import { type Image, resizedCenterCrop } from "../images/pixels.js";
 import { firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
 import type { Model } from "../model/backbone.js";
@@ -150,5 +150,5 @@ async function drawMap(
 async function shownOf(images: Subset["images"], index: number, { resize, crop }: View): Promise<Image> {
   const image = await images.decode(index);
   if (isFailure(image)) throw new Error(`${image.path}: ${image.reason}`);
-  return centerCrop(resizeShortSide(image, resize), crop);
+  return resizedCenterCrop(image, resize, crop);
 }

@@ -1,5 +1,6 @@
 /** Atomic file writes and random-access reads. */
 import { randomBytes } from "node:crypto";
+import { closeSync, openSync, readSync } from "node:fs";
 import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
@@ -135,6 +136,26 @@ export async function readFully(file: FileHandle, bytes: Uint8Array, position: n
 export async function readRange(path: string, start: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
   await using file = await openFile(path);
   return await file.read(start, size);
+}
+
+/**
+ * Reads the first bytes of a file, `size` or fewer if it is shorter. Errors do not name the file. Synchronous, which
+ * takes a tenth of the time of the four calls that wait for other threads.
+ */
+export function readHead(path: string, size: number): Uint8Array {
+  let file: number;
+  try {
+    file = openSync(path, "r");
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new Error(code === "ENOENT" ? "there is no such file" : message, { cause: error });
+  }
+  try {
+    const bytes = new Uint8Array(size);
+    return bytes.subarray(0, readSync(file, bytes));
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** A file open for random access. Dispose of it to close it. */

@@ -9,14 +9,13 @@ import {
   adjustContrast,
   adjustHue,
   adjustSaturation,
-  centerCrop,
   flip,
   gaussianBlur,
   grayscale,
   normalize,
   normalizeTable,
+  resizedCenterCrop,
   resizedCrop,
-  resizeShortSide,
   roundHalfEven,
   solarize,
   type Box,
@@ -229,7 +228,7 @@ export function evalCrop(
   image: Image,
   { resize, crop, ...normalization }: { readonly resize: number; readonly crop: Size } & Normalization,
 ): Float32Array {
-  return normalize(centerCrop(resizeShortSide(image, resize), crop), normalizeTable(normalization));
+  return normalize(resizedCenterCrop(image, resize, crop), normalizeTable(normalization));
 }
 
 const adjusters = {

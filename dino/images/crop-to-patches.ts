@@ -9,7 +9,10 @@ export interface PatchFit {
   readonly patch: number;
 }
 
-/** Resizes an image and crops its center to whole patches. Throws if not one patch fits. */
+/** Maximum number of patches: attention takes time and memory by its square. */
+export const MAX_PATCHES = 2 ** 15;
+
+/** Resizes an image and crops its center to whole patches. Throws if not one patch fits, or more than MAX_PATCHES do. */
 export function fitToPatches(image: Image, fit: PatchFit): Image {
   const whole = fittedSize(image, fit);
   return centerCrop(resize(image, shownSize(image, fit)), whole);
@@ -27,6 +30,13 @@ export function fittedSize(image: Size, fit: PatchFit): Size {
   const cols = Math.floor(shown.cols / patch) * patch;
   if (rows === 0 || cols === 0) {
     throw new Error(`an image of ${shown.cols} x ${shown.rows} holds no patch of ${patch}; make it larger`);
+  }
+  const count = (rows / patch) * (cols / patch);
+  if (count > MAX_PATCHES) {
+    throw new Error(
+      `an image of ${image.cols} x ${image.rows}, shown at ${shown.cols} x ${shown.rows}, holds ${count} patches of ` +
+        `${patch}; expected at most ${MAX_PATCHES}; lower --image-size, set it to ROWSxCOLS, or crop the image`,
+    );
   }
   return { rows, cols };
 }

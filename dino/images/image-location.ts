@@ -1,5 +1,5 @@
 /** Locations of images, as plain data that any thread can use. */
-import type { Size } from "./pixels.js";
+import type { Box, Size } from "./pixels.js";
 
 /** An image that cannot be read or decoded, and the reason. */
 export interface DecodeFailure {
@@ -14,6 +14,23 @@ export interface ImageLocation {
   readonly bytes: ByteLocation;
   /** Layout of raw pixels; left out for an encoded file of any format. */
   readonly raw?: RawForm;
+  /** The part of the file that is the image; the whole file, or its first page, if left out. */
+  readonly part?: ImagePart;
+}
+
+/** A page of a file, or a tile of it. */
+export interface ImagePart {
+  /** From 1, or all pages as channels; the first if left out. */
+  readonly page?: number | "channels";
+  readonly tile?: Box;
+  /** Levels of each page that a tile is cut from; if left out, found anew from the whole page. */
+  readonly levels?: readonly Levels[];
+}
+
+/** The values that become black and white. */
+export interface Levels {
+  readonly low: number;
+  readonly high: number;
 }
 
 export type ByteLocation =

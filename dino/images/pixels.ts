@@ -49,12 +49,7 @@ export function resize(image: Image, size: Size, filter: Filter = "bicubic"): Im
   return resizedCrop(image, { top: 0, left: 0, height: image.rows, width: image.cols }, size, filter);
 }
 
-/** Resizes the shorter side to `pixels`, keeping the aspect ratio; the longer side is rounded down. */
-export function resizeShortSide(image: Image, pixels: number, filter: Filter = "bicubic"): Image {
-  return resize(image, shortSideSize(image, pixels), filter);
-}
-
-/** Returns the size of the result of `resizeShortSide`. */
+/** Returns the size of an image whose shorter side is resized to `pixels`; the longer side is rounded down. */
 export function shortSideSize({ rows, cols }: Size, pixels: number): Size {
   const long = Math.floor((pixels * Math.max(rows, cols)) / Math.min(rows, cols));
   return rows < cols ? { rows: pixels, cols: long } : { rows: long, cols: pixels };
@@ -77,6 +72,22 @@ export function sizeWithin({ rows, cols }: Size, side: number): Size {
 
 /** Crops the center. Throws if the crop is larger than the image. Source: torchvision's CenterCrop. */
 export function centerCrop(image: Image, size: Size): Image {
+  return resizedCrop(image, centerBox(image, size), size);
+}
+
+/**
+ * Resizes the shorter side to `pixels` and crops the center: equals `resize` to `shortSideSize` and `centerCrop`, but
+ * computes only the pixels that the crop keeps, however long the image is. Throws if the crop is larger than the resized image.
+ */
+export function resizedCenterCrop(image: Image, pixels: number, size: Size, filter: Filter = "bicubic"): Image {
+  const whole = shortSideSize(image, pixels);
+  const { top, left, height, width } = centerBox(whole, size);
+  const all = { top: 0, left: 0, height: image.rows, width: image.cols };
+  const narrowed = resampleCols(image, all, whole.cols, filter, { start: left, end: left + width });
+  return resampleRows(narrowed, whole.rows, filter, { start: top, end: top + height });
+}
+
+function centerBox(image: Size, size: Size): Box {
   if (size.rows > image.rows || size.cols > image.cols) {
     throw new Error(
       `centerCrop: expected an image of at least [${size.rows}, ${size.cols}], got [${image.rows}, ${image.cols}]; resize it to more first`,
@@ -84,7 +95,7 @@ export function centerCrop(image: Image, size: Size): Image {
   }
   const top = roundHalfEven((image.rows - size.rows) / 2);
   const left = roundHalfEven((image.cols - size.cols) / 2);
-  return resizedCrop(image, { top, left, height: size.rows, width: size.cols }, size);
+  return { top, left, height: size.rows, width: size.cols };
 }
 
 /** Flips an image horizontally. */
@@ -266,19 +277,26 @@ function checkBox(who: string, image: Image, { top, left, height, width }: Box):
 const fractionBits = 22;
 const half = 1 << (fractionBits - 1);
 
-/** Resizes the columns of a box: [rows, cols, 3] -> [box.height, cols, 3]. */
-function resampleCols(image: Image, box: Box, cols: number, filter: Filter): Image {
+/** Output pixels from `start` to before `end`. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Resizes the columns of a box and keeps a span: [rows, cols, 3] -> [box.height, span, 3]. */
+function resampleCols(image: Image, box: Box, whole: number, filter: Filter, span = { start: 0, end: whole }): Image {
   const { pixels } = image;
   const { top, left, height, width } = box;
+  const cols = span.end - span.start;
   const out = new Uint8Array(height * cols * 3);
-  if (cols === width) {
+  if (whole === width) {
     for (let y = 0; y < height; y++) {
-      const start = ((top + y) * image.cols + left) * 3;
-      out.set(pixels.subarray(start, start + width * 3), y * width * 3);
+      const start = ((top + y) * image.cols + left + span.start) * 3;
+      out.set(pixels.subarray(start, start + cols * 3), y * cols * 3);
     }
     return { rows: height, cols, pixels: out };
   }
-  const { first, count, weights, most } = filterWeights(width, cols, filter);
+  const { first, count, weights, most } = filterWeights(width, whole, filter, span);
   for (let y = 0, o = 0; y < height; y++) {
     const start = ((top + y) * image.cols + left) * 3;
     for (let x = 0; x < cols; x++, o += 3) {
@@ -301,13 +319,16 @@ function resampleCols(image: Image, box: Box, cols: number, filter: Filter): Ima
   return { rows: height, cols, pixels: out };
 }
 
-/** Resizes the rows of an image: [image.rows, cols, 3] -> [rows, cols, 3]. */
-function resampleRows(image: Image, rows: number, filter: Filter): Image {
-  if (rows === image.rows) return image;
+/** Resizes the rows of an image and keeps a span: [image.rows, cols, 3] -> [span, cols, 3]. */
+function resampleRows(image: Image, whole: number, filter: Filter, span = { start: 0, end: whole }): Image {
   const { cols, pixels } = image;
   const stride = cols * 3;
+  const rows = span.end - span.start;
+  if (whole === image.rows) {
+    return rows === whole ? image : { rows, cols, pixels: pixels.slice(span.start * stride, span.end * stride) };
+  }
   const out = new Uint8Array(rows * stride);
-  const { first, count, weights, most } = filterWeights(image.rows, rows, filter);
+  const { first, count, weights, most } = filterWeights(image.rows, whole, filter, span);
   for (let y = 0, o = 0; y < rows; y++) {
     const begin = y * most;
     const end = begin + count[y]!;
@@ -324,7 +345,7 @@ function resampleRows(image: Image, rows: number, filter: Filter): Image {
 }
 
 /**
- * Filter weights of `to` output pixels: first input pixel, number of input pixels, and weights [to, most] in 22-bit
+ * Filter weights of a span of the `to` output pixels: first input pixel, number of input pixels, and weights [span, most] in 22-bit
  * fixed point.
  */
 interface FilterWeights {
@@ -334,18 +355,19 @@ interface FilterWeights {
   readonly most: number;
 }
 
-function filterWeights(from: number, to: number, filter: Filter): FilterWeights {
+function filterWeights(from: number, to: number, filter: Filter, { start, end }: Span): FilterWeights {
   const { weigh, reach } = filters[filter];
   const scale = from / to;
   const stretch = Math.max(scale, 1);
   const support = reach * stretch;
   const most = Math.ceil(support) * 2 + 1;
-  const first = new Int32Array(to);
-  const count = new Int32Array(to);
-  const weights = new Int32Array(to * most);
+  const length = end - start;
+  const first = new Int32Array(length);
+  const count = new Int32Array(length);
+  const weights = new Int32Array(length * most);
   const exact = new Float64Array(most);
-  for (let i = 0; i < to; i++) {
-    const center = (i + 0.5) * scale;
+  for (let i = 0; i < length; i++) {
+    const center = (start + i + 0.5) * scale;
     const begin = Math.max(Math.trunc(center - support + 0.5), 0);
     const n = Math.min(Math.trunc(center + support + 0.5), from) - begin;
     let sum = 0;

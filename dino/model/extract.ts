@@ -3,7 +3,7 @@ import { input, record } from "../../engine/index.js";
 import { evalCrop } from "../images/augment.js";
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
-import { centerCrop, type Image, normalize, normalizeTable, resizeShortSide } from "../images/pixels.js";
+import { type Image, normalize, normalizeTable, resizedCenterCrop } from "../images/pixels.js";
 import type { FeatureRows } from "../math/feature-rows.js";
 import type { Backbone, View } from "./backbone.js";
 import { clsDescriptor, type Descriptor, tokensDescriptor } from "./descriptors.js";
@@ -97,7 +97,7 @@ export async function pixelFeatures(images: ImageSet, options: ExtractOptions): 
     batch: 256,
     dim: isGray ? plane : 3 * plane,
     preprocess: (image) => {
-      const channels = normalize(centerCrop(resizeShortSide(image, resize), crop), table); // [3, rows, cols]
+      const channels = normalize(resizedCenterCrop(image, resize, crop), table); // [3, rows, cols]
       return isGray ? channels.subarray(0, plane) : channels;
     },
     compute: (values) => Promise.resolve(values),

@@ -1,7 +1,7 @@
 /** Inspection of a few images, and pictures of the results. */
 import { isFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
-import { centerCrop, type Image, resizeShortSide } from "../images/pixels.js";
+import { type Image, resizedCenterCrop } from "../images/pixels.js";
 import type { Backbone, View } from "../model/backbone.js";
 import { clsAttention, openInspector, patchFeatures, type Inspection } from "../model/inspector.js";
 import { asPicture, type Picture } from "./drawing.js";
@@ -35,7 +35,7 @@ export async function inspectImages(
   for (const index of indices) {
     const decoded = await images.decode(index);
     if (isFailure(decoded)) continue;
-    const image = centerCrop(resizeShortSide(decoded, view.resize), view.crop);
+    const image = resizedCenterCrop(decoded, view.resize, view.crop);
     closeUps.push({ index, image, inspection: await inspector.inspect(image) });
   }
   return closeUps;

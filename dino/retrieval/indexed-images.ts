@@ -6,6 +6,7 @@ import type { DecodeFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
 import { decodeImage } from "../images/sources/decode.js";
+import { locate } from "../images/sources/file-parts.js";
 import { openData } from "../images/sources/open.js";
 
 /** The images of the rows of an index. */
@@ -34,7 +35,7 @@ export async function indexedImages(
     const path = (row: number) => join(from, files[row]!);
     return {
       path,
-      decode: (row) => decodeImage({ name: files[row]!, bytes: { kind: "file", path: path(row) } }, DECODING),
+      decode: (row) => decodeImage(locate(path(row), files[row]), DECODING),
     };
   }
   const numbers = new Map(Array.from({ length: images.count }, (_, index) => [images.name(index), index]));
@@ -50,6 +51,6 @@ export async function indexedImages(
 /** Opens the image set that contains the files; undefined if they are plain files of the folder, or missing. */
 async function setOf(files: readonly string[], from: string): Promise<ImageSet | undefined> {
   if (isBuiltin(from)) return heldOutBuiltin();
-  if (files.slice(0, PROBED).some((file) => existsSync(join(from, file)))) return undefined;
+  if (files.slice(0, PROBED).some((file) => existsSync(locate(join(from, file)).bytes.path))) return undefined;
   return openData(from, DECODING).catch(() => undefined);
 }

@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { printable } from "../files/text.js";
-import { isImageName } from "../images/sources/folder-list.js";
+import { isImageName } from "../images/formats/kind.js";
 
 /** One video. */
 export interface Sequence {

@@ -61,8 +61,8 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const log = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const { resolved, startsFrom, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
-  const { data, heldOut, seed, maxPixels } = resolved ?? { ...defaultConfig, ...flags };
-  const splits = await openSplits(data, { heldOut, seed, maxPixels });
+  const { data, ...reading } = resolved ?? { ...defaultConfig, ...flags };
+  const splits = await openSplits(data, reading);
   const index = borrowed ? undefined : (start.adapter ?? (await adapterOf(world)));
   using own = borrowed ? undefined : await openDevice({ index });
   const device = borrowed ?? own!;

@@ -14,7 +14,7 @@ import {
   normalizeTable,
   resize,
   resizedCrop,
-  resizeShortSide,
+  shortSideSize,
   solarize,
   type Image,
 } from "../../dino/images/pixels.js";
@@ -76,7 +76,7 @@ function check(each: Operation): void {
     }
     case "eval": {
       const crop = square(each.center_crop);
-      const resized = resizeShortSide(image, each.resize_short_side);
+      const resized = resize(image, shortSideSize(image, each.resize_short_side));
       sameBytes("eval_resize.u8", resized);
       sameBytes("eval.u8", centerCrop(resized, crop));
       close(each.out, evalCrop(image, { resize: each.resize_short_side, crop, ...imageNet }));

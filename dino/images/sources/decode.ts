@@ -1,59 +1,63 @@
 /** Decoding of images from any location, on any thread. */
-import sharp, { type Sharp } from "sharp";
-import { readRange } from "../../files/files.js";
-import { type DecodeFailure, type Decoding, type ImageLocation, type RawForm } from "../image-location.js";
-import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
+import { readHead, readRange } from "../../files/files.js";
+import { type Format, formatOf, HEAD_BYTES, whyForeign } from "../formats/kind.js";
+import * as photo from "../formats/photo.js";
+import { type Reader, type Source, toRgb } from "../formats/samples.js";
+import type { ByteLocation, DecodeFailure, Decoding, ImageLocation, RawForm } from "../image-location.js";
+import type { Image, Size } from "../pixels.js";
 import { readPageValue } from "./parquet-page.js";
 
-/** Maximum size of an encoded image. */
+/** Maximum size of an encoded image within a larger file. */
 const MAX_BYTES = 2 ** 29;
 
-// Every file is read once an epoch, so a cache only costs memory; many files are decoded at once, so one thread each.
-sharp.cache(false);
-sharp.concurrency(1);
-// An SVG may ask for other files.
-sharp.block({ operation: ["VipsForeignLoadSvg"] });
+/** Readers of the formats; those that few datasets need are loaded on demand. */
+const readers = {
+  jpeg: () => photo,
+  png: () => photo,
+  webp: () => photo,
+  gif: () => photo,
+  avif: () => photo,
+  tiff: () => import("../formats/tiff.js"),
+  jxl: () => import("../formats/jxl.js"),
+  dicom: () => import("../formats/dicom.js"),
+  bmp: () => import("../formats/bmp.js"),
+  pnm: () => import("../formats/pnm.js"),
+} as const satisfies Record<Format, () => Reader | Promise<Reader>>;
 
 /**
  * Decodes an image on the calling thread to RGB. Alpha is dropped, as PIL's convert("RGB") does in the official code;
  * of an animation, the first frame is used; unlike the official code, EXIF orientation is applied.
  */
 export async function decodeImage(place: ImageLocation, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
-  const { raw, name } = place;
+  const { raw, name, part } = place;
   return orFailure(name, async () => {
-    if (raw) return unpack(await bytesOf(place), raw);
-    const { shortSide } = decoding;
-    const upright = (await openSharp(place, decoding)).autoOrient();
-    const shrunk =
-      shortSide === undefined
-        ? upright
-        : upright.resize({ width: shortSide, height: shortSide, fit: "outside", withoutEnlargement: true });
-    const { data, info } = await shrunk
-      .removeAlpha()
-      .toColourspace("srgb")
-      .raw({ depth: "uchar" })
-      .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) throw new Error(`expected 3 channels, got ${info.channels}`);
-    return { rows: info.height, cols: info.width, pixels: new Uint8Array(data.buffer, data.byteOffset, data.length) };
+    if (raw) return unpack(await bytesOf(place.bytes), raw);
+    const { source, reader } = await openSource(place);
+    const image = toRgb(await reader.read(source, { ...decoding, part }));
+    return decoding.shortSide === undefined ? image : photo.shrink(image, decoding.shortSide);
   });
 }
 
 /** Reads the size of an image, without shrinking, from its header; returns a failure if that is impossible. */
 export async function measureSize(place: ImageLocation): Promise<Size | DecodeFailure> {
-  const { raw, name } = place;
+  const { raw, name, part } = place;
   if (raw) return { rows: raw.rows, cols: raw.cols };
+  if (part?.tile) return { rows: part.tile.height, cols: part.tile.width };
   return orFailure(name, async () => {
-    const { width, height } = (await (await openSharp(place, {})).metadata()).autoOrient;
-    return { rows: height, cols: width };
+    const { source, reader } = await openSource(place);
+    return reader.measure(source, part);
   });
 }
 
-async function openSharp(place: ImageLocation, { torn, maxPixels = MAX_PIXELS }: Decoding): Promise<Sharp> {
-  const options = { failOn: torn === "shown" ? "none" : "error", limitInputPixels: maxPixels } as const;
-  return sharp(place.bytes.kind === "file" ? place.bytes.path : await bytesOf(place), options);
+async function openSource({ bytes }: ImageLocation): Promise<{ readonly source: Source; readonly reader: Reader }> {
+  const source = bytes.kind === "file" ? bytes.path : await bytesOf(bytes);
+  const head = typeof source === "string" ? readHead(source, HEAD_BYTES) : source.subarray(0, HEAD_BYTES);
+  const format = formatOf(head);
+  if (format === undefined) throw new Error(whyForeign(head));
+  return { source, reader: await readers[format]() };
 }
 
-async function bytesOf({ bytes }: ImageLocation): Promise<Uint8Array> {
+async function bytesOf(bytes: ByteLocation): Promise<Uint8Array> {
   switch (bytes.kind) {
     case "file":
       throw new Error("files are read by the decoder");
@@ -87,7 +91,8 @@ async function orFailure<T extends Size>(path: string, decode: () => Promise<T>)
   try {
     return await decode();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const text = error instanceof Error ? error.message : String(error);
+    const message = [...new Set(text.trim().split("\n"))].join("; "); // libvips repeats warnings
     const tooLarge = /exceeds pixel limit/.test(message);
     return { path, reason: tooLarge ? `${message}; --max-pixels sets the limit` : message };
   }

@@ -1,17 +1,25 @@
 /** Image sets from folders of image files. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { imageNames } from "../formats/kind.js";
 import type { DecodeFailure, Decoding } from "../image-location.js";
 import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
 import type { Size } from "../pixels.js";
 import { decodeImage, measureSize } from "./decode.js";
-import { imageNames, listImages } from "./folder-list.js";
+import { type Cutting, fileImages, locate } from "./file-parts.js";
+import { listImages, type ListReports } from "./folder-list.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
 /** Options of opening an image set. */
-export interface OpenOptions extends Decoding {
-  /** Called repeatedly with the number of images found so far. */
-  readonly onFound?: (images: number) => void;
+export interface OpenOptions extends Decoding, ListReports, Cutting {}
+
+/** Splits options into those of decoding, which other threads take, and those of listing. */
+export function splitOptions(options: OpenOptions): {
+  readonly decoding: Decoding;
+  readonly listing: ListReports & Cutting;
+} {
+  const { onFound, onLeftOut, pages, tile, ...decoding } = options;
+  return { decoding, listing: { onFound, onLeftOut, pages, tile } };
 }
 
 /**
@@ -22,7 +30,7 @@ export interface OpenOptions extends Decoding {
  * Throws if the folder is missing or has no image.
  */
 export async function openImages(folder: string, options: OpenOptions = {}): Promise<ImageSet> {
-  const { onFound, ...decoding } = options;
+  const { decoding, listing } = splitOptions(options);
   const { shortSide } = decoding;
   if (shortSide !== undefined && !(Number.isInteger(shortSide) && shortSide > 0)) {
     throw new Error(`images ${folder}: expected shortSide to be a whole number of pixels, got ${shortSide}`);
@@ -31,18 +39,30 @@ export async function openImages(folder: string, options: OpenOptions = {}): Pro
   if (!found?.isDirectory()) {
     throw new Error(`images ${folder}: expected a folder of images, got ${found ? "a file" : "nothing of that name"}`);
   }
-  const names = await listImages(folder, onFound);
+  const names = await listImages(folder, listing);
   if (names.ends.length === 0) {
     throw new Error(
-      `images ${folder}: expected at least one file ending in ${imageNames}, here or in a subfolder, got none`,
+      `images ${folder}: expected at least one image (${imageNames}, or a file without extension), here or in a subfolder, got none`,
     );
   }
-  return imagesOfFolder(folder, names, decoding);
+  return imagesOfFolder(folder, names, options);
 }
 
-/** Creates the image set of sorted paths within a folder, with classes by subfolder as in `openImages`. */
-export function imagesOfFolder(folder: string, names: PackedNames, decoding: Decoding): ImageSet {
-  return folderImages(folder, names, { decoding, ...labelsBySubfolder(names) });
+/**
+ * Creates the image set of sorted paths within a folder, with classes by subfolder as in `openImages`. Pages and tiles of
+ * files are images of their own.
+ */
+export async function imagesOfFolder(folder: string, files: PackedNames, options: OpenOptions): Promise<ImageSet> {
+  const { decoding, listing } = splitOptions(options);
+  const { names, location } = await fileImages(folder, files, listing);
+  return imageSet({
+    title: folder,
+    count: names.ends.length,
+    name: (index) => nameAt(names, index),
+    location,
+    decoding,
+    ...labelsBySubfolder(names),
+  });
 }
 
 /**
@@ -73,17 +93,6 @@ export function sortClasses(
   return { classes, labels: labels.map((label) => placeOf[label]!) };
 }
 
-function folderImages(folder: string, names: PackedNames, contents: Partial<SetContents> = {}): ImageSet {
-  const name = (index: number) => nameAt(names, index);
-  return imageSet({
-    title: folder,
-    count: names.ends.length,
-    name,
-    location: (index) => ({ name: name(index), bytes: { kind: "file", path: join(folder, name(index)) } }),
-    ...contents,
-  });
-}
-
 /**
  * Creates an image set of paths within a folder, in the order of the list, without labels. With `torn: "shown"`,
  * truncated files count as images, as some benchmarks contain such files. Throws if the list is empty; missing or
@@ -95,7 +104,14 @@ export function listedImages(
   { torn }: { readonly torn?: "shown" } = {},
 ): ImageSet {
   if (paths.length === 0) throw new Error(`images ${folder}: expected a list of images, which is empty`);
-  return folderImages(folder, packNames(paths), { decoding: { ...(torn && { torn }) } });
+  const names = packNames(paths);
+  return imageSet({
+    title: folder,
+    count: paths.length,
+    name: (index) => nameAt(names, index),
+    location: (index) => locate(join(folder, nameAt(names, index)), nameAt(names, index)),
+    decoding: { ...(torn && { torn }) },
+  });
 }
 
 /** Returns the size of an image before any shrinking, or a failure. Does not decode the pixels. */

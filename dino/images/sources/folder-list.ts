@@ -2,18 +2,27 @@
 import type { Dirent } from "node:fs";
 import { opendir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { readHead } from "../../files/files.js";
+import { extensionOf, formatOf, HEAD_BYTES, isImageName } from "../formats/kind.js";
 import { writeCache, readCache } from "./list-cache.js";
 import { nameAt, nameBytes, nameList, type PackedNames, sortedNames } from "./names.js";
 
-const extensions = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"];
-
-/** Supported file extensions, for messages. */
-export const imageNames = extensions.join(", ");
-
-export function isImageName(name: string): boolean {
-  const lower = name.toLowerCase();
-  return extensions.some((extension) => lower.endsWith(extension));
+/** Whether a file is an image: by the extension of its name or, where it has none, by its first bytes. */
+export function isImageFile(name: string, path: string): boolean {
+  return extensionOf(name) === "" ? hasImageHead(path) : isImageName(name);
 }
+
+/** Whether a file begins as an image does, whatever its name. */
+export function hasImageHead(path: string): boolean {
+  try {
+    return formatOf(readHead(path, HEAD_BYTES)) !== undefined;
+  } catch {
+    return false; // a folder, or a file that may not be read
+  }
+}
+
+/** Folders of thumbnails and deleted files, which network drives and archives make. */
+const passedOver: ReadonlySet<string> = new Set(["@eaDir", "@__thumb", "__MACOSX", "#recycle", "$RECYCLE.BIN"]);
 
 /** Shorter lists are not cached, since listing is fast. */
 const MANY = 10_000;
@@ -25,29 +34,46 @@ interface FolderList {
   readonly names: PackedNames;
   /** Every listed folder with its modification time in nanoseconds. */
   readonly folders: readonly { readonly path: string; readonly changed: bigint }[];
+  readonly leftOut: readonly LeftOut[];
 }
 
-/** Called repeatedly with the number of files found so far. */
-type OnFound = (files: number) => void;
+/** Files of a folder that are not among its images. */
+export interface LeftOut {
+  /** Their extension, or what they have in common. */
+  readonly kind: string;
+  readonly count: number;
+}
+
+/** What listing a folder reports. */
+export interface ListReports {
+  /** Called repeatedly with the number of files found so far. */
+  readonly onFound?: ((files: number) => void) | undefined;
+  /** Called once for each folder with files that are not images, the most frequent kind first. */
+  readonly onLeftOut?: ((folder: string, leftOut: readonly LeftOut[]) => void) | undefined;
+}
+
+/** Whether to list a file. */
+type IsWanted = (name: string, path: string) => boolean;
 
 /**
  * Lists the paths of the images in a folder as `listFiles` does. Long lists are cached and reused until an entry of a
  * folder is added, removed or renamed.
  */
-export async function listImages(folder: string, onFound?: OnFound): Promise<PackedNames> {
+export async function listImages(folder: string, { onFound, onLeftOut }: ListReports = {}): Promise<PackedNames> {
   const of = `images of ${await realpath(folder)}`;
   const kept = (await readCache(of)) as FolderList | undefined;
-  if (kept && (await isUnchanged(kept))) return kept.names;
-  const listed = await list(folder, isImageName, onFound);
-  if (listed.names.ends.length >= MANY && isSettled(listed)) await writeCache(of, listed);
+  const isKept = kept !== undefined && (await isUnchanged(kept));
+  const listed = isKept ? kept : await list(folder, isImageFile, onFound);
+  if (!isKept && listed.names.ends.length >= MANY && isSettled(listed)) await writeCache(of, listed);
+  if (listed.leftOut.length > 0) onLeftOut?.(folder, listed.leftOut);
   return listed.names;
 }
 
 /**
  * Lists the paths of matching files in a folder and its subfolders, sorted by bytes. Names that start with a dot are
- * skipped; links are followed, except into a folder that is being listed.
+ * skipped, as are folders of thumbnails; links are followed, except into a folder that is being listed.
  */
-export async function listFiles(folder: string, isWanted: (name: string) => boolean): Promise<PackedNames> {
+export async function listFiles(folder: string, isWanted: IsWanted): Promise<PackedNames> {
   return (await list(folder, isWanted)).names;
 }
 
@@ -65,27 +91,41 @@ function isSettled({ folders }: FolderList): boolean {
 }
 
 const SLASH = new TextEncoder().encode("/");
+/** Stands in a name for bytes that are not UTF-8; no file can be opened by such a name. */
+const NO_UTF8 = "\uFFFD";
 
-async function list(
-  root: string,
-  isWanted: (name: string) => boolean,
-  onFound: OnFound = () => undefined,
-): Promise<FolderList> {
+async function list(root: string, isWanted: IsWanted, onFound?: ListReports["onFound"]): Promise<FolderList> {
   const encoder = new TextEncoder();
   const names = nameList();
   const folders: { path: string; changed: bigint }[] = [];
+  const leftOut = new Map<string, number>();
+  const leave = (kind: string): void => void leftOut.set(kind, (leftOut.get(kind) ?? 0) + 1);
 
   const visit = async (folder: string, prefix: string, above: readonly string[]): Promise<void> => {
     const path = await realpath(folder);
     if (above.includes(path)) return;
+    const entries = await opendir(folder, { bufferSize: 1024 }).catch((error: unknown) => {
+      if (above.length > 0 && (error as NodeJS.ErrnoException).code === "EACCES") return undefined;
+      throw error;
+    });
+    if (entries === undefined) {
+      leave("folders without permission");
+      return;
+    }
     folders.push({ path, changed: (await stat(path, { bigint: true })).mtimeNs });
     const here = nameList(); // folder names end in "/", so that sorting compares whole paths
-    for await (const entry of await opendir(folder, { bufferSize: 1024 })) {
-      if (entry.name.startsWith(".")) continue;
-      if (here.count % 1024 === 0) onFound(names.count + here.count);
-      const kind = await kindOf(entry, join(folder, entry.name));
+    for await (const entry of entries) {
+      if (entry.name.startsWith(".") || passedOver.has(entry.name)) continue;
+      if (here.count % 1024 === 0) onFound?.(names.count + here.count);
+      if (entry.name.includes(NO_UTF8)) {
+        leave("names that are not UTF-8");
+        continue;
+      }
+      const at = join(folder, entry.name);
+      const kind = await kindOf(entry, at);
       if (kind === "folder") here.add(encoder.encode(entry.name), SLASH);
-      else if (kind === "file" && isWanted(entry.name)) here.add(encoder.encode(entry.name));
+      else if (kind === "file" && isWanted(entry.name, at)) here.add(encoder.encode(entry.name));
+      else if (kind === "file") leave(extensionOf(entry.name) || "without extension");
     }
     const found = here.pack();
     const start = encoder.encode(prefix);
@@ -100,7 +140,9 @@ async function list(
     }
   };
   await visit(root, "", []);
-  return { names: names.pack(), folders };
+  const kinds = [...leftOut].map(([kind, count]) => ({ kind, count }));
+  kinds.sort((a, b) => b.count - a.count || (a.kind < b.kind ? -1 : 1));
+  return { names: names.pack(), folders, leftOut: kinds };
 }
 
 /** Returns the kind of a folder entry or of its link target; some file systems need a `stat` for it. */

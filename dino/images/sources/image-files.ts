@@ -5,6 +5,7 @@ import { type PatchFit, fittedSize, fitToPatches } from "../crop-to-patches.js";
 import { type DecodeFailure, isFailure } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
 import { decodeImage } from "./decode.js";
+import { locate } from "./file-parts.js";
 import { openImages } from "./folder-images.js";
 
 /** One input image. */
@@ -83,7 +84,7 @@ export async function readImage(file: string): Promise<Image> {
 }
 
 async function decode(file: string): Promise<Image> {
-  const decoded = await decodeImage({ name: file, bytes: { kind: "file", path: resolve(file) } });
+  const decoded = await decodeImage(locate(resolve(file), file));
   if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
   return decoded;
 }
@@ -98,25 +99,30 @@ interface Found {
 async function findFiles(paths: readonly string[]): Promise<readonly Found[]> {
   const found: Found[] = [];
   for (const path of paths) {
-    const target = await stat(path).catch(() => undefined);
+    const target = await stat(locate(path).bytes.path).catch(() => undefined);
     if (target === undefined)
       throw new Error(`${path}: expected an image or a folder of images, got nothing of that name`);
     if (!target.isDirectory()) {
-      found.push({ file: path, stem: withoutExtension(basename(path)), isNamed: true });
+      found.push({ file: path, stem: stemOf(basename(path)), isNamed: true });
       continue;
     }
     const images = await openImages(path);
     for (let i = 0; i < images.count; i++) {
       const within = images.name(i);
-      const stem = withoutExtension(within).replaceAll("/", "-");
+      const stem = stemOf(within).replaceAll("/", "-");
       found.push({ file: join(path, within), stem, isNamed: false });
     }
   }
   return found;
 }
 
-function withoutExtension(path: string): string {
-  return path.slice(0, path.length - extname(path).length);
+/** Returns a path without the extension, and the name of a part with "-": scan.tif#3 becomes scan-3. */
+function stemOf(path: string): string {
+  const hash = path.lastIndexOf("#");
+  const isPart = locate(path).part !== undefined;
+  const file = isPart ? path.slice(0, hash) : path;
+  const stem = file.slice(0, file.length - extname(file).length);
+  return isPart ? `${stem}-${path.slice(hash + 1).replaceAll("@", "-")}` : stem;
 }
 
 /** Maximum bytes of a name, which leaves room for suffixes; file systems allow 255. */

@@ -10,7 +10,7 @@ import { writeFileAtomically } from "../../files/files.js";
 export const LISTS_VARIABLE = "DINO_LISTS";
 
 /** Version of the format of cached values. */
-const VERSION = 1;
+const VERSION = 2;
 
 interface CacheEntry {
   readonly version: number;

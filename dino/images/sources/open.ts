@@ -2,11 +2,12 @@
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { imageNames } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { openCifar } from "./cifar.js";
-import { imagesOfFolder, type OpenOptions } from "./folder-images.js";
-import { imageNames, isImageName, listFiles, listImages } from "./folder-list.js";
+import { imagesOfFolder, type OpenOptions, splitOptions } from "./folder-images.js";
+import { hasImageHead, isImageFile, type LeftOut, listFiles, listImages } from "./folder-list.js";
 import { isIdxName, openIdx } from "./idx.js";
 import { joinSets } from "./join.js";
 import { nameAt, packNames } from "./names.js";
@@ -39,12 +40,12 @@ const kinds = [
 export async function openData(data: string, options: OpenOptions = {}): Promise<ImageSet> {
   const parts = parseMixture(data);
   if (parts.length === 1 && parts[0]!.weight === undefined) return openPart(data, options);
-  const { onFound, ...decoding } = options;
+  const { decoding } = splitOptions(options);
   const sets: ImageSet[] = [];
   let found = 0;
   for (const { path } of parts) {
     const before = found;
-    const set = await openPart(path, { ...decoding, onFound: (images) => onFound?.(before + images) });
+    const set = await openPart(path, { ...options, onFound: (images) => options.onFound?.(before + images) });
     found += set.count;
     sets.push(set);
   }
@@ -82,35 +83,61 @@ export function parseMixture(data: string): readonly DataPart[] {
 }
 
 async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
-  const { onFound, ...decoding } = options;
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile()) {
     const kind = kinds.find(({ matches }) => matches(path));
+    if (kind === undefined && hasImageHead(path))
+      return imagesOfFolder(dirname(path), packNames([basename(path)]), options);
     if (kind === undefined) throw unsupported(path, "a file of another kind");
-    return expectImages(path, await kind.open(path, decoding));
+    checkUncut(path, options);
+    return expectImages(path, await kind.open(path, splitOptions(options).decoding));
   }
   if (found === undefined) {
     const names = await matching(path);
     if (names.length === 0) throw unsupported(path, "nothing of that name");
-    return openFiles(path, { folder: dirname(path), names, ...options });
+    return openFiles(path, { folder: dirname(path), names, options });
   }
-  const images = await listImages(path, onFound);
-  if (images.ends.length > 0) return imagesOfFolder(path, images, decoding);
+  let leftOut: readonly LeftOut[] = [];
+  const images = await listImages(path, { onFound: options.onFound, onLeftOut: (_, some) => (leftOut = some) });
+  if (images.ends.length > 0) {
+    checkUnmixed(path, images.ends.length, leftOut);
+    if (leftOut.length > 0) options.onLeftOut?.(path, leftOut);
+    return imagesOfFolder(path, images, options);
+  }
   const files = await listFiles(path, (name) => kinds.some(({ matches }) => matches(name)));
   const names = Array.from({ length: files.ends.length }, (_, i) => nameAt(files, i));
   if (names.length === 0) throw unsupported(path, await describe(path));
-  return openFiles(path, { folder: path, names, ...options });
+  return openFiles(path, { folder: path, names, options });
 }
 
-interface FilesOptions extends OpenOptions {
+/** Throws where files with many images are to be cut, or their pages to be channels. */
+function checkUncut(path: string, { pages, tile = 0 }: OpenOptions): void {
+  const flag = tile > 0 ? "--tile" : pages === "channels" ? "--pages channels" : undefined;
+  if (flag !== undefined)
+    throw new Error(`--data ${path}: expected image files, since ${flag} is for these; got a file with many images`);
+}
+
+/** Throws for a folder that holds images and files with many images: either could be meant. */
+function checkUnmixed(path: string, images: number, leftOut: readonly LeftOut[]): void {
+  const found = leftOut.find(({ kind }) => kind === ".tar" || kind === ".parquet");
+  if (found === undefined) return;
+  throw new Error(
+    `--data ${path}: expected images or files with many images, got ${images} and ${found.count} ${found.kind}; ` +
+      `name what is meant, for example ${join(path, `*${found.kind}`)}, or move the others away`,
+  );
+}
+
+interface FilesOptions {
+  readonly options: OpenOptions;
   readonly folder: string;
   /** Paths within it. */
   readonly names: readonly string[];
 }
 
 /** Opens files of one format as one set. Throws for several formats, or none. */
-async function openFiles(title: string, { folder, names, onFound, ...decoding }: FilesOptions): Promise<ImageSet> {
-  if (names.every(isImageName)) return imagesOfFolder(folder, packNames(names), decoding);
+async function openFiles(title: string, { folder, names, options }: FilesOptions): Promise<ImageSet> {
+  if (names.every((name) => isImageFile(name, join(folder, name))))
+    return imagesOfFolder(folder, packNames(names), options);
   const there = new Set(names);
   const wanted = names.filter((name) => !(name.endsWith(".gz") && there.has(name.slice(0, -".gz".length))));
   const found = kinds.filter(({ matches }) => wanted.some(matches));
@@ -119,12 +146,14 @@ async function openFiles(title: string, { folder, names, onFound, ...decoding }:
     const labels = found.map(({ label }) => label).join(" and ");
     throw unsupported(title, `files of several kinds${labels && `, ${labels}`}; name those of one`);
   }
+  checkUncut(title, options);
+  const { decoding } = splitOptions(options);
   const sets: ImageSet[] = [];
   let count = 0;
   for (const name of wanted) {
     const set = await kind.open(join(folder, name), decoding);
     count += set.count;
-    onFound?.(count);
+    options.onFound?.(count);
     sets.push(set);
   }
   return expectImages(title, joinSets({ title, sets, prefixes: wanted.map((name) => `${name}/`), decoding }));

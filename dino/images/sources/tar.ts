@@ -1,10 +1,10 @@
 /** Reader of WebDataset shards: tar files of images, optionally with classes, read at their offsets. */
 import { Header, type HeaderData, Pax } from "tar";
 import { type OpenFile, openFile } from "../../files/files.js";
+import { isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
-import { isImageName } from "./folder-list.js";
 import { withLabels } from "./join.js";
 import { cachedIndex } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";

@@ -3,7 +3,7 @@ import type { Device } from "../../../engine/index.js";
 import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
 import { parseNpy } from "../../files/npy.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
-import { centerCrop, type Image, resizeShortSide } from "../../images/pixels.js";
+import { type Image, resizedCenterCrop } from "../../images/pixels.js";
 import { type FeatureRows, normalizeRows, selectRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
 import { openInspector, patchFeatures, queriesAndKeys } from "../../model/inspector.js";
@@ -79,7 +79,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
 
   const neighborsOf = async (image: Image): Promise<readonly Neighbor[]> => {
     if (index === undefined) return [];
-    const { feature } = await clsInspector.inspect(centerCrop(resizeShortSide(image, view.resize), view.crop));
+    const { feature } = await clsInspector.inspect(resizedCenterCrop(image, view.resize, view.crop));
     const queries = normalizeRows({ values: feature, rows: 1, dim });
     const [found] = await nearest({ queries, index: index.rows, k: NEIGHBORS, similarities: index.on.similarities });
     return found!;

@@ -4,7 +4,13 @@ import { augmentOptions, evalView } from "../../../dino/config/derive.js";
 import { flagOf, parseSetting } from "../../../dino/config/flags.js";
 import { presetNames, presets } from "../../../dino/config/presets.js";
 import { fitWarmups, formatConfig, parseConfig, resolveConfig, SettingsError } from "../../../dino/config/resolve.js";
-import { type Config, defaultConfig, type PartialConfig, settingNames, settings } from "../../../dino/config/settings.js";
+import {
+  type Config,
+  defaultConfig,
+  type PartialConfig,
+  settingNames,
+  settings,
+} from "../../../dino/config/settings.js";
 import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
 import { headConfig, vitConfig } from "../../../dino/model/configure.js";
 
@@ -245,6 +251,16 @@ describe("config", () => {
     const added = new Set(Object.keys(backboneSettings));
     const earlier = Object.fromEntries(Object.entries(config).filter(([name]) => !added.has(name)));
     expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
+  });
+
+  it("reads the file of a run from before pages and tiles", () => {
+    const config = resolveConfig({ preset: "shapes" });
+    const { pages, tile, ...earlier } = config;
+    expect({ pages, tile }).to.deep.equal({ pages: "images", tile: 0 });
+    expect(parseConfig(JSON.stringify(earlier))).to.deep.equal(config);
+    expect([parseSetting("tile", ["512"]), parseSetting("pages", ["channels"])]).to.deep.equal([512, "channels"]);
+    expect(() => parseSetting("tile", ["-1"])).to.throw("--tile: expected a whole number of 0 or more, got -1");
+    expect(() => parseSetting("pages", ["all"])).to.throw("--pages: expected one of images, channels, got all");
   });
 
   it("says what is wrong with a file", () => {

@@ -25,7 +25,7 @@ import {
   normalizeTable,
   resize,
   resizedCrop,
-  resizeShortSide,
+  shortSideSize,
   roundHalfEven,
   solarize,
   type Image,
@@ -261,8 +261,8 @@ describe("augment: applying", () => {
   });
 
   it("evaluates on the middle of the short side's resize, oblong too, and says if the crop does not fit", () => {
-    expect(resizeShortSide(noise(48, 64), 40)).to.include({ rows: 40, cols: 53 });
-    expect(resizeShortSide(noise(64, 48), 40)).to.include({ rows: 53, cols: 40 });
+    expect(shortSideSize(noise(48, 64), 40)).to.include({ rows: 40, cols: 53 });
+    expect(shortSideSize(noise(64, 48), 40)).to.include({ rows: 53, cols: 40 });
     const options = { resize: 20, crop: { rows: 18, cols: 24 }, ...imageNet };
     expect(evalCrop(noise(30, 40), options)).to.have.lengthOf(3 * 18 * 24);
     expect(() => centerCrop(noise(10, 20), { rows: 12, cols: 12 })).to.throw(

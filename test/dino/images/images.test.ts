@@ -142,6 +142,53 @@ describe("images", () => {
     return sharp(pixels, { raw: { width: 12, height: 8, channels: 3 } });
   };
 
+  it("knows a picture by its content, whatever its name", async () => {
+    const png = await picture().png().toBuffer();
+    await put("a", png);
+    await put("b.2024", picture().webp({ lossless: true }).toBuffer());
+    await put("c.jpg", png);
+    await put("notes", "no picture");
+    await put("d.xyz", png);
+    const leftOut: unknown[] = [];
+    const set = await openImages(folder, { onLeftOut: (...reported) => leftOut.push(reported) });
+    expect(Array.from({ length: set.count }, (_, index) => set.name(index))).to.deep.equal(["a", "b.2024", "c.jpg"]);
+    for (let index = 0; index < set.count; index++) {
+      expect(pixel(await image(set, index), 1, 1)).to.deep.equal([200, 0, 0]);
+      expect(await measureImage(set, index)).to.deep.equal({ rows: 8, cols: 12 });
+    }
+    expect(leftOut).to.deep.equal([
+      [
+        folder,
+        [
+          { kind: ".xyz", count: 1 },
+          { kind: "without extension", count: 1 },
+        ],
+      ],
+    ]);
+  });
+
+  it("says what a picture of a format that it cannot read is, and how to convert it", async () => {
+    const box = (brand: string) => Buffer.from(`\0\0\0\x18ftyp${brand}\0\0\0\0mif1heic`, "latin1");
+    await put("a.jpg", box("heic"));
+    await put("b.jpg", box("mif1"));
+    await put("c.jpg", "8BPS\0\x01");
+    await put("d.jpg", "<html>");
+    await put("e.jpg", "");
+    await put("f.jpg", picture().avif().toBuffer());
+    const set = await openImages(folder);
+    for (let index = 0; index < set.count; index++) await set.decode(index);
+    const reasons = Array.from({ length: 5 }, (_, index) => set.failures.get(index)?.reason);
+    const convert = 'convert it to PNG or JPEG, for example with ImageMagick: "magick FILE FILE.png"';
+    expect(reasons.slice(0, 3)).to.deep.equal([
+      `is HEIC, which is not read; ${convert}`,
+      `is HEIC, which is not read; ${convert}`,
+      `is Photoshop, which is not read; ${convert}`,
+    ]);
+    expect(reasons[3]).to.match(/^expected JPEG, .* got a file that begins with 3c 68 74 6d 6c 3e$/);
+    expect(reasons[4]).to.equal("expected an image, got an empty file");
+    expect(set.failures.size).to.equal(5);
+  });
+
   for (const [orientation, upright] of [
     [1, "rgbw"],
     [2, "grwb"],
@@ -198,7 +245,7 @@ describe("images", () => {
     expect(await set.decode(1))
       .to.include({ path: "b.png" })
       .and.have.property("reason")
-      .that.includes("missing");
+      .that.equals("there is no such file");
   });
 
   it("shrinks the short side while decoding, but enlarges nothing", async () => {
@@ -253,7 +300,7 @@ describe("images", () => {
 
   it("says what was expected of a missing, an empty and no folder", async () => {
     expect(await rejection(openImages(join(folder, "none")))).to.match(/expected a folder of images, got nothing/);
-    expect(await rejection(openImages(folder))).to.match(/expected at least one file ending in \.jpg, .*got none/);
+    expect(await rejection(openImages(folder))).to.match(/expected at least one image \(\.jpg, .*got none/);
     await put("file", "");
     expect(await rejection(openImages(join(folder, "file")))).to.match(/expected a folder of images, got a file/);
   });

@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { resize, sizeWithin } from "../../../dino/images/pixels.js";
+import fc from "fast-check";
+import { centerCrop, resize, resizedCenterCrop, shortSideSize, sizeWithin } from "../../../dino/images/pixels.js";
 
 describe("pixels", () => {
   it("resizes by Lanczos to the bit as Pillow 12 does", () => {
@@ -10,6 +11,33 @@ describe("pixels", () => {
     });
     const small = resize({ rows, cols, pixels }, { rows: 3, cols: 5 }, "lanczos");
     expect(Array.from(small.pixels)).to.deep.equal(PILLOW);
+  });
+
+  it("computes of a resized image what the center crop keeps, and nothing else", () => {
+    const side = fc.integer({ min: 1, max: 24 });
+    fc.assert(
+      fc.property(side, side, side, fc.double({ min: 0.01, max: 1, noNaN: true }), (rows, cols, short, share) => {
+        const image = {
+          rows,
+          cols,
+          pixels: Uint8Array.from({ length: rows * cols * 3 }, (_, i) => i * 89 + (i % 7) * 31),
+        };
+        const whole = shortSideSize(image, short);
+        const crop = { rows: Math.ceil(whole.rows * share), cols: Math.ceil(whole.cols * share) };
+        expect(resizedCenterCrop(image, short, crop)).to.deep.equal(centerCrop(resize(image, whole), crop));
+      }),
+      { seed: 1, numRuns: 300 },
+    );
+    const crop = { rows: 224, cols: 224 };
+    for (const [rows, cols] of [
+      [1, 30_000],
+      [30_000, 1],
+    ] as const) {
+      const line = { rows, cols, pixels: new Uint8Array(90_000).fill(9) };
+      const { pixels } = resizedCenterCrop(line, 224, crop); // of 5 gigabytes otherwise
+      expect(pixels.length).to.equal(224 * 224 * 3);
+      expect(pixels.every((value) => value === 9)).to.equal(true);
+    }
   });
 
   /** [rows, cols], side, and what Image.thumbnail of Pillow 12 makes of them. */

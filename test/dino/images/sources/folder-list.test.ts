@@ -1,4 +1,4 @@
-import { mkdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
@@ -18,6 +18,46 @@ describe("packed names", () => {
       }),
       { seed: 1 },
     );
+  });
+});
+
+describe("lists of folders", () => {
+  it("pass over thumbnails of network drives, and count what they leave out", async function () {
+    if (process.platform !== "linux") this.skip(); // other systems refuse such names
+    await inFolder(async (folder) => {
+      const put = async (path: string | Buffer) => writeFile(path, "");
+      for (const name of ["a", "@eaDir", "__MACOSX"]) await mkdir(join(folder, name));
+      await mkdir(Buffer.concat([Buffer.from(`${folder}/caf`), Buffer.of(0xe9)]));
+      for (const name of ["a/1.jpg", "a/1.txt", "a/2.TXT", "a/x.heic", "@eaDir/1.jpg", "__MACOSX/1.jpg"])
+        await put(join(folder, name));
+      await put(Buffer.concat([Buffer.from(`${folder}/a/`), Buffer.of(0xe9), Buffer.from(".jpg")]));
+      const reported: unknown[] = [];
+      const images = await openImages(folder, { onLeftOut: (_, leftOut) => reported.push(...leftOut) });
+      expect([images.count, images.name(0)]).to.deep.equal([1, "a/1.jpg"]);
+      expect(reported).to.deep.equal([
+        { kind: ".txt", count: 2 },
+        { kind: "names that are not UTF-8", count: 2 },
+        { kind: ".heic", count: 1 },
+      ]);
+    });
+  });
+
+  it("pass over folders that may not be read", async function () {
+    if (process.getuid?.() !== 0) this.skip(); // needs another user to lose the right
+    await inFolder(async (folder) => {
+      await mkdir(join(folder, "lost"), { mode: 0o700 });
+      await writeFile(join(folder, "1.jpg"), "");
+      await chmod(folder, 0o755);
+      const reported: unknown[] = [];
+      process.seteuid!(65534);
+      try {
+        const images = await openImages(folder, { onLeftOut: (_, leftOut) => reported.push(...leftOut) });
+        expect(images.count).to.equal(1);
+      } finally {
+        process.seteuid!(0);
+      }
+      expect(reported).to.deep.equal([{ kind: "folders without permission", count: 1 }]);
+    });
   });
 });
 

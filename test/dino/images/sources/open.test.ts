@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../../dino/batches/threaded-batches.js";
 import { officialAugmentation } from "../../../../dino/images/augment.js";
+import { imageNames } from "../../../../dino/images/formats/kind.js";
 import { isFailure } from "../../../../dino/images/image-location.js";
 import { openSplits } from "../../../../dino/images/sources/open-splits.js";
 import { openData, parseMixture } from "../../../../dino/images/sources/open.js";
@@ -112,6 +113,7 @@ describe("data", () => {
       expect(await countOf("shards", "?.tar")).to.equal(COUNT);
       expect(await countOf("shards", "1*")).to.equal(7);
       expect(await countOf("photos", "b", "*.png")).to.equal(6);
+      expect(await countOf("photos", "b", "07.png")).to.equal(1);
       const images = idx([3, 2, 2], new Uint8Array(12));
       await writeFile(join(folder, "train-images-idx3-ubyte"), images);
       expect(await countOf("train-images-idx3-ubyte")).to.equal(3);
@@ -128,7 +130,7 @@ describe("data", () => {
   it("says what was expected where nothing fits", () =>
     inFolder(async (folder) => {
       const { photos, shards } = await writeAll(folder);
-      const expected = "expected a folder of images (.jpg, .jpeg, .png, .webp, .gif, .avif), or one of these files";
+      const expected = `expected a folder of images (${imageNames}), or one of these files`;
       const refused = async (data: string) => rejection(openData(data));
       for (const kind of ["WebDataset", "Parquet", "IDX", "CIFAR"])
         expect(await refused(join(folder, "none"))).to.include(kind);
@@ -145,6 +147,10 @@ describe("data", () => {
       expect(await refused(join(folder, "empty"))).to.match(/expected at least one image, got none$/);
       await writeParquet(join(folder, "empty", "x.parquet"), await pngs(1));
       expect(await refused(join(folder, "empty"))).to.match(/got files of several kinds, .*; name those of one$/);
+      await writeFile(join(folder, "empty", "x.png"), (await pngs(1))[0]!);
+      expect(await refused(join(folder, "empty"))).to.match(
+        /got 1 and 1 \.parquet; name what is meant, for example .*\*\.parquet,/,
+      );
       expect(await refused(`${photos}:1,${shards}`)).to.match(
         /expected a weight for every part or for none, got none for /,
       );

@@ -124,13 +124,17 @@ const damages = fc.record({
 
 /**
  * A damaged file gives an error that names it, or a set each of whose images is decoded or fails with a reason, and nothing else.
- * `places` narrows where bytes change, as shares of the file.
+ * `name` is what failures of images name, the file if left out.
  */
 export async function survivesDamage(
   file: string,
   whole: Buffer,
   open: (path: string) => Promise<ImageSet>,
-  { compressed = false, runs = 200 }: { readonly compressed?: boolean; readonly runs?: number } = {},
+  {
+    compressed = false,
+    runs = 200,
+    name = file,
+  }: { readonly compressed?: boolean; readonly runs?: number; readonly name?: string } = {},
 ): Promise<void> {
   await fc.assert(
     fc.asyncProperty(damages, async ({ changes, kept }) => {
@@ -147,7 +151,7 @@ export async function survivesDamage(
       for (let index = 0; index < Math.min(set.count, 50); index++) {
         try {
           const image = await set.decode(index);
-          if (isFailure(image) ? image.reason === "" || !image.path.includes(file) : image.pixels.length === 0)
+          if (isFailure(image) ? image.reason === "" || !image.path.includes(name) : image.pixels.length === 0)
             return false;
         } catch (error) {
           return (error as Error).message.includes("could be decoded");

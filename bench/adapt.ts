@@ -2,28 +2,28 @@
  * Compares going on from a backbone with starting anew on a small set that the backbone has not seen: trains a backbone on the
  * built-in images, then three ways on half of the held-out ones, each with several seeds, and measures k-NN on the other half.
  *
- *   node --import tsx bench/learning/adapt.ts [STEPS [BACKBONE-STEPS]]
+ *   node --import tsx bench/adapt.ts [STEPS [BACKBONE-STEPS]]
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { presets } from "../../dino/config/presets.js";
-import { resolveConfig } from "../../dino/config/resolve.js";
-import { type Config, type PartialConfig, settingNames } from "../../dino/config/settings.js";
-import { startSettings } from "../../dino/config/start-settings.js";
-import { writeJson } from "../../dino/files/files.js";
-import { BUILTIN } from "../../dino/images/builtin.js";
-import { openSplits } from "../../dino/images/sources/open-splits.js";
-import type { Splits } from "../../dino/images/split.js";
-import { settingsOfFile } from "../../dino/training/init.js";
-import { train } from "../../dino/training/train.js";
-import { openDevice } from "../../engine/adapters/node.js";
-import type { Device } from "../../engine/index.js";
-import { origin } from "../figures/origin.js";
-import { runChild } from "../gpu/child.js";
-import { resultsPath } from "../save-result.js";
-import { trainOurs } from "./ours.js";
-import { meanAndSpread } from "./statistics.js";
+import { presets } from "../dino/config/presets.js";
+import { resolveConfig } from "../dino/config/resolve.js";
+import { type Config, type PartialConfig, settingNames } from "../dino/config/settings.js";
+import { startSettings } from "../dino/config/start-settings.js";
+import { writeJson } from "../dino/files/files.js";
+import { BUILTIN } from "../dino/images/builtin.js";
+import { openSplits } from "../dino/images/sources/open-splits.js";
+import type { Splits } from "../dino/images/split.js";
+import { settingsOfFile } from "../dino/training/init.js";
+import { train } from "../dino/training/train.js";
+import { openDevice } from "../engine/adapters/node.js";
+import type { Device } from "../engine/index.js";
+import { origin } from "./figures/origin.js";
+import { runChild } from "./gpu/child.js";
+import { trainOurs } from "./learning/ours.js";
+import { meanAndSpread } from "./learning/statistics.js";
+import { resultsPath } from "./save-result.js";
 
 const SEEDS = [0, 1, 2];
 /** Evaluations besides the one before the first step. */
