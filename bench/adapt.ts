@@ -20,7 +20,6 @@ import { train } from "../dino/training/train.js";
 import { openDevice } from "../engine/adapters/node.js";
 import type { Device } from "../engine/index.js";
 import { origin } from "./figures/origin.js";
-import { runChild } from "./gpu/child.js";
 import { trainOurs } from "./learning/ours.js";
 import { meanAndSpread } from "./learning/statistics.js";
 import { resultsPath } from "./save-result.js";
@@ -96,4 +95,4 @@ async function main([steps = "100", backboneSteps = "300"]: readonly string[]): 
   }
 }
 
-await runChild(main);
+await main(process.argv.slice(2));
