@@ -1,7 +1,7 @@
 /** `dino train` */
 import { type Command, Option } from "commander";
 import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags.js";
-import { dinov2Defaults } from "../config/method-settings.js";
+import { dinov2Defaults, dinov2Fixed } from "../config/method-settings.js";
 import { type PartialConfig, type SettingName, settingNames, settings } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
@@ -109,10 +109,10 @@ export function addSettings(command: Command): Command {
 
 function describeDefault(name: SettingName): string {
   const value = settings[name].default;
-  const ofDinov2 = (dinov2Defaults as PartialConfig)[name];
+  const ofDinov2 = ({ ...dinov2Defaults, ...dinov2Fixed } as PartialConfig)[name];
   const parts = [
     ...(value === null ? [] : [`default ${formatValue(value)}`]),
-    ...(ofDinov2 === undefined ? [] : [`with --method dinov2 ${formatValue(ofDinov2)}`]),
+    ...(ofDinov2 === undefined || ofDinov2 === value ? [] : [`with --method dinov2 ${formatValue(ofDinov2)}`]),
   ];
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }

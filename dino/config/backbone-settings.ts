@@ -1,6 +1,6 @@
 import { choice, flag, number, optional, range, type Setting } from "./setting.js";
 
-const ofWeights = "dino import sets it; give it to train such a network, or with --init";
+const ofWeights = "dino import and --init take it from the file";
 
 /** Settings in which the backbones of DINOv2 and DINOv3 differ from that of DINO, in the order of the help. */
 export const backboneSettings = {
