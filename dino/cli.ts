@@ -17,6 +17,9 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     analyse: async () => (await import("./commands/analyse.js")).addAnalyse,
     demo: async () => (await import("./commands/demo.js")).addDemo,
   },
+  "Datasets:": {
+    stats: async () => (await import("./commands/stats.js")).addStats,
+  },
   "Weights:": {
     import: async () => (await import("./commands/import.js")).addImport,
     export: async () => (await import("./commands/export.js")).addExport,

@@ -8,7 +8,7 @@ import { GLOBAL_CROPS } from "../batches/crop-layout.js";
 import { formatMiB } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
 import { backboneSize } from "./derive.js";
-import type { Config, PartialConfig, SettingName } from "./settings.js";
+import { type Config, defaultConfig, type PartialConfig, type SettingName } from "./settings.js";
 
 /** The properties of the images and the adapter that determine the settings. */
 export interface Facts {
@@ -16,6 +16,9 @@ export interface Facts {
   readonly images: number;
   /** Median length of the shorter side, in pixels. */
   readonly shortSide: number;
+  /** Mean and standard deviation of a sample by channel, from 0 to 1; unknown if left out. */
+  readonly mean?: Config["mean"];
+  readonly std?: Config["std"];
   readonly adapter: Adapter;
   /** Memory available to a step besides the weights. */
   readonly memoryBytes: number;
@@ -50,6 +53,7 @@ const OFFICIAL_DIM = 384;
 export function chooseSettings(facts: Facts, explicit: PartialConfig = {}): readonly Choice[] {
   const choices: Choice[] = [];
   const draft: Draft = { facts, explicit, choose: chooseInto(choices, explicit) };
+  chooseNormalization(draft);
   const crops = chooseCrops(draft);
   const network = chooseNetwork(draft);
   const batch = chooseBatch(draft, crops, network);
@@ -80,6 +84,22 @@ function chooseInto(choices: Choice[], explicit: PartialConfig): Choose {
     if (open.length > 0) choices.push({ settings: Object.fromEntries(open), because });
     return { ...settings, ...Object.fromEntries(Object.entries(explicit).filter(([name]) => name in settings)) };
   };
+}
+
+/** Chooses the mean and standard deviation of the images where they are far from those of photographs, the default. */
+function chooseNormalization({ facts: { mean, std }, choose }: Draft): void {
+  if (!mean || !std) return;
+  const isFar = ([c, value]: readonly [number, number]) => {
+    const scale = defaultConfig.std[c]!;
+    return Math.abs(value - defaultConfig.mean[c]!) > scale / 2 || std[c]! / scale < 0.5 || std[c]! / scale > 2;
+  };
+  if (![...mean.entries()].some(isFar)) return;
+  const fitted = ([r, g, b]: Config["mean"]) => [rounded(r), rounded(g), rounded(b)] as const;
+  const least = 0.01; // of images that are nearly constant
+  choose(
+    { mean: fitted(mean), std: fitted([Math.max(std[0], least), Math.max(std[1], least), Math.max(std[2], least)]) },
+    "measured on a few images, which are unlike photographs",
+  );
 }
 
 type Crops = Pick<Config, "imageSize" | "patchSize" | "localCropsNumber" | "localSize">;

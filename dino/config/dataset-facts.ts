@@ -1,12 +1,15 @@
-/** Measures the inputs of `--preset auto` and `adapt`: image sizes from a sample of headers, and the adapter. */
+/** Measures the inputs of `--preset auto` and `adapt`: image sizes and colours from a sample, and the adapter. */
 import { totalmem } from "node:os";
 import type { Device } from "../../engine/index.js";
 import { measureImage } from "../images/sources/folder-images.js";
 import type { Subset } from "../images/split.js";
+import { imageStatistics } from "../images/statistics.js";
 import type { Facts } from "./auto.js";
 
 /** Number of images whose headers are read, evenly spaced. */
 const SAMPLE = 200;
+/** Number of images that are decoded to measure their mean and standard deviation. */
+const DECODED = 50;
 /** Assumed GPU memory: WebGPU does not report it; most have 8 GiB or more. */
 const GPU_BYTES = 6 * 2 ** 30;
 
@@ -22,9 +25,12 @@ export async function gatherFacts({ images, indices }: Subset, device: Pick<Devi
     throw new Error(`--preset auto: expected images, but not one of ${sample} could be read${first ?? ""}`);
   }
   const shortSide = sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)]!;
+  const { mean, std } = await imageStatistics({ images, indices }, DECODED);
   return {
     images: indices.length,
     shortSide,
+    mean,
+    std,
     adapter: device.kernels === "gpu" ? "gpu" : "software",
     memoryBytes: memoryFor(device),
   };
