@@ -279,8 +279,23 @@ describe("training", () => {
     expect(warnings).to.include(
       "k-NN could not be measured: features: expected images, but not one of 20 could be decoded",
     );
-    const asked = await run(await folder(), { knnEvery: 1 }, { splits: broken }).catch((error: unknown) => error);
+  });
+
+  it("keeps the epoch whose requested evaluation fails, and goes on from it", async () => {
+    const damaged = { ...splits.test.images, decode: () => Promise.resolve({ path: "a.png", reason: "damaged" }) };
+    const broken = { ...splits, test: { ...splits.test, images: damaged } };
+    const out = await folder();
+    const asked = await run(out, { knnEvery: 1 }, { splits: broken }).catch((error: unknown) => error);
     expect(asked).to.be.an("error");
+    const epochs = async () =>
+      (await log(out)).filter(({ type }) => type === "epoch").map(({ step, knn }) => [step, knn === undefined]);
+    expect(await epochs()).to.deep.equal([[5, true]]);
+    const { done } = await run(out, { knnEvery: 1 }, { resume: true });
+    expect(done).to.equal(8);
+    expect(await epochs()).to.deep.equal([
+      [5, true],
+      [8, false],
+    ]);
   });
 
   it("logs the accuracies of a visit at its step, and measures nothing in addition", async () => {
