@@ -88,7 +88,7 @@ describe("training", () => {
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, unknown>);
 
-  /** A checkpoint without its header, which names the folder of the run. */
+  /** A checkpoint without its header, which has settings that change no number. */
   async function tensorBytes(out: string): Promise<Buffer> {
     const bytes = await weights(out);
     return bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
@@ -101,6 +101,13 @@ describe("training", () => {
     await run(c, { seed: 1 });
     expect((await tensorBytes(a)).equals(await tensorBytes(b))).to.equal(true);
     expect((await tensorBytes(a)).equals(await tensorBytes(c))).to.equal(false);
+  });
+
+  it("gives the same checkpoint in another folder", async () => {
+    const [a, b] = [await folder(), await folder()];
+    await run(a);
+    await run(b);
+    expect((await weights(a)).equals(await weights(b))).to.equal(true);
   });
 
   it("notes the device in config.json, for readers only", async () => {
