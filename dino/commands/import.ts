@@ -18,6 +18,7 @@ import { isSameFile, print, printJson } from "./output.js";
 interface ImportFlags {
   readonly out: string;
   readonly which?: Which;
+  readonly prefix?: string;
   readonly heads?: number;
   readonly imageSize?: ReturnType<typeof parseSetting<"imageSize">>;
   readonly mean?: ReturnType<typeof parseSetting<"mean">>;
@@ -44,6 +45,10 @@ export function addImport(dino: Command): void {
         "teacher",
         "student",
       ]),
+    )
+    .option(
+      "--prefix <names>",
+      "what the names of the network begin with; needed only if the file holds several networks, whose prefixes are then listed",
     )
     .option(
       "--heads <number>",
@@ -98,13 +103,14 @@ export function addImport(dino: Command): void {
     });
 }
 
-function summary({ format, naming, which, config, tensors, ignored, fresh }: Imported) {
+function summary({ format, naming, which, prefix, config, tensors, ignored, fresh }: Imported) {
   const { imageRows, imageCols, patch, dim, depth, heads, mlpRatio } = vitConfig(config);
   const hasHead = [...tensors.keys()].some(isOfHead);
   return {
     format,
     naming,
     which: which ?? null,
+    prefix,
     family: familyOf(config),
     network: describeFamily(config),
     registers: config.registers,
@@ -120,10 +126,10 @@ function summary({ format, naming, which, config, tensors, ignored, fresh }: Imp
 }
 
 function describe(imported: Imported, advice: readonly string[]): string[] {
-  const { format, naming, which, network, backbone, head, parameters, tensors } = summary(imported);
+  const { format, naming, which, prefix, network, backbone, head, parameters, tensors } = summary(imported);
   const { ignored, fresh, config } = imported;
   return [
-    `found         ${[format, `${naming} names`, ...(which ? [which] : [])].join(", ")}`,
+    `found         ${[format, `${naming} names`, ...(which ? [which] : []), ...(prefix ? [`under ${prefix}`] : [])].join(", ")}`,
     `network       ${network}`,
     `backbone      ${backbone.depth} blocks, ${backbone.dim} features, ${backbone.heads} heads, patches of ${backbone.patch}, images of ${formatSize(config.imageSize)}`,
     `images        mean ${config.mean.join(", ")}, std ${config.std.join(", ")}`,

@@ -126,7 +126,7 @@ function chooseCrops({ facts: { shortSide, adapter }, explicit, choose }: Draft)
   if (pixels < PIXELS_OF_PHOTOS) {
     if (localCropsNumber > 0) choose({ localCropsScale: [0.2, 0.5] }, `less of ${pixels} pixels shows too little`);
     choose(
-      { blurGlobal1: 0, blurGlobal2: 0, blurLocal: 0, evalResize: pixels },
+      { blurGlobal1: 0, blurGlobal2: 0, blurLocal: 0, evalResize: Math.max(imageSize.rows, imageSize.cols) },
       `a blur of up to 2 pixels hides what ${pixels} pixels show; evaluation sees all of them`,
     );
   }

@@ -32,10 +32,13 @@ export function augmentOptions(config: Config): AugmentOptions {
   };
 }
 
-/** Returns the sizes of the evaluation view, for `evalCrop`; 256 and 224 pixels in the official code. */
+/**
+ * Returns the sizes of the evaluation view, for `evalCrop`; 256 and 224 pixels in the official code. The shorter side of
+ * an image becomes `resize`, which is at least the longer side of the crop, so that the crop fits into images of any shape.
+ */
 export function evalView(config: Config): { readonly resize: number; readonly crop: Size } {
   const crop = config.evalSize ?? config.imageSize;
-  return { resize: config.evalResize ?? Math.round((Math.min(crop.rows, crop.cols) * 256) / 224), crop };
+  return { resize: config.evalResize ?? Math.round((Math.max(crop.rows, crop.cols) * 256) / 224), crop };
 }
 
 /** Dimensions of each `--arch`. */

@@ -194,7 +194,7 @@ function checkConfig(config: Config): Config {
     );
   const { evalResize } = config;
   const crop = evalSize ?? imageSize;
-  if (evalResize !== null && evalResize < Math.min(crop.rows, crop.cols)) {
+  if (evalResize !== null && evalResize < Math.max(crop.rows, crop.cols)) {
     const flag = evalSize === null ? "--image-size" : "--eval-size";
     throw new SettingsError(
       `--eval-resize ${evalResize} is smaller than ${flag} ${formatSize(crop)}, which is cut out of it`,

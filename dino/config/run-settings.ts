@@ -30,7 +30,9 @@ export const runSettings = {
   ),
   evalResize: optional(whole(256, { from: 1 }), {
     unit: "pixels",
-    about: "shorter side of images before evaluation crops their center to --eval-size; if left out, 8/7 of it",
+    about:
+      "shorter side of images before evaluation crops their center to --eval-size; at least its longer side, so that " +
+      "the crop fits; if left out, 8/7 of that",
     source: "ours",
   }),
   evalSize: optional(size(224, { unit: "pixels", about: "", source: "ours" }), {

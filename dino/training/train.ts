@@ -1,4 +1,5 @@
 /** The training loop: steps, and logging, evaluation, pictures and checkpoints between them. */
+import { DeviceLostError, isCausedBy } from "../../engine/index.js";
 import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
 import type { Accuracies, EpochLine, EvaluationLine } from "../run/log.js";
 import { runFiles } from "../run/run-folder.js";
@@ -112,21 +113,19 @@ async function endEpoch(
   const moment = { epochsDone: epoch + 1, ends: step === steps };
   const { device, teacher } = trainer;
   const trainedOn = steps * config.batch;
-  const accuracies =
-    visited ??
-    (await evaluateDue(teacher, {
-      ...moment,
-      device,
-      config,
-      splits,
-      world,
-      trainedOn,
-      onEvaluating,
-      onWarning: warn,
-    }));
+  const evaluating = { ...moment, device, config, splits, world, trainedOn, onEvaluating, onWarning: warn };
+  const accuracies = visited ?? (await evaluateDue(teacher, evaluating).catch(keepEpoch));
   const knn = await logAccuracies(run, { ...epochLine, ...accuracies }, options);
   if (isDue(config.picturesEvery, moment)) await output.draw();
   return knn;
+
+  /** Keeps the epoch whose evaluation failed, for --resume. Throws the error. */
+  async function keepEpoch(error: unknown): Promise<never> {
+    if (isCausedBy(error, DeviceLostError)) throw error; // it took the state along
+    await output.log(epochLine);
+    await saveCheckpoint(run);
+    throw error;
+  }
 }
 
 async function logAccuracies(

@@ -82,7 +82,7 @@ const webSha256: Sha256 = async (parts) => {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 };
 
-/** Encodes a checkpoint as the bytes of its file. */
+/** Encodes a checkpoint as the bytes of its file, which do not depend on the folder of the run. */
 export async function encodeCheckpoint(
   { config, step, unlogged, choices, tensors }: Checkpoint,
   sha256 = webSha256,
@@ -92,7 +92,7 @@ export async function encodeCheckpoint(
     step: String(step),
     unlogged: JSON.stringify(unlogged),
     choices: JSON.stringify(choices),
-    config: formatConfig(config),
+    config: formatConfig({ ...config, out: defaultConfig.out }),
   };
   return encodeTensors(tensors, metadata, sha256);
 }

@@ -21,6 +21,8 @@ import { findNetworkIn, openWeights } from "./weight-files.js";
 export interface ImportOptions {
   /** The network of a file with two; default: the teacher. */
   readonly which?: Which | undefined;
+  /** What the names of the network begin with; only needed for a file with several. */
+  readonly prefix?: string | undefined;
   /** Attention heads, if the file does not name them; default: one per 64 features. */
   readonly heads?: number | undefined;
   /** Image size of the position embedding; default: the file's, else a square. */
@@ -42,6 +44,8 @@ export interface Imported {
   readonly format: FoundNetwork["format"];
   readonly naming: OfficialTensors["naming"];
   readonly which: Which | undefined;
+  /** What the names of the network begin with in the file, such as `model.`; often nothing. */
+  readonly prefix: string;
   /** Defaults, except for the network, and the view of images if the file describes it. */
   readonly config: Config;
   /** Tensors under official names: `backbone.*`, and `head.*` if there is a head. */
@@ -60,7 +64,7 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
   try {
     await using opened = await openWeights(path);
     const found = await findNetworkIn(opened, options.which);
-    const official = officialTensors(found.tensors);
+    const official = officialTensors(found.tensors, options.prefix);
     const config = await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
     const network = networkConfig(config);
     const tensors = config.maskKeyBias ? withoutKeyBias(official.tensors) : official.tensors;
@@ -72,6 +76,7 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
     return {
       format,
       which,
+      prefix: official.prefix,
       naming: official.naming,
       ignored: [...match.extra, ...official.unused],
       ...(await readMatch(match, { bytes, config, options })),
@@ -86,7 +91,7 @@ export async function importedSettings(path: string, options: ImportOptions = {}
   try {
     await using opened = await openWeights(path);
     const found = await findNetworkIn(opened, options.which);
-    const official = officialTensors(found.tensors);
+    const official = officialTensors(found.tensors, options.prefix);
     return await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
   } catch (error) {
     throw namingFile(path, error);

@@ -10,6 +10,7 @@ import {
   timmNames,
   vitNames,
 } from "./name-tables.js";
+import { findPrefix } from "./prefixes.js";
 import type { StoredTensor } from "./torch/stored.js";
 
 /** A network's tensors under official names (`backbone.*`, `head.*`, `dino_head.*`, `ibot_head.*`), and the names of all others. */
@@ -22,7 +23,9 @@ export interface OfficialTensors {
   readonly isRotary: boolean;
   /** Whether keys have no bias where queries and values have one. */
   readonly maskKeyBias: boolean;
-  /** Tensors of heads that no network of this program has, such as those of DINOv3. */
+  /** What came before the names of the network in the file, such as `model.`; often nothing. */
+  readonly prefix: string;
+  /** Tensors of heads that no network of this program has, such as those of DINOv3, and those outside of a chosen prefix. */
   readonly unused: readonly string[];
   readonly others: readonly string[];
 }
@@ -49,17 +52,25 @@ export function nameWithoutChunk(name: string): string {
 /**
  * Detects the naming and translates it: `backbone.*` and `head.*` of full checkpoints; names of a plain backbone, which
  * timm shares with a few exceptions; names of Hugging Face's ViTModel, Dinov2Model, Dinov2WithRegistersModel and
- * DINOv3ViTModel, with or without the prefix of a model, up to transformers 4 and from 5 on.
+ * DINOv3ViTModel, with or without the prefix of a model, up to transformers 4 and from 5 on. All may lie behind another
+ * prefix, which `findPrefix` finds unless it is `wanted`.
  */
-export function officialTensors(stored: ReadonlyMap<string, StoredTensor>): OfficialTensors {
-  const entries = [...stored].map(([from, tensor]): Entry => {
+export function officialTensors(stored: ReadonlyMap<string, StoredTensor>, wanted?: string): OfficialTensors {
+  const all = [...stored].map(([from, tensor]): Entry => {
     const name = nameWithoutWrappers(nameWithoutWrappers(from).replace(/^(teacher|student)\./, ""));
     return { name: nameWithoutChunk(name), from, tensor };
   });
+  const { prefix, isChosen } = findPrefix(
+    all.map(({ name }) => name),
+    wanted,
+  );
+  const [inside, outside] = [true, false].map((is) => all.filter(({ name }) => name.startsWith(prefix) === is));
+  const entries = inside!.map((entry) => ({ ...entry, name: entry.name.slice(prefix.length) }));
+  const elsewhere = outside!.map(({ from }) => from);
   const { naming, isRotary, translate } = translation(entries);
   const tensors = new Map<string, NamedTensor>();
   const constants = new Map<string, NamedTensor>();
-  const others: string[] = [];
+  const others = isChosen ? [] : [...elsewhere];
   for (const { name, tensor, from } of entries) {
     if (name.endsWith(".num_batches_tracked")) continue; // step count of a batch norm, unused
     const official = translate(name);
@@ -69,12 +80,12 @@ export function officialTensors(stored: ReadonlyMap<string, StoredTensor>): Offi
     if (official === undefined || into.has(official)) others.push(from);
     else into.set(official, { tensor, from: [from] });
   }
-  const unused = takeUnusedHeads(tensors);
+  const unused = [...(isChosen ? elsewhere : []), ...takeUnusedHeads(tensors)];
   const keysLackBias = joinAttention(tensors, ATTENTION_PARTS);
   const maskKeyBias = keysLackBias || [...constants.keys()].some((name) => name.endsWith(".bias_mask"));
   if (naming === "timm" && tensors.has("backbone.register_tokens")) withRowOfZeros(tensors, "backbone.pos_embed");
   withoutFirstAxis(tensors, "backbone.mask_token");
-  return { naming, isRotary, tensors, constants, maskKeyBias, unused, others };
+  return { naming, isRotary, prefix, tensors, constants, maskKeyBias, unused, others };
 }
 
 /** Takes out heads of DINOv2 unless they are of the form that a network of this program has; returns the file's names of them. */

@@ -11,8 +11,11 @@ import {
   settingNames,
   settings,
 } from "../../../dino/config/settings.js";
-import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
+import { checkAugmentOptions, evalCrop, officialAugmentation } from "../../../dino/images/augment.js";
 import { headConfig, vitConfig } from "../../../dino/model/configure.js";
+import { processorSettings } from "../../../dino/weights/export/hugging-face.js";
+
+const wide = { rows: 32, cols: 64 };
 
 describe("config", () => {
   it("draws crops by default as the official code does", () => {
@@ -107,7 +110,26 @@ describe("config", () => {
   it("evaluates as the official code does, 256 pixels for 224", () => {
     expect(evalView(defaultConfig)).to.deep.equal({ resize: 256, crop: { rows: 224, cols: 224 } });
     const larger = resolveConfig({ evalSize: { rows: 448, cols: 672 } });
-    expect(evalView(larger)).to.deep.equal({ resize: 512, crop: { rows: 448, cols: 672 } });
+    expect(evalView(larger)).to.deep.equal({ resize: 768, crop: { rows: 448, cols: 672 } });
+  });
+
+  it("evaluates images of any shape in crops of any shape, exported ones too", () => {
+    for (const imageSize of [wide, { rows: 64, cols: 32 }, { rows: 32, cols: 32 }]) {
+      const config = resolveConfig({ imageSize, localSize: { rows: 16, cols: 16 }, patchSize: 8 });
+      for (const [rows, cols] of [
+        [40, 40],
+        [200, 30],
+        [30, 200],
+      ] as const) {
+        const image = { rows, cols, pixels: new Uint8Array(rows * cols * 3) };
+        const crop = evalCrop(image, { ...evalView(config), mean: config.mean, std: config.std });
+        expect(crop).to.have.lengthOf(3 * imageSize.rows * imageSize.cols);
+      }
+      expect(processorSettings(config)).to.deep.include({
+        size: { shortest_edge: Math.round((Math.max(imageSize.rows, imageSize.cols) * 8) / 7) },
+        crop_size: { height: imageSize.rows, width: imageSize.cols },
+      });
+    }
   });
 
   const parsed: readonly (readonly [keyof Config, readonly string[], unknown])[] = [
@@ -201,6 +223,9 @@ describe("config", () => {
     expect(() => resolveConfig({ evalResize: 100 })).to.throw("--eval-resize 100 is smaller than --image-size 224");
     expect(() => resolveConfig({ ...small, evalSize: side(40), evalResize: 36 })).to.throw(
       "--eval-resize 36 is smaller than --eval-size 40",
+    );
+    expect(() => resolveConfig({ ...small, imageSize: wide, evalResize: 40 })).to.throw(
+      "--eval-resize 40 is smaller than --image-size 32x64",
     );
     expect(() => resolveConfig({ data: "photos", linearEvery: 1 })).to.throw("--held-out");
     expect(() => resolveConfig({ data: "photos", linearEvery: 2 })).to.throw("--linear-every 2 needs images");

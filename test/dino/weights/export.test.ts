@@ -174,7 +174,7 @@ describe("export", function () {
       ["of a wide image", { imageSize: { rows: 16, cols: 32 } }],
       [
         "with its own view",
-        { evalResize: 20, evalSize: { rows: 24, cols: 16 }, mean: [0.1, 0.2, 0.3], std: [0.3, 0.2, 0.1] },
+        { evalResize: 30, evalSize: { rows: 24, cols: 16 }, mean: [0.1, 0.2, 0.3], std: [0.3, 0.2, 0.1] },
       ],
       ["with another MLP and head", { mlpRatio: 2, headLayers: 2, normLastLayer: false }],
       ["with registers", { registers: 2 }],

@@ -145,6 +145,67 @@ describe("import", () => {
       expect(await rejection(importNetwork(other, { heads }))).to.include("3 positions are not a square");
     });
 
+    const prefixes = [
+      ["model.", "model."],
+      ["model.backbone.", "model."],
+      ["encoder.", "encoder."],
+      ["module._orig_mod.net.", "net."],
+      ["student_backbone.", "student_backbone."],
+    ] as const;
+    for (const [prefix, found] of prefixes) {
+      it(`is found behind ${prefix}`, async () => {
+        const imported = await importNetwork(
+          await putTensors(
+            "prefixed.safetensors",
+            renamed(state, (name) => prefix + name),
+          ),
+          { heads },
+        );
+        expect(imported.prefix).to.equal(found);
+        expect(imported.tensors.size).to.equal(state.size);
+        for (const [name, { values }] of imported.tensors)
+          expect(values, name).to.deep.equal(file.f32(name.slice("backbone.".length)));
+      });
+    }
+
+    it("is chosen by its prefix where there are several, leaving all else", async () => {
+      const zeros = new Map(
+        [...state].map(([name, stored]) => [name, { ...stored, data: new Float32Array(stored.data.length) }]),
+      );
+      const classifier: SafeTensor = { dtype: "F32", shape: [2], data: Float32Array.of(1, 2) };
+      const tensors = new Map([
+        ...renamed(zeros as Tensors, (name) => `backbone.${name}`),
+        ...renamed(state, (name) => `momentum_backbone.${name}`),
+        ["classifier.bias", classifier] as const,
+      ]);
+      const path = await putTensors("several.safetensors", tensors);
+      const listed = "several networks, under backbone., momentum_backbone.; choose one with dino import --prefix";
+      expect(await rejection(importNetwork(path, { heads }))).to.include(listed);
+      expect(await rejection(importNetwork(path, { heads, prefix: "teacher" }))).to.include(
+        "--prefix teacher: expected the prefix of a network, backbone., momentum_backbone.",
+      );
+      const online = await importNetwork(path, { heads, prefix: "backbone" });
+      const momentum = await importNetwork(path, { heads, prefix: "momentum_backbone." });
+      expect(online.tensors.get("backbone.norm.weight")!.values.every((value) => value === 0)).to.equal(true);
+      expect(momentum.tensors.get("backbone.norm.weight")!.values).to.deep.equal(file.f32("norm.weight"));
+      expect(momentum.ignored)
+        .to.have.length(state.size + 1)
+        .and.include("classifier.bias");
+    });
+
+    it("is not taken with what lies beside its prefix, unless that is allowed", async () => {
+      const beside: SafeTensor = { dtype: "F32", shape: [2], data: Float32Array.of(1, 2) };
+      const path = await putTensors(
+        "beside.safetensors",
+        changed(
+          renamed(state, (name) => `encoder.${name}`),
+          { "decoder.bias": beside },
+        ),
+      );
+      expect(await rejection(importNetwork(path, { heads }))).to.include("extra decoder.bias;");
+      expect((await importNetwork(path, { heads, allowPartial: true })).ignored).to.deep.equal(["decoder.bias"]);
+    });
+
     describe("that does not fit", () => {
       const { dim } = sizes;
       const head: SafeTensor = { dtype: "F32", shape: [10, dim], data: new Float32Array(10 * dim) };
@@ -263,7 +324,15 @@ describe("import", () => {
     const made = await dino("import", fixture("checkpoint"), "--heads", "2", "--out", out, "--json");
     expect(made.code, made.stderr).to.equal(0);
     expect(JSON.parse(made.stdout)).to.deep.include({
-      ...{ model: out, format: "PyTorch", naming: "official", which: "teacher", parameters: 1266, tensors: 26 },
+      ...{
+        model: out,
+        format: "PyTorch",
+        naming: "official",
+        which: "teacher",
+        prefix: "",
+        parameters: 1266,
+        tensors: 26,
+      },
       backbone: { imageRows: 8, imageCols: 8, patch: 4, dim: 8, depth: 1, heads: 2, mlpRatio: 2 },
       ...{ ignored: [], fresh: [] },
     });
