@@ -77,8 +77,13 @@ export async function writeFeatures(path: string, { features, list }: Features):
   await makeFolder(dirname(path));
   const { values, rows, dim } = features;
   await writeFileAtomically(npy, encodeNpy({ values, shape: [rows, dim] }));
-  await writeFile(txt, list.files.map((name) => `${name}\n`).join(""));
+  await writeFile(txt, list.files.map((name) => `${onOneLine(name)}\n`).join(""));
   await writeFileAtomically(json, `${JSON.stringify(list, undefined, 1)}\n`);
+}
+
+/** Replaces line breaks in a name, so that line i is row i; the JSON list has the name itself. */
+function onOneLine(name: string): string {
+  return name.replaceAll("\n", "\\n").replaceAll("\r", "\\r");
 }
 
 /**
