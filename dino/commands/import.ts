@@ -5,7 +5,7 @@ import { sizeOf } from "../../engine/index.js";
 import { formatSize, parseSetting } from "../config/flags.js";
 import { makeFolder } from "../files/files.js";
 import { lazyProgress } from "../files/progress.js";
-import { joinNames } from "../files/text.js";
+import { joinNames, quoted } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { vitConfig } from "../model/configure.js";
 import { isOfHead } from "../weights/checkpoint-bytes.js";
@@ -98,7 +98,7 @@ export function addImport(dino: Command): void {
         print(
           ...describe(imported, options.mean ? [] : unknownsOf(imported.config, file)),
           `model         ${out}`,
-          `next          npx dino knn --checkpoint ${out} --data FOLDER`,
+          `next          npx dino knn --checkpoint ${quoted(out)} --data FOLDER`,
         );
     });
 }
