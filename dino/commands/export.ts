@@ -1,8 +1,8 @@
 /** `dino export` */
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
-import { writeFileAtomically } from "../files/files.js";
+import { makeFolder, writeFileAtomically } from "../files/files.js";
 import { lazyProgress } from "../files/progress.js";
 import { exportFiles, type Format, formats } from "../weights/export/formats.js";
 import { readNetworkOf } from "../weights/load-model.js";
@@ -57,7 +57,7 @@ export function addExport(dino: Command): void {
         if (await isSameFile(path, checkpoint))
           throw new UsageError(`--out ${out}: ${path} is the --checkpoint; give another name`);
         const content = encode();
-        await mkdir(dirname(path), { recursive: true });
+        await makeFolder(dirname(path));
         await writeFileAtomically(path, content);
         written.push({ path, bytes: Buffer.byteLength(content) });
       }

@@ -1,11 +1,11 @@
 /** `dino import` */
-import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
 import { sizeOf } from "../../engine/index.js";
 import { formatSize, parseSetting } from "../config/flags.js";
+import { makeFolder } from "../files/files.js";
 import { lazyProgress } from "../files/progress.js";
-import { joinNames } from "../files/text.js";
+import { joinNames, quoted } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { vitConfig } from "../model/configure.js";
 import { isOfHead } from "../weights/checkpoint-bytes.js";
@@ -91,14 +91,14 @@ export function addImport(dino: Command): void {
       const { heads } = vitConfig(imported.config);
       if (options.heads !== undefined && options.heads !== heads)
         throw new Error(`${file} has ${heads} attention heads, but --heads is ${options.heads}; leave it out`);
-      await mkdir(dirname(out), { recursive: true });
+      await makeFolder(dirname(out));
       await writeModel(out, imported);
       if (json) printJson({ file, model: out, ...summary(imported) });
       else
         print(
           ...describe(imported, options.mean ? [] : unknownsOf(imported.config, file)),
           `model         ${out}`,
-          `next          npx dino knn --checkpoint ${out} --data FOLDER`,
+          `next          npx dino knn --checkpoint ${quoted(out)} --data FOLDER`,
         );
     });
 }

@@ -1,7 +1,7 @@
 /** Prints results on stdout and notes on stderr. */
-import { mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeFileAtomically } from "../files/files.js";
+import { makeFolder, writeFileAtomically } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import { type Picture } from "../pictures/drawing.js";
 import { encodePng } from "../pictures/png.js";
@@ -37,7 +37,7 @@ export function printJson(value: unknown): void {
 
 /** Writes a picture as a PNG file and creates its folder if needed. */
 export async function writePicture(path: string, picture: Picture): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await writeFileAtomically(path, encodePng(picture));
 }
 

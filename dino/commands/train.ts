@@ -4,6 +4,7 @@ import { flagOf, formatValue, parseSetting, parseUseFp16 } from "../config/flags
 import { dinov2Defaults, dinov2Fixed } from "../config/method-settings.js";
 import { type PartialConfig, type SettingName, settingNames, settings } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
+import { quoted } from "../files/text.js";
 import { LISTS_VARIABLE } from "../images/sources/list-cache.js";
 import { startTraining } from "../training/start.js";
 import { asUsage, DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
@@ -85,11 +86,6 @@ export function addTrain(dino: Command): void {
         : `next        npx dino embed --checkpoint ${quoted(checkpoint)} --data ${quoted(data)} --out features.npy`,
     );
   });
-}
-
-/** Quotes an argument for a shell if it has spaces or special characters. */
-function quoted(word: string): string {
-  return /^[\w./:,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** Adds a flag for every training setting. */

@@ -1,6 +1,7 @@
 /** Static export: the pages and their data as files for any web host. */
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { makeFolder } from "../files/files.js";
 import type { Site } from "./site.js";
 
 export interface StaticOptions {
@@ -47,7 +48,7 @@ export async function writeSite(site: Site, options: StaticOptions): Promise<Wri
     if (content === undefined) missing.push(address);
     else {
       const path = join(folder, ...address.split("/"));
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       await writeFile(path, content.bytes);
       bytes += Buffer.byteLength(content.bytes);
     }

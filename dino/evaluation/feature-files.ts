@@ -1,8 +1,8 @@
 /** Features on disk: a NumPy file with one row per image, and the list of images beside it, as text and as JSON. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { writeFileAtomically } from "../files/files.js";
+import { makeFolder, writeFileAtomically } from "../files/files.js";
 import { encodeNpy, parseNpy } from "../files/npy.js";
 import { printable } from "../files/text.js";
 import type { ImageSet } from "../images/image-set.js";
@@ -74,11 +74,16 @@ export function runIndexPath(out: string): string {
 /** Writes features and lists, the JSON last, and creates the folder if needed. Throws as `featurePaths` does. */
 export async function writeFeatures(path: string, { features, list }: Features): Promise<void> {
   const { npy, txt, json } = featurePaths(path);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const { values, rows, dim } = features;
   await writeFileAtomically(npy, encodeNpy({ values, shape: [rows, dim] }));
-  await writeFile(txt, list.files.map((name) => `${name}\n`).join(""));
+  await writeFile(txt, list.files.map((name) => `${onOneLine(name)}\n`).join(""));
   await writeFileAtomically(json, `${JSON.stringify(list, undefined, 1)}\n`);
+}
+
+/** Replaces line breaks in a name, so that line i is row i; the JSON list has the name itself. */
+function onOneLine(name: string): string {
+  return name.replaceAll("\n", "\\n").replaceAll("\r", "\\r");
 }
 
 /**

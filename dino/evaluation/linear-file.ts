@@ -1,8 +1,7 @@
 /** A trained linear layer on disk: safetensors, under the names of eval_linear.py. */
-import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { encodeSafetensors } from "../../engine/index.js";
-import { writeFileAtomically } from "../files/files.js";
+import { makeFolder, writeFileAtomically } from "../files/files.js";
 import type { LinearLayer } from "./linear-probe.js";
 
 /** Metadata of the file of a layer. */
@@ -27,6 +26,6 @@ export async function writeLinear(path: string, { weight, bias }: LinearLayer, n
     ],
     { format: "dino-webgpu linear 1", classes: JSON.stringify(classes), features, source, lr: String(lr) },
   );
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await writeFileAtomically(path, file);
 }

@@ -1,6 +1,6 @@
 /** Features of patches on disk: a NumPy file [images, rows of patches, cols of patches, dim]. */
-import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
+import { makeFolder } from "../files/files.js";
 import { writeNpyPieces } from "../files/npy-pieces.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { Size } from "../images/pixels.js";
@@ -35,7 +35,7 @@ export async function writePatches(
   const { dim } = backbone.vit;
   const { crop } = options.view;
   const grid = patchGrid(backbone.vit, crop.rows, crop.cols);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const extracted = await writeNpyPieces(path, [grid.rows, grid.cols, dim], (append) =>
     joinBatches(appended(tokenBatches(backbone, images, options), append), options.indices?.length ?? images.count),
   );

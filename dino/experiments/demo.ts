@@ -11,6 +11,7 @@ import { runIndexPath, featureList, writeFeatures } from "../evaluation/feature-
 import { labelledFeatures } from "../evaluation/labelled.js";
 import { writeJson } from "../files/files.js";
 import { formatTime, startProgress, lazyProgress } from "../files/progress.js";
+import { quoted } from "../files/text.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { firstImages, firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, selectRows } from "../math/feature-rows.js";
@@ -128,7 +129,7 @@ function describeSummary({ knn, checkpoint, index, seconds, ...pictures }: DemoS
     `took        ${formatTime(1000 * seconds)}`,
     "",
     "Next, curves and any picture under the network's eye, in a browser:",
-    `  npx dino serve ${out} --open`,
+    `  npx dino serve ${quoted(out)} --open`,
     "On images of your own:",
     "  npx dino train --data FOLDER --out runs/mine --preset small-images",
   ];

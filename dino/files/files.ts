@@ -1,8 +1,34 @@
 /** Atomic file writes and random-access reads. */
 import { randomBytes } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
-import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+
+/**
+ * Creates a folder and the folders above it that are missing, and returns those it created, outermost first. Throws if that
+ * is impossible, also in /proc, where the recursive `mkdir` of Node tries forever.
+ */
+export async function makeFolder(path: string): Promise<readonly string[]> {
+  try {
+    return await makeInside(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || dirname(path) === path) throw error;
+  }
+  const above = await makeFolder(dirname(path));
+  return [...above, ...(await makeInside(path))];
+}
+
+/** Creates a folder in an existing one, unless it exists. */
+async function makeInside(path: string): Promise<readonly string[]> {
+  try {
+    await mkdir(path);
+    return [path];
+  } catch (error) {
+    const exists = (error as NodeJS.ErrnoException).code === "EEXIST" && (await stat(path)).isDirectory();
+    if (exists) return [];
+    throw error;
+  }
+}
 
 /** Maximum duration of a write; older temporary files are left over from a killed process. */
 const LONGEST_WRITE_MS = 3600_000;

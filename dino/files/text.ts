@@ -21,3 +21,8 @@ export function joinNames(names: readonly string[]): string {
 export function formatMiB(bytes: number, round: (mebibytes: number) => number | string = Math.ceil): string {
   return `${round(bytes / 2 ** 20)} MiB`;
 }
+
+/** Quotes an argument for a shell if it has spaces or special characters. */
+export function quoted(word: string): string {
+  return /^[\w./:,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

@@ -2,9 +2,8 @@
  * Pictures of the last block's attention: a map, an overlay and a mask for the mean and for each head, and one picture
  * of all.
  */
-import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { writeFileAtomically } from "../files/files.js";
+import { makeFolder, writeFileAtomically } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { openSubjects, readSubject } from "../images/sources/image-files.js";
@@ -58,7 +57,7 @@ export async function attend(
   const { patch, heads } = model.vit;
   const fit = { size: options.size, patch };
   const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
 
   using inspector = openInspector(model, model.config, { attention: clsAttention });
   const images: Attended[] = [];

@@ -1,7 +1,8 @@
 /** Patch features of images as colours, by principal components shared by all images; the background is left out. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
+import { makeFolder } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { openSubjects, readSubject, type Subject } from "../images/sources/image-files.js";
@@ -55,7 +56,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   const { dim, patch } = model.vit;
   const fit = { size: options.size, patch };
   const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   await using features = await openDiskArrays(out);
 
   const sample = await extractPatches(options, subjects, features);

@@ -1,8 +1,9 @@
 /** The folder of a run: file names, and the lock against concurrent runs. */
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rm, rmdir } from "node:fs/promises";
+import { access, type FileHandle, open, readdir, rm, rmdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { makeFolder } from "../files/files.js";
 import { pictureOf } from "./picture-names.js";
 import { removeEvents } from "./tensorboard.js";
 
@@ -61,6 +62,22 @@ export async function removeRun(out: string): Promise<void> {
   await removeLatePictures(out, -1);
 }
 
+/** Throws unless the folder exists, or can be created, and is writable; leaves everything as it was. */
+export async function expectWritable(out: string): Promise<void> {
+  try {
+    const made = await makeFolder(out);
+    await access(out, constants.W_OK);
+    for (const folder of made.toReversed()) await rmdir(folder);
+  } catch (error) {
+    throw unwritable(out, error);
+  }
+}
+
+function unwritable(out: string, error: unknown): Error {
+  const { message } = error as Error;
+  return new Error(`--out ${out}: expected a folder to write to, but ${message}; name another one`, { cause: error });
+}
+
 /**
  * Creates the folder if needed and locks it against other processes until disposal or the end of this process. Throws
  * if another process holds the lock, naming it, and if the folder is not writable.
@@ -69,15 +86,14 @@ export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDispos
   const path = join(out, ".lock");
   let file: FileHandle;
   try {
-    await mkdir(out, { recursive: true });
+    await makeFolder(out);
     file = await open(
       path,
       process.platform === "win32" ? WINDOWS_EXCLUSIVE | constants.O_RDWR | constants.O_CREAT : "a+",
     );
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EBUSY") throw lockedError(out, "", error);
-    throw new Error(`--out ${out}: expected a folder to write to, but ${message}; name another one`, { cause: error });
+    if ((error as NodeJS.ErrnoException).code === "EBUSY") throw lockedError(out, "", error);
+    throw unwritable(out, error);
   }
   try {
     if (process.platform !== "win32" && !(await lockPosix(file.fd))) {

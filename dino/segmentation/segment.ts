@@ -1,8 +1,8 @@
 /** Video object segmentation: propagates the masks of the first frame and measures the result (DINO, table 5). */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { l2Normalize } from "../../engine/index.js";
-import { writeJson } from "../files/files.js";
+import { makeFolder, writeJson } from "../files/files.js";
 import { type Image, resize, type Size } from "../images/pixels.js";
 import { readImage } from "../images/sources/image-files.js";
 import type { Model } from "../model/backbone.js";
@@ -115,7 +115,7 @@ async function segmentSequence(
   const { model, shortSide } = options;
   const { patch } = model.vit;
   const folder = join(options.out, name);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const write = (i: number, labels: Uint8Array): Promise<void> =>
     writeFile(join(folder, `${stem(frames[i]!)}.png`), encodeLabelMap({ ...first, labels }));
 

@@ -1,10 +1,9 @@
 /** Output of a run to its folder: settings, logs, checkpoints, pictures. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { type DeviceNotes, formatConfig } from "../config/resolve.js";
 import type { Config } from "../config/settings.js";
-import { writeFileAtomically, writeJson } from "../files/files.js";
+import { makeFolder, writeFileAtomically, writeJson } from "../files/files.js";
 import type { Splits } from "../images/split.js";
 import { encodePng } from "../pictures/png.js";
 import { drawRunPictures } from "../pictures/run-pictures.js";
@@ -95,7 +94,7 @@ export async function openRunOutput(
       const { teacher, done } = trainer;
       const drawn = await drawRunPictures(teacher, done, { config, splits });
       if (drawn === undefined) return;
-      await mkdir(paths.pictures, { recursive: true });
+      await makeFolder(paths.pictures);
       for (const kind of pictureKinds) {
         await describeFailure(
           writeFileAtomically(join(paths.pictures, pictureName(done, kind)), encodePng(drawn[kind])),

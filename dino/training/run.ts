@@ -146,11 +146,24 @@ export async function openRun(options: TrainOptions): Promise<Run> {
 
 /** Loads the last complete checkpoint of a resumed run, or initial values. */
 async function initialStateOf(
-  { device, resume, initial }: TrainOptions,
+  { device, splits, resume, initial }: TrainOptions,
   { config, steps, warn }: Pick<Run, "config" | "warn"> & { readonly steps: number },
 ): Promise<InitialState> {
-  if (resume) return { checkpoint: await lastCheckpoint(config, { steps, warn }) };
+  if (resume) {
+    const checkpoint = await lastCheckpoint(config, { steps, warn });
+    warnOfOtherImages(checkpoint, splits.train.indices.length, warn);
+    return { checkpoint };
+  }
   return { values: initial ?? (await startValues(device, config, warn)) };
+}
+
+/** Warns if the number of training images has changed, by which steps are counted as epochs. */
+function warnOfOtherImages({ images, step }: Checkpoint, now: number, warn: (words: string) => void): void {
+  if (images === undefined || images === now) return;
+  warn(
+    `${now} training images instead of the ${images} up to step ${step}: epochs have another number of steps from now on, ` +
+      "and the steps done are counted as epochs of the new length",
+  );
 }
 
 /** Opens batches and networks for this rank's shard of every batch. */

@@ -14,7 +14,7 @@ import { openSplits } from "../images/sources/open-splits.js";
 import { broadcast } from "../mpi/sharing.js";
 import { singleWorld, type World } from "../mpi/world.js";
 import { readConfig } from "../run/config-file.js";
-import { checkpointsIn, runFiles } from "../run/run-folder.js";
+import { checkpointsIn, expectWritable, runFiles } from "../run/run-folder.js";
 import { checkCrops, checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
 import { settingsOfFile, startValues } from "./init.js";
 import { fitStep } from "./memory-advice.js";
@@ -113,11 +113,13 @@ async function resolveStart(
   if (resume) {
     if (!existsSync(runFiles(out).config))
       throw new Error(`--resume: ${out} holds no run; leave --resume out to begin one`);
+    await expectWritable(out);
     return { resolved: continued(await readConfig(out), flags), hasCheckpoint };
   }
   if (!overwrite && hasCheckpoint) {
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
+  await expectWritable(out);
   if (flags.preset === "adapt" && typeof flags.init !== "string")
     throw new SettingsError("--preset adapt goes on from weights: name a file that has them with --init");
   const startsFrom =

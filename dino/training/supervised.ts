@@ -4,6 +4,7 @@ import { type Device, DeviceLostError, isCausedBy, OutOfMemoryError } from "../.
 import type { Config, SettingName } from "../config/settings.js";
 import { describeKnn } from "../evaluation/online-evaluation.js";
 import { startProgress, lazyProgress } from "../files/progress.js";
+import { quoted } from "../files/text.js";
 import type { Splits } from "../images/split.js";
 import type { EpochLine, EvaluationLine } from "../run/log.js";
 import { checkpointsIn } from "../run/run-folder.js";
@@ -31,7 +32,7 @@ export interface SupervisedTraining extends Pick<TrainOptions, "visit" | "initia
  * message says how to resume.
  */
 export async function trainWithProgress(training: SupervisedTraining): Promise<TrainSummary> {
-  const { config, resumeCommand = `npx dino train --out ${config.out} --resume` } = training;
+  const { config, resumeCommand = `npx dino train --out ${quoted(config.out)} --resume` } = training;
   const isRank = training.world !== undefined && training.world.size > 1; // ranks stop and resume together
   using terminal = openTerminal();
   terminal.log(describeRun(training));

@@ -118,7 +118,8 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   let unsettled: SubmittedStep | undefined;
 
   const settledState = async (): Promise<Checkpoint> => {
-    return { config, step: done, unlogged: meter.unlogged, choices: device.choices, tensors: await stateOf(opened) };
+    const [unlogged, tensors] = [meter.unlogged, await stateOf(opened)];
+    return { config, step: done, images: indices.length, unlogged, choices: device.choices, tensors };
   };
 
   /** Waits for the losses of the last step, which become those of `next`. */

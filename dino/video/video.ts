@@ -1,7 +1,8 @@
 /** Attention of a backbone's last block through a video: a picture per frame, and a video of them. */
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
+import { makeFolder } from "../files/files.js";
 import { fitToPatches } from "../images/crop-to-patches.js";
 import type { Image, Size } from "../images/pixels.js";
 import type { Model } from "../model/backbone.js";
@@ -72,7 +73,7 @@ const PATTERN = "frame-%06d.png";
  */
 export async function attendVideo(options: VideoOptions): Promise<AttendedVideo> {
   const { frames, out, overwrite } = options;
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   const former = (await readdir(out)).filter((name) => FRAME.test(name));
   if (former.length > 0 && !overwrite) throw new Error(`--out ${out}: already holds frames; --overwrite replaces them`);
   await using maps = await openDiskArrays(out);

@@ -31,6 +31,8 @@ export interface Checkpoint {
   readonly config: Config;
   /** Steps done. */
   readonly step: number;
+  /** Number of training images; undefined in files from before this was kept. */
+  readonly images?: number | undefined;
   /** Losses not logged yet, of the current interval and the current epoch. */
   readonly unlogged: { readonly interval: Losses; readonly epoch: Losses };
   /** Kernels of the run, so that it continues byte-exactly on a device that has been tuned since. */
@@ -84,12 +86,13 @@ const webSha256: Sha256 = async (parts) => {
 
 /** Encodes a checkpoint as the bytes of its file, which do not depend on the folder of the run. */
 export async function encodeCheckpoint(
-  { config, step, unlogged, choices, tensors }: Checkpoint,
+  { config, step, images, unlogged, choices, tensors }: Checkpoint,
   sha256 = webSha256,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const metadata = {
     format: FORMAT,
     step: String(step),
+    ...(images !== undefined && { images: String(images) }),
     unlogged: JSON.stringify(unlogged),
     choices: JSON.stringify(choices),
     config: formatConfig({ ...config, out: defaultConfig.out }),
@@ -177,7 +180,7 @@ async function parseTensors(bytes: Uint8Array<ArrayBuffer>, sha256: Sha256) {
 
 /** Parses the metadata of a checkpoint. Throws for that of other files. */
 export function parseRunMetadata(metadata: Readonly<Record<string, string>>): Omit<Checkpoint, "tensors"> {
-  const { format, step, unlogged, choices = "{}", config } = metadata;
+  const { format, step, images, unlogged, choices = "{}", config } = metadata;
   if (format === MODEL_FORMAT) {
     throw new Error("this is a model without the state of a run; start a run from it with --init");
   }
@@ -186,10 +189,12 @@ export function parseRunMetadata(metadata: Readonly<Record<string, string>>): Om
       `expected a checkpoint of format "${FORMAT}", got ${format === undefined ? "none" : `"${printable(format)}"`}`,
     );
   }
-  if (!/^\d{1,15}$/.test(step)) throw new Error(`expected a number of steps, got "${printable(step)}"`);
+  for (const [what, count] of Object.entries({ steps: step, images: images ?? "0" }))
+    if (!/^\d{1,15}$/.test(count)) throw new Error(`expected a number of ${what}, got "${printable(count)}"`);
   return {
     config: parseConfig(config),
     step: Number(step),
+    ...(images !== undefined && { images: Number(images) }),
     unlogged: unloggedSchema.parse(JSON.parse(unlogged)),
     choices: choicesSchema.parse(JSON.parse(choices)),
   };

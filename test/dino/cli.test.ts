@@ -142,6 +142,11 @@ describe("dino on the command line", function () {
       "make the batch smaller",
     ],
     [
+      "a folder for the run that is a file, before anything else",
+      (inside) => ["train", "--data", join(inside, "none"), "--out", join(inside, "no.safetensors")],
+      "no.safetensors: expected a folder to write to, but EEXIST",
+    ],
+    [
       "a missing checkpoint",
       (inside) => ["knn", "--checkpoint", join(inside, "gone.safetensors"), "--data", join(inside, "photos")],
       "gone.safetensors",

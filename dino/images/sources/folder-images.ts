@@ -65,8 +65,12 @@ export async function imagesOfFolder(folder: string, files: PackedNames, options
   });
 }
 
+/** Names of the parts of a dataset, which are no classes. */
+const parts: ReadonlySet<string> = new Set(["train", "training", "val", "valid", "validation", "test", "testing"]);
+
 /**
- * Derives classes from the top-level subfolders; returns none unless every image is in one and there are at least two.
+ * Derives classes from the top-level subfolders; returns none unless every image is in one and there are at least two, not
+ * all of them parts of a dataset.
  */
 function labelsBySubfolder(names: PackedNames): Pick<SetContents, "classes" | "labels"> {
   const found: string[] = []; // images of one folder follow each other
@@ -79,7 +83,8 @@ function labelsBySubfolder(names: PackedNames): Pick<SetContents, "classes" | "l
     if (owner !== found.at(-1)) found.push(owner);
     numbers[index] = found.length - 1;
   }
-  return found.length < 2 ? {} : sortClasses(found, numbers);
+  const areParts = found.every((name) => parts.has(name.toLowerCase()));
+  return found.length < 2 || areParts ? {} : sortClasses(found, numbers);
 }
 
 /** Sorts classes by name, independent of system and locale, and remaps the labels. */

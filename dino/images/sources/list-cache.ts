@@ -1,10 +1,10 @@
 /** Cache of file lists and indices of large image sets, in the cache folder. */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, realpath, stat } from "node:fs/promises";
+import { readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { cacheFolder } from "../../../engine/adapters/node.js";
-import { writeFileAtomically } from "../../files/files.js";
+import { makeFolder, writeFileAtomically } from "../../files/files.js";
 
 /** With the value "new", ignores cached lists. */
 export const LISTS_VARIABLE = "DINO_LISTS";
@@ -36,7 +36,7 @@ export async function readCache(of: string): Promise<unknown> {
 export async function writeCache(of: string, value: unknown): Promise<void> {
   const path = pathOf(of);
   try {
-    await mkdir(join(path, ".."), { recursive: true });
+    await makeFolder(join(path, ".."));
     await writeFileAtomically(path, serialize({ version: VERSION, of, value } satisfies CacheEntry));
   } catch {
     return; // rebuilt next time

@@ -1,8 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { writeFeatures } from "../../../dino/evaluation/feature-files.js";
+import { readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
 import { readLabelled } from "../../../dino/evaluation/labelled-files.js";
 import { rejection } from "../../support/rejection.js";
 
@@ -35,6 +35,16 @@ describe("labelled features out of files", () => {
     expect([...found.train.labels, ...found.test.labels]).to.deep.equal([0, 1, 1]);
     expect(found.classes).to.deep.equal(["a", "b"]);
     expect([...found.test.features.values]).to.deep.equal([5, 6]);
+  });
+
+  it("lists each image on a line of its own, whatever its name", async () => {
+    const path = join(folder, "names.npy");
+    const list = { data: "photos", checkpoint: "c", which: "teacher" } as const;
+    const files = ["new\nline.png", "cr\r.png", "plain.png"];
+    const features = { values: new Float32Array(3), rows: 3, dim: 1 };
+    await writeFeatures(path, { features, list: { ...list, failures: [], classes: [], files } });
+    expect(await readFile(join(folder, "names.txt"), "utf8")).to.equal("new\\nline.png\ncr\\r.png\nplain.png\n");
+    expect((await readFeatures(path)).list.files).to.deep.equal(files);
   });
 
   it("are refused where they do not fit each other", async () => {

@@ -4,8 +4,9 @@ import { mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { writeFileAtomically } from "../../../dino/files/files.js";
+import { makeFolder, writeFileAtomically } from "../../../dino/files/files.js";
 import { compiledModule } from "../../support/compiled-program.js";
+import { rejection } from "../../support/rejection.js";
 
 /** Far above any process number in use. */
 const deadPid = 2 ** 30;
@@ -90,4 +91,22 @@ describe("writeFileAtomically", () => {
       expect(await readdir(folder)).to.deep.equal(["a"]);
     }
   }).timeout(60_000);
+});
+
+describe("makeFolder", () => {
+  it("creates what is missing, and says which folders that were", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "dino-folders-"));
+    const path = join(folder, "a", "b");
+    expect(await makeFolder(path)).to.deep.equal([join(folder, "a"), path]);
+    expect(await makeFolder(path)).to.deep.equal([]);
+    await writeFile(join(path, "file"), "");
+    expect(await rejection(makeFolder(join(path, "file")))).to.include("EEXIST");
+    expect(await rejection(makeFolder(join(path, "file", "c")))).to.include("ENOTDIR");
+    await rm(folder, { recursive: true });
+  });
+
+  it("ends where no folder can be created", async function () {
+    if (process.platform !== "linux") this.skip(); // for want of such a file system
+    expect(await rejection(makeFolder("/proc/nowhere/run"))).to.include("ENOENT");
+  });
 });

@@ -274,6 +274,14 @@ describe("images", () => {
     expect(await rejection(set.decode(-1))).to.include("got -1");
   });
 
+  it("has no labels for parts of a dataset, but for classes of which one is named like a part", async () => {
+    const png = await picture().png().toBuffer();
+    for (const path of ["train/cat/1.png", "train/dog/1.png", "Val/cat/1.png", "Val/dog/1.png"]) await put(path, png);
+    expect(await openImages(folder)).to.deep.include({ labels: undefined, classes: [] });
+    await put("plane/1.png", png);
+    expect((await openImages(folder)).classes).to.deep.equal(["Val", "plane", "train"]);
+  });
+
   it("has no labels for a flat folder, one subfolder, or images beside subfolders", async () => {
     const png = await picture().png().toBuffer();
     const unlabelled = async (): Promise<void> => {

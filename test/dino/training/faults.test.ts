@@ -1,7 +1,8 @@
 /** Runs that are stopped, damaged, crowded out, or lose their device: nothing is lost, and the bytes come out the same. */
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { appendFile, copyFile, open, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import fc from "fast-check";
@@ -10,7 +11,7 @@ import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
 import { readLog } from "../../../dino/run/log.js";
-import { runFiles, lockRunFolder } from "../../../dino/run/run-folder.js";
+import { expectWritable, lockRunFolder, runFiles } from "../../../dino/run/run-folder.js";
 import { adviseOnMemory, planMemory } from "../../../dino/training/memory-advice.js";
 import { trainWithProgress } from "../../../dino/training/supervised.js";
 import { train } from "../../../dino/training/train.js";
@@ -165,14 +166,18 @@ describe("faults", () => {
       await writeFile(file, "");
       const inFile = await rejection(lockRunFolder(join(file, "run")));
       expect(inFile).to.match(/^--out .+: expected a folder to write to, but ENOTDIR.+; name another one$/);
+      const missing = join(await folder(), "a", "b");
+      await expectWritable(missing);
+      expect(existsSync(dirname(missing)), "left as it was").to.equal(false);
       if (process.getuid?.() !== 0) this.skip(); // only root can try as somebody else
       const module = compiledModule("dino/run/run-folder.ts");
       const program = `
-        const { lockRunFolder } = await import(${JSON.stringify(module)});
+        const { expectWritable, lockRunFolder } = await import(${JSON.stringify(module)});
         process.setuid(65534);
-        await lockRunFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
+        await lockRunFolder(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));
+        await expectWritable(${JSON.stringify(await folder())}).catch((error) => console.log(error.message));`;
       const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program]);
-      expect(stdout).to.match(/^--out .+: expected a folder to write to, but EACCES/);
+      expect(stdout).to.match(/^(--out .+: expected a folder to write to, but EACCES.*\n){2}$/);
     });
   });
 

@@ -17,9 +17,9 @@ import { temporaryFolders } from "../../support/temporary-folders.js";
 describe("faults of processes", () => {
   const folder = temporaryFolders("dino-processes");
 
-  /** Runs `dino train` in a folder, so that checkpoints name the same --out wherever it lies. */
+  /** Runs `dino train` in a folder, with an --out that has to be quoted on command lines. */
   function start(cwd: string, ...flags: readonly string[]): ChildProcess & { readonly said: () => string } {
-    const words = [compiledLauncher(), "train", "--out", "run", ...flags];
+    const words = [compiledLauncher(), "train", "--out", "my run", ...flags];
     const child = spawn(process.execPath, words, { cwd, stdio: ["ignore", "ignore", "pipe"] });
     let said = "";
     child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
@@ -31,7 +31,7 @@ describe("faults of processes", () => {
     ...[...tiny, "--data", "builtin", "--steps", String(steps), "--checkpoint-every", "1", "--hidden-dim", "512"],
     ...["--log-every", "4"],
   ];
-  const checkpointIn = (cwd: string) => runFiles(join(cwd, "run")).checkpoint;
+  const checkpointIn = (cwd: string) => runFiles(join(cwd, "my run")).checkpoint;
 
   async function stepIn(cwd: string): Promise<number> {
     return existsSync(checkpointIn(cwd)) ? stepsDone(checkpointIn(cwd)) : 0;
@@ -68,7 +68,7 @@ describe("faults of processes", () => {
   async function killed(kills: number, seed: number): Promise<number> {
     const cwd = await folder();
     const random = rng({ seed, purpose: "instants" });
-    const leftovers = async () => (await readdir(join(cwd, "run"))).filter((name) => name.endsWith(".tmp"));
+    const leftovers = async () => (await readdir(join(cwd, "my run"))).filter((name) => name.endsWith(".tmp"));
     let left = 0;
     for (let kill = 0; kill < kills; kill++) {
       const child = start(cwd, ...(kill === 0 ? flags : ["--resume"]));
@@ -83,7 +83,7 @@ describe("faults of processes", () => {
     const [code] = (await once(child, "exit")) as [number];
     expect(code, child.said()).to.equal(0);
     expect((await readFile(checkpointIn(cwd))).equals(expected)).to.equal(true);
-    expect(await lossesOf(join(cwd, "run"))).to.deep.equal(await lossesOf(join(undisturbed, "run")));
+    expect(await lossesOf(join(cwd, "my run"))).to.deep.equal(await lossesOf(join(undisturbed, "my run")));
     expect(await leftovers()).to.deep.equal([]);
     return left;
   }
@@ -101,7 +101,9 @@ describe("faults of processes", () => {
       expect(child.said()).to.contain(`${signal}: ending after this step, with a checkpoint; once more ends at once`);
       const step = await stepIn(cwd);
       expect(child.said()).to.match(
-        new RegExp(`dino: ${signal}: stopped after step ${step} of ${steps}, which run/.+ --out run --resume goes on`),
+        new RegExp(
+          `dino: ${signal}: stopped after step ${step} of ${steps}, which my run/.+ --out 'my run' --resume goes on`,
+        ),
       );
     }
     const child = start(cwd, "--resume");

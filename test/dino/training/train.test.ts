@@ -372,6 +372,15 @@ describe("training", () => {
     checkPrecision(device, resolveConfig(tiny));
   });
 
+  it("says on resuming that the number of images has changed, and nothing of it otherwise", async () => {
+    const out = await folder();
+    await run(out, { steps: 4 });
+    expect((await run(out, { steps: 6 }, { resume: true })).warnings.join()).not.to.include("training images");
+    const fewer = { ...splits, train: { ...splits.train, indices: splits.train.indices.slice(0, 32) } };
+    const { warnings } = await run(out, { steps: 8 }, { resume: true, splits: fewer });
+    expect(warnings.join()).to.include("32 training images instead of the 40 up to step 6: epochs have another number");
+  });
+
   it("refuses to resume a run that is longer than asked for", async () => {
     const out = await folder();
     await run(out);
