@@ -30,7 +30,7 @@ export async function recordCrops(device: Device, batch: number): Promise<Crops>
   });
   const pixels = new Uint32Array(batch * pixelsPerPicture).map((_, i) => Math.imul(i, 0x9e3779b1) & 0xffffff);
   const pictures = Array.from({ length: batch }, (_, index) => ({
-    cols: PICTURE.cols,
+    ...PICTURE,
     crops: drawCrops(officialAugmentation, { seed: 1, epoch: 0, index }, PICTURE),
   }));
   return {

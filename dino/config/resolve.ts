@@ -103,6 +103,9 @@ const later: ReadonlySet<SettingName> = new Set([
   "picturesEvery",
   "compressGradients",
   "verifyRanks",
+  "flipVertical",
+  "quarterTurns",
+  "rotation",
 ]);
 
 /** What config.json says about the device of a run, for readers only. */

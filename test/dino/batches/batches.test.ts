@@ -107,7 +107,7 @@ describe("batches", () => {
       packPixels(image, packed);
       expect(batch!.pixels.subarray(position * room, (position + 1) * room)).to.deep.equal(packed);
       const crops = drawCrops(augment, { seed: 11, epoch: 0, index }, image);
-      expect(batch!.pictures[position]).to.deep.equal({ cols: image.cols, crops });
+      expect(batch!.pictures[position]).to.deep.equal({ rows: image.rows, cols: image.cols, crops });
     }
   });
 

@@ -4,7 +4,13 @@ import { augmentOptions, evalView } from "../../../dino/config/derive.js";
 import { flagOf, parseSetting } from "../../../dino/config/flags.js";
 import { presetNames, presets } from "../../../dino/config/presets.js";
 import { fitWarmups, formatConfig, parseConfig, resolveConfig, SettingsError } from "../../../dino/config/resolve.js";
-import { type Config, defaultConfig, type PartialConfig, settingNames, settings } from "../../../dino/config/settings.js";
+import {
+  type Config,
+  defaultConfig,
+  type PartialConfig,
+  settingNames,
+  settings,
+} from "../../../dino/config/settings.js";
 import { checkAugmentOptions, officialAugmentation } from "../../../dino/images/augment.js";
 import { headConfig, vitConfig } from "../../../dino/model/configure.js";
 
@@ -133,6 +139,9 @@ describe("config", () => {
     ["normEpsilon", ["1e-5"], 1e-5],
     ["qkvBias", ["false"], false],
     ["maskToken", ["always"], "always"],
+    ["flipVertical", ["0.5"], 0.5],
+    ["quarterTurns", ["0.75"], 0.75],
+    ["rotation", ["30"], 30],
     ["preset", ["auto"], "auto"],
     ["preset", ["VIT_S16"], "vit-s16"],
     ["preset", ["none"], null],
@@ -165,6 +174,9 @@ describe("config", () => {
     ["mean", ["0.5", "0.5"], "expected three numbers"],
     ["dropPathRate", ["1"], "expected a number from 0 to below 1, got 1"],
     ["precision", ["bf16"], "--precision: expected one of f32, f16, got bf16"],
+    ["flipVertical", ["2"], "--flip-vertical: expected a number from 0 to 1, got 2"],
+    ["quarterTurns", ["-1"], "--quarter-turns: expected a number from 0 to 1, got -1"],
+    ["rotation", ["181"], "--rotation: expected a number from 0 to 180, got 181"],
     ["optimizer", ["adam"], "expected one of adamw, sgd, lars"],
     ["normLastLayer", ["maybe"], "expected true or false, got maybe"],
     ["preset", ["shape"], "expected one of shapes, "],
@@ -229,11 +241,13 @@ describe("config", () => {
 
   it("reads the file of a run from before some settings, which are off then", () => {
     const config = resolveConfig({ preset: "shapes" });
-    const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, evalSize, ...earlier } =
+    const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, evalSize, ...later } =
       config;
+    const { flipVertical, quarterTurns, rotation, ...earlier } = later;
     expect(parseConfig(JSON.stringify(earlier))).to.deep.equal({ ...config, evalSize: null });
     expect(evalSize).to.deep.equal({ rows: 40, cols: 40 });
     expect([sinkhornIterations, freezeBlocks, init, linearEvery]).to.deep.equal([3, 0, null, 0]);
+    expect([flipVertical, quarterTurns, rotation]).to.deep.equal([0, 0, 0]);
     expect({ registers, koleo, centering }).to.deep.equal({ registers: 0, koleo: 0, centering: "center" });
     expect(() => parseConfig(JSON.stringify({ ...earlier, registers: -1 }))).to.throw(
       "config registers: expected a whole",
