@@ -92,9 +92,9 @@ function quoted(word: string): string {
   return /^[\w./:,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** Adds a flag for every training setting. */
-export function addSettings(command: Command): Command {
-  for (const name of settingNames) {
+/** Adds a flag for every training setting, or for those named. */
+export function addSettings(command: Command, names: readonly SettingName[] = settingNames): Command {
+  for (const name of names) {
     const { unit, about, source, alias, argumentCount: words } = settings[name];
     const placeholder = unit.replaceAll(/[ |]/g, "-");
     const argument = words === 0 ? "[true|false]" : words === 1 ? `<${placeholder}>` : `<${placeholder}...>`;
@@ -102,6 +102,7 @@ export function addSettings(command: Command): Command {
     command.addOption(option.helpGroup(groups[source]));
     if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());
   }
+  if (!names.includes("precision")) return command;
   const mixed = new Option("--use-fp16 [true|false]", "mixed precision: the same as --precision f16");
   command.addOption(mixed.helpGroup(groups["main_dino.py"]));
   return command;
