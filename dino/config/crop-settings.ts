@@ -48,6 +48,17 @@ export const cropSettings = {
       source: "main_dino.py, fixed there",
     },
   ),
+  minContent: number(
+    0,
+    { from: 0, to: 1 },
+    {
+      unit: "share",
+      about:
+        "draws a crop again, up to 10 times, if less of it than this share differs from the background, the median " +
+        "color of the image's border; 0.1 avoids empty crops of scans; 0 takes every crop",
+      source: "ours",
+    },
+  ),
   flip: probability(0.5, "probability of a horizontal flip; take 0 if left and right differ in meaning"),
   flipVertical: number(
     0,

@@ -12,6 +12,7 @@ export function augmentOptions(config: Config): AugmentOptions {
     globalScale: config.globalCropsScale,
     localScale: config.localCropsScale,
     ratio: config.cropRatio,
+    minContent: config.minContent,
     flipProbability: config.flip,
     flipVerticalProbability: config.flipVertical,
     quarterTurnProbability: config.quarterTurns,

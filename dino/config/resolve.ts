@@ -106,6 +106,7 @@ const later: ReadonlySet<SettingName> = new Set([
   "flipVertical",
   "quarterTurns",
   "rotation",
+  "minContent",
 ]);
 
 /** What config.json says about the device of a run, for readers only. */

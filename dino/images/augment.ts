@@ -4,6 +4,7 @@
  * stored, compared, or applied elsewhere.
  */
 import { rng, type RandomKey, type Rng } from "../math/random.js";
+import { contentMeasure, drawWithContent } from "./content.js";
 import {
   adjustBrightness,
   adjustContrast,
@@ -43,6 +44,8 @@ export interface AugmentOptions extends Normalization {
   readonly localScale: readonly [number, number];
   /** Aspect ratio (width / height) of a crop before resizing: [lowest, highest], drawn log-uniformly. */
   readonly ratio: readonly [number, number];
+  /** A crop with a lower share of content, as `contentMeasure` measures it, is drawn again; 0 takes every crop. */
+  readonly minContent: number;
   readonly flipProbability: number;
   readonly flipVerticalProbability: number;
   /** Probability of a turn by 90, 180 or 270 degrees, each as likely. */
@@ -76,6 +79,7 @@ export const officialAugmentation: AugmentOptions = {
   globalScale: [0.4, 1],
   localScale: [0.05, 0.4],
   ratio: [3 / 4, 4 / 3],
+  minContent: 0,
   flipProbability: 0.5,
   flipVerticalProbability: 0,
   quarterTurnProbability: 0,
@@ -115,16 +119,22 @@ export interface CropParameters extends Window {
 
 /**
  * Draws the parameters of all crops of an image: global 1, global 2, then the local crops. Each crop has its own random
- * stream, so that the number of local crops does not affect other draws.
+ * stream, so that the number of local crops does not affect other draws, and so has each further attempt at a crop with
+ * too little content.
  */
 export function drawCrops(
   options: AugmentOptions,
   key: Pick<RandomKey, "seed" | "epoch" | "index">,
-  image: Size,
+  image: Image,
 ): CropParameters[] {
+  const contentOf = options.minContent > 0 ? contentMeasure(image) : () => 1;
   return Array.from({ length: 2 + options.localCrops }, (_, crop) => {
     const kind = crop === 0 ? "global1" : crop === 1 ? "global2" : "local";
-    return drawCrop(options, kind, { ...key, purpose: `crop ${crop}` }, image);
+    const draw = (attempt: number): CropParameters => {
+      const purpose = attempt === 0 ? `crop ${crop}` : `crop ${crop}, attempt ${attempt}`;
+      return drawCrop(options, kind, { ...key, purpose }, image);
+    };
+    return drawWithContent(draw, options.minContent, contentOf);
   });
 }
 
@@ -316,6 +326,7 @@ export function checkAugmentOptions(options: AugmentOptions): void {
     expect(Object.values(options[name]).every(isProbability), name, "0 to 1 for each kind of crop");
   }
   for (const name of ["brightness", "contrast", "saturation"] as const) expect(options[name] >= 0, name, "0 or more");
+  expect(isProbability(options.minContent), "minContent", "0 to 1");
   expect(options.rotation >= 0 && options.rotation <= 180, "rotation", "0 to 180");
   expect(options.hue >= 0 && options.hue <= 0.5, "hue", "0 to 0.5");
   expect(Number.isInteger(options.localCrops) && options.localCrops >= 0, "localCrops", "0, 1, 2, ...");

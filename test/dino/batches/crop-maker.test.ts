@@ -18,12 +18,13 @@ describe("crops made on the device", () => {
   it("lie where the layout says, the same whatever the number of parts", async () => {
     const device = await testDevice();
     const augment = { ...officialAugmentation, globalSize: { rows: 8, cols: 8 }, localCrops: 0 };
-    const picture = { rows: 12, cols: 10 };
+    const picture = { rows: 12, cols: 10, pixels: new Uint8Array(3 * 12 * 10) };
     const [images, crops, size] = [6, 2, 3 * 8 * 8];
     const random = rng({ seed: 2, purpose: "crop maker test" });
     const pixels = Uint32Array.from({ length: images * 120 }, () => random.integer(2 ** 24));
     const pictures = Array.from({ length: images }, (_, index) => ({
-      ...picture,
+      rows: picture.rows,
+      cols: picture.cols,
       crops: drawCrops(augment, { seed: 1, epoch: 0, index }, picture),
     }));
     const made = async (parts: number) => {

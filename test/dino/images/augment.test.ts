@@ -162,7 +162,7 @@ describe("augment: drawing", () => {
 
   it("depends on the key alone, and each crop only on its own number", () => {
     const key = { seed: 9, epoch: 2, index: 17 };
-    const size = { rows: 50, cols: 60 };
+    const size = noise(50, 60);
     const all = drawCrops(officialAugmentation, key, size);
     expect(all).to.have.lengthOf(10);
     expect(drawCrops(officialAugmentation, key, size)).to.deep.equal(all);
@@ -208,6 +208,23 @@ describe("augment: drawing", () => {
         });
   });
 
+  it("draws crops with too little content again, and leaves the others as they are", () => {
+    const image = { rows: 60, cols: 80, pixels: new Uint8Array(60 * 80 * 3).fill(255) };
+    for (let row = 10; row < 40; row++) image.pixels.fill(0, (row * 80 + 5) * 3, (row * 80 + 45) * 3);
+    const inked = ({ box: { top, left, height, width } }: CropParameters) => {
+      const high = Math.max(0, Math.min(40, top + height) - Math.max(10, top));
+      return (high * Math.max(0, Math.min(45, left + width) - Math.max(5, left))) / (height * width);
+    };
+    const drawn = (minContent: number) =>
+      Array.from({ length: 200 }, (_, index) =>
+        drawCrops({ ...officialAugmentation, minContent }, { seed: 4, epoch: 0, index }, image),
+      ).flat();
+    const [before, after] = [drawn(0), drawn(0.15)];
+    expect(share(before, (each) => inked(each) < 0.13)).to.be.above(0.15);
+    expect(share(after, (each) => inked(each) < 0.13)).to.be.below(0.02);
+    for (const [i, each] of before.entries()) if (inked(each) > 0.17) expect(after[i]).to.deep.equal(each);
+  });
+
   it("refuses options nothing could be drawn with, by name", () => {
     checkAugmentOptions(officialAugmentation);
     const refused: readonly Partial<AugmentOptions>[] = [
@@ -218,6 +235,7 @@ describe("augment: drawing", () => {
       { flipVerticalProbability: 2 },
       { quarterTurnProbability: -1 },
       { rotation: 181 },
+      { minContent: 1.1 },
       { hue: 0.6 },
       { localCrops: 1.5 },
       { std: [1, 0, 1] },
