@@ -41,7 +41,7 @@ export function addCrops(dino: Command): void {
     .addHelpText(
       "after",
       "\nThe crops are those of the first epoch under --seed. Below each stand the share of the image that it\n" +
-        "shows, and its changes: turn in degrees, flip (h: horizontal, v: vertical), color (jitter), gray, blur, solar (solarized).\n" +
+        "shows, its turn in degrees counterclockwise, and its other changes: hflip and vflip, color (jitter), gray, blur, solar(ized).\n" +
         "\nExamples:\n" +
         "  dino crops --data photos --out crops.png --preset vit-s16\n" +
         "  dino crops --data scans --out crops.png --quarter-turns 0.75 --flip-vertical 0.5 --local-crops-scale 0.1 0.4\n" +

@@ -46,16 +46,16 @@ function rowOf(
   if (isFailure(image)) return { title: name, lead: { image: undefined, name: "", note: "image" }, cells: [] };
   const cells = drawCrops(augment, { seed, epoch: 0, index }, image).map((crop, n): SheetCell => {
     const { height, width } = crop.box;
+    const turn = crop.angle === 0 ? "" : `, ${crop.angle > 0 ? "+" : ""}${Math.round(crop.angle)}`;
     const area = Math.round((100 * height * width) / (image.rows * image.cols));
-    const note = `${n < 2 ? `global ${n + 1}` : `local ${n - 1}`}, ${area} %`;
+    const note = `${n < 2 ? `global ${n + 1}` : `local ${n - 1}`}, ${area} %${turn}`;
     return { image: applyCropU8(image, crop), name: describeCrop(crop), note };
   });
   return { title: name, lead: { image, name: `${image.cols} x ${image.rows} pixels`, note: "image" }, cells };
 }
 
-/** Names the stages that change a crop, in their order, in words short enough for a cell. */
+/** Names the stages that change a crop besides its turn, in their order, in words short enough for a cell. */
 function describeCrop({
-  angle,
   flip,
   flipVertical,
   jitter,
@@ -64,8 +64,7 @@ function describeCrop({
   solarizeThreshold,
 }: CropParameters): string {
   return [
-    ...(angle === 0 ? [] : [`turn ${Math.round(angle)}`]),
-    ...(flip || flipVertical ? [`flip ${flip ? "h" : ""}${flipVertical ? "v" : ""}`] : []),
+    ...(flip || flipVertical ? [`${flip ? "h" : ""}${flipVertical ? "v" : ""}flip`] : []),
     ...(jitter.length > 0 ? ["color"] : []),
     ...(grayscale ? ["gray"] : []),
     ...(blurRadius === null ? [] : ["blur"]),
