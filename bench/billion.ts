@@ -205,7 +205,7 @@ function blankCrops(): Cropper {
       Promise.resolve({
         crops: new Float32Array(0),
         pixels: new Uint32Array(items.length),
-        pictures: items.map(() => ({ cols: 1, crops: [] })),
+        pictures: items.map(() => ({ rows: 1, cols: 1, crops: [] })),
         failures: [],
       }),
     close: () => Promise.resolve(),

@@ -13,6 +13,7 @@ type Load = () => Promise<(dino: Command) => void>;
 const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   "Training:": {
     train: async () => (await import("./commands/train.js")).addTrain,
+    crops: async () => (await import("./commands/crops.js")).addCrops,
     sweep: async () => (await import("./commands/sweep.js")).addSweep,
     analyse: async () => (await import("./commands/analyse.js")).addAnalyse,
     demo: async () => (await import("./commands/demo.js")).addDemo,

@@ -1,7 +1,7 @@
 // A Gaussian blur along one axis, edges repeated; across the rows it ends the pipeline: solarized and normalised.
 //
 //   levels      [crops, 3, ROWS, COLS] f32: 0 to 255
-//   parameters  [crops, 18] f32: see crop-parameters.wgsl
+//   parameters  [crops, 22] f32: see crop-parameters.wgsl
 //   mean, spread   [3] f32: of the channels, 0 to 1; read where LAST
 //   out         [crops, 3, ROWS, COLS] f32: levels, or where LAST (level / 255 - mean) / spread
 //

@@ -1,6 +1,6 @@
 // Changes each crop's colours as it was drawn for it, in place: up to four changes in turn, then gray.
 //
-//   parameters  [crops, 18] f32: see crop-parameters.wgsl
+//   parameters  [crops, 22] f32: see crop-parameters.wgsl
 //   means       [crops] f32: mean luminance for the change of contrast
 //   levels      [crops, 3, PIXELS] f32: 0 to 255
 //

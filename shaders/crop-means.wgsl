@@ -1,7 +1,7 @@
 // The mean luminance of each crop at the point where its contrast is changed, rounded to 8 bits as Pillow does.
 //
 //   levels      [crops, 3, PIXELS] f32: 0 to 255
-//   parameters  [crops, 18] f32: see crop-parameters.wgsl
+//   parameters  [crops, 22] f32: see crop-parameters.wgsl
 //   means       [crops] f32; 0 where no contrast is changed
 //
 // One workgroup a crop; its LANES threads stride over the pixels.

@@ -1,8 +1,9 @@
 // Cuts windows out of pictures and resizes them, bicubic with a = -0.5 and antialias as Pillow does it: along the rows first,
-// then along the columns, each rounded to 8 bits.
+// then along the columns, each rounded to 8 bits. Pixels of a turned window are interpolated between those of the picture, and
+// rounded to 8 bits, before it is resized.
 //
 //   pixels      [pictures, PIXELS] u32: red, green and blue in the lowest three bytes, a picture's rows one after the other
-//   parameters  [crops, 18] f32: see crop-parameters.wgsl
+//   parameters  [crops, 22] f32: see crop-parameters.wgsl
 //   levels      [crops, 3, ROWS, COLS] f32: 0 to 255
 //
 // One thread a pixel of a crop.
@@ -27,12 +28,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let at = crop * PARAMETERS;
   let row = i % size / COLS;
   let col = i % COLS;
-  let mirrored = select(col, COLS - 1u - col, parameters[at + FLIP] > 0.0);
+  let flippedRow = select(row, ROWS - 1u - row, parameters[at + FLIP_VERTICAL] > 0.0);
+  let flippedCol = select(col, COLS - 1u - col, parameters[at + FLIP] > 0.0);
 
-  let down = taps(row, ROWS, parameters[at + HEIGHT]);
-  let across = taps(mirrored, COLS, parameters[at + WIDTH]);
-  let stride = u32(parameters[at + STRIDE]);
-  let start = u32(parameters[at + SLOT]) * PIXELS + u32(parameters[at + TOP]) * stride + u32(parameters[at + LEFT]);
+  let down = taps(flippedRow, ROWS, parameters[at + HEIGHT]);
+  let across = taps(flippedCol, COLS, parameters[at + WIDTH]);
+  let window = windowOf(at);
   var sum = vec3f(0.0);
   var weights = 0.0;
   for (var y = down.first; y < down.end; y++) {
@@ -40,8 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     var rowWeights = 0.0;
     for (var x = across.first; x < across.end; x++) {
       let w = cubic((f32(x) + 0.5 - across.center) * across.inverse);
-      let p = pixels[start + y * stride + x];
-      alongRow += w * vec3f(f32(p & 255u), f32((p >> 8u) & 255u), f32((p >> 16u) & 255u));
+      alongRow += w * windowPixel(window, x, y);
       rowWeights += w;
     }
     let w = cubic((f32(y) + 0.5 - down.center) * down.inverse);
@@ -53,6 +53,45 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   levels[out] = y.x;
   levels[out + size] = y.y;
   levels[out + 2u * size] = y.z;
+}
+
+/** A window of a picture; its pixel (x, y) lies at first + x * (cos, sin) + y * (-sin, cos). */
+struct Window {
+  start: u32,
+  stride: u32,
+  first: vec2f,
+  last: vec2f,  // pixel of the picture
+  cos: f32,
+  sin: f32,
+}
+
+fn windowOf(at: u32) -> Window {
+  let stride = parameters[at + STRIDE];
+  return Window(
+    u32(parameters[at + SLOT]) * PIXELS,
+    u32(stride),
+    vec2f(parameters[at + LEFT], parameters[at + TOP]),
+    vec2f(stride, parameters[at + HIGH]) - 1.0,
+    parameters[at + COS],
+    parameters[at + SIN],
+  );
+}
+
+fn windowPixel(window: Window, x: u32, y: u32) -> vec3f {
+  let step = f32(x) * vec2f(window.cos, window.sin) + f32(y) * vec2f(-window.sin, window.cos);
+  let p = clamp(window.first + step, vec2f(0.0), window.last);
+  let low = floor(p);
+  let share = p - low;
+  if (all(share == vec2f(0.0))) { return picturePixel(window, low); }  // no turn, or by quarters
+  let high = min(low + 1.0, window.last);
+  let upper = mix(picturePixel(window, low), picturePixel(window, vec2f(high.x, low.y)), share.x);
+  let lower = mix(picturePixel(window, vec2f(low.x, high.y)), picturePixel(window, high), share.x);
+  return level(mix(upper, lower, share.y));
+}
+
+fn picturePixel(window: Window, p: vec2f) -> vec3f {
+  let word = pixels[window.start + u32(p.y) * window.stride + u32(p.x)];
+  return vec3f(f32(word & 255u), f32((word >> 8u) & 255u), f32((word >> 16u) & 255u));
 }
 
 /** The pixels that one of a crop is made of, and what turns their distance from its center into steps of the filter. */

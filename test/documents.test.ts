@@ -185,7 +185,7 @@ async function checkDino([name = "", ...words]: readonly string[], isWhole: bool
   }
   command.action(() => undefined);
   await dino.parseAsync([name, ...words], { from: "user" });
-  if (["train", "sweep", "analyse"].includes(name)) readFlags(command.opts());
+  if (["train", "crops", "sweep", "analyse"].includes(name)) readFlags(command.opts());
 }
 
 function flagsOf({ options }: Command): readonly string[] {

@@ -29,9 +29,10 @@ export async function recordCrops(device: Device, batch: number): Promise<Crops>
     ],
   });
   const pixels = new Uint32Array(batch * pixelsPerPicture).map((_, i) => Math.imul(i, 0x9e3779b1) & 0xffffff);
+  const image = { ...PICTURE, pixels: new Uint8Array(3 * pixelsPerPicture) };
   const pictures = Array.from({ length: batch }, (_, index) => ({
-    cols: PICTURE.cols,
-    crops: drawCrops(officialAugmentation, { seed: 1, epoch: 0, index }, PICTURE),
+    ...PICTURE,
+    crops: drawCrops(officialAugmentation, { seed: 1, epoch: 0, index }, image),
   }));
   return {
     async run() {

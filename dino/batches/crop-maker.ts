@@ -14,6 +14,7 @@ import {
 } from "../../engine/index.js";
 import type { CropParameters, Jitter } from "../images/augment.js";
 import type { Normalization, Size } from "../images/pixels.js";
+import { windowMap } from "../images/turned-window.js";
 import { type CropLayout, cropPosition } from "./crop-layout.js";
 
 const resizing = kernel("crop-resize", {
@@ -35,7 +36,7 @@ const blurring = kernel("crop-blur", {
 });
 
 /** Number of values per crop; their order is that of `crop-parameters.wgsl`. */
-const PARAMETERS = 18;
+const PARAMETERS = 22;
 const ADJUSTMENTS = ["brightness", "contrast", "saturation", "hue"] as const satisfies readonly Jitter["adjust"][];
 /** Threshold above every value, so that none is inverted. */
 const NO_SOLARIZING = 256;
@@ -62,7 +63,7 @@ export interface CropMakerOptions extends Normalization {
 export interface CropMaker extends Disposable {
   /**
    * Uploads a batch: pixels packed by `packPixels` (pixels.ts), [pictures, pixelsPerPicture], and for each image its
-   * columns and crop parameters, those of the first group first. Throws for wrong sizes.
+   * size and crop parameters, those of the first group first. Throws for wrong sizes.
    */
   write(pixels: Uint32Array, pictures: readonly CroppedPicture[]): void;
   /** Makes the crops in the groups' tensors, for any later submission. */
@@ -70,8 +71,7 @@ export interface CropMaker extends Disposable {
   readonly dispatches: number;
 }
 
-export interface CroppedPicture {
-  readonly cols: number;
+export interface CroppedPicture extends Size {
   readonly crops: readonly CropParameters[];
 }
 
@@ -143,13 +143,16 @@ function makeCrops({ pixels, parameters, mean, std }: Sources, out: Tensor): voi
 function packParameters(pictures: readonly CroppedPicture[], first: number, layout: CropLayout): Float32Array {
   const packed = new Float32Array(layout.crops * layout.images * PARAMETERS);
   for (let crop = 0; crop < layout.crops; crop++) {
-    pictures.forEach(({ cols, crops }, slot) => {
-      const { box, flip, jitter, grayscale, blurRadius, solarizeThreshold } = crops[first + crop]!;
+    pictures.forEach(({ rows, cols, crops }, slot) => {
+      const drawn = crops[first + crop]!;
+      const { box, flip, flipVertical, jitter, grayscale, blurRadius, solarizeThreshold } = drawn;
+      const { left, top, cos, sin } = windowMap(drawn);
       const change = (n: number) => (jitter[n] ? 1 + ADJUSTMENTS.indexOf(jitter[n].adjust) : 0);
       const factor = (n: number) => jitter[n]?.factor ?? 0;
       packed.set(
         [
-          ...[slot, cols, box.top, box.left, box.height, box.width, flip ? 1 : 0],
+          ...[slot, rows, cols, top, left, box.height, box.width, cos, sin],
+          ...[flip ? 1 : 0, flipVertical ? 1 : 0],
           ...[0, 1, 2, 3].map(change),
           ...[0, 1, 2, 3].map(factor),
           ...[grayscale ? 1 : 0, blurRadius ?? 0, solarizeThreshold ?? NO_SOLARIZING],

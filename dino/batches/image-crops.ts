@@ -67,7 +67,8 @@ export function cropBuffers({
         if (pixelsPerPicture !== undefined) {
           const picture = shrinkToPixels(image, pixelsPerPicture);
           packPixels(picture, pixels, item * pixelsPerPicture);
-          pictures[item] = { cols: picture.cols, crops: drawCrops(augment, { seed, epoch, index }, picture) };
+          const { rows, cols } = picture;
+          pictures[item] = { rows, cols, crops: drawCrops(augment, { seed, epoch, index }, picture) };
           return;
         }
         let start = item * valuesPerImage;

@@ -88,9 +88,9 @@ export function addTrain(dino: Command): void {
   });
 }
 
-/** Adds a flag for every training setting. */
-export function addSettings(command: Command): Command {
-  for (const name of settingNames) {
+/** Adds a flag for every training setting, or for those named. */
+export function addSettings(command: Command, names: readonly SettingName[] = settingNames): Command {
+  for (const name of names) {
     const { unit, about, source, alias, argumentCount: words } = settings[name];
     const placeholder = unit.replaceAll(/[ |]/g, "-");
     const argument = words === 0 ? "[true|false]" : words === 1 ? `<${placeholder}>` : `<${placeholder}...>`;
@@ -98,6 +98,7 @@ export function addSettings(command: Command): Command {
     command.addOption(option.helpGroup(groups[source]));
     if (alias !== undefined) command.addOption(new Option(`--${alias} ${argument}`, about).hideHelp());
   }
+  if (!names.includes("precision")) return command;
   const mixed = new Option("--use-fp16 [true|false]", "mixed precision: the same as --precision f16");
   command.addOption(mixed.helpGroup(groups["main_dino.py"]));
   return command;

@@ -48,7 +48,51 @@ export const cropSettings = {
       source: "main_dino.py, fixed there",
     },
   ),
+  minContent: number(
+    0,
+    { from: 0, to: 1 },
+    {
+      unit: "share",
+      about:
+        "draws a crop again, up to 10 times, if less of it than this share differs from the background, the median " +
+        "color of the image's border; 0.1 avoids empty crops of scans; 0 takes every crop",
+      source: "ours",
+    },
+  ),
   flip: probability(0.5, "probability of a horizontal flip; take 0 if left and right differ in meaning"),
+  flipVertical: number(
+    0,
+    { from: 0, to: 1 },
+    {
+      unit: "0 to 1",
+      about:
+        "probability of a vertical flip; take 0.5 if images have no upright direction, as in microscopy and aerial " +
+        "photographs",
+      source: "ours",
+    },
+  ),
+  quarterTurns: number(
+    0,
+    { from: 0, to: 1 },
+    {
+      unit: "0 to 1",
+      about:
+        "probability of a turn by 90, 180 or 270 degrees, each as likely; 0.75 makes all four directions as likely, " +
+        "for images without an upright direction",
+      source: "ours",
+    },
+  ),
+  rotation: number(
+    0,
+    { from: 0, to: 180 },
+    {
+      unit: "degrees",
+      about:
+        "turns crops by an angle drawn from -rotation to rotation; 10 to 30 suit crooked scans, 180 images without " +
+        "an upright direction; a turned crop stays inside the image, which makes the largest ones smaller",
+      source: "ours",
+    },
+  ),
   jitter: probability(0.8, "probability of color jitter; take 0 if colors are meaningful"),
   brightness: number(
     0.4,

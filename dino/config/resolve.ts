@@ -105,6 +105,10 @@ const later: ReadonlySet<SettingName> = new Set([
   "picturesEvery",
   "compressGradients",
   "verifyRanks",
+  "flipVertical",
+  "quarterTurns",
+  "rotation",
+  "minContent",
 ]);
 
 /** What config.json says about the device of a run, for readers only. */

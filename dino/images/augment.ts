@@ -1,19 +1,22 @@
 /**
- * The random views of DINO: two global crops and several local crops of each image, randomly flipped, color-jittered,
- * blurred and solarized. Drawing the parameters of a crop and applying them are separate, so that parameters can be
+ * The random views of DINO: two global crops and several local crops of each image, randomly turned, flipped,
+ * color-jittered, blurred and solarized. Drawing the parameters of a crop and applying them are separate, so that parameters can be
  * stored, compared, or applied elsewhere.
  */
 import { rng, type RandomKey, type Rng } from "../math/random.js";
+import { contentMeasure, drawWithContent } from "./content.js";
 import {
   adjustBrightness,
   adjustContrast,
   adjustHue,
   adjustSaturation,
   flip,
+  flipVertical,
   gaussianBlur,
   grayscale,
   normalize,
   normalizeTable,
+  resize,
   resizedCenterCrop,
   resizedCrop,
   roundHalfEven,
@@ -23,6 +26,7 @@ import {
   type Normalization,
   type Size,
 } from "./pixels.js";
+import { cutWindow, turnBack, turnedSize, turnInside, type Window } from "./turned-window.js";
 
 /** The three recipes of the official code: they differ in size, scale, blur and solarization. */
 export type CropKind = "global1" | "global2" | "local";
@@ -39,7 +43,14 @@ export interface AugmentOptions extends Normalization {
   readonly localScale: readonly [number, number];
   /** Aspect ratio (width / height) of a crop before resizing: [lowest, highest], drawn log-uniformly. */
   readonly ratio: readonly [number, number];
+  /** A crop with a lower share of content, as `contentMeasure` measures it, is drawn again; 0 takes every crop. */
+  readonly minContent: number;
   readonly flipProbability: number;
+  readonly flipVerticalProbability: number;
+  /** Probability of a turn by 90, 180 or 270 degrees, each as likely. */
+  readonly quarterTurnProbability: number;
+  /** The angle is drawn from -rotation to rotation, in degrees, and added to the quarter turns; at most 180. */
+  readonly rotation: number;
   readonly jitterProbability: number;
   /** The factor is drawn from 1 - strength (at least 0) to 1 + strength; 0 disables the adjustment, here and below. */
   readonly brightness: number;
@@ -67,7 +78,11 @@ export const officialAugmentation: AugmentOptions = {
   globalScale: [0.4, 1],
   localScale: [0.05, 0.4],
   ratio: [3 / 4, 4 / 3],
+  minContent: 0,
   flipProbability: 0.5,
+  flipVerticalProbability: 0,
+  quarterTurnProbability: 0,
+  rotation: 0,
   jitterProbability: 0.8,
   brightness: 0.4,
   contrast: 0.4,
@@ -88,12 +103,11 @@ export interface Jitter {
 }
 
 /** Parameters of one crop, in the order of application. Plain data that survives JSON. */
-export interface CropParameters {
-  /** The window cut out of the image ... */
-  readonly box: Box;
-  /** ... and resized to this size, bicubic. */
+export interface CropParameters extends Window {
+  /** The window cut out of the image is resized to this size, bicubic. */
   readonly size: Size;
   readonly flip: boolean;
+  readonly flipVertical: boolean;
   /** Color adjustments, in order. */
   readonly jitter: readonly Jitter[];
   readonly grayscale: boolean;
@@ -104,31 +118,77 @@ export interface CropParameters {
 
 /**
  * Draws the parameters of all crops of an image: global 1, global 2, then the local crops. Each crop has its own random
- * stream, so that the number of local crops does not affect other draws.
+ * stream, so that the number of local crops does not affect other draws, and so has each further attempt at a crop with
+ * too little content.
  */
 export function drawCrops(
   options: AugmentOptions,
   key: Pick<RandomKey, "seed" | "epoch" | "index">,
-  image: Size,
+  image: Image,
 ): CropParameters[] {
+  const contentOf = options.minContent > 0 ? contentMeasure(image) : () => 1;
   return Array.from({ length: 2 + options.localCrops }, (_, crop) => {
     const kind = crop === 0 ? "global1" : crop === 1 ? "global2" : "local";
-    return drawCrop(options, kind, rng({ ...key, purpose: `crop ${crop}` }), image);
+    const draw = (attempt: number): CropParameters => {
+      const purpose = attempt === 0 ? `crop ${crop}` : `crop ${crop}, attempt ${attempt}`;
+      return drawCrop(options, kind, { ...key, purpose }, image);
+    };
+    return drawWithContent(draw, options.minContent, contentOf);
   });
 }
 
-/** Draws the parameters of one crop from the distributions of the official code and torchvision 0.14. */
-export function drawCrop(options: AugmentOptions, kind: CropKind, random: Rng, image: Size): CropParameters {
+/**
+ * Draws the parameters of one crop from the distributions of the official code and torchvision 0.14. Turns and vertical
+ * flips, which the official code lacks, have a random stream of their own, so that they do not affect other draws.
+ */
+export function drawCrop(options: AugmentOptions, kind: CropKind, key: RandomKey, image: Size): CropParameters {
+  const random = rng(key);
+  const turns = drawTurns(options, rng({ ...key, purpose: `${key.purpose}, turned` }));
   const [scale, size] =
     kind === "local" ? [options.localScale, options.localSize] : [options.globalScale, options.globalSize];
   return {
-    box: drawBox(scale, options.ratio, random, image),
+    ...drawWindow(scale, options.ratio, turns, random, image),
     size,
     flip: random.uniform() < options.flipProbability,
+    flipVertical: turns.flipVertical,
     jitter: random.uniform() < options.jitterProbability ? drawJitter(options, random) : [],
     grayscale: random.uniform() < options.grayscaleProbability,
     blurRadius: random.uniform() < options.blurProbability[kind] ? random.uniformIn(...options.blurRadius) : null,
     solarizeThreshold: random.uniform() < options.solarizeProbability[kind] ? options.solarizeThreshold : null,
+  };
+}
+
+interface Turns {
+  readonly flipVertical: boolean;
+  readonly quarters: number;
+  /** In degrees, besides the quarters. */
+  readonly rotation: number;
+}
+
+/** Draws the same numbers whatever the options, so that none affects the others. */
+function drawTurns(options: AugmentOptions, random: Rng): Turns {
+  const [vertical, turned, quarters] = [random.uniform(), random.uniform(), 1 + random.integer(3)];
+  return {
+    flipVertical: vertical < options.flipVerticalProbability,
+    quarters: turned < options.quarterTurnProbability ? quarters : 0,
+    rotation: options.rotation === 0 ? 0 : random.uniformIn(-options.rotation, options.rotation),
+  };
+}
+
+/** Draws a window of the image turned by quarters, and turns it by the rest of the angle. */
+function drawWindow(
+  scale: readonly [number, number],
+  ratio: readonly [number, number],
+  { quarters, rotation }: Turns,
+  random: Rng,
+  image: Size,
+): Window {
+  const turned = turnedSize(image, quarters);
+  const box = drawBox(scale, ratio, random, turned);
+  const inside = rotation === 0 ? box : turnInside(box, rotation, turned);
+  return {
+    box: quarters === 0 ? inside : turnBack(inside, quarters, image),
+    angle: 90 * quarters + rotation,
   };
 }
 
@@ -176,8 +236,10 @@ function drawJitter({ brightness, contrast, saturation, hue }: AugmentOptions, r
  * stage.
  */
 export function applyCropU8(image: Image, parameters: CropParameters): Image {
-  const crop = resizedCrop(image, parameters.box, parameters.size);
+  const { box, angle, size } = parameters;
+  const crop = angle === 0 ? resizedCrop(image, box, size) : resize(cutWindow(image, parameters), size);
   if (parameters.flip) flip(crop);
+  if (parameters.flipVertical) flipVertical(crop);
   for (const { adjust, factor } of parameters.jitter) adjusters[adjust](crop, factor);
   if (parameters.grayscale) grayscale(crop);
   if (parameters.blurRadius !== null) gaussianBlur(crop, parameters.blurRadius);
@@ -226,9 +288,9 @@ export function probeCrop(
  */
 export function evalCrop(
   image: Image,
-  { resize, crop, ...normalization }: { readonly resize: number; readonly crop: Size } & Normalization,
+  { resize: shortSide, crop, ...normalization }: { readonly resize: number; readonly crop: Size } & Normalization,
 ): Float32Array {
-  return normalize(resizedCenterCrop(image, resize, crop), normalizeTable(normalization));
+  return normalize(resizedCenterCrop(image, shortSide, crop), normalizeTable(normalization));
 }
 
 const adjusters = {
@@ -252,13 +314,19 @@ export function checkAugmentOptions(options: AugmentOptions): void {
   for (const name of ["globalScale", "localScale", "ratio", "blurRadius"] as const) {
     expect(isRange(options[name]), name, "[lowest, highest] above 0");
   }
-  for (const name of ["flipProbability", "jitterProbability", "grayscaleProbability"] as const) {
+  const probabilities = [
+    ...(["flipProbability", "flipVerticalProbability", "quarterTurnProbability"] as const),
+    ...(["jitterProbability", "grayscaleProbability"] as const),
+  ];
+  for (const name of probabilities) {
     expect(isProbability(options[name]), name, "0 to 1");
   }
   for (const name of ["blurProbability", "solarizeProbability"] as const) {
     expect(Object.values(options[name]).every(isProbability), name, "0 to 1 for each kind of crop");
   }
   for (const name of ["brightness", "contrast", "saturation"] as const) expect(options[name] >= 0, name, "0 or more");
+  expect(isProbability(options.minContent), "minContent", "0 to 1");
+  expect(options.rotation >= 0 && options.rotation <= 180, "rotation", "0 to 180");
   expect(options.hue >= 0 && options.hue <= 0.5, "hue", "0 to 0.5");
   expect(Number.isInteger(options.localCrops) && options.localCrops >= 0, "localCrops", "0, 1, 2, ...");
   expect(

@@ -113,6 +113,16 @@ export function flip({ rows, cols, pixels }: Image): void {
   }
 }
 
+/** Flips an image vertically. */
+export function flipVertical({ rows, cols, pixels }: Image): void {
+  const stride = cols * 3;
+  for (let upper = 0, lower = (rows - 1) * stride; upper < lower; upper += stride, lower -= stride) {
+    const kept = pixels.slice(upper, upper + stride);
+    pixels.copyWithin(upper, lower, lower + stride);
+    pixels.set(kept, lower);
+  }
+}
+
 /** Blends with black: factor 0 is black, 1 changes nothing. */
 export function adjustBrightness(image: Image, factor: number): void {
   if (factor !== 1) lookUp(image, blendTable(0, factor));

@@ -1,4 +1,4 @@
-/** Contact sheets: queries beside their neighbours, groups of similar images. */
+/** Contact sheets: queries beside their neighbours, groups of similar images, images beside their crops. */
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import {
   blankPicture,

@@ -35,8 +35,10 @@ export function chainParameters(chain: Extract<Operation, { readonly op: "chain"
   const [top, left, height, width, size] = chain.box;
   return {
     box: { top, left, height, width },
+    angle: 0,
     size: square(size),
     flip: chain.flip,
+    flipVertical: false,
     jitter: chain.jitter.map(([adjust, factor]) => ({ adjust, factor })),
     grayscale: chain.gray,
     blurRadius: chain.blur,

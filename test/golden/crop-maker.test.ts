@@ -21,8 +21,10 @@ const { rows, cols } = image;
 
 const asItIs: CropParameters = {
   box: { top: 0, left: 0, height: rows, width: cols },
+  angle: 0,
   size: { rows, cols },
   flip: false,
+  flipVertical: false,
   jitter: [],
   grayscale: false,
   blurRadius: null,
@@ -87,8 +89,8 @@ describe("golden: crops made on the device", () => {
       packPixels(image, pixels, pixelsPerPicture);
       const black = { ...asItIs, size: crop.size };
       maker.write(pixels, [
-        { cols, crops: [black] },
-        { cols, crops: [crop] },
+        { rows, cols, crops: [black] },
+        { rows, cols, crops: [crop] },
       ]);
       await maker.run();
       const all = await download(levels);

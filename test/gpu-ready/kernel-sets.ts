@@ -108,8 +108,10 @@ async function checkContrast(device: Device): Promise<void> {
   const channels = Array.from({ length: pixels }, () => [0, 1, 2].map(() => random.integer(256)));
   const crop: CropParameters = {
     box: { top: 0, left: 0, height: size.rows, width: size.cols },
+    angle: 0,
     size,
     flip: false,
+    flipVertical: false,
     jitter: [{ adjust: "contrast", factor: 0 }],
     grayscale: false,
     blurRadius: null,
@@ -125,7 +127,7 @@ async function checkContrast(device: Device): Promise<void> {
   });
   maker.write(
     Uint32Array.from(channels, ([red, green, blue]) => red! | (green! << 8) | (blue! << 16)),
-    [{ cols: size.cols, crops: [crop] }],
+    [{ ...size, crops: [crop] }],
   );
   await maker.run();
   const luminances = channels.map(([red, green, blue]) => 0.299 * red! + 0.587 * green! + 0.114 * blue!);

@@ -107,7 +107,29 @@ describe("batches", () => {
       packPixels(image, packed);
       expect(batch!.pixels.subarray(position * room, (position + 1) * room)).to.deep.equal(packed);
       const crops = drawCrops(augment, { seed: 11, epoch: 0, index }, image);
-      expect(batch!.pictures[position]).to.deep.equal({ cols: image.cols, crops });
+      expect(batch!.pictures[position]).to.deep.equal({ rows: image.rows, cols: image.cols, crops });
+    }
+  });
+
+  it("draws crops with too little content again, made by threads or by a device", async () => {
+    const sparse = Array.from({ length: 5 }, (_, index) => {
+      const image = noise(index);
+      image.pixels.fill(255, 3 * 3 * image.cols); // three rows of noise above nothing
+      image.pixels.fill(255, 0, 3 * image.cols);
+      return image;
+    });
+    const full = { ...augment, minContent: 0.3 };
+    const options = { ...basics, images: memoryImages({ images: sparse }), augment: full };
+    const [batch] = await take(1, options);
+    const [prepared] = await take(1, { ...options, onDevice: true });
+    const [any] = await take(1, { ...options, augment });
+    expect(batch!.locals).to.not.deep.equal(any!.locals);
+    for (const [position, index] of batch!.indices.entries()) {
+      const image = sparse[index]!;
+      const crops = drawCrops(full, { seed: 11, epoch: 0, index }, image);
+      expect(prepared!.pictures[position]!.crops).to.deep.equal(crops);
+      const start = position * 3 * 80;
+      expect(batch!.globals.slice(start, start + 3 * 80)).to.deep.equal(applyCrop(image, crops[0]!));
     }
   });
 

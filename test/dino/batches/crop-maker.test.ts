@@ -1,7 +1,15 @@
 import { expect } from "chai";
 import { cropPosition } from "../../../dino/batches/crop-layout.js";
 import { createCropMaker } from "../../../dino/batches/crop-maker.js";
-import { drawCrops, officialAugmentation } from "../../../dino/images/augment.js";
+import {
+  applyCropU8,
+  type AugmentOptions,
+  type CropKind,
+  drawCrop,
+  drawCrops,
+  officialAugmentation,
+} from "../../../dino/images/augment.js";
+import { type Image, packPixels } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
 import { download, input, sizeOf } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
@@ -10,11 +18,12 @@ describe("crops made on the device", () => {
   it("lie where the layout says, the same whatever the number of parts", async () => {
     const device = await testDevice();
     const augment = { ...officialAugmentation, globalSize: { rows: 8, cols: 8 }, localCrops: 0 };
-    const picture = { rows: 12, cols: 10 };
+    const picture = { rows: 12, cols: 10, pixels: new Uint8Array(3 * 12 * 10) };
     const [images, crops, size] = [6, 2, 3 * 8 * 8];
     const random = rng({ seed: 2, purpose: "crop maker test" });
     const pixels = Uint32Array.from({ length: images * 120 }, () => random.integer(2 ** 24));
     const pictures = Array.from({ length: images }, (_, index) => ({
+      rows: picture.rows,
       cols: picture.cols,
       crops: drawCrops(augment, { seed: 1, epoch: 0, index }, picture),
     }));
@@ -49,4 +58,73 @@ describe("crops made on the device", () => {
       }
     }
   });
+
+  const still = {
+    jitterProbability: 0,
+    grayscaleProbability: 0,
+    solarizeProbability: { global1: 0, global2: 0, local: 0 },
+  };
+  const unblurred = { blurProbability: { global1: 0, global2: 0, local: 0 } };
+  for (const [name, options] of [
+    ["flipped vertically", { flipVerticalProbability: 1 }],
+    ["turned by quarters", { quarterTurnProbability: 1 }],
+    ["turned by any angle", { rotation: 180 }],
+    ["turned and flipped", { flipVerticalProbability: 0.5, quarterTurnProbability: 0.75, rotation: 30 }],
+  ] as const) {
+    it(`equal those made on the CPU: ${name}`, async () => {
+      const augment = { ...officialAugmentation, ...still, ...unblurred, ...options };
+      for (const size of [
+        { rows: 12, cols: 12 },
+        { rows: 9, cols: 20 },
+      ]) {
+        await compareWithCpu({ ...augment, globalSize: size, globalScale: [0.3, 1] }, "global1");
+      }
+    });
+  }
 });
+
+/** Makes crops of oblong images on both; the tolerance is that of resizing in `crop-maker.test.ts` of the golden tests. */
+async function compareWithCpu(augment: AugmentOptions, kind: CropKind): Promise<void> {
+  const images = Array.from({ length: 8 }, (_, i) => smoothImage(i));
+  const pixelsPerPicture = Math.max(...images.map(({ rows, cols }) => rows * cols));
+  const pixels = new Uint32Array(images.length * pixelsPerPicture);
+  const pictures = images.map((image, index) => {
+    packPixels(image, pixels, index * pixelsPerPicture);
+    const { rows, cols } = image;
+    return { rows, cols, crops: [drawCrop(augment, kind, { seed: 3, index, purpose: "compared" }, image)] };
+  });
+  const { rows, cols } = augment.globalSize;
+  const device = await testDevice();
+  using out = input(device, [images.length, 3, rows, cols]);
+  using maker = await createCropMaker(device, {
+    pictures: images.length,
+    pixelsPerPicture,
+    groups: [{ crops: 1, out }],
+    mean: [0, 0, 0],
+    std: [1 / 255, 1 / 255, 1 / 255],
+  });
+  maker.write(pixels, pictures);
+  await maker.run();
+  const all = await download(out);
+  const size = rows * cols;
+  for (const [index, image] of images.entries()) {
+    const expected = applyCropU8(image, pictures[index]!.crops[0]!).pixels;
+    const off = Array.from(expected, (level, i) =>
+      Math.abs(level - all[index * 3 * size + (i % 3) * size + Math.floor(i / 3)]!),
+    );
+    expect(Math.max(...off), `greatest deviation, image ${index}`).to.be.at.most(3.001);
+    expect(off.reduce((a, b) => a + b) / off.length, `mean deviation, image ${index}`).to.be.at.most(0.401);
+  }
+}
+
+/** An image without symmetry whose neighbouring pixels differ by up to a third of the range. */
+function smoothImage(index: number): Image {
+  const random = rng({ seed: 4, index, purpose: "picture" });
+  const [rows, cols] = [15 + random.integer(20), 15 + random.integer(20)];
+  const wave = (x: number, y: number, c: number) => Math.sin(0.3 * x + 0.17 * y * y * 0.1 + c) * Math.cos(0.4 * y - c);
+  const pixels = Uint8Array.from({ length: rows * cols * 3 }, (_, i) => {
+    const [x, y] = [Math.floor(i / 3) % cols, Math.floor(i / 3 / cols)];
+    return 127 + 90 * wave(x, y, i % 3) + random.integer(36);
+  });
+  return { rows, cols, pixels };
+}

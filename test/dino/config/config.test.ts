@@ -161,6 +161,10 @@ describe("config", () => {
     ["normEpsilon", ["1e-5"], 1e-5],
     ["qkvBias", ["false"], false],
     ["maskToken", ["always"], "always"],
+    ["flipVertical", ["0.5"], 0.5],
+    ["quarterTurns", ["0.75"], 0.75],
+    ["rotation", ["30"], 30],
+    ["minContent", ["0.1"], 0.1],
     ["preset", ["auto"], "auto"],
     ["preset", ["VIT_S16"], "vit-s16"],
     ["preset", ["none"], null],
@@ -193,6 +197,10 @@ describe("config", () => {
     ["mean", ["0.5", "0.5"], "expected three numbers"],
     ["dropPathRate", ["1"], "expected a number from 0 to below 1, got 1"],
     ["precision", ["bf16"], "--precision: expected one of f32, f16, got bf16"],
+    ["flipVertical", ["2"], "--flip-vertical: expected a number from 0 to 1, got 2"],
+    ["quarterTurns", ["-1"], "--quarter-turns: expected a number from 0 to 1, got -1"],
+    ["rotation", ["181"], "--rotation: expected a number from 0 to 180, got 181"],
+    ["minContent", ["1.5"], "--min-content: expected a number from 0 to 1, got 1.5"],
     ["optimizer", ["adam"], "expected one of adamw, sgd, lars"],
     ["normLastLayer", ["maybe"], "expected true or false, got maybe"],
     ["preset", ["shape"], "expected one of shapes, "],
@@ -260,11 +268,13 @@ describe("config", () => {
 
   it("reads the file of a run from before some settings, which are off then", () => {
     const config = resolveConfig({ preset: "shapes" });
-    const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, evalSize, ...earlier } =
+    const { registers, koleo, centering, sinkhornIterations, freezeBlocks, init, linearEvery, evalSize, ...later } =
       config;
+    const { flipVertical, quarterTurns, rotation, minContent, ...earlier } = later;
     expect(parseConfig(JSON.stringify(earlier))).to.deep.equal({ ...config, evalSize: null });
     expect(evalSize).to.deep.equal({ rows: 40, cols: 40 });
     expect([sinkhornIterations, freezeBlocks, init, linearEvery]).to.deep.equal([3, 0, null, 0]);
+    expect([flipVertical, quarterTurns, rotation, minContent]).to.deep.equal([0, 0, 0, 0]);
     expect({ registers, koleo, centering }).to.deep.equal({ registers: 0, koleo: 0, centering: "center" });
     expect(() => parseConfig(JSON.stringify({ ...earlier, registers: -1 }))).to.throw(
       "config registers: expected a whole",

@@ -37,7 +37,7 @@ const draws = 8000;
 /** Many crops of a 300 x 400 image, one stream each. */
 function sample(kind: CropKind, options: AugmentOptions = officialAugmentation): CropParameters[] {
   return Array.from({ length: draws }, (_, index) =>
-    drawCrop(options, kind, rng({ seed: 5, index, purpose: kind }), { rows: 300, cols: 400 }),
+    drawCrop(options, kind, { seed: 5, index, purpose: kind }, { rows: 300, cols: 400 }),
   );
 }
 
@@ -154,7 +154,7 @@ describe("augment: drawing", () => {
 
   it("falls back to a central crop where no drawn box fits", () => {
     const of = (rows: number, cols: number) =>
-      drawCrop(officialAugmentation, "global1", rng({ seed: 1, purpose: "thin" }), { rows, cols }).box;
+      drawCrop(officialAugmentation, "global1", { seed: 1, purpose: "thin" }, { rows, cols }).box;
     expect(of(100, 1000)).to.deep.equal({ top: 0, left: 433, height: 100, width: 133 });
     expect(of(1000, 100)).to.deep.equal({ top: 433, left: 0, height: 133, width: 100 });
     expect(of(1, 1)).to.deep.equal({ top: 0, left: 0, height: 1, width: 1 });
@@ -162,7 +162,7 @@ describe("augment: drawing", () => {
 
   it("depends on the key alone, and each crop only on its own number", () => {
     const key = { seed: 9, epoch: 2, index: 17 };
-    const size = { rows: 50, cols: 60 };
+    const size = noise(50, 60);
     const all = drawCrops(officialAugmentation, key, size);
     expect(all).to.have.lengthOf(10);
     expect(drawCrops(officialAugmentation, key, size)).to.deep.equal(all);
@@ -172,6 +172,59 @@ describe("augment: drawing", () => {
     expect(JSON.parse(JSON.stringify(all))).to.deep.equal(all);
   });
 
+  it("turns and flips vertically as often and as far as the options say, without affecting other draws", () => {
+    const off = sample("global1");
+    expect(share(off, ({ angle, flipVertical }) => angle === 0 && !flipVertical)).to.equal(1);
+    const vertical = sample("global1", { ...officialAugmentation, flipVerticalProbability: 0.3 });
+    expect(share(vertical, ({ flipVertical }) => flipVertical)).to.be.closeTo(0.3, 0.02);
+    const quarters = sample("global1", { ...officialAugmentation, quarterTurnProbability: 0.6 });
+    for (const angle of [90, 180, 270])
+      expect(
+        share(quarters, (each) => each.angle === angle),
+        `${angle}`,
+      ).to.be.closeTo(0.2, 0.02);
+    expect(share(quarters, ({ angle }) => angle === 0)).to.be.closeTo(0.4, 0.02);
+    const rotated = sample("global1", { ...officialAugmentation, rotation: 20 });
+    const angles = rotated.map(({ angle }) => angle);
+    for (const angle of angles) expect(angle).to.be.within(-20, 20);
+    expect(mean(angles)).to.be.closeTo(0, 0.5);
+    expect(mean(angles.map(Math.abs))).to.be.closeTo(10, 0.3);
+
+    const all = { flipVerticalProbability: 0.3, quarterTurnProbability: 0.6, rotation: 20 };
+    const together = sample("global1", { ...officialAugmentation, ...all });
+    const others = (each: CropParameters) => [each.size, each.flip, each.jitter, each.grayscale, each.blurRadius];
+    for (const [i, each] of together.entries()) {
+      // a quarter turn of an oblong image changes which boxes fit, and with them the number of attempts
+      if (quarters[i]!.angle % 180 === 0) expect(others(each)).to.deep.equal(others(off[i]!));
+      expect(each.flipVertical).to.equal(vertical[i]!.flipVertical);
+      expect(each.angle).to.be.closeTo(quarters[i]!.angle + rotated[i]!.angle, 1e-9);
+    }
+    for (const [i, { box, angle }] of quarters.entries())
+      if (angle === 180)
+        expect(box).to.deep.equal({
+          ...off[i]!.box,
+          top: 300 - off[i]!.box.top - off[i]!.box.height,
+          left: 400 - off[i]!.box.left - off[i]!.box.width,
+        });
+  });
+
+  it("draws crops with too little content again, and leaves the others as they are", () => {
+    const image = { rows: 60, cols: 80, pixels: new Uint8Array(60 * 80 * 3).fill(255) };
+    for (let row = 10; row < 40; row++) image.pixels.fill(0, (row * 80 + 5) * 3, (row * 80 + 45) * 3);
+    const inked = ({ box: { top, left, height, width } }: CropParameters) => {
+      const high = Math.max(0, Math.min(40, top + height) - Math.max(10, top));
+      return (high * Math.max(0, Math.min(45, left + width) - Math.max(5, left))) / (height * width);
+    };
+    const drawn = (minContent: number) =>
+      Array.from({ length: 200 }, (_, index) =>
+        drawCrops({ ...officialAugmentation, minContent }, { seed: 4, epoch: 0, index }, image),
+      ).flat();
+    const [before, after] = [drawn(0), drawn(0.15)];
+    expect(share(before, (each) => inked(each) < 0.13)).to.be.above(0.15);
+    expect(share(after, (each) => inked(each) < 0.13)).to.be.below(0.02);
+    for (const [i, each] of before.entries()) if (inked(each) > 0.17) expect(after[i]).to.deep.equal(each);
+  });
+
   it("refuses options nothing could be drawn with, by name", () => {
     checkAugmentOptions(officialAugmentation);
     const refused: readonly Partial<AugmentOptions>[] = [
@@ -179,6 +232,10 @@ describe("augment: drawing", () => {
       { localScale: [0.5, 0.4] },
       { flipProbability: 1.5 },
       { blurProbability: { global1: 1, global2: -1, local: 0 } },
+      { flipVerticalProbability: 2 },
+      { quarterTurnProbability: -1 },
+      { rotation: 181 },
+      { minContent: 1.1 },
       { hue: 0.6 },
       { localCrops: 1.5 },
       { std: [1, 0, 1] },
@@ -210,6 +267,21 @@ describe("augment: applying", () => {
         }
       }),
       { numRuns: 25 },
+    );
+  });
+
+  it("flips vertically what is turned by 180 degrees and mirrored, and turns crops of any size", () => {
+    fc.assert(
+      fc.property(anyImage, (image) => {
+        const box = { top: 0, left: 0, height: image.rows, width: image.cols };
+        const plain = { size: { rows: image.rows, cols: image.cols }, jitter: [], grayscale: false };
+        const asItIs = { ...plain, box, angle: 0, blurRadius: null, solarizeThreshold: null };
+        const flipped = applyCropU8(image, { ...asItIs, flip: false, flipVertical: true });
+        const turned = applyCropU8(image, { ...asItIs, flip: true, flipVertical: false, angle: 180 });
+        expect(flipped).to.deep.equal(turned);
+        const stride = 3 * image.cols;
+        expect(flipped.pixels.slice(0, stride)).to.deep.equal(image.pixels.slice(image.pixels.length - stride));
+      }),
     );
   });
 
