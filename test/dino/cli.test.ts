@@ -139,7 +139,7 @@ describe("dino on the command line", function () {
     [
       "a batch larger than the folder",
       (inside) => ["train", "--data", join(inside, "photos"), "--out", join(inside, "run0"), ...tiny, "--batch", "17"],
-      "make the batch smaller",
+      "; --batch 16 is the largest that works",
     ],
     [
       "a folder for the run that is a file, before anything else",
