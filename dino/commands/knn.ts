@@ -77,7 +77,7 @@ export function addKnn(dino: Command): void {
       const network = source.kind === "files" ? "" : `, ${options.which}`;
       print(
         `${report.testImages} images among ${report.trainImages}, ${report.classes.length} classes${network}`,
-        ...report.results.map(describeKnn),
+        ...describeResults(report.results),
       );
 
       async function features(): Promise<LabelledSplits> {
@@ -88,6 +88,17 @@ export function addKnn(dino: Command): void {
         return await labelledFeatures(splits, await labelledExtractor(model, cls, { ...options, ...source }));
       }
     });
+}
+
+/** Describes the results by numbers of neighbours that differ, and names those that let the same images vote. */
+function describeResults(results: readonly KnnResult[]): readonly string[] {
+  const firstOf = new Map([...results].reverse().map((result) => [result.neighbors, result]));
+  const same = results.filter((result) => firstOf.get(result.neighbors) !== result).map(({ k }) => k);
+  const different = results.filter((result) => firstOf.get(result.neighbors) === result);
+  return [
+    ...different.map(describeKnn),
+    ...(same.length > 0 ? [`k ${same.join(", ")} would let the same images vote as a k above`] : []),
+  ];
 }
 
 function describeKnn({ k, neighbors, top1, top5 }: KnnResult): string {

@@ -20,6 +20,16 @@ export function checkEvaluations({ knnEvery, linearEvery }: Config, { train, tes
   if (linearEvery > 0) check("--linear-every", { train, test });
 }
 
+/** Throws, naming the largest batch that works, if there are fewer training images than a batch has. */
+export function checkBatch({ batch, accumulate, data }: Config, { train }: Splits, ranks: number): void {
+  const images = train.indices.length;
+  if (images >= batch) return;
+  const unit = accumulate * ranks; // a batch is a multiple of it
+  const largest = Math.floor(images / unit) * unit;
+  const way = largest > 0 ? `--batch ${largest} is the largest that works` : "give more images";
+  throw new Error(`--batch ${batch} is more than the ${images} training images of --data ${data}; ${way}`);
+}
+
 /** Throws if a norm of local crops is to be trained without any. */
 export function checkCrops({ localClsNorm, localCropsNumber }: Config): void {
   if (localClsNorm && localCropsNumber === 0)

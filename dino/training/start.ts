@@ -15,7 +15,7 @@ import { broadcast } from "../mpi/sharing.js";
 import { singleWorld, type World } from "../mpi/world.js";
 import { readConfig } from "../run/config-file.js";
 import { checkpointsIn, expectWritable, runFiles } from "../run/run-folder.js";
-import { checkCrops, checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
+import { checkBatch, checkCrops, checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
 import { settingsOfFile, startValues } from "./init.js";
 import { fitStep } from "./memory-advice.js";
 import type { TrainOptions } from "./run.js";
@@ -76,6 +76,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   });
   for (const { settings, because } of choices) log(`${formatSettings(settings)}: ${because}`);
   checkEqualShards(config.batch, config.accumulate, world.size);
+  checkBatch(config, splits, world.size);
   checkCrops(config);
   checkEvaluations(config, splits);
   checkPrecision(device, config);

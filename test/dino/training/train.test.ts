@@ -7,7 +7,7 @@ import type { PartialConfig } from "../../../dino/config/settings.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import type { Splits } from "../../../dino/images/split.js";
 import { readLog, type StepLine } from "../../../dino/run/log.js";
-import { checkCrops, checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";
+import { checkBatch, checkCrops, checkEvaluations, checkPrecision } from "../../../dino/training/checks.js";
 import type { TrainOptions } from "../../../dino/training/run.js";
 import { train } from "../../../dino/training/train.js";
 import { readCheckpoint } from "../../../dino/weights/checkpoint.js";
@@ -355,6 +355,16 @@ describe("training", () => {
     checkEvaluations(resolveConfig({ ...tiny, knnEvery: 1 }), { ...splits, test: none });
     checkEvaluations(config, splits);
     checkEvaluations(resolveConfig(tiny), { train: bare, test: none });
+  });
+
+  it("refuses a batch of more images than there are, and says which is the largest that works", () => {
+    const config = resolveConfig({ ...tiny, batch: 48, accumulate: 3, data: "photos" });
+    expect(() => checkBatch(config, splits, 1)).to.throw(
+      "--batch 48 is more than the 40 training images of --data photos; --batch 39 is the largest that works",
+    );
+    expect(() => checkBatch(config, splits, 4)).to.throw("; --batch 36 is the largest that works");
+    expect(() => checkBatch(config, splits, 16)).to.throw("; give more images");
+    checkBatch({ ...config, batch: 40 }, splits, 1);
   });
 
   it("refuses a norm of local crops without such crops", () => {
