@@ -51,8 +51,9 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
 };
 
 /** Runs `dino` with these arguments; errors become one line on stderr and `process.exitCode`. */
-export async function main(argv: readonly string[]): Promise<void> {
+export async function main(words: readonly string[]): Promise<void> {
   exitOnClosedPipe();
+  const argv = words.map(withDashes);
   try {
     const dino = await program(argv[0]);
     if (argv.length === 0) {
@@ -65,6 +66,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = reportError(error);
     if (isCausedBy(error, HungDeviceError)) process.exit(); // pending GPU work may never finish
   }
+}
+
+/** Reads `_` in a flag as `-`: the official code spells its flags with both. */
+function withDashes(word: string): string {
+  return word.startsWith("--") ? word.replace(/^[^=]+/, (flag) => flag.replaceAll("_", "-")) : word;
 }
 
 /** Exits when the reader of stdout has closed the pipe, as `| head` does; ignores a closed stderr. */

@@ -3,15 +3,17 @@ import { choice, flag, number, optional, type Setting, size, textSetting, whole 
 /** Sizes of the ViT: those of DINO, DINOv2 and DINOv3. */
 const archNames = ["vit_tiny", "vit_small", "vit_base", "vit_large", "vit_giant2", "vit_huge2", "vit_7b"] as const;
 
+const arch = choice(archNames, "vit_small", {
+  unit: "name",
+  about:
+    "size of the ViT; larger models need more images, memory and time; vit_giant2 is of DINOv2, vit_huge2 and vit_7b " +
+    "are of DINOv3; deit_tiny, deit_small and deit_base are other names of the ViTs",
+  source: "main_dino.py",
+});
+
 /** Settings of the ViT and the head, in the order of the help. */
 export const modelSettings = {
-  arch: choice(archNames, "vit_small", {
-    unit: "name",
-    about:
-      "size of the ViT; larger models need more images, memory and time; vit_giant2 is of DINOv2, vit_huge2 and vit_7b " +
-      "are of DINOv3",
-    source: "main_dino.py",
-  }),
+  arch: { ...arch, parse: ([word]) => arch.parse(word === undefined ? [] : [word.replace(/^deit(?=[_-])/, "vit")]) },
   patchSize: whole(
     16,
     { from: 1 },
