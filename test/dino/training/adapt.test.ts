@@ -44,7 +44,7 @@ describe("the preset adapt", () => {
     const none = await train("none");
     expect(none.code).to.equal(2);
     expect(none.stderr).to.include("--preset adapt goes on from weights: name a file that has them with --init");
-    const other = await train("other", "--init", join(folder, "weights.safetensors"), "--depth", "3");
+    const other = await train("other", "--batch", "4", "--init", join(folder, "weights.safetensors"), "--depth", "3");
     expect(other.code).to.equal(1);
     expect(other.stderr).to.include("these flags make them one: --depth 1");
   });
