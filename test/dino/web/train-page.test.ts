@@ -31,7 +31,7 @@ describe("the page that trains", () => {
   });
 
   for (const method of Object.keys(METHODS) as (keyof typeof METHODS)[]) {
-    it(`stops while it measures, before there is a state, and in training, with one of that step: ${METHODS[method]}`, async () => {
+    it(`stops while it measures, before there is a state, and in training, with one of that step: ${METHODS[method]}${method === "dino" ? "" : " @long"}`, async () => {
       const device = await testDevice();
       const { train, test } = builtinImages();
       const images = { train: await firstOf(train, 40), test: await firstOf(test, 12) };
