@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import type { Device } from "../../engine/index.js";
 import { measureImage } from "../images/sources/folder-images.js";
-import type { Subset } from "../images/split.js";
+import { evenSample, type Subset } from "../images/split.js";
 import { imageStatistics } from "../images/statistics.js";
 import type { Facts } from "./auto.js";
 
@@ -14,18 +14,17 @@ const DECODED = 50;
 const GPU_BYTES = 6 * 2 ** 30;
 
 /** Measures images and adapter. Throws if no image of the sample can be read. */
-export async function gatherFacts({ images, indices }: Subset, device: Pick<Device, "kernels">): Promise<Facts> {
-  const sample = Math.min(SAMPLE, indices.length);
-  const measured = await Promise.all(
-    Array.from({ length: sample }, (_, i) => measureImage(images, indices[Math.floor((i * indices.length) / sample)]!)),
-  );
+export async function gatherFacts(subset: Subset, device: Pick<Device, "kernels">): Promise<Facts> {
+  const { images, indices } = subset;
+  const sample = evenSample(subset, SAMPLE);
+  const measured = await Promise.all(sample.map((index) => measureImage(images, index)));
   const sides = measured.flatMap((found) => ("reason" in found ? [] : [Math.min(found.rows, found.cols)]));
   if (sides.length === 0) {
     const [first] = measured.flatMap((found) => ("reason" in found ? [`; ${found.path}: ${found.reason}`] : []));
-    throw new Error(`--preset auto: expected images, but not one of ${sample} could be read${first ?? ""}`);
+    throw new Error(`--preset auto: expected images, but not one of ${sample.length} could be read${first ?? ""}`);
   }
   const shortSide = sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)]!;
-  const { mean, std } = await imageStatistics({ images, indices }, DECODED);
+  const { mean, std } = await imageStatistics(subset, DECODED);
   return {
     images: indices.length,
     shortSide,

@@ -2,7 +2,7 @@
 import { type AugmentOptions, applyCropU8, type CropParameters, drawCrops } from "../images/augment.js";
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
 import type { Image } from "../images/pixels.js";
-import type { Subset } from "../images/split.js";
+import { evenSample, type Subset } from "../images/split.js";
 import type { Picture } from "../pictures/drawing.js";
 import { contactSheet, type SheetCell, type SheetRow } from "../retrieval/contact-sheet.js";
 
@@ -18,7 +18,7 @@ export interface CropSheet {
  * them, but not normalized. They are those made on the CPU, whose blur alone differs from that of a device.
  */
 export async function cropSheet(
-  { images, indices }: Subset,
+  subset: Subset,
   {
     augment,
     seed,
@@ -26,8 +26,8 @@ export async function cropSheet(
     title,
   }: { readonly augment: AugmentOptions; readonly seed: number; readonly count: number; readonly title: string },
 ): Promise<CropSheet> {
-  const shown = Math.min(count, indices.length);
-  const spread = Array.from({ length: shown }, (_, i) => indices[Math.floor((i * indices.length) / shown)]!);
+  const { images } = subset;
+  const spread = evenSample(subset, count);
   const rows: SheetRow[] = [];
   const failures: DecodeFailure[] = [];
   for (const index of spread) {

@@ -25,6 +25,12 @@ export function firstImages({ images, indices }: Subset, count: number): Subset 
   return { images, indices: indices.slice(0, count) };
 }
 
+/** Returns the indices of at most `most` images of a subset, evenly spaced. */
+export function evenSample({ indices }: Subset, most: number): readonly number[] {
+  const count = Math.min(most, indices.length);
+  return Array.from({ length: count }, (_, i) => indices[Math.floor((i * indices.length) / count)]!);
+}
+
 /** Returns the first `count` images of each class, or all if a class has fewer. Throws for images without labels. */
 export function firstOfEachClass({ images, indices }: Subset, count = 1): readonly number[] {
   const { labels } = images;

@@ -1,7 +1,7 @@
 /** Mean and standard deviation of the pixels of images, by which training normalises them. */
 import { isFailure } from "./image-location.js";
 import type { Image } from "./pixels.js";
-import type { Subset } from "./split.js";
+import { evenSample, type Subset } from "./split.js";
 
 type Triple = readonly [number, number, number];
 
@@ -27,21 +27,22 @@ interface Moments {
  * `images.failures`. Throws if none can be.
  */
 export async function imageStatistics(
-  { images, indices }: Subset,
+  subset: Subset,
   most: number,
   onProgress: (done: number, total: number) => void = () => undefined,
 ): Promise<ImageStatistics> {
-  const count = Math.min(most, indices.length);
+  const { images } = subset;
+  const sample = evenSample(subset, most);
   const moments: Moments[] = [];
   const sides: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const image = await images.decode(indices[Math.floor((i * indices.length) / count)]!);
-    onProgress(i + 1, count);
+  for (const [i, index] of sample.entries()) {
+    const image = await images.decode(index);
+    onProgress(i + 1, sample.length);
     if (isFailure(image)) continue;
     moments.push(momentsOf(image));
     sides.push(Math.min(image.rows, image.cols));
   }
-  if (moments.length === 0) throw new Error(`${images.title}: none of ${count} images could be read`);
+  if (moments.length === 0) throw new Error(`${images.title}: none of ${sample.length} images could be read`);
   const averaged = (of: (each: Moments) => Triple) =>
     triple((c) => moments.reduce((sum, each) => sum + of(each)[c], 0) / moments.length);
   const mean = averaged(({ means }) => means);
