@@ -61,18 +61,13 @@ export interface Imported {
  * that does not match without `allowPartial`.
  */
 export async function importNetwork(path: string, options: ImportOptions = {}): Promise<Imported> {
-  try {
-    await using opened = await openWeights(path);
-    const found = await findNetworkIn(opened, options.which);
-    const official = officialTensors(found.tensors, options.prefix);
-    const config = await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
+  return withNetwork(path, options, async ({ found, official, config, bytes }) => {
     const network = networkConfig(config);
     const tensors = config.maskKeyBias ? withoutKeyBias(official.tensors) : official.tensors;
     const allTensors = matchTensors(network, { ...official, tensors });
     if (options.allowPartial !== true) expectComplete(allTensors, network);
     const match = usableMatch(allTensors);
     const { format, which } = found;
-    const bytes = opened.files.reduce((sum, { size }) => sum + size, 0);
     return {
       format,
       which,
@@ -81,25 +76,39 @@ export async function importNetwork(path: string, options: ImportOptions = {}): 
       ignored: [...match.extra, ...official.unused],
       ...(await readMatch(match, { bytes, config, options })),
     };
-  } catch (error) {
-    throw namingFile(path, error);
-  }
+  });
 }
 
 /** Reads the settings of a network, without its tensors. Throws, naming the file, if it contains none. */
 export async function importedSettings(path: string, options: ImportOptions = {}): Promise<Config> {
+  return withNetwork(path, options, ({ config }) => Promise.resolve(config));
+}
+
+/** A network in open files. */
+interface OpenNetwork {
+  readonly found: FoundNetwork;
+  readonly official: OfficialTensors;
+  readonly config: Config;
+  /** Size of the files. */
+  readonly bytes: number;
+}
+
+/** Opens the network of a file for `use`. Errors name the file. */
+async function withNetwork<T>(
+  path: string,
+  options: ImportOptions,
+  use: (network: OpenNetwork) => Promise<T>,
+): Promise<T> {
   try {
     await using opened = await openWeights(path);
     const found = await findNetworkIn(opened, options.which);
     const official = officialTensors(found.tensors, options.prefix);
-    return await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
+    const config = await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
+    const bytes = opened.files.reduce((sum, { size }) => sum + size, 0);
+    return await use({ found, official, config, bytes });
   } catch (error) {
-    throw namingFile(path, error);
+    throw new Error(`${path}: ${printable((error as Error).message, MAX_CHARACTERS)}`, { cause: error });
   }
-}
-
-function namingFile(path: string, error: unknown): Error {
-  return new Error(`${path}: ${printable((error as Error).message, MAX_CHARACTERS)}`, { cause: error });
 }
 
 /** Limit on the length of an error message, which may quote the file. */
