@@ -12,38 +12,30 @@ import {
   parameterGradients,
   record,
   scale,
-  type Sinkhorn,
   slice,
   sum,
   type Tensor,
   updateCenter,
 } from "../../engine/index.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
-import type { Size } from "../images/pixels.js";
 import type { DropSources } from "../model/block.js";
 import { dinov2Forward } from "../model/dinov2-network.js";
-import type { Dinov2Heads, Network } from "../model/network.js";
-import { allGather, type Peers } from "./collectives.js";
+import type { Dinov2Heads } from "../model/network.js";
+import { allGather } from "./collectives.js";
 import { type PartMasks, partMasks } from "./dinov2-masks.js";
 import { decays, rateFactor, subnetworkOf } from "./parameter-groups.js";
 import { coherence, direction, koleoOf, partOf } from "./step-features.js";
-import { type StepInputs, stepInputs, type TrainingStep, updateNetworks } from "./step-inputs.js";
+import {
+  type CommonStepOptions,
+  type StepInputs,
+  stepInputs,
+  type TrainingStep,
+  updateNetworks,
+} from "./step-inputs.js";
 
-export interface Dinov2StepOptions {
-  readonly student: Network<Dinov2Heads>;
-  readonly teacher: Network<Dinov2Heads>;
-  /** Images per step on this device. */
-  readonly batch: number;
-  readonly globalSize: Size;
-  readonly localSize: Size;
-  /** Local crops per image; 0 for none. */
-  readonly localCrops: number;
+export interface Dinov2StepOptions extends CommonStepOptions<Dinov2Heads> {
   /** Maximum number of masked patches in a part of the batch; see `mostMasked`. */
   readonly mostMasked: number;
-  readonly studentTemperature: number;
-  readonly centerMomentum: number;
-  /** Centers the teacher by Sinkhorn-Knopp over its rows of a part of the batch, instead of the moving centers. */
-  readonly sinkhorn?: Sinkhorn | undefined;
   /** Weights of the losses; 0.1 for KoLeo of each view and 1 for masked patches in DINOv2. */
   readonly koleoWeight: number;
   readonly ibotWeight: number;
@@ -52,14 +44,6 @@ export interface Dinov2StepOptions {
   /** Factor of the learning rate from one layer to the one below it, and that of the patch embedding. */
   readonly layerDecay: number;
   readonly patchEmbedFactor: number;
-  /** Number of equal parts of the batch, processed one after another to save memory: 1 if left out. */
-  readonly accumulate?: number;
-  /** Recomputes activations of the student's blocks in the backward; saves memory and changes no number. */
-  readonly recompute?: boolean;
-  /** Devices that each process as many images of the step, as of DINO's step. */
-  readonly peers?: Peers | undefined;
-  /** Halves the bytes of exchanged gradients by rounding them to f16. */
-  readonly compress?: boolean;
 }
 
 /** A step of DINOv2. */

@@ -14,24 +14,47 @@ import {
   type Program,
   type Scalars,
   scalars,
+  type Sinkhorn,
   type Tensor,
 } from "../../engine/index.js";
 import { checkEqualParts, GLOBAL_CROPS } from "../batches/crop-layout.js";
 import type { Size } from "../images/pixels.js";
 import type { DropSource } from "../model/block.js";
+import type { Heads, Network } from "../model/network.js";
 import { allReduceGradients, allReduceTogether, type Peers } from "./collectives.js";
 import type { PartMasks } from "./dinov2-masks.js";
 
 /** Values that change with every step. */
 export type Hyperparameter = "lr" | "weightDecay" | "momentum" | "teacherTemperature" | "frozen";
 
-interface Batch {
+/** Options of a step that both methods have. */
+export interface CommonStepOptions<H extends Heads> {
+  readonly student: Network<H>;
+  readonly teacher: Network<H>;
+  /** Images per step on this device. */
   readonly batch: number;
   readonly globalSize: Size;
   readonly localSize: Size;
+  /** Local crops per image; 0 for none. */
   readonly localCrops: number;
+  readonly studentTemperature: number;
+  readonly centerMomentum: number;
+  /** Centers the teacher by Sinkhorn-Knopp over its rows of a part of the batch, instead of the moving centers. */
+  readonly sinkhorn?: Sinkhorn | undefined;
+  /** Number of equal parts of the batch, processed one after another to save memory: 1 if left out. */
   readonly accumulate?: number;
+  /** Recomputes activations of the student's blocks in the backward; saves memory and changes no number. */
+  readonly recompute?: boolean;
+  /**
+   * Devices that each process as many images of the step. Gradients, centers and all batch statistics are those of all
+   * images, as if one device had them, and each device updates its networks identically.
+   */
+  readonly peers?: Peers | undefined;
+  /** Halves the bytes of exchanged gradients by rounding them to f16. */
+  readonly compress?: boolean;
 }
+
+type Batch = Pick<CommonStepOptions<Heads>, "batch" | "globalSize" | "localSize" | "localCrops" | "accumulate">;
 
 /**
  * Outputs of a step. Scalars: `loss`; `teacherEntropy`, the mean entropy of the teacher's targets for CLS tokens; the coherence of the

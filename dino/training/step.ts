@@ -13,49 +13,30 @@ import {
   record,
   scale,
   sgd,
-  type Sinkhorn,
   type Tensor,
   updateCenter,
 } from "../../engine/index.js";
 import { GLOBAL_CROPS } from "../batches/crop-layout.js";
-import type { Size } from "../images/pixels.js";
 import type { DropSource } from "../model/block.js";
-import { type DinoHeads, forward, type ForwardOptions, type Network } from "../model/network.js";
-import { allGather, allReduce, type Peers } from "./collectives.js";
+import { type DinoHeads, forward, type ForwardOptions } from "../model/network.js";
+import { allGather, allReduce } from "./collectives.js";
 import { coherence, direction, koleoOf, partOf } from "./step-features.js";
-import { type StepInputs, stepInputs, type TrainingStep, updateNetworks } from "./step-inputs.js";
+import {
+  type CommonStepOptions,
+  type StepInputs,
+  stepInputs,
+  type TrainingStep,
+  updateNetworks,
+} from "./step-inputs.js";
 
-export interface StepOptions {
-  readonly student: Network<DinoHeads>;
-  readonly teacher: Network<DinoHeads>;
-  /** Images per step on this device. */
-  readonly batch: number;
-  readonly globalSize: Size;
-  readonly localSize: Size;
-  /** Local crops per image; 0 for none. */
-  readonly localCrops: number;
+export interface StepOptions extends CommonStepOptions<DinoHeads> {
   readonly optimizer: "adamw" | "sgd" | "lars";
-  readonly studentTemperature: number;
-  readonly centerMomentum: number;
-  /** Centers the teacher by Sinkhorn-Knopp over its rows of a part of the batch, instead of the moving center. */
-  readonly sinkhorn?: Sinkhorn | undefined;
   /**
    * Weight of the KoLeo loss, which spreads the features of the global crops, for each of the two views: 0 if left out.
    */
   readonly koleoWeight?: number;
   /** Maximum gradient norm of each parameter; 0 for none. */
   readonly clip: number;
-  /** Number of equal parts of the batch, processed one after another to save memory: 1 if left out. */
-  readonly accumulate?: number;
-  /** Recomputes activations of the student's blocks in the backward; saves memory and changes no number. */
-  readonly recompute?: boolean;
-  /**
-   * Devices that each process as many images of the step. Gradients, center and all batch statistics are those of all
-   * images, as if one device had them, and each device updates its networks identically.
-   */
-  readonly peers?: Peers | undefined;
-  /** Halves the bytes of exchanged gradients by rounding them to f16. */
-  readonly compress?: boolean;
 }
 
 /** A step of DINO. */
