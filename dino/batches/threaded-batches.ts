@@ -1,7 +1,7 @@
 /** Batches made on worker threads. */
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
+import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Decoding } from "../images/image-location.js";
 import { WHOLE_BATCH } from "./batch-shard.js";
@@ -123,8 +123,9 @@ function startWorker(setup: WorkerSetup): Worker {
     return new Worker(new URL("./batch-worker.js", import.meta.url), { workerData: setup });
   }
   // Node 20 does not apply `--import tsx` to the file that a worker is started with.
-  const tsx = createRequire(import.meta.url).resolve("tsx/cjs/api");
-  const file = fileURLToPath(new URL("./batch-worker.ts", import.meta.url));
-  const code = `require(${JSON.stringify(tsx)}).register(); require(${JSON.stringify(file)});`;
+  const commonJs = createRequire(import.meta.url).resolve("tsx/esm/api"); // which does not find its hooks
+  const tsx = pathToFileURL(commonJs.replace(/cjs$/, "mjs")).href;
+  const file = new URL("./batch-worker.ts", import.meta.url).href;
+  const code = `import(${JSON.stringify(tsx)}).then(({ register }) => (register(), import(${JSON.stringify(file)})));`;
   return new Worker(code, { eval: true, execArgv: [], workerData: setup });
 }
