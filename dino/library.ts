@@ -1,6 +1,7 @@
 /** The functions of the package: each opens what it needs and does in one call what a command does. */
 import { openDevice } from "../engine/adapters/node.js";
 import type { Device } from "../engine/index.js";
+import { readingOf } from "./config/derive.js";
 import type { PartialConfig } from "./config/settings.js";
 import { evaluateKnn, type KnnReport } from "./evaluation/evaluate.js";
 import { fitToPatches } from "./images/crop-to-patches.js";
@@ -76,7 +77,7 @@ export interface Embedded {
  * Throws for a folder without images, and if no image can be decoded.
  */
 export async function embed(model: Model, images: Images, options: LookOptions = {}): Promise<Embedded> {
-  const set = await openSet(images);
+  const set = await openSet(model, images);
   const { features, indices, failures } = await extractFeatures(model, set, { ...options, view: viewOf(model.config) });
   return { features, names: Array.from(indices, (index) => set.name(index)), failures };
 }
@@ -110,7 +111,7 @@ export async function* embedPatches(
   images: Images,
   { onFailure, ...options }: PatchOptions = {},
 ): AsyncGenerator<EmbeddedPatches, void, undefined> {
-  const set = await openSet(images);
+  const set = await openSet(model, images);
   const view = viewOf(model.config);
   const grid = patchGrid(model.vit, view.crop.rows, view.crop.cols);
   const { dim } = model.vit;
@@ -140,7 +141,7 @@ export interface KnnMeasure extends LookOptions {
 export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport> {
   const { train: trainImages, test, ks = [10, 20, 100, 200], ...options } = measure;
   return evaluateKnn({
-    splits: { train: fullSubset(await openSet(trainImages)), test: fullSubset(await openSet(test)) },
+    splits: { train: fullSubset(await openSet(model, trainImages)), test: fullSubset(await openSet(model, test)) },
     extract: ({ images, indices }) =>
       extractFeatures(model, images, { ...options, indices, view: viewOf(model.config) }),
     ks,
@@ -148,8 +149,8 @@ export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport>
   });
 }
 
-async function openSet(images: Images): Promise<ImageSet> {
-  if (typeof images === "string") return (await openSubset(images)).images;
+async function openSet({ config }: Model, images: Images): Promise<ImageSet> {
+  if (typeof images === "string") return (await openSubset(images, readingOf(config))).images;
   return "decode" in images ? images : memoryImages({ images });
 }
 
@@ -179,7 +180,7 @@ export async function* attentionMaps(
   const { rows, cols } = model.config.imageSize;
   using inspector = openInspector(model, model.config, { maps: clsAttention });
   for (const given of images) {
-    const decoded = typeof given === "string" ? await readImage(given) : given;
+    const decoded = typeof given === "string" ? await readImage(given, model.config) : given;
     const image = fitToPatches(decoded, { size: size ?? Math.min(rows, cols), patch });
     yield { image, heads, ...(await inspector.inspect(image)) };
   }

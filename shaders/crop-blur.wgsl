@@ -1,14 +1,15 @@
 // A Gaussian blur along one axis, edges repeated; across the rows it ends the pipeline: solarized and normalised.
 //
-//   levels      [crops, 3, ROWS, COLS] f32: 0 to 255
+//   levels      [crops, CHANNELS, ROWS, COLS] f32: 0 to 255
 //   parameters  [crops, 22] f32: see crop-parameters.wgsl
-//   mean, spread   [3] f32: of the channels, 0 to 1; read where LAST
-//   out         [crops, 3, ROWS, COLS] f32: levels, or where LAST (level / 255 - mean) / spread
+//   mean, spread   [CHANNELS] f32: of the channels, 0 to 1; read where LAST
+//   out         [crops, CHANNELS, ROWS, COLS] f32: levels, or where LAST (level / 255 - mean) / spread
 //
 // One thread a value. LAST blurs along the columns, else along the rows.
 // include crop-parameters
 // include element
 
+override CHANNELS: u32;
 override ROWS: u32;
 override COLS: u32;
 override LAST: bool;
@@ -25,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   let i = elementOf(group, grid, lane);
   if (i >= arrayLength(&out)) { return; }
   let plane = i / (ROWS * COLS);  // over crops and channels
-  let at = plane / 3u * PARAMETERS;
+  let at = plane / CHANNELS * PARAMETERS;
   let row = i32(i / COLS % ROWS);
   let col = i32(i % COLS);
   let deviation = parameters[at + BLUR];
@@ -47,7 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   if (LAST) {
     x = floor(x + 0.5);
     if (x >= parameters[at + SOLARIZE]) { x = 255.0 - x; }
-    x = (x / 255.0 - mean[plane % 3u]) / spread[plane % 3u];
+    x = (x / 255.0 - mean[plane % CHANNELS]) / spread[plane % CHANNELS];
   }
   out[i] = x;
 }

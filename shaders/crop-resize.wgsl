@@ -2,15 +2,16 @@
 // then along the columns, each rounded to 8 bits. Pixels of a turned window are interpolated between those of the picture, and
 // rounded to 8 bits, before it is resized.
 //
-//   pixels      [pictures, PIXELS] u32: red, green and blue in the lowest three bytes, a picture's rows one after the other
+//   pixels      [pictures, words, PIXELS] u32: three channels in the lowest three bytes of a word, a picture's rows one after the other
 //   parameters  [crops, 22] f32: see crop-parameters.wgsl
-//   levels      [crops, 3, ROWS, COLS] f32: 0 to 255
+//   levels      [crops, CHANNELS, ROWS, COLS] f32: 0 to 255
 //
-// One thread a pixel of a crop.
+// One thread a pixel of three channels of a crop.
 // include crop-parameters
 // include element
 
 override PIXELS: u32;
+override CHANNELS: u32;
 override ROWS: u32;
 override COLS: u32;
 const LANES = 64u;
@@ -23,8 +24,10 @@ const LANES = 64u;
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = elementOf(group, grid, lane);
   let size = ROWS * COLS;
-  if (i >= arrayLength(&levels) / 3u) { return; }
-  let crop = i / size;
+  let words = (CHANNELS + 2u) / 3u;
+  if (i >= arrayLength(&levels) / CHANNELS * words) { return; }
+  let crop = i / size / words;
+  let word = i / size % words;
   let at = crop * PARAMETERS;
   let row = i % size / COLS;
   let col = i % COLS;
@@ -33,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
 
   let down = taps(flippedRow, ROWS, parameters[at + HEIGHT]);
   let across = taps(flippedCol, COLS, parameters[at + WIDTH]);
-  let window = windowOf(at);
+  let window = windowOf(at, words, word);
   var sum = vec3f(0.0);
   var weights = 0.0;
   for (var y = down.first; y < down.end; y++) {
@@ -49,10 +52,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
     weights += w;
   }
   let y = level(sum / weights);
-  let out = crop * 3u * size + i % size;
+  let channel = 3u * word;
+  let out = (crop * CHANNELS + channel) * size + i % size;
   levels[out] = y.x;
-  levels[out + size] = y.y;
-  levels[out + 2u * size] = y.z;
+  if (channel + 1u < CHANNELS) { levels[out + size] = y.y; }
+  if (channel + 2u < CHANNELS) { levels[out + 2u * size] = y.z; }
 }
 
 /** A window of a picture; its pixel (x, y) lies at first + x * (cos, sin) + y * (-sin, cos). */
@@ -65,10 +69,10 @@ struct Window {
   sin: f32,
 }
 
-fn windowOf(at: u32) -> Window {
+fn windowOf(at: u32, words: u32, word: u32) -> Window {
   let stride = parameters[at + STRIDE];
   return Window(
-    u32(parameters[at + SLOT]) * PIXELS,
+    (u32(parameters[at + SLOT]) * words + word) * PIXELS,
     u32(stride),
     vec2f(parameters[at + LEFT], parameters[at + TOP]),
     vec2f(stride, parameters[at + HIGH]) - 1.0,

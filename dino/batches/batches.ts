@@ -1,6 +1,7 @@
 /** Training batches, prefetched; a `Cropper` makes the crops. */
 import { type AugmentOptions, checkAugmentOptions } from "../images/augment.js";
 import type { ImageSet } from "../images/image-set.js";
+import { packedWords } from "../images/pixels.js";
 import { shardPositions, type Shard, WHOLE_BATCH } from "./batch-shard.js";
 import { cropValues } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
@@ -35,11 +36,11 @@ export interface Batch {
   readonly epoch: number;
   /** Index within the epoch, from 0. */
   readonly iteration: number;
-  /** [2 * batch, 3, rows, cols], normalised; empty if a device makes the crops. */
+  /** [2 * batch, channels, rows, cols], normalised; empty if a device makes the crops. */
   readonly globals: Float32Array<ArrayBuffer>;
-  /** [localCrops * batch, 3, rows, cols], normalised; empty if a device makes the crops. */
+  /** [localCrops * batch, channels, rows, cols], normalised; empty if a device makes the crops. */
   readonly locals: Float32Array<ArrayBuffer>;
-  /** If a device makes the crops: packed pixels [batch, pixelsPerPicture], and the parameters of each image's crops. */
+  /** If a device makes the crops: packed pixels [batch, words of a pixel, pixelsPerPicture], and the parameters of each image's crops. */
   readonly pixels: Uint32Array<ArrayBuffer>;
   readonly pictures: readonly CroppedPicture[];
   /** The image at each position: [batch]. */
@@ -153,12 +154,14 @@ export function openBatches(options: BatchOptions, openCropper: (settings: CropS
 const PIXELS_PER_FILE = 2 ** 18;
 
 function layoutOf({ images, augment, parts = 1, onDevice = false }: BatchOptions, count: number): SlotLayout {
+  const pixelsPerPicture = onDevice ? Math.min(images.largest ?? PIXELS_PER_FILE, PIXELS_PER_FILE) : 0;
   return {
     images: count,
     parts,
     ...cropValues(augment),
     localCrops: augment.localCrops,
-    pixelsPerPicture: onDevice ? Math.min(images.largest ?? PIXELS_PER_FILE, PIXELS_PER_FILE) : 0,
+    pixelsPerPicture,
+    wordsPerPicture: packedWords(augment.mean.length) * pixelsPerPicture,
   };
 }
 

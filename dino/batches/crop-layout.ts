@@ -5,13 +5,14 @@ import type { AugmentOptions } from "../images/augment.js";
 export const GLOBAL_CROPS = 2;
 
 /** Returns the numbers of values of a global crop, of a local crop, and of all crops of an image. */
-export function cropValues({ globalSize, localSize, localCrops }: AugmentOptions): {
+export function cropValues({ globalSize, localSize, localCrops, mean }: AugmentOptions): {
   readonly globalValues: number;
   readonly localValues: number;
   readonly valuesPerImage: number;
 } {
-  const globalValues = 3 * globalSize.rows * globalSize.cols;
-  const localValues = 3 * localSize.rows * localSize.cols;
+  const channels = mean.length;
+  const globalValues = channels * globalSize.rows * globalSize.cols;
+  const localValues = channels * localSize.rows * localSize.cols;
   return { globalValues, localValues, valuesPerImage: GLOBAL_CROPS * globalValues + localCrops * localValues };
 }
 

@@ -1,7 +1,15 @@
 /** Cropping of images on the CPU, on any thread. */
 import { applyCropU8, type AugmentOptions, drawCrops } from "../images/augment.js";
 import { type DecodeFailure, isFailure } from "../images/image-location.js";
-import { type Image, normalize, normalizeTable, packPixels, resize } from "../images/pixels.js";
+import {
+  channelsOf,
+  type Image,
+  normalize,
+  normalizeTable,
+  packedWords,
+  packPixels,
+  resize,
+} from "../images/pixels.js";
 import { cropValues } from "./crop-layout.js";
 import type { CroppedPicture } from "./crop-maker.js";
 
@@ -14,9 +22,9 @@ export interface CropSettings {
 
 /** Result of a task. */
 export interface MadeCrops {
-  /** Crops image by image: global, then local ones, each [3, rows, cols]; unset if decoding failed. */
+  /** Crops image by image: global, then local ones, each [channels, rows, cols]; unset if decoding failed. */
   readonly crops: Float32Array<ArrayBuffer>;
-  /** If a device makes the crops: pixels image by image, [pixelsPerPicture] each, and the crop parameters. */
+  /** If a device makes the crops: pixels image by image, packed by `packPixels`, and the crop parameters. */
   readonly pixels: Uint32Array<ArrayBuffer>;
   readonly pictures: readonly (CroppedPicture | undefined)[];
   readonly failures: readonly { readonly item: number; readonly failure: DecodeFailure }[];
@@ -51,10 +59,12 @@ export function cropBuffers({
   pixelsPerPicture,
 }: CropSettings): (count: number, epoch: number) => CropBuffer {
   const table = normalizeTable(augment);
+  const channels = augment.mean.length;
+  const words = packedWords(channels) * (pixelsPerPicture ?? 0);
   const { valuesPerImage } = cropValues(augment);
   return (count, epoch) => {
     const crops = new Float32Array(pixelsPerPicture === undefined ? count * valuesPerImage : 0);
-    const pixels = new Uint32Array(count * (pixelsPerPicture ?? 0));
+    const pixels = new Uint32Array(count * words);
     const pictures = Array.from({ length: count }, (): CroppedPicture | undefined => undefined);
     const failures: { item: number; failure: DecodeFailure }[] = [];
     return {
@@ -64,9 +74,11 @@ export function cropBuffers({
           failures.push({ item, failure: image });
           return;
         }
+        if (channelsOf(image) !== channels)
+          throw new Error(`crops: expected images of ${channels} channels, got ${channelsOf(image)}`);
         if (pixelsPerPicture !== undefined) {
           const picture = shrinkToPixels(image, pixelsPerPicture);
-          packPixels(picture, pixels, item * pixelsPerPicture);
+          packPixels(picture, pixels, item * words, pixelsPerPicture);
           const { rows, cols } = picture;
           pictures[item] = { rows, cols, crops: drawCrops(augment, { seed, epoch, index }, picture) };
           return;
@@ -74,7 +86,7 @@ export function cropBuffers({
         let start = item * valuesPerImage;
         for (const parameters of drawCrops(augment, { seed, epoch, index }, image)) {
           normalize(applyCropU8(image, parameters), table, crops, start);
-          start += 3 * parameters.size.rows * parameters.size.cols;
+          start += channels * parameters.size.rows * parameters.size.cols;
         }
       },
     };

@@ -18,6 +18,8 @@ export interface SlotLayout {
   readonly localCrops: number;
   /** Pixels per image if a device makes the crops; otherwise 0. */
   readonly pixelsPerPicture: number;
+  /** Packed words per image, likewise. */
+  readonly wordsPerPicture: number;
 }
 
 /** A batch that is ready or being made. Slots are reused. */
@@ -41,8 +43,8 @@ export interface Slot {
 
 /** Allocates a slot. */
 export function createSlot(layout: SlotLayout): Slot {
-  const { images, globalValues, localValues, localCrops, pixelsPerPicture } = layout;
-  const cropsHere = pixelsPerPicture === 0;
+  const { images, globalValues, localValues, localCrops, wordsPerPicture } = layout;
+  const cropsHere = wordsPerPicture === 0;
   return {
     epoch: 0,
     iteration: 0,
@@ -52,7 +54,7 @@ export function createSlot(layout: SlotLayout): Slot {
     indices: new Int32Array(images),
     globals: new Float32Array(cropsHere ? GLOBAL_CROPS * images * globalValues : 0),
     locals: new Float32Array(cropsHere ? localCrops * images * localValues : 0),
-    pixels: new Uint32Array(images * pixelsPerPicture),
+    pixels: new Uint32Array(images * wordsPerPicture),
     pictures: [],
   };
 }
@@ -86,7 +88,10 @@ export function slotFiller(options: FillOptions): (slot: Slot, assignments: read
       const candidate = (start + offset) % indices.length;
       if (!images.failures.has(indices[candidate]!)) return candidate;
     }
-    throw new Error(`batches: expected images, but not one of the ${indices.length} to train on could be decoded`);
+    const { path, reason } = images.failures.get(indices[0]!)!;
+    throw new Error(
+      `batches: expected images, but not one of the ${indices.length} to train on could be decoded; ${path}: ${reason}`,
+    );
   };
 
   return async function fill(slot, assignments) {
@@ -114,10 +119,10 @@ function copyImage(
   item: number,
   { slot, layout, position }: { readonly slot: Slot; readonly layout: SlotLayout; readonly position: number },
 ): void {
-  const { images, parts, globalValues, localValues, valuesPerImage, localCrops, pixelsPerPicture } = layout;
-  if (pixelsPerPicture > 0) {
-    const picture = pixels.subarray(item * pixelsPerPicture, (item + 1) * pixelsPerPicture);
-    slot.pixels.set(picture, position * pixelsPerPicture);
+  const { images, parts, globalValues, localValues, valuesPerImage, localCrops, wordsPerPicture } = layout;
+  if (wordsPerPicture > 0) {
+    const picture = pixels.subarray(item * wordsPerPicture, (item + 1) * wordsPerPicture);
+    slot.pixels.set(picture, position * wordsPerPicture);
     slot.pictures[position] = pictures[item]!;
     return;
   }

@@ -2,8 +2,10 @@
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { lazyProgress } from "../files/progress.js";
+import type { Decoding } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { type Image, normalize, normalizeTable, resize } from "../images/pixels.js";
+import { decodingOf } from "../images/reading.js";
 import { openData } from "../images/sources/open.js";
 import { extractFeatures } from "../model/extract.js";
 import { copyDescriptor, type CopyReport, evaluateCopies } from "../retrieval/copies.js";
@@ -53,12 +55,13 @@ export function addCopies(dino: Command): void {
 /** Runs the command and prints its report. */
 async function measureCopies(options: CopiesOptions): Promise<void> {
   const { data, imsize } = options;
-  const copydays = await openCopydays(data);
-  const distractors = await openOptional(options.distractors);
-  const whitening = await openOptional(options.whitening);
   using device = await openDevice();
   using model = await loadModel(device, options.checkpoint, options.which);
   const { config, vit } = model;
+  const decoding = decodingOf(config);
+  const copydays = await openCopydays(data, decoding);
+  const distractors = await openOptional(options.distractors, decoding);
+  const whitening = await openOptional(options.whitening, decoding);
   const size = { rows: imsize, cols: imsize };
   const table = normalizeTable(config);
   const descriptor = copyDescriptor(model);
@@ -109,8 +112,8 @@ async function measureCopies(options: CopiesOptions): Promise<void> {
   print(...describe(report));
 }
 
-async function openOptional(folder: string | undefined): Promise<ImageSet | undefined> {
-  return folder === undefined ? undefined : openData(folder);
+async function openOptional(folder: string | undefined, decoding: Decoding): Promise<ImageSet | undefined> {
+  return folder === undefined ? undefined : openData(folder, decoding);
 }
 
 function describe({ results, originals, distractors, whitening }: CopyReport): string[] {

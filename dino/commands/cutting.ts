@@ -1,7 +1,7 @@
 /** The flags that say what becomes of pages and large images, for commands that read images. */
 import { type Command, Option } from "commander";
 import { settings } from "../config/settings.js";
-import type { Cutting } from "../images/sources/file-parts.js";
+import type { Cutting, Reading } from "../images/reading.js";
 import { wholeNumber } from "./flags.js";
 
 /** Adds the flags. Without them, each page is an image, and nothing is cut. */
@@ -11,7 +11,7 @@ export function addCuttingOptions(command: Command): Command {
     .option("--tile <pixels>", settings.tile.about, wholeNumber);
 }
 
-/** Returns the values of the flags, or those of the training run whose dataset is read. */
-export function cuttingOf({ pages, tile }: Cutting, trained: Cutting = {}): Cutting {
-  return { pages: pages ?? trained.pages, tile: tile ?? trained.tile };
+/** Returns how a model or a training run reads images, with the values of the flags. */
+export function cuttingOf({ pages, tile }: Cutting, trained: Reading = {}): Reading {
+  return { ...trained, pages: pages ?? trained.pages, tile: tile ?? trained.tile };
 }

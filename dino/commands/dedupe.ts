@@ -2,10 +2,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
+import { readingOf } from "../config/derive.js";
 import { readFeatures } from "../evaluation/feature-files.js";
 import { lazyProgress } from "../files/progress.js";
 import type { DecodeFailure } from "../images/image-location.js";
-import type { Cutting } from "../images/sources/file-parts.js";
+import type { Cutting } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import type { Which } from "../model/backbone.js";
@@ -102,10 +103,10 @@ async function openFeatures(device: Device, flags: DedupeFlags): Promise<Opened>
     return { features, images: await indexedImages(list, data), failures: [] };
   }
   using model = await loadModel(device, checkpoint!, which);
-  const subset = await openSubset(data!, cuttingOf(flags));
+  const subset = await openSubset(data!, cuttingOf(flags, readingOf(model.config)));
   const { features, indices, failures } = await extractor(model, batch)(subset, "images");
   const files = Array.from(indices, (i) => subset.images.name(i));
-  return { features, images: await indexedImages({ data: data!, files }), failures };
+  return { features, images: await indexedImages({ data: data!, files }, data, model.config), failures };
 }
 
 /** Replaces the rows of a report by paths. */

@@ -1,10 +1,11 @@
 /** `dino embed` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
+import { readingOf } from "../config/derive.js";
 import { featurePaths, featureList, writeFeatures } from "../evaluation/feature-files.js";
 import { writePatches } from "../evaluation/patch-file.js";
 import { lazyProgress } from "../files/progress.js";
-import type { Cutting } from "../images/sources/file-parts.js";
+import type { Cutting } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import type { Subset } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
@@ -41,7 +42,7 @@ export function addEmbed(dino: Command): void {
       const paths = asUsage(() => featurePaths(options.out));
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      const subset = await openSubset(options.data, cuttingOf(options));
+      const subset = await openSubset(options.data, cuttingOf(options, readingOf(model.config)));
       const { extracted, grid } = options.patches
         ? await withPatches(model, subset, { path: paths.patches, batch: options.batch })
         : { extracted: await extractor(model, options.batch)(subset, "images") };

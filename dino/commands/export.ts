@@ -91,14 +91,18 @@ function summary({ vit, backbone }: ReadNetwork) {
 }
 
 /** Describes inputs and outputs of the exported model. */
-function describe({ vit: { dim } }: ReadNetwork, format: Format): readonly string[] {
+function describe({ vit: { dim, channels } }: ReadNetwork, format: Format): readonly string[] {
   switch (format) {
     case "onnx":
-      return [`images [batch, 3, rows, cols] -> features [batch, ${dim}], patch_tokens [batch, patches, ${dim}]`];
+      return [
+        `images [batch, ${channels}, rows, cols] -> features [batch, ${dim}], patch_tokens [batch, patches, ${dim}]`,
+      ];
     case "safetensors":
       return [];
     case "hf":
-      return [`transformers.js: pixel_values [batch, 3, rows, cols] -> last_hidden_state [batch, 1 + patches, ${dim}]`];
+      return [
+        `transformers.js: pixel_values [batch, ${channels}, rows, cols] -> last_hidden_state [batch, 1 + patches, ${dim}]`,
+      ];
     default:
       return format satisfies never;
   }

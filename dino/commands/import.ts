@@ -23,6 +23,7 @@ interface ImportFlags {
   readonly imageSize?: ReturnType<typeof parseSetting<"imageSize">>;
   readonly mean?: ReturnType<typeof parseSetting<"mean">>;
   readonly std?: ReturnType<typeof parseSetting<"std">>;
+  readonly range?: ReturnType<typeof parseSetting<"range">>;
   readonly allowPartial?: true;
   readonly seed: number;
   readonly json?: true;
@@ -62,11 +63,16 @@ export function addImport(dino: Command): void {
     )
     .option(
       "--mean <red,green,blue>",
-      "mean of images; needed only if the file does not tell and they are not normalised as ImageNet",
+      "mean of images, a number for each channel; needed only if the file does not tell and they are not normalised as ImageNet",
       (word) => asUsage(() => parseSetting("mean", [word])),
     )
     .option("--std <red,green,blue>", "standard deviation of images, as --mean", (word) =>
       asUsage(() => parseSetting("std", [word])),
+    )
+    .option(
+      "--range <low,high>",
+      "values of black and white in image files, such as 0,4095; needed only if the file does not tell and they are not those of the bit depth",
+      (word) => asUsage(() => parseSetting("range", [word])),
     )
     .option(
       "--allow-partial",
@@ -114,6 +120,7 @@ function summary({ format, naming, which, prefix, config, tensors, ignored, fres
     family: familyOf(config),
     network: describeFamily(config),
     registers: config.registers,
+    channels: config.channels,
     mean: config.mean,
     std: config.std,
     backbone: { imageRows, imageCols, patch, dim, depth, heads, mlpRatio },
@@ -132,6 +139,7 @@ function describe(imported: Imported, advice: readonly string[]): string[] {
     `found         ${[format, `${naming} names`, ...(which ? [which] : []), ...(prefix ? [`under ${prefix}`] : [])].join(", ")}`,
     `network       ${network}`,
     `backbone      ${backbone.depth} blocks, ${backbone.dim} features, ${backbone.heads} heads, patches of ${backbone.patch}, images of ${formatSize(config.imageSize)}`,
+    ...(config.channels === 3 ? [] : [`channels      ${config.channels}`]),
     `images        mean ${config.mean.join(", ")}, std ${config.std.join(", ")}`,
     ...advice.map((words) => `              ${words}`),
     `head          ${head ? `${head.prototypes} prototypes` : "none"}`,

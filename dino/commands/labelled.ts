@@ -1,8 +1,9 @@
 /** Options shared by the commands that evaluate features with labels: the source of the features, and the images. */
 import type { Command, Option } from "commander";
+import { readingOf } from "../config/derive.js";
 import { withFeatureCache } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
-import type { Cutting } from "../images/sources/file-parts.js";
+import type { Cutting } from "../images/reading.js";
 import { openSplits, openSubset } from "../images/sources/open-splits.js";
 import type { Splits } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
@@ -88,10 +89,13 @@ export async function openLabelledSplits(
   { train, test, data, split, seed, ...cutting }: LabelledOptions,
   model: Model,
 ): Promise<Splits> {
+  const reading = readingOf(model.config);
   if (train !== undefined && test !== undefined) {
-    return { train: await openSubset(train, cuttingOf(cutting)), test: await openSubset(test, cuttingOf(cutting)) };
+    const cut = cuttingOf(cutting, reading);
+    return { train: await openSubset(train, cut), test: await openSubset(test, cut) };
   }
-  const trained = data === undefined ? model.config : {};
+  const { pages, tile } = model.config;
+  const trained = data === undefined ? { ...reading, pages, tile } : reading;
   return openSplits(data ?? trainedOn(model), { heldOut: split, seed, ...cuttingOf(cutting, trained) });
 }
 

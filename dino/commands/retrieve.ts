@@ -1,7 +1,10 @@
 /** `dino retrieve` */
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
+import { readingOf } from "../config/derive.js";
+import type { Config } from "../config/settings.js";
 import { lazyProgress } from "../files/progress.js";
+import { decodingOf } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import {
   type Benchmark,
@@ -66,9 +69,9 @@ async function measureRetrieval(options: RetrieveOptions): Promise<void> {
   const { data, dataset, imsize, batch } = options;
   const wholeQueries = options.wholeQueries === true;
   if (wholeQueries && dataset === undefined) throw new UsageError("--whole-queries is for --dataset; leave it out");
-  const benchmark = await openBenchmark(data, dataset, wholeQueries);
   using device = await openDevice();
   using model = await loadModel(device, options.checkpoint, options.which);
+  const benchmark = await openBenchmark(options, model.config);
   const scales = options.multiscale ? SCALES : [1];
   using ranking = lazyProgress("queries ranked");
   const report = await retrieve({
@@ -115,13 +118,11 @@ async function measureRetrieval(options: RetrieveOptions): Promise<void> {
   print(...describe(report));
 }
 
-async function openBenchmark(
-  data: string,
-  dataset: RevisitedName | undefined,
-  wholeQueries: boolean,
-): Promise<Benchmark> {
-  if (dataset === undefined) return classBenchmark((await openSubset(data)).images);
-  return revisitedBenchmark(await openRevisited(data, dataset), { wholeQueries });
+async function openBenchmark({ data, dataset, wholeQueries }: RetrieveOptions, config: Config): Promise<Benchmark> {
+  if (dataset === undefined) return classBenchmark((await openSubset(data, readingOf(config))).images);
+  return revisitedBenchmark(await openRevisited(data, dataset, decodingOf(config)), {
+    wholeQueries: wholeQueries === true,
+  });
 }
 
 function describe({ setups, databaseImages, queryImages }: RetrievalReport): string[] {

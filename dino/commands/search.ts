@@ -64,10 +64,11 @@ export function addSearch(dino: Command): void {
         files,
         k: options.neighbors,
         device,
+        reading: model.config,
         extract: (images) => extract(fullSubset(images), "queries"),
       });
-      const images = await indexedImages(list, options.data);
-      if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images));
+      const images = await indexedImages(list, options.data, model.config);
+      if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images, model.config));
       const named = found.map(({ query, neighbors }) => ({
         query,
         neighbors: neighbors.map(({ row, similarity }) => ({ path: images.path(row), similarity })),

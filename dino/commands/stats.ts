@@ -2,21 +2,24 @@
 import type { Command } from "commander";
 import { formatSettings } from "../config/flags.js";
 import { lazyProgress } from "../files/progress.js";
-import type { Cutting } from "../images/sources/file-parts.js";
+import type { Cutting } from "../images/reading.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { imageStatistics } from "../images/statistics.js";
 import { addCuttingOptions, cuttingOf } from "./cutting.js";
-import { count } from "./flags.js";
+import { asUsage, count } from "./flags.js";
 import { print, printJson, reportFailures } from "./output.js";
+import { addSettings, readFlags } from "./train.js";
 
 interface StatsFlags extends Cutting {
   readonly data: string;
+  readonly channels?: string;
+  readonly range?: readonly string[];
   readonly sample: number;
   readonly json?: true;
 }
 
 export function addStats(dino: Command): void {
-  addCuttingOptions(dino.command("stats"))
+  addSettings(addCuttingOptions(dino.command("stats")), ["channels", "range"])
     .description("measure mean, standard deviation and sizes of images, and print the flags that normalise by them")
     .requiredOption("--data <images>", "images, as dino train --data takes them")
     .option("--sample <images>", "maximum number of images to read, evenly spaced", count, 2000)
@@ -26,28 +29,37 @@ export function addStats(dino: Command): void {
       "\nEach image counts alike, whatever its size. Training normalises by the mean and standard deviation of ImageNet unless told\n" +
         "otherwise, which suits photographs; --preset auto measures a few images and takes theirs where they are far from photographs.\n\nExample:\n  dino stats --data scans --tile 512",
     )
-    .action(async ({ data, sample, json, ...cutting }: StatsFlags) => {
-      const { train: subset } = await openSplits(data, { heldOut: 0, seed: 0, ...cuttingOf(cutting) });
+    .action(async ({ data, sample, json, ...given }: StatsFlags) => {
+      const { channels, range } = asUsage(() => readFlags({ channels: given.channels, range: given.range }));
+      const { train: subset } = await openSplits(data, {
+        heldOut: 0,
+        seed: 0,
+        ...cuttingOf(given, { channels, range }),
+      });
       using reading = lazyProgress("reading");
       const found = await imageStatistics(subset, sample, reading.report);
       reportFailures([...subset.images.failures.values()]);
       const { images, mean, std, shortSide } = found;
+      const measured = range === "auto" ? subset.images.decoding.range : undefined;
       if (json) {
-        printJson({ data, count: subset.indices.length, ...found });
+        printJson({ data, count: subset.indices.length, ...found, range: measured ?? null });
         return;
       }
       const [least, median, most] = shortSide;
       const numbers = (values: readonly number[]) => values.map((value) => value.toFixed(4)).join(" ");
-      const rounded = (values: readonly [number, number, number]) => {
-        const [r, g, b] = values.map((value) => Number(value.toFixed(4)));
-        return [r!, g!, b!] as const;
-      };
+      const rounded = (values: readonly number[]) => values.map((value) => Number(value.toFixed(4)));
       print(
         `images      ${images} read of ${subset.indices.length}`,
         `short side  ${least} to ${most} pixels, median ${median}`,
         `mean        ${numbers(mean)}`,
         `std         ${numbers(std)}`,
-        `flags       ${formatSettings({ mean: rounded(mean), std: rounded(std) })}`,
+        ...(measured ? [`range       ${measured.join(" ")}`] : []),
+        `flags       ${formatSettings({
+          ...(channels !== undefined && { channels }),
+          ...(range !== undefined && { range: measured ?? range }),
+          mean: rounded(mean),
+          std: rounded(std),
+        })}`,
       );
     });
 }

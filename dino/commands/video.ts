@@ -58,9 +58,9 @@ export function addVideo(dino: Command): void {
       if ((await realpath(path).catch(() => path)) === (await realpath(out).catch(() => resolve(out)))) {
         throw new UsageError(`--out ${out}: expected a folder other than that of the frames`);
       }
-      const frames = await openFrames(path, options.fps);
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
+      const frames = await openFrames(path, { fps: options.fps, reading: model.config });
       const { heads } = model.vit;
       if (head !== undefined && head >= heads) {
         throw new UsageError(`--head ${head}: the network has ${heads}, counted from 0 to ${heads - 1}`);

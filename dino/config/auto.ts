@@ -94,12 +94,15 @@ function chooseNormalization({ facts: { mean, std }, choose }: Draft): void {
     return Math.abs(value - defaultConfig.mean[c]!) > scale / 2 || std[c]! / scale < 0.5 || std[c]! / scale > 2;
   };
   if (![...mean.entries()].some(isFar)) return;
-  const fitted = ([r, g, b]: Config["mean"]) => [rounded(r), rounded(g), rounded(b)] as const;
-  const least = 0.01; // of images that are nearly constant
-  choose(
-    { mean: fitted(mean), std: fitted([Math.max(std[0], least), Math.max(std[1], least), Math.max(std[2], least)]) },
-    "measured on a few images, which are unlike photographs",
-  );
+  choose(normalizationOf({ mean, std }), "measured on a few images, which are unlike photographs");
+}
+
+/** Least standard deviation by which pixels are divided, of channels that are nearly constant. */
+const LEAST_STD = 0.01;
+
+/** Returns measured mean and standard deviation as settings. */
+export function normalizationOf({ mean, std }: Pick<Config, "mean" | "std">): Pick<Config, "mean" | "std"> {
+  return { mean: mean.map(rounded), std: std.map((value) => rounded(Math.max(value, LEAST_STD))) };
 }
 
 type Crops = Pick<Config, "imageSize" | "patchSize" | "localCropsNumber" | "localSize">;

@@ -1,5 +1,5 @@
-import { MAX_PIXELS } from "../images/pixels.js";
-import { choice, number, range, type Setting, triple, whole } from "./setting.js";
+import { MAX_CHANNELS, MAX_PIXELS } from "../images/pixels.js";
+import { choice, nameList, number, optional, perChannel, range, type Setting, valueRange, whole } from "./setting.js";
 
 /** Builds a probability that the official code fixes. */
 function probability(initial: number, about: string): Setting<number> {
@@ -166,6 +166,31 @@ export const cropSettings = {
       source: "ours",
     },
   ),
+  channels: whole(
+    3,
+    { from: 1, to: MAX_CHANNELS },
+    {
+      unit: "channels",
+      about:
+        "channels of the images and of the network's input; with others than red, green and blue, each channel is changed in " +
+        "brightness and contrast on its own, and saturation, hue, grayscale and solarization are off",
+      source: "ours",
+    },
+  ),
+  channelNames: optional(nameList({ unit: "names", about: "", source: "ours" }), {
+    unit: "names",
+    about:
+      "names of the channels, separated by commas; three channels count as colors only without names, or as red,green,blue; " +
+      "pictures show the first three channels as red, green and blue",
+    source: "ours",
+  }),
+  range: valueRange({
+    unit: "low high",
+    about:
+      "values of black and white in image files: depth takes those of the bit depth, auto the percentiles 0.5 and 99.5 of each " +
+      "channel, measured on a few images; or two numbers for all channels, such as 0 4095, or two for each",
+    source: "ours",
+  }),
   pages: choice(["images", "channels"], "images", {
     unit: "what",
     about:
@@ -202,21 +227,24 @@ export const cropSettings = {
       "adapter is software",
     source: "ours",
   }),
-  mean: triple(
+  mean: perChannel(
     [0.485, 0.456, 0.406],
     {},
     {
       unit: "red green blue",
-      about: "mean per channel, subtracted from pixel values in 0 to 1; the default is that of ImageNet",
+      about:
+        "mean per channel, subtracted from pixel values in 0 to 1; the default is that of ImageNet for colors, and measured on a " +
+        "few images for other channels",
       source: "main_dino.py, fixed there",
     },
   ),
-  std: triple(
+  std: perChannel(
     [0.229, 0.224, 0.225],
     { above: 0 },
     {
       unit: "red green blue",
-      about: "standard deviation per channel, by which pixel values are divided; the default is that of ImageNet",
+      about:
+        "standard deviation per channel, by which pixel values are divided; the default is found as that of --mean",
       source: "main_dino.py, fixed there",
     },
   ),

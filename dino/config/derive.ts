@@ -1,11 +1,18 @@
 /** Derives the options of augmentation and evaluation, and the size of the backbone, from settings. */
 import type { AugmentOptions } from "../images/augment.js";
 import type { Size } from "../images/pixels.js";
+import type { Reading } from "../images/reading.js";
 import type { Config } from "./settings.js";
+
+/** Whether the channels of images are red, green and blue. */
+export function isRgb({ channels, channelNames }: Pick<Config, "channels" | "channelNames">): boolean {
+  return channels === 3 && (channelNames === null || /^(red,green,blue|r,g,b)$/i.test(channelNames.join(",")));
+}
 
 /** Returns the options of the augmentation. */
 export function augmentOptions(config: Config): AugmentOptions {
   return {
+    isRgb: isRgb(config),
     globalSize: config.imageSize,
     localSize: config.localSize,
     localCrops: config.localCropsNumber,
@@ -34,6 +41,11 @@ export function augmentOptions(config: Config): AugmentOptions {
     mean: config.mean,
     std: config.std,
   };
+}
+
+/** Returns how a network with these settings reads images. */
+export function readingOf({ channels, range, pages }: Pick<Config, "channels" | "range" | "pages">): Reading {
+  return { channels, range, ...(pages === "channels" && { pages }) };
 }
 
 /**

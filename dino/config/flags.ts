@@ -38,7 +38,7 @@ export function formatValue(value: Config[SettingName]): string {
   if (value === null) return "auto";
   if (typeof value !== "object") return `${value}`;
   if ("rows" in value) return formatSize(value);
-  return value.map((entry) => Number(entry.toPrecision(4))).join(" ");
+  return value.map((entry) => (typeof entry === "string" ? entry : Number(entry.toPrecision(4)))).join(" ");
 }
 
 /** Formats a size as on a command line. */

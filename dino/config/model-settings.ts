@@ -77,6 +77,13 @@ export const modelSettings = {
       source: "vision_transformer.py",
     },
   ),
+  initChannels: choice(["mean", "repeat"], "mean", {
+    unit: "how",
+    about:
+      "how --init carries weights for red, green and blue to other --channels: mean gives each channel their mean, repeat gives them " +
+      "in turn, both times 3 / channels; a single channel gets their sum",
+    source: "ours",
+  }),
   initStd: number(
     0.02,
     { above: 0 },

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { maskedCrops } from "../batches/block-masks.js";
 import { printable } from "../files/text.js";
 import { isBuiltin } from "../images/builtin.js";
-import { backboneSize } from "./derive.js";
+import { backboneSize, isRgb } from "./derive.js";
 import { flagOf, formatSize } from "./flags.js";
 import { dinov2Defaults, dinov2Fixed, dinov2Only } from "./method-settings.js";
 import { builtinPreset, presets, shapesOfDinov2 } from "./presets.js";
@@ -51,6 +51,8 @@ export interface Derived {
   readonly chosen?: PartialConfig | undefined;
   /** Settings of the network of `--init`. */
   readonly start?: StartSettings | undefined;
+  /** Settings measured on the images. */
+  readonly measured?: PartialConfig | undefined;
 }
 
 /**
@@ -58,7 +60,7 @@ export interface Derived {
  * preset of their own. A flag also overrides related settings of the preset: `--epochs` its steps, `--arch` its dim, depth and heads,
  * `--image-size` its eval-resize. Throws SettingsError where settings contradict each other.
  */
-export function resolveConfig(flags: PartialConfig, { chosen, start }: Derived = {}): Config {
+export function resolveConfig(flags: PartialConfig, { chosen, start, measured }: Derived = {}): Config {
   const { epochs, steps, arch, imageSize, data } = flags;
   if (epochs !== undefined && steps !== undefined && steps !== null) {
     throw new SettingsError(`--steps ${steps} and --epochs ${epochs} both give the length of the run; leave one out`);
@@ -81,15 +83,62 @@ export function resolveConfig(flags: PartialConfig, { chosen, start }: Derived =
     ...recipe,
     ...(method === "dinov2" && dinov2Fixed), // in place of those of presets for DINO
     ...start?.backbone,
+    ...ofOtherChannels({ ...defaultConfig, ...start?.view, ...start?.backbone, ...flags }, start?.view),
+    ...measured,
     ...(epochs !== undefined && { steps: null }),
     ...(arch !== undefined && { dim: null, depth: null, heads: null }),
     ...(imageSize !== undefined && { evalResize: null, evalSize: null }),
     ...(preset === "auto" && chosen),
     ...flags,
+    ...(measured?.range && { range: measured.range }), // in place of auto
     preset,
   };
   return checkConfig(start ? { ...merged, ...inWholePatches(merged, flags) } : merged);
 }
+
+/**
+ * Returns the defaults for channels other than red, green and blue, nothing for those. Mean and standard deviation stand for what is
+ * measured, unless the network of `--init` has the same channels.
+ */
+function ofOtherChannels(
+  channeled: Pick<Config, "channels" | "channelNames">,
+  view: PartialConfig = {},
+): PartialConfig {
+  if (isRgb(channeled)) return {};
+  const { mean, std } = keepsNormalization(channeled, view) ? view : {};
+  return { ...channelDefaults(channeled), ...(mean && { mean }), ...(std && { std }) };
+}
+
+/** Returns the defaults for images with these channels where they differ from those of all settings: none for colors. */
+export function channelDefaults(channeled: Pick<Config, "channels" | "channelNames">): PartialConfig {
+  if (isRgb(channeled)) return {};
+  const each = (value: number) => Array.from({ length: channeled.channels }, () => value);
+  return { ...withoutColors, mean: each(0.5), std: each(0.25) };
+}
+
+/** Whether the mean of the network of `--init` is one for these channels. */
+function keepsNormalization({ channels }: Pick<Config, "channels">, { mean, channelNames }: PartialConfig): boolean {
+  return mean?.length === channels && (channels !== 3 || channelNames !== null);
+}
+
+/**
+ * Whether mean and standard deviation have to be measured: those of channels other than red, green and blue that neither flags nor
+ * the network of `--init` give.
+ */
+export function needsMeasuring(flags: PartialConfig, start: StartSettings | undefined): boolean {
+  const channeled = { ...defaultConfig, ...start?.view, ...start?.backbone, ...flags };
+  return !isRgb(channeled) && flags.mean === undefined && !keepsNormalization(channeled, start?.view ?? {});
+}
+
+/** Settings that are for red, green and blue, off; of these, only solarization may be asked for. */
+export const withoutColors = {
+  saturation: 0,
+  hue: 0,
+  grayscale: 0,
+  solarizeGlobal1: 0,
+  solarizeGlobal2: 0,
+  solarizeLocal: 0,
+} as const satisfies PartialConfig;
 
 /** Settings added in later versions, off by default. */
 const later: ReadonlySet<SettingName> = new Set([
@@ -109,6 +158,10 @@ const later: ReadonlySet<SettingName> = new Set([
   "quarterTurns",
   "rotation",
   "minContent",
+  "channels",
+  "channelNames",
+  "range",
+  "initChannels",
 ]);
 
 /** What config.json says about the device of a run, for readers only. */
@@ -185,6 +238,7 @@ function checkConfig(config: Config): Config {
     );
   }
   if (config.method === "dinov2") checkDinov2(config);
+  checkChannels(config);
   const { dim, depth, heads } = backboneSize(config);
   if (config.freezeBlocks > depth)
     throw new SettingsError(`--freeze-blocks ${config.freezeBlocks} is more than the --depth of ${depth}`);
@@ -211,6 +265,36 @@ function checkConfig(config: Config): Config {
     );
   }
   return config;
+}
+
+/** Throws for settings that do not go with the number of channels, or with channels that are no colors. */
+function checkChannels(config: Config): void {
+  const { channels, channelNames, range } = config;
+  const perChannel = { mean: config.mean.length, std: config.std.length, channelNames: channelNames?.length };
+  for (const [name, length = channels] of Object.entries(perChannel)) {
+    if (length !== channels) {
+      const flag = flagOf(name as keyof typeof perChannel);
+      throw new SettingsError(`${flag}: expected ${channels}, one for each of --channels, got ${length}`);
+    }
+  }
+  if (channelNames && new Set(channelNames).size < channels)
+    throw new SettingsError(`--channel-names: expected different names, got ${channelNames.join(",")}`);
+  if (
+    typeof range === "object" &&
+    channels !== 1 &&
+    channels !== 3 &&
+    range.length > 2 &&
+    range.length !== 2 * channels
+  ) {
+    throw new SettingsError(
+      `--range: expected two numbers, or ${2 * channels} for ${channels} channels, got ${range.length}`,
+    );
+  }
+  if (isRgb(config)) return;
+  const colored = (["saturation", "hue", "grayscale"] as const).find((name) => config[name] > 0);
+  if (colored === undefined) return;
+  const what = channelNames ? `channels called ${channelNames.join(", ")}` : `--channels ${channels}`;
+  throw new SettingsError(`${flagOf(colored)} is for red, green and blue and does not go with ${what}; leave it out`);
 }
 
 /** Throws for settings that DINOv2 does not go with. */

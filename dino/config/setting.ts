@@ -130,23 +130,52 @@ export function range(
   return { ...about, default: initial, schema, expected, argumentCount: 2, parse: toNumbers };
 }
 
-export function triple(
-  initial: readonly [number, number, number],
-  limits: Range,
-  about: About,
-): Setting<readonly [number, number, number]> {
-  const schema = z
-    .tuple([z.number(), z.number(), z.number()])
-    .readonly()
-    .refine((values) => values.every((value) => isWithin(value, limits)));
+/** A number for each channel of an image. */
+export function perChannel(initial: readonly number[], limits: Range, about: About): Setting<readonly number[]> {
   return {
     ...about,
     default: initial,
-    schema,
-    expected: `three numbers${describeRange(limits)}`,
-    argumentCount: 3,
+    schema: numbers(limits),
+    expected: `a number${describeRange(limits)} for each channel`,
+    argumentCount: Infinity,
     parse: toNumbers,
   };
+}
+
+/** Names of channels, separated by commas or spaces. */
+export function nameList(about: About): Setting<readonly string[]> {
+  const name = z.string().regex(/^[^\s,]+$/);
+  return {
+    ...about,
+    default: [],
+    schema: z.array(name).min(1).readonly(),
+    expected: "a name for each channel, separated by commas",
+    argumentCount: Infinity,
+    parse: (args) => args.flatMap((word) => word.split(",")),
+  };
+}
+
+/** The values of black and white: those of the bit depth, measured ones, or numbers, two in all or two for each channel. */
+export function valueRange(about: About): Setting<"depth" | "auto" | readonly number[]> {
+  const pairs = numbers({}).refine(
+    (ends) => ends.length % 2 === 0 && ends.every((end, i) => i % 2 === 0 || end > ends[i - 1]!),
+  );
+  return {
+    ...about,
+    default: "depth",
+    schema: z.union([z.enum(["depth", "auto"]), pairs]),
+    expected: "depth, auto, or two numbers, the lower one first, for all channels or for each",
+    argumentCount: Infinity,
+    parse: (args) => (args.length === 1 && /^[a-z]/i.test(args[0]!) ? args[0]!.toLowerCase() : toNumbers(args)),
+  };
+}
+
+function numbers(limits: Range): z.ZodType<readonly number[]> {
+  return z
+    .array(z.number())
+    .min(1)
+    .readonly()
+    .refine((values) => values.every((value) => isWithin(value, limits)));
 }
 
 /** A setting for the name of a preset; `none` is null, which is also the default. */

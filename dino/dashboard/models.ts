@@ -6,6 +6,7 @@ import sharp from "sharp";
 import { type FeatureList, featurePaths, runIndexPath, readFeatures } from "../evaluation/feature-files.js";
 import { isFailure } from "../images/image-location.js";
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
+import { asPicture } from "../pictures/drawing.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
 import { runFiles } from "../run/run-folder.js";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
@@ -121,8 +122,8 @@ async function pictureOf(images: IndexedImages, row: number, { files }: FeatureL
 }
 
 async function encodeWebp(image: Image): Promise<Uint8Array> {
-  const { rows, cols, pixels } =
-    Math.max(image.rows, image.cols) > SIDE ? resize(image, sizeWithin(image, SIDE)) : image;
+  const shown = Math.max(image.rows, image.cols) > SIDE ? resize(image, sizeWithin(image, SIDE)) : image;
+  const { width: cols, height: rows, rgb: pixels } = asPicture(shown);
   const picture = sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } });
   return picture.webp({ quality: 82, lossless: Math.max(rows, cols) <= SMALL }).toBuffer();
 }

@@ -19,7 +19,7 @@ import { vitConfig } from "../model/configure.js";
 import { extractFeatures } from "../model/extract.js";
 import { type Chart, chartSvg, type Panel } from "../pictures/charts.js";
 import { drawAttention, drawFeatureMap, enlargedView, inspectImages } from "../pictures/close-up.js";
-import type { Picture } from "../pictures/drawing.js";
+import { asPicture, type Picture } from "../pictures/drawing.js";
 import { encodePng } from "../pictures/png.js";
 import { nearest } from "../retrieval/nearest.js";
 import { readConfig } from "../run/config-file.js";
@@ -265,7 +265,7 @@ async function neighboursOf(
 async function thumbnail(images: Subset["images"], index: number): Promise<string> {
   const image = await images.decode(index);
   if (isFailure(image)) throw new Error(`${image.path}: could be decoded before, but not now: ${image.reason}`);
-  const { rows, cols, pixels } = image;
+  const { width: cols, height: rows, rgb: pixels } = asPicture(image);
   const small = await sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } })
     .resize(THUMBNAIL, THUMBNAIL, { fit: "cover", kernel: rows < THUMBNAIL ? "nearest" : "lanczos3" })
     .webp({ quality: 80 })

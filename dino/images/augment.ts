@@ -4,6 +4,7 @@
  * stored, compared, or applied elsewhere.
  */
 import { rng, type RandomKey, type Rng } from "../math/random.js";
+import { gaussianBlur } from "./blur.js";
 import { contentMeasure, drawWithContent } from "./content.js";
 import {
   adjustBrightness,
@@ -12,7 +13,6 @@ import {
   adjustSaturation,
   flip,
   flipVertical,
-  gaussianBlur,
   grayscale,
   normalize,
   normalizeTable,
@@ -33,6 +33,11 @@ export type CropKind = "global1" | "global2" | "local";
 
 /** Parameters of the distribution of crops. Probabilities are 0 to 1; sizes need not be square. */
 export interface AugmentOptions extends Normalization {
+  /**
+   * Whether the channels are red, green and blue. If not, each channel is changed in brightness and contrast on its own, and
+   * saturation, hue and grayscale have to be 0.
+   */
+  readonly isRgb: boolean;
   readonly globalSize: Size;
   readonly localSize: Size;
   /** Local crops per image, besides the two global crops. */
@@ -72,6 +77,7 @@ export const imageNet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.22
 
 /** DataAugmentationDINO of the official main_dino.py with its default arguments. */
 export const officialAugmentation: AugmentOptions = {
+  isRgb: true,
   globalSize: { rows: 224, cols: 224 },
   localSize: { rows: 96, cols: 96 },
   localCrops: 8,
@@ -100,6 +106,8 @@ export const officialAugmentation: AugmentOptions = {
 export interface Jitter {
   readonly adjust: "brightness" | "contrast" | "saturation" | "hue";
   readonly factor: number;
+  /** The channel that is changed, in brightness or contrast; all if left out. */
+  readonly channel?: number;
 }
 
 /** Parameters of one crop, in the order of application. Plain data that survives JSON. */
@@ -217,8 +225,10 @@ function drawBox(
 }
 
 /** Draws the four adjustments in random order, without those of strength 0. Source: torchvision's ColorJitter. */
-function drawJitter({ brightness, contrast, saturation, hue }: AugmentOptions, random: Rng): Jitter[] {
-  const around = (strength: number): number => random.uniformIn(Math.max(0, 1 - strength), 1 + strength);
+function drawJitter(options: AugmentOptions, random: Rng): Jitter[] {
+  const { isRgb, brightness, contrast, saturation, hue } = options;
+  if (!isRgb) return drawChannelJitter(options, random);
+  const around = factorAround(random);
   const order = random.permutation(4);
   const all = [
     { adjust: "brightness", strength: brightness, factor: around(brightness) },
@@ -231,23 +241,40 @@ function drawJitter({ brightness, contrast, saturation, hue }: AugmentOptions, r
     .map(({ adjust, factor }) => ({ adjust, factor }));
 }
 
+/** Draws brightness and contrast of each channel, in random order, without those of strength 0. */
+function drawChannelJitter({ brightness, contrast, mean }: AugmentOptions, random: Rng): Jitter[] {
+  const around = factorAround(random);
+  return mean.flatMap((_, channel) => {
+    const all = [
+      { adjust: "brightness", strength: brightness, factor: around(brightness) },
+      { adjust: "contrast", strength: contrast, factor: around(contrast) },
+    ] as const;
+    const ordered = random.integer(2) === 0 ? all : all.toReversed();
+    return ordered.filter(({ strength }) => strength > 0).map(({ adjust, factor }) => ({ adjust, factor, channel }));
+  });
+}
+
+function factorAround(random: Rng): (strength: number) => number {
+  return (strength) => random.uniformIn(Math.max(0, 1 - strength), 1 + strength);
+}
+
 /**
- * Makes one crop without normalizing it: [image.rows, image.cols, 3] -> [size.rows, size.cols, 3], 8 bits after every
- * stage.
+ * Makes one crop without normalizing it: [image.rows, image.cols, channels] -> [size.rows, size.cols, channels], 8 bits
+ * after every stage.
  */
 export function applyCropU8(image: Image, parameters: CropParameters): Image {
   const { box, angle, size } = parameters;
   const crop = angle === 0 ? resizedCrop(image, box, size) : resize(cutWindow(image, parameters), size);
   if (parameters.flip) flip(crop);
   if (parameters.flipVertical) flipVertical(crop);
-  for (const { adjust, factor } of parameters.jitter) adjusters[adjust](crop, factor);
+  for (const { adjust, factor, channel } of parameters.jitter) adjusters[adjust](crop, factor, channel);
   if (parameters.grayscale) grayscale(crop);
   if (parameters.blurRadius !== null) gaussianBlur(crop, parameters.blurRadius);
   if (parameters.solarizeThreshold !== null) solarize(crop, parameters.solarizeThreshold);
   return crop;
 }
 
-/** Makes one normalized crop: [image.rows, image.cols, 3] -> [3, size.rows, size.cols]. */
+/** Makes one normalized crop: [image.rows, image.cols, channels] -> [channels, size.rows, size.cols]. */
 export function applyCrop(
   image: Image,
   parameters: CropParameters,
@@ -269,7 +296,7 @@ export const officialProbeCrop = { scale: [0.08, 1], ratio: [3 / 4, 4 / 3], flip
 
 /**
  * Makes a training crop of linear evaluation: RandomResizedCrop (bilinear, unlike the crops of DINO) and
- * RandomHorizontalFlip of eval_linear.py, normalized; -> [3, size.rows, size.cols].
+ * RandomHorizontalFlip of eval_linear.py, normalized; -> [channels, size.rows, size.cols].
  */
 export function probeCrop(
   image: Image,
@@ -283,7 +310,7 @@ export function probeCrop(
 
 /**
  * Makes the view used for evaluation: resizes the shorter side to `resize` pixels, cuts out the central `crop` and
- * normalizes; -> [3, crop.rows, crop.cols]. The official eval_knn.py uses 256 and 224 x 224. Throws if the crop does
+ * normalizes; -> [channels, crop.rows, crop.cols]. The official eval_knn.py uses 256 and 224 x 224. Throws if the crop does
  * not fit.
  */
 export function evalCrop(
@@ -298,7 +325,7 @@ const adjusters = {
   contrast: adjustContrast,
   saturation: adjustSaturation,
   hue: adjustHue,
-} satisfies Record<Jitter["adjust"], (image: Image, factor: number) => void>;
+} satisfies Record<Jitter["adjust"], (image: Image, factor: number, channel?: number) => void>;
 
 /** Throws for the first invalid option, naming it. */
 export function checkAugmentOptions(options: AugmentOptions): void {
@@ -329,9 +356,11 @@ export function checkAugmentOptions(options: AugmentOptions): void {
   expect(options.rotation >= 0 && options.rotation <= 180, "rotation", "0 to 180");
   expect(options.hue >= 0 && options.hue <= 0.5, "hue", "0 to 0.5");
   expect(Number.isInteger(options.localCrops) && options.localCrops >= 0, "localCrops", "0, 1, 2, ...");
-  expect(
-    options.std.every((std) => std > 0),
-    "std",
-    "three numbers above 0",
-  );
+  const { isRgb, mean, std } = options;
+  expect(mean.length >= 1 && (!isRgb || mean.length === 3), "mean", isRgb ? "three numbers" : "a number per channel");
+  expect(std.length === mean.length && std.every((value) => value > 0), "std", `${mean.length} numbers above 0`);
+  if (!isRgb) {
+    for (const name of ["saturation", "hue", "grayscaleProbability"] as const)
+      expect(options[name] === 0, name, "0 for channels other than red, green and blue");
+  }
 }

@@ -1,5 +1,5 @@
 /** Measures how much of a window shows content rather than the background of its image. */
-import { type Image, resize, sizeWithin } from "./pixels.js";
+import { channelsOf, type Image, resize, sizeWithin } from "./pixels.js";
 import { direction, type Window } from "./turned-window.js";
 
 /** Longer side at which content is measured, in pixels. */
@@ -59,12 +59,14 @@ export function contentMeasure(image: Image): (window: Window) => number {
 }
 
 /** Returns the median per channel of the outermost pixels. */
-function borderMedian({ rows, cols, pixels }: Image): readonly number[] {
-  return [0, 1, 2].map((channel) => {
+function borderMedian(image: Image): readonly number[] {
+  const { rows, cols, pixels } = image;
+  const channels = channelsOf(image);
+  return Array.from({ length: channels }, (_, channel) => {
     const levels: number[] = [];
     for (let row = 0; row < rows; row++) {
       const step = row === 0 || row === rows - 1 ? 1 : Math.max(1, cols - 1);
-      for (let col = 0; col < cols; col += step) levels.push(pixels[(row * cols + col) * 3 + channel]!);
+      for (let col = 0; col < cols; col += step) levels.push(pixels[(row * cols + col) * channels + channel]!);
     }
     return levels.sort((a, b) => a - b)[Math.floor(levels.length / 2)]!;
   });
@@ -73,6 +75,6 @@ function borderMedian({ rows, cols, pixels }: Image): readonly number[] {
 /** Marks the pixels that differ from a color with 1. */
 function differing({ rows, cols, pixels }: Image, color: readonly number[]): Uint8Array {
   return Uint8Array.from({ length: rows * cols }, (_, at) =>
-    color.some((level, channel) => Math.abs(pixels[3 * at + channel]! - level) > TOLERANCE) ? 1 : 0,
+    color.some((level, channel) => Math.abs(pixels[color.length * at + channel]! - level) > TOLERANCE) ? 1 : 0,
   );
 }

@@ -44,9 +44,9 @@ export type ByteLocation =
     }
   | PageLocation;
 
-/** Raw pixels: [rows, cols, 3], gray [rows, cols], or planes [3, rows, cols]. */
+/** Raw values of 8 bits: pixels [rows, cols, channels], or planes [channels, rows, cols]. */
 export interface RawForm extends Size {
-  readonly layout: "rgb" | "gray" | "planes";
+  readonly layout: "pixels" | "planes";
 }
 
 /** Options of decoding. */
@@ -55,6 +55,13 @@ export interface Decoding {
   readonly shortSide?: number | undefined;
   /** Fills the missing part of a truncated file with gray instead of failing. */
   readonly torn?: "shown";
+  /** Number of channels; 3 if left out. "shown" makes colors of any number, for pictures. */
+  readonly channels?: number | "shown" | undefined;
+  /**
+   * The values of black and white in files: two numbers for all channels or two for each. If left out, those of the bit depth,
+   * or of the format.
+   */
+  readonly range?: readonly number[] | undefined;
   /** Images with more pixels fail before they are decoded; MAX_PIXELS if left out. */
   readonly maxPixels?: number | undefined;
 }

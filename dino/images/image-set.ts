@@ -1,6 +1,6 @@
 /** Image sets: one interface for all sources. */
 import { type DecodeFailure, type Decoding, type ImageLocation, isFailure } from "./image-location.js";
-import type { Image } from "./pixels.js";
+import { channelsOf, type Image } from "./pixels.js";
 
 /** A set of images with indices from 0. */
 export interface ImageSet {
@@ -39,7 +39,8 @@ export interface MixturePart {
 
 /**
  * Creates a set of decoded images; copies the pixels once, to memory shared between threads. Throws if there are no
- * images, if an image's pixels are not [rows, cols, 3], or if labels, classes and names do not match.
+ * images, if an image's pixels are not [rows, cols, channels] with the channels of the first, or if labels, classes and names do
+ * not match.
  */
 export function memoryImages(contents: {
   readonly images: readonly Image[];
@@ -63,12 +64,13 @@ export function memoryImages(contents: {
 
   const bytes = images.reduce((sum, { pixels }) => sum + pixels.length, 0);
   const memory = new Uint8Array(sharedMemory(bytes));
+  const channels = Math.floor(channelsOf(images[0]!)) || 3;
   const starts: number[] = [];
   let start = 0;
   for (const [index, image] of images.entries()) {
-    if (image.pixels.length !== image.rows * image.cols * 3 || image.pixels.length === 0) {
+    if (channelsOf(image) !== channels) {
       throw new Error(
-        `memoryImages ${names[index]!}: expected pixels [${image.rows}, ${image.cols}, 3], got ${image.pixels.length} bytes`,
+        `memoryImages ${names[index]!}: expected pixels [${image.rows}, ${image.cols}, ${channels}], got ${image.pixels.length} bytes`,
       );
     }
     memory.set(image.pixels, start);
@@ -79,18 +81,19 @@ export function memoryImages(contents: {
   return decodedSet({
     title: "memory",
     count: images.length,
+    decoding: { channels },
     ...(labels !== undefined && { classes, labels: Int32Array.from(labels) }),
     largest: sizes.reduce((most, { rows, cols }) => Math.max(most, rows * cols), 1),
     name: (index) => names[index]!,
     location: (index) => {
       const size = sizes[index]!;
-      const placed = { kind: "memory", memory, start: starts[index]!, size: size.rows * size.cols * 3 } as const;
-      return { name: names[index]!, bytes: placed, raw: { ...size, layout: "rgb" } };
+      const placed = { kind: "memory", memory, start: starts[index]!, size: size.rows * size.cols * channels } as const;
+      return { name: names[index]!, bytes: placed, raw: { ...size, layout: "pixels" } };
     },
     decode: (index) => {
       const { rows, cols } = sizes[index]!;
       const offset = starts[index]!;
-      return Promise.resolve({ rows, cols, pixels: memory.subarray(offset, offset + rows * cols * 3) });
+      return Promise.resolve({ rows, cols, pixels: memory.subarray(offset, offset + rows * cols * channels) });
     },
   });
 }

@@ -1,5 +1,5 @@
 /** Windows turned by any angle, cut out of images. */
-import type { Box, Image, Size } from "./pixels.js";
+import { type Box, channelsOf, type Image, type Size } from "./pixels.js";
 
 /** A box of an image, turned about its center. */
 export interface Window {
@@ -85,24 +85,25 @@ export function turnBack(box: Box, turns: number, image: Size): Box {
 }
 
 /**
- * Cuts a window out of an image at the image's resolution: [image.rows, image.cols, 3] -> [box.height, box.width, 3],
- * bilinear and rounded to 8 bits; exact for quarter turns. Positions outside of the image take its nearest pixel.
+ * Cuts a window out of an image at the image's resolution: [image.rows, image.cols, channels] -> [box.height, box.width,
+ * channels], bilinear and rounded to 8 bits; exact for quarter turns. Positions outside of the image take its nearest pixel.
  */
 export function cutWindow(image: Image, window: Window): Image {
   const { height: rows, width: cols } = window.box;
   const { left, top, cos, sin } = windowMap(window);
-  const pixels = new Uint8Array(rows * cols * 3);
+  const channels = channelsOf(image);
+  const pixels = new Uint8Array(rows * cols * channels);
   const [lastCol, lastRow] = [image.cols - 1, image.rows - 1];
   for (let y = 0, o = 0; y < rows; y++) {
-    for (let x = 0; x < cols; x++, o += 3) {
+    for (let x = 0; x < cols; x++, o += channels) {
       const u = Math.min(Math.max(left + x * cos - y * sin, 0), lastCol);
       const v = Math.min(Math.max(top + x * sin + y * cos, 0), lastRow);
       const [col, row] = [Math.floor(u), Math.floor(v)];
       const [right, below] = [u - col, v - row];
-      const upper = (row * image.cols + col) * 3;
-      const step = col < lastCol ? 3 : 0;
-      const lower = row < lastRow ? upper + image.cols * 3 : upper;
-      for (let channel = 0; channel < 3; channel++) {
+      const upper = (row * image.cols + col) * channels;
+      const step = col < lastCol ? channels : 0;
+      const lower = row < lastRow ? upper + image.cols * channels : upper;
+      for (let channel = 0; channel < channels; channel++) {
         const [a, b] = [image.pixels[upper + channel]!, image.pixels[upper + step + channel]!];
         const [c, d] = [image.pixels[lower + channel]!, image.pixels[lower + step + channel]!];
         const first = a + (b - a) * right;

@@ -15,7 +15,7 @@ export function vitConfig(
     patch: config.patchSize,
     ...backboneSize(config),
     mlpRatio: config.mlpRatio,
-    channels: 3,
+    channels: config.channels,
     dropPathRate: config.dropPathRate,
     uniformDropPath: config.uniformDropPath,
     ...(config.method === "dinov2" && { batchPartAbove: 0 }), // as its blocks do for crops of several sizes

@@ -9,7 +9,7 @@ import { encode, intermediateLayers, vit } from "./vit.js";
 /** A function from images to features. */
 export interface Descriptor {
   readonly dim: number;
-  /** Recorded once: images [batch, 3, rows, cols], normalised, -> [batch, dim]. */
+  /** Recorded once: images [batch, channels, rows, cols], normalised, -> [batch, dim]. */
   readonly apply: (images: Tensor) => Tensor;
 }
 

@@ -10,7 +10,7 @@ import { clsDescriptor, type Descriptor, tokensDescriptor } from "./descriptors.
 
 export interface ExtractOptions {
   readonly view: View;
-  /** Turns an image into the input [3, view.crop.rows, view.crop.cols]; default: as `view` says. */
+  /** Turns an image into the input [channels, view.crop.rows, view.crop.cols]; default: as `view` says. */
   readonly preprocess?: (image: Image, index: number) => Float32Array;
   /** Default `clsDescriptor`. */
   readonly descriptor?: Descriptor;
@@ -47,7 +47,7 @@ export async function* featureBatches(
 ): AsyncGenerator<Extracted> {
   const { view, descriptor = clsDescriptor(backbone), batch = 64 } = options;
   const { rows, cols } = view.crop;
-  using pixels = input(backbone.device, [batch, 3, rows, cols], { label: "images" });
+  using pixels = input(backbone.device, [batch, backbone.vit.channels, rows, cols], { label: "images" });
   using program = await record(backbone.device, () => ({ features: descriptor.apply(pixels) }));
   yield* runBatches(images, options, {
     batch,
@@ -85,19 +85,20 @@ export async function* tokenBatches(
 }
 
 /**
- * Returns pixels as features, in the same view: the baseline for a network. Grey images give one channel, which points
+ * Returns pixels as features, in the same view: the baseline for a network. Colors that are grey give one channel, which points
  * in the same direction as three equal ones.
  */
 export async function pixelFeatures(images: ImageSet, options: ExtractOptions): Promise<Extracted> {
   const { resize, crop } = options.view;
-  const table = normalizeTable({ mean: [0, 0, 0], std: [1, 1, 1] });
+  const { mean } = options.view;
+  const table = normalizeTable({ mean: mean.map(() => 0), std: mean.map(() => 1) });
   const plane = crop.rows * crop.cols;
-  const isGray = await allGray(images, options.indices);
+  const isGray = mean.length === 3 && (await allGray(images, options.indices));
   const run: BatchRun = {
     batch: 256,
-    dim: isGray ? plane : 3 * plane,
+    dim: isGray ? plane : mean.length * plane,
     preprocess: (image) => {
-      const channels = normalize(resizedCenterCrop(image, resize, crop), table); // [3, rows, cols]
+      const channels = normalize(resizedCenterCrop(image, resize, crop), table); // [channels, rows, cols]
       return isGray ? channels.subarray(0, plane) : channels;
     },
     compute: (values) => Promise.resolve(values),

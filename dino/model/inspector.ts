@@ -63,7 +63,7 @@ export function openInspector<const Names extends string>(
   };
   const open = async ({ rows, cols }: Size): Promise<Opened<Names>> => {
     const patches = patchGrid(shape, rows, cols); // throws before anything is allocated
-    const pixels = input(device, [1, 3, rows, cols], { label: "image" });
+    const pixels = input(device, [1, shape.channels, rows, cols], { label: "image" });
     try {
       const program = await record(device, () => {
         const observation = observe(shape, backbone.params, pixels);

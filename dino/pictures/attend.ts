@@ -56,13 +56,13 @@ export async function attend(
   const { model, out, share } = options;
   const { patch, heads } = model.vit;
   const fit = { size: options.size, patch };
-  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, model.config);
   await makeFolder(out);
 
   using inspector = openInspector(model, model.config, { attention: clsAttention });
   const images: Attended[] = [];
   for (const [i, subject] of subjects.entries()) {
-    const image = await readSubject(subject, fit);
+    const image = await readSubject(subject, fit, model.config);
     const { rows, cols, attention } = await inspector.inspect(image);
     const picture = asPicture(image);
     const write = async (suffix: string, drawn: Picture): Promise<string> => {

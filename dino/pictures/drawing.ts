@@ -1,5 +1,6 @@
 /** Pictures in memory: boxes, images, text. */
-import type { Image } from "../images/pixels.js";
+import { toChannels } from "../images/formats/samples.js";
+import { channelsOf, type Image } from "../images/pixels.js";
 
 /** A picture with eight bits per channel: `rgb` is row-major [height, width, 3]. */
 export interface Picture {
@@ -37,8 +38,9 @@ export function blankPicture(width: number, height: number, color: Color): Pictu
   return { width, height, rgb };
 }
 
-/** Wraps an image as a picture, without copying. */
-export function asPicture({ rows, cols, pixels }: Image): Picture {
+/** Wraps an image as a picture, without copying colors. One channel becomes gray; of other channels, the first three are shown. */
+export function asPicture(image: Image): Picture {
+  const { rows, cols, pixels } = toChannels({ ...image, channels: channelsOf(image) }, "shown");
   return { width: cols, height: rows, rgb: pixels };
 }
 

@@ -55,7 +55,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   const { model, out, mask } = options;
   const { dim, patch } = model.vit;
   const fit = { size: options.size, patch };
-  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, model.config);
   await makeFolder(out);
   await using features = await openDiskArrays(out);
 
@@ -78,7 +78,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
     const share = isIn === undefined ? 1 : isIn.reduce((sum, each) => sum + each, 0) / isIn.length;
     images.push({ image: subject.file, picture, foreground: share });
     if (i < MAX_ON_SHEET) {
-      const image = thumbnail(asPicture(await readSubject(subject, fit)));
+      const image = thumbnail(asPicture(await readSubject(subject, fit, model.config)));
       sheet.push({ image, colors, rows, cols, label: basename(subject.file) });
     }
     options.onDrawn?.(i + 1, subjects.length);
@@ -117,7 +117,7 @@ async function extractPatches(
   const taken: Float32Array[] = [];
   const attended: number[] = [];
   for (const [i, subject] of subjects.entries()) {
-    const { patches, attention } = await inspector.inspect(await readSubject(subject, { size, patch }));
+    const { patches, attention } = await inspector.inspect(await readSubject(subject, { size, patch }, model.config));
     await features.append(patches);
     const mean = meanOfHeads(attention, heads);
     const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;

@@ -1,6 +1,7 @@
 /** Contact sheets: queries beside their neighbours, groups of similar images, images beside their crops. */
 import { type Image, resize, sizeWithin } from "../images/pixels.js";
 import {
+  asPicture,
   blankPicture,
   type Rectangle,
   clipText,
@@ -103,6 +104,6 @@ function endOf(name: string): string {
 
 /** Shrinks an image to fit a cell, or enlarges it by the largest integer factor that fits. */
 function fitted(image: Image): Picture {
-  const { rows, cols, pixels } = resize(image, sizeWithin(image, CELL), "lanczos");
-  return scalePicture({ width: cols, height: rows, rgb: pixels }, { up: Math.floor(CELL / Math.max(rows, cols)) });
+  const shown = resize(image, sizeWithin(image, CELL), "lanczos");
+  return scalePicture(asPicture(shown), { up: Math.floor(CELL / Math.max(shown.rows, shown.cols)) });
 }

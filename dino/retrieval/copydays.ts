@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
+import type { Decoding } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { openImages } from "../images/sources/folder-images.js";
 
@@ -27,8 +28,8 @@ export interface Copydays {
  * A copy belongs to the originals with the same name or, if names are six-digit numbers as in Copydays, with the same
  * first four digits: 200004.jpg is a copy of 200000.jpg. Throws if a folder is missing or a copy has no original.
  */
-export async function openCopydays(folder: string): Promise<Copydays> {
-  const originals = await openImages(join(folder, "original"));
+export async function openCopydays(folder: string, decoding: Decoding = {}): Promise<Copydays> {
+  const originals = await openImages(join(folder, "original"), decoding);
   const byScene = new Map<string, number[]>();
   for (let i = 0; i < originals.count; i++) {
     const scene = sceneOf(originals.name(i));
@@ -44,7 +45,7 @@ export async function openCopydays(folder: string): Promise<Copydays> {
   }
   const copies: Copies[] = [];
   for (const kind of kinds) {
-    const images = await openImages(join(folder, kind));
+    const images = await openImages(join(folder, kind), decoding);
     const owners = Array.from({ length: images.count }, (_, i) => {
       const found = byScene.get(sceneOf(images.name(i)));
       if (found !== undefined) return found;

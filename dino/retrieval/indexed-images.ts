@@ -2,9 +2,10 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { FeatureList } from "../evaluation/feature-files.js";
 import { heldOutBuiltin, isBuiltin } from "../images/builtin.js";
-import type { DecodeFailure } from "../images/image-location.js";
+import type { DecodeFailure, Decoding } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
+import { decodingOf, type Reading } from "../images/reading.js";
 import { decodeImage } from "../images/sources/decode.js";
 import { locate } from "../images/sources/file-parts.js";
 import { openData } from "../images/sources/open.js";
@@ -17,25 +18,27 @@ export interface IndexedImages {
   decode(row: number): Promise<Image | DecodeFailure>;
 }
 
-/** Options of decoding; larger images are shrunk. */
-const DECODING = { shortSide: 320, torn: "shown" } as const;
+/** Options of decoding: as colors, larger images shrunk. */
+const DECODING = { shortSide: 320, torn: "shown", channels: "shown" } as const;
 /** Number of images that are probed to see whether they are files of the folder. */
 const PROBED = 100;
 
 /**
  * Opens the images of an index from the source named by its list, or from another folder or dataset with the same
- * names.
+ * names. `reading` names the range of values of their network, if it is known.
  */
 export async function indexedImages(
   { data, files }: Pick<FeatureList, "data" | "files">,
   from = data,
+  reading: Pick<Reading, "range"> = {},
 ): Promise<IndexedImages> {
-  const images = await setOf(files, from);
+  const decoding = { ...decodingOf(reading), ...DECODING };
+  const images = await setOf(files, from, decoding);
   if (images === undefined) {
     const path = (row: number) => join(from, files[row]!);
     return {
       path,
-      decode: (row) => decodeImage(locate(path(row), files[row]), DECODING),
+      decode: (row) => decodeImage(locate(path(row), files[row]), decoding),
     };
   }
   const numbers = new Map(Array.from({ length: images.count }, (_, index) => [images.name(index), index]));
@@ -49,8 +52,8 @@ export async function indexedImages(
 }
 
 /** Opens the image set that contains the files; undefined if they are plain files of the folder, or missing. */
-async function setOf(files: readonly string[], from: string): Promise<ImageSet | undefined> {
+async function setOf(files: readonly string[], from: string, decoding: Decoding): Promise<ImageSet | undefined> {
   if (isBuiltin(from)) return heldOutBuiltin();
   if (files.slice(0, PROBED).some((file) => existsSync(locate(join(from, file)).bytes.path))) return undefined;
-  return openData(from, DECODING).catch(() => undefined);
+  return openData(from, decoding).catch(() => undefined);
 }

@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { printable } from "../files/text.js";
+import type { Decoding } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { type Box, roundHalfEven } from "../images/pixels.js";
 import { listedImages } from "../images/sources/folder-images.js";
@@ -67,7 +68,7 @@ export interface Revisited {
  * Opens ROOT/NAME/gnd_NAME.pkl, or its equivalent .json, with the images of ROOT/NAME/jpg. Throws if the ground truth
  * is missing or damaged.
  */
-export async function openRevisited(root: string, name: RevisitedName): Promise<Revisited> {
+export async function openRevisited(root: string, name: RevisitedName, decoding: Decoding = {}): Promise<Revisited> {
   const folder = join(root, name);
   const truth = await readGroundTruth(join(folder, `gnd_${name}`));
   const listed = (names: readonly string[]): ImageSet =>
@@ -75,7 +76,7 @@ export async function openRevisited(root: string, name: RevisitedName): Promise<
     listedImages(
       join(folder, "jpg"),
       names.map((image) => `${image}.jpg`),
-      { torn: "shown" },
+      { ...decoding, torn: "shown" },
     );
   return { database: listed(truth.imlist), queries: listed(truth.qimlist), truth };
 }

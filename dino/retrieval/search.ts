@@ -2,9 +2,10 @@
 import { basename, resolve } from "node:path";
 import type { Device } from "../../engine/index.js";
 import { similaritiesOn } from "../evaluation/device-similarities.js";
-import { isFailure } from "../images/image-location.js";
+import { type Decoding, isFailure } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
+import { decodingOf, type Reading } from "../images/reading.js";
 import { listedImages, measureImage } from "../images/sources/folder-images.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import type { Extracted } from "../model/extract.js";
@@ -29,6 +30,8 @@ export interface SearchOptions {
   /** Extracts features in the same way as those of the index. */
   readonly extract: (images: ImageSet) => Promise<Extracted>;
   readonly device: Device;
+  /** How the network reads images. */
+  readonly reading: Reading;
 }
 
 /** Searches an index for the neighbours of files. Throws, naming it, for a file that is not an image. */
@@ -38,8 +41,9 @@ export async function searchIndex({
   k,
   extract,
   device,
+  reading,
 }: SearchOptions): Promise<readonly SearchResult[]> {
-  const images = queryImages(files);
+  const images = queryImages(files, decodingOf(reading));
   for (const [i, file] of files.entries()) {
     const size = await measureImage(images, i);
     if (isFailure(size)) throw new Error(`${file}: expected an image: ${size.reason}`);
@@ -62,9 +66,16 @@ export async function searchIndex({
 const MAX_ROWS = 50;
 
 /** Draws each of the first fifty queries beside its neighbours. */
-export async function searchSheet(found: readonly SearchResult[], images: IndexedImages): Promise<Picture> {
+export async function searchSheet(
+  found: readonly SearchResult[],
+  images: IndexedImages,
+  reading: Reading,
+): Promise<Picture> {
   const shown = found.slice(0, MAX_ROWS);
-  const queries = queryImages(shown.map(({ query }) => query));
+  const queries = queryImages(
+    shown.map(({ query }) => query),
+    { ...decodingOf(reading), channels: "shown" },
+  );
   const rows: SheetRow[] = [];
   for (const [i, { query, neighbors }] of shown.entries()) {
     const lead = { image: readable(await queries.decode(i)), name: basename(query), note: "query" };
@@ -81,10 +92,11 @@ export async function searchSheet(found: readonly SearchResult[], images: Indexe
   return contactSheet(`Most similar images by cosine similarity of features${more}`, rows);
 }
 
-function queryImages(files: readonly string[]): ImageSet {
+function queryImages(files: readonly string[], decoding: Decoding): ImageSet {
   return listedImages(
     "",
     files.map((file) => resolve(file)),
+    decoding,
   );
 }
 

@@ -80,18 +80,19 @@ export function imagesAtOnce(batch: number, tokens: number): number {
 }
 
 /**
- * Concatenates the top left whole patches of an image at each scale: [3, size.rows, size.cols] -> [3, pixels of all
+ * Concatenates the top left whole patches of an image at each scale: [channels, size.rows, size.cols] -> [channels, pixels of all
  * sizes].
  */
 function atScales(planes: Float32Array, size: Size, scales: readonly number[], sizes: readonly Size[]): Float32Array {
   const pixels = pixelsOf(sizes);
-  const out = new Float32Array(3 * pixels);
+  const channels = planes.length / (size.rows * size.cols);
+  const out = new Float32Array(channels * pixels);
   let start = 0;
   for (const [i, { rows, cols }] of sizes.entries()) {
     const factor = scales[i]!;
     const shrunk = factor === 1 ? planes : shrinkBilinear(planes, size, factor);
     const whole = scaled(size, factor);
-    for (let plane = 0; plane < 3; plane++) {
+    for (let plane = 0; plane < channels; plane++) {
       for (let row = 0; row < rows; row++) {
         const from = (plane * whole.rows + row) * whole.cols;
         out.set(shrunk.subarray(from, from + cols), plane * pixels + start + row * cols);
@@ -102,17 +103,17 @@ function atScales(planes: Float32Array, size: Size, scales: readonly number[], s
   return out;
 }
 
-/** Averages the cls features of concatenated images: [batch, 3, 1, pixels of all sizes] -> [batch, dim]. */
+/** Averages the cls features of concatenated images: [batch, channels, 1, pixels of all sizes] -> [batch, dim]. */
 function meanDescriptor({ vit: shape, params }: Backbone, sizes: readonly Size[]): Descriptor {
   return {
     dim: shape.dim,
     apply: (packed) => {
-      const batch = packed.shape[0]!;
+      const [batch, channels] = packed.shape as readonly [number, number];
       let start = 0;
       const features = sizes.map(({ rows, cols }) => {
-        const part = slice(packed, 3, start, rows * cols); // [batch, 3, 1, rows * cols]
+        const part = slice(packed, 3, start, rows * cols); // [batch, channels, 1, rows * cols]
         start += rows * cols;
-        return vit(shape, params, reshape(part, [batch, 3, rows, cols])); // [batch, dim]
+        return vit(shape, params, reshape(part, [batch, channels, rows, cols])); // [batch, dim]
       });
       const sum = features.reduce((total, one) => add(total, one));
       return scale(sum, 1 / sizes.length);

@@ -126,7 +126,7 @@ async function segmentSequence(
   const isMeasured = masks.length === frames.length;
 
   const inspectFrame = async (i: number): Promise<Readonly<Record<"features", Float32Array>> & Size> => {
-    const frame = await readImage(frames[i]!);
+    const frame = await readImage(frames[i]!, model.config);
     checkSize(frames[i]!, frame, first);
     return inspector.inspect(shrink(frame, shortSide, patch));
   };

@@ -7,7 +7,7 @@ import type { Size } from "../images/pixels.js";
 import { networkConfig, vitConfig } from "../model/configure.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
 import { positionEmbedding } from "../model/positions.js";
-import { isOfHead } from "../weights/checkpoint-bytes.js";
+import { isOfHead, type Values } from "../weights/checkpoint-bytes.js";
 import { type Imported, importedSettings, importNetwork } from "../weights/import.js";
 
 /** Reads the settings of the network that `--init` starts from; `heads` may be given where the file does not name them. */
@@ -33,13 +33,18 @@ export async function startValues(
   const misfit = headMisfit(imported, config, specs);
   const [from, to] = [imported.config.imageSize, config.imageSize];
   const isResized = imported.tensors.has(POSITIONS) && (from.rows !== to.rows || from.cols !== to.cols);
-  const reused = (name: string) =>
-    isOfHead(name) && misfit !== undefined ? undefined : imported.tensors.get(name)?.values;
+  const isCarried = imported.config.channels !== config.channels;
+  const reused = (name: string) => {
+    if (isOfHead(name) && misfit !== undefined) return undefined;
+    const found = imported.tensors.get(name);
+    return found && isCarried && name === PROJECTION ? carryChannels(found, config) : found?.values;
+  };
   const values = new Map(specs.map((spec) => [spec.name, reused(spec.name) ?? initialValue(network, spec, config)]));
   if (isResized) values.set(POSITIONS, await resampled(device, imported, to));
   const fresh = specs.filter(({ name }) => !isOfHead(name) && !imported.tensors.has(name));
   const summary = [
     "backbone taken",
+    ...(isCarried ? [`its 3 channels carried to ${config.channels} by ${config.initChannels}`] : []),
     ...(isResized ? [`positions from ${formatSize(from)} to ${formatSize(to)} pixels`] : []),
     ...fresh.map(({ name }) => `fresh ${tokenNames[name] ?? name}`),
     misfit === undefined ? "head taken" : `fresh head: ${misfit}`,
@@ -49,6 +54,30 @@ export async function startValues(
 }
 
 const POSITIONS = "backbone.pos_embed";
+const PROJECTION = "backbone.patch_embed.proj.weight";
+
+/**
+ * Carries a patch projection [dim, 3, patch, patch] to other channels: -> [dim, channels, patch, patch]. Images whose channels
+ * are alike keep the features of a gray image.
+ */
+function carryChannels(
+  { shape, values }: Values,
+  { channels, initChannels }: Pick<Config, "channels" | "initChannels">,
+): Float32Array {
+  const [dim, , rows, cols] = shape as readonly [number, number, number, number];
+  const plane = rows * cols;
+  const out = new Float32Array(dim * channels * plane);
+  for (let feature = 0; feature < dim; feature++) {
+    const of = (color: number, i: number) => values[(3 * feature + color) * plane + i]!;
+    for (let channel = 0; channel < channels; channel++) {
+      for (let i = 0; i < plane; i++) {
+        const sum = initChannels === "mean" || channels === 1 ? of(0, i) + of(1, i) + of(2, i) : 3 * of(channel % 3, i);
+        out[(feature * channels + channel) * plane + i] = sum / channels;
+      }
+    }
+  }
+  return out;
+}
 
 /** Parameters that a run may have where the file has none. */
 const tokenNames: Readonly<Record<string, string>> = {
@@ -68,10 +97,11 @@ function expectSameBackbone(theirs: Config, ours: Config): void {
 }
 
 function shapeFlags(config: Config): string[] {
-  const { patch, dim, depth, heads, mlpRatio, registers } = vitConfig(config);
+  const { channels, patch, dim, depth, heads, mlpRatio, registers } = vitConfig(config);
   const ratio = Math.round(dim * mlpRatio) / dim;
   return [
     ...[`--patch-size ${patch}`, `--dim ${dim}`, `--depth ${depth}`, `--heads ${heads}`, `--mlp-ratio ${ratio}`],
+    ...(channels === 3 ? [] : [`--channels ${channels}`]), // those of red, green and blue can be carried to others
     ...(registers > 0 ? [`--registers ${registers}`] : []), // a run may have them where the file has none
     `--layer-scale ${config.layerScale === null ? "auto" : "1e-5"}`, // its value is that of the file
     ...backboneTraits.map((name) => `${flagOf(name)} ${formatValue(config[name])}`),

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { chooseAdapter, openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
 import { checkEqualShards } from "../batches/batch-shard.js";
-import { type Choice, chooseSettings, settingsOf } from "../config/auto.js";
+import { type Choice, chooseSettings, type Facts, settingsOf } from "../config/auto.js";
 import { gatherFacts, memoryFor } from "../config/dataset-facts.js";
 import { flagOf, formatSettings } from "../config/flags.js";
 import { changeableOnResume, resolveConfig, SettingsError } from "../config/resolve.js";
@@ -17,6 +17,7 @@ import { readConfig } from "../run/config-file.js";
 import { checkpointsIn, expectWritable, runFiles } from "../run/run-folder.js";
 import { checkBatch, checkCrops, checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
 import { settingsOfFile, startValues } from "./init.js";
+import { measureSettings } from "./measure-settings.js";
 import { fitStep } from "./memory-advice.js";
 import type { TrainOptions } from "./run.js";
 import { type SupervisedTraining, trainSilently, trainWithProgress } from "./supervised.js";
@@ -61,7 +62,7 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const log = listener ? (listener.onWarning ?? (() => undefined)) : world.rank === 0 ? print : () => undefined;
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const { resolved, startsFrom, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
-  const { data, ...reading } = resolved ?? { ...defaultConfig, ...flags };
+  const { data, ...reading } = resolved ?? { ...defaultConfig, ...startsFrom?.backbone, ...startsFrom?.view, ...flags };
   const splits = await openSplits(data, reading);
   const index = borrowed ? undefined : (start.adapter ?? (await adapterOf(world)));
   using own = borrowed ? undefined : await openDevice({ index });
@@ -69,10 +70,12 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   for (const fault of device.faults) log(`${device.name}: ${fault}`);
   await checkRanks(world, { device, splits, onWarning: log });
   const { config, choices } = await broadcast(world, async () => {
-    if (resolved) return resume ? { config: resolved, choices: [] } : fitted(device, resolved, flags);
-    const given = { ...startsFrom?.view, ...startsFrom?.backbone, ...flags };
-    const choices = chooseSettings(await gatherFacts(splits.train, device), given);
-    return { config: resolveConfig(flags, { chosen: settingsOf(choices), start: startsFrom }), choices };
+    if (resolved && resume) return { config: resolved, choices: [] };
+    const measured = await measureSettings(splits.train, flags, startsFrom);
+    const { config, choices } = resolved
+      ? await fitted(device, resolveConfig(flags, { measured: settingsOf(measured), start: startsFrom }), flags)
+      : chosenBy(await gatherFacts(splits.train, device), { flags, measured, startsFrom });
+    return { config, choices: [...measured, ...choices] };
   });
   for (const { settings, because } of choices) log(`${formatSettings(settings)}: ${because}`);
   checkEqualShards(config.batch, config.accumulate, world.size);
@@ -127,6 +130,25 @@ async function resolveStart(
     typeof flags.init === "string" ? startSettings(await settingsOfFile(flags.init, flags)) : undefined;
   const resolved = flags.preset === "auto" ? null : resolveConfig(flags, { start: startsFrom });
   return { resolved, startsFrom, hasCheckpoint };
+}
+
+/** Chooses settings by the preset `auto`. */
+function chosenBy(
+  facts: Facts,
+  {
+    flags,
+    measured,
+    startsFrom,
+  }: {
+    readonly flags: PartialConfig;
+    readonly measured: readonly Choice[];
+    readonly startsFrom: StartSettings | undefined;
+  },
+): { readonly config: Config; readonly choices: readonly Choice[] } {
+  const given = { ...startsFrom?.view, ...startsFrom?.backbone, ...settingsOf(measured), ...flags };
+  const choices = chooseSettings(facts, given);
+  const derived = { chosen: settingsOf(choices), start: startsFrom, measured: settingsOf(measured) };
+  return { config: resolveConfig(flags, derived), choices };
 }
 
 /** Makes a step of the preset `adapt` fit into memory, since its network is given. */

@@ -271,13 +271,14 @@ function openCropMaker(
     readonly batches: Batches;
   },
 ): Promise<CropMaker> {
-  const { mean, std } = config;
+  const { isRgb, mean, std } = augmentOptions(config);
   const locals = step.locals ? [{ crops: config.localCropsNumber, out: step.locals }] : [];
   return createCropMaker(device, {
     pictures: batch,
     parts: config.accumulate,
     pixelsPerPicture: batches.pixelsPerPicture,
     groups: [{ crops: GLOBAL_CROPS, out: step.globals }, ...locals],
+    isRgb,
     mean,
     std,
   });

@@ -3,7 +3,7 @@ import { archOf } from "../config/derive.js";
 import { formatSize } from "../config/flags.js";
 import type { Config, PartialConfig } from "../config/settings.js";
 import { joinNames } from "../files/text.js";
-import type { Size } from "../images/pixels.js";
+import { MAX_CHANNELS, type Size } from "../images/pixels.js";
 import type { NamedTensor } from "./derived-tensors.js";
 import type { OfficialTensors } from "./names.js";
 import type { Dtype } from "./torch/stored.js";
@@ -24,7 +24,8 @@ const EVAL_SIZE = 224;
 type Shapes = ReadonlyMap<string, NamedTensor>;
 
 /** Settings of a network by its shapes. */
-export type ShapeSettings = PartialConfig & Pick<Config, "patchSize" | "imageSize" | "dim" | "depth" | "heads">;
+export type ShapeSettings = PartialConfig &
+  Pick<Config, "channels" | "patchSize" | "imageSize" | "dim" | "depth" | "heads">;
 
 /**
  * Returns the settings of the ViT with these weights, under official names. Throws if they are not a ViT's, naming a
@@ -34,7 +35,7 @@ export function settingsOfShapes(official: OfficialTensors, known: KnownDimensio
   const { tensors, maskKeyBias } = official;
   const shapeOf = (name: string) => tensors.get(`backbone.${name}`)?.tensor.shape;
   const has = (name: string) => tensors.has(`backbone.${name}`);
-  const [dim, , patchSize] = projectionShape(tensors);
+  const [dim, channels, patchSize] = projectionShape(tensors);
   const depth = depthOf(tensors);
   const [, registers = 0] = shapeOf("register_tokens") ?? shapeOf("storage_tokens") ?? [];
   const isRotary = known.positions === undefined ? hasRotaryPositions(official) : known.positions === "rotary";
@@ -43,7 +44,7 @@ export function settingsOfShapes(official: OfficialTensors, known: KnownDimensio
     : imageSizeOf(shapeOf("pos_embed"), patchSize, known);
   const hasFactors = has("blocks.0.ls1.gamma");
   return {
-    ...{ patchSize, imageSize, dim, depth, registers, maskKeyBias },
+    ...{ channels, patchSize, imageSize, dim, depth, registers, maskKeyBias },
     heads: headsOf({ dim, depth }, known),
     ...ffnOf(tensors, dim),
     ...(isRotary
@@ -58,17 +59,19 @@ export function settingsOfShapes(official: OfficialTensors, known: KnownDimensio
   };
 }
 
-/** Returns the shape of the patch projection [dim, 3, patch, patch]. Throws if there is none of this form. */
+/** Returns the shape of the patch projection [dim, channels, patch, patch]. Throws if there is none of this form. */
 function projectionShape(tensors: Shapes): readonly [number, number, number, number] {
   const projection = tensors.get("backbone.patch_embed.proj.weight")?.tensor.shape;
   if (projection?.length !== 4) {
     throw new Error(
-      `expected the weights of a ViT, including patch_embed.proj.weight [dim, 3, patch, patch]; got ${joinNames(sourcesOf(tensors))}`,
+      `expected the weights of a ViT, including patch_embed.proj.weight [dim, channels, patch, patch]; got ${joinNames(sourcesOf(tensors))}`,
     );
   }
   const [dim, channels, patchSize, patchCols] = projection as readonly [number, number, number, number];
-  if (channels !== 3 || patchSize !== patchCols) {
-    throw new Error(`expected square patches of 3 channels, got patch_embed.proj.weight [${projection.join(", ")}]`);
+  if (!(channels >= 1 && channels <= MAX_CHANNELS) || patchSize !== patchCols) {
+    throw new Error(
+      `expected square patches of 1 to ${MAX_CHANNELS} channels, got patch_embed.proj.weight [${projection.join(", ")}]`,
+    );
   }
   return [dim, channels, patchSize, patchCols];
 }

@@ -6,7 +6,7 @@ import type { PartialConfig } from "../config/settings.js";
 import type { OfficialTensors } from "./names.js";
 
 const pair = z.union([z.number(), z.tuple([z.number(), z.number()])]);
-const triple = z.tuple([z.number(), z.number(), z.number()]);
+const perChannel = z.array(z.number()).min(1);
 
 const configSchema = z.object({
   num_attention_heads: z.number().optional(),
@@ -18,11 +18,11 @@ const configSchema = z.object({
   rope_parameters: z.object({ rope_theta: z.number().optional() }).nullish(),
 });
 
-const timmSchema = z.object({ pretrained_cfg: z.object({ mean: triple.optional(), std: triple.optional() }) });
+const timmSchema = z.object({ pretrained_cfg: z.object({ mean: perChannel.optional(), std: perChannel.optional() }) });
 
 const processorSchema = z.object({
-  image_mean: triple.optional(),
-  image_std: triple.optional(),
+  image_mean: perChannel.optional(),
+  image_std: perChannel.optional(),
   size: z.object({ shortest_edge: z.number().optional() }).optional(),
   do_center_crop: z.boolean().optional(),
   crop_size: z.object({ height: z.number(), width: z.number() }).optional(),

@@ -1,5 +1,5 @@
 /** Imports a network from any file that `findNetworkIn` reads: official names, f32, and settings that describe it. */
-import { formatConfig, parseConfig } from "../config/resolve.js";
+import { channelDefaults, formatConfig, parseConfig } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig } from "../config/settings.js";
 import { printable } from "../files/text.js";
 import type { Size } from "../images/pixels.js";
@@ -29,6 +29,7 @@ export interface ImportOptions {
   readonly imageSize?: Size | undefined;
   /** Mean and standard deviation per channel of the images; default: those of the file, else of its images. */
   readonly mean?: Config["mean"] | undefined;
+  readonly range?: Config["range"] | undefined;
   readonly std?: Config["std"] | undefined;
   /**
    * Imports what matches: other tensors are ignored, missing or misshapen parameters are initialised, and an incomplete
@@ -136,22 +137,29 @@ export async function importedConfig(
     heads: said.heads ?? rope.heads ?? options.heads,
     imageSize: options.imageSize ?? said.imageSize,
   });
-  const { mean, std } = options;
+  const { mean, std, range } = options;
   const noCrops = { localCropsNumber: 0 }; // the default crop size may not suit the patches
   return checked({
     ...defaultConfig,
     ...shapes,
-    ...normalizationOf(shapes, path),
+    ...(shapes.channels === 3 ? normalizationOf(shapes, path) : channelDefaults({ ...defaultConfig, ...shapes })),
     ...rope,
-    ...said,
+    ...fitting(said, shapes),
     ...fittingView({ ...shapes, ...said }),
     ...headSettings(official.tensors),
     ...noCrops,
     ...(mean && { mean }),
     ...(std && { std }),
+    ...(range && { range }),
     heads: shapes.heads,
     imageSize: shapes.imageSize,
   });
+}
+
+/** Drops mean and standard deviation of another number of channels. */
+function fitting(said: PartialConfig, { channels = 3 }: PartialConfig): PartialConfig {
+  const { mean, std, ...rest } = said;
+  return { ...rest, ...(mean?.length === channels && { mean }), ...(std?.length === channels && { std }) };
 }
 
 /** Drops a view whose size is not whole patches. */

@@ -1,7 +1,7 @@
 /** Metadata of exported files, for other programs and for `dino import`. */
 import { backboneSettings } from "../config/backbone-settings.js";
-import { evalView } from "../config/derive.js";
-import { parseConfig } from "../config/resolve.js";
+import { evalView, isRgb } from "../config/derive.js";
+import { parseConfig, withoutColors } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
 import { vitConfig } from "../model/configure.js";
 
@@ -10,7 +10,7 @@ const PRODUCER = "dino-webgpu";
 /** Settings of a network and of its view of images that the shapes of its weights do not determine. */
 const undetermined: readonly SettingName[] = [
   ...(Object.keys(backboneSettings) as (keyof typeof backboneSettings)[]),
-  ...(["imageSize", "evalResize", "evalSize", "mean", "std"] as const),
+  ...(["imageSize", "evalResize", "evalSize", "mean", "std", "channelNames", "range", "pages"] as const),
 ];
 
 /** Returns the settings of a network, and of its view of images, that the shapes of its weights do not determine. */
@@ -26,10 +26,10 @@ export function undeterminedSettings(config: Config): PartialConfig {
  * run or its images.
  */
 export function exportNotes(config: Config): Record<string, string> {
-  const { patchSize, mean, std } = config;
+  const { channels, channelNames, range, patchSize, mean, std } = config;
   const { dim, depth, mlpRatio, registers } = vitConfig(config);
   const { resize, crop } = evalView(config);
-  const settings = { patchSize, dim, depth, mlpRatio, registers, ...undeterminedSettings(config) };
+  const settings = { channels, patchSize, dim, depth, mlpRatio, registers, ...undeterminedSettings(config) };
   return {
     producer: PRODUCER,
     settings: JSON.stringify(settings),
@@ -39,6 +39,10 @@ export function exportNotes(config: Config): Record<string, string> {
     mean: mean.join(","),
     std: std.join(","),
     interpolation: "bicubic",
+    ...(channels !== 3 && { channels: String(channels) }),
+    ...(channelNames && { channel_names: channelNames.join(",") }),
+    ...(typeof range === "object" && { range: range.join(",") }), // low and high values, which become 0 and 1
+    ...(channels !== 3 && config.init !== null && { init_channels: config.initChannels }),
   };
 }
 
@@ -49,5 +53,7 @@ export function exportNotes(config: Config): Record<string, string> {
 export function configFromNotes({ producer, settings }: Readonly<Record<string, string>>): Config | undefined {
   if (producer !== PRODUCER || settings === undefined) return undefined;
   const noCrops = { localCropsNumber: 0 }; // the default crop size may not suit the patches
-  return parseConfig(JSON.stringify({ ...defaultConfig, ...noCrops, ...(JSON.parse(settings) as object) }));
+  const own = { ...defaultConfig, ...noCrops, ...(JSON.parse(settings) as PartialConfig) };
+  const ofChannels = isRgb(own) ? {} : withoutColors;
+  return parseConfig(JSON.stringify({ ...own, ...ofChannels }));
 }

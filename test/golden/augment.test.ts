@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { applyCrop, applyCropU8, evalCrop, imageNet } from "../../dino/images/augment.js";
+import { gaussianBlur } from "../../dino/images/blur.js";
 import {
   adjustBrightness,
   adjustContrast,
@@ -8,7 +9,6 @@ import {
   centerCrop,
   copyImage,
   flip,
-  gaussianBlur,
   grayscale,
   normalize,
   normalizeTable,

@@ -86,7 +86,7 @@ describe("golden: crops made on the device", () => {
         std: [1 / 255, 1 / 255, 1 / 255],
       });
       const pixels = new Uint32Array(2 * pixelsPerPicture);
-      packPixels(image, pixels, pixelsPerPicture);
+      packPixels(image, pixels, pixelsPerPicture, pixelsPerPicture);
       const black = { ...asItIs, size: crop.size };
       maker.write(pixels, [
         { rows, cols, crops: [black] },

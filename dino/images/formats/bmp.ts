@@ -3,7 +3,7 @@
  * https://learn.microsoft.com/windows/win32/gdi/bitmap-storage
  */
 import type { Size } from "../pixels.js";
-import { checkSize, cut, type ReadOptions, type Samples, type Source } from "./samples.js";
+import { checkSize, cut, type ReadOptions, type Samples, type Source, toBytesInRange, type Visit } from "./samples.js";
 import { headerOf, wholeFile } from "./whole-file.js";
 
 interface Header extends Size {
@@ -22,7 +22,19 @@ interface Header extends Size {
 }
 
 /** Reads an image as RGB. */
-export async function read(source: Source, { maxPixels, part }: ReadOptions): Promise<Samples> {
+export async function read(source: Source, options: ReadOptions): Promise<Samples> {
+  const { rows, cols, channels, pixels } = await decode(source, options);
+  if (options.range) toBytesInRange(pixels, channels, options.range, pixels);
+  return { rows, cols, channels, pixels };
+}
+
+/** Visits the values of an image. */
+export async function scan(source: Source, options: ReadOptions, visit: Visit): Promise<void> {
+  const { pixels, channels } = await decode(source, options);
+  visit(pixels, channels);
+}
+
+async function decode(source: Source, { maxPixels, part }: ReadOptions): Promise<Samples> {
   const bytes = await wholeFile(source);
   const header = parseHeader(bytes);
   checkSize(header, maxPixels);

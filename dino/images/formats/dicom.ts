@@ -6,21 +6,57 @@ import dicomParser, { type DataSet, type Element } from "dicom-parser";
 import type { ImagePart, Levels } from "../image-location.js";
 import type { Size } from "../pixels.js";
 import * as photo from "./photo.js";
-import { checkSize, cut, type ReadOptions, type Samples, type Source, toBytes } from "./samples.js";
+import {
+  checkSize,
+  cut,
+  type ReadOptions,
+  type Samples,
+  type Source,
+  toBytes,
+  toBytesInRange,
+  type Visit,
+} from "./samples.js";
 import { wholeFile } from "./whole-file.js";
 
 /** Reads a frame. */
 export async function read(source: Source, options: ReadOptions): Promise<Samples> {
-  const { part, maxPixels } = options;
+  const { part, range } = options;
+  const opened = await open(source, options);
+  if (!isCompressed(opened)) return cut(decodeFrame(opened, range), part?.tile);
+  const { tile } = part ?? {};
+  return photo.read(jpegOf(opened), { ...options, part: tile && { tile } });
+}
+
+/** Visits the values of a frame, rescaled by the file: Hounsfield units in computed tomography. */
+export async function scan(source: Source, options: ReadOptions, visit: Visit): Promise<void> {
+  const opened = await open(source, options);
+  if (isCompressed(opened)) return photo.scan(jpegOf(opened), {}, visit);
+  const { values, channels } = frameValues(opened);
+  const { slope, intercept } = rescaling(opened.dataSet);
+  visit(
+    values.map((value) => slope * value + intercept),
+    channels,
+  );
+}
+
+/** A frame of a file, from 0. */
+interface Frame {
+  readonly dataSet: DataSet;
+  readonly element: Element;
+  readonly frame: number;
+}
+
+async function open(source: Source, { part, maxPixels }: ReadOptions): Promise<Frame> {
   const dataSet = parse(await wholeFile(source));
   checkSize(sizeOf(dataSet), maxPixels);
   const frame = (typeof part?.page === "number" ? part.page : 1) - 1;
   if (!(frame < framesOf(dataSet)))
     throw new Error(`DICOM: expected frame ${frame + 1}, got ${framesOf(dataSet)} frames`);
-  const element = pixelsOf(dataSet);
-  if (element.encapsulatedPixelData !== true) return cut(decodeFrame(dataSet, element, frame), part?.tile);
-  const { tile } = part ?? {};
-  return photo.read(jpegOf(dataSet, element, frame), { ...options, part: tile && { tile } });
+  return { dataSet, element: pixelsOf(dataSet), frame };
+}
+
+function isCompressed({ element }: Frame): boolean {
+  return element.encapsulatedPixelData === true;
 }
 
 /** Reads the size of the frames. */
@@ -86,7 +122,8 @@ function pixelsOf(dataSet: DataSet): Element {
 const JPEG_BASELINE = "1.2.840.10008.1.2.4.50";
 
 /** Returns the JPEG file of a frame. Throws for other compressions. */
-function jpegOf(dataSet: DataSet, { fragments = [] }: Element, frame: number): Uint8Array {
+function jpegOf({ dataSet, element, frame }: Frame): Uint8Array {
+  const { fragments = [] } = element;
   const syntax = dataSet.string(tags.syntax) ?? "";
   if (syntax !== JPEG_BASELINE) {
     throw new Error(
@@ -102,7 +139,7 @@ function jpegOf(dataSet: DataSet, { fragments = [] }: Element, frame: number): U
   return Buffer.concat(some.map(({ position, length }) => byteArray.subarray(position, position + length)));
 }
 
-function decodeFrame(dataSet: DataSet, { dataOffset, length }: Element, frame: number): Samples {
+function frameValues({ dataSet, element: { dataOffset, length }, frame }: Frame) {
   const { rows, cols } = sizeOf(dataSet);
   const channels = dataSet.uint16(tags.samples) ?? 1;
   const photometric = dataSet.string(tags.photometric) ?? "MONOCHROME2";
@@ -114,13 +151,30 @@ function decodeFrame(dataSet: DataSet, { dataOffset, length }: Element, frame: n
   if (start + (count * bits) / 8 > length || dataOffset + length > dataSet.byteArray.length)
     throw new Error(`DICOM: expected ${count} values in frame ${frame + 1}, got a file that is cut off`);
   const values = valuesOf(dataSet, { start: dataOffset + start, count, bits });
-  const pixels = new Uint8Array(count);
-  toBytes(values, levelsOf(dataSet, values), pixels);
-  if (photometric === "MONOCHROME1") for (let i = 0; i < count; i++) pixels[i] = 255 - pixels[i]!;
-  if (channels === 1 || dataSet.uint16(tags.planar) !== 1) return { rows, cols, channels, pixels };
+  const isInverted = photometric === "MONOCHROME1";
+  if (channels === 1 || dataSet.uint16(tags.planar) !== 1) return { values, channels, isInverted };
   const plane = rows * cols;
-  const mixed = pixels.map((_, i) => pixels[(i % channels) * plane + Math.floor(i / channels)]!);
-  return { rows, cols, channels, pixels: mixed };
+  const mixed = values.map((_, i) => values[(i % channels) * plane + Math.floor(i / channels)]!);
+  return { values: mixed, channels, isInverted };
+}
+
+function decodeFrame(opened: Frame, range: readonly number[] | undefined): Samples {
+  const { dataSet } = opened;
+  const { values, channels, isInverted } = frameValues(opened);
+  const pixels = new Uint8Array(values.length);
+  if (range) {
+    const { slope, intercept } = rescaling(dataSet);
+    const stored = range.map((value) => (value - intercept) / slope);
+    toBytesInRange(values, channels, stored, pixels);
+  } else toBytes(values, levelsOf(dataSet, values), pixels);
+  if (isInverted) for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i]!;
+  return { ...sizeOf(dataSet), channels, pixels };
+}
+
+/** Returns how stored values become those of the quantity that was measured: slope * stored + intercept. */
+function rescaling(dataSet: DataSet): { readonly slope: number; readonly intercept: number } {
+  const slope = dataSet.floatString(tags.slope) ?? 1;
+  return { slope: slope > 0 ? slope : 1, intercept: dataSet.floatString(tags.intercept) ?? 0 };
 }
 
 /** Reads values, without the bits that are not stored. */
@@ -156,9 +210,8 @@ function levelsOf(dataSet: DataSet, values: Float64Array): Levels {
   const center = dataSet.floatString(tags.windowCenter);
   const width = dataSet.floatString(tags.windowWidth);
   if (center !== undefined && width !== undefined && width >= 1 && Number.isFinite(center)) {
-    const slope = dataSet.floatString(tags.slope) ?? 1;
-    const intercept = dataSet.floatString(tags.intercept) ?? 0;
-    const toStored = (value: number): number => (value - intercept) / (slope > 0 ? slope : 1);
+    const { slope, intercept } = rescaling(dataSet);
+    const toStored = (value: number): number => (value - intercept) / slope;
     const middle = center - 0.5; // the linear function of C.11.2.1.2
     return { low: toStored(middle - (width - 1) / 2), high: toStored(middle + (width - 1) / 2) };
   }

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { initSync, JxlImage } from "jxl-oxide-wasm";
 import type { Size } from "../pixels.js";
 import * as photo from "./photo.js";
-import { checkSize, type ReadOptions, type Samples, type Source } from "./samples.js";
+import { checkSize, type ReadOptions, type Samples, type Source, type Visit } from "./samples.js";
 import { wholeFile } from "./whole-file.js";
 
 initSync({ module: readFileSync(fileURLToPath(import.meta.resolve("jxl-oxide-wasm/module.wasm"))) });
@@ -15,6 +15,16 @@ export async function read(source: Source, options: ReadOptions): Promise<Sample
   return photo.read(
     withImage(bytes, (image) => render(image, options)),
     options,
+  );
+}
+
+/** Visits the values of the first frame. */
+export async function scan(source: Source, options: ReadOptions, visit: Visit): Promise<void> {
+  const bytes = await wholeFile(source);
+  await photo.scan(
+    withImage(bytes, (image) => render(image, options)),
+    options,
+    visit,
   );
 }
 

@@ -1,8 +1,8 @@
 /** Reader of JPEG, PNG, WebP, GIF, AVIF, and TIFF of up to 8 bits: libvips, through sharp. */
 import sharp, { type Sharp } from "sharp";
 import type { ImagePart } from "../image-location.js";
-import { type Image, MAX_PIXELS, type Size } from "../pixels.js";
-import type { ReadOptions, Samples, Source } from "./samples.js";
+import { channelsOf, type Image, MAX_PIXELS, resize, shortSideSize, type Size } from "../pixels.js";
+import { type ReadOptions, type Samples, type Source, toBytesInRange, type Visit } from "./samples.js";
 
 // Every file is read once an epoch, so a cache only costs memory; many files are decoded at once, so one thread each.
 sharp.cache(false);
@@ -10,14 +10,36 @@ sharp.concurrency(1);
 // An SVG may ask for other files.
 sharp.block({ operation: ["VipsForeignLoadSvg"] });
 
-/** Reads an image upright as RGB, shrunk while it is decoded if `shortSide` asks for it. */
+/**
+ * Reads an image upright as RGB, shrunk while it is decoded if `shortSide` asks for it. Alpha is kept where two or four channels
+ * are wanted.
+ */
 export async function read(source: Source, options: ReadOptions): Promise<Samples> {
+  const { channels, range } = options;
+  const shown = upright(source, options);
+  if (range === undefined && channels !== 2 && channels !== 4) {
+    const { rows, cols, pixels } = await toPixels(shown);
+    return { rows, cols, channels: 3, pixels };
+  }
+  const { values, ...size } = await toValues(shown, { ...options, depth: range ? "own" : "uchar" });
+  if (range === undefined) return { ...size, pixels: values as Uint8Array };
+  const pixels = new Uint8Array(values.length);
+  toBytesInRange(values, size.channels, range, pixels);
+  return { ...size, pixels };
+}
+
+/** Visits the values of an image. */
+export async function scan(source: Source, options: ReadOptions, visit: Visit): Promise<void> {
+  const { values, channels } = await toValues(upright(source, options), { ...options, depth: "own" });
+  visit(values, channels);
+}
+
+/** Opens an image, turned upright, cut and shrunk as the options ask for. */
+function upright(source: Source, options: ReadOptions): Sharp {
   const { shortSide, part } = options;
   const whole = open(source, options).autoOrient();
-  const tile = part?.tile;
-  const shown = tile ? whole.extract(tile) : whole;
-  const { rows, cols, pixels } = await toPixels(shortSide === undefined ? shown : shrunk(shown, shortSide));
-  return { rows, cols, channels: 3, pixels };
+  const shown = part?.tile ? whole.extract(part.tile) : whole;
+  return shortSide === undefined ? shown : shrunk(shown, shortSide);
 }
 
 /** Reads the size of an image, upright, from its header. */
@@ -30,6 +52,7 @@ export async function measure(source: Source, part?: ImagePart): Promise<Size> {
 export async function shrink(image: Image, shortSide: number): Promise<Image> {
   const { rows, cols, pixels } = image;
   if (Math.min(rows, cols) <= shortSide) return image;
+  if (channelsOf(image) !== 3) return resize(image, shortSideSize(image, shortSide), "lanczos");
   return toPixels(shrunk(sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } }), shortSide));
 }
 
@@ -43,6 +66,29 @@ function open(source: Source, { torn, maxPixels = MAX_PIXELS, part }: ReadOption
 
 function shrunk(image: Sharp, shortSide: number): Sharp {
   return image.resize({ width: shortSide, height: shortSide, fit: "outside", withoutEnlargement: true });
+}
+
+/**
+ * Decodes to RGB, with alpha where four channels are wanted; to gray with alpha where two are, and gray files to gray where one is. Values
+ * have 8 bits, or those of the file.
+ */
+async function toValues(
+  image: Sharp,
+  { channels, depth }: Pick<ReadOptions, "channels"> & { readonly depth: "own" | "uchar" },
+): Promise<Size & { readonly channels: number; readonly values: Uint8Array | Uint16Array }> {
+  const own = await image.metadata();
+  const isDeep = depth === "own" && own.depth === "ushort";
+  const isGray = channels === 2 || (channels === 1 && own.channels <= 2);
+  const space = isGray ? (isDeep ? "grey16" : "b-w") : isDeep ? "rgb16" : "srgb";
+  const opaque = channels === 2 || channels === 4 ? image : image.removeAlpha();
+  const { data, info } = await opaque
+    .toColourspace(space)
+    .raw({ depth: isDeep ? "ushort" : "uchar" })
+    .toBuffer({ resolveWithObject: true });
+  const values = isDeep
+    ? new Uint16Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.length))
+    : new Uint8Array(data.buffer, data.byteOffset, data.length);
+  return { rows: info.height, cols: info.width, channels: info.channels, values };
 }
 
 async function toPixels(image: Sharp): Promise<Image> {

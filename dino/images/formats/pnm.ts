@@ -1,6 +1,15 @@
 /** Reader of PBM, PGM and PPM, as text and binary. Source: https://netpbm.sourceforge.net/doc/ */
 import type { Size } from "../pixels.js";
-import { checkSize, cut, type ReadOptions, type Samples, type Source, toBytes } from "./samples.js";
+import {
+  checkSize,
+  cut,
+  type ReadOptions,
+  type Samples,
+  type Source,
+  toBytes,
+  toBytesInRange,
+  type Visit,
+} from "./samples.js";
 import { headerOf, wholeFile } from "./whole-file.js";
 
 interface Header extends Size {
@@ -14,17 +23,30 @@ interface Header extends Size {
   readonly start: number;
 }
 
-/** Reads an image; the largest value that the header allows is white. */
-export async function read(source: Source, { maxPixels, part }: ReadOptions): Promise<Samples> {
-  const bytes = await wholeFile(source);
-  const header = parseHeader(bytes);
+/** Reads an image; without a range, the largest value that the header allows is white. */
+export async function read(source: Source, options: ReadOptions): Promise<Samples> {
+  const { part, range } = options;
+  const { header, values } = await decode(source, options);
   const { rows, cols, channels, isBitmap, most } = header;
-  checkSize(header, maxPixels);
-  const values = header.encoding === "text" ? parseValues(bytes, header) : unpackValues(bytes, header);
   const pixels = new Uint8Array(values.length);
-  toBytes(values, { low: 0, high: most }, pixels);
+  if (range) toBytesInRange(values, channels, range, pixels);
+  else toBytes(values, { low: 0, high: most }, pixels);
   if (isBitmap) for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i]!;
   return cut({ rows, cols, channels, pixels }, part?.tile);
+}
+
+/** Visits the values of an image. */
+export async function scan(source: Source, options: ReadOptions, visit: Visit): Promise<void> {
+  const { header, values } = await decode(source, options);
+  visit(values, header.channels);
+}
+
+async function decode(source: Source, { maxPixels }: ReadOptions) {
+  const bytes = await wholeFile(source);
+  const header = parseHeader(bytes);
+  checkSize(header, maxPixels);
+  const values = header.encoding === "text" ? parseValues(bytes, header) : unpackValues(bytes, header);
+  return { header, values };
 }
 
 /** Reads the size from the header. */

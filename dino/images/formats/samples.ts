@@ -1,6 +1,6 @@
 /** What the readers of image formats return: samples of any number of channels, in 8 bits. */
 import type { Decoding, ImagePart, Levels } from "../image-location.js";
-import { type Box, type Image, MAX_PIXELS, type Size } from "../pixels.js";
+import { type Box, type Image, luminance, MAX_PIXELS, type Size } from "../pixels.js";
 
 /** An image of any number of channels with 8 bits each. */
 export interface Samples extends Size {
@@ -23,7 +23,12 @@ export interface Reader {
   read(source: Source, options: ReadOptions): Promise<Samples>;
   /** Reads the size of a page, upright. */
   measure(source: Source, part?: ImagePart): Size | Promise<Size>;
+  /** Visits the values of a part, in the units that a range is given in. Throws as `read` does. */
+  scan(source: Source, options: ReadOptions, visit: Visit): Promise<void>;
 }
+
+/** Takes values [pixels, channels], of which the first channel is number `first` of the image. */
+export type Visit = (values: ArrayLike<number>, channels: number, first?: number) => void;
 
 /** Throws for an empty image, and for one with more pixels than may be decoded. */
 export function checkSize({ rows, cols }: Size, maxPixels = MAX_PIXELS): void {
@@ -54,15 +59,25 @@ export function checkBox({ rows, cols }: Size, { top, left, height, width }: Box
 }
 
 /**
- * Converts to RGB: gray is repeated, and the last of two or four channels, alpha, is dropped. Throws for more channels.
+ * Converts to a number of channels. To three: gray is repeated, and the last of two or four channels, alpha, is dropped. To one:
+ * the luminance of red, green and blue. Throws for other differences. "shown" also takes the first three of more channels.
  */
-export function toRgb({ rows, cols, channels, pixels }: Samples): Image {
-  if (channels === 3) return { rows, cols, pixels };
-  if (channels < 1 || channels > 4) {
-    throw new Error(`expected 1 to 4 channels (gray or RGB, alpha is dropped), got ${channels}`);
-  }
+export function toChannels(samples: Samples, wanted: number | "shown" = 3): Image {
+  const { rows, cols, channels, pixels } = samples;
+  if (channels === wanted) return { rows, cols, pixels };
+  if (wanted === 1 && channels <= 4) return toGray(samples);
+  if (wanted === "shown" || (wanted === 3 && channels <= 4)) return toRgb(samples);
+  throw new Error(
+    wanted === 3
+      ? `expected 1 to 4 channels (gray or RGB, alpha is dropped), got ${channels}; --channels ${channels} takes all`
+      : `expected ${wanted} channels, got ${channels}`,
+  );
+}
+
+/** Converts to RGB: gray is repeated, and of more than two channels, the first three are taken. */
+function toRgb({ rows, cols, channels, pixels }: Samples): Image {
   const out = new Uint8Array(rows * cols * 3);
-  const [green, blue] = channels === 4 ? [1, 2] : [0, 0];
+  const [green, blue] = channels >= 3 ? [1, 2] : [0, 0];
   for (let from = 0, to = 0; to < out.length; from += channels, to += 3) {
     out[to] = pixels[from]!;
     out[to + 1] = pixels[from + green]!;
@@ -71,14 +86,51 @@ export function toRgb({ rows, cols, channels, pixels }: Samples): Image {
   return { rows, cols, pixels: out };
 }
 
+/** Takes the first of two channels, or the luminance of three or four. */
+function toGray({ rows, cols, channels, pixels }: Samples): Image {
+  const out = new Uint8Array(rows * cols);
+  for (let to = 0, from = 0; to < out.length; to++, from += channels) {
+    out[to] = channels < 3 ? pixels[from]! : luminance(pixels[from]!, pixels[from + 1]!, pixels[from + 2]!);
+  }
+  return { rows, cols, pixels: out };
+}
+
 /**
  * Maps values to 0..255: `low` and less to 0, `high` and more to 255, linearly in between, to the nearest integer. NaN
  * becomes 0, as does everything if `low` equals `high`.
  */
-export function toBytes(values: ArrayLike<number>, { low, high }: Levels, out: Uint8Array, start = 0): void {
+export function toBytes(
+  values: ArrayLike<number>,
+  { low, high }: Levels,
+  out: Uint8Array,
+  { start = 0, channel = 0, channels = 1 } = {},
+): void {
   const scale = high > low ? 255 / (high - low) : 0;
-  for (let i = 0; i < values.length; i++) {
+  for (let i = channel; i < values.length; i += channels) {
     const value = (values[i]! - low) * scale;
     out[start + i] = value >= 255 ? 255 : value > 0 ? value + 0.5 : 0;
+  }
+}
+
+/**
+ * Maps values [pixels, channels] to 0..255 by a range, two numbers for all channels or two for each. Throws for another number of
+ * channels.
+ */
+export function toBytesInRange(
+  values: ArrayLike<number>,
+  channels: number,
+  range: readonly number[],
+  out: Uint8Array,
+  start = 0,
+): void {
+  if (range.length === 2) {
+    toBytes(values, { low: range[0]!, high: range[1]! }, out, { start });
+    return;
+  }
+  if (range.length !== 2 * channels)
+    throw new Error(`expected ${range.length / 2} channels, for which --range is given, got ${channels}`);
+  for (let channel = 0; channel < channels; channel++) {
+    const levels = { low: range[2 * channel]!, high: range[2 * channel + 1]! };
+    toBytes(values, levels, out, { start, channel, channels });
   }
 }

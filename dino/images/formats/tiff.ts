@@ -7,7 +7,16 @@ import { openFile } from "../../files/files.js";
 import type { ImagePart, Levels } from "../image-location.js";
 import type { Box, Size } from "../pixels.js";
 import * as photo from "./photo.js";
-import { checkBox, checkSize, type ReadOptions, type Samples, type Source, toBytes } from "./samples.js";
+import {
+  checkBox,
+  checkSize,
+  type ReadOptions,
+  type Samples,
+  type Source,
+  toBytes,
+  toBytesInRange,
+  type Visit,
+} from "./samples.js";
 
 /** A page that is an image of its own. */
 export interface TiffPage extends Size {
@@ -21,12 +30,38 @@ export async function read(source: Source, options: ReadOptions): Promise<Sample
   const { part, maxPixels } = options;
   if (part?.page === "channels") return await readChannels(file, options);
   const image = await pageOf(file, part?.page ?? 1);
-  if (isPhoto(image)) return await photo.read(source, part?.tile ? { ...options, maxPixels: Infinity } : options);
-  return await readValues(image, { box: part?.tile, maxPixels, levels: part?.levels?.[0] });
+  if (isPhoto(image) && !keepsExtraSamples(options))
+    return await photo.read(source, part?.tile ? { ...options, maxPixels: Infinity } : options);
+  return await readValues(image, { box: part?.tile, maxPixels, levels: part?.levels?.[0], range: options.range });
+}
+
+/** Whether samples besides gray or color are channels too, rather than alpha. */
+function keepsExtraSamples({ channels }: ReadOptions): boolean {
+  return typeof channels === "number" && channels !== 1 && channels !== 3;
+}
+
+/** Visits the values of a page, or of a tile of it. */
+export async function scan(source: Source, options: ReadOptions, visit: Visit): Promise<void> {
+  await using file = await openTiff(source);
+  const { part } = options;
+  const pages = part?.page === "channels" ? (await primaryPages(file)).map(({ number }) => number) : [part?.page ?? 1];
+  for (const [first, page] of pages.entries()) {
+    const image = await pageOf(file, page);
+    if (part?.page !== "channels" && isPhoto(image) && !keepsExtraSamples(options)) {
+      await photo.scan(source, options, visit);
+      return;
+    }
+    const { rows: height, cols: width } = sizeOf(image);
+    const missing = image.getGDALNoData();
+    for await (const { values } of bandsOf(image, part?.tile ?? { top: 0, left: 0, height, width })) {
+      const there = missing === null ? values : Array.from(values, (value) => (value === missing ? NaN : value));
+      visit(there, image.getSamplesPerPixel(), first);
+    }
+  }
 }
 
 /** Reads the pages as channels of one image. Throws if their sizes differ. */
-async function readChannels(file: OpenTiff, { part, maxPixels }: ReadOptions): Promise<Samples> {
+async function readChannels(file: OpenTiff, { part, maxPixels, range }: ReadOptions): Promise<Samples> {
   const pages = await primaryPages(file);
   const first = pages[0]!;
   const odd = pages.find(({ rows, cols }) => rows !== first.rows || cols !== first.cols);
@@ -40,7 +75,12 @@ async function readChannels(file: OpenTiff, { part, maxPixels }: ReadOptions): P
   const pixels = new Uint8Array(rows * cols * pages.length);
   for (const [channel, { number }] of pages.entries()) {
     const image = await pageOf(file, number);
-    const page = await readValues(image, { box: part?.tile, maxPixels, levels: part?.levels?.[channel] });
+    const page = await readValues(image, {
+      box: part?.tile,
+      maxPixels,
+      levels: part?.levels?.[channel],
+      range: range && range.length > 2 ? range.slice(2 * channel, 2 * channel + 2) : range,
+    });
     if (page.channels !== 1)
       throw new Error(`TIFF: expected pages of one channel, got ${page.channels} in page ${number}`);
     for (let i = 0; i < page.pixels.length; i++) pixels[i * pages.length + channel] = page.pixels[i]!;
@@ -53,10 +93,12 @@ interface ValueOptions {
   readonly box: Box | undefined;
   readonly maxPixels: number | undefined;
   readonly levels: Levels | undefined;
+  /** In place of the levels. */
+  readonly range: readonly number[] | undefined;
 }
 
 /** Reads all channels of a page with geotiff. */
-async function readValues(image: GeoTIFFImage, { box, maxPixels, levels }: ValueOptions): Promise<Samples> {
+async function readValues(image: GeoTIFFImage, { box, maxPixels, levels, range }: ValueOptions): Promise<Samples> {
   const size = sizeOf(image);
   const { height: rows, width: cols } = box ?? { height: size.rows, width: size.cols };
   const channels = image.getSamplesPerPixel();
@@ -65,8 +107,11 @@ async function readValues(image: GeoTIFFImage, { box, maxPixels, levels }: Value
   checkSize({ rows: rows * Math.ceil(channels / 3), cols }, maxPixels);
   if (photometricOf(image) > RGB) throw new Error(`TIFF: expected gray or RGB, got ${describe(image)}`);
   const pixels = new Uint8Array(rows * cols * channels);
-  const range = levels ?? (await levelsOf(image));
-  for await (const { values, start } of bandsOf(image, window)) toBytes(values, range, pixels, start);
+  const ends = levels ?? (range ? undefined : await levelsOf(image));
+  for await (const { values, start } of bandsOf(image, window)) {
+    if (range) toBytesInRange(values, channels, range, pixels, start);
+    else toBytes(values, ends!, pixels, { start });
+  }
   if (photometricOf(image) === WHITE_IS_ZERO) for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i]!;
   return { rows, cols, channels, pixels };
 }

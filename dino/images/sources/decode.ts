@@ -2,7 +2,7 @@
 import { readHead, readRange } from "../../files/files.js";
 import { type Format, formatOf, HEAD_BYTES, whyForeign } from "../formats/kind.js";
 import * as photo from "../formats/photo.js";
-import { type Reader, type Source, toRgb } from "../formats/samples.js";
+import { type Reader, type Samples, type Source, toBytesInRange, toChannels, type Visit } from "../formats/samples.js";
 import type { ByteLocation, DecodeFailure, Decoding, ImageLocation, RawForm } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
 import { readPageValue } from "./parquet-page.js";
@@ -25,15 +25,15 @@ const readers = {
 } as const satisfies Record<Format, () => Reader | Promise<Reader>>;
 
 /**
- * Decodes an image on the calling thread to RGB. Alpha is dropped, as PIL's convert("RGB") does in the official code;
+ * Decodes an image on the calling thread to RGB, or to other channels. Alpha is dropped from RGB, as PIL's convert("RGB") does in the official code;
  * of an animation, the first frame is used; unlike the official code, EXIF orientation is applied.
  */
 export async function decodeImage(place: ImageLocation, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
   const { raw, name, part } = place;
   return orFailure(name, async () => {
-    if (raw) return unpack(await bytesOf(place.bytes), raw);
+    if (raw) return toChannels(unpack(await bytesOf(place.bytes), raw, decoding.range), decoding.channels);
     const { source, reader } = await openSource(place);
-    const image = toRgb(await reader.read(source, { ...decoding, part }));
+    const image = toChannels(await reader.read(source, { ...decoding, part }), decoding.channels);
     return decoding.shortSide === undefined ? image : photo.shrink(image, decoding.shortSide);
   });
 }
@@ -47,6 +47,18 @@ export async function measureSize(place: ImageLocation): Promise<Size | DecodeFa
     const { source, reader } = await openSource(place);
     return reader.measure(source, part);
   });
+}
+
+/** Visits the values of an image as files have them. Throws if it cannot be decoded. */
+export async function scanImage(place: ImageLocation, decoding: Decoding, visit: Visit): Promise<void> {
+  const { raw, part } = place;
+  if (raw) {
+    const { pixels, channels } = unpack(await bytesOf(place.bytes), raw);
+    visit(pixels, channels);
+    return;
+  }
+  const { source, reader } = await openSource(place);
+  await reader.scan(source, { ...decoding, part }, visit);
 }
 
 async function openSource({ bytes }: ImageLocation): Promise<{ readonly source: Source; readonly reader: Reader }> {
@@ -73,18 +85,18 @@ async function bytesOf(bytes: ByteLocation): Promise<Uint8Array> {
   }
 }
 
-/** Converts raw pixels to [rows, cols, 3]. */
-function unpack(bytes: Uint8Array, { rows, cols, layout }: RawForm): Image {
-  if (layout === "rgb") return { rows, cols, pixels: bytes };
+/** Arranges raw values as [rows, cols, channels] and maps them by a range, if one is given. */
+function unpack(bytes: Uint8Array, { rows, cols, layout }: RawForm, range?: readonly number[]): Samples {
   const count = rows * cols;
-  const plane = layout === "gray" ? 0 : count;
-  const pixels = new Uint8Array(3 * count);
-  for (let i = 0, at = 0; i < count; i++, at += 3) {
-    pixels[at] = bytes[i]!;
-    pixels[at + 1] = bytes[plane + i]!;
-    pixels[at + 2] = bytes[2 * plane + i]!;
+  const channels = bytes.length / count;
+  const pixels = layout === "pixels" && range === undefined ? bytes : new Uint8Array(bytes.length);
+  if (layout === "planes") {
+    for (let channel = 0, i = 0; channel < channels; channel++) {
+      for (let at = channel; at < pixels.length; at += channels, i++) pixels[at] = bytes[i]!;
+    }
   }
-  return { rows, cols, pixels };
+  if (range) toBytesInRange(layout === "planes" ? pixels : bytes, channels, range, pixels);
+  return { rows, cols, channels, pixels };
 }
 
 async function orFailure<T extends Size>(path: string, decode: () => Promise<T>): Promise<T | DecodeFailure> {

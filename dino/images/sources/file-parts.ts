@@ -5,16 +5,9 @@ import { readHead } from "../../files/files.js";
 import { extensionOf, formatOf, HEAD_BYTES } from "../formats/kind.js";
 import { type ImageLocation, type ImagePart, isFailure, type Levels } from "../image-location.js";
 import type { Box, Size } from "../pixels.js";
+import type { Cutting } from "../reading.js";
 import { measureSize } from "./decode.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
-
-/** What becomes of the pages of a file, and of images larger than a tile. */
-export interface Cutting {
-  /** Each page is an image, or all pages are channels of one; "images" if left out. */
-  readonly pages?: "images" | "channels" | undefined;
-  /** Side of a tile in pixels; images are not cut if it is 0 or left out. */
-  readonly tile?: number | undefined;
-}
 
 interface Cut {
   readonly pages: "images" | "channels";

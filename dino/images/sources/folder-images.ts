@@ -5,8 +5,9 @@ import { imageNames } from "../formats/kind.js";
 import type { DecodeFailure, Decoding } from "../image-location.js";
 import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
 import type { Size } from "../pixels.js";
+import type { Cutting } from "../reading.js";
 import { decodeImage, measureSize } from "./decode.js";
-import { type Cutting, fileImages, locate } from "./file-parts.js";
+import { fileImages, locate } from "./file-parts.js";
 import { listImages, type ListReports } from "./folder-list.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
@@ -103,11 +104,7 @@ export function sortClasses(
  * truncated files count as images, as some benchmarks contain such files. Throws if the list is empty; missing or
  * invalid files fail when decoded.
  */
-export function listedImages(
-  folder: string,
-  paths: readonly string[],
-  { torn }: { readonly torn?: "shown" } = {},
-): ImageSet {
+export function listedImages(folder: string, paths: readonly string[], decoding: Decoding = {}): ImageSet {
   if (paths.length === 0) throw new Error(`images ${folder}: expected a list of images, which is empty`);
   const names = packNames(paths);
   return imageSet({
@@ -115,7 +112,7 @@ export function listedImages(
     count: paths.length,
     name: (index) => nameAt(names, index),
     location: (index) => locate(join(folder, nameAt(names, index)), nameAt(names, index)),
-    decoding: { ...(torn && { torn }) },
+    decoding,
   });
 }
 

@@ -35,7 +35,7 @@ export async function openIdx(path: string, decoding: Decoding = {}): Promise<Im
     name: (index) => `${index}`,
     location: (index) => ({
       name: `${path}/${index}`,
-      raw: { rows, cols, layout: "gray" },
+      raw: { rows, cols, layout: "pixels" },
       bytes: bytes
         ? { kind: "memory", memory: bytes, start: start + index * size, size }
         : { kind: "range", path, start: start + index * size, size },

@@ -4,6 +4,7 @@ import { basename, extname, join, resolve } from "node:path";
 import { type PatchFit, fittedSize, fitToPatches } from "../crop-to-patches.js";
 import { type DecodeFailure, isFailure } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
+import { decodingOf, type Reading } from "../reading.js";
 import { decodeImage } from "./decode.js";
 import { locate } from "./file-parts.js";
 import { openImages } from "./folder-images.js";
@@ -34,8 +35,9 @@ export async function openSubjects(
   paths: readonly string[],
   fit: PatchFit,
   onChecked?: (done: number, total: number) => void,
+  reading: Reading = {},
 ): Promise<Subjects> {
-  const found = await findFiles(paths);
+  const found = await findFiles(paths, reading);
   const subjects: Subject[] = [];
   const failures: DecodeFailure[] = [];
   const unique = uniqueNames();
@@ -44,7 +46,7 @@ export async function openSubjects(
     const sizes = await Promise.all(
       some.map(async ({ file }) => {
         try {
-          return fittedSize(await decode(file), fit);
+          return fittedSize(await decode(file, reading), fit);
         } catch (error) {
           return { path: file, reason: (error as Error).message };
         }
@@ -66,25 +68,25 @@ export async function openSubjects(
 }
 
 /** Reads a subject as network input. Throws, naming it, if it can no longer be read. */
-export async function readSubject({ file }: Subject, fit: PatchFit): Promise<Image> {
+export async function readSubject({ file }: Subject, fit: PatchFit, reading: Reading = {}): Promise<Image> {
   try {
-    return fitToPatches(await decode(file), fit);
+    return fitToPatches(await decode(file, reading), fit);
   } catch (error) {
     throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
 }
 
 /** Decodes a file. Throws, naming it, if it is not an image. */
-export async function readImage(file: string): Promise<Image> {
+export async function readImage(file: string, reading: Reading = {}): Promise<Image> {
   try {
-    return await decode(file);
+    return await decode(file, reading);
   } catch (error) {
     throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
 }
 
-async function decode(file: string): Promise<Image> {
-  const decoded = await decodeImage(locate(resolve(file), file));
+async function decode(file: string, reading: Reading): Promise<Image> {
+  const decoded = await decodeImage(locate(resolve(file), file), decodingOf(reading));
   if (isFailure(decoded)) throw new Error(`expected an image: ${decoded.reason}`);
   return decoded;
 }
@@ -96,7 +98,7 @@ interface Found {
   readonly isNamed: boolean;
 }
 
-async function findFiles(paths: readonly string[]): Promise<readonly Found[]> {
+async function findFiles(paths: readonly string[], { pages }: Reading): Promise<readonly Found[]> {
   const found: Found[] = [];
   for (const path of paths) {
     const target = await stat(locate(path).bytes.path).catch(() => undefined);
@@ -106,7 +108,7 @@ async function findFiles(paths: readonly string[]): Promise<readonly Found[]> {
       found.push({ file: path, stem: stemOf(basename(path)), isNamed: true });
       continue;
     }
-    const images = await openImages(path);
+    const images = await openImages(path, { pages });
     for (let i = 0; i < images.count; i++) {
       const within = images.name(i);
       const stem = stemOf(within).replaceAll("/", "-");

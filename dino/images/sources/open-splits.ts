@@ -2,14 +2,15 @@
 import { reportCount } from "../../files/progress.js";
 import { builtinImages, heldOutBuiltin, isBuiltin } from "../builtin.js";
 import { conversion, isForeign } from "../formats/kind.js";
-import type { Decoding } from "../image-location.js";
+import type { ImageSet } from "../image-set.js";
+import type { Reading } from "../reading.js";
 import { type Subset, type Splits, splitImages, fullSubset } from "../split.js";
-import type { Cutting } from "./file-parts.js";
 import type { LeftOut, ListReports } from "./folder-list.js";
+import { measureRange } from "./measure-range.js";
 import { openData } from "./open.js";
 
 /** Share and seed of a split, and how images are read. */
-export interface SplitOptions extends Pick<Decoding, "maxPixels">, Cutting {
+export interface SplitOptions extends Reading {
   readonly heldOut: number;
   readonly seed: number;
 }
@@ -18,23 +19,40 @@ export interface SplitOptions extends Pick<Decoding, "maxPixels">, Cutting {
  * Opens images with `openData` and splits them by `heldOut` and `seed`; the built-in images have a fixed split. Reports
  * progress on stderr if it takes long, and files that are no images. Throws where `openData` does.
  */
-export async function openSplits(
-  data: string,
-  { heldOut, seed, maxPixels, pages, tile }: SplitOptions,
-): Promise<Splits> {
+export async function openSplits(data: string, { heldOut, seed, ...reading }: SplitOptions): Promise<Splits> {
   if (isBuiltin(data)) {
-    if (tile) throw new Error(`--data ${data}: expected image files, since --tile is for these; leave it out`);
+    checkBuiltin(data, reading);
     const { train, test } = builtinImages();
     return { train: fullSubset(train), test: fullSubset(test) };
   }
-  const images = await openData(data, { maxPixels, pages, tile, ...reports(data) });
+  const images = await openAll(data, reading);
   const { train, test } = splitImages(images.count, { heldOut, seed });
   return { train: { images, indices: train }, test: { images, indices: test } };
 }
 
 /** Opens all images of `openData`, or the held-out built-in images. Throws where `openData` does. */
-export async function openSubset(data: string, { pages, tile }: Cutting = {}): Promise<Subset> {
-  return fullSubset(isBuiltin(data) ? heldOutBuiltin() : await openData(data, { pages, tile, ...reports(data) }));
+export async function openSubset(data: string, reading: Reading = {}): Promise<Subset> {
+  if (!isBuiltin(data)) return fullSubset(await openAll(data, reading));
+  checkBuiltin(data, reading);
+  return fullSubset(heldOutBuiltin());
+}
+
+async function openAll(
+  data: string,
+  { channels, maxPixels, pages, tile, range = "depth" }: Reading,
+): Promise<ImageSet> {
+  const options = { channels, maxPixels, pages, tile };
+  if (range === "depth") return openData(data, { ...options, ...reports(data) });
+  if (range !== "auto") return openData(data, { ...options, range, ...reports(data) });
+  const measured = await measureRange(fullSubset(await openData(data, { ...options, ...reports(data) })));
+  return openData(data, { ...options, range: measured });
+}
+
+/** Throws for options that are for image files. */
+function checkBuiltin(data: string, { channels = 3, tile = 0, range = "depth" }: Reading): void {
+  const flag = tile > 0 ? "--tile" : channels !== 3 ? "--channels" : range !== "depth" ? "--range" : undefined;
+  if (flag === undefined) return;
+  throw new Error(`--data ${data}: expected image files, since ${flag} is for these; leave it out`);
 }
 
 /** Prints on stderr how many images were found, and which files are none. */

@@ -3,6 +3,7 @@ import type { Device } from "../../../engine/index.js";
 import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
 import { parseNpy } from "../../files/npy.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
+import { toChannels } from "../../images/formats/samples.js";
 import { type Image, resizedCenterCrop } from "../../images/pixels.js";
 import { type FeatureRows, normalizeRows, selectRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
@@ -71,7 +72,14 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
   const network = selectNetwork(await parseModel(file), { path: "the model", which: "teacher" });
   const model = uploadModel(device, network, "model");
   const view = viewOf(model.config);
-  const { heads, patch, depth, dim } = model.vit;
+  const { channels, heads, patch, depth, dim } = model.vit;
+  if (channels !== 1 && channels !== 3) {
+    model[Symbol.dispose]();
+    throw new Error(
+      `the model takes images of ${channels} channels, but a page reads red, green and blue; dino attend and dino pca draw its maps`,
+    );
+  }
+  const asInput = (image: Image): Image => toChannels({ ...image, channels: 3 }, channels);
   const inspector = openInspector(model, view, { patches: patchFeatures, queriesAndKeys });
   const clsInspector = openInspector(model, view, { feature: (_, { tokens }) => clsOf(tokens) });
   let palette: Palette | undefined;
@@ -79,7 +87,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
 
   const neighborsOf = async (image: Image): Promise<readonly Neighbor[]> => {
     if (index === undefined) return [];
-    const { feature } = await clsInspector.inspect(resizedCenterCrop(image, view.resize, view.crop));
+    const { feature } = await clsInspector.inspect(asInput(resizedCenterCrop(image, view.resize, view.crop)));
     const queries = normalizeRows({ values: feature, rows: 1, dim });
     const [found] = await nearest({ queries, index: index.rows, k: NEIGHBORS, similarities: index.on.similarities });
     return found!;
@@ -98,7 +106,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
     async inspect(image, { size, keepColors }) {
       const began = performance.now();
       const shown = fitToPatches(image, { size, patch });
-      const { rows, cols, patches, queriesAndKeys: projected } = await inspector.inspect(shown);
+      const { rows, cols, patches, queriesAndKeys: projected } = await inspector.inspect(asInput(shown));
       const features = normalizeRows({ values: patches, rows: rows * cols, dim });
       if (!keepColors || palette === undefined) palette = fitColors(spread(features));
       return {

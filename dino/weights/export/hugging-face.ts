@@ -1,5 +1,5 @@
 /** Settings of a ViT as Hugging Face's libraries read them, in Python and in JavaScript. */
-import { evalView } from "../../config/derive.js";
+import { evalView, isRgb } from "../../config/derive.js";
 import type { Config } from "../../config/settings.js";
 import { learnedPositions } from "../../model/positions.js";
 import type { RotaryPositions, VitConfig } from "../../model/vit-config.js";
@@ -122,7 +122,7 @@ export function processorSettings(config: Config): object {
   const { resize, crop } = evalView(config);
   return {
     image_processor_type: "BitImageProcessor",
-    do_convert_rgb: true,
+    do_convert_rgb: isRgb(config),
     do_resize: true,
     size: { shortest_edge: resize },
     resample: BICUBIC,

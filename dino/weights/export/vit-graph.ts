@@ -19,7 +19,7 @@ export interface GraphOptions {
 }
 
 /**
- * Builds the graph: normalised images [batch, 3, rows, cols] -> tokens after the final norm, as `encode` of `vit.ts`
+ * Builds the graph: normalised images [batch, channels, rows, cols] -> tokens after the final norm, as `encode` of `vit.ts`
  * computes them. Images may have any size that holds a patch.
  */
 export function vitGraph({ vit, params, naming, onProgress }: GraphOptions): Omit<OnnxModel, "notes"> {
@@ -45,7 +45,7 @@ export function vitGraph({ vit, params, naming, onProgress }: GraphOptions): Omi
       ]
     : [{ name: "last_hidden_state", shape: ["batch", "tokens", dim] }];
   const { nodes, tensors } = graph;
-  return { nodes, tensors, inputs: [{ name: images, shape: ["batch", 3, "rows", "cols"] }], outputs };
+  return { nodes, tensors, inputs: [{ name: images, shape: ["batch", vit.channels, "rows", "cols"] }], outputs };
 }
 
 /** Leaves out the parameters that only training uses, and sets the bias of keys to 0 where the network takes it so. */

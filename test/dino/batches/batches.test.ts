@@ -104,7 +104,7 @@ describe("batches", () => {
     for (const [position, index] of batch!.indices.entries()) {
       const image = noise(index);
       const packed = new Uint32Array(room);
-      packPixels(image, packed);
+      packPixels(image, packed, 0, room);
       expect(batch!.pixels.subarray(position * room, (position + 1) * room)).to.deep.equal(packed);
       const crops = drawCrops(augment, { seed: 11, epoch: 0, index }, image);
       expect(batch!.pictures[position]).to.deep.equal({ rows: image.rows, cols: image.cols, crops });
@@ -233,11 +233,10 @@ describe("batches", () => {
   });
 
   it("passes on what went wrong in a worker", async () => {
-    const empty = { rows: 0, cols: 0, layout: "rgb" } as const;
-    const images: ImageSet = { ...memory, location: (index) => ({ ...memory.location(index), raw: empty }) };
+    const images: ImageSet = { ...memory, decoding: { channels: 1 } };
     await using batches = openThreadedBatches({ ...basics, images });
     expect(await rejection(batches.next())).to.match(
-      /batches: a worker failed: resizedCrop: expected a box within \[0, 0\]/,
+      /batches: a worker failed: crops: expected images of 3 channels, got 1/,
     );
     expect(await rejection(batches.next())).to.match(/batches: a worker failed/);
   });

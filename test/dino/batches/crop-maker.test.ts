@@ -9,7 +9,7 @@ import {
   drawCrops,
   officialAugmentation,
 } from "../../../dino/images/augment.js";
-import { type Image, packPixels } from "../../../dino/images/pixels.js";
+import { type Image, packedWords, packPixels } from "../../../dino/images/pixels.js";
 import { rng } from "../../../dino/math/random.js";
 import { download, input, sizeOf } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
@@ -81,27 +81,49 @@ describe("crops made on the device", () => {
       }
     });
   }
+
+  for (const channels of [1, 2, 5, 13]) {
+    it(`equal those made on the CPU: ${channels} channels`, async () => {
+      const augment = {
+        ...officialAugmentation,
+        ...still,
+        ...unblurred,
+        isRgb: false,
+        saturation: 0,
+        hue: 0,
+        mean: Array.from({ length: channels }, () => 0),
+        std: Array.from({ length: channels }, () => 1 / 255),
+        globalScale: [0.3, 1],
+        globalSize: { rows: 9, cols: 14 },
+      } as const;
+      await compareWithCpu(augment, "global1");
+      await compareWithCpu({ ...augment, jitterProbability: 1, rotation: 20 }, "global1");
+    });
+  }
 });
 
 /** Makes crops of oblong images on both; the tolerance is that of resizing in `crop-maker.test.ts` of the golden tests. */
 async function compareWithCpu(augment: AugmentOptions, kind: CropKind): Promise<void> {
-  const images = Array.from({ length: 8 }, (_, i) => smoothImage(i));
+  const channels = augment.mean.length;
+  const images = Array.from({ length: 8 }, (_, i) => smoothImage(i, channels));
   const pixelsPerPicture = Math.max(...images.map(({ rows, cols }) => rows * cols));
-  const pixels = new Uint32Array(images.length * pixelsPerPicture);
+  const words = packedWords(channels) * pixelsPerPicture;
+  const pixels = new Uint32Array(images.length * words);
   const pictures = images.map((image, index) => {
-    packPixels(image, pixels, index * pixelsPerPicture);
+    packPixels(image, pixels, index * words, pixelsPerPicture);
     const { rows, cols } = image;
     return { rows, cols, crops: [drawCrop(augment, kind, { seed: 3, index, purpose: "compared" }, image)] };
   });
   const { rows, cols } = augment.globalSize;
   const device = await testDevice();
-  using out = input(device, [images.length, 3, rows, cols]);
+  using out = input(device, [images.length, channels, rows, cols]);
   using maker = await createCropMaker(device, {
     pictures: images.length,
     pixelsPerPicture,
     groups: [{ crops: 1, out }],
-    mean: [0, 0, 0],
-    std: [1 / 255, 1 / 255, 1 / 255],
+    isRgb: augment.isRgb,
+    mean: augment.mean.map(() => 0),
+    std: augment.mean.map(() => 1 / 255),
   });
   maker.write(pixels, pictures);
   await maker.run();
@@ -110,7 +132,7 @@ async function compareWithCpu(augment: AugmentOptions, kind: CropKind): Promise<
   for (const [index, image] of images.entries()) {
     const expected = applyCropU8(image, pictures[index]!.crops[0]!).pixels;
     const off = Array.from(expected, (level, i) =>
-      Math.abs(level - all[index * 3 * size + (i % 3) * size + Math.floor(i / 3)]!),
+      Math.abs(level - all[(index * channels + (i % channels)) * size + Math.floor(i / channels)]!),
     );
     expect(Math.max(...off), `greatest deviation, image ${index}`).to.be.at.most(3.001);
     expect(off.reduce((a, b) => a + b) / off.length, `mean deviation, image ${index}`).to.be.at.most(0.401);
@@ -118,13 +140,13 @@ async function compareWithCpu(augment: AugmentOptions, kind: CropKind): Promise<
 }
 
 /** An image without symmetry whose neighbouring pixels differ by up to a third of the range. */
-function smoothImage(index: number): Image {
+function smoothImage(index: number, channels: number): Image {
   const random = rng({ seed: 4, index, purpose: "picture" });
   const [rows, cols] = [15 + random.integer(20), 15 + random.integer(20)];
   const wave = (x: number, y: number, c: number) => Math.sin(0.3 * x + 0.17 * y * y * 0.1 + c) * Math.cos(0.4 * y - c);
-  const pixels = Uint8Array.from({ length: rows * cols * 3 }, (_, i) => {
-    const [x, y] = [Math.floor(i / 3) % cols, Math.floor(i / 3 / cols)];
-    return 127 + 90 * wave(x, y, i % 3) + random.integer(36);
+  const pixels = Uint8Array.from({ length: rows * cols * channels }, (_, i) => {
+    const [x, y] = [Math.floor(i / channels) % cols, Math.floor(i / channels / cols)];
+    return 127 + 90 * wave(x, y, i % channels) + random.integer(36);
   });
   return { rows, cols, pixels };
 }

@@ -194,7 +194,13 @@ describe("config", () => {
     ["maskToken", ["yes"], "expected one of none, optional, always, got yes"],
     ["globalCropsScale", ["1", "0.4"], "the lower one first, got 1 0.4"],
     ["globalCropsScale", ["0.4"], "expected two numbers"],
-    ["mean", ["0.5", "0.5"], "expected three numbers"],
+    ["mean", ["0.5", "gray"], "expected a number for each channel, got 0.5 gray"],
+    ["std", ["0.5,0,1"], "expected a number above 0 for each channel"],
+    ["channels", ["0"], "--channels: expected a whole number from 1 to 256, got 0"],
+    ["channelNames", ["red,,blue"], "expected a name for each channel, separated by commas"],
+    ["range", ["4095", "0"], "expected depth, auto, or two numbers, the lower one first"],
+    ["range", ["0", "1", "2"], "expected depth, auto, or two numbers"],
+    ["range", ["12-bit"], "expected depth, auto, or two numbers"],
     ["dropPathRate", ["1"], "expected a number from 0 to below 1, got 1"],
     ["precision", ["bf16"], "--precision: expected one of f32, f16, got bf16"],
     ["flipVertical", ["2"], "--flip-vertical: expected a number from 0 to 1, got 2"],
@@ -211,6 +217,31 @@ describe("config", () => {
       expect(() => parseSetting(name, words)).to.throw(message);
     });
   }
+
+  it("has no changes of color by default for other channels than red, green and blue", () => {
+    const off = { saturation: 0, hue: 0, grayscale: 0, solarizeGlobal2: 0 };
+    const five = resolveConfig({ channels: 5 });
+    expect(five).to.include({ ...off, brightness: 0.4, contrast: 0.4 });
+    expect(five.mean).to.have.length(5);
+    expect(augmentOptions(five)).to.deep.include({ isRgb: false, mean: five.mean });
+    checkAugmentOptions(augmentOptions(five));
+    expect(resolveConfig({ channels: 3, channelNames: ["DAPI", "GFP", "RFP"] })).to.include(off);
+    for (const channelNames of [
+      ["red", "green", "blue"],
+      ["R", "G", "B"],
+    ]) {
+      const named = resolveConfig({ channelNames });
+      expect(named).to.include({ saturation: 0.2, hue: 0.1, grayscale: 0.2, solarizeGlobal2: 0.2 });
+      expect(augmentOptions(named).isRgb).to.equal(true);
+    }
+    expect(resolveConfig({ channels: 1, solarizeGlobal2: 0.5 }).solarizeGlobal2).to.equal(0.5);
+    const measured = { mean: [0.4], std: [0.1], range: [5, 9] };
+    expect(resolveConfig({ channels: 1, range: "auto" }, { measured })).to.deep.include(measured);
+    expect(resolveConfig({ channels: 1, mean: [0.3] }, { measured })).to.deep.include({ mean: [0.3], std: [0.1] });
+    expect(() => resolveConfig({ channels: 2, channelNames: ["a", "a"] })).to.throw(
+      "expected different names, got a,a",
+    );
+  });
 
   it("names both settings that contradict each other", () => {
     const side = (pixels: number) => ({ rows: pixels, cols: pixels });

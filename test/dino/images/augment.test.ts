@@ -15,12 +15,12 @@ import {
   type CropKind,
   type CropParameters,
 } from "../../../dino/images/augment.js";
+import { gaussianBlur } from "../../../dino/images/blur.js";
 import {
   adjustContrast,
   centerCrop,
   copyImage,
   flip,
-  gaussianBlur,
   normalize,
   normalizeTable,
   resize,

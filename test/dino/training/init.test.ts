@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
-import { resolveConfig } from "../../../dino/config/resolve.js";
+import { needsMeasuring, resolveConfig } from "../../../dino/config/resolve.js";
 import type { Config, PartialConfig } from "../../../dino/config/settings.js";
 import { startSettings } from "../../../dino/config/start-settings.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
@@ -75,6 +75,48 @@ describe("init", () => {
     using model = await loadModel(device, file);
     const { cls } = await evaluate(device, () => ({ cls: vit(model.vit, model.params, images) }));
     expect(seen).to.deep.equal([cls, cls]);
+  });
+
+  it("carries weights for red, green and blue to other channels", async () => {
+    const PROJECTION = "backbone.patch_embed.proj.weight";
+    const colors = (await start(settle())).values.get(PROJECTION)!; // [16, 3, 8, 8]
+    const of = (values: Float32Array, channels: number, feature: number, channel: number) =>
+      values.slice((feature * channels + channel) * 64, (feature * channels + channel + 1) * 64);
+    for (const [channels, initChannels] of [
+      [1, "mean"],
+      [1, "repeat"],
+      [5, "mean"],
+      [7, "repeat"],
+    ] as const) {
+      const { values, said } = await start(settle({ channels, initChannels }));
+      expect(said).to.include(`its 3 channels carried to ${channels} by ${initChannels}`);
+      const carried = values.get(PROJECTION)!;
+      expect(carried).to.have.length(16 * channels * 64);
+      for (const feature of [0, 15]) {
+        const [red, green, blue] = [0, 1, 2].map((color) => of(colors, 3, feature, color));
+        const sum = red!.map((value, i) => value + green![i]! + blue![i]!);
+        for (let channel = 0; channel < channels; channel++) {
+          const repeated = [red!, green!, blue!][channel % 3]!.map((value) => (value * 3) / channels);
+          const expected = initChannels === "repeat" && channels > 1 ? repeated : sum.map((value) => value / channels);
+          expect(relmax(of(carried, channels, feature, channel), expected), `channel ${channel}`).to.be.below(1e-6);
+        }
+      }
+      expect(values.get("backbone.cls_token")).to.deep.equal((await start(settle())).values.get("backbone.cls_token"));
+    }
+  });
+
+  it("takes the channels of a file, and refuses others than red, green and blue for them", async () => {
+    const five = join(folder, "five.safetensors");
+    const channels = { channels: 5, mean: [0.1, 0.2, 0.3, 0.4, 0.5], std: [1, 1, 1, 1, 2] } as const;
+    await writeTinyCheckpoint(five, { ...channels, channelNames: ["a", "b", "c", "d", "e"], range: [0, 4095] });
+    const from = startSettings(await settingsOfFile(five, {}));
+    const config = resolveConfig({ ...tinySettings, data: "photos", init: five }, { start: from });
+    expect(config).to.deep.include({ ...channels, range: [0, 4095], hue: 0, saturation: 0, grayscale: 0 });
+    expect(needsMeasuring({ init: five }, from)).to.equal(false);
+    expect(needsMeasuring({ init: five, channels: 4 }, from)).to.equal(true);
+    expect((await start(config)).said).to.include("backbone taken");
+    const asked = rejection(start(settle({ init: five })));
+    expect(await asked).to.include("these flags make them one: --channels 5");
   });
 
   it("takes backbone and head where both are of one shape", async () => {

@@ -52,7 +52,7 @@ describe("frames", () => {
     for (let time = 0; time < 2; time++) {
       expect((await all(frames.read())).map(({ pixels }) => pixels[0])).to.deep.equal([1, 2, 10]);
     }
-    expect((await openFrames(join(folder, "shots"), 12)).fps).to.equal(12);
+    expect((await openFrames(join(folder, "shots"), { fps: 12 })).fps).to.equal(12);
   });
 
   it("that are none are named", async () => {

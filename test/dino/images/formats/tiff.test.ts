@@ -138,7 +138,7 @@ describe("TIFF files", () => {
     for (const channels of [5, 13])
       for (const isPlanar of [false, true])
         expect(await pixelsOf(channels, { isPlanar })).to.equal(
-          `expected 1 to 4 channels (gray or RGB, alpha is dropped), got ${channels}`,
+          `expected 1 to 4 channels (gray or RGB, alpha is dropped), got ${channels}; --channels ${channels} takes all`,
         );
   });
 

@@ -85,7 +85,7 @@ describe("pages of files", () => {
       expect(await firstPixels(await openData(path, { pages: "channels" }))).to.deep.equal([[1, 2, 3]]);
       await writeFile(path, tiff([gray(1), gray(2), gray(3), gray(4), gray(5)]));
       expect(await rejection((await openData(path, { pages: "channels" })).decode(0))).to.match(
-        /expected 1 to 4 channels .*, got 5$/,
+        /expected 1 to 4 channels .*, got 5; --channels 5 takes all$/,
       );
       await writeFile(path, tiff([gray(1), gray(2, { rows: 1, cols: 4 })]));
       expect(await rejection((await openData(path, { pages: "channels" })).decode(0))).to.match(
