@@ -7,9 +7,9 @@ import { lowerBound } from "../../math/binary-search.js";
 import type { ColumnForm, Decoding, ParquetPage } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { imageSet } from "./folder-images.js";
-import { withLabels } from "./join.js";
+import { classList, className, LABEL_NAMES, withLabels } from "./labels.js";
 import { cachedIndex } from "./list-cache.js";
-import { readPage, type Value } from "./parquet-page.js";
+import { readPage } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
 
 /** Index of a file. */
@@ -31,7 +31,6 @@ interface PlacedPage {
 
 /** Preferred names of image columns; otherwise the first column that may hold images is used. */
 const IMAGE_NAMES = ["image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo"];
-const LABEL_NAMES = ["label", "labels", "cls", "class", "fine_label"];
 
 /**
  * Opens a Parquet file with a column of images: `image{bytes, path}` or plain bytes. Reading an image decodes its page.
@@ -45,7 +44,7 @@ export async function openParquet(path: string, decoding: Decoding = {}): Promis
     decoding,
     count,
     shards: [0],
-    ...withLabels(classes, labels),
+    ...withLabels(classes, labels, `which Parquet has in a column ${LABEL_NAMES.join(", ")}`),
     name: (row) => `${row}`,
     location: (row) => {
       const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
@@ -64,9 +63,8 @@ async function indexParquet(path: string): Promise<ParquetIndex> {
     for (const { page } of pages) whole("images of a page", page.values, Math.max(8 * page.unpackedSize, 2 ** 20));
     const last = pages.at(-1);
     const count = last ? last.first + last.page.values : 0;
-    const found = columns.find(({ element }) => LABEL_NAMES.includes(element.name));
-    const column = found && formOf([found]);
-    const labels = column && (await readLabels(file, metadata, { column, path: [found.element.name] }, count));
+    const found = columnOfLabels(columns);
+    const labels = found && (await readLabels(file, metadata, found, count));
     return {
       column: images.column,
       pages,
@@ -115,6 +113,16 @@ function columnOfImages(columns: readonly SchemaTree[]): Column {
   throw new Error(`expected a column of images (image{bytes, path}, or bytes), got ${names.join(", ")}`);
 }
 
+/** Returns the first column of labels by name; undefined if there is none, or only lists of labels. */
+function columnOfLabels(columns: readonly SchemaTree[]): Column | undefined {
+  const named = LABEL_NAMES.flatMap((name) => columns.filter(({ element }) => element.name === name));
+  const [found] = named.flatMap((top) => {
+    const column = formOf([top]);
+    return column ? [{ column, path: [top.element.name] }] : [];
+  });
+  return found;
+}
+
 /**
  * Returns the value type of a column, undefined if unsupported. `levels` lead from the top of the schema to the column.
  */
@@ -123,7 +131,7 @@ function formOf(levels: readonly SchemaTree[]): ColumnForm | undefined {
   const { type } = leaf.element;
   if (leaf.children.length > 0 || levels.some(({ element }) => element.repetition_type === "REPEATED"))
     return undefined;
-  if (type !== "BYTE_ARRAY" && type !== "INT32" && type !== "INT64") return undefined;
+  if (type === undefined || type === "INT96" || type === "FIXED_LEN_BYTE_ARRAY") return undefined;
   const definition = levels.filter(({ element }) => element.repetition_type !== "REQUIRED").length;
   return { type, definition };
 }
@@ -193,6 +201,7 @@ async function pagesOfChunk(
 function encodingOf(encoding: string | undefined): ParquetPage["encoding"] {
   if (encoding === "PLAIN") return "plain";
   if (encoding === "PLAIN_DICTIONARY" || encoding === "RLE_DICTIONARY") return "dictionary";
+  if (encoding === "RLE") return "runs"; // only truth values are
   throw new Error(`parquet: expected values encoded plainly or by dictionary, got ${encoding ?? "no known encoding"}`);
 }
 
@@ -214,23 +223,15 @@ async function readLabels(
   const rows = pages.reduce((sum, { page }) => sum + page.values, 0);
   if (rows !== count) throw new Error(`parquet: expected a label for each of ${count} images, got ${rows}`);
   const names = classNames(metadata, found.path[0]!);
-  const classes = new Map<string, number>();
+  const classes = classList();
   const labels = new Int32Array(count).fill(-1);
   for (const { page, dictionary, first } of pages) {
     for (const [i, value] of (await readPage(file.path, found.column, page, dictionary)).entries()) {
-      const name = nameOf(value, names);
-      if (name === undefined) continue;
-      if (!classes.has(name)) classes.set(name, classes.size);
-      labels[first + i] = classes.get(name)!;
+      const name = className(value, names);
+      if (name !== undefined) labels[first + i] = classes.numberOf(name);
     }
   }
-  return { classes: [...classes.keys()], labels };
-}
-
-/** Returns the name of a class; Hugging Face stores -1 for a missing label. */
-function nameOf(value: Value, names: readonly string[]): string | undefined {
-  if (value instanceof Uint8Array) return Buffer.from(value).toString("utf8");
-  return value === undefined || value < 0 ? undefined : (names[value] ?? `${value}`);
+  return { classes: classes.names(), labels };
 }
 
 const featuresSchema = z.object({

@@ -68,6 +68,27 @@ describe("Parquet image sets", () => {
       expect(await classesOf({ labels: ["b", "a", "b", "c"] })).to.deep.equal(["b", "a", "b", "c"]);
       expect(await classesOf({ labels: [1n, -1n, 0n, 0n] })).to.equal(undefined);
       expect(await classesOf({ labels: [1n, null, 0n, 0n] })).to.equal(undefined);
+      expect(await classesOf({ labels: [true, false, true, true] })).to.deep.equal(["true", "false", "true", "true"]);
+      expect(await classesOf({ labels: [1, 0, 0.5, 1] })).to.deep.equal(["1", "0", "0.5", "1"]);
+      expect(await classesOf({ labels: [1, 0, 1, 1], names: ["cat", "dog"] })).to.deep.equal([
+        "dog",
+        "cat",
+        "dog",
+        "dog",
+      ]);
+      for (const [incomplete, missing] of [
+        [[1n, null, -1n, 0n], 2],
+        [[1, NaN, 0, 0], 1],
+        [[true, null, null, false], 2],
+        [[null, null, null, null], 4],
+      ] as const) {
+        await writeParquet(path, files, { labels: incomplete });
+        const set = await openParquet(path);
+        expect([set.labels, set.whyUnlabelled]).to.deep.equal([
+          undefined,
+          `${missing} of 4 images have no class, which Parquet has in a column label, labels, cls, class, fine_label`,
+        ]);
+      }
     }));
 
   it("say what is wrong with a file", () =>
