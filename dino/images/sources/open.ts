@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
+import { whyUnopened } from "../../files/files.js";
 import { imageNames } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
@@ -84,10 +85,10 @@ export function parseMixture(data: string): readonly DataPart[] {
 }
 
 async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isFile()) {
+  const found = await kindOf(path);
+  if (found === "file") {
     const kind = kinds.find(({ matches }) => matches(path));
-    if (kind === undefined && hasImageHead(path))
+    if (kind === undefined && readable(path, () => hasImageHead(path)))
       return imagesOfFolder(dirname(path), packNames([basename(path)]), options);
     if (kind === undefined) throw unsupported(path, "a file of another kind");
     checkUncut(path, options);
@@ -113,11 +114,32 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
   return openFiles(path, { folder: path, names, options });
 }
 
+/** Returns what a path names; undefined if there is nothing. Throws if that may not be known. */
+async function kindOf(path: string): Promise<"file" | "folder" | undefined> {
+  const found = await stat(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== "EACCES") return undefined;
+    throw new Error(`--data ${path}: ${whyUnopened(error)}`, { cause: error });
+  });
+  if (found === undefined) return undefined;
+  if (found.isDirectory()) return "folder";
+  if (found.isFile()) return "file";
+  throw unsupported(path, "a device or pipe");
+}
+
+/** Runs a test of the content of a file. Throws, naming it, if it cannot be read. */
+function readable<T>(path: string, test: () => T): T {
+  try {
+    return test();
+  } catch (error) {
+    throw new Error(`--data ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** Returns the file of a path, or the files that match a pattern. Throws if there are none, and for folders. */
 async function filesOf(path: string): Promise<readonly string[]> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isFile()) return [path];
-  if (found) throw unsupported(path, "a folder in place of a file; separate folders by commas");
+  const found = await kindOf(path);
+  if (found === "file") return [path];
+  if (found === "folder") throw unsupported(path, "a folder in place of a file; separate folders by commas");
   const names = await matching(path);
   if (names.length === 0) throw unsupported(path, "nothing of that name");
   return names.map((name) => join(dirname(path), name));
@@ -149,7 +171,8 @@ interface FilesOptions {
 
 /** Opens files of one format as one set. Throws for several formats, or none. */
 async function openFiles(title: string, { folder, names, options }: FilesOptions): Promise<ImageSet> {
-  if (names.every((name) => isImageFile(name, join(folder, name))))
+  const isImage = (name: string, path: string) => readable(path, () => isImageFile(name, path));
+  if (names.every((name) => isImage(name, join(folder, name))))
     return imagesOfFolder(folder, packNames(names), options);
   const there = new Set(names);
   const wanted = names.filter((name) => !(name.endsWith(".gz") && there.has(name.slice(0, -".gz".length))));

@@ -1,6 +1,7 @@
 /** Patterns of paths as shells and WebDataset have them: braces, and `*` and `?` in the last part. */
 import { readdir } from "node:fs/promises";
 import { basename, dirname } from "node:path";
+import { whyUnopened } from "../../files/files.js";
 
 /** Maximum number of paths that braces may stand for. */
 const MOST = 1_000_000;
@@ -35,7 +36,7 @@ export function splitAtCommas(text: string): readonly string[] {
   return text.split(/,(?![^{}]*\})/);
 }
 
-/** Returns the sorted names of files that match a path with `*` or `?` in its last part. */
+/** Returns the sorted names of files that match a path with `*` or `?` in its last part. Throws for a folder that may not be read. */
 export async function matching(path: string): Promise<readonly string[]> {
   const pattern = basename(path);
   if (!/[*?]/.test(pattern)) return [];
@@ -45,6 +46,9 @@ export async function matching(path: string): Promise<readonly string[]> {
       .replaceAll("*", ".*")
       .replaceAll("?", ".")}$`,
   );
-  const names = await readdir(dirname(path)).catch(() => []);
+  const names = await readdir(dirname(path)).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== "EACCES") return [];
+    throw new Error(`--data ${path}: ${whyUnopened(error)}`, { cause: error });
+  });
   return names.filter((name) => matcher.test(name) && !name.startsWith(".")).sort();
 }

@@ -76,6 +76,14 @@ describe("Parquet image sets", () => {
         "dog",
         "dog",
       ]);
+      const truths = range(20).map((i) => i % 3 === 0); // so many are written in runs
+      await writeParquet(
+        path,
+        range(20).map(() => files[0]!),
+        { labels: truths },
+      );
+      const { classes, labels: numbers } = await openParquet(path);
+      expect(Array.from(numbers!, (number) => classes[number] === "true")).to.deep.equal(truths);
       for (const [incomplete, missing] of [
         [[1n, null, -1n, 0n], 2],
         [[1, NaN, 0, 0], 1],
@@ -104,11 +112,15 @@ describe("Parquet image sets", () => {
       expect(await rejection(openParquet(path))).to.include("not a whole one");
     }));
 
-  for (const plain of [false, true]) {
-    it(`do no harm when they are damaged, ${plain ? "plain" : "nested"}`, () =>
+  for (const [what, labels] of [
+    ["nested", [0n, 1n, 1n, 0n, 0n, 0n]],
+    ["plain", [0.5, 1, NaN, 0, null, 0]],
+    ["plain, with truth values", [true, false, null, true, true, false]],
+  ] as const) {
+    it(`do no harm when they are damaged, ${what}`, () =>
       inFolder(async (folder) => {
         const path = join(folder, "s.parquet");
-        const options = { labels: [0n, 1n, 1n, 0n, 0n, 0n], rowGroupSize: 4, plain };
+        const options = { labels, rowGroupSize: 4, plain: what !== "nested" };
         await writeParquet(path, await pngs(6), options);
         await survivesDamage(join(folder, "t.parquet"), await readFile(path), openParquet, { runs: 300 });
       }));
