@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { lazyProgress } from "../files/progress.js";
+import type { Cutting } from "../images/sources/file-parts.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import {
   type Benchmark,
@@ -13,11 +14,12 @@ import {
 import { openRevisited, type RevisitedName, revisitedNames } from "../retrieval/revisited.js";
 import { SCALES, shapedFeatures } from "../retrieval/shaped-features.js";
 import { loadModel } from "../weights/load-model.js";
+import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { UsageError, wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 
-interface RetrieveOptions extends ModelOptions {
+interface RetrieveOptions extends ModelOptions, Cutting {
   readonly data: string;
   readonly dataset?: RevisitedName;
   readonly imsize: number;
@@ -30,7 +32,7 @@ interface RetrieveOptions extends ModelOptions {
 const DEPTHS = [1, 5, 10];
 
 export function addRetrieve(dino: Command): void {
-  addModelOptions(dino.command("retrieve"))
+  addCuttingOptions(addModelOptions(dino.command("retrieve")))
     .description("measure image retrieval: on revisited Oxford and Paris, or on your own classes")
     .requiredOption(
       "--data <folder>",
@@ -66,7 +68,7 @@ async function measureRetrieval(options: RetrieveOptions): Promise<void> {
   const { data, dataset, imsize, batch } = options;
   const wholeQueries = options.wholeQueries === true;
   if (wholeQueries && dataset === undefined) throw new UsageError("--whole-queries is for --dataset; leave it out");
-  const benchmark = await openBenchmark(data, dataset, wholeQueries);
+  const benchmark = await openBenchmark(options);
   using device = await openDevice();
   using model = await loadModel(device, options.checkpoint, options.which);
   const scales = options.multiscale ? SCALES : [1];
@@ -115,13 +117,12 @@ async function measureRetrieval(options: RetrieveOptions): Promise<void> {
   print(...describe(report));
 }
 
-async function openBenchmark(
-  data: string,
-  dataset: RevisitedName | undefined,
-  wholeQueries: boolean,
-): Promise<Benchmark> {
-  if (dataset === undefined) return classBenchmark((await openSubset(data)).images);
-  return revisitedBenchmark(await openRevisited(data, dataset), { wholeQueries });
+async function openBenchmark({ data, dataset, wholeQueries, ...rest }: RetrieveOptions): Promise<Benchmark> {
+  const cutting = cuttingOf(rest);
+  if (dataset === undefined) return classBenchmark((await openSubset(data, cutting)).images);
+  if (cutting.pages !== undefined || cutting.tile !== undefined)
+    throw new UsageError("--pages and --tile are for your own images; leave them out with --dataset");
+  return revisitedBenchmark(await openRevisited(data, dataset), { wholeQueries: wholeQueries === true });
 }
 
 function describe({ setups, databaseImages, queryImages }: RetrievalReport): string[] {

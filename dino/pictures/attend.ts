@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { makeFolder, writeFileAtomically } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
+import type { Cutting } from "../images/sources/file-parts.js";
 import { openSubjects, readSubject } from "../images/sources/image-files.js";
 import type { Model } from "../model/backbone.js";
 import { clsAttention, openInspector } from "../model/inspector.js";
@@ -22,6 +23,8 @@ export interface AttendOptions {
   readonly out: string;
   /** Shorter side to resize to, or the full size. */
   readonly size: number | Size;
+  /** What becomes of the pages of files, and of large images. */
+  readonly cutting?: Cutting;
   /** Share of a map's mass that its mask keeps, in (0, 1]. */
   readonly share: number;
   readonly onChecked?: (done: number, total: number) => void;
@@ -56,7 +59,7 @@ export async function attend(
   const { model, out, share } = options;
   const { patch, heads } = model.vit;
   const fit = { size: options.size, patch };
-  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, options.cutting);
   await makeFolder(out);
 
   using inspector = openInspector(model, model.config, { attention: clsAttention });

@@ -17,7 +17,7 @@ import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js"
 import { encodePng } from "./png.js";
 import { meanOfHeads } from "./visualize.js";
 
-export interface PcaOptions extends Pick<AttendOptions, "model" | "paths" | "out" | "size" | "onChecked"> {
+export interface PcaOptions extends Pick<AttendOptions, "model" | "paths" | "out" | "size" | "cutting" | "onChecked"> {
   /** Draws the background black and excludes its features from the components. */
   readonly mask: boolean;
   readonly onExtracted?: (done: number, total: number) => void;
@@ -55,7 +55,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
   const { model, out, mask } = options;
   const { dim, patch } = model.vit;
   const fit = { size: options.size, patch };
-  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked);
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, options.cutting);
   await makeFolder(out);
   await using features = await openDiskArrays(out);
 
