@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readHead } from "../../files/files.js";
 import { extensionOf, formatOf, HEAD_BYTES } from "../formats/kind.js";
+import type { Source } from "../formats/samples.js";
 import { type ImageLocation, type ImagePart, isFailure, type Levels } from "../image-location.js";
 import type { Box, Size } from "../pixels.js";
 import { measureSize } from "./decode.js";
@@ -43,7 +44,7 @@ export async function fileImages(
   files: PackedNames,
   { onFound, pages = "images", tile = 0 }: Cutting & { readonly onFound?: ((images: number) => void) | undefined },
 ): Promise<FileImages> {
-  const mayHaveParts = (file: string) => tile > 0 || PAGED.has(extensionOf(file));
+  const mayHaveParts = (file: string) => tile > 0 || mayHavePages(file);
   if (!Array.from(files.ends).some((_, file) => mayHaveParts(nameAt(files, file)))) {
     const at = (index: number): string => nameAt(files, index);
     return {
@@ -120,35 +121,55 @@ function parseSuffix(suffix: string): ImagePart | undefined {
 /** The one part of a file without pages and tiles. */
 const WHOLE: readonly ImagePart[] = [{}];
 
+/** Whether bytes are of a format whose files may have pages. */
+export function isPaged(bytes: Uint8Array): boolean {
+  const format = formatOf(bytes.subarray(0, HEAD_BYTES));
+  return format === "tiff" || format === "dicom";
+}
+
+/** Whether a file of this name may have pages; one without extension may. */
+export function mayHavePages(name: string): boolean {
+  return PAGED.has(extensionOf(name));
+}
+
+/**
+ * Returns the pages of a file within a larger one that are images of their own: undefined alone for an image without
+ * pages, and for one that cannot be read.
+ */
+export async function pagesWithin(bytes: Uint8Array): Promise<readonly (number | undefined)[]> {
+  const parts = await partsOf(bytes, { pages: "images", tile: 0 });
+  return parts.map(({ page }) => (page === "channels" ? undefined : page));
+}
+
 /** Returns the parts of a file that are images of their own; one part without page and tile is the whole file. */
-async function partsOf(path: string, { pages, tile }: Cut): Promise<readonly ImagePart[]> {
+async function partsOf(source: Source, { pages, tile }: Cut): Promise<readonly ImagePart[]> {
   try {
-    const format = formatOf(readHead(path, HEAD_BYTES));
-    if (format === "tiff") return await partsOfTiff(path, { pages, tile });
+    const format = formatOf(typeof source === "string" ? readHead(source, HEAD_BYTES) : source.subarray(0, HEAD_BYTES));
+    if (format === "tiff") return await partsOfTiff(source, { pages, tile });
     if (format === "dicom") {
-      const frames = await (await import("../formats/dicom.js")).listFrames(path);
+      const frames = await (await import("../formats/dicom.js")).listFrames(source);
       return frames.flatMap(({ page, ...size }) =>
         tilesOf(size, tile).map((box) => ({ ...(frames.length > 1 && { page }), ...(box && { tile: box }) })),
       );
     }
-    if (tile === 0) return WHOLE;
-    const size = await measureSize({ name: path, bytes: { kind: "file", path } });
+    if (tile === 0 || typeof source !== "string") return WHOLE;
+    const size = await measureSize({ name: source, bytes: { kind: "file", path: source } });
     return isFailure(size) ? WHOLE : tilesOf(size, tile).map((box) => (box ? { tile: box } : {}));
   } catch {
     return WHOLE; // fails again, with the reason, when it is decoded
   }
 }
 
-async function partsOfTiff(path: string, { pages, tile }: Cut): Promise<readonly ImagePart[]> {
+async function partsOfTiff(source: Source, { pages, tile }: Cut): Promise<readonly ImagePart[]> {
   const { listPages, pageLevels } = await import("../formats/tiff.js");
-  const all = await listPages(path);
+  const all = await listPages(source);
   const isPlain = all.length === 1 && all[0]!.number === 1;
   const shown = pages === "channels" ? all.slice(0, 1) : all;
   const parts: ImagePart[] = [];
   for (const page of shown) {
     const of: Pick<ImagePart, "page"> = isPlain ? {} : { page: pages === "channels" ? "channels" : page.number };
     const boxes = tilesOf(page, tile);
-    const levels = boxes.length > 1 ? await pageLevels(path, of) : undefined;
+    const levels = boxes.length > 1 ? await pageLevels(source, of) : undefined;
     for (const box of boxes) parts.push({ ...of, ...(box && { tile: box }), ...(levels && { levels }) });
   }
   return parts;

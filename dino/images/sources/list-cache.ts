@@ -10,7 +10,7 @@ import { makeFolder, writeFileAtomically } from "../../files/files.js";
 export const LISTS_VARIABLE = "DINO_LISTS";
 
 /** Version of the format of cached values. */
-const VERSION = 3;
+const VERSION = 4;
 
 interface CacheEntry {
   readonly version: number;

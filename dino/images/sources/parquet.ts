@@ -6,6 +6,7 @@ import { type OpenFile, openFile } from "../../files/files.js";
 import { lowerBound } from "../../math/binary-search.js";
 import type { ColumnForm, Decoding, ParquetPage } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
+import { isPaged, pagesWithin } from "./file-parts.js";
 import { imageSet } from "./folder-images.js";
 import { classList, className, LABEL_NAMES, withLabels } from "./labels.js";
 import { cachedIndex } from "./list-cache.js";
@@ -17,6 +18,8 @@ interface ParquetIndex {
   readonly column: ColumnForm;
   readonly pages: readonly PlacedPage[];
   readonly count: number;
+  /** Row and page of each image, if some rows have several; 0 stands for the whole file. */
+  readonly parts: { readonly rows: Uint32Array; readonly pages: Uint32Array } | undefined;
   readonly classes: readonly string[];
   /** Class of each row, -1 for none. */
   readonly labels: Int32Array;
@@ -33,22 +36,34 @@ interface PlacedPage {
 const IMAGE_NAMES = ["image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo"];
 
 /**
- * Opens a Parquet file with a column of images: `image{bytes, path}` or plain bytes. Reading an image decodes its page.
+ * Opens a Parquet file with a column of images: `image{bytes, path}` or plain bytes; pages of a file are images of their own. Reading an image decodes its page.
  * Throws for other files, and if there is no such column.
  */
 export async function openParquet(path: string, decoding: Decoding = {}): Promise<ImageSet> {
-  const { column, pages, count, classes, labels } = await cachedIndex(path, "parquet", () => indexParquet(path));
+  const index = await cachedIndex(path, "parquet", () => indexParquet(path));
+  const { column, pages, parts, classes } = index;
+  const labels = parts ? Int32Array.from(parts.rows, (row) => index.labels[row]!) : index.labels;
   const firsts = Float64Array.from(pages, ({ first }) => first);
+  const nameOf = (image: number): string => {
+    const page = parts?.pages[image];
+    return `${parts?.rows[image] ?? image}${page ? `#${page}` : ""}`;
+  };
   return imageSet({
     title: path,
     decoding,
-    count,
+    count: labels.length,
     shards: [0],
     ...withLabels(classes, labels, `which Parquet has in a column ${LABEL_NAMES.join(", ")}`),
-    name: (row) => `${row}`,
-    location: (row) => {
+    name: nameOf,
+    location: (image) => {
+      const row = parts?.rows[image] ?? image;
       const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
-      return { name: `${path}/${row}`, bytes: { kind: "page", path, column, page, dictionary, row: row - first } };
+      const part = parts?.pages[image];
+      return {
+        name: `${path}/${nameOf(image)}`,
+        bytes: { kind: "page", path, column, page, dictionary, row: row - first },
+        ...(part && { part: { page: part } }),
+      };
     },
   });
 }
@@ -69,12 +84,33 @@ async function indexParquet(path: string): Promise<ParquetIndex> {
       column: images.column,
       pages,
       count,
+      parts: await partsOfRows(path, images.column, pages),
       ...(labels ?? { classes: [], labels: new Int32Array(count).fill(-1) }),
     };
   } catch (error) {
     const { message } = error as Error;
     throw new Error(message.startsWith(path) ? message : `${path}: ${message}`, { cause: error });
   }
+}
+
+/** Lists the pages of image files in rows; undefined if no file has several. Only looks where the first files may have pages. */
+async function partsOfRows(
+  path: string,
+  column: ColumnForm,
+  placed: readonly PlacedPage[],
+): Promise<ParquetIndex["parts"]> {
+  const rows: number[] = [];
+  const pages: number[] = [];
+  for (const { page, dictionary, first } of placed) {
+    const values = await readPage(path, column, page, dictionary);
+    if (first === 0 && !values.some((value) => value instanceof Uint8Array && isPaged(value))) return undefined;
+    for (const [i, value] of values.entries())
+      for (const number of value instanceof Uint8Array ? await pagesWithin(value) : [undefined]) {
+        rows.push(first + i);
+        pages.push(number ?? 0);
+      }
+  }
+  return pages.some((page) => page > 0) ? { rows: Uint32Array.from(rows), pages: Uint32Array.from(pages) } : undefined;
 }
 
 const MAGIC = "PAR1";

@@ -4,6 +4,8 @@ import { type OpenFile, openFile } from "../../files/files.js";
 import { extensionOf, isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
+import { MAX_BYTES } from "./decode.js";
+import { mayHavePages, pagesWithin } from "./file-parts.js";
 import { imageSet } from "./folder-images.js";
 import { type ClassList, classList, className, LABEL_NAMES, withLabels } from "./labels.js";
 import { cachedIndex } from "./list-cache.js";
@@ -15,20 +17,22 @@ interface TarIndex {
   /** Offset and size in bytes of each image. */
   readonly starts: Float64Array;
   readonly sizes: Float64Array;
+  /** Page of its file that each image is, 0 for the whole file. */
+  readonly pages: Uint32Array;
   /** Class names, and the class of each image, -1 for none. */
   readonly classes: readonly string[];
   readonly labels: Int32Array;
 }
 
 /**
- * Opens a tar of images. The class of an image is in a `.cls` file, a `.json` file or a `.txt` file of one word, which has
+ * Opens a tar of images; pages of a file are images of their own. The class of an image is in a `.cls` file, a `.json` file or a `.txt` file of one word, which has
  * the name of the image or, as in WebDataset, that name up to its first dot. Paths are only names. Throws, naming the
  * byte, if the file is not a tar or is truncated.
  */
 export async function openTar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
   const index = await cachedIndex(path, "tar", () => indexTar(path));
   const { classes, labels } = index;
-  const { names, blocks, sizes } = packed(index);
+  const { names, blocks, sizes, pages } = packed(index);
   return imageSet({
     title: path,
     decoding,
@@ -39,6 +43,7 @@ export async function openTar(path: string, decoding: Decoding = {}): Promise<Im
     location: (image) => ({
       name: `${path}/${nameAt(names, image)}`,
       bytes: { kind: "range", path, start: blocks[image]! * BLOCK, size: sizes[image]! },
+      ...(pages?.[image] && { part: { page: pages[image] } }),
     }),
   });
 }
@@ -49,11 +54,12 @@ const WHERE = `which a .tar has beside an image, under its name: in .cls, in .js
 const BLOCK = 512;
 
 /** Compacts an index for memory: copies arrays, which otherwise retain the whole cached buffer, and narrows them. */
-function packed({ names, starts, sizes }: TarIndex) {
+function packed({ names, starts, sizes, pages }: TarIndex) {
   return {
     names: { bytes: names.bytes.slice(), ends: narrow(names.ends) },
     blocks: narrow(starts.map((start) => start / BLOCK)),
     sizes: narrow(sizes),
+    pages: pages.some((page) => page > 0) ? pages.slice() : undefined,
   };
 }
 
@@ -72,16 +78,23 @@ async function indexTar(path: string): Promise<TarIndex> {
   const names = nameList();
   const starts: number[] = [];
   const sizes: number[] = [];
+  const pages: number[] = [];
   const keys: (readonly string[])[] = [];
   const classes = classList();
   const labelOf = new Map<string, number>();
   for await (const entry of filesOf(file)) {
     const { name, start, size } = entry;
     if (isImageName(name)) {
-      names.add(Buffer.from(name));
-      starts.push(start);
-      sizes.push(size);
-      keys.push(keysOf(name));
+      const key = keysOf(name);
+      const found =
+        mayHavePages(name) && size <= MAX_BYTES ? await pagesWithin(await file.read(start, size)) : [undefined];
+      for (const page of found) {
+        names.add(Buffer.from(page === undefined ? name : `${name}#${page}`));
+        starts.push(start);
+        sizes.push(size);
+        pages.push(page ?? 0);
+        keys.push(key);
+      }
     } else await noteLabel(entry, classes, labelOf);
   }
   const labels = Int32Array.from(keys, (some) => firstKnown(some, labelOf) ?? -1);
@@ -89,6 +102,7 @@ async function indexTar(path: string): Promise<TarIndex> {
     names: names.pack(),
     starts: Float64Array.from(starts),
     sizes: Float64Array.from(sizes),
+    pages: Uint32Array.from(pages),
     classes: classes.names(),
     labels,
   };

@@ -11,17 +11,8 @@ import { openSubjects, readImage } from "../../../../dino/images/sources/image-f
 import { openData } from "../../../../dino/images/sources/open.js";
 import { indexedImages } from "../../../../dino/retrieval/indexed-images.js";
 import { rejection } from "../../../support/rejection.js";
-import { tiff, type TiffPage } from "../formats/written-formats.js";
+import { gray, tiff, type TiffPage } from "../formats/written-formats.js";
 import { imagesOf, inFolder, noise, pngOf, survivesDamage, writeTar } from "./written-images.js";
-
-/** A gray page of 2 x 2 pixels of one value. */
-const gray = (value: number, more: Partial<TiffPage> = {}): TiffPage => ({
-  rows: 2,
-  cols: 2,
-  bits: 8,
-  samples: new Uint8Array(4).fill(value),
-  ...more,
-});
 
 const REDUCED = [[254, "long", [1]]] as const;
 

@@ -6,7 +6,8 @@ import { isFailure } from "../../../../dino/images/image-location.js";
 import { openParquet } from "../../../../dino/images/sources/parquet.js";
 import { thriftSize } from "../../../../dino/images/sources/thrift.js";
 import { rejection } from "../../../support/rejection.js";
-import { imagesOf, inFolder, noise, pngs, survivesDamage, writeParquet } from "./written-images.js";
+import { gray, tiff } from "../formats/written-formats.js";
+import { imagesOf, inFolder, noise, pngs, redOf, survivesDamage, writeParquet } from "./written-images.js";
 
 describe("Parquet image sets", () => {
   const range = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -40,6 +41,28 @@ describe("Parquet image sets", () => {
         { pageSize: 4 },
       );
       expect(await imagesOf(await openParquet(path))).to.deep.equal(order.map(noise));
+    }));
+
+  it("give each page of TIFF files, with the class of the row", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "train.parquet");
+      const [file] = await pngs(1);
+      const rows = [tiff([gray(1), gray(2)]), null, tiff([gray(3)]), file!, tiff([gray(4), gray(5), gray(6)])];
+      const labels = [0n, 1n, 2n, 3n, 4n];
+      for (const options of [{}, { pageSize: 400 }]) {
+        await writeParquet(path, rows, { labels, ...options });
+        const set = await openParquet(path);
+        const names = Array.from({ length: set.count }, (_, i) => set.name(i));
+        expect(names).to.deep.equal(["0#1", "0#2", "1", "2", "3", "4#1", "4#2", "4#3"]);
+        expect(Array.from(set.labels!)).to.deep.equal([0, 0, 1, 2, 3, 4, 4, 4]);
+        expect(await redOf(set, 2)).to.deep.equal([1, 2]);
+        expect(await set.decode(2)).to.deep.equal({ path: `${path}/1`, reason: "the row has no image" });
+        expect(await set.decode(6)).to.have.deep.property(
+          "pixels",
+          Uint8Array.from({ length: 12 }, () => 5),
+        );
+      }
+      await survivesDamage(join(folder, "t.parquet"), await readFile(path), openParquet, { runs: 100 });
     }));
 
   it("fail for rows without an image, and for those alone", () =>

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { openTar } from "../../../../dino/images/sources/tar.js";
 import { rejection } from "../../../support/rejection.js";
-import { imagesOf, inFolder, noise, pngs, survivesDamage, writeTar } from "./written-images.js";
+import { gray, tiff } from "../formats/written-formats.js";
+import { imagesOf, inFolder, noise, pngs, redOf, survivesDamage, writeTar } from "./written-images.js";
 
 describe("WebDataset shards", () => {
   it("hold images that are read where they lie, whatever their names", () =>
@@ -75,6 +76,27 @@ describe("WebDataset shards", () => {
           "2 of 4 images have no class, which a .tar has beside an image, under its name: in .cls, in .json as " +
             '"label", or as the one word of .txt',
         );
+    }));
+
+  it("give each page of a TIFF file, with the class of the file", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "s.tar");
+      const stack = tiff([gray(1), gray(2), gray(3)]);
+      await writeTar(path, [
+        ["a.tif", stack],
+        ["a.cls", "x"],
+        ["b.tiff", tiff([gray(4)])],
+        ["b.cls", "y"],
+        ["c.tif", stack.subarray(0, 60)],
+        ["c.cls", "z"],
+      ]);
+      const set = await openTar(path);
+      const names = Array.from({ length: set.count }, (_, i) => set.name(i));
+      expect(names).to.deep.equal(["a.tif#1", "a.tif#2", "a.tif#3", "b.tiff", "c.tif"]);
+      expect([...set.labels!]).to.deep.equal([0, 0, 0, 1, 2]);
+      expect(await redOf(set, 4)).to.deep.equal([1, 2, 3, 4]);
+      expect(await set.decode(4)).to.have.property("path", `${path}/c.tif`);
+      await survivesDamage(join(folder, "t.tar"), await readFile(path), openTar, { runs: 100 });
     }));
 
   it("say where a file is no tar, or not a whole one", () =>

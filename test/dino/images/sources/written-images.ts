@@ -106,6 +106,17 @@ export async function imagesOf(set: ImageSet): Promise<readonly Image[]> {
   );
 }
 
+/** The first red values of the first `count` images of a set; throws for one that cannot be decoded. */
+export async function redOf(set: ImageSet, count = set.count): Promise<readonly number[]> {
+  return Promise.all(
+    Array.from({ length: count }, async (_, index) => {
+      const image = await set.decode(index);
+      if (isFailure(image)) throw new Error(`${image.path}: ${image.reason}`);
+      return image.pixels[0]!;
+    }),
+  );
+}
+
 /** Runs with a folder that is removed at the end. */
 export async function inFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "sources-"));
