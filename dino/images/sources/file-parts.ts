@@ -7,6 +7,7 @@ import type { Source } from "../formats/samples.js";
 import { type ImageLocation, type ImagePart, isFailure, type Levels } from "../image-location.js";
 import type { Box, Size } from "../pixels.js";
 import { measureSize } from "./decode.js";
+import { cachedOfFiles } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 
 /** What becomes of the pages of a file, and of images larger than a tile. */
@@ -52,32 +53,25 @@ export async function fileImages(
       location: (index) => ({ name: at(index), bytes: { kind: "file", path: join(folder, at(index)) } }),
     };
   }
-  const names = nameList();
-  const owners: number[] = [];
-  const levels = new Map<string, readonly Levels[]>();
-  const keyOf = (file: number, { page }: ImagePart): string => `${file}#${page}`;
-  for (let from = 0; from < files.ends.length; from += AT_ONCE) {
-    const some = Array.from({ length: Math.min(AT_ONCE, files.ends.length - from) }, (_, i) => nameAt(files, from + i));
-    const found = await Promise.all(
-      some.map((file) => (mayHaveParts(file) ? partsOf(join(folder, file), { pages, tile }) : Promise.resolve(WHOLE))),
-    );
-    for (const [i, parts] of found.entries())
-      for (const part of parts) {
-        if (part.levels) levels.set(keyOf(from + i, part), part.levels);
-        owners.push(from + i);
-        names.add(Buffer.from(some[i]! + suffixOf(part)));
-      }
-    onFound?.(names.count);
-  }
-  const packed = names.pack();
-  const ownerOf = Int32Array.from(owners);
+  const listed = await cachedOfFiles(folder, files, {
+    kind: `parts ${pages} ${tile}`,
+    isRead: mayHaveParts,
+    make: () =>
+      listParts(files, {
+        onFound,
+        partsOf: (file) => (mayHaveParts(file) ? partsOf(join(folder, file), { pages, tile }) : Promise.resolve(WHOLE)),
+      }),
+  });
+  const names: PackedNames = { bytes: listed.names.bytes.slice(), ends: listed.names.ends.slice() };
+  const levels = new Map(listed.levels);
+  const owners = listed.owners.slice(); // copies, since a part of a cached buffer retains the whole
   return {
-    names: packed,
+    names,
     location: (index) => {
-      const name = nameAt(packed, index);
-      const file = nameAt(files, ownerOf[index]!);
+      const name = nameAt(names, index);
+      const file = nameAt(files, owners[index]!);
       const part = parseSuffix(name.slice(file.length));
-      const known = part && levels.get(keyOf(ownerOf[index]!, part));
+      const known = part && levels.get(keyOf(owners[index]!, part));
       return {
         name,
         bytes: { kind: "file", path: join(folder, file) },
@@ -85,6 +79,43 @@ export async function fileImages(
       };
     },
   };
+}
+
+/** The parts of files that are images of their own, as plain data. */
+interface PartList {
+  readonly names: PackedNames;
+  /** Index of the file of each image. */
+  readonly owners: Int32Array;
+  /** Levels of pages, by `keyOf`. */
+  readonly levels: readonly (readonly [string, readonly Levels[]])[];
+}
+
+interface PartsOptions {
+  readonly onFound: ((images: number) => void) | undefined;
+  readonly partsOf: (file: string) => Promise<readonly ImagePart[]>;
+}
+
+async function listParts(files: PackedNames, options: PartsOptions): Promise<PartList> {
+  const names = nameList();
+  const owners: number[] = [];
+  const levels = new Map<string, readonly Levels[]>();
+  for (let from = 0; from < files.ends.length; from += AT_ONCE) {
+    const some = Array.from({ length: Math.min(AT_ONCE, files.ends.length - from) }, (_, i) => nameAt(files, from + i));
+    const found = await Promise.all(some.map(options.partsOf));
+    for (const [i, parts] of found.entries())
+      for (const part of parts) {
+        if (part.levels) levels.set(keyOf(from + i, part), part.levels);
+        owners.push(from + i);
+        names.add(Buffer.from(some[i]! + suffixOf(part)));
+      }
+    options.onFound?.(names.count);
+  }
+  return { names: names.pack(), owners: Int32Array.from(owners), levels: [...levels] };
+}
+
+/** Returns the key of the levels of a page of a file. */
+function keyOf(file: number, { page }: ImagePart): string {
+  return `${file}#${page}`;
 }
 
 /** Location of an image that is a file or a part of one. */
