@@ -1,4 +1,5 @@
 /** The program `dino`: its commands and its exit codes. */
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { HungDeviceError, isCausedBy } from "../engine/index.js";
@@ -63,10 +64,19 @@ export async function main(words: readonly string[]): Promise<void> {
     await dino.parseAsync(argv, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return; // help or version, already printed
-    process.exitCode = reportError(error);
+    process.exitCode = reportError(isUnquotedPattern(error, argv) ? new UsageError(quotePatterns) : error);
     if (isCausedBy(error, HungDeviceError)) process.exit(); // pending GPU work may never finish
   }
 }
+
+/** Whether a file follows another argument where one was expected, as if the shell had replaced a pattern by its files. */
+function isUnquotedPattern(error: unknown, argv: readonly string[]): boolean {
+  const isExcess = error instanceof CommanderError && error.code === "commander.excessArguments";
+  return isExcess && argv.some((word, i) => i > 1 && !argv[i - 1]!.startsWith("-") && existsSync(word));
+}
+
+const quotePatterns =
+  "expected one file, got several; quote patterns, or the shell replaces them by names of files: --data 'shards/*.tar'";
 
 /** Reads `_` in a flag as `-`: the official code spells its flags with both. */
 function withDashes(word: string): string {

@@ -10,13 +10,14 @@ import { cropSheet } from "../experiments/crop-sheet.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { readConfig } from "../run/config-file.js";
 import { runFiles } from "../run/run-folder.js";
+import { settingsOfInit } from "../training/init.js";
 import { asUsage, count, pngFile, UsageError } from "./flags.js";
 import { print, printJson, reportFailures, writePicture } from "./output.js";
 import { addSettings, readFlags } from "./train.js";
 
 /** Settings that decide which crops a training sees. */
 const names: readonly SettingName[] = [
-  ...(["data", "preset", "method", "patchSize", "imageSize", "localSize", "heldOut", "seed"] as const),
+  ...(["data", "preset", "method", "init", "patchSize", "imageSize", "localSize", "heldOut", "seed"] as const),
   ...(Object.keys(cropSettings) as (keyof typeof cropSettings)[]).filter(
     (name) => name !== "shuffleBuffer" && name !== "cropsOn",
   ),
@@ -72,9 +73,10 @@ async function cropConfig(flags: PartialConfig, run: string | undefined): Promis
   if (run === undefined) {
     if (flags.data === undefined)
       throw new UsageError("--data: expected images as for dino train, or a run to take them from with --run");
-    return asUsage(() => resolveConfig(flags));
+    const start = await settingsOfInit({ heads: 1, ...flags }); // crops do not depend on heads
+    return asUsage(() => resolveConfig(flags, { start }));
   }
-  const recipe = (["preset", "method"] as const).find((name) => flags[name] !== undefined);
+  const recipe = (["preset", "method", "init"] as const).find((name) => flags[name] !== undefined);
   if (recipe !== undefined) throw new UsageError(`--run has a recipe of its own; leave ${flagOf(recipe)} out`);
   if (!existsSync(runFiles(run).config))
     throw new UsageError(`--run: ${run} holds no run; name the folder of dino train --out`);

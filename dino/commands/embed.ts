@@ -1,4 +1,6 @@
 /** `dino embed` */
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { readingOf } from "../config/derive.js";
@@ -13,7 +15,7 @@ import { loadModel } from "../weights/load-model.js";
 import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
-import { print, printJson, reportFailures } from "./output.js";
+import { print, printJson, printToStderr, reportFailures } from "./output.js";
 
 interface EmbedOptions extends ModelOptions, Cutting {
   readonly data: string;
@@ -49,6 +51,7 @@ export function addEmbed(dino: Command): void {
       const { features, failures } = extracted;
       const patchShape = grid && [features.rows, grid.rows, grid.cols, features.dim];
       const { data, checkpoint, which } = options;
+      if (!options.patches) await removeEarlier(paths.patches);
       await writeFeatures(options.out, featureList(subset.images, extracted, { data, checkpoint, which }));
 
       if (options.json) {
@@ -71,6 +74,13 @@ export function addEmbed(dino: Command): void {
         `${paths.json}   the same, with labels`,
       );
     });
+}
+
+/** Removes features of patches, which belong to the features that are to be replaced. */
+async function removeEarlier(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  await rm(path);
+  printToStderr(`removed ${path}, the patches of the earlier features; --patches writes new ones`);
 }
 
 /** Extracts features and writes those of patches; shows progress on stderr. */

@@ -1,14 +1,17 @@
 /** `dino pca` */
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
+import { readingOf } from "../config/derive.js";
 import { lazyProgress } from "../files/progress.js";
+import type { Cutting } from "../images/reading.js";
 import { drawPca } from "../pictures/pca.js";
 import { loadModel } from "../weights/load-model.js";
+import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";
 
-interface PcaOptions extends CheckpointOptions, PictureSizeOptions {
+interface PcaOptions extends CheckpointOptions, PictureSizeOptions, Cutting {
   readonly out: string;
   readonly mask: boolean;
   readonly json?: true;
@@ -16,7 +19,7 @@ interface PcaOptions extends CheckpointOptions, PictureSizeOptions {
 
 export function addPca(dino: Command): void {
   const command = dino.command("pca").argument("<image...>", "image files, and folders of images");
-  addPictureSizeOption(addCheckpointOptions(command, "features"))
+  addCuttingOptions(addPictureSizeOption(addCheckpointOptions(command, "features")))
     .description("draw patch features as colours: similar parts of all images alike, the background black")
     .requiredOption("--out <folder>", "folder for the pictures and a contact sheet")
     .option("--no-mask", "colour the background too; use it if the mask removes parts of the objects")
@@ -38,6 +41,7 @@ export function addPca(dino: Command): void {
         out: options.out,
         mask: options.mask,
         size: pictureSize(options, model),
+        reading: cuttingOf(options, readingOf(model.config)),
         onChecked: checking.report,
         onExtracted: extracting.report,
         onDrawn: drawing.report,

@@ -5,6 +5,7 @@ import { readingOf } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { lazyProgress } from "../files/progress.js";
 import { decodingOf } from "../images/reading.js";
+import type { Cutting } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import {
   type Benchmark,
@@ -16,11 +17,12 @@ import {
 import { openRevisited, type RevisitedName, revisitedNames } from "../retrieval/revisited.js";
 import { SCALES, shapedFeatures } from "../retrieval/shaped-features.js";
 import { loadModel } from "../weights/load-model.js";
+import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { UsageError, wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 
-interface RetrieveOptions extends ModelOptions {
+interface RetrieveOptions extends ModelOptions, Cutting {
   readonly data: string;
   readonly dataset?: RevisitedName;
   readonly imsize: number;
@@ -33,7 +35,7 @@ interface RetrieveOptions extends ModelOptions {
 const DEPTHS = [1, 5, 10];
 
 export function addRetrieve(dino: Command): void {
-  addModelOptions(dino.command("retrieve"))
+  addCuttingOptions(addModelOptions(dino.command("retrieve")))
     .description("measure image retrieval: on revisited Oxford and Paris, or on your own classes")
     .requiredOption(
       "--data <folder>",
@@ -118,8 +120,13 @@ async function measureRetrieval(options: RetrieveOptions): Promise<void> {
   print(...describe(report));
 }
 
-async function openBenchmark({ data, dataset, wholeQueries }: RetrieveOptions, config: Config): Promise<Benchmark> {
-  if (dataset === undefined) return classBenchmark((await openSubset(data, readingOf(config))).images);
+async function openBenchmark(
+  { data, dataset, wholeQueries, ...rest }: RetrieveOptions,
+  config: Config,
+): Promise<Benchmark> {
+  if (dataset === undefined) return classBenchmark((await openSubset(data, cuttingOf(rest, readingOf(config)))).images);
+  if (rest.pages !== undefined || rest.tile !== undefined)
+    throw new UsageError("--pages and --tile are for your own images; leave them out with --dataset");
   return revisitedBenchmark(await openRevisited(data, dataset, decodingOf(config)), {
     wholeQueries: wholeQueries === true,
   });

@@ -1,4 +1,5 @@
 /** Features on disk: a NumPy file with one row per image, and the list of images beside it, as text and as JSON. */
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -92,6 +93,9 @@ function onOneLine(name: string): string {
  */
 export async function readFeatures(path: string): Promise<Features> {
   const { npy, json } = featurePaths(path);
+  const ofImages = npy.replace(/-patches\.npy$/, ".npy");
+  if (ofImages !== npy && existsSync(ofImages))
+    throw new Error(`${npy}: expected the features of images, got those of patches; name ${ofImages}`);
   const { values, shape } = parse(npy, parseNpy, await read(npy));
   const [rows, dim] = shape;
   if (!dim || rows === undefined || values instanceof Int32Array) {

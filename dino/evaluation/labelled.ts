@@ -53,10 +53,10 @@ function labelsOf({ images }: Subset, indices: ArrayLike<number>): Int32Array {
 export function checkSplits({ train, test }: Splits): readonly number[] {
   for (const [what, { images, indices }] of [["train", train] as const, ["test", test] as const]) {
     if (images.labels === undefined) {
-      throw new Error(
-        `the ${what} images have no classes; put the images of each class into a subfolder of its name, at least two; ` +
-          "of a folder with train/ and val/, name each: --train FOLDER/train --test FOLDER/val",
-      );
+      const folders =
+        "put the images of each class into a subfolder of its name, at least two; " +
+        "of a folder with train/ and val/, name each: --train FOLDER/train --test FOLDER/val";
+      throw new Error(`the ${what} images have no classes; ${images.whyUnlabelled ?? folders}`);
     }
     if (indices.length === 0) throw new Error(`expected ${what} images, got none; hold out another share`);
   }

@@ -173,8 +173,7 @@ export function readHead(path: string, size: number): Uint8Array {
   try {
     file = openSync(path, "r");
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new Error(code === "ENOENT" ? "there is no such file" : message, { cause: error });
+    throw new Error(whyUnopened(error), { cause: error });
   }
   try {
     const bytes = new Uint8Array(size);
@@ -182,6 +181,13 @@ export function readHead(path: string, size: number): Uint8Array {
   } finally {
     closeSync(file);
   }
+}
+
+/** Returns why a file or folder could not be opened. */
+export function whyUnopened(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "EACCES" || code === "EPERM") return "permission denied";
+  return code === "ENOENT" ? "there is no such file" : message;
 }
 
 /** A file open for random access. Dispose of it to close it. */
@@ -204,8 +210,7 @@ export async function openFile(path: string, prefix = `${path}: `): Promise<Open
   try {
     handle = await open(path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw fail(code === "ENOENT" ? "there is no such file" : message, error);
+    throw fail(whyUnopened(error), error);
   }
   const found = await handle.stat();
   if (!found.isFile()) {

@@ -83,14 +83,14 @@ export interface ParquetPage {
   readonly codec: CompressionCodec;
   /** Number of values, including missing ones. */
   readonly values: number;
-  readonly encoding: "plain" | "dictionary";
+  readonly encoding: "plain" | "dictionary" | "runs";
   /** Levels before the values in version 2 pages; never compressed. */
   readonly levels?: { readonly size: number; readonly valuesAreCompressed: boolean };
 }
 
 /** Properties shared by all pages of a column. */
 export interface ColumnForm {
-  readonly type: "BYTE_ARRAY" | "INT32" | "INT64";
+  readonly type: "BYTE_ARRAY" | "BOOLEAN" | "INT32" | "INT64" | "FLOAT" | "DOUBLE";
   /** Definition level of a present value. */
   readonly definition: number;
 }

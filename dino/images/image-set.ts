@@ -11,6 +11,8 @@ export interface ImageSet {
   readonly classes: readonly string[];
   /** Class of each image, for evaluation only: [count]; undefined for a set without labels. */
   readonly labels: Int32Array | undefined;
+  /** Why images in files with many have no labels, and what would give them some; undefined otherwise. */
+  readonly whyUnlabelled: string | undefined;
   /** Failures to decode so far, by index. */
   readonly failures: ReadonlyMap<number, DecodeFailure>;
   readonly decoding: Decoding;
@@ -107,6 +109,7 @@ function sharedMemory(bytes: number): ArrayBufferLike {
 export interface SetContents extends Pick<ImageSet, "title" | "count" | "name" | "location"> {
   readonly classes?: readonly string[];
   readonly labels?: Int32Array | undefined;
+  readonly whyUnlabelled?: string | undefined;
   readonly decoding?: Decoding;
   readonly largest?: number | undefined;
   readonly shards?: readonly number[] | undefined;
@@ -143,6 +146,7 @@ export function decodedSet(contents: SetContents & Pick<ImageSet, "decode">): Im
     fail,
     location,
     labels: contents.labels,
+    whyUnlabelled: contents.whyUnlabelled,
     largest: contents.largest,
     shards: contents.shards,
     mixture: contents.mixture,

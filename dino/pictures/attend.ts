@@ -3,9 +3,11 @@
  * of all.
  */
 import { basename, join } from "node:path";
+import { readingOf } from "../config/derive.js";
 import { makeFolder, writeFileAtomically } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
+import type { Reading } from "../images/reading.js";
 import { openSubjects, readSubject } from "../images/sources/image-files.js";
 import type { Model } from "../model/backbone.js";
 import { clsAttention, openInspector } from "../model/inspector.js";
@@ -22,6 +24,8 @@ export interface AttendOptions {
   readonly out: string;
   /** Shorter side to resize to, or the full size. */
   readonly size: number | Size;
+  /** How images are read; if left out, as the model says. */
+  readonly reading?: Reading;
   /** Share of a map's mass that its mask keeps, in (0, 1]. */
   readonly share: number;
   readonly onChecked?: (done: number, total: number) => void;
@@ -53,16 +57,16 @@ export interface Attended {
 export async function attend(
   options: AttendOptions,
 ): Promise<{ readonly images: readonly Attended[]; readonly failures: readonly DecodeFailure[] }> {
-  const { model, out, share } = options;
+  const { model, out, share, reading = readingOf(options.model.config) } = options;
   const { patch, heads } = model.vit;
   const fit = { size: options.size, patch };
-  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, model.config);
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, reading);
   await makeFolder(out);
 
   using inspector = openInspector(model, model.config, { attention: clsAttention });
   const images: Attended[] = [];
   for (const [i, subject] of subjects.entries()) {
-    const image = await readSubject(subject, fit, model.config);
+    const image = await readSubject(subject, fit, reading);
     const { rows, cols, attention } = await inspector.inspect(image);
     const picture = asPicture(image);
     const write = async (suffix: string, drawn: Picture): Promise<string> => {

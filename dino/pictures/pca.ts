@@ -1,6 +1,7 @@
 /** Patch features of images as colours, by principal components shared by all images; the background is left out. */
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { readingOf } from "../config/derive.js";
 import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import { makeFolder } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
@@ -17,7 +18,7 @@ import { featurePairsPicture, type FeaturePair, thumbnail } from "./pictures.js"
 import { encodePng } from "./png.js";
 import { meanOfHeads } from "./visualize.js";
 
-export interface PcaOptions extends Pick<AttendOptions, "model" | "paths" | "out" | "size" | "onChecked"> {
+export interface PcaOptions extends Pick<AttendOptions, "model" | "paths" | "out" | "size" | "reading" | "onChecked"> {
   /** Draws the background black and excludes its features from the components. */
   readonly mask: boolean;
   readonly onExtracted?: (done: number, total: number) => void;
@@ -52,10 +53,10 @@ const BLACK: Color = [0, 0, 0];
  * before any computation.
  */
 export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
-  const { model, out, mask } = options;
+  const { model, out, mask, reading = readingOf(options.model.config) } = options;
   const { dim, patch } = model.vit;
   const fit = { size: options.size, patch };
-  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, model.config);
+  const { subjects, failures } = await openSubjects(options.paths, fit, options.onChecked, reading);
   await makeFolder(out);
   await using features = await openDiskArrays(out);
 
@@ -78,7 +79,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
     const share = isIn === undefined ? 1 : isIn.reduce((sum, each) => sum + each, 0) / isIn.length;
     images.push({ image: subject.file, picture, foreground: share });
     if (i < MAX_ON_SHEET) {
-      const image = thumbnail(asPicture(await readSubject(subject, fit, model.config)));
+      const image = thumbnail(asPicture(await readSubject(subject, fit, reading)));
       sheet.push({ image, colors, rows, cols, label: basename(subject.file) });
     }
     options.onDrawn?.(i + 1, subjects.length);
@@ -109,7 +110,7 @@ async function extractPatches(
   subjects: readonly Subject[],
   features: DiskArrays,
 ): Promise<Sample> {
-  const { model, size } = options;
+  const { model, size, reading = readingOf(options.model.config) } = options;
   const { dim, patch, heads } = model.vit;
   using inspector = openInspector(model, model.config, { patches: patchFeatures, attention: clsAttention });
   const counts = subjects.map(({ size: { rows, cols } }) => (rows / patch) * (cols / patch));
@@ -117,7 +118,7 @@ async function extractPatches(
   const taken: Float32Array[] = [];
   const attended: number[] = [];
   for (const [i, subject] of subjects.entries()) {
-    const { patches, attention } = await inspector.inspect(await readSubject(subject, { size, patch }, model.config));
+    const { patches, attention } = await inspector.inspect(await readSubject(subject, { size, patch }, reading));
     await features.append(patches);
     const mean = meanOfHeads(attention, heads);
     const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;

@@ -45,7 +45,8 @@ export function revisitedBenchmark(
 export function classBenchmark(images: ImageSet): Benchmark {
   const { labels } = images;
   if (labels === undefined) {
-    throw new Error("retrieval: the images have no classes; put the images of each class into a subfolder of its name");
+    const advice = images.whyUnlabelled ?? "put the images of each class into a subfolder of its name";
+    throw new Error(`retrieval: the images have no classes; ${advice}`);
   }
   const members = images.classes.map((): number[] => []);
   for (const [image, label] of labels.entries()) members[label]!.push(image);

@@ -1,8 +1,9 @@
 /** Initial weights of student and teacher: random, or from a file. */
 import { type Device, evaluate, input, type ParamSpec } from "../../engine/index.js";
 import { flagOf, formatSize, formatValue } from "../config/flags.js";
+import { SettingsError } from "../config/resolve.js";
 import type { Config, PartialConfig } from "../config/settings.js";
-import { backboneTraits } from "../config/start-settings.js";
+import { backboneTraits, type StartSettings, startSettings } from "../config/start-settings.js";
 import type { Size } from "../images/pixels.js";
 import { networkConfig, vitConfig } from "../model/configure.js";
 import { bufferSpecs, initialValue, initialValues, networkSpecs } from "../model/network.js";
@@ -13,6 +14,18 @@ import { type Imported, importedSettings, importNetwork } from "../weights/impor
 /** Reads the settings of the network that `--init` starts from; `heads` may be given where the file does not name them. */
 export function settingsOfFile(path: string, { heads }: Pick<PartialConfig, "heads">): Promise<Config> {
   return importedSettings(path, { heads: heads ?? undefined });
+}
+
+/**
+ * Reads the settings that a run takes from the file of `--init`, if it is given. Throws for `--preset adapt` without a file.
+ */
+export async function settingsOfInit(
+  flags: Pick<PartialConfig, "init" | "preset" | "heads">,
+): Promise<StartSettings | undefined> {
+  const { init, preset } = flags;
+  if (typeof init === "string") return startSettings(await settingsOfFile(init, flags));
+  if (preset !== "adapt") return undefined;
+  throw new SettingsError("--preset adapt goes on from weights: name a file that has them with --init");
 }
 
 /**

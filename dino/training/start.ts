@@ -6,9 +6,9 @@ import { checkEqualShards } from "../batches/batch-shard.js";
 import { type Choice, chooseSettings, type Facts, settingsOf } from "../config/auto.js";
 import { gatherFacts, memoryFor } from "../config/dataset-facts.js";
 import { flagOf, formatSettings } from "../config/flags.js";
-import { changeableOnResume, resolveConfig, SettingsError } from "../config/resolve.js";
+import { changeableOnResume, resolveConfig } from "../config/resolve.js";
 import { type Config, defaultConfig, type PartialConfig, type SettingName } from "../config/settings.js";
-import { type StartSettings, startSettings } from "../config/start-settings.js";
+import type { StartSettings } from "../config/start-settings.js";
 import type { Dashboard } from "../dashboard/server.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { broadcast } from "../mpi/sharing.js";
@@ -16,7 +16,7 @@ import { singleWorld, type World } from "../mpi/world.js";
 import { readConfig } from "../run/config-file.js";
 import { checkpointsIn, expectWritable, runFiles } from "../run/run-folder.js";
 import { checkBatch, checkCrops, checkEvaluations, checkPrecision, checkRanks } from "./checks.js";
-import { settingsOfFile, startValues } from "./init.js";
+import { settingsOfInit, startValues } from "./init.js";
 import { measureSettings } from "./measure-settings.js";
 import { fitStep } from "./memory-advice.js";
 import type { TrainOptions } from "./run.js";
@@ -124,10 +124,7 @@ async function resolveStart(
     throw new Error(`--out ${out} already holds a run; --resume continues it, --overwrite replaces it`);
   }
   await expectWritable(out);
-  if (flags.preset === "adapt" && typeof flags.init !== "string")
-    throw new SettingsError("--preset adapt goes on from weights: name a file that has them with --init");
-  const startsFrom =
-    typeof flags.init === "string" ? startSettings(await settingsOfFile(flags.init, flags)) : undefined;
+  const startsFrom = await settingsOfInit(flags);
   const resolved = flags.preset === "auto" ? null : resolveConfig(flags, { start: startsFrom });
   return { resolved, startsFrom, hasCheckpoint };
 }

@@ -58,18 +58,44 @@ export function withoutKeyBias(tensors: ReadonlyMap<string, NamedTensor>): Reado
   );
 }
 
-/** Puts a row of zeros before a tensor [1, rows, cols]: timm adds the position of the CLS token to the token itself. */
-export function withRowOfZeros(tensors: Named, name: string): void {
-  const found = tensors.get(name);
+/**
+ * Makes positions of timm [1, 1 + patches, dim], for the class token and the patches. timm may add the position of the
+ * class token to the token itself, and then has none; or it may have some for registers too, which are added to the
+ * registers. `patches` is their number, that of a square if left out.
+ */
+export function withClsPosition(tensors: Named, patches: number | undefined): void {
+  const found = tensors.get(POSITIONS);
   const [one, rows, cols] = found?.tensor.shape ?? [];
-  if (!found || one === undefined || rows === undefined || cols === undefined) return;
-  const read = async () => {
-    const values = new Float32Array((rows + 1) * cols);
-    values.set(await found.tensor.read(), cols);
-    return values;
+  if (!found || one !== 1 || rows === undefined || cols === undefined) return;
+  const { tensor, from } = found;
+  const fits = (count: number) => (patches === undefined ? Number.isInteger(Math.sqrt(count)) : count === patches);
+  const registers = tensors.get(REGISTERS);
+  const [, extra = 0] = registers?.tensor.shape ?? [];
+  if (fits(rows - 1)) return;
+  const put = (count: number, fill: (to: Float32Array, stored: Float32Array) => void): void => {
+    const read = async () => {
+      const values = new Float32Array(count * cols);
+      fill(values, await tensor.read());
+      return values;
+    };
+    tensors.set(POSITIONS, { from, tensor: { dtype: tensor.dtype, shape: [1, count, cols], read } });
   };
-  tensors.set(name, { from: found.from, tensor: { dtype: found.tensor.dtype, shape: [one, rows + 1, cols], read } });
+  if (fits(rows)) put(rows + 1, (to, stored) => to.set(stored, cols));
+  else if (registers && rows - 1 - extra > 0 && fits(rows - 1 - extra)) {
+    put(rows - extra, (to, stored) => {
+      to.set(stored.subarray(0, cols));
+      to.set(stored.subarray((1 + extra) * cols), cols);
+    });
+    const read = async () => {
+      const positions = (await tensor.read()).subarray(cols);
+      return (await registers.tensor.read()).map((value, i) => value + positions[i]!);
+    };
+    tensors.set(REGISTERS, { from: registers.from, tensor: { ...registers.tensor, read } });
+  }
 }
+
+const POSITIONS = "backbone.pos_embed";
+const REGISTERS = "backbone.register_tokens";
 
 /** Drops the first axis of a tensor [1, 1, dim]. */
 export function withoutFirstAxis(tensors: Named, name: string): void {

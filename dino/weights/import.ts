@@ -103,7 +103,7 @@ async function withNetwork<T>(
   try {
     await using opened = await openWeights(path);
     const found = await findNetworkIn(opened, options.which);
-    const official = officialTensors(found.tensors, options.prefix);
+    const official = officialTensors(found.tensors, options);
     const config = await importedConfig(official, { path, own: found.config, folder: opened.folder, options });
     const bytes = opened.files.reduce((sum, { size }) => sum + size, 0);
     return await use({ found, official, config, bytes });

@@ -1,6 +1,7 @@
 /** Translates parameter names of several projects to the official ones, and back. */
+import type { Size } from "../images/pixels.js";
 import { isOfNetwork, type Values } from "./checkpoint-bytes.js";
-import { joinAttention, type NamedTensor, withoutFirstAxis, withRowOfZeros } from "./derived-tensors.js";
+import { joinAttention, type NamedTensor, withClsPosition, withoutFirstAxis } from "./derived-tensors.js";
 import {
   ATTENTION_PARTS,
   dinov2Names,
@@ -49,13 +50,24 @@ export function nameWithoutChunk(name: string): string {
   return name.replace(/^(.*\.)?blocks\.\d+\.(\d+\.)/, "$1blocks.$2");
 }
 
+/** What is known of a network in a file. */
+export interface KnownOfFile {
+  /** What its names begin with. */
+  readonly prefix?: string | undefined;
+  /** Image size of its positions. */
+  readonly imageSize?: Size | undefined;
+}
+
 /**
  * Detects the naming and translates it: `backbone.*` and `head.*` of full checkpoints; names of a plain backbone, which
  * timm shares with a few exceptions; names of Hugging Face's ViTModel, Dinov2Model, Dinov2WithRegistersModel and
  * DINOv3ViTModel, with or without the prefix of a model, up to transformers 4 and from 5 on. All may lie behind another
- * prefix, which `findPrefix` finds unless it is `wanted`.
+ * prefix, which `findPrefix` finds unless it is given.
  */
-export function officialTensors(stored: ReadonlyMap<string, StoredTensor>, wanted?: string): OfficialTensors {
+export function officialTensors(
+  stored: ReadonlyMap<string, StoredTensor>,
+  { prefix: wanted, imageSize }: KnownOfFile = {},
+): OfficialTensors {
   const all = [...stored].map(([from, tensor]): Entry => {
     const name = nameWithoutWrappers(nameWithoutWrappers(from).replace(/^(teacher|student)\./, ""));
     return { name: nameWithoutChunk(name), from, tensor };
@@ -83,9 +95,16 @@ export function officialTensors(stored: ReadonlyMap<string, StoredTensor>, wante
   const unused = [...(isChosen ? elsewhere : []), ...takeUnusedHeads(tensors)];
   const keysLackBias = joinAttention(tensors, ATTENTION_PARTS);
   const maskKeyBias = keysLackBias || [...constants.keys()].some((name) => name.endsWith(".bias_mask"));
-  if (naming === "timm" && tensors.has("backbone.register_tokens")) withRowOfZeros(tensors, "backbone.pos_embed");
+  const mayBeOfTimm = tensors.has("backbone.register_tokens") || tensors.has("backbone.blocks.0.ls1.gamma");
+  if (mayBeOfTimm) withClsPosition(tensors, imageSize && patchesIn(imageSize, tensors));
   withoutFirstAxis(tensors, "backbone.mask_token");
   return { naming, isRotary, prefix, tensors, constants, maskKeyBias, unused, others };
+}
+
+/** Returns the number of whole patches of an image; undefined for tensors without a patch projection. */
+function patchesIn({ rows, cols }: Size, tensors: ReadonlyMap<string, NamedTensor>): number | undefined {
+  const [, , patchRows, patchCols] = tensors.get("backbone.patch_embed.proj.weight")?.tensor.shape ?? [];
+  return patchRows && patchCols ? Math.floor(rows / patchRows) * Math.floor(cols / patchCols) : undefined;
 }
 
 /** Takes out heads of DINOv2 unless they are of the form that a network of this program has; returns the file's names of them. */

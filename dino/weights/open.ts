@@ -6,6 +6,7 @@ import type { Which } from "../model/backbone.js";
 import { configFromMetadata, isOfNetwork } from "./checkpoint-bytes.js";
 import { nameWithoutWrappers } from "./names.js";
 import { configFromNotes } from "./notes.js";
+import { isProjection } from "./prefixes.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { legacyMagic, readTorchLegacy } from "./torch/legacy.js";
 import { isInstance } from "./torch/pickle.js";
@@ -76,12 +77,49 @@ function choose(root: unknown, which: Which | undefined): Pick<FoundNetwork, "wh
   const names = [...networks.keys()];
   if (names.length === 0) {
     if (which !== undefined) throw new Error(`the file holds a single network, without a ${which}; leave --which out`);
-    return { which: undefined, tensors: tensorsOf(unwrapped(root as ReadonlyMap<unknown, unknown>)) };
+    return { which: undefined, tensors: tensorsOf(singleNetwork(root as ReadonlyMap<unknown, unknown>)) };
   }
   const wanted = which ?? "teacher";
   const network = networks.get(wanted);
   if (!network) throw new Error(`the file holds only a ${names.join("")}; use --which ${names.join("")}`);
   return { which: wanted, tensors: tensorsOf(network) };
+}
+
+/**
+ * Returns the tensors of the only network within nested dictionaries, or of all of several, such as `model` and
+ * `model_ema`, whose names then begin with the keys of their dictionaries.
+ */
+function singleNetwork(root: ReadonlyMap<unknown, unknown>): ReadonlyMap<unknown, unknown> {
+  const found = nestedNetworks(root, "", MOST_NESTED);
+  const [first, second] = found;
+  if (!first) return unwrapped(root);
+  if (!second) return first.network;
+  return new Map(
+    found.flatMap(({ path, network }) => [...network].map(([name, value]) => [path + String(name), value])),
+  );
+}
+
+/** Maximum depth of dictionaries in which a network is looked for. */
+const MOST_NESTED = 4;
+
+interface Nested {
+  /** The keys of the dictionaries, each with a dot. */
+  readonly path: string;
+  readonly network: ReadonlyMap<unknown, unknown>;
+}
+
+/** Lists the dictionaries that hold a patch projection. */
+function nestedNetworks(within: ReadonlyMap<unknown, unknown>, path: string, depth: number): readonly Nested[] {
+  const isNetwork = [...within].some(
+    ([name, value]) => isTensor(value) && isProjection(nameWithoutWrappers(String(name))),
+  );
+  if (isNetwork) return [{ path, network: within }];
+  if (depth === 0) return [];
+  return [...within].flatMap(([key, value]) =>
+    value instanceof Map
+      ? nestedNetworks(value as ReadonlyMap<unknown, unknown>, `${path}${String(key)}.`, depth - 1)
+      : [],
+  );
 }
 
 function unwrapped(root: ReadonlyMap<unknown, unknown>): ReadonlyMap<unknown, unknown> {

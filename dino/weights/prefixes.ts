@@ -4,6 +4,11 @@ import { joinNames } from "../files/text.js";
 /** The patch projection, of which every ViT has one, in the official names, timm's and Hugging Face's. */
 const PROJECTION = /^(|.*\.)(?:patch_embed\.proj|embeddings\.patch_embeddings(?:\.projection)?)\.weight$/;
 
+/** Whether a name is that of the patch projection, behind any prefix. */
+export function isProjection(name: string): boolean {
+  return PROJECTION.test(name);
+}
+
 /** What comes before the names of a network. */
 export interface Prefix {
   readonly prefix: string;

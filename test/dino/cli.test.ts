@@ -89,6 +89,7 @@ describe("dino on the command line", function () {
     ],
     ["no images to train on", ["train"], "--data: expected a folder"],
     ["a word too many", ["train", "--data", "x", "--seed", "1", "more"], "too many arguments"],
+    ["an unquoted pattern", ["train", "--data", "package.json", "README.md"], "quote patterns, or the shell"],
     ["no checkpoint to look with", ["knn", "--data", "x"], "--checkpoint"],
     ["half a pair of folders", ["knn", "--checkpoint", "x", "--train", "y"], "--train and --test belong together"],
     ["a switch that is neither on nor off", ["train", "--data", "x", "--use-fp16", "half"], "expected true or false"],

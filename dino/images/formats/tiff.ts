@@ -17,8 +17,9 @@ import {
   toBytesInRange,
   type Visit,
 } from "./samples.js";
+import { storedBox, upright, uprightSize } from "./upright.js";
 
-/** A page that is an image of its own. */
+/** A page that is an image of its own, and its upright size. */
 export interface TiffPage extends Size {
   /** From 1, overviews and masks among the pages counted. */
   readonly number: number;
@@ -99,11 +100,13 @@ interface ValueOptions {
 
 /** Reads all channels of a page with geotiff. */
 async function readValues(image: GeoTIFFImage, { box, maxPixels, levels, range }: ValueOptions): Promise<Samples> {
-  const size = sizeOf(image);
-  const { height: rows, width: cols } = box ?? { height: size.rows, width: size.cols };
+  const orientation = await firstValue(image, "Orientation", 1);
+  const size = uprightSize(sizeOf(image), orientation);
+  const shown = box ?? { top: 0, left: 0, height: size.rows, width: size.cols };
+  checkBox(size, shown);
+  const window = storedBox(shown, sizeOf(image), orientation);
+  const { height: rows, width: cols } = window;
   const channels = image.getSamplesPerPixel();
-  const window = box ?? { top: 0, left: 0, height: rows, width: cols };
-  checkBox(size, window);
   checkSize({ rows: rows * Math.ceil(channels / 3), cols }, maxPixels);
   if (photometricOf(image) > RGB) throw new Error(`TIFF: expected gray or RGB, got ${describe(image)}`);
   const pixels = new Uint8Array(rows * cols * channels);
@@ -113,14 +116,14 @@ async function readValues(image: GeoTIFFImage, { box, maxPixels, levels, range }
     else toBytes(values, ends!, pixels, { start });
   }
   if (photometricOf(image) === WHITE_IS_ZERO) for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i]!;
-  return { rows, cols, channels, pixels };
+  return upright({ rows, cols, channels, pixels }, orientation);
 }
 
-/** Reads the size of a page. */
+/** Reads the size of a page, upright. */
 export async function measure(source: Source, part?: ImagePart): Promise<Size> {
   await using file = await openTiff(source);
   const page = part?.page === "channels" ? (await primaryPages(file))[0]!.number : (part?.page ?? 1);
-  return sizeOf(await pageOf(file, page));
+  return await uprightSizeOf(await pageOf(file, page));
 }
 
 /** Lists the pages without reduced copies and masks, or the first page alone if it has only those. */
@@ -136,7 +139,7 @@ async function primaryPages(file: OpenTiff): Promise<readonly TiffPage[]> {
   for (let number = 1; offset !== 0 && !seen.has(offset); number++) {
     seen.add(offset); // a damaged file may go in circles
     const image = await pageOf(file, number);
-    pages.push({ number, ...sizeOf(image), isSecondary: isSecondary(image) });
+    pages.push({ number, ...(await uprightSizeOf(image)), isSecondary: isSecondary(image) });
     offset = image.fileDirectory.nextIFDByteOffset;
   }
   const primary = pages.filter((page) => !page.isSecondary);
@@ -212,6 +215,10 @@ async function pageOf({ tiff }: OpenTiff, page: number): Promise<GeoTIFFImage> {
 
 function sizeOf(image: GeoTIFFImage): Size {
   return { rows: image.getHeight(), cols: image.getWidth() };
+}
+
+async function uprightSizeOf(image: GeoTIFFImage): Promise<Size> {
+  return uprightSize(sizeOf(image), await firstValue(image, "Orientation", 1));
 }
 
 const [REDUCED, MASK] = [1, 4];
@@ -299,7 +306,7 @@ async function levelsOf(image: GeoTIFFImage): Promise<Levels> {
 
 async function firstValue(
   image: GeoTIFFImage,
-  tag: "MinSampleValue" | "MaxSampleValue",
+  tag: "MinSampleValue" | "MaxSampleValue" | "Orientation",
   otherwise: number,
 ): Promise<number> {
   const values: unknown = await image.fileDirectory.loadValue(tag);

@@ -7,8 +7,7 @@ import { dirname, join } from "node:path";
 import { openFile } from "../../files/files.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
-import { imageSet } from "./folder-images.js";
-import { withLabels } from "./join.js";
+import { imageSet, sortClasses } from "./folder-images.js";
 
 const SIDE = 32;
 const PIXELS = 3 * SIDE * SIDE;
@@ -43,7 +42,7 @@ export async function openCifar(path: string, decoding: Decoding = {}): Promise<
       count,
       largest: SIDE * SIDE,
       shards: [0],
-      ...withLabels(called, labels),
+      ...sortClasses(called, labels),
       name: (index) => `${index}`,
       location: (index) => ({
         name: `${path}/${index}`,

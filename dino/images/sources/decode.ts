@@ -8,7 +8,7 @@ import type { Image, Size } from "../pixels.js";
 import { readPageValue } from "./parquet-page.js";
 
 /** Maximum size of an encoded image within a larger file. */
-const MAX_BYTES = 2 ** 29;
+export const MAX_BYTES = 2 ** 29;
 
 /** Readers of the formats; those that few datasets need are loaded on demand. */
 const readers = {

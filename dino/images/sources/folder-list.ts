@@ -2,23 +2,22 @@
 import type { Dirent } from "node:fs";
 import { opendir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { readHead } from "../../files/files.js";
+import { readHead, whyUnopened } from "../../files/files.js";
 import { extensionOf, formatOf, HEAD_BYTES, isImageName } from "../formats/kind.js";
 import { writeCache, readCache } from "./list-cache.js";
 import { nameAt, nameBytes, nameList, type PackedNames, sortedNames } from "./names.js";
 
-/** Whether a file is an image: by the extension of its name or, where it has none, by its first bytes. */
+/**
+ * Whether a file is an image: by the extension of its name or, where it has none, by its first bytes. Throws if these
+ * cannot be read.
+ */
 export function isImageFile(name: string, path: string): boolean {
   return extensionOf(name) === "" ? hasImageHead(path) : isImageName(name);
 }
 
-/** Whether a file begins as an image does, whatever its name. */
+/** Whether a file begins as an image does, whatever its name. Throws, without its name, if it cannot be read. */
 export function hasImageHead(path: string): boolean {
-  try {
-    return formatOf(readHead(path, HEAD_BYTES)) !== undefined;
-  } catch {
-    return false; // a folder, or a file that may not be read
-  }
+  return formatOf(readHead(path, HEAD_BYTES)) !== undefined;
 }
 
 /** Folders of thumbnails and deleted files, which network drives and archives make. */
@@ -52,7 +51,7 @@ export interface ListReports {
   readonly onLeftOut?: ((folder: string, leftOut: readonly LeftOut[]) => void) | undefined;
 }
 
-/** Whether to list a file. */
+/** Whether to list a file. Throws if that cannot be told. */
 type IsWanted = (name: string, path: string) => boolean;
 
 /**
@@ -106,7 +105,7 @@ async function list(root: string, isWanted: IsWanted, onFound?: ListReports["onF
     if (above.includes(path)) return;
     const entries = await opendir(folder, { bufferSize: 1024 }).catch((error: unknown) => {
       if (above.length > 0 && (error as NodeJS.ErrnoException).code === "EACCES") return undefined;
-      throw error;
+      throw new Error(`${folder}: ${whyUnopened(error)}`, { cause: error });
     });
     if (entries === undefined) {
       leave("folders without permission");
@@ -124,8 +123,13 @@ async function list(root: string, isWanted: IsWanted, onFound?: ListReports["onF
       const at = join(folder, entry.name);
       const kind = await kindOf(entry, at);
       if (kind === "folder") here.add(encoder.encode(entry.name), SLASH);
-      else if (kind === "file" && isWanted(entry.name, at)) here.add(encoder.encode(entry.name));
-      else if (kind === "file") leave(extensionOf(entry.name) || "without extension");
+      if (kind !== "file") continue;
+      try {
+        if (isWanted(entry.name, at)) here.add(encoder.encode(entry.name));
+        else leave(extensionOf(entry.name) || "without extension");
+      } catch (error) {
+        leave(`files (${(error as Error).message})`);
+      }
     }
     const found = here.pack();
     const start = encoder.encode(prefix);

@@ -3,12 +3,13 @@
  * gzipped.
  */
 import { createReadStream, existsSync } from "node:fs";
+import { basename } from "node:path";
 import { createGunzip } from "node:zlib";
 import { openFile, readRange } from "../../files/files.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
-import { imageSet } from "./folder-images.js";
-import { withLabels } from "./join.js";
+import { imageSet, sortClasses } from "./folder-images.js";
+import type { Labels } from "./labels.js";
 
 /** Returns whether a file name is that of IDX images. */
 export function isIdxName(name: string): boolean {
@@ -43,16 +44,16 @@ export async function openIdx(path: string, decoding: Decoding = {}): Promise<Im
   });
 }
 
-async function labelsBeside(path: string, count: number) {
+async function labelsBeside(path: string, count: number): Promise<Labels> {
   const stem = path.replace(/images([-.])idx3-ubyte(\.gz)?$/, "labels$1idx1-ubyte");
   const found = [stem, `${stem}.gz`].find((file) => file !== path && existsSync(file));
-  if (found === undefined) return {};
+  if (found === undefined) return { whyUnlabelled: `there is no ${basename(stem)} beside the images` };
   const { dims, bytes, start } = await openArray(found, 1);
   if (dims[0] !== count) throw new Error(`${found}: expected ${count} labels, one for each image, got ${dims[0]!}`);
   const numbers = bytes ? bytes.subarray(start) : await readRange(found, start, count);
   const used = [...new Set(numbers)].sort((a, b) => a - b);
   const place = new Map(used.map((number, i) => [number, i]));
-  return withLabels(
+  return sortClasses(
     used.map((number) => `${number}`),
     Int32Array.from(numbers, (number) => place.get(number)!),
   );

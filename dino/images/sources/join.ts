@@ -1,8 +1,9 @@
 /** Concatenation of image sets. */
 import { lowerBound } from "../../math/binary-search.js";
 import type { Decoding } from "../image-location.js";
-import type { ImageSet, SetContents } from "../image-set.js";
+import type { ImageSet } from "../image-set.js";
 import { imageSet, sortClasses } from "./folder-images.js";
+import type { Labels } from "./labels.js";
 
 /** Options of `joinSets`. */
 export interface JoinOptions {
@@ -56,8 +57,9 @@ export function joinSets({ title, sets, prefixes, weights, decoding }: JoinOptio
   });
 }
 
-function joinLabels(sets: readonly ImageSet[], count: number): Pick<SetContents, "classes" | "labels"> {
-  if (sets.some(({ labels }) => labels === undefined)) return {};
+function joinLabels(sets: readonly ImageSet[], count: number): Labels {
+  const bare = sets.find(({ labels }) => labels === undefined);
+  if (bare) return { whyUnlabelled: bare.whyUnlabelled && `${bare.title}: ${bare.whyUnlabelled}` };
   const names = [...new Set(sets.flatMap(({ classes }) => classes))];
   const numbers = new Map(names.map((name, number) => [name, number]));
   const labels = new Int32Array(count);
@@ -68,9 +70,4 @@ function joinLabels(sets: readonly ImageSet[], count: number): Pick<SetContents,
     first += set.count;
   }
   return sortClasses(names, labels);
-}
-
-/** Sorts classes and labels; returns neither if an image has no label, marked by a negative number. */
-export function withLabels(classes: readonly string[], labels: Int32Array): Pick<SetContents, "classes" | "labels"> {
-  return classes.length === 0 || labels.some((label) => label < 0) ? {} : sortClasses(classes, labels);
 }

@@ -1,7 +1,8 @@
 /** Opens the values of `--data`: folders of images, files with many images, and mixtures. */
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
+import { whyUnopened } from "../../files/files.js";
 import { imageNames } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
@@ -11,6 +12,7 @@ import { hasImageHead, isImageFile, type LeftOut, listFiles, listImages } from "
 import { isIdxName, openIdx } from "./idx.js";
 import { joinSets } from "./join.js";
 import { nameAt, packNames } from "./names.js";
+import { expandBraces, matching, splitAtCommas } from "./patterns.js";
 
 /** File formats with many images; readers that need a package are loaded on demand. */
 const kinds = [
@@ -34,8 +36,8 @@ const kinds = [
 
 /**
  * Opens a value of `--data`: a folder of images; a folder of files with many images, one such file, or a pattern with
- * `*` in the last part of the path; or several of these separated by commas, all or none with ":" and a weight. Throws,
- * naming what was expected, for anything else.
+ * `*` in the last part of the path or with braces; or several of these separated by commas, all or none with ":" and a
+ * weight. Throws, naming what was expected, for anything else.
  */
 export async function openData(data: string, options: OpenOptions = {}): Promise<ImageSet> {
   const parts = parseMixture(data);
@@ -67,7 +69,7 @@ interface DataPart {
 /** Parses a mixture. Throws if only some parts have weights, and for weights of 0. */
 export function parseMixture(data: string): readonly DataPart[] {
   if (existsSync(data)) return [{ path: data, weight: undefined }];
-  const parts = data.split(",").map((text): DataPart => {
+  const parts = splitAtCommas(data).map((text): DataPart => {
     const part = text.trim();
     const [, path, weight] = /^(.+):(\d*\.?\d+)$/.exec(part) ?? [];
     return path === undefined || existsSync(part)
@@ -83,19 +85,21 @@ export function parseMixture(data: string): readonly DataPart[] {
 }
 
 async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isFile()) {
+  const found = await kindOf(path);
+  if (found === "file") {
     const kind = kinds.find(({ matches }) => matches(path));
-    if (kind === undefined && hasImageHead(path))
+    if (kind === undefined && readable(path, () => hasImageHead(path)))
       return imagesOfFolder(dirname(path), packNames([basename(path)]), options);
     if (kind === undefined) throw unsupported(path, "a file of another kind");
     checkUncut(path, options);
     return expectImages(path, await kind.open(path, splitOptions(options).decoding));
   }
   if (found === undefined) {
-    const names = await matching(path);
-    if (names.length === 0) throw unsupported(path, "nothing of that name");
-    return openFiles(path, { folder: dirname(path), names, options });
+    const brace = path.indexOf("{");
+    const folder = dirname(brace < 0 ? path : `${path.slice(0, brace)}{`);
+    const files: string[] = [];
+    for (const each of expandBraces(path)) files.push(...(await filesOf(each)));
+    return openFiles(path, { folder, names: files.map((file) => relative(folder, file)), options });
   }
   let leftOut: readonly LeftOut[] = [];
   const images = await listImages(path, { onFound: options.onFound, onLeftOut: (_, some) => (leftOut = some) });
@@ -108,6 +112,37 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
   const names = Array.from({ length: files.ends.length }, (_, i) => nameAt(files, i));
   if (names.length === 0) throw unsupported(path, await describe(path));
   return openFiles(path, { folder: path, names, options });
+}
+
+/** Returns what a path names; undefined if there is nothing. Throws if that may not be known. */
+async function kindOf(path: string): Promise<"file" | "folder" | undefined> {
+  const found = await stat(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== "EACCES") return undefined;
+    throw new Error(`--data ${path}: ${whyUnopened(error)}`, { cause: error });
+  });
+  if (found === undefined) return undefined;
+  if (found.isDirectory()) return "folder";
+  if (found.isFile()) return "file";
+  throw unsupported(path, "a device or pipe");
+}
+
+/** Runs a test of the content of a file. Throws, naming it, if it cannot be read. */
+function readable<T>(path: string, test: () => T): T {
+  try {
+    return test();
+  } catch (error) {
+    throw new Error(`--data ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Returns the file of a path, or the files that match a pattern. Throws if there are none, and for folders. */
+async function filesOf(path: string): Promise<readonly string[]> {
+  const found = await kindOf(path);
+  if (found === "file") return [path];
+  if (found === "folder") throw unsupported(path, "a folder in place of a file; separate folders by commas");
+  const names = await matching(path);
+  if (names.length === 0) throw unsupported(path, "nothing of that name");
+  return names.map((name) => join(dirname(path), name));
 }
 
 /** Throws where files with many images are to be cut, or their pages to be channels. */
@@ -136,7 +171,8 @@ interface FilesOptions {
 
 /** Opens files of one format as one set. Throws for several formats, or none. */
 async function openFiles(title: string, { folder, names, options }: FilesOptions): Promise<ImageSet> {
-  if (names.every((name) => isImageFile(name, join(folder, name))))
+  const isImage = (name: string, path: string) => readable(path, () => isImageFile(name, path));
+  if (names.every((name) => isImage(name, join(folder, name))))
     return imagesOfFolder(folder, packNames(names), options);
   const there = new Set(names);
   const wanted = names.filter((name) => !(name.endsWith(".gz") && there.has(name.slice(0, -".gz".length))));
@@ -162,20 +198,6 @@ async function openFiles(title: string, { folder, names, options }: FilesOptions
 function expectImages(path: string, images: ImageSet): ImageSet {
   if (images.count > 0) return images;
   throw new Error(`--data ${path}: expected at least one image, got none`);
-}
-
-/** Returns the sorted names of files that match a path with `*` or `?` in its last part. */
-async function matching(path: string): Promise<readonly string[]> {
-  const pattern = basename(path);
-  if (!/[*?]/.test(pattern)) return [];
-  const matcher = new RegExp(
-    `^${pattern
-      .replaceAll(/[.+^${}()|[\]\\]/g, "\\$&")
-      .replaceAll("*", ".*")
-      .replaceAll("?", ".")}$`,
-  );
-  const names = await readdir(dirname(path)).catch(() => []);
-  return names.filter((name) => matcher.test(name) && !name.startsWith(".")).sort();
 }
 
 /** Number of folder entries named in an error. */

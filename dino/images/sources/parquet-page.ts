@@ -7,7 +7,7 @@ import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { readRange } from "../../files/files.js";
 import type { ColumnForm, CompressionCodec, ParquetPage, PageLocation } from "../image-location.js";
 
-export type Value = Uint8Array | number | undefined;
+export type Value = Uint8Array | boolean | number | undefined;
 
 /** Reads the bytes of a value. Throws if it is missing or the page is damaged. */
 export async function readPageValue({ path, column, page, dictionary, row }: PageLocation): Promise<Uint8Array> {
@@ -40,10 +40,24 @@ export async function readPage(
     }
   }
   const count = present ? present.reduce((sum, level) => sum + (level === column.definition ? 1 : 0), 0) : values;
-  const stored = page.encoding === "plain" ? plain(data, column.type, count) : await referred(data, count);
+  const stored = await valuesOf();
   if (count === values) return stored;
   let next = 0;
   return Array.from(present!, (level) => (level === column.definition ? stored[next++] : undefined));
+
+  async function valuesOf(): Promise<readonly Value[]> {
+    switch (page.encoding) {
+      case "plain":
+        return plain(data, column.type, count);
+      case "dictionary":
+        return referred(data, count);
+      case "runs":
+        if (column.type !== "BOOLEAN") throw new Error(`parquet: expected truth values in runs, got ${column.type}`);
+        return Array.from(runs(data.subarray(4), 1, count), (bit) => bit === 1); // the size of all comes first
+      default:
+        return page.encoding satisfies never;
+    }
+  }
 
   async function referred(numbers: Uint8Array, most: number): Promise<readonly Value[]> {
     if (dictionary === undefined) throw new Error("parquet: a page refers to a dictionary that is not there");
@@ -62,13 +76,27 @@ export async function readPage(
   }
 }
 
+/** Least size of a plain value. */
+const leastBytes: Readonly<Record<ColumnForm["type"], number>> = {
+  BOOLEAN: 1 / 8,
+  INT32: 4,
+  INT64: 8,
+  FLOAT: 4,
+  DOUBLE: 8,
+  BYTE_ARRAY: 4,
+};
+
 /** Decodes plain values. */
 function plain(bytes: Uint8Array, type: ColumnForm["type"], count: number): readonly Value[] {
   const view = viewOf(bytes);
-  const least = type === "INT64" ? 8 : 4;
-  if (count * least > bytes.length) throw new Error(`parquet: ${count} values cannot lie in ${bytes.length} bytes`);
-  if (type === "INT32") return Array.from({ length: count }, (_, i) => view.getInt32(4 * i, true));
-  if (type === "INT64") return Array.from({ length: count }, (_, i) => Number(view.getBigInt64(8 * i, true)));
+  if (Math.ceil(count * leastBytes[type]) > bytes.length)
+    throw new Error(`parquet: ${count} values cannot lie in ${bytes.length} bytes`);
+  const each = (read: (i: number) => Value): readonly Value[] => Array.from({ length: count }, (_, i) => read(i));
+  if (type === "BOOLEAN") return each((i) => ((bytes[i >> 3]! >> (i & 7)) & 1) === 1);
+  if (type === "INT32") return each((i) => view.getInt32(4 * i, true));
+  if (type === "INT64") return each((i) => Number(view.getBigInt64(8 * i, true)));
+  if (type === "FLOAT") return each((i) => view.getFloat32(4 * i, true));
+  if (type === "DOUBLE") return each((i) => view.getFloat64(8 * i, true));
   const values: Uint8Array[] = [];
   for (let i = 0, at = 0; i < count; i++) {
     const size = view.getUint32(at, true);
@@ -128,7 +156,8 @@ async function unpack(bytes: Uint8Array, size: number, codec: CompressionCodec):
 }
 
 async function decompress(bytes: Uint8Array, size: number, codec: CompressionCodec): Promise<Uint8Array> {
-  if (codec === "UNCOMPRESSED" || size === 0) return bytes;
+  if (codec === "UNCOMPRESSED") return bytes;
+  if (size === 0) return new Uint8Array(0); // some codecs have a byte for nothing
   if (codec === "GZIP") return gunzipSync(bytes, { maxOutputLength: size });
   if (codec === "BROTLI") return brotliDecompressSync(bytes, { maxOutputLength: size });
   const { compressors, decompressZstd } = await import("hyparquet-compressors"); // which few images need

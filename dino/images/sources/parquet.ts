@@ -6,10 +6,11 @@ import { type OpenFile, openFile } from "../../files/files.js";
 import { lowerBound } from "../../math/binary-search.js";
 import type { ColumnForm, Decoding, ParquetPage } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
+import { isPaged, pagesWithin } from "./file-parts.js";
 import { imageSet } from "./folder-images.js";
-import { withLabels } from "./join.js";
+import { classList, className, LABEL_NAMES, withLabels } from "./labels.js";
 import { cachedIndex } from "./list-cache.js";
-import { readPage, type Value } from "./parquet-page.js";
+import { readPage } from "./parquet-page.js";
 import { thriftSize } from "./thrift.js";
 
 /** Index of a file. */
@@ -17,6 +18,8 @@ interface ParquetIndex {
   readonly column: ColumnForm;
   readonly pages: readonly PlacedPage[];
   readonly count: number;
+  /** Row and page of each image, if some rows have several; 0 stands for the whole file. */
+  readonly parts: { readonly rows: Uint32Array; readonly pages: Uint32Array } | undefined;
   readonly classes: readonly string[];
   /** Class of each row, -1 for none. */
   readonly labels: Int32Array;
@@ -31,25 +34,36 @@ interface PlacedPage {
 
 /** Preferred names of image columns; otherwise the first column that may hold images is used. */
 const IMAGE_NAMES = ["image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo"];
-const LABEL_NAMES = ["label", "labels", "cls", "class", "fine_label"];
 
 /**
- * Opens a Parquet file with a column of images: `image{bytes, path}` or plain bytes. Reading an image decodes its page.
+ * Opens a Parquet file with a column of images: `image{bytes, path}` or plain bytes; pages of a file are images of their own. Reading an image decodes its page.
  * Throws for other files, and if there is no such column.
  */
 export async function openParquet(path: string, decoding: Decoding = {}): Promise<ImageSet> {
-  const { column, pages, count, classes, labels } = await cachedIndex(path, "parquet", () => indexParquet(path));
+  const index = await cachedIndex(path, "parquet", () => indexParquet(path));
+  const { column, pages, parts, classes } = index;
+  const labels = parts ? Int32Array.from(parts.rows, (row) => index.labels[row]!) : index.labels;
   const firsts = Float64Array.from(pages, ({ first }) => first);
+  const nameOf = (image: number): string => {
+    const page = parts?.pages[image];
+    return `${parts?.rows[image] ?? image}${page ? `#${page}` : ""}`;
+  };
   return imageSet({
     title: path,
     decoding,
-    count,
+    count: labels.length,
     shards: [0],
-    ...withLabels(classes, labels),
-    name: (row) => `${row}`,
-    location: (row) => {
+    ...withLabels(classes, labels, `which Parquet has in a column ${LABEL_NAMES.join(", ")}`),
+    name: nameOf,
+    location: (image) => {
+      const row = parts?.rows[image] ?? image;
       const { page, dictionary, first } = pages[lowerBound(firsts, row + 1) - 1]!; // the last that begins there or before
-      return { name: `${path}/${row}`, bytes: { kind: "page", path, column, page, dictionary, row: row - first } };
+      const part = parts?.pages[image];
+      return {
+        name: `${path}/${nameOf(image)}`,
+        bytes: { kind: "page", path, column, page, dictionary, row: row - first },
+        ...(part && { part: { page: part } }),
+      };
     },
   });
 }
@@ -64,19 +78,39 @@ async function indexParquet(path: string): Promise<ParquetIndex> {
     for (const { page } of pages) whole("images of a page", page.values, Math.max(8 * page.unpackedSize, 2 ** 20));
     const last = pages.at(-1);
     const count = last ? last.first + last.page.values : 0;
-    const found = columns.find(({ element }) => LABEL_NAMES.includes(element.name));
-    const column = found && formOf([found]);
-    const labels = column && (await readLabels(file, metadata, { column, path: [found.element.name] }, count));
+    const found = columnOfLabels(columns);
+    const labels = found && (await readLabels(file, metadata, found, count));
     return {
       column: images.column,
       pages,
       count,
+      parts: await partsOfRows(path, images.column, pages),
       ...(labels ?? { classes: [], labels: new Int32Array(count).fill(-1) }),
     };
   } catch (error) {
     const { message } = error as Error;
     throw new Error(message.startsWith(path) ? message : `${path}: ${message}`, { cause: error });
   }
+}
+
+/** Lists the pages of image files in rows; undefined if no file has several. Only looks where the first files may have pages. */
+async function partsOfRows(
+  path: string,
+  column: ColumnForm,
+  placed: readonly PlacedPage[],
+): Promise<ParquetIndex["parts"]> {
+  const rows: number[] = [];
+  const pages: number[] = [];
+  for (const { page, dictionary, first } of placed) {
+    const values = await readPage(path, column, page, dictionary);
+    if (first === 0 && !values.some((value) => value instanceof Uint8Array && isPaged(value))) return undefined;
+    for (const [i, value] of values.entries())
+      for (const number of value instanceof Uint8Array ? await pagesWithin(value) : [undefined]) {
+        rows.push(first + i);
+        pages.push(number ?? 0);
+      }
+  }
+  return pages.some((page) => page > 0) ? { rows: Uint32Array.from(rows), pages: Uint32Array.from(pages) } : undefined;
 }
 
 const MAGIC = "PAR1";
@@ -115,6 +149,16 @@ function columnOfImages(columns: readonly SchemaTree[]): Column {
   throw new Error(`expected a column of images (image{bytes, path}, or bytes), got ${names.join(", ")}`);
 }
 
+/** Returns the first column of labels by name; undefined if there is none, or only lists of labels. */
+function columnOfLabels(columns: readonly SchemaTree[]): Column | undefined {
+  const named = LABEL_NAMES.flatMap((name) => columns.filter(({ element }) => element.name === name));
+  const [found] = named.flatMap((top) => {
+    const column = formOf([top]);
+    return column ? [{ column, path: [top.element.name] }] : [];
+  });
+  return found;
+}
+
 /**
  * Returns the value type of a column, undefined if unsupported. `levels` lead from the top of the schema to the column.
  */
@@ -123,7 +167,7 @@ function formOf(levels: readonly SchemaTree[]): ColumnForm | undefined {
   const { type } = leaf.element;
   if (leaf.children.length > 0 || levels.some(({ element }) => element.repetition_type === "REPEATED"))
     return undefined;
-  if (type !== "BYTE_ARRAY" && type !== "INT32" && type !== "INT64") return undefined;
+  if (type === undefined || type === "INT96" || type === "FIXED_LEN_BYTE_ARRAY") return undefined;
   const definition = levels.filter(({ element }) => element.repetition_type !== "REQUIRED").length;
   return { type, definition };
 }
@@ -193,6 +237,7 @@ async function pagesOfChunk(
 function encodingOf(encoding: string | undefined): ParquetPage["encoding"] {
   if (encoding === "PLAIN") return "plain";
   if (encoding === "PLAIN_DICTIONARY" || encoding === "RLE_DICTIONARY") return "dictionary";
+  if (encoding === "RLE") return "runs"; // only truth values are
   throw new Error(`parquet: expected values encoded plainly or by dictionary, got ${encoding ?? "no known encoding"}`);
 }
 
@@ -214,23 +259,15 @@ async function readLabels(
   const rows = pages.reduce((sum, { page }) => sum + page.values, 0);
   if (rows !== count) throw new Error(`parquet: expected a label for each of ${count} images, got ${rows}`);
   const names = classNames(metadata, found.path[0]!);
-  const classes = new Map<string, number>();
+  const classes = classList();
   const labels = new Int32Array(count).fill(-1);
   for (const { page, dictionary, first } of pages) {
     for (const [i, value] of (await readPage(file.path, found.column, page, dictionary)).entries()) {
-      const name = nameOf(value, names);
-      if (name === undefined) continue;
-      if (!classes.has(name)) classes.set(name, classes.size);
-      labels[first + i] = classes.get(name)!;
+      const name = className(value, names);
+      if (name !== undefined) labels[first + i] = classes.numberOf(name);
     }
   }
-  return { classes: [...classes.keys()], labels };
-}
-
-/** Returns the name of a class; Hugging Face stores -1 for a missing label. */
-function nameOf(value: Value, names: readonly string[]): string | undefined {
-  if (value instanceof Uint8Array) return Buffer.from(value).toString("utf8");
-  return value === undefined || value < 0 ? undefined : (names[value] ?? `${value}`);
+  return { classes: classes.names(), labels };
 }
 
 const featuresSchema = z.object({

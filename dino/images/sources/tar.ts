@@ -1,11 +1,13 @@
 /** Reader of WebDataset shards: tar files of images, optionally with classes, read at their offsets. */
 import { Header, type HeaderData, Pax } from "tar";
 import { type OpenFile, openFile } from "../../files/files.js";
-import { isImageName } from "../formats/kind.js";
+import { extensionOf, isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
+import { MAX_BYTES } from "./decode.js";
+import { mayHavePages, pagesWithin } from "./file-parts.js";
 import { imageSet } from "./folder-images.js";
-import { withLabels } from "./join.js";
+import { type ClassList, classList, className, LABEL_NAMES, withLabels } from "./labels.js";
 import { cachedIndex } from "./list-cache.js";
 import { nameAt, nameList, type PackedNames } from "./names.js";
 
@@ -15,41 +17,49 @@ interface TarIndex {
   /** Offset and size in bytes of each image. */
   readonly starts: Float64Array;
   readonly sizes: Float64Array;
+  /** Page of its file that each image is, 0 for the whole file. */
+  readonly pages: Uint32Array;
   /** Class names, and the class of each image, -1 for none. */
   readonly classes: readonly string[];
   readonly labels: Int32Array;
 }
 
 /**
- * Opens a tar of images. Files of one sample are adjacent and share their path up to the first dot; a `.cls` file holds
- * the class. Paths are only names. Throws, naming the byte, if the file is not a tar or is truncated.
+ * Opens a tar of images; pages of a file are images of their own. The class of an image is in a `.cls` file, a `.json` file or a `.txt` file of one word, which has
+ * the name of the image or, as in WebDataset, that name up to its first dot. Paths are only names. Throws, naming the
+ * byte, if the file is not a tar or is truncated.
  */
 export async function openTar(path: string, decoding: Decoding = {}): Promise<ImageSet> {
   const index = await cachedIndex(path, "tar", () => indexTar(path));
   const { classes, labels } = index;
-  const { names, blocks, sizes } = packed(index);
+  const { names, blocks, sizes, pages } = packed(index);
   return imageSet({
     title: path,
     decoding,
     count: blocks.length,
     shards: [0],
-    ...withLabels(classes, labels),
+    ...withLabels(classes, labels, WHERE),
     name: (image) => nameAt(names, image),
     location: (image) => ({
       name: `${path}/${nameAt(names, image)}`,
       bytes: { kind: "range", path, start: blocks[image]! * BLOCK, size: sizes[image]! },
+      ...(pages?.[image] && { part: { page: pages[image] } }),
     }),
   });
 }
 
+/** Where labels are looked for. */
+const WHERE = `which a .tar has beside an image, under its name: in .cls, in .json as "label", or as the one word of .txt`;
+
 const BLOCK = 512;
 
 /** Compacts an index for memory: copies arrays, which otherwise retain the whole cached buffer, and narrows them. */
-function packed({ names, starts, sizes }: TarIndex) {
+function packed({ names, starts, sizes, pages }: TarIndex) {
   return {
     names: { bytes: names.bytes.slice(), ends: narrow(names.ends) },
     blocks: narrow(starts.map((start) => start / BLOCK)),
     sizes: narrow(sizes),
+    pages: pages.some((page) => page > 0) ? pages.slice() : undefined,
   };
 }
 
@@ -68,37 +78,80 @@ async function indexTar(path: string): Promise<TarIndex> {
   const names = nameList();
   const starts: number[] = [];
   const sizes: number[] = [];
-  const labels: number[] = [];
-  const classes = new Map<string, number>();
-  let sample = { key: "", first: 0, label: -1 };
-  for await (const { name, start, size, read } of filesOf(file)) {
-    const key = keyOf(name);
-    if (key !== sample.key) sample = { key, first: labels.length, label: -1 };
+  const pages: number[] = [];
+  const keys: (readonly string[])[] = [];
+  const classes = classList();
+  const labelOf = new Map<string, number>();
+  for await (const entry of filesOf(file)) {
+    const { name, start, size } = entry;
     if (isImageName(name)) {
-      names.add(Buffer.from(name));
-      starts.push(start);
-      sizes.push(size);
-      labels.push(sample.label);
-    } else if (name === `${key}.cls`) {
-      const text = (await read()).trim();
-      if (!classes.has(text)) classes.set(text, classes.size);
-      sample.label = classes.get(text)!;
-      labels.fill(sample.label, sample.first);
-    }
+      const key = keysOf(name);
+      const found =
+        mayHavePages(name) && size <= MAX_BYTES ? await pagesWithin(await file.read(start, size)) : [undefined];
+      for (const page of found) {
+        names.add(Buffer.from(page === undefined ? name : `${name}#${page}`));
+        starts.push(start);
+        sizes.push(size);
+        pages.push(page ?? 0);
+        keys.push(key);
+      }
+    } else await noteLabel(entry, classes, labelOf);
   }
+  const labels = Int32Array.from(keys, (some) => firstKnown(some, labelOf) ?? -1);
   return {
     names: names.pack(),
     starts: Float64Array.from(starts),
     sizes: Float64Array.from(sizes),
-    classes: [...classes.keys()],
-    labels: Int32Array.from(labels),
+    pages: Uint32Array.from(pages),
+    classes: classes.names(),
+    labels,
   };
 }
 
-/** Returns the key shared by the files of a sample. */
-function keyOf(name: string): string {
-  const dot = name.indexOf(".", name.lastIndexOf("/") + 1);
-  return dot < 0 ? name : name.slice(0, dot);
+/** Files of labels, the first of a name deciding. */
+const labelFiles = [".cls", ".json", ".txt"];
+
+/** Returns the names that the labels of an image may have: its own and, as in WebDataset, that up to the first dot. */
+function keysOf(name: string): readonly string[] {
+  const base = name.lastIndexOf("/") + 1;
+  return [name.lastIndexOf("."), name.indexOf(".", base)].map((dot) => name.slice(0, dot));
+}
+
+function firstKnown(keys: readonly string[], labelOf: ReadonlyMap<string, number>): number | undefined {
+  for (const key of keys)
+    for (const extension of labelFiles) {
+      const label = labelOf.get(key + extension);
+      if (label !== undefined) return label;
+    }
+  return undefined;
+}
+
+/** Notes the label in a file, if it holds one. */
+async function noteLabel(
+  { name, size, read }: TarFile,
+  classes: ClassList,
+  labelOf: Map<string, number>,
+): Promise<void> {
+  const extension = extensionOf(name);
+  if (!labelFiles.includes(extension) || size > LONGEST_TEXT) return;
+  const label = labelIn((await read()).trim(), extension);
+  if (label !== undefined) labelOf.set(name.slice(0, -extension.length) + extension, classes.numberOf(label));
+}
+
+/** Returns the class in a text, which may be a caption or metadata instead; undefined if it holds none. */
+function labelIn(text: string, extension: string): string | undefined {
+  if (extension === ".cls") return text;
+  if (extension === ".txt") return /^\S+$/.test(text) ? text : undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return className(value);
+  const fields = value as Readonly<Record<string, unknown>>;
+  const named = LABEL_NAMES.find((name) => className(fields[name]) !== undefined);
+  return named === undefined ? undefined : className(fields[named]);
 }
 
 interface TarFile {

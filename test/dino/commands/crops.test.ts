@@ -9,7 +9,7 @@ import { applyCropU8, drawCrops } from "../../../dino/images/augment.js";
 import { isFailure } from "../../../dino/images/image-location.js";
 import { openImages } from "../../../dino/images/sources/folder-images.js";
 import { runFiles } from "../../../dino/run/run-folder.js";
-import { dino, drawFolder, tinySettings } from "../../support/command-line.js";
+import { dino, drawFolder, tinySettings, writeTinyCheckpoint } from "../../support/command-line.js";
 
 interface Printed {
   readonly out: string;
@@ -81,6 +81,26 @@ describe("dino crops", function () {
     expect(refused.stderr).to.include("--run has a recipe of its own; leave --preset out");
     const divided = await draw("--image-size", "20");
     expect(divided.stderr).to.include("--patch-size 8 does not divide --image-size 20");
+  });
+
+  it("takes sizes and normalisation of the file that training is to start from", async () => {
+    const file = inFolder("start.safetensors");
+    const size = { rows: 48, cols: 32 };
+    await writeTinyCheckpoint(file, { imageSize: size, mean: [0.1, 0.2, 0.3], dim: 12, heads: 3 });
+    const draw = (...flags: readonly string[]) =>
+      dino("crops", "--data", photos, "--init", file, "--out", inFolder("start.png"), "--json", ...flags);
+    const { stdout, stderr } = await draw("--preset", "adapt");
+    const { settings } = JSON.parse(stdout || stderr) as Printed;
+    expect(settings).to.deep.include({ init: file, patchSize: 8, imageSize: size, mean: [0.1, 0.2, 0.3] });
+    const other = await draw("--image-size", "64");
+    expect((JSON.parse(other.stdout || other.stderr) as Printed).settings["imageSize"]).to.deep.equal({
+      rows: 64,
+      cols: 64,
+    });
+    const missing = await dino("crops", "--data", photos, "--preset", "adapt", "--out", inFolder("start.png"));
+    expect(missing.stderr).to.include("--preset adapt goes on from weights");
+    const unread = await dino("crops", "--data", photos, "--init", inFolder("none"), "--out", inFolder("start.png"));
+    expect(unread.stderr).to.include(`${inFolder("none")}: there is no such file`);
   });
 
   it("leaves out images that cannot be read, and says so", async () => {

@@ -62,6 +62,24 @@ describe("dino embed", function () {
     });
   }
 
+  it("removes the patches of features that it replaces, and the patches are taken for no index", async () => {
+    const out = join(folder, "again", "features.npy");
+    const patches = out.replace(".npy", "-patches.npy");
+    const words = ["embed", "--checkpoint", join(folder, "DINO.safetensors"), "--data", photos, "--out", out];
+    expect(await dino(...words, "--patches")).to.include({ code: 0 });
+    for (const command of [
+      ["search", join(photos, "red", "0.png"), "--index", patches],
+      ["dedupe", "--index", patches],
+    ])
+      expect((await dino(...command)).stderr).to.equal(
+        `dino: ${patches}: expected the features of images, got those of patches; name ${out}\n`,
+      );
+    const { code, stderr } = await dino(...words);
+    expect(code, stderr).to.equal(0);
+    expect(stderr).to.include(`removed ${patches}, the patches of the earlier features`);
+    expect(existsSync(patches)).to.equal(false);
+  });
+
   it("leaves no file of patches where no image can be decoded", async () => {
     const [torn, out] = [join(folder, "torn"), join(folder, "none", "features.npy")];
     await drawFolder(torn, 0);

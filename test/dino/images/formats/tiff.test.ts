@@ -142,6 +142,63 @@ describe("TIFF files", () => {
         );
   });
 
+  it("are upright, as photos, as values, as channels, and in tiles", async () => {
+    const size = { rows: 5, cols: 7 };
+    const values = Uint8Array.from({ length: 35 }, (_, i) => 7 * i);
+    const grays = (image: Image) => ({
+      rows: image.rows,
+      cols: image.cols,
+      pixels: [...image.pixels].filter((_, i) => i % 3 === 0),
+    });
+    for (let orientation = 1; orientation <= 8; orientation++) {
+      const tags = [[274, "short", [orientation]]] as const;
+      const photo = await decode(tiff([{ ...size, bits: 8, samples: values, tags }]));
+      const turned = await sharp(values, { raw: { width: 7, height: 5, channels: 1 } })
+        .png()
+        .toBuffer()
+        .then((png) => sharp(png).withMetadata({ orientation }).png().toBuffer())
+        .then((png) => sharp(png).autoOrient().raw().toBuffer({ resolveWithObject: true }));
+      if (typeof photo === "string") throw new Error(photo);
+      const expected = grays(photo);
+      const { data, info } = turned;
+      const step = info.channels;
+      expect(expected, `${orientation}`).to.deep.equal({
+        rows: info.height,
+        cols: info.width,
+        pixels: [...data].filter((_, i) => i % step === 0),
+      });
+      const floats = { bits: 32, format: "float", samples: bytesOf(Float32Array.from(values)) } as const;
+      const stated = [...tags, [42113, "text", "-1"]] as const; // read by geotiff
+      const page = { ...size, ...floats, tags: stated };
+      const image = await decode(tiff([page]));
+      if (typeof image === "string") throw new Error(image);
+      const full = Math.max(...values);
+      const scaled = { ...expected, pixels: expected.pixels.map((value) => Math.round((value * 255) / full)) };
+      expect(grays(image), `${orientation}`).to.deep.equal(scaled);
+      await inFolder(async (folder) => {
+        for (const [name, pages, options] of [
+          ["photo.tif", [{ ...size, bits: 8, samples: values, tags }], {}],
+          ["values.tif", [page], {}],
+          ["channels.tif", [page, page, page], { pages: "channels" }],
+        ] as const) {
+          await writeFile(join(folder, name), tiff(pages));
+          const whole = name === "photo.tif" ? expected : scaled;
+          const set = await openData(join(folder, name), { ...options, tile: 3 });
+          for (let i = 0; i < set.count; i++) {
+            const [, left, top] = /\+(\d+)\+(\d+)$/.exec(set.name(i))!.map(Number);
+            const tile = await set.decode(i);
+            if (isFailure(tile)) throw new Error(tile.reason);
+            const shown = grays(tile);
+            for (let at = 0; at < shown.pixels.length; at++) {
+              const place = (top! + Math.floor(at / shown.cols)) * whole.cols + left! + (at % shown.cols);
+              expect(shown.pixels[at], `${name} ${orientation}`).to.equal(whole.pixels[place]);
+            }
+          }
+        }
+      });
+    }
+  });
+
   it("are read in bands that give what the whole gives", async () => {
     const [rows, cols] = [1100, 4000]; // more values than a band
     const values = Uint16Array.from({ length: rows * cols }, (_, i) => (i * 7919) % 1021);

@@ -146,3 +146,8 @@ function valueBytes(type: keyof typeof TYPES, values: readonly number[] | string
   const array = type === "short" ? Uint16Array.from(values) : Uint32Array.from(values);
   return Buffer.from(array.buffer);
 }
+
+/** A gray page of 2 x 2 pixels of one value. */
+export function gray(value: number, more: Partial<TiffPage> = {}): TiffPage {
+  return { rows: 2, cols: 2, bits: 8, samples: new Uint8Array(4).fill(value), ...more };
+}

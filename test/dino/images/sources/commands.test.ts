@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { indexedImages } from "../../../../dino/retrieval/indexed-images.js";
 import { readLog } from "../../../../dino/run/log.js";
-import { dino, tiny } from "../../../support/command-line.js";
+import { dino, tiny, writeTinyCheckpoint } from "../../../support/command-line.js";
 import { tiff } from "../formats/written-formats.js";
 import { inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
 
@@ -69,6 +69,44 @@ describe("commands on files of many images", () => {
       expect(embedded.code, embedded.stderr).to.equal(0);
       const names = (await readFile(join(folder, "features.txt"), "utf8")).trim().split("\n");
       expect(names).to.deep.equal(["y.tif#48x48+0+0", "y.tif#48x48+0+16"]);
+    }));
+
+  it("draw and measure the pages and tiles of scans", () =>
+    inFolder(async (folder) => {
+      const [scans, checkpoint] = [join(folder, "scans"), join(folder, "tiny.safetensors")];
+      await writeTinyCheckpoint(checkpoint);
+      for (const name of ["a", "b"]) await mkdir(join(scans, name), { recursive: true });
+      const page = (value: number) => ({
+        rows: 32,
+        cols: 48,
+        bits: 8,
+        samples: Uint8Array.from({ length: 32 * 48 }, (_, i) => i * value),
+      });
+      await writeFile(join(scans, "a", "x.tif"), tiff([page(3), page(5)]));
+      await writeFile(join(scans, "b", "y.tif"), tiff([page(7), page(9)]));
+      const run = async (...words: readonly string[]) => {
+        const { code, stdout, stderr } = await dino(...words, "--checkpoint", checkpoint, "--json");
+        expect(code, stderr).to.equal(0);
+        return JSON.parse(stdout) as { readonly images: readonly { readonly image: string }[]; queryImages: number };
+      };
+      const tiles = (file: string) =>
+        [1, 2].flatMap((number) => ["+0+0", "+16+0"].map((place) => `${file}#${number}@32x32${place}`));
+      const file = join(scans, "b", "y.tif");
+      for (const command of ["attend", "pca"]) {
+        const draw = async (...words: readonly string[]) => {
+          const { images } = await run(command, ...words, "--out", join(folder, command));
+          return images.map(({ image }) => image);
+        };
+        expect(await draw(file, "--tile", "32")).to.deep.equal(tiles(file));
+        expect(await draw(scans, "--tile", "32")).to.deep.equal([...tiles(join(scans, "a", "x.tif")), ...tiles(file)]);
+        expect(await draw(file)).to.deep.equal([`${file}#1`, `${file}#2`]);
+        expect(await draw(file, "--pages", "channels")).to.deep.equal([`${file}#channels`]);
+      }
+      expect((await run("retrieve", "--data", scans)).queryImages).to.equal(4);
+      expect((await run("retrieve", "--data", scans, "--pages", "channels", "--tile", "32")).queryImages).to.equal(4);
+      expect((await run("retrieve", "--data", scans, "--tile", "16")).queryImages).to.equal(24);
+      const words = ["--data", scans, "--dataset", "roxford5k", "--tile", "16", "--checkpoint", checkpoint];
+      expect((await dino("retrieve", ...words)).stderr).to.include("leave them out with --dataset");
     }));
 
   it("find images of an index again", () =>

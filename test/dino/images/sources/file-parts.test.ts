@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
@@ -11,17 +11,8 @@ import { openSubjects, readImage } from "../../../../dino/images/sources/image-f
 import { openData } from "../../../../dino/images/sources/open.js";
 import { indexedImages } from "../../../../dino/retrieval/indexed-images.js";
 import { rejection } from "../../../support/rejection.js";
-import { tiff, type TiffPage } from "../formats/written-formats.js";
+import { gray, tiff, type TiffPage } from "../formats/written-formats.js";
 import { imagesOf, inFolder, noise, pngOf, survivesDamage, writeTar } from "./written-images.js";
-
-/** A gray page of 2 x 2 pixels of one value. */
-const gray = (value: number, more: Partial<TiffPage> = {}): TiffPage => ({
-  rows: 2,
-  cols: 2,
-  bits: 8,
-  samples: new Uint8Array(4).fill(value),
-  ...more,
-});
 
 const REDUCED = [[254, "long", [1]]] as const;
 
@@ -99,6 +90,44 @@ describe("pages of files", () => {
       const bytes = tiff([gray(1)]);
       await writeFile(path, tiff([gray(1)], bytes.readUInt32LE(4)));
       expect((await openData(path)).count).to.equal(1);
+    }));
+});
+
+describe("lists of pages and tiles", () => {
+  const before = process.env["XDG_CACHE_HOME"];
+  afterEach(() => {
+    if (before === undefined) Reflect.deleteProperty(process.env, "XDG_CACHE_HOME");
+    else process.env["XDG_CACHE_HOME"] = before;
+  });
+
+  it("are kept until a file changes, is added or removed, or is cut otherwise", () =>
+    inFolder(async (folder) => {
+      process.env["XDG_CACHE_HOME"] = join(folder, "cache");
+      const scans = join(folder, "scans");
+      await mkdir(scans);
+      const side = 1100;
+      const floats = (value: number) => {
+        const samples = new Uint8Array(Float32Array.from({ length: side * side }, (_, i) => (i % 7) + value).buffer);
+        return tiff([{ rows: side, cols: side, bits: 32, format: "float", samples }]);
+      };
+      const [a, b] = [join(scans, "a.tif"), join(scans, "b.png")];
+      await writeFile(a, floats(0));
+      const old = new Date(2020, 1, 1);
+      await utimes(a, old, old);
+      const open = async (tile = 1000) => {
+        const set = await openData(scans, { tile });
+        return [set.count, set.location(0).part?.levels?.[0]?.low];
+      };
+      expect(await open()).to.deep.equal([4, 0]);
+      await writeFile(a, floats(5));
+      await utimes(a, old, old); // as if nothing had happened
+      expect(await open()).to.deep.equal([4, 0]);
+      expect(await open(900)).to.deep.equal([4, 5]);
+      await writeFile(b, await pngOf(noise(0)));
+      expect(await open()).to.deep.equal([5, 5]);
+      await rm(b);
+      await writeFile(a, floats(6));
+      expect(await open()).to.deep.equal([4, 6]);
     }));
 });
 

@@ -5,7 +5,19 @@ import fc from "fast-check";
 import { openImages } from "../../../../dino/images/sources/folder-images.js";
 import { LISTS_VARIABLE } from "../../../../dino/images/sources/list-cache.js";
 import { nameAt, packNames, sortedNames } from "../../../../dino/images/sources/names.js";
-import { inFolder } from "./written-images.js";
+import { openData } from "../../../../dino/images/sources/open.js";
+import { rejection } from "../../../support/rejection.js";
+import { inFolder, pngs } from "./written-images.js";
+
+/** Runs as a user who may read what others may; needs root. */
+async function asNobody(run: () => Promise<void>): Promise<void> {
+  process.seteuid!(65534);
+  try {
+    await run();
+  } finally {
+    process.seteuid!(0);
+  }
+}
 
 describe("packed names", () => {
   it("come back as they were, and are sorted as their bytes are", () => {
@@ -49,14 +61,41 @@ describe("lists of folders", () => {
       await writeFile(join(folder, "1.jpg"), "");
       await chmod(folder, 0o755);
       const reported: unknown[] = [];
-      process.seteuid!(65534);
-      try {
+      await asNobody(async () => {
         const images = await openImages(folder, { onLeftOut: (_, leftOut) => reported.push(...leftOut) });
         expect(images.count).to.equal(1);
-      } finally {
-        process.seteuid!(0);
-      }
+      });
       expect(reported).to.deep.equal([{ kind: "folders without permission", count: 1 }]);
+    });
+  });
+});
+
+describe("what may not be read", () => {
+  it("is named, as a file, a folder, a pattern, and among others", async function () {
+    if (process.getuid?.() !== 0) this.skip(); // needs another user to lose the right
+    await inFolder(async (folder) => {
+      const locked = join(folder, "locked");
+      await mkdir(locked, { mode: 0o700 });
+      for (const name of ["a.jpg", "b.tar", "bare"]) await writeFile(join(folder, name), "", { mode: 0o600 });
+      await writeFile(join(folder, "c.png"), (await pngs(1))[0]!);
+      await chmod(folder, 0o755);
+      const reported: unknown[] = [];
+      await asNobody(async () => {
+        for (const name of ["a.jpg", "bare", "locked", "locked/x.jpg", "locked/*.jpg"])
+          expect(await rejection(openData(join(folder, name)).then((set) => set.decode(0))), name).to.match(
+            /(a\.jpg|bare|locked|x\.jpg|\*\.jpg): permission denied$/,
+          );
+        expect(await rejection(openData(join(folder, "b.tar")))).to.equal(`${folder}/b.tar: permission denied`);
+      });
+      await rm(join(folder, "b.tar"));
+      await asNobody(async () => {
+        const set = await openData(folder, { onLeftOut: (_, leftOut) => reported.push(...leftOut) });
+        expect(await set.decode(0)).to.deep.equal({ path: "a.jpg", reason: "permission denied" });
+      });
+      expect(reported).to.deep.equal([
+        { kind: "files (permission denied)", count: 1 },
+        { kind: "folders without permission", count: 1 },
+      ]);
     });
   });
 });

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import { openThreadedBatches, type ThreadedBatchOptions } from "../../../../dino/batches/threaded-batches.js";
@@ -7,6 +7,7 @@ import { imageNames } from "../../../../dino/images/formats/kind.js";
 import { isFailure } from "../../../../dino/images/image-location.js";
 import { openSplits } from "../../../../dino/images/sources/open-splits.js";
 import { openData, parseMixture } from "../../../../dino/images/sources/open.js";
+import { expandBraces } from "../../../../dino/images/sources/patterns.js";
 import { rejection } from "../../../support/rejection.js";
 import { idx, imagesOf, inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
 
@@ -125,6 +126,35 @@ describe("data", () => {
         { path: photos, weight: 2 },
         { path: shards, weight: 0.5 },
       ]);
+    }));
+
+  it("may be files by braces, as WebDataset has them", () =>
+    inFolder(async (folder) => {
+      const { photos, shards } = await writeAll(folder);
+      const namesOf = async (data: string) => {
+        const set = await openData(data);
+        return [...new Set(Array.from({ length: set.count }, (_, i) => set.name(i).replace(/\/[ab]\/.*/, "")))];
+      };
+      for (const [from, to] of [
+        ["0.tar", "000007.tar"],
+        ["1.tar", "000010.tar"],
+      ] as const)
+        await rename(join(shards, from), join(shards, to));
+      expect(await rejection(openData(join(shards, "{000007..000010}.tar")))).to.match(
+        /000008\.tar: .*; got nothing of that name$/,
+      );
+      expect(await namesOf(join(shards, "{000007,000010}.tar"))).to.deep.equal(["000007.tar", "000010.tar"]);
+      expect(await namesOf(join(shards, "0000{10..10}.tar"))).to.deep.equal(["000010.tar"]);
+      expect(await namesOf(join(folder, "{shards,shards}", "0000{07,10}.tar"))).to.deep.equal(
+        ["shards/000007.tar", "shards/000010.tar"], // both twice
+      );
+      expect((await openData(`${join(shards, "{000007,000010}.tar")}:1,${photos}:1`)).count).to.equal(2 * COUNT);
+      expect(await rejection(openData(join(folder, "{photos,shards}")))).to.match(/separate folders by commas$/);
+      expect(expandBraces("a-{008..010}-{x,y}")).to.deep.equal(
+        ["008", "009", "010"].flatMap((number) => [`a-${number}-x`, `a-${number}-y`]),
+      );
+      expect(expandBraces("{10..8}{}{z}")).to.deep.equal(["10{}{z}", "9{}{z}", "8{}{z}"]);
+      expect(() => expandBraces("{0..9999999}.tar")).to.throw("expected braces for at most 1000000 files");
     }));
 
   it("says what was expected where nothing fits", () =>

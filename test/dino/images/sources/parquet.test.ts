@@ -6,7 +6,8 @@ import { isFailure } from "../../../../dino/images/image-location.js";
 import { openParquet } from "../../../../dino/images/sources/parquet.js";
 import { thriftSize } from "../../../../dino/images/sources/thrift.js";
 import { rejection } from "../../../support/rejection.js";
-import { imagesOf, inFolder, noise, pngs, survivesDamage, writeParquet } from "./written-images.js";
+import { gray, tiff } from "../formats/written-formats.js";
+import { imagesOf, inFolder, noise, pngs, redOf, survivesDamage, writeParquet } from "./written-images.js";
 
 describe("Parquet image sets", () => {
   const range = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -42,6 +43,28 @@ describe("Parquet image sets", () => {
       expect(await imagesOf(await openParquet(path))).to.deep.equal(order.map(noise));
     }));
 
+  it("give each page of TIFF files, with the class of the row", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "train.parquet");
+      const [file] = await pngs(1);
+      const rows = [tiff([gray(1), gray(2)]), null, tiff([gray(3)]), file!, tiff([gray(4), gray(5), gray(6)])];
+      const labels = [0n, 1n, 2n, 3n, 4n];
+      for (const options of [{}, { pageSize: 400 }]) {
+        await writeParquet(path, rows, { labels, ...options });
+        const set = await openParquet(path);
+        const names = Array.from({ length: set.count }, (_, i) => set.name(i));
+        expect(names).to.deep.equal(["0#1", "0#2", "1", "2", "3", "4#1", "4#2", "4#3"]);
+        expect(Array.from(set.labels!)).to.deep.equal([0, 0, 1, 2, 3, 4, 4, 4]);
+        expect(await redOf(set, 2)).to.deep.equal([1, 2]);
+        expect(await set.decode(2)).to.deep.equal({ path: `${path}/1`, reason: "the row has no image" });
+        expect(await set.decode(6)).to.have.deep.property(
+          "pixels",
+          Uint8Array.from({ length: 12 }, () => 5),
+        );
+      }
+      await survivesDamage(join(folder, "t.parquet"), await readFile(path), openParquet, { runs: 100 });
+    }));
+
   it("fail for rows without an image, and for those alone", () =>
     inFolder(async (folder) => {
       const path = join(folder, "train.parquet");
@@ -68,6 +91,35 @@ describe("Parquet image sets", () => {
       expect(await classesOf({ labels: ["b", "a", "b", "c"] })).to.deep.equal(["b", "a", "b", "c"]);
       expect(await classesOf({ labels: [1n, -1n, 0n, 0n] })).to.equal(undefined);
       expect(await classesOf({ labels: [1n, null, 0n, 0n] })).to.equal(undefined);
+      expect(await classesOf({ labels: [true, false, true, true] })).to.deep.equal(["true", "false", "true", "true"]);
+      expect(await classesOf({ labels: [1, 0, 0.5, 1] })).to.deep.equal(["1", "0", "0.5", "1"]);
+      expect(await classesOf({ labels: [1, 0, 1, 1], names: ["cat", "dog"] })).to.deep.equal([
+        "dog",
+        "cat",
+        "dog",
+        "dog",
+      ]);
+      const truths = range(20).map((i) => i % 3 === 0); // so many are written in runs
+      await writeParquet(
+        path,
+        range(20).map(() => files[0]!),
+        { labels: truths },
+      );
+      const { classes, labels: numbers } = await openParquet(path);
+      expect(Array.from(numbers!, (number) => classes[number] === "true")).to.deep.equal(truths);
+      for (const [incomplete, missing] of [
+        [[1n, null, -1n, 0n], 2],
+        [[1, NaN, 0, 0], 1],
+        [[true, null, null, false], 2],
+        [[null, null, null, null], 4],
+      ] as const) {
+        await writeParquet(path, files, { labels: incomplete });
+        const set = await openParquet(path);
+        expect([set.labels, set.whyUnlabelled]).to.deep.equal([
+          undefined,
+          `${missing} of 4 images have no class, which Parquet has in a column label, labels, cls, class, fine_label`,
+        ]);
+      }
     }));
 
   it("say what is wrong with a file", () =>
@@ -83,11 +135,15 @@ describe("Parquet image sets", () => {
       expect(await rejection(openParquet(path))).to.include("not a whole one");
     }));
 
-  for (const plain of [false, true]) {
-    it(`do no harm when they are damaged, ${plain ? "plain" : "nested"}`, () =>
+  for (const [what, labels] of [
+    ["nested", [0n, 1n, 1n, 0n, 0n, 0n]],
+    ["plain", [0.5, 1, NaN, 0, null, 0]],
+    ["plain, with truth values", [true, false, null, true, true, false]],
+  ] as const) {
+    it(`do no harm when they are damaged, ${what}`, () =>
       inFolder(async (folder) => {
         const path = join(folder, "s.parquet");
-        const options = { labels: [0n, 1n, 1n, 0n, 0n, 0n], rowGroupSize: 4, plain };
+        const options = { labels, rowGroupSize: 4, plain: what !== "nested" };
         await writeParquet(path, await pngs(6), options);
         await survivesDamage(join(folder, "t.parquet"), await readFile(path), openParquet, { runs: 300 });
       }));

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { openTar } from "../../../../dino/images/sources/tar.js";
 import { rejection } from "../../../support/rejection.js";
-import { imagesOf, inFolder, noise, pngs, survivesDamage, writeTar } from "./written-images.js";
+import { gray, tiff } from "../formats/written-formats.js";
+import { imagesOf, inFolder, noise, pngs, redOf, survivesDamage, writeTar } from "./written-images.js";
 
 describe("WebDataset shards", () => {
   it("hold images that are read where they lie, whatever their names", () =>
@@ -44,6 +45,60 @@ describe("WebDataset shards", () => {
       expect((await openTar(other)).labels).to.equal(undefined);
     }));
 
+  it("take a class from .json or a .txt of one word, wherever it lies, and whatever dots a name has", () =>
+    inFolder(async (folder) => {
+      const [file] = await pngs(1);
+      const path = join(folder, "s.tar");
+      const classesOf = async (...texts: readonly (readonly [string, string])[]) => {
+        const images = ["cam.1.00.png", "cam.1.01.png", "x/a.left.PNG", "x/a.right.png"];
+        await writeTar(path, [...images.map((name) => [name, file!] as const), ...texts]);
+        const { classes, labels, whyUnlabelled } = await openTar(path);
+        return labels ? Array.from(labels, (label) => classes[label]) : whyUnlabelled;
+      };
+      const cams = [
+        ["cam.1.00.CLS", "dog\r\n"],
+        ["cam.1.01.cls", "cat"],
+      ] as const;
+      expect(await classesOf(...cams, ["x/a.cls", "0"])).to.deep.equal(["dog", "cat", "0", "0"]);
+      const json = (value: unknown) => ["x/a.json", JSON.stringify(value)] as const;
+      for (const [value, name] of [
+        [{ width: 3, label: 7 }, "7"],
+        [{ cls: "cow", label: null }, "cow"],
+        [{ class: true }, "true"],
+        ["cow", "cow"],
+      ] as const)
+        expect(await classesOf(...cams, json(value))).to.deep.equal(["dog", "cat", name, name]);
+      expect(await classesOf(...cams, ["x/a.txt", "cow\n"])).to.deep.equal(["dog", "cat", "cow", "cow"]);
+      expect(await classesOf(...cams, ["x/a.left.txt", "l"], ["x/a.txt", "r"])).to.deep.equal(["dog", "cat", "l", "r"]);
+      expect(await classesOf(...cams, ["x/a.txt", "a"], json({ label: "b" }))).to.deep.equal(["dog", "cat", "b", "b"]);
+      for (const none of [["x/a.txt", "a cow on grass"], json({ label: [1] }), ["x/a.json", "{"]] as const)
+        expect(await classesOf(...cams, none)).to.equal(
+          "2 of 4 images have no class, which a .tar has beside an image, under its name: in .cls, in .json as " +
+            '"label", or as the one word of .txt',
+        );
+    }));
+
+  it("give each page of a TIFF file, with the class of the file", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "s.tar");
+      const stack = tiff([gray(1), gray(2), gray(3)]);
+      await writeTar(path, [
+        ["a.tif", stack],
+        ["a.cls", "x"],
+        ["b.tiff", tiff([gray(4)])],
+        ["b.cls", "y"],
+        ["c.tif", stack.subarray(0, 60)],
+        ["c.cls", "z"],
+      ]);
+      const set = await openTar(path);
+      const names = Array.from({ length: set.count }, (_, i) => set.name(i));
+      expect(names).to.deep.equal(["a.tif#1", "a.tif#2", "a.tif#3", "b.tiff", "c.tif"]);
+      expect([...set.labels!]).to.deep.equal([0, 0, 0, 1, 2]);
+      expect(await redOf(set, 4)).to.deep.equal([1, 2, 3, 4]);
+      expect(await set.decode(4)).to.have.property("path", `${path}/c.tif`);
+      await survivesDamage(join(folder, "t.tar"), await readFile(path), openTar, { runs: 100 });
+    }));
+
   it("say where a file is no tar, or not a whole one", () =>
     inFolder(async (folder) => {
       const path = join(folder, "s.tar");
@@ -61,6 +116,8 @@ describe("WebDataset shards", () => {
       await writeTar(path, [
         ...files.map((file, i) => [`${i}.png`, file] as const),
         [`${"long/".repeat(30)}2.cls`, "5"],
+        ["1.json", '{"label": 5}'],
+        ["0.txt", "5"],
       ]);
       await survivesDamage(join(folder, "t.tar"), await readFile(path), openTar, { runs: 300 });
     }));

@@ -47,7 +47,7 @@ interface ParquetOptions extends Pick<
   Parameters<typeof parquetWrite>[0],
   "codec" | "pageSize" | "rowGroupSize" | "compressors"
 > {
-  readonly labels?: readonly (number | bigint | string | null)[];
+  readonly labels?: readonly (number | bigint | string | boolean | null)[];
   /** Names of the labels, as Hugging Face writes them. */
   readonly names?: readonly string[];
   /** Bytes in a column of their own instead of `image{bytes, path}`. */
@@ -64,7 +64,9 @@ export async function writeParquet(
   const rows = plain ? images : images.map((bytes, i) => ({ bytes, path: `${i}.png` }));
   const columnData: ColumnSource[] = [{ name: "image", data: [...rows] }];
   if (labels) columnData.push({ name: "label", data: [...labels] });
-  const label = { name: "label", type: typeof labels?.[0] === "string" ? "BYTE_ARRAY" : "INT64" } as const;
+  const types = { string: "BYTE_ARRAY", number: "DOUBLE", boolean: "BOOLEAN", bigint: "INT64" } as const;
+  const kind = typeof labels?.find((value) => value !== null) as keyof typeof types | "undefined";
+  const label = { name: "label", type: kind === "undefined" ? "INT32" : types[kind] } as const;
   await parquetWrite({
     writer,
     columnData,
@@ -100,6 +102,17 @@ export async function imagesOf(set: ImageSet): Promise<readonly Image[]> {
       const image = await set.decode(index);
       if (isFailure(image)) throw new Error(`${image.path}: ${image.reason}`);
       return { rows: image.rows, cols: image.cols, pixels: Uint8Array.from(image.pixels) };
+    }),
+  );
+}
+
+/** The first red values of the first `count` images of a set; throws for one that cannot be decoded. */
+export async function redOf(set: ImageSet, count = set.count): Promise<readonly number[]> {
+  return Promise.all(
+    Array.from({ length: count }, async (_, index) => {
+      const image = await set.decode(index);
+      if (isFailure(image)) throw new Error(`${image.path}: ${image.reason}`);
+      return image.pixels[0]!;
     }),
   );
 }
