@@ -1,7 +1,7 @@
 /** Batches made on worker threads. */
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Decoding } from "../images/image-location.js";
 import { WHOLE_BATCH } from "./batch-shard.js";
@@ -122,9 +122,13 @@ function startWorker(setup: WorkerSetup): Worker {
   if (!import.meta.url.endsWith(".ts")) {
     return new Worker(new URL("./batch-worker.js", import.meta.url), { workerData: setup });
   }
-  // Node 20 does not apply `--import tsx` to the file that a worker is started with.
-  const tsx = createRequire(import.meta.url).resolve("tsx/cjs/api");
-  const file = fileURLToPath(new URL("./batch-worker.ts", import.meta.url));
-  const code = `require(${JSON.stringify(tsx)}).register(); require(${JSON.stringify(file)});`;
+  // Node 20 does not apply `--import tsx` to the file that a worker is started with, nor to what it imports on demand.
+  const { resolve } = createRequire(import.meta.url);
+  const [required, imported, file] = [
+    resolve("tsx/cjs/api"),
+    pathToFileURL(resolve("tsx/esm/api").replace(/\.cjs$/, ".mjs")), // the form of it that a worker can import
+    fileURLToPath(new URL("./batch-worker.ts", import.meta.url)),
+  ].map((path) => JSON.stringify(path));
+  const code = `require(${required}).register(); import(${imported}).then(({ register }) => { register(); require(${file}); });`;
   return new Worker(code, { eval: true, execArgv: [], workerData: setup });
 }
