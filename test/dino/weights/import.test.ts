@@ -143,6 +143,17 @@ describe("import", () => {
       });
       const other = await putTensors("odd.safetensors", odd);
       expect(await rejection(importNetwork(other, { heads }))).to.include("3 positions are not a square");
+      const none = await putTensors("none.safetensors", without(state, "pos_embed"));
+      expect(await rejection(importNetwork(none, { heads }))).to.include("there is no pos_embed [1, 1 + patches, dim]");
+    });
+
+    it("is refused with tokens that no network of this program has, even in part", async () => {
+      const token: SafeTensor = { dtype: "F32", shape: [1, 1, sizes.dim], data: new Float32Array(sizes.dim) };
+      const path = await putTensors("token.safetensors", changed(state, { dist_token: token }));
+      for (const allowPartial of [false, true])
+        expect(await rejection(importNetwork(path, { heads, allowPartial }))).to.include(
+          "expected no tokens but those of class, mask and registers, got dist_token",
+        );
     });
 
     const prefixes = [
