@@ -90,7 +90,7 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
     const kind = kinds.find(({ matches }) => matches(path));
     if (kind === undefined && readable(path, () => hasImageHead(path)))
       return imagesOfFolder(dirname(path), packNames([basename(path)]), options);
-    if (kind === undefined) throw unsupported(path, "a file of another kind");
+    if (kind === undefined) throw unsupported(path, isArchive(path) ? ARCHIVE : "a file of another kind");
     checkUncut(path, options);
     return expectImages(path, await kind.open(path, splitOptions(options).decoding));
   }
@@ -207,7 +207,13 @@ async function describe(folder: string): Promise<string> {
   const names = await readdir(folder);
   if (names.length === 0) return "an empty folder";
   const more = names.length > NAMED ? `, and ${names.length - NAMED} more` : "";
-  return `a folder of ${names.slice(0, NAMED).join(", ")}${more}`;
+  return `a folder of ${names.slice(0, NAMED).join(", ")}${more}${names.some(isArchive) ? `; among them ${ARCHIVE}` : ""}`;
+}
+
+const ARCHIVE = "an archive that has to be unpacked, or only decompressed to .tar";
+
+function isArchive(name: string): boolean {
+  return /\.(zip|7z|rar|tgz|tar\.\w+|gz|bz2|xz|zst)$/i.test(name);
 }
 
 function unsupported(path: string, got: string): Error {
