@@ -204,6 +204,17 @@ describe("import", () => {
         .and.include("classifier.bias");
     });
 
+    it("is chosen by the first part of its prefix, and with the wrappers of the file", async () => {
+      const tensors = new Map([
+        ...renamed(state, (name) => `module.teacher_model.wrapped._orig_mod.${name}`),
+        ...renamed(state, (name) => `module.student_model.wrapped._orig_mod.${name}`),
+      ]);
+      const path = await putTensors("wrapped.safetensors", tensors);
+      for (const prefix of ["teacher_model", "module.teacher_model", "module.teacher_model.wrapped._orig_mod."])
+        expect((await importNetwork(path, { heads, prefix })).prefix).to.equal("teacher_model.wrapped.");
+      expect(await rejection(importNetwork(path, { heads, prefix: "teacher" }))).to.include("expected the prefix of");
+    });
+
     it("is not taken with what lies beside its prefix, unless that is allowed", async () => {
       const beside: SafeTensor = { dtype: "F32", shape: [2], data: Float32Array.of(1, 2) };
       const path = await putTensors(
