@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { whyUnopened } from "../../files/files.js";
-import { imageNames } from "../formats/kind.js";
+import { imageNames, isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { openCifar } from "./cifar.js";
@@ -88,7 +88,7 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
   const found = await kindOf(path);
   if (found === "file") {
     const kind = kinds.find(({ matches }) => matches(path));
-    if (kind === undefined && readable(path, () => hasImageHead(path)))
+    if (kind === undefined && (isImageName(path) || readable(path, () => hasImageHead(path))))
       return imagesOfFolder(dirname(path), packNames([basename(path)]), options);
     if (kind === undefined) throw unsupported(path, isArchive(path) ? ARCHIVE : "a file of another kind");
     checkUncut(path, options);

@@ -1,6 +1,7 @@
 /** Reader of WebDataset shards: tar files of images, optionally with classes, read at their offsets. */
 import { Header, type HeaderData, Pax } from "tar";
 import { type OpenFile, openFile } from "../../files/files.js";
+import { STAND_IN_BYTES, standInOf } from "../../files/stand-ins.js";
 import { extensionOf, imageNames, isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
@@ -197,6 +198,8 @@ async function* filesOf(file: OpenFile): AsyncGenerator<TarFile> {
     }
     return buffered.bytes.subarray(start - buffered.start, start - buffered.start + size);
   };
+  const standIn = standInOf(await take(0, Math.min(STAND_IN_BYTES, file.size)));
+  if (standIn !== undefined) throw new Error(`${file.path}: expected a tar, got ${standIn}`);
   let extended: HeaderData | undefined;
   let global: HeaderData | undefined;
   for (let at = 0; at < file.size;) {
