@@ -72,6 +72,10 @@ describe("WebDataset shards", () => {
       expect(await classesOf(...cams, ["x/a.left.txt", "l"], ["x/a.txt", "r"])).to.deep.equal(["dog", "cat", "l", "r"]);
       expect(await classesOf(...cams, ["x/a.txt", "a"], json({ label: "b" }))).to.deep.equal(["dog", "cat", "b", "b"]);
       expect(await classesOf(...cams, ["x/a.outputs.txt", "cow"])).to.deep.equal(["dog", "cat", "cow", "cow"]);
+      // of a sample with several labels, none is that of an image without its own
+      expect(await classesOf(cams[0], ["cam.1.02.cls", "cat"], ["x/a.cls", "0"])).to.match(
+        /^1 of 4 images have no class/,
+      );
       for (const none of [
         ["x/a.b.cls", "\0\0"],
         ["x/a.cls", "\u0001\0\0\0"],
