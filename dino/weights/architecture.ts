@@ -135,10 +135,15 @@ function imageSizeOf(
         `${patches}; give their image size with --image-size`,
     );
   }
-  const side = Math.sqrt(patches ?? NaN);
+  if (patches === undefined)
+    throw new Error(
+      "there is no pos_embed [1, 1 + patches, dim]; only networks of DINOv3 are read without learned positions",
+    );
+  const side = Math.sqrt(patches);
   if (Number.isInteger(side) && side > 0) return { rows: side * patchSize, cols: side * patchSize };
-  const problem = patches === undefined ? "there is no pos_embed" : `${patches} positions are not a square`;
-  throw new Error(`${problem}: give their image size with dino import --image-size ROWSxCOLS`);
+  throw new Error(
+    `${patches} positions are not a square: give their image size with dino import --image-size ROWSxCOLS`,
+  );
 }
 
 /**

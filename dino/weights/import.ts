@@ -132,6 +132,7 @@ export async function importedConfig(
   const said = own ? undeterminedSettings(own) : await settingsBeside(folder, official.naming);
   const rope = await ropeOf(official);
   await expectKeysMasked(official);
+  expectKnownTokens(official);
   const shapes = settingsOfShapes(official, {
     positions: said.positions,
     heads: said.heads ?? rope.heads ?? options.heads,
@@ -177,6 +178,15 @@ async function ropeOf({ constants, tensors }: OfficialTensors): Promise<PartialC
   const periods = constants.get("backbone.rope_embed.periods")?.tensor;
   const [dim] = tensors.get("backbone.norm.weight")?.tensor.shape ?? [];
   return periods && dim !== undefined ? ropeSettings(await periods.read(), { dim, dtype: periods.dtype }) : {};
+}
+
+/** Throws for tokens that no network of this program has: features without them would be wrong. */
+function expectKnownTokens({ tensors }: OfficialTensors): void {
+  const known = /^backbone\.(cls_token|mask_token|register_tokens|storage_tokens)$/;
+  const others = [...tensors].filter(([name]) => /^backbone\.\w*tokens?$/.test(name) && !known.test(name));
+  if (others.length === 0) return;
+  const names = others.flatMap(([, { from }]) => from);
+  throw new Error(`expected no tokens but those of class, mask and registers, got ${names.join(", ")}`);
 }
 
 /** Throws unless each saved factor of biases is 0 for keys and 1 for queries and values. */

@@ -74,7 +74,7 @@ export function officialTensors(
   });
   const { prefix, isChosen } = findPrefix(
     all.map(({ name }) => name),
-    wanted,
+    wanted === undefined ? undefined : nameWithoutWrappers(wanted),
   );
   const [inside, outside] = [true, false].map((is) => all.filter(({ name }) => name.startsWith(prefix) === is));
   const entries = inside!.map((entry) => ({ ...entry, name: entry.name.slice(prefix.length) }));

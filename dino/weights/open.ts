@@ -1,6 +1,7 @@
 /** Opens files with weights of any format, which is detected by the first bytes, never by the name. */
 import type { Config } from "../config/settings.js";
 import type { OpenFile } from "../files/files.js";
+import { STAND_IN_BYTES, standInOf } from "../files/stand-ins.js";
 import { printable } from "../files/text.js";
 import type { Which } from "../model/backbone.js";
 import { configFromMetadata, isOfNetwork } from "./checkpoint-bytes.js";
@@ -40,7 +41,8 @@ export async function findNetwork(file: OpenFile, which?: Which): Promise<FoundN
     const { root, config } = await readSafetensors(file);
     return { format: "safetensors", config, ...choose(root, which) };
   }
-  throw new Error("expected a file of PyTorch (torch.save) or safetensors, got neither");
+  const standIn = standInOf(await file.read(0, Math.min(file.size, STAND_IN_BYTES)));
+  throw new Error(`expected a file of PyTorch (torch.save) or safetensors, got ${standIn ?? "neither"}`);
 }
 
 const OPENING_BRACE = 0x7b;

@@ -18,7 +18,7 @@ export interface Prefix {
 
 /**
  * Finds the prefix of the network among the names of a file: that of the patch projection, without `backbone.`, beside which
- * heads are. Throws, naming `--prefix`, if there are several networks, or none under `wanted`.
+ * heads are. Throws, naming `--prefix`, if there are several networks, or not one under `wanted`, which may be the first part of a prefix.
  */
 export function findPrefix(names: readonly string[], wanted: string | undefined): Prefix {
   const networks = names.flatMap((name) => PROJECTION.exec(name)?.[1] ?? []);
@@ -31,6 +31,8 @@ export function findPrefix(names: readonly string[], wanted: string | undefined)
   const prefix = wanted.endsWith(".") ? wanted : `${wanted}.`;
   if (networks.some((network) => network === prefix || withoutBackbone(network) === prefix))
     return { prefix, isChosen: true };
+  const [within, other] = networks.filter((network) => network.startsWith(prefix));
+  if (within !== undefined && other === undefined) return { prefix: within, isChosen: true };
   throw new Error(`--prefix ${wanted}: expected the prefix of a network, ${list || "of which the file has none"}`);
 }
 

@@ -1,4 +1,5 @@
 /** The formats of image files, told apart by their first bytes. */
+import { standInOf } from "../../files/stand-ins.js";
 
 /** Number of bytes that `formatOf` looks at. */
 export const HEAD_BYTES = 132;
@@ -79,6 +80,8 @@ export function formatOf(head: Uint8Array): Format | undefined {
 /** Returns why a file that begins with `head` cannot be read, and the way out. */
 export function whyForeign(head: Uint8Array): string {
   if (head.length === 0) return "expected an image, got an empty file";
+  const standIn = standInOf(head);
+  if (standIn !== undefined) return `expected an image, got ${standIn}`;
   const known = foreign.find(({ isHead }) => isHead(head));
   const labels = names.map((name) => formats[name].label).join(", ");
   return known

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { whyUnopened } from "../../files/files.js";
-import { imageNames } from "../formats/kind.js";
+import { imageNames, isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { openCifar } from "./cifar.js";
@@ -88,9 +88,9 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
   const found = await kindOf(path);
   if (found === "file") {
     const kind = kinds.find(({ matches }) => matches(path));
-    if (kind === undefined && readable(path, () => hasImageHead(path)))
+    if (kind === undefined && (isImageName(path) || readable(path, () => hasImageHead(path))))
       return imagesOfFolder(dirname(path), packNames([basename(path)]), options);
-    if (kind === undefined) throw unsupported(path, "a file of another kind");
+    if (kind === undefined) throw unsupported(path, isArchive(path) ? ARCHIVE : "a file of another kind");
     checkUncut(path, options);
     return expectImages(path, await kind.open(path, splitOptions(options).decoding));
   }
@@ -207,7 +207,13 @@ async function describe(folder: string): Promise<string> {
   const names = await readdir(folder);
   if (names.length === 0) return "an empty folder";
   const more = names.length > NAMED ? `, and ${names.length - NAMED} more` : "";
-  return `a folder of ${names.slice(0, NAMED).join(", ")}${more}`;
+  return `a folder of ${names.slice(0, NAMED).join(", ")}${more}${names.some(isArchive) ? `; among them ${ARCHIVE}` : ""}`;
+}
+
+const ARCHIVE = "an archive that has to be unpacked, or only decompressed to .tar";
+
+function isArchive(name: string): boolean {
+  return /\.(zip|7z|rar|tgz|tar\.\w+|gz|bz2|xz|zst)$/i.test(name);
 }
 
 function unsupported(path: string, got: string): Error {

@@ -3,6 +3,7 @@ import { type ColumnMetaData, type FileMetaData, parquetMetadata, parquetSchema,
 import { parquetHeader } from "hyparquet/src/column.js";
 import { z } from "zod";
 import { type OpenFile, openFile } from "../../files/files.js";
+import { STAND_IN_BYTES, standInOf } from "../../files/stand-ins.js";
 import { lowerBound } from "../../math/binary-search.js";
 import type { ColumnForm, Decoding, ParquetPage } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
@@ -117,6 +118,8 @@ const MAGIC = "PAR1";
 const FOOTER = 8;
 
 async function readMetadata(file: OpenFile): Promise<FileMetaData> {
+  const standIn = standInOf(await file.read(0, Math.min(STAND_IN_BYTES, file.size)));
+  if (standIn !== undefined) throw new Error(`expected a parquet file, got ${standIn}`);
   const tail = file.size >= 2 * FOOTER ? await file.read(file.size - FOOTER, FOOTER) : new Uint8Array(FOOTER);
   const size = new DataView(tail.buffer).getUint32(0, true);
   if (Buffer.from(tail.subarray(4)).toString("latin1") !== MAGIC || size + FOOTER > file.size)

@@ -1,7 +1,8 @@
 /** Reader of WebDataset shards: tar files of images, optionally with classes, read at their offsets. */
 import { Header, type HeaderData, Pax } from "tar";
 import { type OpenFile, openFile } from "../../files/files.js";
-import { extensionOf, isImageName } from "../formats/kind.js";
+import { STAND_IN_BYTES, standInOf } from "../../files/stand-ins.js";
+import { extensionOf, imageNames, isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { MAX_BYTES } from "./decode.js";
@@ -82,6 +83,7 @@ async function indexTar(path: string): Promise<TarIndex> {
   const keys: (readonly string[])[] = [];
   const classes = classList();
   const labelOf = new Map<string, number>();
+  const others = new Map<string, number>();
   for await (const entry of filesOf(file)) {
     const { name, start, size } = entry;
     if (isImageName(name)) {
@@ -95,9 +97,17 @@ async function indexTar(path: string): Promise<TarIndex> {
         pages.push(page ?? 0);
         keys.push(key);
       }
-    } else await noteLabel(entry, classes, labelOf);
+    } else {
+      const kind = extensionOf(name) || "without extension";
+      others.set(kind, (others.get(kind) ?? 0) + 1);
+      await noteLabel(entry, classes, labelOf);
+    }
   }
-  const labels = Int32Array.from(keys, (some) => firstKnown(some, labelOf) ?? -1);
+  if (keys.length === 0 && others.size > 0) {
+    const found = [...others].map(([kind, count]) => `${count} ${kind}`).join(", ");
+    throw new Error(`${path}: expected images (${imageNames}), got files of other kinds: ${found}`);
+  }
+  const labels = Int32Array.from(keys, (some) => firstKnown(some, labelOf) ?? NONE);
   return {
     names: names.pack(),
     starts: Float64Array.from(starts),
@@ -123,6 +133,10 @@ function firstKnown(keys: readonly string[], labelOf: ReadonlyMap<string, number
       const label = labelOf.get(key + extension);
       if (label !== undefined) return label;
     }
+  for (const extension of labelFiles) {
+    const label = labelOf.get(`${keys.at(-1)!}${extension} alone`);
+    if (label !== undefined) return label;
+  }
   return undefined;
 }
 
@@ -135,12 +149,23 @@ async function noteLabel(
   const extension = extensionOf(name);
   if (!labelFiles.includes(extension) || size > LONGEST_TEXT) return;
   const label = labelIn((await read()).trim(), extension);
-  if (label !== undefined) labelOf.set(name.slice(0, -extension.length) + extension, classes.numberOf(label));
+  if (label === undefined) return;
+  const number = classes.numberOf(label);
+  const own = name.slice(0, -extension.length) + extension;
+  labelOf.set(own, number);
+  const [, key] = keysOf(name);
+  const ofSample = key! + extension;
+  if (ofSample === own) return;
+  const alone = `${ofSample} alone`; // as sample.outputs.txt, unless there are others of the sample
+  labelOf.set(alone, labelOf.has(alone) ? NONE : number);
 }
+
+/** Stands for the label of a sample that has several. */
+const NONE = -1;
 
 /** Returns the class in a text, which may be a caption or metadata instead; undefined if it holds none. */
 function labelIn(text: string, extension: string): string | undefined {
-  if (extension === ".cls") return text;
+  if (extension === ".cls") return /[\p{Cc}\uFFFD]/u.test(text) ? undefined : text; // else numbers of an array
   if (extension === ".txt") return /^\S+$/.test(text) ? text : undefined;
   let value: unknown;
   try {
@@ -173,6 +198,8 @@ async function* filesOf(file: OpenFile): AsyncGenerator<TarFile> {
     }
     return buffered.bytes.subarray(start - buffered.start, start - buffered.start + size);
   };
+  const standIn = standInOf(await take(0, Math.min(STAND_IN_BYTES, file.size)));
+  if (standIn !== undefined) throw new Error(`${file.path}: expected a tar, got ${standIn}`);
   let extended: HeaderData | undefined;
   let global: HeaderData | undefined;
   for (let at = 0; at < file.size;) {

@@ -143,6 +143,17 @@ describe("import", () => {
       });
       const other = await putTensors("odd.safetensors", odd);
       expect(await rejection(importNetwork(other, { heads }))).to.include("3 positions are not a square");
+      const none = await putTensors("none.safetensors", without(state, "pos_embed"));
+      expect(await rejection(importNetwork(none, { heads }))).to.include("there is no pos_embed [1, 1 + patches, dim]");
+    });
+
+    it("is refused with tokens that no network of this program has, even in part", async () => {
+      const token: SafeTensor = { dtype: "F32", shape: [1, 1, sizes.dim], data: new Float32Array(sizes.dim) };
+      const path = await putTensors("token.safetensors", changed(state, { dist_token: token }));
+      for (const allowPartial of [false, true])
+        expect(await rejection(importNetwork(path, { heads, allowPartial }))).to.include(
+          "expected no tokens but those of class, mask and registers, got dist_token",
+        );
     });
 
     const prefixes = [
@@ -191,6 +202,17 @@ describe("import", () => {
       expect(momentum.ignored)
         .to.have.length(state.size + 1)
         .and.include("classifier.bias");
+    });
+
+    it("is chosen by the first part of its prefix, and with the wrappers of the file", async () => {
+      const tensors = new Map([
+        ...renamed(state, (name) => `module.teacher_model.wrapped._orig_mod.${name}`),
+        ...renamed(state, (name) => `module.student_model.wrapped._orig_mod.${name}`),
+      ]);
+      const path = await putTensors("wrapped.safetensors", tensors);
+      for (const prefix of ["teacher_model", "module.teacher_model", "module.teacher_model.wrapped._orig_mod."])
+        expect((await importNetwork(path, { heads, prefix })).prefix).to.equal("teacher_model.wrapped.");
+      expect(await rejection(importNetwork(path, { heads, prefix: "teacher" }))).to.include("expected the prefix of");
     });
 
     it("is not taken with what lies beside its prefix, unless that is allowed", async () => {

@@ -232,6 +232,19 @@ describe("TIFF files", () => {
   for (const [name, page] of [
     ["photos", { rows: 5, cols: 6, channels: 3, bits: 8, samples: noise(1).pixels.slice(0, 90) }],
     ["floats", { rows: 5, cols: 6, bits: 32, format: "float", samples: noise(1).pixels.slice(0, 120) }],
+    [
+      "turned",
+      {
+        rows: 5,
+        cols: 6,
+        bits: 8,
+        samples: new Uint8Array(30),
+        tags: [
+          [274, "short", [6]],
+          [280, "short", [1]],
+        ],
+      },
+    ],
   ] as const satisfies readonly (readonly [string, TiffPage])[])
     it(`do no harm when they are damaged, ${name}`, () =>
       inFolder((folder) =>

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { indexedImages } from "../../../../dino/retrieval/indexed-images.js";
 import { readLog } from "../../../../dino/run/log.js";
-import { dino, tiny, writeTinyCheckpoint } from "../../../support/command-line.js";
-import { tiff } from "../formats/written-formats.js";
+import { dino, dinoFromSources, tiny, writeTinyCheckpoint } from "../../../support/command-line.js";
+import { bgrRows, bmp, gray, tiff } from "../formats/written-formats.js";
 import { inFolder, noise, pngs, writeParquet, writeTar } from "./written-images.js";
 
 describe("commands on files of many images", () => {
@@ -69,6 +69,22 @@ describe("commands on files of many images", () => {
       expect(embedded.code, embedded.stderr).to.equal(0);
       const names = (await readFile(join(folder, "features.txt"), "utf8")).trim().split("\n");
       expect(names).to.deep.equal(["y.tif#48x48+0+0", "y.tif#48x48+0+16"]);
+    }));
+
+  it("train on formats that are loaded on demand, from the sources as from the package", () =>
+    inFolder(async (folder) => {
+      const photos = join(folder, "photos");
+      await mkdir(photos);
+      for (let i = 0; i < 4; i++) {
+        await writeFile(join(photos, `${i}.bmp`), bmp(noise(i), bgrRows(noise(i)), { bits: 24 }));
+        await writeFile(join(photos, `${i}.tif`), tiff([gray(i)]));
+      }
+      for (const [i, run] of [dino, dinoFromSources].entries()) {
+        const out = join(folder, `run-${i}`);
+        const { code, stderr } = await run("train", "--data", photos, "--out", out, ...tiny, "--steps", "2");
+        expect(code, stderr).to.equal(0);
+        expect(stderr).to.not.include("skipped");
+      }
     }));
 
   it("draw and measure the pages and tiles of scans", () =>

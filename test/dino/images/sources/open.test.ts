@@ -168,6 +168,11 @@ describe("data", () => {
         .to.include(expected)
         .and.match(/got nothing of that name$/);
       expect(await refused(join(shards, "README.md"))).to.match(/got a file of another kind$/);
+      await writeFile(join(folder, "photos.zip"), "PK");
+      expect(await refused(join(folder, "photos.zip"))).to.match(/; got an archive that has to be unpacked, or/);
+      await mkdir(join(folder, "packed"));
+      await writeFile(join(folder, "packed", "0.tar.gz"), "");
+      expect(await refused(join(folder, "packed"))).to.match(/got a folder of 0\.tar\.gz; among them an archive that/);
       expect(await refused(join(shards, "*.zip"))).to.match(/got nothing of that name$/);
       await mkdir(join(folder, "empty"));
       expect(await refused(join(folder, "empty"))).to.match(/got an empty folder$/);

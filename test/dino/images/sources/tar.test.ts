@@ -71,7 +71,18 @@ describe("WebDataset shards", () => {
       expect(await classesOf(...cams, ["x/a.txt", "cow\n"])).to.deep.equal(["dog", "cat", "cow", "cow"]);
       expect(await classesOf(...cams, ["x/a.left.txt", "l"], ["x/a.txt", "r"])).to.deep.equal(["dog", "cat", "l", "r"]);
       expect(await classesOf(...cams, ["x/a.txt", "a"], json({ label: "b" }))).to.deep.equal(["dog", "cat", "b", "b"]);
-      for (const none of [["x/a.txt", "a cow on grass"], json({ label: [1] }), ["x/a.json", "{"]] as const)
+      expect(await classesOf(...cams, ["x/a.outputs.txt", "cow"])).to.deep.equal(["dog", "cat", "cow", "cow"]);
+      // of a sample with several labels, none is that of an image without its own
+      expect(await classesOf(cams[0], ["cam.1.02.cls", "cat"], ["x/a.cls", "0"])).to.match(
+        /^1 of 4 images have no class/,
+      );
+      for (const none of [
+        ["x/a.b.cls", "\0\0"],
+        ["x/a.cls", "\u0001\0\0\0"],
+        ["x/a.txt", "a cow on grass"],
+        json({ label: [1] }),
+        ["x/a.json", "{"],
+      ] as const)
         expect(await classesOf(...cams, none)).to.equal(
           "2 of 4 images have no class, which a .tar has beside an image, under its name: in .cls, in .json as " +
             '"label", or as the one word of .txt',
@@ -104,6 +115,12 @@ describe("WebDataset shards", () => {
       const path = join(folder, "s.tar");
       await writeFile(path, "no tar at all ".repeat(100));
       expect(await rejection(openTar(path))).to.match(/s\.tar: expected a tar, but there is no header .* at byte 0$/);
+      await writeTar(path, [
+        ["0.png.data", Buffer.alloc(10)],
+        ["0.png.label", "1"],
+        ["1.png.data", Buffer.alloc(10)],
+      ]);
+      expect(await rejection(openTar(path))).to.match(/got files of other kinds: 2 \.data, 1 \.label$/);
       await writeTar(path, [["1.png", Buffer.alloc(3000)]]);
       await writeFile(path, (await readFile(path)).subarray(0, 2000));
       expect(await rejection(openTar(path))).to.match(/expected a tar, but 1\.png is cut off at byte 0$/);
