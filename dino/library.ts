@@ -148,7 +148,8 @@ export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport>
   });
 }
 
-async function openSet(images: Images): Promise<ImageSet> {
+/** Opens a set of images unless it is open. */
+export async function openSet(images: Images): Promise<ImageSet> {
   if (typeof images === "string") return (await openSubset(images)).images;
   return "decode" in images ? images : memoryImages({ images });
 }

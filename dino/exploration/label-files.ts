@@ -28,7 +28,11 @@ const HEADER = /^(file|file_?name|path|image|name)$/i;
  * naming the file, if it cannot be read, names an unknown image, or gives an image two labels.
  */
 export async function readLabels(path: string, files: readonly string[]): Promise<NamedLabels> {
-  const entries = await readEntries(path);
+  return namedLabels(path, await readEntries(path), files);
+}
+
+/** Assigns labels to images by name, as `readLabels` does; errors begin with `source`. */
+export function namedLabels(source: string, entries: readonly Entry[], files: readonly string[]): NamedLabels {
   const rowOf = rowFinder(files);
   const labelOf = new Map<number, string>();
   const unknown: string[] = [];
@@ -42,14 +46,14 @@ export async function readLabels(path: string, files: readonly string[]): Promis
     const before = labelOf.get(row) ?? label;
     if (before !== label) {
       throw new Error(
-        `${path}: expected one label per image, got ${printable(before)} and ${printable(label)} for ${files[row]!}`,
+        `${source}: expected one label per image, got ${printable(before)} and ${printable(label)} for ${files[row]!}`,
       );
     }
     labelOf.set(row, label);
   }
   if (unknown.length > 0) {
     throw new Error(
-      `${path}: expected labels of the images, which have names like ${files[0] ?? "none"}, got ${joinNames(unknown)}`,
+      `${source}: expected labels of the images, which have names like ${files[0] ?? "none"}, got ${joinNames(unknown)}`,
     );
   }
   const names = [...new Set(labelOf.values())].sort();
@@ -57,6 +61,7 @@ export async function readLabels(path: string, files: readonly string[]): Promis
   return { rows, labels: rows.map((row) => names.indexOf(labelOf.get(row)!)), classes: names.length, names };
 }
 
+/** An image and its label; an empty label is none. */
 type Entry = readonly [file: string, label: string];
 
 async function readEntries(path: string): Promise<readonly Entry[]> {
