@@ -61,6 +61,10 @@ describe("k-means", () => {
     expect(await rejection(kMeans({ features, groups: 4 }))).to.include("at most 3 groups, the number of different");
     const { labels } = await kMeans({ features, groups: 3 });
     expect(renumbered(labels)).to.deep.equal([0, 1, 1, 2]);
+    for (let seed = 0; seed < 10; seed++) {
+      const copies = madeGroups({ groups: 3, perGroup: 5, dim: 7, spread: 0, seed }).features; // of lengths not quite 1
+      expect(await rejection(kMeans({ features: copies, groups: 4 }))).to.include("at most 3 groups");
+    }
   });
 });
 
@@ -143,6 +147,11 @@ describe("density groups", () => {
     for (const exactUpTo of [2048, 10]) {
       expect(renumbered(await densityGroups({ features: all, minSize: 10, exactUpTo }))).to.deep.equal(expected);
     }
+  });
+
+  it("may be parts of the graph that no neighbour joins", async () => {
+    const { features, labels } = madeGroups({ groups: 3, perGroup: 100, dim: 12, spread: 0.03 });
+    expect(renumbered(await densityGroups({ features, minSize: 30, exactUpTo: 10 }))).to.deep.equal([...labels]);
   });
 
   it("are none among images without groups, and refuse a size above the number of images", async () => {
