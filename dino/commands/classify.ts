@@ -87,8 +87,8 @@ async function writeOutputs(
   { labelled, names }: { readonly labelled: Labelled; readonly names: readonly string[] },
 ): Promise<void> {
   const { csv, out, lists, coco, minConfidence } = flags;
-  const placed = (flag: string) => {
-    const paths = imagePaths(explored, flags, flag);
+  const placed = async (flag: string) => {
+    const paths = await imagePaths(explored, flags, flag);
     const groupOf = ({ label, confidence }: Labelled[number]): string =>
       confidence < minConfidence ? "unsure" : label;
     const groups = [...names, ...(names.includes("unsure") ? [] : ["unsure"])].map((name) => ({
@@ -99,8 +99,8 @@ async function writeOutputs(
     }));
     return groups.filter(({ images }) => images.length > 0);
   };
-  if (out !== undefined) await writeFolders(out, placed("--out"));
-  if (lists !== undefined) await writeLists(lists, placed("--lists"));
+  if (out !== undefined) await writeFolders(out, await placed("--out"));
+  if (lists !== undefined) await writeLists(lists, await placed("--lists"));
   if (csv !== undefined) {
     const rows = labelled.map(({ file, label, confidence, given }) => [
       file,

@@ -89,15 +89,15 @@ type Named = ReturnType<typeof withNames>;
 async function writeOutputs(flags: ClusterFlags, explored: Explored, { groups, noise }: Named): Promise<void> {
   const { csv, out, lists } = flags;
   const sorted = [...groups, ...(noise.length > 0 ? [{ name: "noise", members: noise }] : [])];
-  const placed = (flag: string) => {
-    const paths = imagePaths(explored, flags, flag);
+  const placed = async (flag: string) => {
+    const paths = await imagePaths(explored, flags, flag);
     return sorted.map(({ name, members }) => ({
       name,
       images: members.map(({ row, file }) => ({ file, path: paths[row]! })),
     }));
   };
-  if (out !== undefined) await writeFolders(out, placed("--out"));
-  if (lists !== undefined) await writeLists(lists, placed("--lists"));
+  if (out !== undefined) await writeFolders(out, await placed("--out"));
+  if (lists !== undefined) await writeLists(lists, await placed("--lists"));
   if (csv === undefined) return;
   const rows = groups.flatMap(({ name, members }) =>
     members.map(({ file, similarity }) => [file, name, similarity.toFixed(4)]),

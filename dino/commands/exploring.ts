@@ -1,6 +1,5 @@
 /** Options shared by the commands that explore images by their features: the source of the features, and the images. */
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
@@ -109,16 +108,19 @@ function checkSource({ checkpoint, data, features, cache }: ExploringFlags): voi
   }
 }
 
-/** Returns the path of each image. Throws if they are not files of their own; `flag` needs them. */
-export function imagePaths(
-  { list, files }: Explored,
-  { data = list.data }: ExploringFlags,
-  flag: string,
-): readonly string[] {
+/** Returns the path of each image. Throws if they are not whole files; `flag` needs them. */
+export async function imagePaths(explored: Explored, flags: ExploringFlags, flag: string): Promise<readonly string[]> {
+  const { list, files } = explored;
+  const data = flags.data ?? list.data;
+  const { images } = await openSubset(data, cuttingOf(flags));
+  const indices = new Map(Array.from({ length: images.count }, (_, index) => [images.name(index), index]));
   return files.map((file) => {
-    const path = resolve(join(data, file));
-    if (existsSync(path)) return path;
-    throw new Error(`${flag}: expected images that are files, but ${path} is none; name their place with --data`);
+    const index = indices.get(file);
+    const place = index === undefined ? undefined : images.location(index);
+    if (place?.bytes.kind === "file" && place.part === undefined) return resolve(place.bytes.path);
+    const got =
+      index === undefined ? `no ${file} in ${data}; name the place of the images with --data` : `${file} of ${data}`;
+    throw new Error(`${flag}: expected images that are files, got ${got}`);
   });
 }
 

@@ -16,7 +16,7 @@ export function addSortedOptions(command: Command, each: string): Command {
   return command
     .option("--csv <file.csv>", "write a table with a row per image")
     .option("--out <folder>", `write a folder of links per ${each}, or copies where links are impossible`)
-    .option("--lists <folder>", `write a list of the image files per ${each}, one path a line`);
+    .option("--lists <folder>", `write a list of the image files per ${each}, which --data @LIST takes`);
 }
 
 /** Images with their place below a folder, and their path. */

@@ -66,6 +66,10 @@ describe("commands that explore images", function () {
           expect(await readlink(join(out, name, file))).to.equal(paths[i]);
         }
       }
+      const largest = `@${join(lists, `${groups[0]!.name}.txt`)}`;
+      const listed = ["--checkpoint", checkpoint, "--data", largest];
+      const part = await reportOf<{ images: number }>("outliers", ...listed);
+      expect(part.images).to.equal(groups[0]!.members.length);
       const { outliers } = await reportOf<{ outliers: readonly object[] }>("outliers", ...words);
       expect(outliers).to.have.length(12);
       const audit = await reportOf<{ images: number; classes: number }>("audit", ...words);
