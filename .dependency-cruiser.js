@@ -26,6 +26,7 @@ const layers = [
   "dino/run",
   "dino/pictures",
   "dino/retrieval",
+  "dino/exploration",
   "dino/segmentation",
   "dino/video",
   "dino/dashboard",

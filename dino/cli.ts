@@ -45,6 +45,13 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     search: async () => (await import("./commands/search.js")).addSearch,
     dedupe: async () => (await import("./commands/dedupe.js")).addDedupe,
   },
+  "Groups and labels:": {
+    cluster: async () => (await import("./commands/cluster.js")).addCluster,
+    outliers: async () => (await import("./commands/outliers.js")).addOutliers,
+    audit: async () => (await import("./commands/audit.js")).addAudit,
+    select: async () => (await import("./commands/select.js")).addSelect,
+    classify: async () => (await import("./commands/classify.js")).addClassify,
+  },
   "This machine:": {
     doctor: async () => (await import("./commands/doctor.js")).addDoctor,
     tune: async () => (await import("./commands/tune.js")).addTune,

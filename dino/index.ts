@@ -1,5 +1,5 @@
 /**
- * The Node API: training networks, and computing features and attention of images with them.
+ * The Node API: training networks, computing features and attention of images with them, and exploring images.
  *
  * @module dino-webgpu
  */
@@ -32,6 +32,24 @@ export {
   train,
   type TrainingOptions,
 } from "./library.js";
+export {
+  type Audit,
+  auditLabels,
+  type Classified,
+  classifyImages,
+  clusterImages,
+  type ClusterOptions,
+  type DoubtfulImage,
+  findOutliers,
+  type ImageGroup,
+  type ImageGroups,
+  type ImageLabels,
+  type Outliers,
+  type OutlierSearch,
+  selectImages,
+  type SelectionOptions,
+  type VotingSettings,
+} from "./library-exploration.js";
 export type { Accuracies, EpochLine, EvaluationLine } from "./run/log.js";
 export type { KnnAccuracy, LinearAccuracy, OnLooked } from "./evaluation/online-evaluation.js";
 export type { Box, Image, Size } from "./images/pixels.js";

@@ -149,7 +149,8 @@ export async function knn(model: Model, measure: KnnMeasure): Promise<KnnReport>
   });
 }
 
-async function openSet({ config }: Model, images: Images): Promise<ImageSet> {
+/** Opens a set of images, as a model reads them, unless it is open. */
+export async function openSet({ config }: Model, images: Images): Promise<ImageSet> {
   if (typeof images === "string") return (await openSubset(images, readingOf(config))).images;
   return "decode" in images ? images : memoryImages({ images });
 }

@@ -55,7 +55,7 @@ export function addTrain(dino: Command): void {
       "  mpirun -n 4 npx dino train --data photos --out runs/photos --preset vit-s16\n\n" +
       "--data names a folder of images; a file with many images, or a folder of such files of one kind: WebDataset shards (.tar),\n" +
       "Parquet with a column of images, IDX (the format of MNIST, also .gz), CIFAR-10 or CIFAR-100 (.bin); several files by a quoted\n" +
-      "pattern; or several of these, separated by commas. A number after a colon is the share of an epoch drawn from that source. The\n" +
+      "pattern; @ and a text file that lists images; or several of these, separated by commas. A number after a colon is the share of an epoch drawn from that source. The\n" +
       `list of a large folder is cached until the folder changes; ${LISTS_VARIABLE}=new lists it again.\n\n` +
       "Under mpirun or srun, one process trains per GPU, with Open MPI or MPICH. --batch is the total of all processes and a multiple\n" +
       "of their number; the number changes results by rounding only and may change on --resume. Each process takes the adapter of\n" +

@@ -10,6 +10,7 @@ import { openCifar } from "./cifar.js";
 import { imagesOfFolder, type OpenOptions, splitOptions } from "./folder-images.js";
 import { hasImageHead, isImageFile, type LeftOut, listFiles, listImages } from "./folder-list.js";
 import { isIdxName, openIdx } from "./idx.js";
+import { openImageList } from "./image-list.js";
 import { joinSets } from "./join.js";
 import { nameAt, packNames } from "./names.js";
 import { expandBraces, matching, splitAtCommas } from "./patterns.js";
@@ -36,8 +37,8 @@ const kinds = [
 
 /**
  * Opens a value of `--data`: a folder of images; a folder of files with many images, one such file, or a pattern with
- * `*` in the last part of the path or with braces; or several of these separated by commas, all or none with ":" and a
- * weight. Throws, naming what was expected, for anything else.
+ * `*` in the last part of the path or with braces; `@` and a file that lists images; or several of these separated by
+ * commas, all or none with ":" and a weight. Throws, naming what was expected, for anything else.
  */
 export async function openData(data: string, options: OpenOptions = {}): Promise<ImageSet> {
   const parts = parseMixture(data);
@@ -85,6 +86,7 @@ export function parseMixture(data: string): readonly DataPart[] {
 }
 
 async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
+  if (path.startsWith("@") && !existsSync(path)) return openImageList(path.slice(1), options);
   const found = await kindOf(path);
   if (found === "file") {
     const kind = kinds.find(({ matches }) => matches(path));

@@ -2,13 +2,12 @@ import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import fc from "fast-check";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
 import { writeFeatures } from "../../../dino/evaluation/feature-files.js";
 import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
 import { rng } from "../../../dino/math/random.js";
-import { disjointSets, findDuplicates } from "../../../dino/retrieval/duplicates.js";
+import { findDuplicates } from "../../../dino/retrieval/duplicates.js";
 import { type Pair, similarPairs } from "../../../dino/retrieval/similar-pairs.js";
 import { dino, drawFolder } from "../../support/command-line.js";
 import { testDevice } from "../../support/device.js";
@@ -59,24 +58,6 @@ describe("similar pairs", () => {
       expect(reports.at(-1)).to.deep.equal([(tiles * (tiles + 1)) / 2, (tiles * (tiles + 1)) / 2]);
     });
   }
-});
-
-describe("disjoint sets", () => {
-  it("know the smallest number of each set, whatever the order of joining", () => {
-    const pairs = fc.array(fc.tuple(fc.nat(19), fc.nat(19)), { maxLength: 30 });
-    fc.assert(
-      fc.property(pairs, (joined) => {
-        const sets = disjointSets(20);
-        let plain = Array.from({ length: 20 }, (_, i) => i);
-        for (const [a, b] of joined) {
-          sets.join(a, b);
-          const [x, y] = [plain[a]!, plain[b]!];
-          plain = plain.map((own) => (own === x || own === y ? Math.min(x, y) : own));
-        }
-        expect(plain.map((_, i) => sets.find(i))).to.deep.equal(plain);
-      }),
-    );
-  });
 });
 
 describe("duplicates", () => {
