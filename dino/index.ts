@@ -55,6 +55,7 @@ export type { KnnAccuracy, LinearAccuracy, OnLooked } from "./evaluation/online-
 export type { Box, Image, Size } from "./images/pixels.js";
 export { nearest, type Neighbor } from "./retrieval/nearest.js";
 export type { Finished } from "./training/start.js";
+export type { Cutting, Reading } from "./images/reading.js";
 export { readImage } from "./images/sources/image-files.js";
 export type { Progress } from "./training/trainer.js";
 export type { LearnedPositions, Lookup, RotaryPositions, VitConfig } from "./model/vit-config.js";
