@@ -11,9 +11,10 @@ import type { Model } from "../model/backbone.js";
 import type { View } from "../model/backbone.js";
 import { svgToPng } from "../pictures/charts.js";
 import { drawAttention, enlargedView, inspectImages } from "../pictures/close-up.js";
-import { mapSvg, placeFeatures } from "../pictures/map.js";
+import { mapSvg } from "../pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "../pictures/neighbors.js";
 import { encodePng } from "../pictures/png.js";
+import { placeFeatures } from "../retrieval/places.js";
 
 /** Results for one kind of features. */
 export interface FeatureResults {
@@ -129,7 +130,7 @@ async function drawMap(
   const { images } = test;
   const panels = [];
   for (const { title, look } of looks) {
-    const places = await placeFeatures(sliceRows(look.test, 0, count), seed);
+    const places = await placeFeatures(sliceRows(look.test, 0, count), { seed });
     panels.push({ title: `${title}, k-NN ${look.knn.top1.toFixed(0)} %`, places });
   }
   const mapped = Array.from(test.indices.subarray(0, count));

@@ -1,26 +1,10 @@
 /** A map of images by their features, with similar images close together. */
 import type { Image } from "../images/pixels.js";
-import type { FeatureRows } from "../math/feature-rows.js";
 import { categoryColor } from "./drawing.js";
 import { element, hex, ink, square, svgCaption, svgFile, svgText } from "./svg.js";
 
 /** Positions on a map, [rows, 2]. */
 export type Places = Float64Array;
-
-const NEIGHBORS = 15;
-const MIN_ROWS = 4;
-
-/**
- * Projects features to a plane by UMAP (McInnes et al. 2018, https://arxiv.org/abs/1802.03426): [rows, dim] -> [rows,
- * 2], deterministic for features and seed. Throws for fewer than four rows.
- */
-export async function placeFeatures({ values, rows, dim }: FeatureRows, seed: number): Promise<Places> {
-  if (rows < MIN_ROWS) throw new Error(`map: expected at least ${MIN_ROWS} images, got ${rows}`);
-  const { UMAP } = await import("@saehrimnir/druidjs");
-  const table = Array.from({ length: rows }, (_, row) => Array.from(values.subarray(row * dim, (row + 1) * dim)));
-  const placed = UMAP.transform(table, { n_neighbors: Math.min(NEIGHBORS, rows - 1), seed });
-  return Float64Array.from(placed.flatMap(([x, y]) => [x!, y!]));
-}
 
 /** One map. */
 export interface MapPanel {

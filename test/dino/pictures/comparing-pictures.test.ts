@@ -2,8 +2,9 @@ import { expect } from "chai";
 import { PNG } from "pngjs";
 import { rng } from "../../../dino/math/random.js";
 import { svgToPng } from "../../../dino/pictures/charts.js";
-import { type MapOptions, mapSvg, type Places, placeFeatures } from "../../../dino/pictures/map.js";
+import { type MapOptions, mapSvg, type Places } from "../../../dino/pictures/map.js";
 import { type LabelledImage, neighborsSvg } from "../../../dino/pictures/neighbors.js";
+import { placeFeatures } from "../../../dino/retrieval/places.js";
 import { rejection } from "../../support/rejection.js";
 
 const grey = (side = 8) => ({ rows: side, cols: side, pixels: new Uint8Array(side * side * 3).fill(128) });
@@ -81,7 +82,7 @@ describe("map of images", () => {
   const features = { values, rows, dim };
   let places: Places;
   before(async () => {
-    places = await placeFeatures(features, 3);
+    places = await placeFeatures(features, { seed: 3 });
   });
 
   const options = (panels: MapOptions["panels"]): MapOptions => ({
@@ -89,8 +90,8 @@ describe("map of images", () => {
   });
 
   it("has the same bytes for the same features and seed", async () => {
-    expect(await placeFeatures(features, 3)).to.deep.equal(places);
-    expect(await placeFeatures(features, 4)).to.not.deep.equal(places);
+    expect(await placeFeatures(features, { seed: 3 })).to.deep.equal(places);
+    expect(await placeFeatures(features, { seed: 4 })).to.not.deep.equal(places);
     const draw = () => svgToPng(mapSvg(options([{ title: "one", places }])));
     expect(Buffer.from(draw()).equals(Buffer.from(draw()))).to.equal(true);
   });
@@ -128,11 +129,11 @@ describe("map of images", () => {
   });
 
   it("maps images whose features are all the same, and needs four of them", async () => {
-    const same = await placeFeatures({ values: new Float32Array(6 * 2).fill(1), rows: 6, dim: 2 }, 0);
+    const same = await placeFeatures({ values: new Float32Array(6 * 2).fill(1), rows: 6, dim: 2 }, { seed: 0 });
     expect(
       mapSvg({ ...options([{ title: "", places: same }]), images: labels.slice(0, 6).map(() => grey()) }),
     ).to.not.include("NaN");
-    expect(await rejection(placeFeatures({ values: new Float32Array(3), rows: 3, dim: 1 }, 0))).to.include(
+    expect(await rejection(placeFeatures({ values: new Float32Array(3), rows: 3, dim: 1 }, { seed: 0 }))).to.include(
       "map: expected at least 4 images, got 3",
     );
   });

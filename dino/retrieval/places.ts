@@ -1,0 +1,81 @@
+/** Places of images on a map, with similar images close together. */
+import {
+  compareRows,
+  dotProducts,
+  type FeatureRows,
+  normalizeRows,
+  selectRows,
+  type Similarities,
+  topK,
+} from "../math/feature-rows.js";
+import { principalComponents, project } from "../math/principal-components.js";
+import { type NeighborTable, umap } from "../math/umap.js";
+
+type OnProgress = (done: number, total: number) => void;
+
+/** Neighbours of each image that the map keeps close, the default of UMAP. */
+const NEIGHBORS = 15;
+const MIN_ROWS = 4;
+/** Maximum number of rows that the principal components are computed from; more change them little. */
+const MOST_FITTED = 5000;
+
+export interface PlacesOptions {
+  readonly seed: number;
+  /** Computes similarities; default `dotProducts`. */
+  readonly similarities?: Similarities;
+  readonly onProgress?: OnProgress;
+}
+
+/**
+ * Places features in a plane: [rows, dim] -> [rows, 2], the same for the same features and seed. Throws for fewer than four
+ * rows.
+ */
+export async function placeFeatures(features: FeatureRows, { seed, ...options }: PlacesOptions): Promise<Float64Array> {
+  const unit = normalizeRows({ ...features, values: features.values.slice() });
+  return placeNeighbors(unit, await neighborTable(unit, options), { seed });
+}
+
+/** Places rows of length one by their neighbours, starting from their first two principal components. */
+export async function placeNeighbors(
+  features: FeatureRows,
+  table: NeighborTable,
+  { seed, onProgress }: Pick<PlacesOptions, "seed" | "onProgress">,
+): Promise<Float64Array> {
+  return umap({ table, start: flatStart(features), seed, ...(onProgress && { onProgress }) });
+}
+
+function flatStart(features: FeatureRows): Float64Array {
+  const { rows, dim, values } = features;
+  const count = Math.min(rows, MOST_FITTED);
+  const sample = selectRows(
+    features,
+    Int32Array.from({ length: count }, (_, i) => Math.floor((i * rows) / count)),
+  );
+  const basis = principalComponents({ ...sample, count: 2 });
+  const projected = project(basis, values);
+  return dim > 1 ? projected : Float64Array.from({ length: 2 * rows }, (_, i) => (i % 2 === 0 ? projected[i / 2]! : 0));
+}
+
+/**
+ * Finds the 15 rows nearest to each row of length one, exactly; all others where there are fewer. Distances are Euclidean.
+ * Throws for fewer than four rows.
+ */
+export async function neighborTable(
+  features: FeatureRows,
+  { similarities = dotProducts, onProgress }: Pick<PlacesOptions, "similarities" | "onProgress"> = {},
+): Promise<NeighborTable> {
+  const { rows } = features;
+  if (rows < MIN_ROWS) throw new Error(`map: expected at least ${MIN_ROWS} images, got ${rows}`);
+  const count = Math.min(NEIGHBORS, rows - 1);
+  const neighbors = new Int32Array(rows * count);
+  const distances = new Float32Array(rows * count);
+  for await (const { row, similarity } of compareRows(features, features, similarities)) {
+    similarity[row] = -Infinity; // the row itself
+    for (const [i, other] of topK(similarity, count).entries()) {
+      neighbors[row * count + i] = other;
+      distances[row * count + i] = Math.sqrt(Math.max(0, 2 - 2 * similarity[other]!));
+    }
+    onProgress?.(row + 1, rows);
+  }
+  return { rows, count, neighbors, distances };
+}
