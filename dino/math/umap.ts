@@ -40,8 +40,8 @@ const B = 0.8950608779109733;
 const PUSHES = 5;
 /** Maximum of a step along an axis. */
 const CLIP = 4;
-/** Width of the area that the start is scaled to. */
-const WIDTH = 20;
+/** Widths of the area that the start is scaled to, by the number of rows: wider ones leave gaps between unconnected groups. */
+const WIDTHS = { least: 4, most: 20, ofRows: (rows: number) => Math.sqrt(rows) / 8 };
 /** Up to this number of rows, 500 epochs; more rows take 200, since each is pulled by as many others per epoch. */
 const FEW_ROWS = 10_000;
 /** Time between two breaths, in which signals and timers are handled. */
@@ -155,7 +155,8 @@ function scaledStart(start: ArrayLike<number>, rows: number, seed: number): Floa
   const random = rng({ seed, purpose: "map start" });
   let largest = 0;
   for (let i = 0; i < 2 * rows; i++) largest = Math.max(largest, Math.abs(start[i]!));
-  const scale = largest > 0 ? WIDTH / 2 / largest : 0;
+  const width = Math.min(WIDTHS.most, Math.max(WIDTHS.least, WIDTHS.ofRows(rows)));
+  const scale = largest > 0 ? width / 2 / largest : 0;
   return Float64Array.from({ length: 2 * rows }, (_, i) => scale * start[i]! + 1e-4 * random.normal());
 }
 

@@ -41,7 +41,32 @@ export async function placeNeighbors(
   table: NeighborTable,
   { seed, onProgress }: Pick<PlacesOptions, "seed" | "onProgress">,
 ): Promise<Float64Array> {
-  return umap({ table, start: flatStart(features), seed, ...(onProgress && { onProgress }) });
+  const places = await umap({ table, start: flatStart(features), seed, ...(onProgress && { onProgress }) });
+  for (const axis of [0, 1]) shortenGaps(places, axis);
+  return places;
+}
+
+/** The maximum of an empty strip of the map, as a share of what is not empty. */
+const MOST_EMPTY = 0.04;
+/** Strips wider than this are empty, as a share of the map. */
+const EMPTY = 0.01;
+
+/**
+ * Shortens the empty strips along an axis. UMAP drives groups that are not connected ever further apart, which says nothing about
+ * the images and leaves little room for them.
+ */
+function shortenGaps(places: Float64Array, axis: number): void {
+  const order = Int32Array.from({ length: places.length / 2 }, (_, row) => row);
+  const along = Float64Array.from(order, (row) => places[2 * row + axis]!);
+  order.sort((a, b) => along[a]! - along[b]! || a - b);
+  const whole = along[order.at(-1)!]! - along[order[0]!]!;
+  const gaps = Float64Array.from(order, (row, i) => (i === 0 ? 0 : along[row]! - along[order[i - 1]!]!));
+  const filled = gaps.reduce((sum, gap) => sum + (gap > EMPTY * whole ? 0 : gap), 0);
+  let at = along[order[0]!]!;
+  for (const [i, row] of order.entries()) {
+    at += gaps[i]! > EMPTY * whole ? Math.min(gaps[i]!, MOST_EMPTY * filled) : gaps[i]!;
+    places[2 * row + axis] = at;
+  }
 }
 
 function flatStart(features: FeatureRows): Float64Array {
