@@ -1,5 +1,5 @@
 /** The controls of the viewer: model, size, files and camera. */
-import type { TakeFile } from "./drop-area.js";
+import type { TakeFile } from "../shell/drop-area.js";
 import type { Camera } from "./use-camera.js";
 import { type CurrentModel, MODEL_FILE } from "./use-model.js";
 

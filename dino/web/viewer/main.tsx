@@ -2,12 +2,12 @@
 import { render } from "preact";
 import { useCallback } from "preact/hooks";
 import "./style.css";
+import { DropArea } from "../shell/drop-area.js";
 import { Page, useHidden } from "../shell/page.js";
 import { TroubleNote } from "../shell/trouble-note.js";
 import { useFailure } from "../shell/use-trouble.js";
 import type { CatalogEntry } from "./catalog.js";
 import { Controls } from "./controls.js";
-import { DropArea } from "./drop-area.js";
 import { Examples } from "./examples.js";
 import { Neighbors } from "./neighbors.js";
 import { readPicture } from "./pictures.js";
