@@ -1,7 +1,6 @@
 /** A cache of the features of whole image sets, in a folder. */
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
-import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ImageSet } from "../images/image-set.js";
@@ -10,6 +9,7 @@ import { selectRows } from "../math/feature-rows.js";
 import type { View, Which } from "../model/backbone.js";
 import type { Extracted } from "../model/extract.js";
 import { featurePaths, type Features, featureList, readFeatures, writeFeatures } from "./feature-files.js";
+import { stampedImages } from "./image-stamps.js";
 import type { Extract } from "./labelled.js";
 
 export interface CacheOptions {
@@ -31,9 +31,7 @@ export interface CacheOptions {
  */
 export async function withFeatureCache(options: CacheOptions, extract: Extract): Promise<Extract> {
   const { folder, checkpoint, which, view, descriptor, onFound } = options;
-  const content = createHash("sha256");
-  await pipeline(createReadStream(checkpoint), content);
-  const extraction = JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor });
+  const extraction = await extractionKey({ checkpoint, which, view, descriptor });
   const used = new Set<string>();
 
   const read = async (path: string): Promise<Features> => {
@@ -56,6 +54,18 @@ export async function withFeatureCache(options: CacheOptions, extract: Extract):
   };
 }
 
+/** Returns a text that identifies an extraction by the content of the checkpoint, network, view and descriptor. */
+export async function extractionKey({
+  checkpoint,
+  which,
+  view,
+  descriptor,
+}: Pick<CacheOptions, "checkpoint" | "which" | "view" | "descriptor">): Promise<string> {
+  const content = createHash("sha256");
+  await pipeline(createReadStream(checkpoint), content);
+  return JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor });
+}
+
 /** Selects the rows of some images; images without features are left out. */
 function pick({ features, list }: Features, images: ImageSet, indices: Int32Array): Extracted {
   const rows = new Map(list.files.map((file, row) => [file, row]));
@@ -64,36 +74,18 @@ function pick({ features, list }: Features, images: ImageSet, indices: Int32Arra
   return { features: selectRows(features, taken), indices: there, failures: list.failures };
 }
 
-/** Files whose size and time are read concurrently. */
-const AT_ONCE = 256;
-
 /** Returns 16 hexadecimal digits that identify the extraction and every image of a set. */
 async function fingerprint(extraction: string, images: ImageSet): Promise<string> {
-  const { count } = images;
   const hash = createHash("sha256").update(extraction);
-  const changes = lastChanges();
-  for (let first = 0; first < count; first += AT_ONCE) {
-    const places = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, i) => images.location(first + i));
-    const lines = places.map(async ({ name, bytes }) =>
-      bytes.kind === "memory" ? name : `${name} ${await changes(bytes.path)}`,
-    );
-    hash.update(`${(await Promise.all(lines)).join("\n")}\n`);
-    for (const { bytes, raw } of places) {
+  for await (const stamped of stampedImages(images)) {
+    hash.update(`${stamped.map(({ stamp }) => stamp).join("\n")}\n`);
+    for (const {
+      location: { bytes, raw },
+    } of stamped) {
       if (bytes.kind !== "memory") continue;
       const { memory, start, size } = bytes;
       hash.update(JSON.stringify(raw ?? null)).update(memory.subarray(start, start + size));
     }
   }
   return hash.digest("hex").slice(0, 16);
-}
-
-/** Returns size and time of the last change of a file; consecutive calls for one file read them once. */
-function lastChanges(): (path: string) => Promise<string> {
-  let latest: { readonly path: string; readonly change: Promise<string> } | undefined;
-  return (path) => {
-    if (latest?.path !== path) {
-      latest = { path, change: stat(path).then(({ size, mtimeMs }) => `${size} ${mtimeMs}`) };
-    }
-    return latest.change;
-  };
 }
