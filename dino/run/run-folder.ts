@@ -78,11 +78,22 @@ function unwritable(out: string, error: unknown): Error {
   return new Error(`--out ${out}: expected a folder to write to, but ${message}; name another one`, { cause: error });
 }
 
+/** A folder that no other process locks. */
+export interface LockedFolder extends AsyncDisposable {
+  readonly folder: string;
+}
+
+/** Locks the folder of a run as `lockFolder` does, and returns its paths. */
+export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDisposable> {
+  const lock = await lockFolder(out, "training");
+  return { ...runFiles(out), [Symbol.asyncDispose]: () => lock[Symbol.asyncDispose]() };
+}
+
 /**
  * Creates the folder if needed and locks it against other processes until disposal or the end of this process. Throws
- * if another process holds the lock, naming it, and if the folder is not writable.
+ * if another process holds the lock, naming it and what it does there, and if the folder is not writable.
  */
-export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDisposable> {
+export async function lockFolder(out: string, activity: string): Promise<LockedFolder> {
   const path = join(out, ".lock");
   let file: FileHandle;
   try {
@@ -92,12 +103,12 @@ export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDispos
       process.platform === "win32" ? WINDOWS_EXCLUSIVE | constants.O_RDWR | constants.O_CREAT : "a+",
     );
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EBUSY") throw lockedError(out, "", error);
+    if ((error as NodeJS.ErrnoException).code === "EBUSY") throw lockedError(out, { activity, cause: error });
     throw unwritable(out, error);
   }
   try {
     if (process.platform !== "win32" && !(await lockPosix(file.fd))) {
-      throw lockedError(out, (await file.readFile("utf8")).trim(), undefined);
+      throw lockedError(out, { activity, holder: (await file.readFile("utf8")).trim() });
     }
     await file.truncate();
     await file.write(`process ${process.pid} on ${hostname()}`);
@@ -105,12 +116,18 @@ export async function lockRunFolder(out: string): Promise<RunFiles & AsyncDispos
     await file.close();
     throw error;
   }
-  return { ...runFiles(out), [Symbol.asyncDispose]: () => file.close() };
+  return { folder: out, [Symbol.asyncDispose]: () => file.close() };
 }
 
-function lockedError(out: string, holder: string, cause: unknown): Error {
+interface Locked {
+  readonly activity: string;
+  readonly holder?: string;
+  readonly cause?: unknown;
+}
+
+function lockedError(out: string, { activity, holder = "", cause }: Locked): Error {
   const who = holder === "" ? "another process" : holder;
-  return new Error(`--out ${out}: ${who} is training there; wait for it, stop it, or name another --out`, { cause });
+  return new Error(`--out ${out}: ${who} is ${activity} there; wait for it, stop it, or name another --out`, { cause });
 }
 
 /** libuv's UV_FS_O_EXLOCK on Windows: opens a file exclusively. */
