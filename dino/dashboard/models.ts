@@ -2,17 +2,15 @@
 import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
-import sharp from "sharp";
 import { type FeatureList, featurePaths, runIndexPath, readFeatures } from "../evaluation/feature-files.js";
 import { isFailure } from "../images/image-location.js";
-import { type Image, resize, sizeWithin } from "../images/pixels.js";
-import { asPicture } from "../pictures/drawing.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
 import { runFiles } from "../run/run-folder.js";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
 import { readNetworkOf } from "../weights/load-model.js";
 import type { IndexedNames, ModelState } from "./api.js";
 import { type Runs, uniqueName, versionOf } from "./runs.js";
+import { encodeWebp } from "./webp.js";
 
 /** A network on disk, and its index if any. */
 export interface ServedModel {
@@ -110,20 +108,11 @@ function namesOf({ files, classes, labels }: FeatureList): IndexedNames {
   return { files, classes, labels };
 }
 
-/** Maximum side of a picture. */
-const SIDE = 224;
-/** Pictures up to this side are encoded losslessly. */
-const SMALL = 64;
-
 async function pictureOf(images: IndexedImages, row: number, { files }: FeatureList): Promise<Uint8Array | undefined> {
   if (!(Number.isSafeInteger(row) && row >= 0 && row < files.length)) return undefined;
   const image = await images.decode(row);
-  return isFailure(image) ? undefined : encodeWebp(image);
+  return isFailure(image) ? undefined : encodeWebp(image, { side: SIDE });
 }
 
-async function encodeWebp(image: Image): Promise<Uint8Array> {
-  const shown = Math.max(image.rows, image.cols) > SIDE ? resize(image, sizeWithin(image, SIDE)) : image;
-  const { width: cols, height: rows, rgb: pixels } = asPicture(shown);
-  const picture = sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } });
-  return picture.webp({ quality: 82, lossless: Math.max(rows, cols) <= SMALL }).toBuffer();
-}
+/** Maximum side of a picture. */
+const SIDE = 224;

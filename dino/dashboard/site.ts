@@ -55,7 +55,8 @@ const TYPES: Readonly<Record<string, string>> = {
   ".md": "text/plain; charset=utf-8",
 };
 
-function contentOf(name: string, bytes: Content["bytes"]): Content {
+/** Returns bytes with the type that the ending of a name stands for. */
+export function contentOf(name: string, bytes: Content["bytes"]): Content {
   return { type: TYPES[extname(name)] ?? "application/octet-stream", bytes };
 }
 
