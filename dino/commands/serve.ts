@@ -6,9 +6,9 @@ import { openDashboard } from "../dashboard/server.js";
 import { openSite } from "../dashboard/site.js";
 import { expectFreeFolder, writeSite } from "../dashboard/static.js";
 import { lazyProgress } from "../files/progress.js";
-import { catchSignals } from "../training/interrupt.js";
 import { DEFAULT_PORT, port as portOf, UsageError } from "./flags.js";
 import { print, printToStderr, printJson } from "./output.js";
+import { openInBrowser, untilInterrupted } from "./show-page.js";
 
 interface Flags {
   readonly port: number;
@@ -66,8 +66,7 @@ export function addServe(dino: Command): void {
       if (json) printJson({ address: dashboard.address, runs });
       else print(dashboard.address);
       if (flags.open) await openInBrowser(dashboard.address);
-      using interruption = catchSignals(() => undefined);
-      await new Promise((resolve) => interruption.signal.addEventListener("abort", resolve));
+      await untilInterrupted();
     });
 }
 
@@ -103,18 +102,4 @@ async function writeStatic(
   }
   for (const address of missing) printToStderr(`left out, not readable: ${address}`);
   print(`${folder}   ${files} files, ${(bytes / 1e6).toFixed(1)} MB; copy them to any web host that offers https`);
-}
-
-/** Opens the address in a browser, or asks the user to if there is none. */
-async function openInBrowser(address: string): Promise<void> {
-  const { default: open } = await import("open");
-  const reportFailure = () => printToStderr(`no browser could be opened; open ${address} in one`);
-  try {
-    const child = await open(address);
-    child.once("error", reportFailure).once("exit", (code) => {
-      if (code) reportFailure();
-    });
-  } catch {
-    reportFailure();
-  }
 }

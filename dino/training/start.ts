@@ -37,6 +37,8 @@ export interface StartOptions {
   readonly listener?: Listener | undefined;
   /** The ranks of a distributed training, each started with the same flags; a world of one if left out. */
   readonly world?: World | undefined;
+  /** The command that goes on with a stopped run, for messages; `dino train --resume` if left out. */
+  readonly resumeCommand?: string;
   /** Port of a dashboard to serve during training; none if left out. */
   readonly dashboard?: number | undefined;
 }
@@ -88,7 +90,11 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const initial = world.rank === 0 && !continues ? await startValues(device, config, log) : undefined;
   const explicit = new Set(Object.keys(start.flags) as SettingName[]);
   const reopen = () => openDevice({ index });
-  const training = { device, config, splits, explicit, initial, resume: continues, world, reopen };
+  const { resumeCommand } = start;
+  const training = {
+    ...{ device, config, splits, explicit, initial, resume: continues, world, reopen },
+    ...(resumeCommand !== undefined && { resumeCommand }),
+  };
   await using dashboard = world.rank === 0 ? await showRun(config.out, start.dashboard, log) : undefined;
   if (dashboard) log(`dashboard at ${dashboard.address}`);
   const summary = await runTraining(training, listener);
