@@ -30,6 +30,7 @@ const layers = [
   "dino/segmentation",
   "dino/video",
   "dino/dashboard",
+  "dino/explorer",
   "dino/training",
   "dino/experiments",
   "dino/commands",
@@ -38,6 +39,7 @@ const layers = [
   "dino/web/dashboard",
   "dino/web/viewer",
   "dino/web/train",
+  "dino/web/explore",
   "dino/web", // the builds of the pages
   "reference",
   "bench/figures",

@@ -41,6 +41,7 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     serve: async () => (await import("./commands/serve.js")).addServe,
   },
   "Search and features:": {
+    explore: async () => (await import("./commands/explore.js")).addExplore,
     embed: async () => (await import("./commands/embed.js")).addEmbed,
     search: async () => (await import("./commands/search.js")).addSearch,
     dedupe: async () => (await import("./commands/dedupe.js")).addDedupe,

@@ -15,7 +15,9 @@ export default defineConfig({
     outDir: join(root, "..", "..", "dist", "web"),
     emptyOutDir: true,
     license: { fileName: "licenses.md" }, // licences of bundled packages
-    rolldownOptions: { input: ["index.html", "viewer.html", "train.html"].map((page) => join(root, page)) },
+    rolldownOptions: {
+      input: ["index.html", "viewer.html", "train.html", "explore.html"].map((page) => join(root, page)),
+    },
   },
 });
 

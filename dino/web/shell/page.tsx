@@ -10,7 +10,8 @@ const PAGES = [
 ] as const;
 
 interface PageProps {
-  readonly name: (typeof PAGES)[number]["name"];
+  /** Its name in the navigation; left out by a page that stands alone. */
+  readonly name?: (typeof PAGES)[number]["name"];
   readonly title: string;
   /** Short status. */
   readonly status: string;
@@ -27,13 +28,15 @@ export function Page({ name, title, status, isTrouble = false, children }: PageP
         <p role="status" class={isTrouble ? "trouble" : "quiet"}>
           {status}
         </p>
-        <nav aria-label="Pages">
-          {PAGES.map((page) => (
-            <a key={page.name} href={page.address} aria-current={page.name === name ? "page" : undefined}>
-              {page.name}
-            </a>
-          ))}
-        </nav>
+        {name !== undefined && (
+          <nav aria-label="Pages">
+            {PAGES.map((page) => (
+              <a key={page.name} href={page.address} aria-current={page.name === name ? "page" : undefined}>
+                {page.name}
+              </a>
+            ))}
+          </nav>
+        )}
       </header>
       <main>{children}</main>
       <footer>
