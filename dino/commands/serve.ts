@@ -91,7 +91,7 @@ async function writeStatic(
   folder: string,
   { overwrite, json }: Pick<Flags, "overwrite" | "json">,
 ): Promise<void> {
-  const target = { folder, overwrite: overwrite === true };
+  const target = { folder, flag: "--static", overwrite: overwrite === true };
   await expectFreeFolder(target);
   const site = await openSite(options);
   using reports = lazyProgress("writing");

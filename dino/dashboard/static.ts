@@ -6,6 +6,8 @@ import type { Site } from "./site.js";
 
 export interface StaticOptions {
   readonly folder: string;
+  /** The flag that names the folder, for errors. */
+  readonly flag: string;
   /** Replaces an earlier export. */
   readonly overwrite: boolean;
   readonly onProgress?: (done: number, total: number) => void;
@@ -22,21 +24,21 @@ export interface Written {
 const EXPORTED_FOLDERS = ["api", "assets"] as const;
 
 /** Throws if the folder holds files that may not be replaced. */
-export async function expectFreeFolder({ folder, overwrite }: StaticOptions): Promise<void> {
+export async function expectFreeFolder({ folder, flag, overwrite }: StaticOptions): Promise<void> {
   const entries = await readdir(folder).catch((error: unknown) => {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return [];
-    throw new Error(`--static ${folder}: expected a folder or a new name, but ${message}`, { cause: error });
+    throw new Error(`${flag} ${folder}: expected a folder or a new name, but ${message}`, { cause: error });
   });
   if (entries.length > 0 && !overwrite) {
     throw new Error(
-      `--static ${folder}: already holds files; --overwrite replaces an earlier export, or use another folder`,
+      `${flag} ${folder}: already holds files; --overwrite replaces an earlier export, or use another folder`,
     );
   }
 }
 
 /** Writes all resources of the site. Throws as `expectFreeFolder` does. */
-export async function writeSite(site: Site, options: StaticOptions): Promise<Written> {
+export async function writeSite(site: Pick<Site, "resources">, options: StaticOptions): Promise<Written> {
   const { folder, onProgress } = options;
   await expectFreeFolder(options);
   for (const name of EXPORTED_FOLDERS) await rm(join(folder, name), { recursive: true, force: true });

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { openPage } from "../dashboard/page.js";
 import type { ServedSite } from "../dashboard/server.js";
-import { type Content, contentOf } from "../dashboard/site.js";
+import { type Content, contentOf, type Resource, type Site } from "../dashboard/site.js";
 import { encodeWebp } from "../dashboard/webp.js";
 import { encodeNpy } from "../files/npy.js";
 import { isFailure } from "../images/image-location.js";
@@ -19,29 +19,62 @@ const GROUP_ROWS = 64;
 const PICTURE_SIDE = 512;
 /** Images that a search finds. */
 const FOUND = 24;
+/** Addresses of the data begin with this. */
+const DATA = "/api/explore/";
 const MOST_LABEL_BYTES = 4 << 20;
 
+/** The site of an explorer: what a server answers, and all files of a static copy. */
+export interface ExplorerSite extends ServedSite, Pick<Site, "resources"> {}
+
 /** Opens the site of an explorer: the built pages, and its data below api/explore/. */
-export async function openExplorerSite(explorer: Explorer, log: (line: string) => void): Promise<ServedSite> {
+export async function openExplorerSite(explorer: Explorer, log: (line: string) => void): Promise<ExplorerSite> {
   const page = await openPage(log);
   const read: ServedSite["read"] = async (address) => {
     const file = page.get(address === "/" ? "/explore.html" : address);
     if (file !== undefined)
       return { ...contentOf(file, await readFile(file)), isImmutable: address.startsWith("/assets/") };
-    const [, name] = /^\/api\/explore\/(.+)$/.exec(address) ?? [];
-    return name === undefined ? undefined : readData(explorer, name);
+    return address.startsWith(DATA) ? readData(explorer, address.slice(DATA.length)) : undefined;
   };
   const post: ServedSite["post"] = async (address, body) => {
     switch (address) {
-      case "/api/explore/labels":
+      case `${DATA}labels`:
         return json(await takeLabels(explorer, body));
-      case "/api/explore/search":
+      case `${DATA}search`:
         return json(await search(explorer, body));
       default:
         return undefined;
     }
   };
-  return { read, post };
+  return { read, post, resources: () => Promise.resolve(staticFiles(explorer, page, read)) };
+}
+
+/** Images up to which a static copy holds larger pictures, some 20 KB each. */
+const MOST_PICTURES = 10_000;
+
+/** Lists the files of a static copy, which has no server: no search, no similarities, no labelling. */
+function staticFiles(
+  explorer: Explorer,
+  page: ReadonlyMap<string, string>,
+  read: ServedSite["read"],
+): readonly Resource[] {
+  const { files } = explorer;
+  const hasPictures = files.length <= MOST_PICTURES;
+  const at = (address: string): Resource => ({ address, read: () => read(address, new URLSearchParams()) });
+  const isOfPage = (address: string) => address === "/licenses.md" || address.startsWith("/assets/");
+  const numbered = (count: number, name: (number: number) => string) =>
+    Array.from({ length: count }, (_, i) => name(i));
+  const data = [
+    ...["names.json", "columns.json", "labels.json", "places.npy"],
+    ...numbered(Math.ceil(files.length / GROUP_ROWS), (group) => `groups/${group}.bin`),
+    ...(hasPictures ? numbered(files.length, (row) => `pictures/${row}.webp`) : []),
+  ];
+  const facts = json(factsOf(explorer, { isLive: false, hasPictures }));
+  return [
+    { address: "/index.html", read: () => read("/", new URLSearchParams()) },
+    ...[...page.keys()].filter(isOfPage).map(at),
+    { address: `${DATA}map.json`, read: () => Promise.resolve(facts) },
+    ...data.map((name) => at(DATA + name)),
+  ];
 }
 
 /** Reads data of the page; undefined if there is none of that name. */
@@ -72,10 +105,7 @@ async function readData(explorer: Explorer, name: string): Promise<Content | und
 }
 
 /** Describes the map. */
-export function factsOf(
-  { title, data, files, map }: Explorer,
-  kind: Pick<MapFacts, "isLive" | "hasPictures">,
-): MapFacts {
+function factsOf({ title, data, files, map }: Explorer, kind: Pick<MapFacts, "isLive" | "hasPictures">): MapFacts {
   const content = createHash("sha256").update(JSON.stringify(files)).update(new Uint8Array(map.places.buffer));
   return {
     title,
@@ -88,7 +118,7 @@ export function factsOf(
 }
 
 /** Encodes a group: a header, and the thumbnails of its rows. */
-export async function groupBytes({ levels, map, thumbnail }: Explorer, group: number): Promise<Uint8Array> {
+async function groupBytes({ levels, map, thumbnail }: Explorer, group: number): Promise<Uint8Array> {
   const rows = Array.from(levels.order.subarray(group * GROUP_ROWS, (group + 1) * GROUP_ROWS));
   const thumbnails = await Promise.all(rows.map(thumbnail));
   const { count, neighbors, distances } = map.table;
@@ -105,7 +135,7 @@ export async function groupBytes({ levels, map, thumbnail }: Explorer, group: nu
 }
 
 /** Encodes the image of a row as WebP, shrunk; undefined if it is gone. */
-export async function pictureOf({ images }: Explorer, row: number): Promise<Uint8Array | undefined> {
+async function pictureOf({ images }: Explorer, row: number): Promise<Uint8Array | undefined> {
   const image = await images.decode(row);
   return isFailure(image) ? undefined : encodeWebp(image, { side: PICTURE_SIDE });
 }
@@ -155,7 +185,7 @@ function parseLabels(body: Buffer): RowLabels {
 }
 
 /** Lists the labels by row. */
-export function labelsOf({ files, labels }: Explorer): RowLabels {
+function labelsOf({ files, labels }: Explorer): RowLabels {
   const all = labels.all();
   return [...files.entries()].flatMap(([row, file]) => (all.has(file) ? [{ row, label: all.get(file)! }] : []));
 }

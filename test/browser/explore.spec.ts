@@ -6,6 +6,7 @@ import { expect } from "chai";
 import type { Browser, Page } from "playwright-core";
 import { PNG } from "pngjs";
 import { type Dashboard, serveSite } from "../../dino/dashboard/server.js";
+import { writeSite } from "../../dino/dashboard/static.js";
 import { openExplorerSite } from "../../dino/explorer/explorer-site.js";
 import { type Explorer, openExplorer } from "../../dino/explorer/explorer.js";
 import { pictureLevels } from "../../dino/explorer/picture-levels.js";
@@ -15,6 +16,7 @@ import { loadModel } from "../../dino/weights/load-model.js";
 import { openDevice } from "../../engine/adapters/node.js";
 import { drawFolder, writeTinyCheckpoint } from "../support/command-line.js";
 import { startChromium } from "./chromium.js";
+import { serveFiles } from "./file-server.js";
 import { buildPages, violations } from "./pages.js";
 
 /** A phone, a tablet and a screen. */
@@ -177,6 +179,24 @@ describe("the map in Chromium", () => {
     await page.getByLabel("Colour by").selectOption("similarity to the image pointed at");
     await page.getByRole("button", { name: /^red\/3\.png/ }).click();
     await page.locator(".range").waitFor();
+  });
+
+  it("is the same as files on any web host, without search and labels", async () => {
+    const copy = join(inside, "copy");
+    const site = await openExplorerSite(explorer, () => undefined);
+    const { missing } = await writeSite(site, { folder: copy, flag: "--export", overwrite: false });
+    expect(missing).to.deep.equal([]);
+    await using files = await serveFiles(copy, "/map/");
+    await open(1280, "dark", `${files.address}index.html`);
+    expect(await colorsOnMap(800)).to.be.above(800);
+    await page.getByRole("application").focus();
+    await press("Enter");
+    await headline(/\.png$/);
+    await page
+      .getByRole("button", { name: /0\.\d{3}|1\.000/ })
+      .first()
+      .waitFor();
+    expect(await page.getByRole("heading", { name: /^(Search by image|Labels)$/ }).count()).to.equal(0);
   });
 
   it("draws 100,000 images without delay", async () => {

@@ -289,7 +289,7 @@ describe("pages in Chromium", () => {
   it("are the same as files on any web host", async () => {
     const folder = join(inside, "site");
     const site = await openSite({ roots: [join(inside, "runs")], log: () => undefined });
-    await writeSite(site, { folder, overwrite: false });
+    await writeSite(site, { folder, flag: "--static", overwrite: false });
     await using host = await serveFiles(folder, "/some/where/");
     await open("index.html", { at: host.address });
     await status("2 runs");

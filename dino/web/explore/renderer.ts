@@ -71,7 +71,7 @@ export function openRenderer(
     setColors(colorOf, isLit) {
       for (let row = 0; row < rows; row++) {
         colors.set(colorOf(row), 4 * row);
-        colors[4 * row + 3] = isLit(row) ? 225 : 26;
+        colors[4 * row + 3] = isLit(row) ? 255 : 28;
       }
       discs.updateColors();
     },

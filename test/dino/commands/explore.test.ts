@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import sharp from "sharp";
 import { parseNpy } from "../../../dino/files/npy.js";
-import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
+import { dino, dinoFromSources, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { sourceLauncher } from "../../support/compiled-program.js";
 import { families, writeModelOf } from "../../support/families.js";
 import { temporaryFolders } from "../../support/temporary-folders.js";
@@ -97,6 +97,25 @@ describe("dino explore", () => {
     const { values } = parseNpy(new Uint8Array(await (await read("places.npy")).arrayBuffer()));
     await stop(child);
     expect([...values].every(Number.isFinite)).to.equal(true);
+  });
+
+  it("writes a static copy, and replaces only an earlier one that it is told to", async () => {
+    const [photos, inside] = [await folder(), await folder()];
+    await drawFolder(photos, 3);
+    const site = join(inside, "site");
+    const words = ["explore", photos, "--checkpoint", checkpoint, "--out", join(inside, "out"), "--export", site];
+    const first = await dinoFromSources(...words, "--json");
+    expect(JSON.parse(first.stdout)).to.deep.include({ folder: site, missing: [] });
+    const facts = JSON.parse(await readFile(join(site, "api/explore/map.json"), "utf8")) as object;
+    expect(facts).to.include({ rows: 6, isLive: false, hasPictures: true });
+    expect((await readdir(join(site, "api/explore/pictures"))).sort()).to.deep.equal(
+      [0, 1, 2, 3, 4, 5].map((row) => `${row}.webp`),
+    );
+    expect(await readdir(site)).to.not.include("viewer.html");
+    const refused = await dinoFromSources(...words);
+    expect(refused.code).to.equal(1);
+    expect(refused.stderr).to.match(/--export .+: already holds files; --overwrite replaces an earlier export/);
+    expect(await dinoFromSources(...words, "--overwrite")).to.include({ code: 0 });
   });
 
   it("refuses what cannot be explored with one line, and keeps what is there", async () => {
