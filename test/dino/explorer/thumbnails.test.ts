@@ -15,13 +15,18 @@ describe("thumbnails of an explorer", () => {
     pixels: Uint8Array.from({ length: rows * cols * 3 }, () => random.integer(256)),
   });
 
+  /** Size of an image that is larger than its thumbnail; the others are as large. */
+  const sizes: Readonly<Record<string, readonly [number, number]>> = { a: [200, 150] };
+
   async function update(path: string, stamps: readonly string[]) {
     const decoded: number[] = [];
     const read = await updateThumbnails({
       ...{ folder: path, stamps },
       decode: (row) => {
         decoded.push(row);
-        return Promise.resolve(stamps[row] === "bad" ? { path: "bad", reason: "broken" } : noise(200, 150));
+        return Promise.resolve(
+          stamps[row] === "bad" ? { path: "bad", reason: "broken" } : noise(...(sizes[stamps[row]!] ?? [96, 96])),
+        );
       },
     });
     return { read, decoded };
@@ -34,7 +39,7 @@ describe("thumbnails of an explorer", () => {
     const { width, height, format } = await sharp(bytes).metadata();
     expect({ width, height, format }).to.deep.equal({ width: 72, height: 96, format: "webp" });
     expect(await read(1)).to.have.length(0);
-    expect(await read(2)).to.not.deep.equal(bytes);
+    expect((await read(2)).length).to.be.within(500, 4096);
   });
 
   it("are made once, also for images that moved to other rows, and again where a file is cut off", async () => {
