@@ -6,7 +6,6 @@
  */
 import { similaritiesOn } from "../dino/evaluation/device-similarities.js";
 import { doubtfulLabels } from "../dino/exploration/doubtful-labels.js";
-import { type ComparingOptions, distanceOf, neighborsOf } from "../dino/exploration/neighbors.js";
 import { outlierScores } from "../dino/exploration/outliers.js";
 import { chooseRows, CHOICES } from "../dino/exploration/select-rows.js";
 import { spreadLabels, VOTING } from "../dino/exploration/spread-labels.js";
@@ -18,6 +17,7 @@ import { type FeatureRows, normalizeRows, selectRows } from "../dino/math/featur
 import { rng } from "../dino/math/random.js";
 import { type Model, viewOf } from "../dino/model/backbone.js";
 import { extractFeatures } from "../dino/model/extract.js";
+import { type ComparingOptions, distanceOf, neighborsOf } from "../dino/retrieval/neighbors.js";
 import { loadModel } from "../dino/weights/load-model.js";
 import { openDevice } from "../engine/adapters/node.js";
 import { meanAndSpread } from "./learning/statistics.js";

@@ -5,7 +5,6 @@ import { doubtfulLabels } from "./exploration/doubtful-labels.js";
 import { describeGroups, groupNames } from "./exploration/groups.js";
 import { kMeans } from "./exploration/k-means.js";
 import { type NamedLabels, namedLabels } from "./exploration/label-files.js";
-import type { ComparingOptions } from "./exploration/neighbors.js";
 import { outlierScores } from "./exploration/outliers.js";
 import { chooseRows } from "./exploration/select-rows.js";
 import { spreadLabels } from "./exploration/spread-labels.js";
@@ -13,6 +12,7 @@ import type { DecodeFailure } from "./images/image-location.js";
 import { embed, type Images, type LookOptions, openSet } from "./library.js";
 import { normalizeRows } from "./math/feature-rows.js";
 import type { Model } from "./model/backbone.js";
+import type { ComparingOptions } from "./retrieval/neighbors.js";
 
 /** Options of `clusterImages`. */
 export interface ClusterOptions extends LookOptions {

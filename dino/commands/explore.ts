@@ -2,6 +2,7 @@
 import { basename, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
+import { readingOf } from "../config/derive.js";
 import { serveSite } from "../dashboard/server.js";
 import { expectFreeFolder, writeSite, type Written } from "../dashboard/static.js";
 import { runWithin, trainedNetwork } from "../experiments/trained-network.js";
@@ -78,13 +79,14 @@ async function explore(data: string, flags: ExploreFlags): Promise<void> {
     overwrite: flags.overwrite === true,
   };
   if (copy) await expectFreeFolder(copy);
-  const { images } = await openSubset(data);
+  await openSubset(data); // throws before anything is made
   await using results = await lockFolder(out, "exploring");
   using device = await openDevice();
   const checkpoint =
     flags.checkpoint ??
     (await trainedNetwork({ data, roots: [RUNS], out: runWithin(out), device, log: printToStderr }));
   using model = await loadModel(device, checkpoint);
+  const { images } = await openSubset(data, readingOf(model.config));
   const explorer = await openExplorer({
     folder: results.folder,
     data,

@@ -3,8 +3,8 @@
  * Campello, Moulavi and Sander, Density-based clustering based on hierarchical density estimates (2013).
  */
 import { disjointSets } from "../math/disjoint-sets.js";
+import { type ComparingOptions, distanceOf, type NeighborRows, neighborsOf } from "../retrieval/neighbors.js";
 import { checkRows } from "./check-rows.js";
-import { type ComparingOptions, distanceOf, type NeighborRows, neighborsOf } from "./neighbors.js";
 
 /** Options of `densityGroups`. */
 export interface DensityOptions extends ComparingOptions {
@@ -34,8 +34,12 @@ export async function densityGroups(options: DensityOptions): Promise<Int32Array
     throw new Error(`cluster: expected a smallest group of 2 to ${rows} images, the number of images, got ${minSize}`);
   }
   const k = rows <= exactUpTo ? rows - 1 : Math.max(NEIGHBORS, minSize);
-  const links = spanningLinks(await neighborsOf({ ...comparing, k }), rows, minSize);
-  return selectGroups(condense(links, rows, minSize), rows);
+  return groupsOfNeighbors(await neighborsOf({ ...comparing, k }), rows, minSize);
+}
+
+/** Returns the group of each image by known neighbours, at least `minSize - 1` of each: see `densityGroups`. */
+export function groupsOfNeighbors(nearest: NeighborRows, rows: number, minSize: number): Int32Array {
+  return selectGroups(condense(spanningLinks(nearest, rows, minSize), rows, minSize), rows);
 }
 
 /** A merge of two nodes; nodes below `rows` are images, node rows + i is the i-th merge. */

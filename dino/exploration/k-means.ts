@@ -9,8 +9,8 @@ import {
   type Similarities,
 } from "../math/feature-rows.js";
 import { rng, type Rng } from "../math/random.js";
+import type { ComparingOptions } from "../retrieval/neighbors.js";
 import { checkRows } from "./check-rows.js";
-import type { ComparingOptions } from "./neighbors.js";
 
 /** Options of `kMeans`. */
 export interface KMeansOptions extends ComparingOptions {

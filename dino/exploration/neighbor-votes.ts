@@ -1,6 +1,6 @@
 import { compareRows, dotProducts, selectRows, topK } from "../math/feature-rows.js";
+import type { ComparingOptions } from "../retrieval/neighbors.js";
 import type { GivenLabels } from "./given-labels.js";
-import type { ComparingOptions } from "./neighbors.js";
 
 /** A neighbour of similarity s has exp(s / TEMPERATURE) votes, as in knnClassify. */
 const TEMPERATURE = 0.07;

@@ -1,6 +1,6 @@
 /** Outliers: images far from all others. */
+import { type ComparingOptions, distanceOf, type NeighborRows, neighborsOf } from "../retrieval/neighbors.js";
 import { checkRows } from "./check-rows.js";
-import { type ComparingOptions, distanceOf, neighborsOf } from "./neighbors.js";
 
 /** Options of `outlierScores`. */
 export interface OutlierOptions extends ComparingOptions {
@@ -16,10 +16,14 @@ export async function outlierScores({ k = 10, ...options }: OutlierOptions): Pro
   const { rows } = options.features;
   checkRows("outliers", options.features);
   if (!Number.isInteger(k) || k < 1) throw new Error(`outliers: expected 1 neighbour or more, got ${k}`);
-  const nearest = await neighborsOf({ ...options, k });
+  return scoresOfNeighbors(await neighborsOf({ ...options, k }), rows);
+}
+
+/** Returns the scores of `outlierScores` by known neighbours. */
+export function scoresOfNeighbors({ k, similarities }: NeighborRows, rows: number): Float64Array {
   return Float64Array.from({ length: rows }, (_, row) => {
     let sum = 0;
-    for (let n = 0; n < nearest.k; n++) sum += distanceOf(nearest.similarities[row * nearest.k + n]!);
-    return sum / nearest.k;
+    for (let n = 0; n < k; n++) sum += distanceOf(similarities[row * k + n]!);
+    return sum / k;
   });
 }

@@ -1,8 +1,8 @@
 /** Choice of images that represent a set, to be labelled. */
 import { compareRows, dotProducts, type FeatureRows, selectRows, sliceRows } from "../math/feature-rows.js";
+import type { ComparingOptions } from "../retrieval/neighbors.js";
 import { checkRows } from "./check-rows.js";
 import { groupMeans } from "./k-means.js";
-import type { ComparingOptions } from "./neighbors.js";
 
 /** Ways to choose images. */
 export const CHOICES = ["cover", "farthest"] as const;

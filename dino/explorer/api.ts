@@ -50,5 +50,16 @@ export interface GroupHeader {
 /** `POST search`, with a file: the most similar images. */
 export type SearchResult = readonly SimilarImage[];
 
+/** `POST choose`, with the number of images `{ count }`: rows that are worth labelling. */
+export type ChosenRows = readonly number[];
+
+/** `POST suggest`: labels for all images by those that are labelled. */
+export interface Suggestions {
+  /** The label of each image, and how likely it is. */
+  readonly columns: Columns;
+  /** Share of the labelled images whose label the others find, 0 to 1. */
+  readonly accuracy: number;
+}
+
 /** `GET labels.json`, and `POST labels`: labels by row; null takes one away. */
 export type RowLabels = readonly { readonly row: number; readonly label: string | null }[];

@@ -10,8 +10,18 @@ import { encodeNpy } from "../files/npy.js";
 import { isFailure } from "../images/image-location.js";
 import { decodeImage } from "../images/sources/decode.js";
 import { dotProducts, topK } from "../math/feature-rows.js";
-import type { Columns, FileNames, GroupHeader, MapFacts, RowLabels, SearchResult, SimilarImage } from "./api.js";
+import type {
+  ChosenRows,
+  Columns,
+  FileNames,
+  GroupHeader,
+  MapFacts,
+  RowLabels,
+  SearchResult,
+  SimilarImage,
+} from "./api.js";
 import type { Explorer } from "./explorer.js";
+import { chooseToLabel, suggestLabels } from "./labelling.js";
 
 /** Rows of a group of thumbnails. */
 const GROUP_ROWS = 64;
@@ -41,6 +51,10 @@ export async function openExplorerSite(explorer: Explorer, log: (line: string) =
         return json(await takeLabels(explorer, body));
       case `${DATA}search`:
         return json(await search(explorer, body));
+      case `${DATA}choose`:
+        return json((await chooseToLabel(explorer, body)) satisfies ChosenRows);
+      case `${DATA}suggest`:
+        return json(await suggestLabels(explorer));
       default:
         return undefined;
     }
@@ -151,9 +165,9 @@ function similaritiesTo({ features }: Explorer, query: Float32Array): Uint8Array
 
 /** Finds the images most like an encoded one. Throws a RangeError if it is no image. */
 async function search(explorer: Explorer, body: Buffer): Promise<SearchResult> {
-  const { features, featuresOf } = explorer;
+  const { features, featuresOf, decoding } = explorer;
   const bytes = { kind: "memory", memory: body, start: 0, size: body.length } as const;
-  const image = await decodeImage({ name: "the image", bytes });
+  const image = await decodeImage({ name: "the image", bytes }, decoding);
   if (isFailure(image)) throw new RangeError(`expected an image: ${image.reason}`);
   const query = await featuresOf(image);
   const similarity = dotProducts({ values: query, rows: 1, dim: features.dim }, features);

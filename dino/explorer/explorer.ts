@@ -2,15 +2,17 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { similaritiesOn } from "../evaluation/device-similarities.js";
+import { readingOf } from "../config/derive.js";
+import { type DeviceSimilarities, similaritiesOn } from "../evaluation/device-similarities.js";
 import { extractionKey } from "../evaluation/feature-cache.js";
 import type { FeatureList } from "../evaluation/feature-files.js";
 import { writeJson } from "../files/files.js";
 import { lazyProgress } from "../files/progress.js";
 import { isBuiltin } from "../images/builtin.js";
-import type { DecodeFailure } from "../images/image-location.js";
+import type { DecodeFailure, Decoding } from "../images/image-location.js";
 import { type ImageSet, memoryImages } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
+import { decodingOf } from "../images/reading.js";
 import { splitImages } from "../images/split.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import { type Model, viewOf } from "../model/backbone.js";
@@ -18,6 +20,7 @@ import { extractFeatures, featureBatches } from "../model/extract.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
 import type { Column } from "./api.js";
 import { categories, readColumns } from "./columns.js";
+import { featureColumns } from "./feature-columns.js";
 import { type Labels, openLabels } from "./labels.js";
 import { type PictureLevels, pictureLevels } from "./picture-levels.js";
 import { updateFeatures } from "./stored-features.js";
@@ -54,8 +57,12 @@ export interface Explorer {
   readonly thumbnail: ReadThumbnail;
   readonly labels: Labels;
   readonly failures: readonly DecodeFailure[];
+  /** How the network reads images. */
+  readonly decoding: Decoding;
   /** Computes the features of an image, of length one: -> [dim]. */
   readonly featuresOf: (image: Image) => Promise<Float32Array>;
+  /** Opens what compares features on the device. */
+  readonly compare: () => DeviceSimilarities;
 }
 
 /** Brings the folder of results up to date, with progress on stderr, and opens it. */
@@ -72,13 +79,17 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     }),
   );
   const { files, failures } = list;
-  const columns = [...columnsOf(options, list), ...(await csvColumns(options, files))];
-  const indexed = await indexedImages(list);
+  const indexed = await indexedImages(list, list.data, model.config);
   const thumbnail = await withProgress("thumbnails", (onProgress) =>
     updateThumbnails({ folder, stamps, decode: (row) => indexed.decode(row), onProgress }),
   );
   normalizeRows(features);
   const map = await mapOf(model, { folder, features, seed });
+  const columns = [
+    ...columnsOf(options, list),
+    ...featureColumns({ features, table: map.table, files }),
+    ...(await csvColumns(options, files)),
+  ];
   return {
     ...{
       title: basename(absolute),
@@ -93,6 +104,8 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     },
     levels: pictureLevels(map.places),
     labels: await openLabels(folder),
+    decoding: decodingOf(readingOf(model.config)),
+    compare: () => similaritiesOn(model.device, features),
     featuresOf: async (image) => {
       const { features: rows } = await extractFeatures(model, memoryImages({ images: [image] }), { view, batch: 1 });
       return normalizeRows(rows).values;

@@ -1,15 +1,8 @@
 /** Places of images on a map, with similar images close together. */
-import {
-  compareRows,
-  dotProducts,
-  type FeatureRows,
-  normalizeRows,
-  selectRows,
-  type Similarities,
-  topK,
-} from "../math/feature-rows.js";
+import { type FeatureRows, normalizeRows, selectRows, type Similarities } from "../math/feature-rows.js";
 import { principalComponents, project } from "../math/principal-components.js";
 import { type NeighborTable, umap } from "../math/umap.js";
+import { distanceOf, neighborsOf } from "./neighbors.js";
 
 type OnProgress = (done: number, total: number) => void;
 
@@ -87,20 +80,11 @@ function flatStart(features: FeatureRows): Float64Array {
  */
 export async function neighborTable(
   features: FeatureRows,
-  { similarities = dotProducts, onProgress }: Pick<PlacesOptions, "similarities" | "onProgress"> = {},
+  { similarities, onProgress }: Pick<PlacesOptions, "similarities" | "onProgress"> = {},
 ): Promise<NeighborTable> {
   const { rows } = features;
   if (rows < MIN_ROWS) throw new Error(`map: expected at least ${MIN_ROWS} images, got ${rows}`);
-  const count = Math.min(NEIGHBORS, rows - 1);
-  const neighbors = new Int32Array(rows * count);
-  const distances = new Float32Array(rows * count);
-  for await (const { row, similarity } of compareRows(features, features, similarities)) {
-    similarity[row] = -Infinity; // the row itself
-    for (const [i, other] of topK(similarity, count).entries()) {
-      neighbors[row * count + i] = other;
-      distances[row * count + i] = Math.sqrt(Math.max(0, 2 - 2 * similarity[other]!));
-    }
-    onProgress?.(row + 1, rows);
-  }
-  return { rows, count, neighbors, distances };
+  const nearest = await neighborsOf({ features, k: NEIGHBORS, similarities, onProgress });
+  const distances = Float32Array.from(nearest.similarities, distanceOf);
+  return { rows, count: nearest.k, neighbors: nearest.rows, distances };
 }

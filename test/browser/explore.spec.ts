@@ -143,7 +143,8 @@ describe("the map in Chromium", () => {
       .trim()
       .split("\n");
     expect(lines).to.have.length(IMAGES + 1);
-    expect(lines.slice(0, 2)).to.deep.equal(["file,label,class", "blue/0.png,,blue"]);
+    expect(lines[0]).to.match(/^file,label,class,(group,)?distance from neighbours$/);
+    expect(lines[1]).to.match(/^blue\/0.png,,blue,/);
     await page.getByRole("button", { name: "Clear" }).click();
     await page.mouse.move(x + width / 2, y + height / 2);
     for (let i = 0; i < 6; i++) await page.mouse.wheel(0, -300);
@@ -170,6 +171,29 @@ describe("the map in Chromium", () => {
     await press("u");
     await page.getByText("0 labelled so far").waitFor();
     expect(explorer.labels.all().size).to.equal(0);
+  });
+
+  it("chooses images to be labelled one after another, and suggests labels for the rest", async () => {
+    await open();
+    await page.getByRole("button", { name: "Choose 20 to label" }).click();
+    await page.getByText("20 of the chosen images").waitFor();
+    const suggest = page.getByRole("button", { name: "Suggest the rest" });
+    for (const [i, name] of ["red", "blue"].entries()) {
+      expect(await suggest.isDisabled()).to.equal(true);
+      await page.getByLabel("Label", { exact: true }).fill(name);
+      await press("Enter");
+      await page.getByText(`${19 - i} of the chosen images`).waitFor();
+    }
+    await page.getByRole("application").focus();
+    await press("1");
+    await page.getByText("17 of the chosen images").waitFor();
+    expect(explorer.labels.all().size).to.equal(3);
+    await suggest.click();
+    await page.getByText(/\d+ % get their label by the others/).waitFor();
+    expect(await page.getByLabel("Colour by").inputValue()).to.equal("suggested label");
+    expect(await violations(page)).to.deep.equal([]);
+    await page.screenshot({ path: join(SCREENSHOTS, "explore-suggested.png"), fullPage: true });
+    await explorer.labels.set([...explorer.labels.all().keys()].map((file) => ({ file, label: null })));
   });
 
   it("finds images like one that is opened, and colours by similarity", async () => {

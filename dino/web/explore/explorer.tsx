@@ -13,11 +13,15 @@ import { SelectionPanel } from "./selection-panel.js";
 import { type MapData, readGroup } from "./source.js";
 import { openThumbnailStore } from "./thumbnail-store.js";
 import { useColoring } from "./use-coloring.js";
+import { useLabelling } from "./use-labelling.js";
 import { useLabels } from "./use-labels.js";
 import { useSearch } from "./use-search.js";
 
-export function Explorer({ data }: { readonly data: MapData }) {
-  const { facts, places, files } = data;
+/** The column that colours show once labels are suggested. */
+const SUGGESTED = "suggested label";
+
+export function Explorer({ data: read }: { readonly data: MapData }) {
+  const { facts, places, files } = read;
   const attempts = useAttempts();
   const { trouble, setTrouble, attempt } = attempts;
   const map = useRef<MapHandle>(null);
@@ -36,14 +40,17 @@ export function Explorer({ data }: { readonly data: MapData }) {
   const [pinned, pin] = useState<number>();
   const [selection, select] = useState<ReadonlySet<number>>(new Set());
   const [isLasso, setLasso] = useState(false);
-  const labels = useLabels(data, attempt);
   const search = useSearch(attempt);
   const shown = pinned ?? pointed;
-  const coloring = useColoring(data, { labels: labels.byRow, pointed: shown, attempt });
   const show = useCallback((row: number) => {
     pin(row);
     map.current?.goTo(row);
   }, []);
+  const onSuggested = () => coloring.choose(SUGGESTED);
+  const labels = useLabelling(useLabels(read, attempt), { attempt, show, onSuggested });
+  const suggested = labels.suggestions?.columns;
+  const data = useMemo(() => ({ ...read, columns: [...read.columns, ...(suggested ?? [])] }), [read, suggested]);
+  const coloring = useColoring(data, { labels: labels.byRow, pointed: shown, attempt });
   const labelled = selection.size > 0 ? [...selection] : pinned === undefined ? [] : [pinned];
   useLabelKeys(labels, labelled);
 

@@ -1,9 +1,9 @@
 /** Labelling: the kept image or the selection, by typed name, button or the keys 1 to 9. */
 import { useState } from "preact/hooks";
-import type { LabelState } from "./use-labels.js";
+import { CHOSEN, type LabellingState } from "./use-labelling.js";
 
 interface LabelPanelProps {
-  readonly labels: LabelState;
+  readonly labels: LabellingState;
   /** Rows that get a label. */
   readonly rows: readonly number[];
 }
@@ -11,7 +11,8 @@ interface LabelPanelProps {
 /** Names with a key. */
 const KEYS = 9;
 
-export function LabelPanel({ labels: { byRow, names, give, undo, canUndo }, rows }: LabelPanelProps) {
+export function LabelPanel({ labels, rows }: LabelPanelProps) {
+  const { byRow, names, give, undo, canUndo, queue, choose, suggestions, suggest } = labels;
   const [typed, setTyped] = useState("");
   const isIdle = rows.length === 0;
   const giveTyped = (event: Event) => {
@@ -54,6 +55,21 @@ export function LabelPanel({ labels: { byRow, names, give, undo, canUndo }, rows
           </button>
         ))}
       </div>
+      <div class="controls">
+        <button type="button" onClick={() => void choose()}>
+          Choose {CHOSEN} to label
+        </button>
+        <button type="button" disabled={new Set(byRow.values()).size < 2} onClick={() => void suggest()}>
+          Suggest the rest
+        </button>
+      </div>
+      {queue.length > 0 && <p class="quiet">{queue.length} of the chosen images are still to be labelled.</p>}
+      {suggestions && (
+        <p class="quiet">
+          Of the labelled images, {Math.round(100 * suggestions.accuracy)} % get their label by the others. Colours and
+          downloads have the suggestions and their confidence.
+        </p>
+      )}
     </section>
   );
 }

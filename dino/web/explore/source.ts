@@ -1,5 +1,6 @@
 /** The data of the page: from the server of `dino explore`. */
 import type {
+  ChosenRows,
   Columns,
   FileNames,
   GroupHeader,
@@ -7,6 +8,7 @@ import type {
   RowLabels,
   SearchResult,
   SimilarImage,
+  Suggestions,
 } from "../../explorer/api.js";
 import { parseNpy } from "../../files/npy.js";
 
@@ -62,6 +64,16 @@ export function pictureAddress(row: number, version: string): string {
 /** Finds the images most like a file. */
 export function search(file: Blob): Promise<SearchResult> {
   return json("search", { method: "POST", body: file });
+}
+
+/** Chooses images that are worth labelling. */
+export function chooseRows(count: number): Promise<ChosenRows> {
+  return json("choose", { method: "POST", body: JSON.stringify({ count }) });
+}
+
+/** Suggests labels for all images by those that are labelled. */
+export function suggestLabels(): Promise<Suggestions> {
+  return json("suggest", { method: "POST" });
 }
 
 /** Keeps labels, null to take one away; returns all. */

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import sharp from "sharp";
+import type { Suggestions } from "../../../dino/explorer/api.js";
 import { parseNpy } from "../../../dino/files/npy.js";
 import { dino, dinoFromSources, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { sourceLauncher } from "../../support/compiled-program.js";
@@ -49,6 +50,7 @@ describe("dino explore", () => {
         expect(parseNpy(new Uint8Array(await (await read("places.npy")).arrayBuffer())).shape).to.deep.equal([10, 2]);
         const [column] = (await (await read("columns.json")).json()) as { readonly names: string[] }[];
         expect(column!.names).to.deep.equal(["blue", "red"]);
+        expect((await (await read("columns.json")).text()).includes("distance from neighbours")).to.equal(true);
         expect((await sharp(await (await read("pictures/0.webp")).arrayBuffer()).metadata()).format).to.equal("webp");
         expect((await read("groups/0.bin")).status).to.equal(200);
         expect((await read("groups/1.bin")).status).to.equal(404);
@@ -73,6 +75,28 @@ describe("dino explore", () => {
           expect((await post("labels", wrong)).status, wrong).to.equal(400);
         expect((await post("labels", Buffer.alloc((64 << 20) + 1))).status).to.equal(413);
         expect(await (await read("labels.json")).json()).to.deep.equal([{ row: 3, label: "cat" }]);
+
+        const chosen = (await (await post("choose", '{"count":4}')).json()) as number[];
+        expect(new Set(chosen).size).to.equal(4);
+        expect(chosen, "an image that has a label").to.not.include(3);
+        for (const wrong of ["", "{}", '{"count":0}', '{"count":501}', '{"count":1.5}'])
+          expect((await post("choose", wrong)).status, wrong).to.equal(400);
+        expect((await post("choose", '{"count":500}')).status, "more than there are").to.equal(200);
+        const alone = await post("suggest", "");
+        expect([alone.status, await alone.text()]).to.deep.equal([
+          400,
+          "expected images of two labels or more, got 1\n",
+        ]);
+        await post("labels", '[{"row":0,"label":"dog"},{"row":1,"label":"dog"},{"row":4,"label":"cat"}]');
+        const { columns, accuracy } = (await (await post("suggest", "")).json()) as Suggestions;
+        expect(accuracy).to.be.within(0, 1);
+        const [labels, confidence] = columns;
+        expect(labels).to.deep.include({ name: "suggested label", names: ["cat", "dog"] });
+        expect(labels!.kind === "names" && [0, 1, 3, 4].map((row) => labels!.names[labels!.codes[row]!])).to.deep.equal(
+          ["dog", "dog", "cat", "cat"],
+        );
+        expect(confidence!.kind === "numbers" && confidence!.numbers.slice(0, 2)).to.deep.equal([1, 1]);
+        await post("labels", '[{"row":0,"label":null},{"row":1,"label":null},{"row":4,"label":null}]');
 
         const second = await dino("explore", photos, "--checkpoint", model, "--out", out, "--no-open");
         expect(second).to.deep.include({ code: 1 });

@@ -1,3 +1,4 @@
+/** The nearest other images of each image of a set. */
 import { compareRows, dotProducts, type FeatureRows, type Similarities, topK } from "../math/feature-rows.js";
 
 /** Options of functions that compare all images with each other. */
