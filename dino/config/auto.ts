@@ -38,6 +38,8 @@ const LIMITS = {
   software: { name: "an adapter in software", pixels: 64, localCrops: 0, prototypes: 4096, steps: 400 },
 } as const;
 
+/** Larger images are read with this multiple of the crop's side, if they have more than twice of that. */
+const READ = 4;
 /** Smaller images are enlarged to this size. */
 const LEAST_PIXELS = 16;
 /** From this size on, the augmentation of the paper leaves enough detail. */
@@ -117,6 +119,9 @@ function chooseCrops({ facts: { shortSide, adapter }, explicit, choose }: Draft)
     `the images have ${count(shortSide)} pixels on the shorter side, and ${limits.name} has time for ${limits.pixels}`,
   );
   const pixels = shorterOf(imageSize);
+  if (shortSide > 2 * READ * pixels) {
+    choose({ shortSide: READ * pixels }, `${READ} times the crop; larger images are shrunk while they are decoded`);
+  }
   const { localCropsNumber } = choose(
     { localCropsNumber: limits.localCrops },
     adapter === "gpu" ? "as in the paper" : "in few steps the built-in images are learnt better from large crops alone",

@@ -158,6 +158,7 @@ const later: ReadonlySet<SettingName> = new Set([
   "quarterTurns",
   "rotation",
   "minContent",
+  "shortSide",
   "channels",
   "channelNames",
   "range",

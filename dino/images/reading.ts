@@ -11,6 +11,8 @@ export interface Cutting {
 
 /** How images are read: with which channels and range, and what becomes of pages and large images. */
 export interface Reading extends Pick<Decoding, "maxPixels">, Cutting {
+  /** Larger images are shrunk to this shorter side; not if it is 0 or left out. */
+  readonly shortSide?: number | undefined;
   /** Number of channels; 3 if left out. */
   readonly channels?: number | undefined;
   /** As the setting: "depth" if left out. "auto" measures numbers, which are then in `images.decoding`. */

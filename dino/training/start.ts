@@ -65,21 +65,23 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
   const flags = start.dashboard === undefined ? start.flags : { picturesEvery: 1, ...start.flags };
   const { resolved, startsFrom, hasCheckpoint } = await broadcast(world, () => resolveStart(start, flags));
   const { data, ...reading } = resolved ?? { ...defaultConfig, ...startsFrom?.backbone, ...startsFrom?.view, ...flags };
-  const splits = await openSplits(data, reading);
+  const opened = await openSplits(data, reading);
   const index = borrowed ? undefined : (start.adapter ?? (await adapterOf(world)));
   using own = borrowed ? undefined : await openDevice({ index });
   const device = borrowed ?? own!;
   for (const fault of device.faults) log(`${device.name}: ${fault}`);
-  await checkRanks(world, { device, splits, onWarning: log });
+  await checkRanks(world, { device, splits: opened, onWarning: log });
   const { config, choices } = await broadcast(world, async () => {
     if (resolved && resume) return { config: resolved, choices: [] };
-    const measured = await measureSettings(splits.train, flags, startsFrom);
+    const measured = await measureSettings(opened.train, flags, startsFrom);
     const { config, choices } = resolved
       ? await fitted(device, resolveConfig(flags, { measured: settingsOf(measured), start: startsFrom }), flags)
-      : chosenBy(await gatherFacts(splits.train, device), { flags, measured, startsFrom });
+      : chosenBy(await gatherFacts(opened.train, device), { flags, measured, startsFrom });
     return { config, choices: [...measured, ...choices] };
   });
   for (const { settings, because } of choices) log(`${formatSettings(settings)}: ${because}`);
+  const isRead = config.shortSide === reading.shortSide;
+  const splits = isRead ? opened : await openSplits(data, config);
   checkEqualShards(config.batch, config.accumulate, world.size);
   checkBatch(config, splits, world.size);
   checkCrops(config);

@@ -117,6 +117,13 @@ describe("the preset auto", () => {
     expect([accumulate, steps, warmupEpochs]).to.not.include(undefined);
   });
 
+  it("reads images shrunk where they are far larger than the crops", () => {
+    expect(resolved(factsOf("software", 46, 1440))).to.include({ shortSide: 256 });
+    expect(resolved(factsOf("software", 46, 512)).shortSide).to.equal(0);
+    expect(resolved(factsOf("gpu", 9_000, 3000)).shortSide).to.equal(896);
+    expect(resolved(factsOf("gpu", 9_000, 3000), { shortSide: 0 }).shortSide).to.equal(0);
+  });
+
   it("goes around what is given", () => {
     const facts = factsOf("gpu", 9_000, 28);
     const given = { imageSize: { rows: 64, cols: 96 }, batch: 16, epochs: 3, arch: "vit_small" } as const;

@@ -112,6 +112,26 @@ describe("the range of values", () => {
   });
 });
 
+describe("images read with a shorter side", () => {
+  it("are shrunk to it if they are larger, of any number of channels", async () => {
+    await inFolder(async (folder) => {
+      const picture = sharp({ create: { width: 60, height: 30, channels: 3, background: "teal" } });
+      await picture.jpeg().toFile(join(folder, "a.jpg"));
+      await writeFile(join(folder, "b.tif"), deep(3, ...Array.from({ length: 30 }, (_, i) => 2000 * i)));
+      const sizes = async (reading: Reading) =>
+        (await imagesOf((await openSubset(folder, reading)).images)).map(({ rows, cols }) => [rows, cols]);
+      expect(await sizes({ shortSide: 10 })).to.deep.equal([
+        [10, 20],
+        [1, 10],
+      ]);
+      expect(await sizes({ shortSide: 0 })).to.deep.equal([
+        [30, 60],
+        [1, 10],
+      ]);
+    });
+  });
+});
+
 describe("channels of files", () => {
   it("are as many as asked for, alpha among them", async () => {
     const rgba = await sharp(Uint8Array.of(10, 20, 30, 40), { raw: { width: 1, height: 1, channels: 4 } })
