@@ -24,8 +24,8 @@ export function dataWatch(inFiles: boolean): (interval: DataInterval, nowMs?: nu
     hasWarned = true;
     const buffer = inFiles ? ", on a slow disk --shuffle-buffer 10000" : "";
     return (
-      `${Math.round(100 * share)} % of the last ${steps} steps went by in waiting for images: more --threads, images ` +
-      `stored no larger than training needs, --crops-on gpu${buffer} may help`
+      `${Math.round(100 * share)} % of the last ${steps} steps went by in waiting for images: more --threads, ` +
+      `--short-side for large images, --crops-on gpu${buffer} may help`
     );
   };
 }

@@ -9,13 +9,16 @@ const isCheckout = import.meta.url.endsWith(".ts");
 const built = fileURLToPath(new URL(isCheckout ? "../../dist/web/" : "../../web/", import.meta.url));
 const config = fileURLToPath(new URL("../web/vite.config.ts", import.meta.url));
 
+/** Every page. A checkout built by an earlier version may lack some. */
+const pages = ["index.html", "viewer.html", "train.html", "explore.html"];
+
 /**
  * Returns the files of the pages by address, with "/" for the dashboard; builds them first if a checkout lacks them.
  */
 export async function openPage(log: (line: string) => void): Promise<ReadonlyMap<string, string>> {
   const entry = join(built, "index.html");
-  if (!existsSync(entry)) {
-    if (!isCheckout) throw new Error(`the dashboard: expected its page at ${entry}; install the package again`);
+  if (!pages.every((page) => existsSync(join(built, page)))) {
+    if (!isCheckout) throw new Error(`the dashboard: expected its pages in ${built}; install the package again`);
     log("building the dashboard's pages, once");
     await build();
   }

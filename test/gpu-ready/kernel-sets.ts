@@ -84,7 +84,7 @@ export async function casesOf(
   }
   const kept = new Set([...users.values()].flatMap((rowsOfKernel) => [rowsOfKernel[0]!, rowsOfKernel.at(-1)!]));
   for (const row of inOrder) if (OTHER_WAYS.test(row.op)) kept.add(row);
-  const cases = set.name === "f32" ? [contrast] : [];
+  const cases = set.name === "f32" ? [contrast, contrastOfChannels] : [];
   for (const row of inOrder.filter((each) => kept.has(each)).flatMap(variants)) {
     const files = new Set<string>();
     await recordShapes(
@@ -100,8 +100,14 @@ const elementsOf = ({ inputs }: OpRow) => inputs.reduce((sum, shape) => sum + si
 
 const contrast: Case = { title: "contrast of a crop", files: new Set(["crop-means"]), run: checkContrast };
 
-/** Without contrast every pixel of a crop is the picture's mean luminance. */
-async function checkContrast(device: Device): Promise<void> {
+const contrastOfChannels: Case = {
+  title: "contrast of a crop's channels",
+  files: new Set(["crop-channels"]),
+  run: (device) => checkContrast(device, false),
+};
+
+/** Without contrast every pixel of a crop is the picture's mean luminance, or that of its channel where these are no colors. */
+async function checkContrast(device: Device, isRgb = true): Promise<void> {
   const size = { rows: 16, cols: 12 };
   const pixels = size.rows * size.cols;
   const random = rng({ seed: 5, purpose: "contrast" });
@@ -112,7 +118,11 @@ async function checkContrast(device: Device): Promise<void> {
     size,
     flip: false,
     flipVertical: false,
-    jitter: [{ adjust: "contrast", factor: 0 }],
+    jitter: (isRgb ? [{}] : [0, 1, 2].map((channel) => ({ channel }))).map((of) => ({
+      adjust: "contrast",
+      factor: 0,
+      ...of,
+    })),
     grayscale: false,
     blurRadius: null,
     solarizeThreshold: null,
@@ -122,6 +132,7 @@ async function checkContrast(device: Device): Promise<void> {
     pictures: 1,
     pixelsPerPicture: pixels,
     groups: [{ crops: 1, out }],
+    isRgb,
     mean: [0, 0, 0],
     std: [1 / 255, 1 / 255, 1 / 255],
   });
@@ -130,7 +141,8 @@ async function checkContrast(device: Device): Promise<void> {
     [{ ...size, crops: [crop] }],
   );
   await maker.run();
-  const luminances = channels.map(([red, green, blue]) => 0.299 * red! + 0.587 * green! + 0.114 * blue!);
-  const mean = luminances.reduce((a, b) => a + b) / pixels;
-  for (const level of await download(out)) expect(level, "level").to.be.closeTo(mean, 1.5);
+  const means = [0, 1, 2].map((channel) => channels.reduce((sum, of) => sum + of[channel]!, 0) / pixels);
+  const luminance = 0.299 * means[0]! + 0.587 * means[1]! + 0.114 * means[2]!;
+  for (const [i, level] of (await download(out)).entries())
+    expect(level, "level").to.be.closeTo(isRgb ? luminance : means[Math.floor(i / pixels)]!, 1.5);
 }

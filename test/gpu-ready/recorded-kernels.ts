@@ -100,5 +100,9 @@ async function recordStep(device: Device, { peers, ...settings }: StepSettings):
 async function recordCrops(device: Device): Promise<void> {
   const { mean, std } = officialAugmentation;
   const groups = [224, 96].map((side) => ({ crops: 2, out: input(device, [2 * 64, 3, side, side]) }));
-  await createCropMaker(device, { pictures: 64, pixelsPerPicture: 500 * 375, groups, mean, std });
+  const pictures = { pictures: 64, pixelsPerPicture: 500 * 375 };
+  await createCropMaker(device, { ...pictures, groups, mean, std });
+  const of13 = [{ crops: 2, out: input(device, [2 * 64, 13, 224, 224]) }];
+  const normalization = { mean: new Array<number>(13).fill(0.5), std: new Array<number>(13).fill(0.25) };
+  await createCropMaker(device, { ...pictures, groups: of13, isRgb: false, ...normalization });
 }
