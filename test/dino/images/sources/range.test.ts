@@ -1,13 +1,13 @@
 /** Channels and range of values of image files. */
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { expect } from "chai";
 import sharp from "sharp";
 import type { Reading } from "../../../../dino/images/reading.js";
 import { openSubset } from "../../../../dino/images/sources/open-splits.js";
 import { rejection } from "../../../support/rejection.js";
 import { pnm, tiff } from "../formats/written-formats.js";
-import { idx, imagesOf, inFolder } from "./written-images.js";
+import { idx, imagesOf, inFolder, survivesDamage } from "./written-images.js";
 
 /** The pixels of a file, read in some way. */
 async function pixelsOf(name: string, bytes: Uint8Array, reading: Reading): Promise<readonly number[]> {
@@ -145,4 +145,26 @@ describe("channels of files", () => {
     ]);
     expect(await rejection(pixelsOf("a.png", rgba, { channels: 5 }))).to.match(/expected 5 channels, got \d$/);
   });
+});
+
+describe("damaged files", () => {
+  const reading: Reading = { channels: 5, range: "auto" };
+  /** Opens a file whose range is measured; errors name it by its path. */
+  const open = async (path: string) => {
+    try {
+      return (await openSubset(path, reading)).images;
+    } catch (error) {
+      throw new Error((error as Error).message.replaceAll(basename(path), path), { cause: error });
+    }
+  };
+  const values = Array.from({ length: 60 }, (_, i) => (i * 7919) % 4096);
+  const files: Readonly<Record<string, () => Buffer | Promise<Buffer>>> = {
+    "a.tif": () => deep(5, ...values),
+    "a.png": () => png(3, ...values),
+    "a.pgm": () => pnm("P5 10 3 4095\n", words(...values.slice(0, 30))),
+  };
+  for (const [name, make] of Object.entries(files)) {
+    it(`are measured, skipped or named, damaged in any way: ${name}`, () =>
+      inFolder(async (folder) => survivesDamage(join(folder, name), await make(), open, { runs: 150, name })));
+  }
 });
