@@ -62,6 +62,11 @@ export function settingsOfShapes(official: OfficialTensors, known: KnownDimensio
 /** Returns the shape of the patch projection [dim, channels, patch, patch]. Throws if there is none of this form. */
 function projectionShape(tensors: Shapes): readonly [number, number, number, number] {
   const projection = tensors.get("backbone.patch_embed.proj.weight")?.tensor.shape;
+  if (projection?.length === 5) {
+    throw new Error(
+      `expected a network of images, got patches of several frames, patch_embed.proj.weight [${projection.join(", ")}], as networks of videos have`,
+    );
+  }
   if (projection?.length !== 4) {
     throw new Error(
       `expected the weights of a ViT, including patch_embed.proj.weight [dim, channels, patch, patch]; got ${joinNames(sourcesOf(tensors))}`,
