@@ -21,7 +21,7 @@ import type {
   SimilarImage,
 } from "./api.js";
 import type { Explorer } from "./explorer.js";
-import { chooseToLabel, suggestLabels } from "./labelling.js";
+import { chooseToLabel, labelledRows, suggestLabels } from "./labelling.js";
 
 /** Rows of a group of thumbnails. */
 const GROUP_ROWS = 64;
@@ -102,7 +102,7 @@ async function readData(explorer: Explorer, name: string): Promise<Content | und
     case "columns.json":
       return json(columns satisfies Columns);
     case "labels.json":
-      return json(labelsOf(explorer));
+      return json(labelledRows(explorer));
     case "places.npy":
       return contentOf(name, encodeNpy({ values: map.places, shape: [files.length, 2] }));
   }
@@ -186,7 +186,7 @@ async function takeLabels(explorer: Explorer, body: Buffer): Promise<RowLabels> 
   const strange = changes.find(({ row }) => row >= files.length);
   if (strange) throw new RangeError(`expected rows below ${files.length}, got ${strange.row}`);
   await labels.set(changes.map(({ row, label }) => ({ file: files[row]!, label })));
-  return labelsOf(explorer);
+  return labelledRows(explorer);
 }
 
 function parseLabels(body: Buffer): RowLabels {
@@ -196,12 +196,6 @@ function parseLabels(body: Buffer): RowLabels {
   } catch {
     throw new RangeError('expected labels as JSON: [{"row": 0, "label": "a name, or null"}]');
   }
-}
-
-/** Lists the labels by row. */
-function labelsOf({ files, labels }: Explorer): RowLabels {
-  const all = labels.all();
-  return [...files.entries()].flatMap(([row, file]) => (all.has(file) ? [{ row, label: all.get(file)! }] : []));
 }
 
 function rounded(similarity: number): number {

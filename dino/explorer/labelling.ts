@@ -1,5 +1,6 @@
 /** Help for labelling: which images to label, and what the labels of a few say about the others. */
 import { z } from "zod";
+import { namedLabels } from "../exploration/label-files.js";
 import { chooseRows } from "../exploration/select-rows.js";
 import { spreadLabels } from "../exploration/spread-labels.js";
 import type { Suggestions } from "./api.js";
@@ -36,15 +37,12 @@ function parseCount(body: Buffer): number {
 
 /** Labels all images by those of a few, as `dino classify` does. Throws a RangeError unless there are two different labels. */
 export async function suggestLabels(explorer: Explorer): Promise<Suggestions> {
-  const labelled = labelledRows(explorer);
-  const names = [...new Set(labelled.map(({ label }) => label))].sort();
+  const { features, files } = explorer;
+  const entries = labelledRows(explorer).map(({ row, label }) => [files[row]!, label] as const);
+  const given = namedLabels("labels", entries, files);
+  const { names } = given;
   if (names.length < 2) throw new RangeError(`expected images of two labels or more, got ${names.length}`);
-  const given = {
-    classes: names.length,
-    rows: Int32Array.from(labelled, ({ row }) => row),
-    labels: Int32Array.from(labelled, ({ label }) => names.indexOf(label)),
-  };
-  const { labels, confidence, accuracy } = await spreadLabels({ features: explorer.features, given });
+  const { labels, confidence, accuracy } = await spreadLabels({ features, given });
   const shares = Array.from(confidence, (value) => Number(value.toFixed(3)));
   return {
     columns: [
@@ -58,7 +56,8 @@ export async function suggestLabels(explorer: Explorer): Promise<Suggestions> {
   };
 }
 
-function labelledRows({ files, labels }: Explorer): readonly { readonly row: number; readonly label: string }[] {
+/** Lists the labels that the visitor gave, by row. */
+export function labelledRows({ files, labels }: Explorer): readonly { readonly row: number; readonly label: string }[] {
   const all = labels.all();
   return [...files.entries()].flatMap(([row, file]) => (all.has(file) ? [{ row, label: all.get(file)! }] : []));
 }
