@@ -3,16 +3,15 @@ import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { readingOf } from "../config/derive.js";
 import { lazyProgress } from "../files/progress.js";
-import type { Cutting } from "../images/reading.js";
 import { attend } from "../pictures/attend.js";
 import { loadModel } from "../weights/load-model.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { share } from "./flags.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 
-interface AttendOptions extends CheckpointOptions, PictureSizeOptions, Cutting {
+interface AttendOptions extends CheckpointOptions, PictureSizeOptions, ReadingFlags {
   readonly out: string;
   readonly threshold: number;
   readonly json?: true;
@@ -20,7 +19,7 @@ interface AttendOptions extends CheckpointOptions, PictureSizeOptions, Cutting {
 
 export function addAttend(dino: Command): void {
   const command = dino.command("attend").argument("<image...>", "image files, and folders of images");
-  addCuttingOptions(addPictureSizeOption(addCheckpointOptions(command, "attention")))
+  addReadingFlags(addPictureSizeOption(addCheckpointOptions(command, "attention")))
     .description("draw the attention of the cls token in the last block as maps, overlays and masks")
     .requiredOption("--out <folder>", "folder for the pictures")
     .option(
@@ -46,7 +45,7 @@ export function addAttend(dino: Command): void {
         out: options.out,
         share: options.threshold,
         size: pictureSize(options, model),
-        reading: cuttingOf(options, readingOf(model.config)),
+        reading: readingWith(options, readingOf(model.config)),
         onChecked: checking.report,
         onProgress: progress.report,
       });

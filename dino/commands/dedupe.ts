@@ -6,19 +6,18 @@ import { readingOf } from "../config/derive.js";
 import { readFeatures } from "../evaluation/feature-files.js";
 import { lazyProgress } from "../files/progress.js";
 import type { DecodeFailure } from "../images/image-location.js";
-import type { Cutting } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import type { Which } from "../model/backbone.js";
 import { type Duplicates, duplicatesSheet, findDuplicates } from "../retrieval/duplicates.js";
 import { type IndexedImages, indexedImages } from "../retrieval/indexed-images.js";
 import { loadModel } from "../weights/load-model.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { pngFile, UsageError, wholeNumber } from "./flags.js";
 import { extractor } from "./model.js";
 import { print, printJson, reportFailures, writePicture } from "./output.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 
-interface DedupeFlags extends Cutting {
+interface DedupeFlags extends ReadingFlags {
   readonly index?: string;
   readonly data?: string;
   readonly checkpoint?: string;
@@ -30,7 +29,7 @@ interface DedupeFlags extends Cutting {
 }
 
 export function addDedupe(dino: Command): void {
-  addCuttingOptions(dino.command("dedupe"))
+  addReadingFlags(dino.command("dedupe"))
     .description("report near-duplicate images; nothing is changed or deleted")
     .option("--index <file.npy>", "features that dino embed wrote, with their .json list beside them")
     .option("--data <images>", "images to compare, with --checkpoint; with --index, the current place of its images")
@@ -103,7 +102,7 @@ async function openFeatures(device: Device, flags: DedupeFlags): Promise<Opened>
     return { features, images: await indexedImages(list, data), failures: [] };
   }
   using model = await loadModel(device, checkpoint!, which);
-  const subset = await openSubset(data!, cuttingOf(flags, readingOf(model.config)));
+  const subset = await openSubset(data!, readingWith(flags, readingOf(model.config)));
   const { features, indices, failures } = await extractor(model, batch)(subset, "images");
   const files = Array.from(indices, (i) => subset.images.name(i));
   return { features, images: await indexedImages({ data: data!, files }, data, model.config), failures };

@@ -7,17 +7,16 @@ import { readingOf } from "../config/derive.js";
 import { featurePaths, featureList, writeFeatures } from "../evaluation/feature-files.js";
 import { writePatches } from "../evaluation/patch-file.js";
 import { lazyProgress } from "../files/progress.js";
-import type { Cutting } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import type { Subset } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import { loadModel } from "../weights/load-model.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { asUsage } from "./flags.js";
 import { addModelOptions, extractor, type ModelOptions } from "./model.js";
 import { print, printJson, printToStderr, reportFailures } from "./output.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 
-interface EmbedOptions extends ModelOptions, Cutting {
+interface EmbedOptions extends ModelOptions, ReadingFlags {
   readonly data: string;
   readonly out: string;
   readonly patches?: true;
@@ -25,7 +24,7 @@ interface EmbedOptions extends ModelOptions, Cutting {
 }
 
 export function addEmbed(dino: Command): void {
-  addCuttingOptions(addModelOptions(dino.command("embed")))
+  addReadingFlags(addModelOptions(dino.command("embed")))
     .description("write the features of images as a NumPy file, with a list of the images beside it")
     .requiredOption("--data <images>", "images, or `builtin` for the held-out built-in images")
     .requiredOption("--out <file.npy>", "file for the features; the lists are written beside it, as .txt and .json")
@@ -44,7 +43,7 @@ export function addEmbed(dino: Command): void {
       const paths = asUsage(() => featurePaths(options.out));
       using device = await openDevice();
       using model = await loadModel(device, options.checkpoint, options.which);
-      const subset = await openSubset(options.data, cuttingOf(options, readingOf(model.config)));
+      const subset = await openSubset(options.data, readingWith(options, readingOf(model.config)));
       const { extracted, grid } = options.patches
         ? await withPatches(model, subset, { path: paths.patches, batch: options.batch })
         : { extracted: await extractor(model, options.batch)(subset, "images") };

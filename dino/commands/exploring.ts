@@ -9,19 +9,18 @@ import { featureList, type FeatureList, type Features, readFeatures } from "../e
 import type { GivenLabels } from "../exploration/given-labels.js";
 import { type NamedLabels, readLabels } from "../exploration/label-files.js";
 import { lazyProgress } from "../files/progress.js";
-import type { Cutting } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import { type FeatureRows, normalizeRows, type Similarities } from "../math/feature-rows.js";
 import type { Which } from "../model/backbone.js";
 import { clsDescriptor } from "../model/descriptors.js";
 import { loadModel } from "../weights/load-model.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { UsageError, wholeNumber } from "./flags.js";
 import { labelledExtractor } from "./labelled.js";
 import { addCheckpointOptions } from "./model.js";
 import { reportFailures } from "./output.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 
-export interface ExploringFlags extends Cutting {
+export interface ExploringFlags extends ReadingFlags {
   readonly checkpoint?: string;
   readonly which: Which;
   readonly batch: number;
@@ -33,7 +32,7 @@ export interface ExploringFlags extends Cutting {
 
 /** Adds the flags that name features and images. */
 export function addExploringOptions(command: Command): Command {
-  return addCuttingOptions(addCheckpointOptions(command, "features", { required: false }))
+  return addReadingFlags(addCheckpointOptions(command, "features", { required: false }))
     .option("--batch <images>", "images per forward pass; lower if memory runs out", wholeNumber, 64)
     .option(
       "--data <images>",
@@ -87,7 +86,7 @@ async function compute(device: Device, flags: ExploringFlags): Promise<Features>
   const [checkpoint, data] = [flags.checkpoint!, flags.data!];
   const { which, batch, cache } = flags;
   using model = await loadModel(device, checkpoint, which);
-  const subset = await openSubset(data, cuttingOf(flags, readingOf(model.config)));
+  const subset = await openSubset(data, readingWith(flags, readingOf(model.config)));
   const cls = { descriptor: clsDescriptor(model), description: "cls" };
   const extract = await labelledExtractor(model, cls, {
     checkpoint,
@@ -113,7 +112,7 @@ function checkSource({ checkpoint, data, features, cache }: ExploringFlags): voi
 export async function imagePaths(explored: Explored, flags: ExploringFlags, flag: string): Promise<readonly string[]> {
   const { list, files } = explored;
   const data = flags.data ?? list.data;
-  const { images } = await openSubset(data, cuttingOf(flags));
+  const { images } = await openSubset(data, readingWith(flags));
   const indices = new Map(Array.from({ length: images.count }, (_, index) => [images.name(index), index]));
   return files.map((file) => {
     const index = indices.get(file);

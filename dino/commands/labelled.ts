@@ -3,17 +3,16 @@ import type { Command, Option } from "commander";
 import { readingOf } from "../config/derive.js";
 import { withFeatureCache } from "../evaluation/feature-cache.js";
 import type { Extract } from "../evaluation/labelled.js";
-import type { Cutting } from "../images/reading.js";
 import { openSplits, openSubset } from "../images/sources/open-splits.js";
 import type { Splits } from "../images/split.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import type { Descriptor } from "../model/descriptors.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { share, UsageError, wholeNumber } from "./flags.js";
 import { addCheckpointOptions, extractor, type ModelOptions } from "./model.js";
 import { printToStderr } from "./output.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 
-export interface LabelledOptions extends Omit<ModelOptions, "checkpoint">, Cutting {
+export interface LabelledOptions extends Omit<ModelOptions, "checkpoint">, ReadingFlags {
   readonly checkpoint?: string;
   readonly train?: string;
   readonly test?: string;
@@ -30,7 +29,7 @@ export function addLabelledOptions(
   command: Command,
   { trainPurpose, batch, seed }: { readonly trainPurpose: string; readonly batch: Option; readonly seed: string },
 ): Command {
-  return addCuttingOptions(addCheckpointOptions(command, "features", { required: false }))
+  return addReadingFlags(addCheckpointOptions(command, "features", { required: false }))
     .addOption(batch)
     .option("--train <images>", `images to ${trainPurpose}: one subfolder per class, or files with labels`)
     .option("--test <images>", "images to classify")
@@ -86,17 +85,17 @@ export function sourceFields(source: FeatureSource, { which }: LabelledOptions):
 
 /** Opens the images that the flags name. */
 export async function openLabelledSplits(
-  { train, test, data, split, seed, ...cutting }: LabelledOptions,
+  { train, test, data, split, seed, ...given }: LabelledOptions,
   model: Model,
 ): Promise<Splits> {
   const reading = readingOf(model.config);
   if (train !== undefined && test !== undefined) {
-    const cut = cuttingOf(cutting, reading);
+    const cut = readingWith(given, reading);
     return { train: await openSubset(train, cut), test: await openSubset(test, cut) };
   }
   const { pages, tile } = model.config;
   const trained = data === undefined ? { ...reading, pages, tile } : reading;
-  return openSplits(data ?? trainedOn(model), { heldOut: split, seed, ...cuttingOf(cutting, trained) });
+  return openSplits(data ?? trainedOn(model), { heldOut: split, seed, ...readingWith(given, trained) });
 }
 
 function trainedOn({ data }: Model): string {

@@ -3,15 +3,14 @@ import type { Command } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import { readingOf } from "../config/derive.js";
 import { lazyProgress } from "../files/progress.js";
-import type { Cutting } from "../images/reading.js";
 import { drawPca } from "../pictures/pca.js";
 import { loadModel } from "../weights/load-model.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { addCheckpointOptions, type CheckpointOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
 import { addPictureSizeOption, pictureSize, type PictureSizeOptions } from "./picture-size.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 
-interface PcaOptions extends CheckpointOptions, PictureSizeOptions, Cutting {
+interface PcaOptions extends CheckpointOptions, PictureSizeOptions, ReadingFlags {
   readonly out: string;
   readonly mask: boolean;
   readonly json?: true;
@@ -19,7 +18,7 @@ interface PcaOptions extends CheckpointOptions, PictureSizeOptions, Cutting {
 
 export function addPca(dino: Command): void {
   const command = dino.command("pca").argument("<image...>", "image files, and folders of images");
-  addCuttingOptions(addPictureSizeOption(addCheckpointOptions(command, "features")))
+  addReadingFlags(addPictureSizeOption(addCheckpointOptions(command, "features")))
     .description("draw patch features as colours: similar parts of all images alike, the background black")
     .requiredOption("--out <folder>", "folder for the pictures and a contact sheet")
     .option("--no-mask", "colour the background too; use it if the mask removes parts of the objects")
@@ -41,7 +40,7 @@ export function addPca(dino: Command): void {
         out: options.out,
         mask: options.mask,
         size: pictureSize(options, model),
-        reading: cuttingOf(options, readingOf(model.config)),
+        reading: readingWith(options, readingOf(model.config)),
         onChecked: checking.report,
         onExtracted: extracting.report,
         onDrawn: drawing.report,

@@ -5,7 +5,6 @@ import { readingOf } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { lazyProgress } from "../files/progress.js";
 import { decodingOf } from "../images/reading.js";
-import type { Cutting } from "../images/reading.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import {
   type Benchmark,
@@ -17,12 +16,12 @@ import {
 import { openRevisited, type RevisitedName, revisitedNames } from "../retrieval/revisited.js";
 import { SCALES, shapedFeatures } from "../retrieval/shaped-features.js";
 import { loadModel } from "../weights/load-model.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { UsageError, wholeNumber } from "./flags.js";
 import { addModelOptions, type ModelOptions } from "./model.js";
 import { print, printJson, reportFailures } from "./output.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 
-interface RetrieveOptions extends ModelOptions, Cutting {
+interface RetrieveOptions extends ModelOptions, ReadingFlags {
   readonly data: string;
   readonly dataset?: RevisitedName;
   readonly imsize: number;
@@ -35,7 +34,7 @@ interface RetrieveOptions extends ModelOptions, Cutting {
 const DEPTHS = [1, 5, 10];
 
 export function addRetrieve(dino: Command): void {
-  addCuttingOptions(addModelOptions(dino.command("retrieve")))
+  addReadingFlags(addModelOptions(dino.command("retrieve")))
     .description("measure image retrieval: on revisited Oxford and Paris, or on your own classes")
     .requiredOption(
       "--data <folder>",
@@ -124,7 +123,8 @@ async function openBenchmark(
   { data, dataset, wholeQueries, ...rest }: RetrieveOptions,
   config: Config,
 ): Promise<Benchmark> {
-  if (dataset === undefined) return classBenchmark((await openSubset(data, cuttingOf(rest, readingOf(config)))).images);
+  if (dataset === undefined)
+    return classBenchmark((await openSubset(data, readingWith(rest, readingOf(config)))).images);
   if (rest.pages !== undefined || rest.tile !== undefined)
     throw new UsageError("--pages and --tile are for your own images; leave them out with --dataset");
   return revisitedBenchmark(await openRevisited(data, dataset, decodingOf(config)), {

@@ -2,15 +2,14 @@
 import type { Command } from "commander";
 import { formatSettings } from "../config/flags.js";
 import { lazyProgress } from "../files/progress.js";
-import type { Cutting } from "../images/reading.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { imageStatistics } from "../images/statistics.js";
-import { addCuttingOptions, cuttingOf } from "./cutting.js";
 import { asUsage, count } from "./flags.js";
 import { print, printJson, reportFailures } from "./output.js";
+import { addReadingFlags, type ReadingFlags, readingWith } from "./reading-flags.js";
 import { addSettings, readFlags } from "./train.js";
 
-interface StatsFlags extends Cutting {
+interface StatsFlags extends ReadingFlags {
   readonly data: string;
   readonly channels?: string;
   readonly range?: readonly string[];
@@ -19,7 +18,7 @@ interface StatsFlags extends Cutting {
 }
 
 export function addStats(dino: Command): void {
-  addSettings(addCuttingOptions(dino.command("stats")), ["channels", "range"])
+  addSettings(addReadingFlags(dino.command("stats")), ["channels", "range"])
     .description("measure mean, standard deviation and sizes of images, and print the flags that normalise by them")
     .requiredOption("--data <images>", "images, as dino train --data takes them")
     .option("--sample <images>", "maximum number of images to read, evenly spaced", count, 2000)
@@ -34,7 +33,7 @@ export function addStats(dino: Command): void {
       const { train: subset } = await openSplits(data, {
         heldOut: 0,
         seed: 0,
-        ...cuttingOf(given, { channels, range }),
+        ...readingWith(given, { channels, range }),
       });
       using reading = lazyProgress("reading");
       const found = await imageStatistics(subset, sample, reading.report);

@@ -16,6 +16,8 @@ export interface Facts {
   readonly images: number;
   /** Median length of the shorter side, in pixels. */
   readonly shortSide: number;
+  /** Whether some images have transparent pixels; not known if left out. */
+  readonly areTransparent?: boolean;
   /** Mean and standard deviation of a sample by channel, from 0 to 1; unknown if left out. */
   readonly mean?: Config["mean"];
   readonly std?: Config["std"];
@@ -31,6 +33,9 @@ export interface Choice {
   readonly settings: PartialConfig;
   readonly because: string;
 }
+
+/** The background that is chosen where images have transparent pixels. */
+export const AUTO_BACKGROUND = "white";
 
 /** Limits of a run per adapter. */
 const LIMITS = {
@@ -55,6 +60,7 @@ const OFFICIAL_DIM = 384;
 export function chooseSettings(facts: Facts, explicit: PartialConfig = {}): readonly Choice[] {
   const choices: Choice[] = [];
   const draft: Draft = { facts, explicit, choose: chooseInto(choices, explicit) };
+  chooseBackground(draft);
   chooseNormalization(draft);
   const crops = chooseCrops(draft);
   const network = chooseNetwork(draft);
@@ -86,6 +92,12 @@ function chooseInto(choices: Choice[], explicit: PartialConfig): Choose {
     if (open.length > 0) choices.push({ settings: Object.fromEntries(open), because });
     return { ...settings, ...Object.fromEntries(Object.entries(explicit).filter(([name]) => name in settings)) };
   };
+}
+
+/** Chooses a background where images have transparent pixels. */
+function chooseBackground({ facts: { areTransparent }, choose }: Draft): void {
+  if (areTransparent)
+    choose({ background: AUTO_BACKGROUND }, "some images have transparent pixels, under which files often hide black");
 }
 
 /** Chooses the mean and standard deviation of the images where they are far from those of photographs, the default. */

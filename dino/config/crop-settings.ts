@@ -202,6 +202,12 @@ export const cropSettings = {
       "channel, measured on a few images; or two numbers for all channels, such as 0 4095, or two for each",
     source: "ours",
   }),
+  background: choice(["none", "white", "gray", "black"], "none", {
+    unit: "color",
+    about:
+      "color behind transparent pixels; none drops alpha, as the official code, which shows the colors that they hide, often black",
+    source: "ours",
+  }),
   pages: choice(["images", "channels"], "images", {
     unit: "what",
     about:

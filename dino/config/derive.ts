@@ -44,8 +44,13 @@ export function augmentOptions(config: Config): AugmentOptions {
 }
 
 /** Returns how a network with these settings reads images. */
-export function readingOf({ channels, range, pages }: Pick<Config, "channels" | "range" | "pages">): Reading {
-  return { channels, range, ...(pages === "channels" && { pages }) };
+export function readingOf({
+  channels,
+  range,
+  background,
+  pages,
+}: Pick<Config, "channels" | "range" | "background" | "pages">): Reading {
+  return { channels, range, background, ...(pages === "channels" && { pages }) };
 }
 
 /**

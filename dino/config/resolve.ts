@@ -162,6 +162,7 @@ const later: ReadonlySet<SettingName> = new Set([
   "channels",
   "channelNames",
   "range",
+  "background",
   "initChannels",
 ]);
 
@@ -291,6 +292,10 @@ function checkChannels(config: Config): void {
       `--range: expected two numbers, or ${2 * channels} for ${channels} channels, got ${range.length}`,
     );
   }
+  if (config.background !== "none" && channels !== 1 && channels !== 3)
+    throw new SettingsError(
+      `--background ${config.background} is for gray and RGB and does not go with --channels ${channels}; leave it out`,
+    );
   if (isRgb(config)) return;
   const colored = (["saturation", "hue", "grayscale"] as const).find((name) => config[name] > 0);
   if (colored === undefined) return;

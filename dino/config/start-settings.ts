@@ -37,7 +37,7 @@ export function startSettings(network: Config): StartSettings {
   const imageSize = wholePatches(own, patchSize, Math.min(1, MOST_PIXELS / Math.max(own.rows, own.cols)));
   const localSize = wholePatches(imageSize, patchSize, 3 / 7); // 96 of 224 pixels in the paper
   return {
-    view: { imageSize, localSize, ...pick("mean", "std", "channelNames", "range", "pages") },
+    view: { imageSize, localSize, ...pick("mean", "std", "channelNames", "range", "background", "pages") },
     backbone: {
       ...pick(
         "channels",

@@ -49,6 +49,9 @@ export interface RawForm extends Size {
   readonly layout: "pixels" | "planes";
 }
 
+/** What transparent pixels are drawn on. */
+export type Background = "white" | "gray" | "black";
+
 /** Options of decoding. */
 export interface Decoding {
   /** Larger images are shrunk while decoding, so that their shorter side has this many pixels. */
@@ -62,6 +65,8 @@ export interface Decoding {
    * or of the format.
    */
   readonly range?: readonly number[] | undefined;
+  /** What shows through transparent pixels; if left out, alpha is dropped, which shows the colors that they hide. */
+  readonly background?: Background | undefined;
   /** Images with more pixels fail before they are decoded; MAX_PIXELS if left out. */
   readonly maxPixels?: number | undefined;
 }

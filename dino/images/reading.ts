@@ -1,5 +1,5 @@
 /** How images are read, as flags and models say. */
-import type { Decoding } from "./image-location.js";
+import type { Background, Decoding } from "./image-location.js";
 
 /** What becomes of the pages of a file, and of images larger than a tile. */
 export interface Cutting {
@@ -15,13 +15,20 @@ export interface Reading extends Pick<Decoding, "maxPixels">, Cutting {
   readonly shortSide?: number | undefined;
   /** Number of channels; 3 if left out. */
   readonly channels?: number | undefined;
+  /** What transparent pixels are drawn on; alpha is dropped if it is "none" or left out. */
+  readonly background?: Background | "none" | undefined;
   /** As the setting: "depth" if left out. "auto" measures numbers, which are then in `images.decoding`. */
   readonly range?: "depth" | "auto" | readonly number[] | undefined;
 }
 
 /** Returns how single images are decoded where files are read like this. Throws for a range still to be measured. */
-export function decodingOf({ channels, range = "depth", maxPixels }: Reading): Decoding {
+export function decodingOf({ channels, range = "depth", background = "none", maxPixels }: Reading): Decoding {
   if (range === "auto")
     throw new Error("range: expected numbers or depth, got auto, which is measured on a set of images");
-  return { channels, maxPixels, ...(range !== "depth" && { range }) };
+  return {
+    channels,
+    maxPixels,
+    ...(range !== "depth" && { range }),
+    ...(background !== "none" && { background }),
+  };
 }

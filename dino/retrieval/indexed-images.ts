@@ -25,12 +25,12 @@ const PROBED = 100;
 
 /**
  * Opens the images of an index from the source named by its list, or from another folder or dataset with the same
- * names. `reading` names the range of values of their network, if it is known.
+ * names. `reading` says how their network reads values and transparent pixels, if it is known.
  */
 export async function indexedImages(
   { data, files }: Pick<FeatureList, "data" | "files">,
   from = data,
-  reading: Pick<Reading, "range"> = {},
+  reading: Pick<Reading, "range" | "background"> = {},
 ): Promise<IndexedImages> {
   const decoding = { ...decodingOf(reading), ...DECODING };
   const images = await setOf(files, from, decoding);

@@ -76,11 +76,15 @@ export async function startTraining(start: StartOptions): Promise<Finished> {
     const measured = await measureSettings(opened.train, flags, startsFrom);
     const { config, choices } = resolved
       ? await fitted(device, resolveConfig(flags, { measured: settingsOf(measured), start: startsFrom }), flags)
-      : chosenBy(await gatherFacts(opened.train, device), { flags, measured, startsFrom });
+      : chosenBy(await gatherFacts(opened.train, device, { ...startsFrom?.view, ...flags }), {
+          flags,
+          measured,
+          startsFrom,
+        });
     return { config, choices: [...measured, ...choices] };
   });
   for (const { settings, because } of choices) log(`${formatSettings(settings)}: ${because}`);
-  const isRead = config.shortSide === reading.shortSide;
+  const isRead = config.shortSide === reading.shortSide && config.background === reading.background;
   const splits = isRead ? opened : await openSplits(data, config);
   checkEqualShards(config.batch, config.accumulate, world.size);
   checkBatch(config, splits, world.size);

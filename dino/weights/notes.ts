@@ -10,7 +10,7 @@ const PRODUCER = "dino-webgpu";
 /** Settings of a network and of its view of images that the shapes of its weights do not determine. */
 const undetermined: readonly SettingName[] = [
   ...(Object.keys(backboneSettings) as (keyof typeof backboneSettings)[]),
-  ...(["imageSize", "evalResize", "evalSize", "mean", "std", "channelNames", "range", "pages"] as const),
+  ...(["imageSize", "evalResize", "evalSize", "mean", "std", "channelNames", "range", "background", "pages"] as const),
 ];
 
 /** Returns the settings of a network, and of its view of images, that the shapes of its weights do not determine. */

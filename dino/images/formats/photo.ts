@@ -2,7 +2,7 @@
 import sharp, { type Sharp } from "sharp";
 import type { ImagePart } from "../image-location.js";
 import { channelsOf, type Image, MAX_PIXELS, resize, shortSideSize, type Size } from "../pixels.js";
-import { type ReadOptions, type Samples, type Source, toBytesInRange, type Visit } from "./samples.js";
+import { backgrounds, type ReadOptions, type Samples, type Source, toBytesInRange, type Visit } from "./samples.js";
 
 // Every file is read once an epoch, so a cache only costs memory; many files are decoded at once, so one thread each.
 sharp.cache(false);
@@ -12,13 +12,13 @@ sharp.block({ operation: ["VipsForeignLoadSvg"] });
 
 /**
  * Reads an image upright as RGB, shrunk while it is decoded if `shortSide` asks for it. Alpha is kept where two or four channels
- * are wanted.
+ * are wanted, drawn on the background if there is one, and dropped if there is none.
  */
 export async function read(source: Source, options: ReadOptions): Promise<Samples> {
   const { channels, range } = options;
   const shown = upright(source, options);
   if (range === undefined && channels !== 2 && channels !== 4) {
-    const { rows, cols, pixels } = await toPixels(shown);
+    const { rows, cols, pixels } = await toPixels(shown, options);
     return { rows, cols, channels: 3, pixels };
   }
   const { values, ...size } = await toValues(shown, { ...options, depth: range ? "own" : "uchar" });
@@ -74,13 +74,13 @@ function shrunk(image: Sharp, shortSide: number): Sharp {
  */
 async function toValues(
   image: Sharp,
-  { channels, depth }: Pick<ReadOptions, "channels"> & { readonly depth: "own" | "uchar" },
+  { channels, background, depth }: Pick<ReadOptions, "channels" | "background"> & { readonly depth: "own" | "uchar" },
 ): Promise<Size & { readonly channels: number; readonly values: Uint8Array | Uint16Array }> {
   const own = await image.metadata();
   const isDeep = depth === "own" && own.depth === "ushort";
   const isGray = channels === 2 || (channels === 1 && own.channels <= 2);
   const space = isGray ? (isDeep ? "grey16" : "b-w") : isDeep ? "rgb16" : "srgb";
-  const opaque = channels === 2 || channels === 4 ? image : image.removeAlpha();
+  const opaque = channels === 2 || channels === 4 ? image : withoutAlpha(image, background);
   const { data, info } = await opaque
     .toColourspace(space)
     .raw({ depth: isDeep ? "ushort" : "uchar" })
@@ -91,9 +91,20 @@ async function toValues(
   return { rows: info.height, cols: info.width, channels: info.channels, values };
 }
 
-async function toPixels(image: Sharp): Promise<Image> {
-  const { data, info } = await image
-    .removeAlpha()
+/** Whether an image has pixels that are not opaque. */
+export async function isTransparent(source: Source): Promise<boolean> {
+  const image = open(source, {});
+  return (await image.metadata()).hasAlpha && !(await image.stats()).isOpaque;
+}
+
+function withoutAlpha(image: Sharp, background: ReadOptions["background"]): Sharp {
+  if (background === undefined) return image.removeAlpha();
+  const level = backgrounds[background];
+  return image.flatten({ background: { r: level, g: level, b: level } }).removeAlpha();
+}
+
+async function toPixels(image: Sharp, { background }: Pick<ReadOptions, "background"> = {}): Promise<Image> {
+  const { data, info } = await withoutAlpha(image, background)
     .toColourspace("srgb")
     .raw({ depth: "uchar" })
     .toBuffer({ resolveWithObject: true });

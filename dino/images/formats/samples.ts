@@ -1,5 +1,5 @@
 /** What the readers of image formats return: samples of any number of channels, in 8 bits. */
-import type { Decoding, ImagePart, Levels } from "../image-location.js";
+import type { Background, Decoding, ImagePart, Levels } from "../image-location.js";
 import { type Box, type Image, luminance, MAX_PIXELS, type Size } from "../pixels.js";
 
 /** An image of any number of channels with 8 bits each. */
@@ -56,6 +56,23 @@ export function checkBox({ rows, cols }: Size, { top, left, height, width }: Box
   throw new Error(
     `expected an image with a tile of ${width} x ${height} at column ${left}, row ${top}, got ${cols} x ${rows}`,
   );
+}
+
+/** Levels of backgrounds. */
+export const backgrounds = { white: 255, gray: 128, black: 0 } as const satisfies Record<Background, number>;
+
+/** Draws gray or RGB with alpha on a background; returns images of other than two or four channels as they are. */
+export function onBackground(samples: Samples, background: Background): Samples {
+  const { rows, cols, channels, pixels } = samples;
+  if (channels !== 2 && channels !== 4) return samples;
+  const opaque = channels - 1;
+  const out = new Uint8Array(rows * cols * opaque);
+  for (let from = 0, to = 0; to < out.length; from += channels) {
+    const alpha = pixels[from + opaque]! / 255;
+    const behind = (1 - alpha) * backgrounds[background];
+    for (let channel = 0; channel < opaque; channel++) out[to++] = Math.round(alpha * pixels[from + channel]! + behind);
+  }
+  return { rows, cols, channels: opaque, pixels: out };
 }
 
 /**

@@ -2,7 +2,15 @@
 import { readHead, readRange } from "../../files/files.js";
 import { type Format, formatOf, HEAD_BYTES, whyForeign } from "../formats/kind.js";
 import * as photo from "../formats/photo.js";
-import { type Reader, type Samples, type Source, toBytesInRange, toChannels, type Visit } from "../formats/samples.js";
+import {
+  onBackground,
+  type Reader,
+  type Samples,
+  type Source,
+  toBytesInRange,
+  toChannels,
+  type Visit,
+} from "../formats/samples.js";
 import type { ByteLocation, DecodeFailure, Decoding, ImageLocation, RawForm } from "../image-location.js";
 import type { Image, Size } from "../pixels.js";
 import { readPageValue } from "./parquet-page.js";
@@ -25,15 +33,20 @@ const readers = {
 } as const satisfies Record<Format, () => Reader | Promise<Reader>>;
 
 /**
- * Decodes an image on the calling thread to RGB, or to other channels. Alpha is dropped from RGB, as PIL's convert("RGB") does in the official code;
- * of an animation, the first frame is used; unlike the official code, EXIF orientation is applied.
+ * Decodes an image on the calling thread to RGB, or to other channels. Alpha is dropped from RGB, as PIL's convert("RGB") does in the official code,
+ * unless there is a background; of an animation, the first frame is used; unlike the official code, EXIF orientation is applied.
  */
 export async function decodeImage(place: ImageLocation, decoding: Decoding = {}): Promise<Image | DecodeFailure> {
   const { raw, name, part } = place;
   return orFailure(name, async () => {
     if (raw) return toChannels(unpack(await bytesOf(place.bytes), raw, decoding.range), decoding.channels);
     const { source, reader } = await openSource(place);
-    const image = toChannels(await reader.read(source, { ...decoding, part }), decoding.channels);
+    const samples = await reader.read(source, { ...decoding, part });
+    const { background, channels } = decoding;
+    const image = toChannels(
+      background && samples.channels !== channels ? onBackground(samples, background) : samples,
+      channels,
+    );
     return decoding.shortSide === undefined ? image : photo.shrink(image, decoding.shortSide);
   });
 }
@@ -47,6 +60,16 @@ export async function measureSize(place: ImageLocation): Promise<Size | DecodeFa
     const { source, reader } = await openSource(place);
     return reader.measure(source, part);
   });
+}
+
+/** Whether an image has transparent pixels. False for formats without them, and for files that cannot be decoded. */
+export async function isTransparent(place: ImageLocation): Promise<boolean> {
+  if (place.raw) return false;
+  try {
+    return await photo.isTransparent((await openSource(place)).source);
+  } catch {
+    return false;
+  }
 }
 
 /** Visits the values of an image as files have them. Throws if it cannot be decoded. */

@@ -39,9 +39,13 @@ export async function openSubset(data: string, reading: Reading = {}): Promise<S
 
 async function openAll(
   data: string,
-  { channels, maxPixels, pages, tile, range = "depth", shortSide = 0 }: Reading,
+  { channels, maxPixels, pages, tile, range = "depth", background = "none", shortSide = 0 }: Reading,
 ): Promise<ImageSet> {
-  const options = { channels, maxPixels, pages, tile, ...(shortSide > 0 && { shortSide }) };
+  const options = {
+    ...{ channels, maxPixels, pages, tile },
+    ...(shortSide > 0 && { shortSide }),
+    ...(background !== "none" && { background }),
+  };
   if (range === "depth") return openData(data, { ...options, ...reports(data) });
   if (range !== "auto") return openData(data, { ...options, range, ...reports(data) });
   const measured = await measureRange(fullSubset(await openData(data, { ...options, ...reports(data) })));

@@ -192,9 +192,23 @@ describe("the preset auto", () => {
     it("of files, passing over what is none", async () => {
       const facts = await gatherFacts(fullSubset(await openImages(folder)), { kernels: "gpu" });
       const red = { mean: [1, 0, 0], std: [0, 0, 0] };
-      expect(facts).to.deep.equal({ images: 4, shortSide: 40, ...red, adapter: "gpu", memoryBytes: 6 * GIB });
+      const ofDevice = { adapter: "gpu", memoryBytes: 6 * GIB };
+      expect(facts).to.deep.equal({ images: 4, shortSide: 40, areTransparent: false, ...red, ...ofDevice });
       const some = { images: await openImages(folder), indices: Int32Array.of(2) }; // of 0.png to broken.png
       expect(await gatherFacts(some, { kernels: "cpu" })).to.include({ images: 1, shortSide: 60, adapter: "software" });
+    });
+
+    it("of transparent ones on white, unless told otherwise", async () => {
+      const drawings = await mkdtemp(join(tmpdir(), "dino-drawings-"));
+      const clear = { width: 4, height: 4, channels: 4, background: { r: 0, g: 0, b: 0, alpha: 0 } } as const;
+      await sharp({ create: clear }).png().toFile(join(drawings, "a.png"));
+      const of = async (channels: number, given = {}) =>
+        gatherFacts(fullSubset(await openImages(drawings, { channels })), { kernels: "cpu" }, given);
+      const { areTransparent, mean } = await of(3);
+      expect({ areTransparent, mean }).to.deep.equal({ areTransparent: true, mean: [1, 1, 1] });
+      expect(await of(3, { background: "none" })).to.deep.include({ areTransparent: false, mean: [0, 0, 0] });
+      expect(await of(4)).to.deep.include({ areTransparent: false, mean: [0, 0, 0, 0] });
+      await rm(drawings, { recursive: true });
     });
 
     it("of images in memory", async () => {

@@ -1,5 +1,10 @@
 /** Images of other channels than red, green and blue. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect } from "chai";
+import sharp from "sharp";
+import { resolveConfig } from "../../../dino/config/resolve.js";
 import {
   applyCropU8,
   type AugmentOptions,
@@ -9,7 +14,8 @@ import {
 } from "../../../dino/images/augment.js";
 import { gaussianBlur } from "../../../dino/images/blur.js";
 import { contentMeasure } from "../../../dino/images/content.js";
-import { toChannels } from "../../../dino/images/formats/samples.js";
+import { onBackground, toChannels } from "../../../dino/images/formats/samples.js";
+import type { Decoding } from "../../../dino/images/image-location.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import {
   adjustBrightness,
@@ -24,6 +30,7 @@ import {
   resizedCrop,
   solarize,
 } from "../../../dino/images/pixels.js";
+import { decodeImage } from "../../../dino/images/sources/decode.js";
 import { fullSubset } from "../../../dino/images/split.js";
 import { imageStatistics } from "../../../dino/images/statistics.js";
 import { cutWindow } from "../../../dino/images/turned-window.js";
@@ -140,6 +147,36 @@ describe("channels other than red, green and blue", () => {
     expect(() => checkAugmentOptions(five)).to.throw("saturation: expected 0 for channels other than red, green");
     expect(() => checkAugmentOptions({ ...plain, std: [1, 1, 1] })).to.throw("std: expected 5 numbers above 0");
     expect(() => checkAugmentOptions({ ...plain, isRgb: true })).to.throw("mean: expected three numbers");
+  });
+
+  it("are drawn on a background where alpha says so", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "dino-background-"));
+    const file = (name: string) => join(folder, name);
+    const rgba = Buffer.from([10, 20, 30, 255, 200, 100, 50, 128, 7, 8, 9, 0]);
+    const image = sharp(rgba, { raw: { width: 3, height: 1, channels: 4 } });
+    await image.clone().png().toFile(file("a.png"));
+    await image.clone().tiff({ compression: "lzw" }).toFile(file("a.tif"));
+    const decoded = async (name: string, decoding: Decoding) => {
+      const found = await decodeImage({ name, bytes: { kind: "file", path: file(name) } }, decoding);
+      return "reason" in found ? found.reason : Array.from(found.pixels);
+    };
+    for (const name of ["a.png", "a.tif"]) {
+      expect(await decoded(name, {}), name).to.deep.equal([10, 20, 30, 200, 100, 50, 7, 8, 9]);
+      for (const options of [{}, { range: [0, 255] }, { channels: "shown" }] as const) {
+        const onWhite = await decoded(name, { ...options, background: "white" });
+        expect(onWhite, name).to.deep.equal([10, 20, 30, 227, 177, 152, 255, 255, 255]);
+      }
+      const onGray = await decoded(name, { background: "gray" });
+      expect(onGray, name).to.deep.equal([10, 20, 30, 164, 113, 88, 128, 128, 128]);
+      expect(await decoded(name, { background: "white", channels: 4 }), name).to.deep.equal(Array.from(rgba));
+      expect(await decoded(name, { background: "white", channels: 1 }), name).to.deep.equal([18, 189, 255]);
+    }
+    await rm(folder, { recursive: true });
+    const grayWithAlpha = { rows: 1, cols: 1, channels: 2, pixels: Uint8Array.of(100, 51) };
+    expect([...onBackground(grayWithAlpha, "black").pixels]).to.deep.equal([20]);
+    expect(() => resolveConfig({ background: "white", channels: 4 })).to.throw(
+      "--background white is for gray and RGB",
+    );
   });
 
   it("are converted where that has a meaning, and refused elsewhere", () => {
