@@ -9,15 +9,15 @@ import { runWithin, trainedNetwork } from "../experiments/trained-network.js";
 import { openExplorerSite } from "../explorer/explorer-site.js";
 import { openExplorer } from "../explorer/explorer.js";
 import { lazyProgress } from "../files/progress.js";
-import { quoted } from "../files/text.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import { lockFolder } from "../run/run-folder.js";
 import { loadModel } from "../weights/load-model.js";
 import { DEFAULT_PORT, port, UsageError, wholeNumber } from "./flags.js";
 import { print, printJson, printToStderr, reportFailures } from "./output.js";
+import { addReadingFlags, type ReadingFlags, readingWith, settingsOfReading } from "./reading-flags.js";
 import { openInBrowser, untilInterrupted } from "./show-page.js";
 
-interface ExploreFlags {
+interface ExploreFlags extends ReadingFlags {
   readonly checkpoint?: string;
   readonly out?: string;
   readonly columns?: string;
@@ -34,8 +34,7 @@ interface ExploreFlags {
 const RUNS = "runs";
 
 export function addExplore(dino: Command): void {
-  dino
-    .command("explore")
+  addReadingFlags(dino.command("explore"))
     .description(
       "show all images of a folder on a map in the browser, similar ones side by side; search and label them",
     )
@@ -55,7 +54,7 @@ export function addExplore(dino: Command): void {
     .option("--no-open", "do not open the page in a browser")
     .option(
       "--export <folder>",
-      "write the page and its data to a folder for any web host, and exit; with larger pictures of up to 10,000 images",
+      "write the map to a folder, whose index.html opens offline and on any web host, and exit; with larger pictures of up to 10,000 images",
     )
     .option("--overwrite", "with --export: replace an earlier export")
     .option("--json", "print address and folder, or the written files, as JSON and nothing else")
@@ -79,14 +78,17 @@ async function explore(data: string, flags: ExploreFlags): Promise<void> {
     overwrite: flags.overwrite === true,
   };
   if (copy) await expectFreeFolder(copy);
-  await openSubset(data); // throws before anything is made
+  await openSubset(data, readingWith(flags)); // throws before anything is made
   await using results = await lockFolder(out, "exploring");
   using device = await openDevice();
   const checkpoint =
     flags.checkpoint ??
-    (await trainedNetwork({ data, roots: [RUNS], out: runWithin(out), device, log: printToStderr }));
+    (await trainedNetwork({
+      ...{ data, roots: [RUNS], out: runWithin(out), device, log: printToStderr },
+      settings: settingsOfReading(flags),
+    }));
   using model = await loadModel(device, checkpoint);
-  const { images } = await openSubset(data, readingOf(model.config));
+  const { images } = await openSubset(data, readingWith(flags, readingOf(model.config)));
   const explorer = await openExplorer({
     folder: results.folder,
     data,
@@ -115,5 +117,5 @@ async function explore(data: string, flags: ExploreFlags): Promise<void> {
 }
 
 function describeExport(folder: string, { files, bytes }: Written): string {
-  return `${folder}   ${files} files, ${(bytes / 1e6).toFixed(1)} MB; copy them to any web host, or look at them offline by python3 -m http.server -d ${quoted(folder)}`;
+  return `${folder}   ${files} files, ${(bytes / 1e6).toFixed(1)} MB; open ${join(folder, "index.html")} in a browser, or copy the folder to any web host`;
 }

@@ -1,6 +1,6 @@
 /** The flags that say how files become images, for commands that read images. */
 import { type Command, Option } from "commander";
-import { settings } from "../config/settings.js";
+import { type PartialConfig, settings } from "../config/settings.js";
 import type { Reading } from "../images/reading.js";
 import { wholeNumber } from "./flags.js";
 
@@ -25,4 +25,9 @@ export function readingWith({ pages, tile, background }: ReadingFlags, trained: 
     tile: tile ?? trained.tile,
     background: background ?? trained.background,
   };
+}
+
+/** Returns the values of the flags as settings of a training. */
+export function settingsOfReading({ pages, tile, background }: ReadingFlags): PartialConfig {
+  return { ...(pages && { pages }), ...(tile !== undefined && { tile }), ...(background && { background }) };
 }

@@ -7,10 +7,12 @@ import { fileURLToPath } from "node:url";
 /** Whether this is a checkout with the sources of the pages, not the published package. */
 const isCheckout = import.meta.url.endsWith(".ts");
 const built = fileURLToPath(new URL(isCheckout ? "../../dist/web/" : "../../web/", import.meta.url));
-const config = fileURLToPath(new URL("../web/vite.config.ts", import.meta.url));
+const configs = ["vite.config.ts", "vite.copy.config.ts"].map((name) =>
+  fileURLToPath(new URL(`../web/${name}`, import.meta.url)),
+);
 
 /** Every page. A checkout built by an earlier version may lack some. */
-const pages = ["index.html", "viewer.html", "train.html", "explore.html"];
+const pages = ["index.html", "viewer.html", "train.html", "explore.html", "copy/map.js"];
 
 /**
  * Returns the files of the pages by address, with "/" for the dashboard; builds them first if a checkout lacks them.
@@ -31,7 +33,7 @@ export async function openPage(log: (line: string) => void): Promise<ReadonlyMap
 async function build(): Promise<void> {
   try {
     const vite = await import("vite");
-    await vite.build({ configFile: config, logLevel: "error" });
+    for (const configFile of configs) await vite.build({ configFile, logLevel: "error" });
   } catch (error) {
     throw new Error(`the dashboard: its page could not be built: ${(error as Error).message}; try npm run build:web`, {
       cause: error,

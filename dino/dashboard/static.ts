@@ -2,7 +2,7 @@
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeFolder } from "../files/files.js";
-import type { Site } from "./site.js";
+import type { Resource, Site } from "./site.js";
 
 export interface StaticOptions {
   readonly folder: string;
@@ -19,6 +19,9 @@ export interface Written {
   /** Addresses that could not be read, such as images that are gone. */
   readonly missing: readonly string[];
 }
+
+/** Resources that are read and written at the same time; some are large. */
+const AT_ONCE = 4;
 
 /** Folders of an export; a new export removes only these. */
 const EXPORTED_FOLDERS = ["api", "assets"] as const;
@@ -45,7 +48,8 @@ export async function writeSite(site: Pick<Site, "resources">, options: StaticOp
   const places = await site.resources();
   const missing: string[] = [];
   let bytes = 0;
-  for (const [done, { address, read }] of places.entries()) {
+  let done = 0;
+  const write = async ({ address, read }: Resource): Promise<void> => {
     const content = await read();
     if (content === undefined) missing.push(address);
     else {
@@ -54,7 +58,9 @@ export async function writeSite(site: Pick<Site, "resources">, options: StaticOp
       await writeFile(path, content.bytes);
       bytes += Buffer.byteLength(content.bytes);
     }
-    onProgress?.(done + 1, places.length);
-  }
+    onProgress?.(++done, places.length);
+  };
+  for (let first = 0; first < places.length; first += AT_ONCE)
+    await Promise.all(places.slice(first, first + AT_ONCE).map(write));
   return { files: places.length - missing.length, bytes, missing };
 }

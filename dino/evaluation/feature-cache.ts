@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
+import type { Decoding } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import { fullSubset } from "../images/split.js";
 import { selectRows } from "../math/feature-rows.js";
@@ -54,16 +55,20 @@ export async function withFeatureCache(options: CacheOptions, extract: Extract):
   };
 }
 
-/** Returns a text that identifies an extraction by the content of the checkpoint, network, view and descriptor. */
+/**
+ * Returns a text that identifies an extraction by the content of the checkpoint, network, view and descriptor, and by the background
+ * of transparent pixels, if there is one.
+ */
 export async function extractionKey({
   checkpoint,
   which,
   view,
   descriptor,
-}: Pick<CacheOptions, "checkpoint" | "which" | "view" | "descriptor">): Promise<string> {
+  background,
+}: Pick<CacheOptions, "checkpoint" | "which" | "view" | "descriptor"> & Pick<Decoding, "background">): Promise<string> {
   const content = createHash("sha256");
   await pipeline(createReadStream(checkpoint), content);
-  return JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor });
+  return JSON.stringify({ checkpoint: content.digest("hex"), which, view, descriptor, background });
 }
 
 /** Selects the rows of some images; images without features are left out. */
@@ -76,7 +81,9 @@ function pick({ features, list }: Features, images: ImageSet, indices: Int32Arra
 
 /** Returns 16 hexadecimal digits that identify the extraction and every image of a set. */
 async function fingerprint(extraction: string, images: ImageSet): Promise<string> {
-  const hash = createHash("sha256").update(extraction);
+  const hash = createHash("sha256")
+    .update(extraction)
+    .update(images.decoding.background ?? "");
   for await (const stamped of stampedImages(images)) {
     hash.update(`${stamped.map(({ stamp }) => stamp).join("\n")}\n`);
     for (const {

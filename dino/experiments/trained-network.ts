@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Device } from "../../engine/index.js";
-import type { Config } from "../config/settings.js";
+import type { Config, PartialConfig } from "../config/settings.js";
 import { findRuns } from "../dashboard/runs.js";
 import { isBuiltin } from "../images/builtin.js";
 import { readConfig } from "../run/config-file.js";
@@ -15,6 +15,8 @@ export interface NetworkOptions {
   readonly data: string;
   /** Folders that runs are searched in. */
   readonly roots: readonly string[];
+  /** Settings of a new run in place of those that the preset would choose. */
+  readonly settings?: PartialConfig;
   /** The folder of a new run, which goes on if it was stopped. */
   readonly out: string;
   readonly device: Device;
@@ -25,7 +27,7 @@ export interface NetworkOptions {
  * Returns the checkpoint of the newest finished run on the images; trains one by the preset `auto` if there is none. Ctrl-C keeps
  * what is trained, and the next call goes on.
  */
-export async function trainedNetwork({ data, roots, out, device, log }: NetworkOptions): Promise<string> {
+export async function trainedNetwork({ data, settings, roots, out, device, log }: NetworkOptions): Promise<string> {
   const found = await newestRun(data, [...roots, out]);
   if (found !== undefined) {
     log(`network of ${found}, the newest finished run on ${data}; --checkpoint takes another`);
@@ -38,7 +40,7 @@ export async function trainedNetwork({ data, roots, out, device, log }: NetworkO
       : `no finished run on ${data} in ${roots.join(", ")}: training one in ${out} by --preset auto, with the time left below; ` +
           "Ctrl-C stops it, and the same command goes on; --checkpoint takes a trained network instead",
   );
-  const flags = resume ? { out } : { data, out, preset: "auto" as const };
+  const flags = resume ? { out } : { data, out, preset: "auto" as const, ...settings };
   const { checkpoint } = await startTraining({
     ...{ flags, resume, device, overwrite: !resume && existsSync(runFiles(out).config) },
     resumeCommand: "the same command",

@@ -20,6 +20,7 @@ import type {
   SearchResult,
   SimilarImage,
 } from "./api.js";
+import { copyFiles, DATA } from "./copy.js";
 import type { Explorer } from "./explorer.js";
 import { chooseToLabel, labelledRows, suggestLabels } from "./labelling.js";
 
@@ -29,8 +30,6 @@ const GROUP_ROWS = 64;
 const PICTURE_SIDE = 512;
 /** Images that a search finds. */
 const FOUND = 24;
-/** Addresses of the data begin with this. */
-const DATA = "/api/explore/";
 const MOST_LABEL_BYTES = 4 << 20;
 
 /** The site of an explorer: what a server answers, and all files of a static copy. */
@@ -59,36 +58,27 @@ export async function openExplorerSite(explorer: Explorer, log: (line: string) =
         return undefined;
     }
   };
-  return { read, post, resources: () => Promise.resolve(staticFiles(explorer, page, read)) };
+  return { read, post, resources: () => Promise.resolve(filesOfCopy(explorer, page)) };
 }
 
 /** Images up to which a static copy holds larger pictures, some 20 KB each. */
 const MOST_PICTURES = 10_000;
 
-/** Lists the files of a static copy, which has no server: no search, no similarities, no labelling. */
-function staticFiles(
-  explorer: Explorer,
-  page: ReadonlyMap<string, string>,
-  read: ServedSite["read"],
-): readonly Resource[] {
+/** Lists the files of a copy. */
+function filesOfCopy(explorer: Explorer, page: ReadonlyMap<string, string>): readonly Resource[] {
   const { files } = explorer;
   const hasPictures = files.length <= MOST_PICTURES;
-  const at = (address: string): Resource => ({ address, read: () => read(address, new URLSearchParams()) });
-  const isOfPage = (address: string) => address === "/licenses.md" || address.startsWith("/assets/");
-  const numbered = (count: number, name: (number: number) => string) =>
-    Array.from({ length: count }, (_, i) => name(i));
-  const data = [
-    ...["names.json", "columns.json", "labels.json", "places.npy"],
-    ...numbered(Math.ceil(files.length / GROUP_ROWS), (group) => `groups/${group}.bin`),
-    ...(hasPictures ? numbered(files.length, (row) => `pictures/${row}.webp`) : []),
-  ];
   const facts = json(factsOf(explorer, { isLive: false, hasPictures }));
-  return [
-    { address: "/index.html", read: () => read("/", new URLSearchParams()) },
-    ...[...page.keys()].filter(isOfPage).map(at),
-    { address: `${DATA}map.json`, read: () => Promise.resolve(facts) },
-    ...data.map((name) => at(DATA + name)),
-  ];
+  const groups = Math.ceil(files.length / GROUP_ROWS);
+  return copyFiles({
+    page,
+    scripts: [
+      ...["map.json", "names.json", "columns.json", "labels.json", "places.npy"],
+      ...Array.from({ length: groups }, (_, group) => `groups/${group}.bin`),
+    ],
+    files: hasPictures ? Array.from(files, (_, row) => `pictures/${row}.webp`) : [],
+    read: (name) => (name === "map.json" ? Promise.resolve(facts) : readData(explorer, name)),
+  });
 }
 
 /** Reads data of the page; undefined if there is none of that name. */

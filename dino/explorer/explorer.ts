@@ -2,7 +2,6 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { readingOf } from "../config/derive.js";
 import { type DeviceSimilarities, similaritiesOn } from "../evaluation/device-similarities.js";
 import { extractionKey } from "../evaluation/feature-cache.js";
 import type { FeatureList } from "../evaluation/feature-files.js";
@@ -12,7 +11,6 @@ import { isBuiltin } from "../images/builtin.js";
 import type { DecodeFailure, Decoding } from "../images/image-location.js";
 import { type ImageSet, memoryImages } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
-import { decodingOf } from "../images/reading.js";
 import { splitImages } from "../images/split.js";
 import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import { type Model, viewOf } from "../model/backbone.js";
@@ -71,7 +69,9 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
   const absolute = isBuiltin(data) ? data : resolve(data);
   await claimFolder(folder, absolute);
   const view = viewOf(model.config);
-  const extraction = await extractionKey({ checkpoint, which: "teacher", view, descriptor: "cls" });
+  const { decoding } = images;
+  const { background } = decoding;
+  const extraction = await extractionKey({ checkpoint, which: "teacher", view, descriptor: "cls", background });
   const { features, list, stamps } = await withProgress("features", (onProgress) =>
     updateFeatures({
       ...{ folder, images, extraction, source: { data, checkpoint, which: "teacher" } },
@@ -79,7 +79,7 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     }),
   );
   const { files, failures } = list;
-  const indexed = await indexedImages(list, list.data, model.config);
+  const indexed = await indexedImages(list, list.data, decoding);
   const thumbnail = await withProgress("thumbnails", (onProgress) =>
     updateThumbnails({ folder, stamps, decode: (row) => indexed.decode(row), onProgress }),
   );
@@ -104,7 +104,7 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     },
     levels: pictureLevels(map.places),
     labels: await openLabels(folder),
-    decoding: decodingOf(readingOf(model.config)),
+    decoding,
     compare: () => similaritiesOn(model.device, features),
     featuresOf: async (image) => {
       const { features: rows } = await extractFeatures(model, memoryImages({ images: [image] }), { view, batch: 1 });

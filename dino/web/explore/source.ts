@@ -1,4 +1,4 @@
-/** The data of the page: from the server of `dino explore`. */
+/** The data of the page: from the server of `dino explore`, or beside a copy. */
 import type {
   ChosenRows,
   Columns,
@@ -11,6 +11,7 @@ import type {
   Suggestions,
 } from "../../explorer/api.js";
 import { parseNpy } from "../../files/npy.js";
+import { isCopy, readCopied } from "./copied-data.js";
 
 /** Everything that is read at the start. */
 export interface MapData {
@@ -91,6 +92,7 @@ async function numbers(name: string): Promise<Float32Array> {
 
 /** Asks the server. Throws, for visitors, if it does not answer or refuses. */
 async function request(name: string, options?: RequestInit): Promise<Response> {
+  if (isCopy()) return new Response(await readCopied(ADDRESS, name));
   const response = await fetch(ADDRESS + name, options).catch(() => undefined);
   if (response === undefined) throw new Error("The server does not answer; is `dino explore` still running?");
   if (response.status === 404 && name === "map.json")

@@ -123,6 +123,35 @@ describe("dino explore", () => {
     expect([...values].every(Number.isFinite)).to.equal(true);
   });
 
+  it("reads pages, tiles and transparent pixels as its flags say", async () => {
+    const [photos, out] = [await folder(), join(await folder(), "out")];
+    const clear = { width: 40, height: 20, channels: 4, background: { r: 0, g: 0, b: 0, alpha: 0 } } as const;
+    for (let i = 0; i < 3; i++)
+      await sharp({ create: clear })
+        .png()
+        .toFile(join(photos, `${i}.png`));
+    const levelOf = async (...words: readonly string[]) => {
+      const { child, read } = await start(photos, out, "--tile", "20", ...words);
+      const names = (await (await read("names.json")).json()) as string[];
+      const { data } = await sharp(await (await read("pictures/0.webp")).arrayBuffer())
+        .raw()
+        .toBuffer({ resolveWithObject: true });
+      const { values } = parseNpy(await readFile(join(out, "features.npy")));
+      await stop(child);
+      expect(names).to.deep.equal(
+        ["0", "1", "2"].flatMap((name) => [`${name}.png#20x20+0+0`, `${name}.png#20x20+20+0`]),
+      );
+      return { level: data[0], features: Array.from(values.subarray(0, 4)) };
+    };
+    const dropped = await levelOf();
+    const white = await levelOf("--background", "white");
+    expect([dropped.level, white.level]).to.deep.equal([0, 255]);
+    expect(white.features, "features of white, not those kept of black").to.not.deep.equal(dropped.features);
+    const { code, stderr } = await dino("explore", photos, "--background", "pink");
+    expect({ code, stderr }).to.deep.include({ code: 2 });
+    expect(stderr).to.include("Allowed choices are none, white, gray, black");
+  });
+
   it("writes a static copy, and replaces only an earlier one that it is told to", async () => {
     const [photos, inside] = [await folder(), await folder()];
     await drawFolder(photos, 3);
@@ -130,7 +159,9 @@ describe("dino explore", () => {
     const words = ["explore", photos, "--checkpoint", checkpoint, "--out", join(inside, "out"), "--export", site];
     const first = await dinoFromSources(...words, "--json");
     expect(JSON.parse(first.stdout)).to.deep.include({ folder: site, missing: [] });
-    const facts = JSON.parse(await readFile(join(site, "api/explore/map.json"), "utf8")) as object;
+    const script = await readFile(join(site, "api/explore/map.json.js"), "utf8");
+    const [, text] = /^mapData\.set\("map\.json", "(.+)"\);$/m.exec(script)!;
+    const facts = JSON.parse(Buffer.from(text!, "base64").toString()) as object;
     expect(facts).to.include({ rows: 6, isLive: false, hasPictures: true });
     expect((await readdir(join(site, "api/explore/pictures"))).sort()).to.deep.equal(
       [0, 1, 2, 3, 4, 5].map((row) => `${row}.webp`),
