@@ -3,7 +3,7 @@ import type { ComparingOptions } from "../retrieval/neighbors.js";
 import type { GivenLabels } from "./given-labels.js";
 
 /** A neighbour of similarity s has exp(s / TEMPERATURE) votes, as in knnClassify. */
-const TEMPERATURE = 0.07;
+export const TEMPERATURE = 0.07;
 
 /** Options of `neighborVotes`. */
 export interface VoteOptions extends ComparingOptions {

@@ -85,9 +85,10 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
   );
   normalizeRows(features);
   const map = await mapOf(model, { folder, features, seed });
+  const classes = list.classes.length > 1 ? list.labels : undefined;
   const columns = [
     ...columnsOf(options, list),
-    ...featureColumns({ features, table: map.table, files }),
+    ...featureColumns({ features, table: map.table, files, classes }),
     ...(await csvColumns(options, files)),
   ];
   return {

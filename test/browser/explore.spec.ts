@@ -142,12 +142,44 @@ describe("the map in Chromium", () => {
       .trim()
       .split("\n");
     expect(lines).to.have.length(IMAGES + 1);
-    expect(lines[0]).to.match(/^file,label,class,(group,)?distance from neighbours$/);
+    expect(lines[0]).to.match(
+      /^file,label,class,(group,)?distance from neighbours,similarity to the nearest,doubt about the class$/,
+    );
     expect(lines[1]).to.match(/^blue\/0.png,,blue,/);
     await page.getByRole("button", { name: "Clear" }).click();
     await page.mouse.move(x + width / 2, y + height / 2);
     for (let i = 0; i < 6; i++) await page.mouse.wheel(0, -300);
     await page.getByRole("button", { name: "Show all" }).click();
+  });
+
+  it("selects a class, and lists outliers, near-duplicates and doubtful classes", async () => {
+    await open();
+    await page.getByRole("button", { name: /^blue/ }).click();
+    await page.getByText(`${IMAGES / 2} images`, { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Clear" }).click();
+    const listed = page.locator("section[aria-labelledby=colors] .thumbnails button");
+    for (const name of ["distance from neighbours", "similarity to the nearest", "doubt about the class"]) {
+      await page.getByLabel("Colour by").selectOption(name);
+      const column = explorer.columns.find((each) => each.name === name)!;
+      if (column.kind !== "numbers") throw new Error(`${name}: expected numbers`);
+      const numbers = column.numbers.map(Number).sort((a, b) => b - a);
+      await listed.nth(7).waitFor();
+      const texts = async () => (await listed.allTextContents()).map(Number);
+      expect(await texts(), name).to.deep.equal(numbers.slice(0, 8));
+      await page.getByRole("button", { name: "Lowest" }).click();
+      await listed
+        .getByText(String(numbers.at(-1)), { exact: true })
+        .first()
+        .waitFor();
+      expect(await texts(), name).to.deep.equal(numbers.toReversed().slice(0, 8));
+    }
+    await page.getByRole("button", { name: "More" }).click();
+    await page.getByRole("button", { name: "Select 16" }).click();
+    await page.getByText("16 images", { exact: true }).waitFor();
+    await listed.first().click();
+    await headline(/\.png$/);
+    expect(await violations(page)).to.deep.equal([]);
+    await page.screenshot({ path: join(SCREENSHOTS, "explore-lists.png"), fullPage: true });
   });
 
   it("labels by keys, keeps labels at once, and takes them back", async () => {

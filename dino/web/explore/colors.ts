@@ -52,6 +52,25 @@ export function cssColor([r, g, b]: Rgb): string {
   return `rgb(${r} ${g} ${b})`;
 }
 
+/** A name of a legend. */
+export interface NameEntry {
+  readonly name: string;
+  readonly color: Rgb;
+  readonly count: number;
+  /** Returns the rows that have it. */
+  readonly rows: () => readonly number[];
+}
+
+/** The ends of a ramp, and the rows that have a number. */
+export interface NumberLegend {
+  readonly kind: "numbers";
+  readonly low: string;
+  readonly high: string;
+  /** The highest number first; ties go to the earlier row. */
+  readonly ranked: readonly number[];
+  readonly textOf: (row: number) => string;
+}
+
 /** What points are coloured by, ready to be drawn and explained. */
 export interface Coloring {
   readonly colorOf: (row: number) => Rgb;
@@ -59,11 +78,9 @@ export interface Coloring {
   readonly textOf: (row: number) => string | undefined;
   readonly legend:
     | { readonly kind: "none" }
-    | {
-        readonly kind: "names";
-        readonly entries: readonly { readonly name: string; readonly color: Rgb; readonly count: number }[];
-      }
-    | { readonly kind: "range"; readonly low: string; readonly high: string };
+    | { readonly kind: "names"; readonly entries: readonly NameEntry[] }
+    | { readonly kind: "range"; readonly low: string; readonly high: string }
+    | NumberLegend;
 }
 
 /** Colours all points alike. */
@@ -74,9 +91,12 @@ export function coloringBy(column: Column): Coloring {
     const { names, codes } = column;
     const counts = new Array<number>(names.length).fill(0);
     for (const code of codes) if (code >= 0) counts[code]!++;
-    const entries = names.map((name, i) => ({ name, color: nameColor(i), count: counts[i]! }));
+    const rowsOf = (wanted: number) => () => [...codes.keys()].filter((row) => Math.max(codes[row]!, -1) === wanted);
+    const entries: NameEntry[] = names.map((name, i) => ({
+      ...{ name, color: nameColor(i), count: counts[i]!, rows: rowsOf(i) },
+    }));
     const without = codes.reduce((sum, code) => sum + (code < 0 ? 1 : 0), 0);
-    if (without > 0) entries.push({ name: "none", color: NONE, count: without });
+    if (without > 0) entries.push({ name: "none", color: NONE, count: without, rows: rowsOf(-1) });
     return {
       colorOf: (row) => nameColor(codes[row]!),
       textOf: (row) => names[codes[row]!],
@@ -84,7 +104,10 @@ export function coloringBy(column: Column): Coloring {
     };
   }
   const { numbers } = column;
-  return ramp((row) => numbers[row] ?? undefined, numbers.length);
+  const coloring = ramp((row) => numbers[row] ?? undefined, numbers.length);
+  const ranked = [...numbers.keys()].filter((row) => numbers[row] !== null).sort((a, b) => numbers[b]! - numbers[a]!);
+  const textOf = (row: number) => String(numbers[row]);
+  return { ...coloring, legend: { ...coloring.legend, kind: "numbers", ranked, textOf } };
 }
 
 /** Colours by the similarity to one image. */
@@ -92,7 +115,7 @@ export function coloringBySimilarity(similarities: Float32Array): Coloring {
   return ramp((row) => similarities[row], similarities.length);
 }
 
-function ramp(valueOf: (row: number) => number | undefined, rows: number): Coloring {
+function ramp(valueOf: (row: number) => number | undefined, rows: number) {
   let [low, high] = [Infinity, -Infinity];
   for (let row = 0; row < rows; row++) {
     const value = valueOf(row);
@@ -103,14 +126,14 @@ function ramp(valueOf: (row: number) => number | undefined, rows: number): Color
   const span = high - low || 1;
   const format = (value: number) => String(Number(value.toPrecision(3)));
   return {
-    colorOf: (row) => {
+    colorOf: (row: number) => {
       const value = valueOf(row);
       return value === undefined ? NONE : rampColor((value - low) / span);
     },
-    textOf: (row) => {
+    textOf: (row: number) => {
       const value = valueOf(row);
       return value === undefined ? undefined : format(value);
     },
-    legend: { kind: "range", low: format(low), high: format(high) },
+    legend: { kind: "range", low: format(low), high: format(high) } as const,
   };
 }

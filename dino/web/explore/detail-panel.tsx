@@ -1,7 +1,7 @@
 /** The image pointed at: picture, name, label and nearest neighbours. */
 import { useEffect, useState } from "preact/hooks";
 import type { SimilarImage } from "../../explorer/api.js";
-import { SimilarImages, Thumbnail } from "./pictures.js";
+import { ImageList, Thumbnail, withSimilarity } from "./pictures.js";
 import { type MapData, pictureAddress } from "./source.js";
 import type { ThumbnailStore } from "./thumbnail-store.js";
 import type { ColoringState } from "./use-coloring.js";
@@ -64,7 +64,7 @@ export function DetailPanel({ data, store, coloring, labels, row, isPinned, rele
         </button>
       )}
       <h3 class="above">Most like it</h3>
-      <SimilarImages images={neighbors.slice(0, NEIGHBORS)} {...{ files, store, show }} />
+      <ImageList images={withSimilarity(neighbors.slice(0, NEIGHBORS))} {...{ files, store, show }} />
     </section>
   );
 }

@@ -66,7 +66,7 @@ export function Explorer({ data: read }: { readonly data: MapData }) {
           found={search.result?.map(({ row }) => row) ?? []}
         />
         <div class="panels">
-          <ColorPanel coloring={coloring} />
+          <ColorPanel {...{ coloring, files, store, show, select }} />
           <DetailPanel
             {...{ data, store, coloring, labels, show }}
             row={shown}

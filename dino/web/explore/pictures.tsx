@@ -30,25 +30,30 @@ export function Thumbnail({ row, name, store }: ThumbnailProps) {
   return address === undefined ? <span class="thumbnail" /> : <img class="thumbnail" src={address} alt={name} />;
 }
 
-interface SimilarImagesProps {
-  readonly images: readonly SimilarImage[];
+interface ImageListProps {
+  readonly images: readonly { readonly row: number; readonly text: string }[];
   readonly files: readonly string[];
   readonly store: ThumbnailStore;
   readonly show: (row: number) => void;
 }
 
-/** Buttons with similar images, which go to them on the map. */
-export function SimilarImages({ images, files, store, show }: SimilarImagesProps) {
+/** Buttons with images and what is said of each, which go to them on the map. */
+export function ImageList({ images, files, store, show }: ImageListProps) {
   return (
     <ul class="thumbnails">
-      {images.map(({ row, similarity }) => (
+      {images.map(({ row, text }) => (
         <li key={row}>
           <button type="button" title={files[row]} onClick={() => show(row)}>
             <Thumbnail row={row} name={files[row]!} store={store} />
-            <span>{similarity.toFixed(3)}</span>
+            <span>{text}</span>
           </button>
         </li>
       ))}
     </ul>
   );
+}
+
+/** Returns what a list of similar images shows. */
+export function withSimilarity(images: readonly SimilarImage[]): ImageListProps["images"] {
+  return images.map(({ row, similarity }) => ({ row, text: similarity.toFixed(3) }));
 }

@@ -1,5 +1,5 @@
 /** Search by an image: dropped, pasted or chosen. */
-import { SimilarImages } from "./pictures.js";
+import { ImageList, withSimilarity } from "./pictures.js";
 import type { ThumbnailStore } from "./thumbnail-store.js";
 import type { SearchState } from "./use-search.js";
 
@@ -35,7 +35,7 @@ export function SearchPanel({ search, files, store, show }: SearchPanelProps) {
         )}
         <span class="quiet">{isSearching ? `Looking for ${name}` : result ? name : "or drop or paste one"}</span>
       </div>
-      {result && <SimilarImages images={result} {...{ files, store, show }} />}
+      {result && <ImageList images={withSimilarity(result)} {...{ files, store, show }} />}
     </section>
   );
 }

@@ -17,10 +17,10 @@ function blobs(sizes: readonly number[]) {
   return normalizeRows({ values: Float32Array.from(all.flat()), rows: all.length, dim });
 }
 
-async function columnsOf(sizes: readonly number[]) {
+async function columnsOf(sizes: readonly number[], classes?: readonly number[]) {
   const features = blobs(sizes);
   const files = Array.from({ length: features.rows }, (_, row) => `${row}.png`);
-  return featureColumns({ features, table: await neighborTable(features), files });
+  return featureColumns({ features, table: await neighborTable(features), files, classes });
 }
 
 describe("columns of features", () => {
@@ -37,6 +37,34 @@ describe("columns of features", () => {
   });
 
   it("are without groups where there are none", async () => {
-    expect((await columnsOf([5])).map(({ name }) => name)).to.deep.equal(["distance from neighbours"]);
+    expect((await columnsOf([5])).map(({ name }) => name)).to.deep.equal([
+      "distance from neighbours",
+      "similarity to the nearest",
+    ]);
+  });
+
+  it("are highest for near-duplicates, and for classes that neighbours contradict", async () => {
+    const classes = [...new Array<number>(20).fill(0), ...new Array<number>(20).fill(1), -1];
+    classes[7] = 1;
+    const columns = await columnsOf([20, 20], classes);
+    const numbersOf = (name: string) => {
+      const column = columns.find((each) => each.name === name);
+      if (column?.kind !== "numbers") throw new Error(`expected numbers called ${name}`);
+      return column.numbers;
+    };
+    const features = blobs([20, 20]);
+    const similarityOf = (a: number, b: number): number =>
+      Array.from({ length: 6 }, (_, c) => features.values[a * 6 + c]! * features.values[b * 6 + c]!).reduce(
+        (sum, each) => sum + each,
+      );
+    for (const row of [0, 25, 40]) {
+      const others = Array.from({ length: 41 }, (_, other) => (other === row ? -1 : similarityOf(row, other)));
+      expect(numbersOf("similarity to the nearest")[row]).to.be.closeTo(Math.max(...others), 1e-3);
+    }
+    const doubts = numbersOf("doubt about the class");
+    expect(doubts.indexOf(Math.max(...doubts.map(Number)))).to.equal(7);
+    expect(doubts[7]).to.equal(1);
+    expect(doubts[30]).to.be.below(-0.8);
+    expect(doubts[40], "that of an image without a class").to.equal(null);
   });
 });
