@@ -112,7 +112,7 @@ function keyOf(file: number, { page }: ImagePart): string {
 }
 
 /** Location of an image that is a file or a part of one. */
-type FileLocation = ImageLocation & { readonly bytes: { readonly kind: "file" } };
+export type FileLocation = ImageLocation & { readonly bytes: { readonly kind: "file" } };
 
 /**
  * Returns the location of an image by its path: a file or, if there is none of that name, the part of a file that a path

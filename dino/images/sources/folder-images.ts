@@ -7,7 +7,7 @@ import { decodedSet, type ImageSet, type SetContents } from "../image-set.js";
 import type { Size } from "../pixels.js";
 import type { Cutting } from "../reading.js";
 import { decodeImage, measureSize } from "./decode.js";
-import { fileImages, locate } from "./file-parts.js";
+import { type FileImages, fileImages, locate } from "./file-parts.js";
 import { listImages, type ListReports } from "./folder-list.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
@@ -55,7 +55,11 @@ export async function openImages(folder: string, options: OpenOptions = {}): Pro
  */
 export async function imagesOfFolder(folder: string, files: PackedNames, options: OpenOptions): Promise<ImageSet> {
   const { decoding, listing } = splitOptions(options);
-  const { names, location } = await fileImages(folder, files, listing);
+  return setOfFolder(folder, await fileImages(folder, files, listing), decoding);
+}
+
+/** Creates the image set of sorted images within a folder, with classes by subfolder as in `openImages`. */
+export function setOfFolder(folder: string, { names, location }: FileImages, decoding: Decoding): ImageSet {
   return imageSet({
     title: folder,
     count: names.ends.length,

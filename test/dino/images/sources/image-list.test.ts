@@ -3,11 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
+import sharp from "sharp";
 import type { ImageSet } from "../../../../dino/images/image-set.js";
+import { measureImage } from "../../../../dino/images/sources/folder-images.js";
 import { openData } from "../../../../dino/images/sources/open.js";
 import { drawFolder } from "../../../support/command-line.js";
 import { fuzzRuns } from "../../../support/fuzz.js";
 import { rejection } from "../../../support/rejection.js";
+import { gray, tiff } from "../formats/written-formats.js";
 
 describe("lists of images", () => {
   let folder: string;
@@ -47,6 +50,28 @@ describe("lists of images", () => {
     const path = `@${join(folder, "lists", "red.txt")}`;
     expect((await openData(`${path},${photos}`)).count).to.equal(8);
     expect((await openData(`${path}:0.5,${photos}:0.5`)).mixture).to.have.length(2);
+  });
+
+  it("may name tiles and pages, beside whole files", async () => {
+    const pages = join(folder, "pages");
+    await mkdir(join(pages, "a#b"), { recursive: true });
+    await writeFile(join(pages, "scan.tif"), tiff([gray(1), gray(2), gray(3)]));
+    await sharp({ create: { width: 8, height: 6, channels: 3, background: "#204060" } })
+      .png()
+      .toFile(join(pages, "a#b", "one#2.png"));
+    const listed = await open(["pages/scan.tif#3", "pages/a#b/one#2.png#4x4+2+1", "pages/a#b/one#2.png"]);
+    expect(names(listed)).to.deep.equal(["a#b/one#2.png", "a#b/one#2.png#4x4+2+1", "scan.tif#3"]);
+    const sizes = await Promise.all([0, 1, 2].map((index) => measureImage(listed, index)));
+    expect(sizes).to.deep.equal([
+      { rows: 6, cols: 8 },
+      { rows: 4, cols: 4 },
+      { rows: 2, cols: 2 },
+    ]);
+    const third = await listed.decode(2);
+    expect("pixels" in third && third.pixels[0]).to.equal(3);
+    const all = await open(["pages/scan.tif", "pages/a#b/one#2.png#4x4+2+1"]);
+    expect(names(all).slice(1)).to.deep.equal(["scan.tif#1", "scan.tif#2", "scan.tif#3"]);
+    expect(await rejection(open(["pages/none.tif#3"]))).to.include("expected files that exist");
   });
 
   it("name what is missing", async () => {
