@@ -21,7 +21,7 @@ export function RankedImages({ legend, files, store, show, select }: RankedImage
   const ranked = isHighest ? legend.ranked : legend.ranked.toReversed();
   const images = ranked.slice(0, count).map((row) => ({ row, text: legend.textOf(row) }));
   return (
-    <>
+    <div class="ranked">
       <div class="controls">
         {[true, false].map((highest) => (
           <button
@@ -43,6 +43,6 @@ export function RankedImages({ legend, files, store, show, select }: RankedImage
           More
         </button>
       )}
-    </>
+    </div>
   );
 }
