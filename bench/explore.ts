@@ -86,7 +86,7 @@ async function measureStrangers(model: Model, features: FeatureRows): Promise<vo
   values.set(strange.features.values, features.values.length);
   const all = { values, rows, dim };
   using onDevice = similaritiesOn(model.device, all);
-  const comparing = { features: all, similarities: onDevice.similarities };
+  const comparing = { features: all, nearest: onDevice.nearest };
   for (const k of NEIGHBORS) {
     const scores = {
       "mean distance": await outlierScores({ ...comparing, k }),

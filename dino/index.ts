@@ -14,7 +14,8 @@ export type { LeftOut } from "./images/sources/folder-list.js";
 export type { DecodeFailure } from "./images/image-location.js";
 export { type ImageSet, memoryImages, type MixturePart } from "./images/image-set.js";
 export { type KnnResult } from "./evaluation/knn.js";
-export { dotProducts, type FeatureRows, normalizeRows, type Similarities } from "./math/feature-rows.js";
+export { type FeatureRows, normalizeRows } from "./math/feature-rows.js";
+export type { FindNearest, NeighborRows } from "./math/nearest-rows.js";
 export {
   type AttentionMaps,
   attentionMaps,

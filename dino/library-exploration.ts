@@ -47,11 +47,11 @@ export interface ImageGroups {
 /** Finds groups of similar images as `dino cluster` does. Throws for more groups than images, and if all are alike. */
 export async function clusterImages(model: Model, images: Images, options: ClusterOptions = {}): Promise<ImageGroups> {
   const { groups, minSize = 10, seed, ...look } = options;
-  return explored(model, images, look, async ({ features, similarities }, names, failures) => {
+  return explored(model, images, look, async ({ features, ...comparing }, names, failures) => {
     const labels =
       groups === undefined
-        ? await densityGroups({ features, similarities, minSize })
-        : (await kMeans({ features, similarities, groups, seed })).labels;
+        ? await densityGroups({ features, ...comparing, minSize })
+        : (await kMeans({ features, ...comparing, groups, seed })).labels;
     const grouping = describeGroups(features, labels);
     const called = groupNames(grouping, names);
     return {
@@ -216,6 +216,7 @@ async function explored<Result>(
 ): Promise<Result> {
   const { features, names, failures } = await embed(model, images, look);
   normalizeRows(features);
-  using multiplied = similaritiesOn(model.device, features);
-  return await then({ features, similarities: multiplied.similarities }, names, failures);
+  using onDevice = similaritiesOn(model.device, features);
+  const { similarities, nearest } = onDevice;
+  return await then({ features, similarities, nearest }, names, failures);
 }

@@ -113,3 +113,4 @@ export { softmax } from "./ops/softmax.js";
 export type { Centering, Sinkhorn } from "./ops/distillation/targets.js";
 export { packedSwiglu, swiglu } from "./ops/swiglu.js";
 export { mean, meanLeading, repeat, sum, sumLeading } from "./ops/sum.js";
+export { MOST_K, type TopK, topK } from "./ops/top-k.js";

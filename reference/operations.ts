@@ -244,6 +244,19 @@ export const largest = (x: Values): Values => {
   return values(x.shape.slice(0, -1), (i) => Math.max(...x.data.subarray(i * cols, (i + 1) * cols)));
 };
 
+/** The k largest of each row, the largest first, without NaN; -3e38 where there are fewer. */
+export const topK =
+  (k: number) =>
+  (x: Values): Values => {
+    const { cols } = rowsOf(x);
+    const sorted = (r: number) =>
+      x.data
+        .slice(r * cols, (r + 1) * cols)
+        .filter((v) => !Number.isNaN(v))
+        .sort((a, b) => b - a);
+    return values([...x.shape.slice(0, -1), k], (i) => sorted(Math.floor(i / k))[i % k] ?? -3e38);
+  };
+
 /** Attention probabilities of every head: qkv [batch, tokens, 3 * dim] -> [batch, heads, tokens, tokens]. */
 export const attentionProbabilities =
   (heads: number) =>

@@ -11,6 +11,7 @@ import { type NamedLabels, readLabels } from "../exploration/label-files.js";
 import { lazyProgress } from "../files/progress.js";
 import { openSubset } from "../images/sources/open-splits.js";
 import { type FeatureRows, normalizeRows, type Similarities } from "../math/feature-rows.js";
+import type { FindNearest } from "../math/nearest-rows.js";
 import type { Which } from "../model/backbone.js";
 import { clsDescriptor } from "../model/descriptors.js";
 import { loadModel } from "../weights/load-model.js";
@@ -50,10 +51,11 @@ export interface Explored {
   readonly list: FeatureList;
   /** The name of each row. */
   readonly files: readonly string[];
-  /** Similarities with `features`, computed on a device, and the progress of comparing. */
+  /** Comparisons with `features` on a device, and their progress. */
   readonly comparing: {
     readonly features: FeatureRows;
     readonly similarities: Similarities;
+    readonly nearest: FindNearest;
     readonly onProgress: (done: number, total: number) => void;
   };
 }
@@ -76,9 +78,10 @@ export async function explore(flags: ExploringFlags, then: (explored: Explored) 
     );
   }
   normalizeRows(features);
-  using multiplied = similaritiesOn(device, features);
+  using onDevice = similaritiesOn(device, features);
   using progress = lazyProgress("comparing");
-  const comparing = { features, similarities: multiplied.similarities, onProgress: progress.report };
+  const { similarities, nearest } = onDevice;
+  const comparing = { features, similarities, nearest, onProgress: progress.report };
   await then({ features, list, files: list.files, comparing });
 }
 

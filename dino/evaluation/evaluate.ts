@@ -2,7 +2,8 @@
 import type { Device } from "../../engine/index.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Splits } from "../images/split.js";
-import { dotProducts, normalizeRows, type Similarities } from "../math/feature-rows.js";
+import { normalizeRows } from "../math/feature-rows.js";
+import { type FindNearest, nearestIn } from "../math/nearest-rows.js";
 import { similaritiesOn } from "./device-similarities.js";
 import { knnClassify, type KnnResult } from "./knn.js";
 import { type Extract, labelledFeatures, type LabelledSplits } from "./labelled.js";
@@ -43,10 +44,11 @@ export async function compareNeighbors(
   const trainRows = normalizeRows(train.features);
   using onDevice = device && similaritiesOn(device, trainRows);
   let compared = 0;
-  const similarities: Similarities = async (block, others) => {
-    const products = await (onDevice?.similarities ?? dotProducts)(block, others);
+  const find = onDevice?.nearest ?? nearestIn(trainRows);
+  const nearest: FindNearest = async (block, k) => {
+    const found = await find(block, k);
     onCompared?.((compared += block.rows), test.features.rows);
-    return products;
+    return found;
   };
   const results = await knnClassify({
     train: trainRows,
@@ -56,7 +58,7 @@ export async function compareNeighbors(
     classes: classes.length,
     ks,
     temperature,
-    similarities,
+    nearest,
   });
   return { results, trainImages: trainRows.rows, testImages: test.features.rows, classes, failures };
 }

@@ -1,12 +1,6 @@
 /** Weighted k-NN classification of features, as in the official evaluation. */
-import {
-  compareRows,
-  dotProducts,
-  type FeatureRows,
-  topK,
-  rowLength,
-  type Similarities,
-} from "../math/feature-rows.js";
+import { type FeatureRows, rowLength, topK } from "../math/feature-rows.js";
+import { type FindNearest, nearestIn, nearestRows } from "../math/nearest-rows.js";
 
 export interface KnnOptions {
   /** Rows of length one: see normalizeRows. */
@@ -20,8 +14,8 @@ export interface KnnOptions {
   readonly ks: readonly number[];
   /** A neighbour of similarity s has exp(s / temperature) votes; default 0.07. */
   readonly temperature?: number;
-  /** Computes similarities; default `dotProducts`. */
-  readonly similarities?: Similarities;
+  /** Finds train rows; default: `nearestIn`. */
+  readonly nearest?: FindNearest;
 }
 
 /** The classification by one number of neighbours. */
@@ -50,7 +44,7 @@ const LENGTH_TOLERANCE = 5e-3;
  */
 export async function knnClassify(options: KnnOptions): Promise<readonly KnnResult[]> {
   const { train, test, trainLabels, testLabels, classes, ks } = options;
-  const { temperature = 0.07, similarities = dotProducts } = options;
+  const { temperature = 0.07, nearest: find = nearestIn(train) } = options;
   checkOptions(options, temperature);
 
   const most = Math.min(Math.max(0, ...ks), train.rows);
@@ -63,13 +57,11 @@ export async function knnClassify(options: KnnOptions): Promise<readonly KnnResu
     votes: new Float64Array(test.rows * classes),
   }));
 
-  for await (const { row, similarity } of compareRows(test, train, similarities)) {
-    const nearest = topK(similarity, most);
+  for await (const { row, nearest, similarities } of nearestRows(test, most, find)) {
     for (const result of results) {
       const votes = result.votes.subarray(row * classes, (row + 1) * classes);
       for (let n = 0; n < result.neighbors; n++) {
-        const neighbor = nearest[n]!;
-        votes[trainLabels[neighbor]!]! += Math.exp(similarity[neighbor]! / temperature);
+        votes[trainLabels[nearest[n]!]!]! += Math.exp(similarities[n]! / temperature);
       }
       const ranking = topK(votes, Math.min(5, result.k, classes));
       result.predictions[row] = ranking[0]!;

@@ -15,6 +15,7 @@ import { quoted } from "../files/text.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { firstImages, firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, selectRows } from "../math/feature-rows.js";
+import { nearestIn } from "../math/nearest-rows.js";
 import { type View, viewOf } from "../model/backbone.js";
 import { type Extracted, extractFeatures, pixelFeatures } from "../model/extract.js";
 import { backboneOf } from "../model/network.js";
@@ -198,7 +199,7 @@ async function estimate(timed: TimedOptions, { wanted, isAsked, spentMs, pixels 
   using timing = startProgress({ title: "timing", total: 2 });
   const { step, image } = await timeTraining(timed);
   timing.update(1);
-  const pixelsMs = await timeComparison(timed.device, pixels, test.indices.length);
+  const pixelsMs = await timeComparison(timed.device, pixels, { rows: test.indices.length, k: timed.config.knnK });
   timing.update(2);
   const evaluationMs = image * (train.indices.length + test.indices.length);
   const leastMs = pixelsMs + 2 * evaluationMs + PICTURES_MS;
@@ -309,7 +310,8 @@ async function compare(both: Both, { device, splits, k, queries, title }: Compar
   const { neighbors, top1, top5 } = report.results[0]!;
   const rows = queries.map((query) => both.test.indices.indexOf(query));
   const queryRows = selectRows(both.test.features, rows);
-  const found = await nearest({ queries: queryRows, index: both.train.features, k: NEIGHBORS });
+  const index = both.train.features;
+  const found = await nearest({ queries: queryRows, index, k: NEIGHBORS, find: nearestIn(index) });
   return {
     knn: { k: neighbors, top1, top5, images: report.testImages, among: report.trainImages, areTrainedOn: false },
     neighbors: found.map((near) => near.map(({ row }) => both.train.indices[row]!)),

@@ -49,12 +49,17 @@ export async function timeTraining({ device, config: timed, splits: { train } }:
   return { step: stepsMs / steps, image: (await timeOf(extract)) / indices.length };
 }
 
-/** Estimates the milliseconds to compare `rows` rows with all of `others` on a device, from a block of them. */
-export async function timeComparison(device: Device, others: FeatureRows, rows: number): Promise<number> {
+/** Estimates the milliseconds to find the `k` nearest of `others` to each of `rows` rows on a device, from a block of them. */
+export async function timeComparison(
+  device: Device,
+  others: FeatureRows,
+  { rows, k }: { readonly rows: number; readonly k: number },
+): Promise<number> {
   const block = sliceRows(others, 0, Math.min(others.rows, 64));
-  using multiplied = similaritiesOn(device, others);
-  await multiplied.similarities(block, others);
-  return ((await timeOf(() => Promise.resolve(multiplied.similarities(block, others)))) * rows) / block.rows;
+  using onDevice = similaritiesOn(device, others);
+  const find = () => onDevice.nearest(block, Math.min(k, others.rows));
+  await find();
+  return ((await timeOf(find)) * rows) / block.rows;
 }
 
 async function timeOf(work: () => Promise<unknown>): Promise<number> {

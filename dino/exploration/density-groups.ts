@@ -3,7 +3,8 @@
  * Campello, Moulavi and Sander, Density-based clustering based on hierarchical density estimates (2013).
  */
 import { disjointSets } from "../math/disjoint-sets.js";
-import { type ComparingOptions, distanceOf, type NeighborRows, neighborsOf } from "../retrieval/neighbors.js";
+import type { NeighborRows } from "../math/nearest-rows.js";
+import { type ComparingOptions, distanceOf, neighborsOf } from "../retrieval/neighbors.js";
 import { checkRows } from "./check-rows.js";
 
 /** Options of `densityGroups`. */

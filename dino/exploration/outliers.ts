@@ -1,5 +1,6 @@
 /** Outliers: images far from all others. */
-import { type ComparingOptions, distanceOf, type NeighborRows, neighborsOf } from "../retrieval/neighbors.js";
+import type { NeighborRows } from "../math/nearest-rows.js";
+import { type ComparingOptions, distanceOf, neighborsOf } from "../retrieval/neighbors.js";
 import { checkRows } from "./check-rows.js";
 
 /** Options of `outlierScores`. */

@@ -108,9 +108,13 @@ async function readData(explorer: Explorer, name: string): Promise<Content | und
   return bytes && { ...contentOf(name, bytes), isImmutable: true };
 }
 
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
 /** Describes the map. */
 function factsOf({ title, data, files, map }: Explorer, kind: Pick<MapFacts, "isLive" | "hasPictures">): MapFacts {
-  const content = createHash("sha256").update(JSON.stringify(files)).update(new Uint8Array(map.places.buffer));
+  const content = createHash("sha256").update(JSON.stringify(files)).update(bytesOf(map.places));
   return {
     title,
     data,

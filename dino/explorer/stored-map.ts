@@ -4,7 +4,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically, writeJson } from "../files/files.js";
 import { encodeNpy, parseNpy } from "../files/npy.js";
-import type { FeatureRows, Similarities } from "../math/feature-rows.js";
+import type { FeatureRows } from "../math/feature-rows.js";
+import type { FindNearest } from "../math/nearest-rows.js";
 import type { NeighborTable } from "../math/umap.js";
 import { neighborTable, placeNeighbors } from "../retrieval/places.js";
 
@@ -19,8 +20,8 @@ export interface MapOptions {
   /** Rows of length one. */
   readonly features: FeatureRows;
   readonly seed: number;
-  /** Opens what computes similarities, if they are needed. */
-  readonly open: () => Disposable & { readonly similarities: Similarities };
+  /** Opens what finds the nearest rows, if they are needed. */
+  readonly open: () => Disposable & { readonly nearest: FindNearest };
   readonly onCompare?: (done: number, total: number) => void;
   readonly onPlace?: (done: number, total: number) => void;
 }
@@ -45,7 +46,7 @@ async function compare(
   { open, onCompare }: Pick<MapOptions, "open" | "onCompare">,
 ): Promise<NeighborTable> {
   using on = open();
-  return await neighborTable(features, { similarities: on.similarities, ...(onCompare && { onProgress: onCompare }) });
+  return await neighborTable(features, { nearest: on.nearest, ...(onCompare && { onProgress: onCompare }) });
 }
 
 async function writeMap(folder: string, key: string, { places, table }: ImageMap): Promise<void> {

@@ -37,7 +37,8 @@ export function encodeNpyHeader(descr: "<f4" | "<i4", shape: readonly number[], 
 }
 
 /**
- * Parses a file written by encodeNpy or NumPy. Throws, before allocating anything, for another dtype, order or size.
+ * Parses a file written by encodeNpy or NumPy. The values share the memory of the file where they lie at a multiple of four bytes,
+ * so that large files need it once. Throws, before allocating anything, for another dtype, order or size.
  */
 export function parseNpy(bytes: Uint8Array): NpyArray {
   if (bytes.length < 10 || MAGIC.some((byte, i) => bytes[i] !== byte)) fail("this is no .npy file of version 1.0");
@@ -56,11 +57,12 @@ export function parseNpy(bytes: Uint8Array): NpyArray {
   if (bytes.length - start !== 4 * length) {
     fail(`shape [${shape.join(", ")}] takes ${4 * length} bytes, but ${bytes.length - start} follow the header`);
   }
-  const copy = bytes.slice(start);
+  const rest = bytes.subarray(start);
+  const aligned: Uint8Array = rest.byteOffset % 4 === 0 ? rest : Uint8Array.from(rest);
   const values =
     descr === "<f4"
-      ? new Float32Array(copy.buffer, copy.byteOffset, length)
-      : new Int32Array(copy.buffer, copy.byteOffset, length);
+      ? new Float32Array(aligned.buffer, aligned.byteOffset, length)
+      : new Int32Array(aligned.buffer, aligned.byteOffset, length);
   return { values, shape };
 }
 

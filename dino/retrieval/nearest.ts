@@ -1,5 +1,6 @@
 /** Nearest neighbours by cosine similarity. */
-import { compareRows, dotProducts, type FeatureRows, topK, type Similarities } from "../math/feature-rows.js";
+import type { FeatureRows } from "../math/feature-rows.js";
+import { type FindNearest, nearestRows } from "../math/nearest-rows.js";
 
 /** A row of an index with its similarity to a query. */
 export interface Neighbor {
@@ -12,17 +13,17 @@ export interface Neighbor {
 export async function nearest(options: {
   /** Rows of length one: see normalizeRows. */
   readonly queries: FeatureRows;
-  /** Rows of length one, too. */
-  readonly index: FeatureRows;
+  /** Rows of length one, too, of which `find` alone needs the values. */
+  readonly index: Pick<FeatureRows, "rows">;
   readonly k: number;
-  /** Computes similarities; default `dotProducts`. */
-  readonly similarities?: Similarities;
+  /** Finds the nearest rows of the index. */
+  readonly find: FindNearest;
 }): Promise<readonly (readonly Neighbor[])[]> {
-  const { queries, index, similarities = dotProducts } = options;
+  const { queries, index, find } = options;
   const k = Math.min(options.k, index.rows);
   const found: Neighbor[][] = [];
-  for await (const { similarity } of compareRows(queries, index, similarities)) {
-    found.push(Array.from(topK(similarity, k), (row) => ({ row, similarity: similarity[row]! })));
+  for await (const { nearest: rows, similarities } of nearestRows(queries, k, find)) {
+    found.push(Array.from(rows, (row, n) => ({ row, similarity: similarities[n]! })));
   }
   return found;
 }

@@ -1,5 +1,6 @@
 /** The nearest other images of each image of a set. */
-import { compareRows, dotProducts, type FeatureRows, type Similarities, topK } from "../math/feature-rows.js";
+import type { FeatureRows, Similarities } from "../math/feature-rows.js";
+import { type FindNearest, nearestIn, nearestRows, type NeighborRows } from "../math/nearest-rows.js";
 
 /** Options of functions that compare all images with each other. */
 export interface ComparingOptions {
@@ -7,31 +8,25 @@ export interface ComparingOptions {
   readonly features: FeatureRows;
   /** Computes similarities with `features`; default `dotProducts`. */
   readonly similarities?: Similarities | undefined;
+  /** Finds rows of `features`; default: `nearestIn`. */
+  readonly nearest?: FindNearest | undefined;
   /** Called with the number of images compared. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** The nearest other images of each image. */
-export interface NeighborRows {
-  /** Neighbours per image. */
-  readonly k: number;
-  /** The most similar first; ties go to the earlier row: [rows, k]. */
-  readonly rows: Int32Array;
-  /** Cosines: [rows, k]. */
-  readonly similarities: Float32Array;
-}
-
 /** Finds the `k` most similar other images of each image, or all others if there are fewer. */
 export async function neighborsOf(options: ComparingOptions & { readonly k: number }): Promise<NeighborRows> {
-  const { features, similarities = dotProducts, onProgress } = options;
+  const { features, nearest: find = nearestIn(options.features), onProgress } = options;
   const k = Math.min(options.k, features.rows - 1);
   const rows = new Int32Array(features.rows * k);
   const found = new Float32Array(features.rows * k);
-  for await (const { row, similarity } of compareRows(features, features, similarities)) {
-    similarity[row] = -Infinity; // not its own neighbour
-    const nearest = topK(similarity, k);
-    rows.set(nearest, row * k);
-    for (let n = 0; n < k; n++) found[row * k + n] = similarity[nearest[n]!]!;
+  for await (const { row, nearest, similarities } of nearestRows(features, k + 1, find)) {
+    const own = nearest.indexOf(row); // where many rows are alike, the row itself may not be among the nearest
+    for (let n = 0; n < k; n++) {
+      const at = own >= 0 && n >= own ? n + 1 : n;
+      rows[row * k + n] = nearest[at]!;
+      found[row * k + n] = similarities[at]!;
+    }
     onProgress?.(row + 1, features.rows);
   }
   return { k, rows, similarities: found };

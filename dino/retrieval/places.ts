@@ -1,5 +1,6 @@
 /** Places of images on a map, with similar images close together. */
-import { type FeatureRows, normalizeRows, selectRows, type Similarities } from "../math/feature-rows.js";
+import { type FeatureRows, normalizeRows, selectRows } from "../math/feature-rows.js";
+import type { FindNearest } from "../math/nearest-rows.js";
 import { principalComponents, project } from "../math/principal-components.js";
 import { type NeighborTable, umap } from "../math/umap.js";
 import { distanceOf, neighborsOf } from "./neighbors.js";
@@ -14,8 +15,8 @@ const MOST_FITTED = 5000;
 
 export interface PlacesOptions {
   readonly seed: number;
-  /** Computes similarities; default `dotProducts`. */
-  readonly similarities?: Similarities;
+  /** Finds rows of the features, of length one; default: `nearestIn`. */
+  readonly nearest?: FindNearest;
   readonly onProgress?: OnProgress;
 }
 
@@ -80,11 +81,11 @@ function flatStart(features: FeatureRows): Float64Array {
  */
 export async function neighborTable(
   features: FeatureRows,
-  { similarities, onProgress }: Pick<PlacesOptions, "similarities" | "onProgress"> = {},
+  { nearest: find, onProgress }: Pick<PlacesOptions, "nearest" | "onProgress"> = {},
 ): Promise<NeighborTable> {
   const { rows } = features;
   if (rows < MIN_ROWS) throw new Error(`map: expected at least ${MIN_ROWS} images, got ${rows}`);
-  const nearest = await neighborsOf({ features, k: NEIGHBORS, similarities, onProgress });
+  const nearest = await neighborsOf({ features, k: NEIGHBORS, nearest: find, onProgress });
   const distances = Float32Array.from(nearest.similarities, distanceOf);
   return { rows, count: nearest.k, neighbors: nearest.rows, distances };
 }

@@ -52,13 +52,8 @@ export async function searchIndex({
   const [broken] = failures;
   if (broken) throw new Error(`${broken.path}: expected an image: ${broken.reason}`);
   normalizeRows(index);
-  using multiplied = similaritiesOn(device, index);
-  const neighbors = await nearest({
-    queries: normalizeRows(features),
-    index,
-    k,
-    similarities: multiplied.similarities,
-  });
+  using onDevice = similaritiesOn(device, index);
+  const neighbors = await nearest({ queries: normalizeRows(features), index, k, find: onDevice.nearest });
   return files.map((query, i) => ({ query, neighbors: neighbors[i]! }));
 }
 

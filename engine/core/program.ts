@@ -7,7 +7,16 @@ import { byKernel, type KernelTime, type Span, timeline } from "./profile.js";
 import { type Decision, type Dispatch, type Grid, refuseNesting, trace } from "./recording.js";
 import { compile, locate, type Row } from "./rows.js";
 import { createSubmitter } from "./submit.js";
-import { bytesOf, formatShape, owner, sizeOf, type Storage, type Tensor, type Transient } from "./tensor.js";
+import {
+  bytesOf,
+  formatShape,
+  type HostDType,
+  owner,
+  sizeOf,
+  type Storage,
+  type Tensor,
+  type Transient,
+} from "./tensor.js";
 import { withTimeout } from "./with-timeout.js";
 
 /** A recorded function that can be run repeatedly. */
@@ -17,8 +26,10 @@ export interface Program<Names extends string = string> extends Disposable {
    * failed, if a host callback throws, and if a program with host callbacks is already running.
    */
   run(): Promise<void>;
-  /** Reads a returned tensor after the latest run. */
+  /** Reads a returned f32 tensor after the latest run. */
   read(name: Names): Promise<Float32Array>;
+  /** Reads a returned u32 tensor after the latest run. */
+  readIntegers(name: Names): Promise<Uint32Array>;
   /** Reads a returned scalar after the latest run. Throws if the tensor has more than one element. */
   readScalar(name: Names): Promise<number>;
   /** Runs once, timing each dispatch; returns milliseconds per kernel, longest first. */
@@ -182,9 +193,9 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
     return spans.map((span) => ({ ...span, startMs: span.startMs - beganMs }));
   };
 
-  const read = async (name: Names) => {
+  const read = async (name: Names, dtype: HostDType = "f32") => {
     expectUsable();
-    const x = outputNamed(outputs, name);
+    const x = outputNamed(outputs, name, dtype);
     const { buffer, offset } = locate(x, bufferOf);
     const target = staging.take(name, bytesOf(x));
     try {
@@ -196,9 +207,10 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
 
   return {
     run,
-    read,
+    read: (name) => read(name),
+    readIntegers: async (name) => new Uint32Array((await read(name, "u32")).buffer),
     async readScalar(name) {
-      const { shape } = outputNamed(outputs, name);
+      const { shape } = outputNamed(outputs, name, "f32");
       if (sizeOf(shape) !== 1) throw new Error(`readScalar ${name}: expected [], got ${formatShape(shape)}`);
       return (await read(name))[0]!;
     },
@@ -223,13 +235,13 @@ function program<Names extends string>(device: Device, parts: Parts): Program<Na
   };
 }
 
-/** Returns an output that the host can read. Throws for an unknown name, and for dtypes other than f32. */
-function outputNamed(outputs: Parts["outputs"], name: string): Tensor {
+/** Returns an output that the host can read. Throws for an unknown name, and for another dtype. */
+function outputNamed(outputs: Parts["outputs"], name: string, dtype: HostDType): Tensor {
   const x = Object.hasOwn(outputs, name) ? outputs[name] : undefined;
   if (!x) throw new Error(`read: no output "${name}"; record() returned ${Object.keys(outputs).join(", ")}`);
-  if (x.dtype !== "f32") {
+  if (x.dtype !== dtype) {
     const remedy = x.dtype === "f16" ? '; return cast(x, "f32") instead' : "";
-    throw new Error(`read ${name}: expected f32, got ${x.dtype}${remedy}`);
+    throw new Error(`read ${name}: expected ${dtype}, got ${x.dtype}${remedy}`);
   }
   return x;
 }

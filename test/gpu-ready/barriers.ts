@@ -43,6 +43,7 @@ export interface HiddenBarrier extends Barrier {
 const softmax = { set: "f32 without subgroups", title: "softmax, wider than a workgroup" };
 const attention = { set: "f32", title: "attention, more tokens than two tiles" };
 const matrices = { set: "tensor cores, played", title: "attention, ViT on 224 px" };
+const topK = { set: "f32", title: "topK, more candidates than fit" };
 const addLayernorm = { set: "f32", title: "addLayernorm, more rows than workgroups" };
 
 /**
@@ -66,6 +67,8 @@ export const hiddenBarriers: readonly HiddenBarrier[] = [
     race: { ...matrices, title: "attention, large scores" },
     inEveryOrder: true,
   },
+  // The first thread begins a new count, and runs before the others count.
+  { file: "top-k", n: 2, race: topK },
   // All threads read totals, but those alone use them that have made them.
   { file: "add-parts", n: 2, race: addLayernorm, inEveryOrder: true },
   // The host gives an item of many parts no more columns than lie beside each other, so that memory is used once.

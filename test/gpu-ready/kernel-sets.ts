@@ -60,7 +60,7 @@ export interface Case {
 }
 
 /** Rows that take other ways through a kernel than their sizes tell. */
-const OTHER_WAYS = /^attention, large scores/;
+const OTHER_WAYS = /^(attention, large scores|topK, (all columns|more candidates than fit))/;
 
 /**
  * Returns cases that use each kernel of a set for which `matters` holds, given its code: of its rows the smallest and the largest,

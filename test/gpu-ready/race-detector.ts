@@ -115,13 +115,14 @@ function withFurtherBuffers(
 const BITS = 11;
 /**
  * Who accesses: a lane counts from 1. A matrix is written by any lanes of a subgroup, and read by all: its accesses conflict with
- * those of every lane. A store of a number to an atomic conflicts with that of another number.
+ * those of every lane. A store of a number to an atomic conflicts with that of another number and with sums; sums do not conflict.
  */
-const WHO = { matrixLane: 512, matrix: 1024, atomic: 1025, many: 2047 };
+const WHO = { matrixLane: 512, matrix: 1024, atomic: 1025, sum: 2046, many: 2047 };
 
 function describe(access: number): string {
   const who = access % 2 ** BITS;
   if (who === WHO.many) return "several threads";
+  if (who === WHO.sum) return "a sum";
   if (who >= WHO.atomic) return `a store of ${who - WHO.atomic}`;
   return who > WHO.matrixLane ? "a matrix" : `thread ${who - 1}`;
 }
@@ -153,10 +154,14 @@ function noted(body: string, { name, isAtomic }: WorkgroupVariable, each: WgslFu
     });
   }
   const store = new RegExp(`atomicStore\\(&${name}\\[0\\], (\\w+)\\);`, "g");
+  const sum = `atomicAdd(&${name}[0], `;
   const load = `workgroupUniformLoad(&${name}[0])`;
-  if (new RegExp(`\\b${name}\\b`).test(body.replace(store, "").replaceAll(load, "")))
+  if (new RegExp(`\\b${name}\\b`).test(body.replace(store, "").replaceAll(sum, "").replaceAll(load, "")))
     throw new Error(`an unknown use of the atomic ${name}`);
-  return body.replace(store, `raceStore_${name}($1); $&`).replaceAll(load, `raceUniform_${name}()`);
+  return body
+    .replace(store, `raceStore_${name}($1); $&`)
+    .replaceAll(sum, `raceAdd_${name}(`)
+    .replaceAll(load, `raceUniform_${name}()`);
 }
 
 /** Tells each thread who it is, and reports its race. */
@@ -242,6 +247,10 @@ function notesOf(
   if (isAtomic) {
     return `
 fn raceStore_${name}(value: u32) { raceWrite(${at("0u")}, ${WHO.atomic}u + value); }
+fn raceAdd_${name}(value: u32) -> u32 {
+  raceWrite(${at("0u")}, ${WHO.sum}u);
+  return atomicAdd(&${name}[0], value);
+}
 fn raceUniform_${name}() -> u32 {
   let value = workgroupUniformLoad(&${name}[0]);
   raceEpoch++;

@@ -83,13 +83,13 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
   const inspector = openInspector(model, view, { patches: patchFeatures, queriesAndKeys });
   const clsInspector = openInspector(model, view, { feature: (_, { tokens }) => clsOf(tokens) });
   let palette: Palette | undefined;
-  let index: { readonly rows: FeatureRows; readonly on: DeviceSimilarities } | undefined;
+  let index: { readonly rows: number; readonly on: DeviceSimilarities } | undefined;
 
   const neighborsOf = async (image: Image): Promise<readonly Neighbor[]> => {
     if (index === undefined) return [];
     const { feature } = await clsInspector.inspect(asInput(resizedCenterCrop(image, view.resize, view.crop)));
     const queries = normalizeRows({ values: feature, rows: 1, dim });
-    const [found] = await nearest({ queries, index: index.rows, k: NEIGHBORS, similarities: index.on.similarities });
+    const [found] = await nearest({ queries, index, k: NEIGHBORS, find: index.on.nearest });
     return found!;
   };
 
@@ -129,7 +129,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
       }
       const features = normalizeRows({ values, rows, dim });
       index?.on[Symbol.dispose]();
-      index = { rows: features, on: similaritiesOn(device, features) };
+      index = { rows, on: similaritiesOn(device, features) };
     },
     [Symbol.dispose]() {
       index?.on[Symbol.dispose]();

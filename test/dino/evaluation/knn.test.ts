@@ -1,7 +1,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { knnClassify, type KnnOptions } from "../../../dino/evaluation/knn.js";
-import { dotProducts, type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
+import { type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
+import { nearestIn } from "../../../dino/math/nearest-rows.js";
 import { rng } from "../../../dino/math/random.js";
 
 function randomRows(rows: number, dim: number, seed: number): FeatureRows {
@@ -125,7 +126,7 @@ describe("knn", () => {
     expect([...result!.predictions]).to.deep.equal([1, 1]);
   });
 
-  it("takes similarities from elsewhere, a block at a time, and refuses the wrong number", async () => {
+  it("takes neighbours from elsewhere, a block at a time, and refuses the wrong number", async () => {
     const options = {
       train: randomRows(30, 8, 9),
       test: randomRows(600, 8, 10),
@@ -137,15 +138,18 @@ describe("knn", () => {
     const blocks: number[] = [];
     const results = await knnClassify({
       ...options,
-      similarities: (block, train) => {
+      nearest: (block, k) => {
         blocks.push(block.rows);
-        return Promise.resolve(dotProducts(block, train));
+        return nearestIn(options.train)(block, k);
       },
     });
     expect(results).to.deep.equal(await knnClassify(options));
     expect(blocks.length).to.be.above(1);
     expect(blocks.reduce((sum, rows) => sum + rows, 0)).to.equal(600);
-    const refused = await knnClassify({ ...options, similarities: () => new Float32Array(1) }).catch(String);
+    const refused = await knnClassify({
+      ...options,
+      nearest: nearestIn(options.train, () => new Float32Array(1)),
+    }).catch(String);
     expect(refused).to.match(/knn: expected \d+ similarities, got 1/);
   });
 

@@ -47,7 +47,7 @@ describe("votes of labelled images", () => {
   it("by neighbours are the same on a device", async () => {
     using onDevice = similaritiesOn(await testDevice(), features);
     const votes = await neighborVotes({ features, given: all });
-    const again = await neighborVotes({ features, given: all, similarities: onDevice.similarities });
+    const again = await neighborVotes({ features, given: all, nearest: onDevice.nearest });
     votes.forEach((vote, i) => expect(again[i]).to.be.closeTo(vote, 1e-4));
   });
 

@@ -6,7 +6,8 @@ import { openLabels } from "../../../dino/explorer/labels.js";
 import { FIRST_CELLS, pictureLevels, squareOf } from "../../../dino/explorer/picture-levels.js";
 import { updateMap } from "../../../dino/explorer/stored-map.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
-import { dotProducts, normalizeRows } from "../../../dino/math/feature-rows.js";
+import { normalizeRows } from "../../../dino/math/feature-rows.js";
+import { nearestIn } from "../../../dino/math/nearest-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import { rejection } from "../../support/rejection.js";
 import { put, temporaryFolders } from "../../support/temporary-folders.js";
@@ -104,7 +105,7 @@ describe("a stored map", () => {
     let opened = 0;
     const open = () => {
       opened++;
-      return { similarities: dotProducts, [Symbol.dispose]: () => undefined };
+      return { nearest: nearestIn(features), [Symbol.dispose]: () => undefined };
     };
     const first = await updateMap({ folder: path, features, seed: 0, open });
     expect(await updateMap({ folder: path, features, seed: 0, open })).to.deep.equal(first);

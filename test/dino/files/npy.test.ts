@@ -39,6 +39,11 @@ describe("npy", () => {
     );
   });
 
+  it("does not copy values that lie at a multiple of four bytes", () => {
+    const file = encodeNpy({ values: Float32Array.of(1, 2, 3), shape: [3] });
+    expect(parseNpy(file).values.buffer).to.equal(file.buffer);
+  });
+
   it("refuses what it cannot read, and what does not fit", () => {
     const header = (descr: string, fortran: string, shape: string): string =>
       `{'descr': '${descr}', 'fortran_order': ${fortran}, 'shape': (${shape}), }\n`;

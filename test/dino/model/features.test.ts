@@ -12,11 +12,13 @@ import { openImages } from "../../../dino/images/sources/folder-images.js";
 import { openSplits } from "../../../dino/images/sources/open-splits.js";
 import { fullSubset } from "../../../dino/images/split.js";
 import { dotProducts, type FeatureRows } from "../../../dino/math/feature-rows.js";
+import { nearestIn } from "../../../dino/math/nearest-rows.js";
 import { rng } from "../../../dino/math/random.js";
 import type { Backbone, View } from "../../../dino/model/backbone.js";
 import { blocksDescriptor, type BlocksOptions } from "../../../dino/model/descriptors.js";
 import { extractFeatures, featureBatches, pixelFeatures } from "../../../dino/model/extract.js";
 import { intermediateLayers, vit } from "../../../dino/model/vit.js";
+import { neighborsOf } from "../../../dino/retrieval/neighbors.js";
 import { evaluate, input, type Tensor } from "../../../engine/index.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
@@ -34,6 +36,12 @@ const noises = (count: number): readonly Image[] => Array.from({ length: count }
 function randomRows(rows: number, dim: number, seed: number): FeatureRows {
   const random = rng({ seed, purpose: "rows" });
   return { values: Float32Array.from({ length: rows * dim }, () => random.normal()), rows, dim };
+}
+
+/** Rows of whole numbers, whose sums of products are exact, and many of them equal. */
+function wholeRows(rows: number, dim: number, seed: number): FeatureRows {
+  const random = rng({ seed, purpose: "rows" });
+  return { values: Float32Array.from({ length: rows * dim }, () => random.integer(3) - 1), rows, dim };
 }
 
 function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
@@ -180,6 +188,50 @@ describe("similarities on a device", () => {
         const block = randomRows(rows, 5, 10 + rows);
         expectClose(await multiplied.similarities(block, train), dotProducts(block, train));
       }
+    }
+  });
+
+  for (const kernels of ["cpu", "gpu"] as const) {
+    it(`are the largest that the host finds, with kernels made for a ${kernels.toUpperCase()}`, async () => {
+      const device = await testDevice({ kernels });
+      const { maxBufferSize, minStorageBufferOffsetAlignment } = device.limits;
+      const tight = { maxBufferSize, minStorageBufferOffsetAlignment, maxStorageBufferBindingSize: 4 * 7 * 35 };
+      for (const limits of [device.limits, tight as GPUSupportedLimits]) {
+        const train = wholeRows(60, 7, 1);
+        using onDevice = similaritiesOn({ ...device, limits }, train);
+        for (const [rows, k] of [
+          [4, 5],
+          [3, 5],
+          [4, 60],
+          [2, 33],
+          [1, 1],
+        ] as const) {
+          const block = wholeRows(rows, 7, 10 + rows);
+          expect(await onDevice.nearest(block, k)).to.deep.equal(await nearestIn(train)(block, k));
+        }
+      }
+    });
+  }
+
+  it("are none of a NaN", async () => {
+    const train = wholeRows(9, 3, 1);
+    train.values[4] = NaN;
+    using onDevice = similaritiesOn(await testDevice(), train);
+    const { rows } = await onDevice.nearest(wholeRows(2, 3, 2), 8);
+    expect([...rows].filter((row) => row === 1)).to.deep.equal([]);
+    expect(await rejection(onDevice.nearest(wholeRows(2, 3, 2), 9))).to.equal(
+      "nearest: expected features of finite numbers; compute them again",
+    );
+  });
+
+  it("leave out the row itself, also where more rows are alike than asked for", async () => {
+    const { values } = wholeRows(1, 4, 3);
+    const features = { values: Float32Array.from({ length: 48 }, (_, i) => values[i % 4]!), rows: 12, dim: 4 };
+    using onDevice = similaritiesOn(await testDevice(), features);
+    for (const { nearest } of [{ nearest: nearestIn(features) }, onDevice]) {
+      const { rows } = await neighborsOf({ features, nearest, k: 3 });
+      expect([...rows.subarray(0, 9)]).to.deep.equal([1, 2, 3, 0, 2, 3, 0, 1, 3]);
+      expect([...rows.subarray(30)]).to.deep.equal([0, 1, 2, 0, 1, 2]);
     }
   });
 });

@@ -153,6 +153,7 @@ describe("a program", () => {
     );
     expect(await rejection(program.read("toString" as "y"))).to.include('no output "toString"');
     expect(await rejection(program.read("ids"))).to.equal("read ids: expected f32, got u32");
+    expect(await rejection(program.readIntegers("y"))).to.equal("read y: expected u32, got f32");
   });
 
   it("throws when it is used after disposal, without effect on other programs", async () => {

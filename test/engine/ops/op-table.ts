@@ -158,6 +158,28 @@ function labelled(what: string, shape: readonly number[], draw?: OpRow["draw"]):
   ];
 }
 
+/** The k largest of each row, whose columns come in tiles and rise from one to the next. */
+function largestOf(k: number, count: number, tiles: readonly number[], rise = 0): Omit<OpRow, "op"> {
+  const starts = tiles.map((_, i) => tiles.slice(0, i).reduce((sum, cols) => sum + cols, 0));
+  const slope = (tile: number) => values([tiles[tile]!], (c) => rise * (starts[tile]! + c));
+  return {
+    gpu: (...inputs) => {
+      let found: gpu.TopK | undefined;
+      for (const [tile, x] of inputs.entries()) {
+        const { shape, data } = slope(tile);
+        found = gpu.topK(rise === 0 ? x : gpu.add(x, gpu.constant(shape, data)), k, found);
+      }
+      return found!.values;
+    },
+    ref: (...inputs) => {
+      const risen = inputs.map((x, tile) => reference.add(x, slope(tile)));
+      return reference.topK(k)(reference.concat(1)(...risen));
+    },
+    inputs: tiles.map((cols) => [count, cols]),
+    fixed: [...tiles.keys()],
+  };
+}
+
 /** A branch with a bias that joins the residual stream, which is normalised and goes on: x [..., cols], cols -> [..., cols]. */
 function residual(shape: readonly number[], precision: gpu.Precision = "f32"): Omit<OpRow, "op"> {
   const cols = shape.at(-1)!;
@@ -356,6 +378,17 @@ export const rows: readonly OpRow[] = [
   },
   { op: "largest", gpu: gpu.max, ref: reference.largest, inputs: [[3, 10]], fixed: [0] },
   { op: "largest, one column", gpu: gpu.max, ref: reference.largest, inputs: [[2, 5, 1]], fixed: [0] },
+  { op: "topK", ...largestOf(3, 3, [10]) },
+  { op: "topK, one column", ...largestOf(1, 4, [1]) },
+  { op: "topK, all columns", ...largestOf(60, 3, [60]) },
+  { op: "topK, fewer columns than asked for", ...largestOf(7, 2, [4]) },
+  { op: "topK, several chunks", ...largestOf(5, 3, [1501]) },
+  { op: "topK, as many as fit", ...largestOf(512, 2, [1501]) },
+  { op: "topK, equal numbers", ...largestOf(40, 3, [1501]), draw: (rng) => rng.integer(4) },
+  { op: "topK, more candidates than fit", ...largestOf(20, 3, [1421], 0.1) },
+  { op: "topK, tiles", ...largestOf(12, 3, [5, 3, 90]) },
+  { op: "topK, more candidates than fit in the second tile", ...largestOf(20, 3, [1421, 901], 0.1) },
+  { op: "topK, more rows than a grid axis", ...largestOf(2, 65600, [3]) },
   { op: "softmax", gpu: gpu.softmax, ref: reference.softmax, inputs: [[3, 10]] },
   { op: "softmax, whole fours", gpu: gpu.softmax, ref: reference.softmax, inputs: [[5, 1156]] },
   { op: "softmax, one column", gpu: gpu.softmax, ref: reference.softmax, inputs: [[4, 1]] },
