@@ -237,6 +237,7 @@ export async function* bandsOf(
     throw new Error(
       `TIFF: expected tiles or strips of up to ${MAX_BLOCK_VALUES} values, got ${blockCols} x ${blockRows}`,
     );
+  await checkBlocks(image);
   const rows = Math.max(1, Math.floor(BAND_VALUES / (width * channels * blockRows))) * blockRows;
   for (let row = top; row < top + height;) {
     const end = Math.min(top + height, (Math.floor(row / rows) + 1) * rows);
@@ -247,4 +248,15 @@ export async function* bandsOf(
     };
     row = end;
   }
+}
+
+/** Throws unless the file has all tiles or strips, which geotiff would look for one by one. */
+async function checkBlocks(image: GeoTIFFImage): Promise<void> {
+  const down = Math.ceil(image.getHeight() / image.getTileHeight());
+  const across = Math.ceil(image.getWidth() / image.getTileWidth());
+  const planes = image.planarConfiguration === 2 ? image.getSamplesPerPixel() : 1;
+  const count = down * across * planes;
+  const offsets = image.isTiled ? "TileOffsets" : "StripOffsets";
+  const last = await image.fileDirectory.loadValueIndexed(offsets, count - 1).catch(() => undefined);
+  if (last === undefined) throw new Error(`TIFF: expected ${count} tiles or strips, got fewer; the file is damaged`);
 }
