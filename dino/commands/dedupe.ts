@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
-import { readingOf } from "../config/derive.js";
+import { pictureDecoding, readingOf } from "../config/derive.js";
 import { readFeatures } from "../evaluation/feature-files.js";
 import { lazyProgress } from "../files/progress.js";
 import type { DecodeFailure } from "../images/image-location.js";
@@ -106,7 +106,11 @@ async function openFeatures(device: Device, flags: DedupeFlags): Promise<Opened>
   const subset = await openSubset(data!, cuttingOf(flags, readingOf(model.config)));
   const { features, indices, failures } = await extractor(model, batch)(subset, "images");
   const files = Array.from(indices, (i) => subset.images.name(i));
-  return { features, images: await indexedImages({ data: data!, files }, data, model.config), failures };
+  return {
+    features,
+    images: await indexedImages({ data: data!, files }, data, pictureDecoding(model.config)),
+    failures,
+  };
 }
 
 /** Replaces the rows of a report by paths. */

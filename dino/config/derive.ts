@@ -1,7 +1,8 @@
 /** Derives the options of augmentation and evaluation, and the size of the backbone, from settings. */
 import type { AugmentOptions } from "../images/augment.js";
+import type { Decoding } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
-import type { Reading } from "../images/reading.js";
+import { decodingOf, type Reading } from "../images/reading.js";
 import type { Config } from "./settings.js";
 
 /** Whether the channels of images are red, green and blue. */
@@ -46,6 +47,13 @@ export function augmentOptions(config: Config): AugmentOptions {
 /** Returns how a network with these settings reads images. */
 export function readingOf({ channels, range, pages }: Pick<Config, "channels" | "range" | "pages">): Reading {
   return { channels, range, ...(pages === "channels" && { pages }) };
+}
+
+/** Returns how images are decoded for pictures: with the range of the network, as colors. */
+export function pictureDecoding(
+  config: Pick<Config, "channels" | "range" | "pages">,
+): Pick<Decoding, "range" | "channels"> {
+  return { range: decodingOf(readingOf(config)).range, channels: "shown" };
 }
 
 /**

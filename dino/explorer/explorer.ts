@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { readingOf } from "../config/derive.js";
+import { pictureDecoding, readingOf } from "../config/derive.js";
 import { type DeviceSimilarities, similaritiesOn } from "../evaluation/device-similarities.js";
 import { extractionKey } from "../evaluation/feature-cache.js";
 import type { FeatureList } from "../evaluation/feature-files.js";
@@ -79,7 +79,7 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     }),
   );
   const { files, failures } = list;
-  const indexed = await indexedImages(list, list.data, model.config);
+  const indexed = await indexedImages(list, list.data, pictureDecoding(model.config));
   const thumbnail = await withProgress("thumbnails", (onProgress) =>
     updateThumbnails({ folder, stamps, decode: (row) => indexed.decode(row), onProgress }),
   );

@@ -1,6 +1,6 @@
 /** Reads the values of TIFF and BigTIFF from anywhere, in Node and browsers: integers and floats of any number of channels. */
 import GeoTIFF, { type GeoTIFFImage } from "geotiff";
-import type { Levels } from "../image-location.js";
+import type { ImagePart, Levels } from "../image-location.js";
 import type { Box, Size } from "../pixels.js";
 import { checkBox, checkSize, type ReadOptions, type Samples, toBytes, toBytesInRange } from "./samples.js";
 import { storedBox, upright, uprightSize } from "./upright.js";
@@ -17,6 +17,12 @@ export async function readValues(tiff: GeoTIFF, options: ReadOptions): Promise<S
   if (part?.page === "channels") return readChannels(tiff, options);
   const image = await pageOf(tiff, part?.page ?? 1);
   return readPage(image, { box: part?.tile, maxPixels, levels: part?.levels?.[0], range });
+}
+
+/** Counts the channels of a page, or the pages that are channels. */
+export async function countChannels(tiff: GeoTIFF, { page = 1 }: Pick<ImagePart, "page"> = {}): Promise<number> {
+  if (page === "channels") return (await primaryPages(tiff)).length;
+  return (await pageOf(tiff, page)).getSamplesPerPixel();
 }
 
 /** Reads the pages as channels of one image. Throws if their sizes differ. */
@@ -66,7 +72,8 @@ async function readPage(image: GeoTIFFImage, { box, maxPixels, levels, range }: 
   const { height: rows, width: cols } = window;
   const channels = image.getSamplesPerPixel();
   checkSize({ rows: rows * Math.ceil(channels / 3), cols }, maxPixels);
-  if (photometricOf(image) > RGB) throw new Error(`TIFF: expected gray or RGB, got ${describe(image)}`);
+  if (photometricOf(image) > RGB)
+    throw new Error(`TIFF: expected gray or RGB, got ${describe(image)}; convert it to RGB`);
   const pixels = new Uint8Array(rows * cols * channels);
   const ends = levels ?? (range ? undefined : await levelsOf(image));
   for await (const { values, start } of bandsOf(image, window)) {

@@ -1,7 +1,7 @@
 /** Computations of the viewer on any device: attention and features of an image, and the most similar images. */
 import type { Device } from "../../../engine/index.js";
-import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
 import { readingOf } from "../../config/derive.js";
+import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
 import { parseNpy } from "../../files/npy.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
 import { toChannels } from "../../images/formats/samples.js";
