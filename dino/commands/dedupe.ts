@@ -105,7 +105,12 @@ async function openFeatures(device: Device, flags: DedupeFlags): Promise<Opened>
   const subset = await openSubset(data!, readingWith(flags, readingOf(model.config)));
   const { features, indices, failures } = await extractor(model, batch)(subset, "images");
   const files = Array.from(indices, (i) => subset.images.name(i));
-  return { features, images: await indexedImages({ data: data!, files }, data, model.config), failures };
+  const { range, background } = subset.images.decoding;
+  return {
+    features,
+    images: await indexedImages({ data: data!, files }, data, { range, background }),
+    failures,
+  };
 }
 
 /** Replaces the rows of a report by paths. */

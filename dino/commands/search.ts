@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
+import { pictureDecoding } from "../config/derive.js";
 import { featurePaths, readFeatures } from "../evaluation/feature-files.js";
 import { fullSubset } from "../images/split.js";
 import type { Which } from "../model/backbone.js";
@@ -67,7 +68,7 @@ export function addSearch(dino: Command): void {
         reading: model.config,
         extract: (images) => extract(fullSubset(images), "queries"),
       });
-      const images = await indexedImages(list, options.data, model.config);
+      const images = await indexedImages(list, options.data, pictureDecoding(model.config));
       if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images, model.config));
       const named = found.map(({ query, neighbors }) => ({
         query,

@@ -44,7 +44,7 @@ export function addServe(dino: Command): void {
     .addHelpText(
       "after",
       "\nThe server only reads the runs. Ctrl-C stops it. The folder of --static contains the settings of the runs, including " +
-        "paths, their networks, and thumbnails of the images of an index.\n\n" +
+        "paths, their networks, and the images of an index, reduced in size.\n\n" +
         "Examples:\n" +
         "  dino serve runs\n" +
         "  dino serve runs/photos --index photos.npy --open\n" +

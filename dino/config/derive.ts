@@ -1,7 +1,8 @@
 /** Derives the options of augmentation and evaluation, and the size of the backbone, from settings. */
 import type { AugmentOptions } from "../images/augment.js";
+import type { Decoding } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
-import type { Reading } from "../images/reading.js";
+import { decodingOf, type Reading } from "../images/reading.js";
 import type { Config } from "./settings.js";
 
 /** Whether the channels of images are red, green and blue. */
@@ -51,6 +52,14 @@ export function readingOf({
   pages,
 }: Pick<Config, "channels" | "range" | "background" | "pages">): Reading {
   return { channels, range, background, ...(pages === "channels" && { pages }) };
+}
+
+/** Returns how images are decoded for pictures: with the range and the background of the network, but as colors. */
+export function pictureDecoding(
+  config: Pick<Config, "channels" | "range" | "background" | "pages">,
+): Pick<Decoding, "range" | "background"> {
+  const { range, background } = decodingOf(readingOf(config));
+  return { range, background };
 }
 
 /**

@@ -57,7 +57,7 @@ export interface ModelState {
   readonly name: string;
   /** Changes with the file. */
   readonly version: string;
-  /** An index that `dino embed` wrote: `features.npy`, `index.json` and `images/ROW.webp` beside the model. */
+  /** An index that `dino embed` wrote: `features.npy`, `index.json` and `images/` beside the model. */
   readonly index?: {
     readonly version: string;
     /** Whether the model has been trained since, so that its features differ now. */
@@ -72,4 +72,9 @@ export interface IndexedNames {
   readonly classes: readonly string[];
   /** The class of each image, an index of `classes`. */
   readonly labels?: readonly number[] | undefined;
+  /**
+   * The images as the network takes them, with `images/ROW.webp` as their pictures: these pictures themselves, or
+   * `images/ROW.npy`, uint8 [rows, cols, channels], for networks of other than one and three channels.
+   */
+  readonly inputs: "webp" | "npy";
 }

@@ -2,9 +2,13 @@
 import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
-import { type FeatureList, featurePaths, runIndexPath, readFeatures } from "../evaluation/feature-files.js";
+import { readingOf } from "../config/derive.js";
+import { featurePaths, runIndexPath, readFeatures } from "../evaluation/feature-files.js";
+import { encodeNpyBytes } from "../files/npy.js";
 import { isFailure } from "../images/image-location.js";
-import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
+import { channelsOf, type Image, resize, sizeWithin } from "../images/pixels.js";
+import { decodingOf } from "../images/reading.js";
+import { indexedImages } from "../retrieval/indexed-images.js";
 import { runFiles } from "../run/run-folder.js";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
 import { readNetworkOf } from "../weights/load-model.js";
@@ -89,30 +93,40 @@ export interface ServedIndex {
   readonly names: IndexedNames;
   /** Reads the feature file. */
   readonly features: () => Promise<Uint8Array>;
-  /** Encodes the image of a row as WebP, shrunk for display; undefined if it cannot be read. */
-  readonly picture: (row: number) => Promise<Uint8Array | undefined>;
+  /** Encodes the image of a row in the form of an extension, shrunk for display; undefined if it cannot be read. */
+  readonly image: (row: number, extension: string) => Promise<Uint8Array | undefined>;
 }
 
-/** Opens an index. Throws as `readFeatures` does. */
-export async function openIndex(path: string): Promise<ServedIndex> {
-  const { list } = await readFeatures(path);
-  const images = await indexedImages(list);
+/** Opens the index of a model. Throws as `readFeatures` and `readNetworkOf` do. */
+export async function openIndex({ path, index }: Required<ServedModel>): Promise<ServedIndex> {
+  const { list } = await readFeatures(index);
+  const { files, classes, labels } = list;
+  const { config } = await readNetworkOf(path, "teacher");
+  const inputs = config.channels === 1 || config.channels === 3 ? "webp" : "npy";
+  const { range, background, channels } = decodingOf(readingOf(config));
+  const images = await indexedImages(list, list.data, {
+    range,
+    background,
+    channels: inputs === "npy" ? channels : "shown",
+  });
+  const encode = { webp: (image: Image) => encodeWebp(image, { side: SIDE }), npy: encodePixels };
   return {
-    names: namesOf(list),
-    features: () => readFile(featurePaths(path).npy),
-    picture: (row) => pictureOf(images, row, list),
+    names: { files, classes, labels, inputs },
+    features: () => readFile(featurePaths(index).npy),
+    image: async (row, extension) => {
+      if (!(Number.isSafeInteger(row) && row >= 0 && row < files.length)) return undefined;
+      if (extension !== "webp" && extension !== inputs) return undefined;
+      const image = await images.decode(row);
+      return isFailure(image) ? undefined : encode[extension](image);
+    },
   };
 }
 
-function namesOf({ files, classes, labels }: FeatureList): IndexedNames {
-  return { files, classes, labels };
-}
-
-async function pictureOf(images: IndexedImages, row: number, { files }: FeatureList): Promise<Uint8Array | undefined> {
-  if (!(Number.isSafeInteger(row) && row >= 0 && row < files.length)) return undefined;
-  const image = await images.decode(row);
-  return isFailure(image) ? undefined : encodeWebp(image, { side: SIDE });
-}
-
-/** Maximum side of a picture. */
+/** Maximum side of an image. */
 const SIDE = 224;
+
+/** Encodes an image of any channels as .npy. */
+function encodePixels(image: Image): Uint8Array {
+  const { rows, cols, pixels } = resize(image, sizeWithin(image, SIDE));
+  return encodeNpyBytes({ values: pixels, shape: [rows, cols, channelsOf(image)] });
+}

@@ -150,12 +150,12 @@ type ModelReader = (name: string, model: ServedModel, file: string) => Promise<C
 /** Reads files of models and their indexes; keeps the latest of each in memory. */
 function openModelReader(): ModelReader {
   const bytesOf = cacheLast(modelBytes);
-  const indexOf = cacheLast((path: string) => openIndex(path));
+  const indexOf = cacheLast(openIndex);
   return async (name, model, file) => {
     const { version, index } = await describeModel(name, model);
     if (file === "model.safetensors") return contentOf(file, await bytesOf(version, model));
     if (model.index === undefined || index === undefined) return undefined;
-    return readIndexed(await indexOf(index.version, model.index), file);
+    return readIndexed(await indexOf(index.version, { ...model, index: model.index }), file);
   };
 }
 
@@ -198,10 +198,11 @@ async function resourcesOfRun(
 }
 
 /** Lists the files of a model and of its index. */
-async function filesOfModel({ index }: ServedModel): Promise<readonly string[]> {
+async function filesOfModel({ path, index }: ServedModel): Promise<readonly string[]> {
   if (index === undefined) return ["model.safetensors"];
-  const { names } = await openIndex(index);
-  const images = [...names.files.keys()].map((row) => `images/${row}.webp`);
+  const { names } = await openIndex({ path, index });
+  const forms = new Set(["webp", names.inputs]);
+  const images = [...names.files.keys()].flatMap((row) => [...forms].map((form) => `images/${row}.${form}`));
   return ["model.safetensors", "features.npy", "index.json", ...images];
 }
 
@@ -209,12 +210,12 @@ function json(value: unknown): Content {
   return contentOf(".json", JSON.stringify(value));
 }
 
-/** Reads a file of an index: its list, its features or a picture. */
-async function readIndexed({ names, features, picture }: ServedIndex, file: string): Promise<Content | undefined> {
+/** Reads a file of an index: its list, its features or an image. */
+async function readIndexed({ names, features, image }: ServedIndex, file: string): Promise<Content | undefined> {
   if (file === "index.json") return json(names);
   if (file === "features.npy") return contentOf(file, await features());
-  const [, row] = /^images\/(\d+)\.webp$/.exec(file) ?? [];
-  const bytes = row === undefined ? undefined : await picture(Number(row));
+  const [, row, form] = /^images\/(\d+)\.(\w+)$/.exec(file) ?? [];
+  const bytes = form === undefined ? undefined : await image(Number(row), form);
   return bytes && contentOf(file, bytes);
 }
 

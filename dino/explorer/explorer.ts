@@ -70,7 +70,7 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
   await claimFolder(folder, absolute);
   const view = viewOf(model.config);
   const { decoding } = images;
-  const { background } = decoding;
+  const { range, background } = decoding;
   const extraction = await extractionKey({ checkpoint, which: "teacher", view, descriptor: "cls", background });
   const { features, list, stamps } = await withProgress("features", (onProgress) =>
     updateFeatures({
@@ -79,7 +79,7 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     }),
   );
   const { files, failures } = list;
-  const indexed = await indexedImages(list, list.data, decoding);
+  const indexed = await indexedImages(list, list.data, { range, background });
   const thumbnail = await withProgress("thumbnails", (onProgress) =>
     updateThumbnails({ folder, stamps, decode: (row) => indexed.decode(row), onProgress }),
   );

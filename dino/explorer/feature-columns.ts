@@ -4,8 +4,8 @@ import { describeGroups, groupNames } from "../exploration/groups.js";
 import { TEMPERATURE } from "../exploration/neighbor-votes.js";
 import { scoresOfNeighbors } from "../exploration/outliers.js";
 import type { FeatureRows } from "../math/feature-rows.js";
+import type { NeighborRows } from "../math/nearest-rows.js";
 import type { NeighborTable } from "../math/umap.js";
-import type { NeighborRows } from "../retrieval/neighbors.js";
 import type { Column } from "./api.js";
 
 /** Smallest group of images. */

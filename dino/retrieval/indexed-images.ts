@@ -5,7 +5,6 @@ import { heldOutBuiltin, isBuiltin } from "../images/builtin.js";
 import type { DecodeFailure, Decoding } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
-import { decodingOf, type Reading } from "../images/reading.js";
 import { decodeImage } from "../images/sources/decode.js";
 import { locate } from "../images/sources/file-parts.js";
 import { openData } from "../images/sources/open.js";
@@ -18,21 +17,21 @@ export interface IndexedImages {
   decode(row: number): Promise<Image | DecodeFailure>;
 }
 
-/** Options of decoding: as colors, larger images shrunk. */
+/** Options of decoding: larger images shrunk, and as colors unless channels are asked for. */
 const DECODING = { shortSide: 320, torn: "shown", channels: "shown" } as const;
 /** Number of images that are probed to see whether they are files of the folder. */
 const PROBED = 100;
 
 /**
  * Opens the images of an index from the source named by its list, or from another folder or dataset with the same
- * names. `reading` says how their network reads values and transparent pixels, if it is known.
+ * names. `reading` has the range of values and the background of their network, if they are known, and channels.
  */
 export async function indexedImages(
   { data, files }: Pick<FeatureList, "data" | "files">,
   from = data,
-  reading: Pick<Reading, "range" | "background"> = {},
+  reading: Pick<Decoding, "range" | "background" | "channels"> = {},
 ): Promise<IndexedImages> {
-  const decoding = { ...decodingOf(reading), ...DECODING };
+  const decoding = { ...DECODING, ...reading };
   const images = await setOf(files, from, decoding);
   if (images === undefined) {
     const path = (row: number) => join(from, files[row]!);

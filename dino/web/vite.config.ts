@@ -21,6 +21,9 @@ export default defineConfig({
   },
 });
 
+/** Packages for Node and browsers; their package.json says which modules of Node browsers do without. */
+const forBoth = /node_modules\/geotiff\//;
+
 /** Stops a build that imports Node modules, which would fail only at run time. */
 function refuseNode(): Plugin {
   return {
@@ -28,6 +31,7 @@ function refuseNode(): Plugin {
     enforce: "pre",
     resolveId(id, importer) {
       if (!id.startsWith("node:") && !builtinModules.includes(id)) return;
+      if (forBoth.test(importer ?? "")) return;
       throw new Error(`${importer} imports ${id}, which browsers lack; import modules that do not need Node instead`);
     },
   };

@@ -211,7 +211,7 @@ describe("pages in Chromium", () => {
     await writeFile(join(inside, "notes.txt"), "no picture");
     await file.setInputFiles(join(inside, "notes.txt"));
     expect(await alert()).to.equal(
-      "notes.txt: expected a picture that this browser reads, such as JPEG, PNG, WebP or AVIF",
+      "notes.txt: expected a picture that this browser reads, such as JPEG, PNG, WebP or AVIF, or a TIFF of gray or color",
     );
     await file.setInputFiles(runFiles(join(inside, "runs", "two")).checkpoint);
     await page.getByText(/^checkpoint.safetensors: 0.0\d million parameters/).waitFor();

@@ -1,9 +1,11 @@
 /** A finished run with everything that the pages show: log lines, pictures, a checkpoint and an index of its images. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readingOf } from "../../dino/config/derive.js";
 import { formatConfig } from "../../dino/config/resolve.js";
 import type { PartialConfig } from "../../dino/config/settings.js";
 import { runIndexPath, featureList, writeFeatures } from "../../dino/evaluation/feature-files.js";
+import { decodingOf } from "../../dino/images/reading.js";
 import { openImages } from "../../dino/images/sources/folder-images.js";
 import { viewOf } from "../../dino/model/backbone.js";
 import { extractFeatures } from "../../dino/model/extract.js";
@@ -56,8 +58,16 @@ export async function writeShownRun(out: string, settings: PartialConfig = {}): 
     const grey = { width: 60, height: 30, rgb: new Uint8Array(60 * 30 * 3).fill(99) };
     for (const step of [0, 20]) await writeFile(join(pictures, pictureName(step, kind)), encodePng(grey));
   }
-  const images = await openImages(data);
+  await writeIndex(runIndexPath(out), { data, checkpoint });
+}
+
+/** Writes the features of the images of a folder, as dino embed does. */
+export async function writeIndex(
+  path: string,
+  { data, checkpoint }: { readonly data: string; readonly checkpoint: string },
+): Promise<void> {
   using model = await loadModel(await testDevice(), checkpoint);
+  const images = await openImages(data, decodingOf(readingOf(model.config)));
   const extracted = await extractFeatures(model, images, { view: viewOf(model.config) });
-  await writeFeatures(runIndexPath(out), featureList(images, extracted, { data, checkpoint, which: "teacher" }));
+  await writeFeatures(path, featureList(images, extracted, { data, checkpoint, which: "teacher" }));
 }

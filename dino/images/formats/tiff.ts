@@ -2,38 +2,33 @@
  * Reader of TIFF and BigTIFF: libvips for gray and color of up to 16 bits, geotiff for all else, as are floats, signed
  * integers, 12 bits, and any number of channels.
  */
-import GeoTIFF, { type GeoTIFFImage } from "geotiff";
+import type { GeoTIFF, GeoTIFFImage } from "geotiff";
 import { openFile } from "../../files/files.js";
 import type { ImagePart, Levels } from "../image-location.js";
-import type { Box, Size } from "../pixels.js";
+import type { Size } from "../pixels.js";
 import * as photo from "./photo.js";
+import type { ReadOptions, Samples, Source, Visit } from "./samples.js";
 import {
-  checkBox,
-  checkSize,
-  type ReadOptions,
-  type Samples,
-  type Source,
-  toBytes,
-  toBytesInRange,
-  type Visit,
-} from "./samples.js";
-import { storedBox, upright, uprightSize } from "./upright.js";
-
-/** A page that is an image of its own, and its upright size. */
-export interface TiffPage extends Size {
-  /** From 1, overviews and masks among the pages counted. */
-  readonly number: number;
-}
+  bandsOf,
+  levelsOf,
+  openTiff,
+  pageOf,
+  photometricOf,
+  piecesOf,
+  primaryPages,
+  readValues,
+  sizeOf,
+  type TiffPage,
+  uprightSizeOf,
+} from "./tiff-values.js";
 
 /** Reads a page, or a tile of it, in bands, so that a scan takes no more memory than the part of it that is read. */
 export async function read(source: Source, options: ReadOptions): Promise<Samples> {
-  await using file = await openTiff(source);
-  const { part, maxPixels } = options;
-  if (part?.page === "channels") return await readChannels(file, options);
-  const image = await pageOf(file, part?.page ?? 1);
-  if (isPhoto(image) && !keepsExtraSamples(options))
+  await using file = await openSource(source);
+  const { part } = options;
+  if (part?.page !== "channels" && isPhoto(await pageOf(file.tiff, part?.page ?? 1)) && !keepsExtraSamples(options))
     return await photo.read(source, part?.tile ? { ...options, maxPixels: Infinity } : options);
-  return await readValues(image, { box: part?.tile, maxPixels, levels: part?.levels?.[0], range: options.range });
+  return await readValues(file.tiff, options);
 }
 
 /** Whether samples besides gray or color are channels too, rather than alpha. */
@@ -43,11 +38,12 @@ function keepsExtraSamples({ channels }: ReadOptions): boolean {
 
 /** Visits the values of a page, or of a tile of it. */
 export async function scan(source: Source, options: ReadOptions, visit: Visit): Promise<void> {
-  await using file = await openTiff(source);
+  await using file = await openSource(source);
   const { part } = options;
-  const pages = part?.page === "channels" ? (await primaryPages(file)).map(({ number }) => number) : [part?.page ?? 1];
+  const pages =
+    part?.page === "channels" ? (await primaryPages(file.tiff)).map(({ number }) => number) : [part?.page ?? 1];
   for (const [first, page] of pages.entries()) {
-    const image = await pageOf(file, page);
+    const image = await pageOf(file.tiff, page);
     if (part?.page !== "channels" && isPhoto(image) && !keepsExtraSamples(options)) {
       await photo.scan(source, options, visit);
       return;
@@ -61,172 +57,48 @@ export async function scan(source: Source, options: ReadOptions, visit: Visit): 
   }
 }
 
-/** Reads the pages as channels of one image. Throws if their sizes differ. */
-async function readChannels(file: OpenTiff, { part, maxPixels, range }: ReadOptions): Promise<Samples> {
-  const pages = await primaryPages(file);
-  const first = pages[0]!;
-  const odd = pages.find(({ rows, cols }) => rows !== first.rows || cols !== first.cols);
-  if (odd) {
-    throw new Error(
-      `TIFF: expected pages of one size to be channels, got ${first.cols} x ${first.rows} and ${odd.cols} x ${odd.rows}`,
-    );
-  }
-  const { height: rows, width: cols } = part?.tile ?? { height: first.rows, width: first.cols };
-  checkSize({ rows: rows * Math.ceil(pages.length / 3), cols }, maxPixels);
-  const pixels = new Uint8Array(rows * cols * pages.length);
-  for (const [channel, { number }] of pages.entries()) {
-    const image = await pageOf(file, number);
-    const page = await readValues(image, {
-      box: part?.tile,
-      maxPixels,
-      levels: part?.levels?.[channel],
-      range: range && range.length > 2 ? range.slice(2 * channel, 2 * channel + 2) : range,
-    });
-    if (page.channels !== 1)
-      throw new Error(`TIFF: expected pages of one channel, got ${page.channels} in page ${number}`);
-    for (let i = 0; i < page.pixels.length; i++) pixels[i * pages.length + channel] = page.pixels[i]!;
-  }
-  return { rows, cols, channels: pages.length, pixels };
-}
-
-interface ValueOptions {
-  /** The whole page if left out. */
-  readonly box: Box | undefined;
-  readonly maxPixels: number | undefined;
-  readonly levels: Levels | undefined;
-  /** In place of the levels. */
-  readonly range: readonly number[] | undefined;
-}
-
-/** Reads all channels of a page with geotiff. */
-async function readValues(image: GeoTIFFImage, { box, maxPixels, levels, range }: ValueOptions): Promise<Samples> {
-  const orientation = await firstValue(image, "Orientation", 1);
-  const size = uprightSize(sizeOf(image), orientation);
-  const shown = box ?? { top: 0, left: 0, height: size.rows, width: size.cols };
-  checkBox(size, shown);
-  const window = storedBox(shown, sizeOf(image), orientation);
-  const { height: rows, width: cols } = window;
-  const channels = image.getSamplesPerPixel();
-  checkSize({ rows: rows * Math.ceil(channels / 3), cols }, maxPixels);
-  if (photometricOf(image) > RGB) throw new Error(`TIFF: expected gray or RGB, got ${describe(image)}`);
-  const pixels = new Uint8Array(rows * cols * channels);
-  const ends = levels ?? (range ? undefined : await levelsOf(image));
-  for await (const { values, start } of bandsOf(image, window)) {
-    if (range) toBytesInRange(values, channels, range, pixels, start);
-    else toBytes(values, ends!, pixels, { start });
-  }
-  if (photometricOf(image) === WHITE_IS_ZERO) for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i]!;
-  return upright({ rows, cols, channels, pixels }, orientation);
-}
-
 /** Reads the size of a page, upright. */
 export async function measure(source: Source, part?: ImagePart): Promise<Size> {
-  await using file = await openTiff(source);
-  const page = part?.page === "channels" ? (await primaryPages(file))[0]!.number : (part?.page ?? 1);
-  return await uprightSizeOf(await pageOf(file, page));
+  await using file = await openSource(source);
+  const page = part?.page === "channels" ? (await primaryPages(file.tiff))[0]!.number : (part?.page ?? 1);
+  return await uprightSizeOf(await pageOf(file.tiff, page));
 }
 
-/** Lists the pages without reduced copies and masks, or the first page alone if it has only those. */
+/** Lists the pages as `primaryPages` does. */
 export async function listPages(source: Source): Promise<readonly TiffPage[]> {
-  await using file = await openTiff(source);
-  return await primaryPages(file);
-}
-
-async function primaryPages(file: OpenTiff): Promise<readonly TiffPage[]> {
-  const pages: (TiffPage & { readonly isSecondary: boolean })[] = [];
-  const seen = new Set<number>();
-  let offset = file.tiff.firstIFDOffset;
-  for (let number = 1; offset !== 0 && !seen.has(offset); number++) {
-    seen.add(offset); // a damaged file may go in circles
-    const image = await pageOf(file, number);
-    pages.push({ number, ...(await uprightSizeOf(image)), isSecondary: isSecondary(image) });
-    offset = image.fileDirectory.nextIFDByteOffset;
-  }
-  const primary = pages.filter((page) => !page.isSecondary);
-  return primary.length > 0 ? primary : pages.slice(0, 1);
+  await using file = await openSource(source);
+  return await primaryPages(file.tiff);
 }
 
 /**
  * Returns the levels of each page of a part, if they depend on the values of the whole page: its minimum and maximum.
  */
 export async function pageLevels(source: Source, { page = 1 }: ImagePart): Promise<readonly Levels[] | undefined> {
-  await using file = await openTiff(source);
-  const numbers = page === "channels" ? (await primaryPages(file)).map(({ number }) => number) : [page];
+  await using file = await openSource(source);
+  const numbers = page === "channels" ? (await primaryPages(file.tiff)).map(({ number }) => number) : [page];
   const levels: Levels[] = [];
   for (const number of numbers) {
-    const image = await pageOf(file, number);
+    const image = await pageOf(file.tiff, number);
     if (page !== "channels" && isPhoto(image)) return undefined;
     levels.push(await levelsOf(image));
   }
   return levels;
 }
 
-interface OpenTiff extends AsyncDisposable {
+interface OpenSource extends AsyncDisposable {
   readonly tiff: GeoTIFF;
 }
 
-/** The interface of geotiff's sources, whose class is not exported. */
-type BaseSource = Parameters<typeof GeoTIFF.fromSource>[0];
-
-/** Size of the reads in which geotiff fetches directories. */
-const SLICE = 1024;
-
-async function openTiff(source: Source): Promise<OpenTiff> {
-  const file = typeof source === "string" ? await openFile(source, "TIFF: ") : undefined;
-  const bytes = typeof source === "string" ? undefined : source;
-  const size = file?.size ?? bytes!.length;
-  const fetchSlice = async (offset: number, length: number): Promise<ArrayBufferLike> => {
-    // Directories are fetched in slices that may exceed the file; anything longer is data, of which nothing may be missing.
-    const end = length <= SLICE ? Math.min(offset + length, size) : offset + length;
-    if (!(offset >= 0 && offset <= size && end <= size)) {
-      throw new Error(`TIFF: expected ${length} bytes from byte ${offset} on, but the file has ${size}; it is cut off`);
-    }
-    const slice = file ? await file.read(offset, end - offset) : Uint8Array.from(bytes!.subarray(offset, end));
-    return slice.buffer;
-  };
-  const reader: unknown = {
-    fileSize: size,
-    fetch: (slices: readonly Slice[]) => Promise.all(slices.map(({ offset, length }) => fetchSlice(offset, length))),
-    fetchSlice: async ({ offset, length }: Slice) => ({ offset, length, data: await fetchSlice(offset, length) }),
-    close: () => Promise.resolve(),
-  };
+async function openSource(source: Source): Promise<OpenSource> {
+  if (typeof source !== "string")
+    return { tiff: await openTiff(piecesOf(source)), [Symbol.asyncDispose]: async () => {} };
+  const file = await openFile(source, "TIFF: ");
   try {
-    const tiff = await GeoTIFF.fromSource(reader as BaseSource);
-    return { tiff, [Symbol.asyncDispose]: async () => file?.[Symbol.asyncDispose]() };
+    return { tiff: await openTiff(file), [Symbol.asyncDispose]: () => file[Symbol.asyncDispose]() };
   } catch (error) {
-    await file?.[Symbol.asyncDispose]();
+    await file[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-interface Slice {
-  readonly offset: number;
-  readonly length: number;
-}
-
-async function pageOf({ tiff }: OpenTiff, page: number): Promise<GeoTIFFImage> {
-  const image = await tiff.getImage(page - 1).catch((error: unknown) => {
-    throw new Error(`TIFF: page ${page} cannot be read: ${(error as Error).message}`, { cause: error });
-  });
-  const { rows, cols } = sizeOf(image);
-  if (!(rows > 0 && cols > 0)) throw new Error(`TIFF: page ${page} is ${cols} x ${rows}`);
-  return image;
-}
-
-function sizeOf(image: GeoTIFFImage): Size {
-  return { rows: image.getHeight(), cols: image.getWidth() };
-}
-
-async function uprightSizeOf(image: GeoTIFFImage): Promise<Size> {
-  return uprightSize(sizeOf(image), await firstValue(image, "Orientation", 1));
-}
-
-const [REDUCED, MASK] = [1, 4];
-
-/** Whether a page is a reduced copy of another page, or a mask for one. */
-function isSecondary(image: GeoTIFFImage): boolean {
-  const kind = image.fileDirectory.getValue("NewSubfileType") ?? 0;
-  return (kind & (REDUCED | MASK)) !== 0;
 }
 
 /** Number of colors by the tag PhotometricInterpretation, where libvips converts them to RGB. */
@@ -239,23 +111,9 @@ const colorsOf = new Map([
   [6, 3], // YCbCr
   [8, 3], // CIELAB
 ]);
-const WHITE_IS_ZERO = 0;
-const RGB = 2;
 
 /** Compressions by the tag Compression that the build of libvips within sharp has not: LERC, Zstandard. */
 const onlyGeotiff: ReadonlySet<number> = new Set([34887, 50000]);
-
-function photometricOf(image: GeoTIFFImage): number {
-  return image.fileDirectory.getValue("PhotometricInterpretation") ?? 1;
-}
-
-function describe(image: GeoTIFFImage): string {
-  const compression = image.fileDirectory.getValue("Compression") ?? 1;
-  return (
-    `${image.getSamplesPerPixel()} channels of ${image.getBitsPerSample()} bits, photometric interpretation ` +
-    `${photometricOf(image)}, compression ${compression}`
-  );
-}
 
 /** Whether a page is gray or color of unsigned integers that use their full range. */
 function isPhoto(image: GeoTIFFImage): boolean {
@@ -276,72 +134,4 @@ function isPhoto(image: GeoTIFFImage): boolean {
       (bits, _, [first]) => bits === first && depths.includes(bits),
     )
   );
-}
-
-/**
- * Returns the values of black and white. Unsigned integers of up to 16 bits: 0 and the largest, unless the tags
- * MinSampleValue and MaxSampleValue say otherwise. All else: the minimum and maximum of the finite values of the page,
- * without those that GDAL marks as missing.
- */
-async function levelsOf(image: GeoTIFFImage): Promise<Levels> {
-  const bits = image.getBitsPerSample();
-  if (image.getSampleFormat() === 1 && bits <= 16) {
-    const low = await firstValue(image, "MinSampleValue", 0);
-    const high = await firstValue(image, "MaxSampleValue", 2 ** bits - 1);
-    return high > low ? { low, high } : { low: 0, high: 2 ** bits - 1 };
-  }
-  const { rows, cols } = sizeOf(image);
-  const missing = image.getGDALNoData();
-  let [low, high] = [Infinity, -Infinity];
-  for await (const { values } of bandsOf(image, { top: 0, left: 0, height: rows, width: cols })) {
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i]!;
-      if (!Number.isFinite(value) || value === missing) continue;
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
-  }
-  return high > low ? { low, high } : { low: 0, high: 0 };
-}
-
-async function firstValue(
-  image: GeoTIFFImage,
-  tag: "MinSampleValue" | "MaxSampleValue" | "Orientation",
-  otherwise: number,
-): Promise<number> {
-  const values: unknown = await image.fileDirectory.loadValue(tag);
-  const first: unknown = typeof values === "number" ? values : (values as ArrayLike<unknown> | undefined)?.[0];
-  return typeof first === "number" ? first : otherwise;
-}
-
-/** Number of values read at a time, unless a strip or a row of tiles has more. */
-const BAND_VALUES = 2 ** 22;
-/** Maximum size of a strip or tile, which is decoded as a whole. */
-const MAX_BLOCK_VALUES = 2 ** 28;
-
-/** Reads a box in bands of whole strips or rows of tiles. `start` is the offset of a band among the values of the box. */
-async function* bandsOf(
-  image: GeoTIFFImage,
-  { top, left, height, width }: Box,
-): AsyncGenerator<{ readonly values: ArrayLike<number>; readonly start: number }> {
-  const channels = image.getSamplesPerPixel();
-  const [blockRows, blockCols] = [image.getTileHeight(), image.getTileWidth()];
-  if (!(
-    blockRows > 0 &&
-    blockCols > 0 &&
-    Math.min(blockRows, image.getHeight()) * blockCols * channels <= MAX_BLOCK_VALUES
-  ))
-    throw new Error(
-      `TIFF: expected tiles or strips of up to ${MAX_BLOCK_VALUES} values, got ${blockCols} x ${blockRows}`,
-    );
-  const rows = Math.max(1, Math.floor(BAND_VALUES / (width * channels * blockRows))) * blockRows;
-  for (let row = top; row < top + height;) {
-    const end = Math.min(top + height, (Math.floor(row / rows) + 1) * rows);
-    const window = [left, row, left + width, end];
-    yield {
-      values: await image.readRasters({ window, interleave: true }),
-      start: (row - top) * width * channels,
-    };
-    row = end;
-  }
 }

@@ -6,6 +6,7 @@ import type { Image } from "../../images/pixels.js";
 import { firstOfEachClass, fullSubset } from "../../images/split.js";
 import { addressOf } from "../shell/address.js";
 import { type StoredModel, storedModel } from "../shell/kept-model.js";
+import type { InputImage } from "./input-image.js";
 
 /** A model that the visitor can choose. */
 export interface CatalogEntry {
@@ -25,8 +26,7 @@ export interface Fetched {
   readonly examples: readonly Example[];
 }
 
-export interface Example {
-  readonly name: string;
+export interface Example extends InputImage {
   readonly image: Image;
 }
 
@@ -79,16 +79,20 @@ export interface Index {
   readonly features: Uint8Array<ArrayBuffer>;
   /** Address of the picture of a row. */
   readonly picture: (row: number) => string;
+  /** Address of the image of a row with the channels that the network takes. */
+  readonly input: (row: number) => string;
 }
 
 async function fetchIndex(model: ModelState, onProgress: OnProgress): Promise<Index | undefined> {
   if (model.index === undefined) return undefined;
   const { version } = model.index;
   const at = (file: string) => addressOf("models", model.name, file, version);
+  const names = (await (await fetchResponse(at("index.json"))).json()) as IndexedNames;
   return {
-    names: (await (await fetchResponse(at("index.json"))).json()) as IndexedNames,
+    names,
     features: await fetchBytes(at("features.npy"), onProgress),
     picture: (row) => at(`images/${row}.webp`),
+    input: (row) => at(`images/${row}.${names.inputs}`),
   };
 }
 

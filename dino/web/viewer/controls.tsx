@@ -1,5 +1,6 @@
 /** The controls of the viewer: model, size, files and camera. */
 import type { TakeFile } from "../shell/drop-area.js";
+import { takesPictures } from "./input-image.js";
 import type { Camera } from "./use-camera.js";
 import { type CurrentModel, MODEL_FILE } from "./use-model.js";
 
@@ -18,7 +19,7 @@ export function Controls({ model, camera, pick }: ControlsProps) {
         Open an image or a model
         <input
           type="file"
-          accept={`image/*,${MODEL_FILE}`}
+          accept={`image/*,.npy,${MODEL_FILE}`}
           onChange={({ currentTarget }) => {
             const [file] = currentTarget.files ?? [];
             if (file) pick(file, file.name);
@@ -26,9 +27,11 @@ export function Controls({ model, camera, pick }: ControlsProps) {
           }}
         />
       </label>
-      <button type="button" disabled={!model.opened} onClick={camera.video ? camera.stop : camera.start}>
-        {camera.video ? "Stop the camera" : "Use the camera"}
-      </button>
+      {(model.opened === undefined || takesPictures(model.opened.facts)) && (
+        <button type="button" disabled={!model.opened} onClick={camera.video ? camera.stop : camera.start}>
+          {camera.video ? "Stop the camera" : "Use the camera"}
+        </button>
+      )}
     </div>
   );
 }

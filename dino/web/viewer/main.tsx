@@ -9,6 +9,7 @@ import { useFailure } from "../shell/use-trouble.js";
 import type { CatalogEntry } from "./catalog.js";
 import { Controls } from "./controls.js";
 import { Examples } from "./examples.js";
+import { channelsInWords, takenFiles, takesPictures } from "./input-image.js";
 import { Neighbors } from "./neighbors.js";
 import { readPicture } from "./pictures.js";
 import { SightMaps } from "./sight-maps.js";
@@ -40,9 +41,9 @@ function Viewer() {
     (file: Blob, name: string) =>
       void attempt(`Reading ${name}`, async () => {
         if (name.endsWith(MODEL_FILE)) await openFile(file, name);
-        else show({ image: await readPicture(file, name), name });
+        else show(await readPicture(file, name, takenFiles(opened?.facts ?? COLORS)));
       }),
-    [attempt],
+    [attempt, opened],
   );
 
   return (
@@ -68,7 +69,7 @@ function Viewer() {
             index={opened.index}
             neighbors={sight.neighbors}
             isOutdated={models?.find(({ name }) => name === opened.name)?.isOutdated ?? false}
-            lookAt={(address, name) => void lookAt(address, name)}
+            lookAt={(index, row) => void lookAt(index, row)}
           />
         )}
         {opened && opened.examples.length > 0 && <Examples examples={opened.examples} show={show} />}
@@ -78,12 +79,16 @@ function Viewer() {
   );
 }
 
+/** What most networks take. */
+const COLORS = { channels: 3, channelNames: null };
+
 function Facts({ name, facts }: { readonly name: string; readonly facts: ModelFacts }) {
   const { parameters, patch, dim, depth, heads, device } = facts;
+  const taken = takesPictures(facts) ? "" : ` of images of ${channelsInWords(facts)}`;
   return (
     <p class="quiet">
-      {name}: {(parameters / 1e6).toFixed(2)} million parameters, patches of {patch} pixels, {depth} blocks of {dim}{" "}
-      channels and {heads} heads; computed here, on {device}.
+      {name}: {(parameters / 1e6).toFixed(2)} million parameters, patches of {patch} pixels{taken}, {depth} blocks of{" "}
+      {dim} channels and {heads} heads; computed here, on {device}.
     </p>
   );
 }

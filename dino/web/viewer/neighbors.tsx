@@ -6,10 +6,11 @@ interface NeighborsProps {
   readonly index: Index;
   readonly neighbors: readonly Neighbor[];
   readonly isOutdated: boolean;
-  readonly lookAt: (address: string, name: string) => void;
+  readonly lookAt: (index: Index, row: number) => void;
 }
 
-export function Neighbors({ index: { names, picture }, neighbors, isOutdated, lookAt }: NeighborsProps) {
+export function Neighbors({ index, neighbors, isOutdated, lookAt }: NeighborsProps) {
+  const { names, picture } = index;
   const { files, classes, labels } = names;
   return (
     <section aria-labelledby="neighbors">
@@ -25,7 +26,7 @@ export function Neighbors({ index: { names, picture }, neighbors, isOutdated, lo
           const label = classes[labels?.[row] ?? -1];
           return (
             <li key={row}>
-              <button type="button" title={`Look at ${name}`} onClick={() => lookAt(picture(row), name)}>
+              <button type="button" title={`Look at ${name}`} onClick={() => lookAt(index, row)}>
                 <img src={picture(row)} alt={name} loading="lazy" />
                 <span>{[label, similarity.toFixed(3)].filter((part) => part !== undefined).join(", ")}</span>
               </button>

@@ -1,16 +1,19 @@
 /** Converts pictures of browsers to images: red, green and blue, eight bits each. */
 import type { Image } from "../../images/pixels.js";
+import { type InputImage, isForNetwork } from "./input-image.js";
 import type { Painting } from "./maps.js";
 
-/** Reads a picture file. Throws, naming it, if the browser cannot decode it. */
-export async function readPicture(file: Blob, name: string): Promise<Image> {
+/**
+ * Reads a picture file, or leaves it to the thread of the viewer. Throws, naming it and what was expected, if the browser cannot
+ * decode it.
+ */
+export async function readPicture(file: Blob, name: string, expected: string): Promise<InputImage> {
+  if (await isForNetwork(file)) return { name, image: file };
   const bitmap = await createImageBitmap(file).catch(() => undefined);
-  if (bitmap === undefined) {
-    throw new Error(`${name}: expected a picture that this browser reads, such as JPEG, PNG, WebP or AVIF`);
-  }
+  if (bitmap === undefined) throw new Error(`${name}: expected ${expected}`);
   const image = pixelsOf(bitmap, bitmap.width, bitmap.height);
   bitmap.close();
-  return image;
+  return { name, image };
 }
 
 /** Returns the current frame of a video or camera, its shorter side shrunk to `shortSide`. */

@@ -1,25 +1,29 @@
 /** Hook for the current image. */
 import { useCallback, useState } from "preact/hooks";
-import { fetchResponse, type Example } from "./catalog.js";
+import { fetchResponse, type Index } from "./catalog.js";
+import type { InputImage } from "./input-image.js";
 import { readPicture } from "./pictures.js";
 import type { Task } from "./use-task.js";
 
 export interface ShownImage {
-  readonly shown: Example | undefined;
-  readonly show: (image: Example) => void;
-  /** Fetches the picture at an address and shows it. */
-  readonly lookAt: (address: string, name: string) => Promise<void>;
+  readonly shown: InputImage | undefined;
+  readonly show: (image: InputImage) => void;
+  /** Fetches an image of an index and shows it. */
+  readonly lookAt: (index: Index, row: number) => Promise<void>;
 }
 
 export function useImage({ attempt }: Pick<Task, "attempt">): ShownImage {
-  const [shown, show] = useState<Example>();
+  const [shown, show] = useState<InputImage>();
   const lookAt = useCallback(
-    (address: string, name: string) =>
-      attempt(`Fetching ${name}`, async () => {
-        const image = await readPicture(await (await fetchResponse(address)).blob(), name);
-        show({ image, name });
-      }),
+    (index: Index, row: number) =>
+      attempt(`Fetching ${index.names.files[row]!}`, async () => show(await fetchImage(index, row))),
     [attempt],
   );
   return { shown, show, lookAt };
+}
+
+/** Fetches an image of an index. Throws as `fetchResponse` and `readPicture` do. */
+export async function fetchImage(index: Index, row: number): Promise<InputImage> {
+  const file = await (await fetchResponse(index.input(row))).blob();
+  return readPicture(file, index.names.files[row]!, "a picture of the server");
 }

@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { type CatalogEntry, type Fetched, listModels } from "./catalog.js";
 import type { RemoteViewer } from "./thread.js";
-import type { ShownImage } from "./use-image.js";
+import { fetchImage, type ShownImage } from "./use-image.js";
 import type { Task } from "./use-task.js";
 import type { ModelFacts } from "./viewer-model.js";
 
@@ -42,7 +42,7 @@ export interface CurrentModel extends ModelChoices {
 }
 
 /** Opens the chosen model whenever the choice changes, and shows the first image that comes with it. */
-export function useModel(thread: RemoteViewer, task: Task, { show, lookAt }: ShownImage): CurrentModel {
+export function useModel(thread: RemoteViewer, task: Task, { show }: ShownImage): CurrentModel {
   const { attempt, setWorking } = task;
   const { models, chosen, choose } = useModelChoices(task);
   const [opened, setOpened] = useState<OpenedModel>();
@@ -65,12 +65,15 @@ export function useModel(thread: RemoteViewer, task: Task, { show, lookAt }: Sho
         setWorking(`Fetching ${what}: ${megabytes(bytes)}${total === undefined ? "" : ` of ${megabytes(total)}`} MB`);
       });
       setWorking("Opening the device");
-      takeOver(model.name, await thread.open(file, index?.features), { index, examples });
-      const [example] = examples;
-      if (example) show(example);
-      else if (index) void lookAt(index.picture(0), index.names.files[0]!);
+      const facts = await thread.open(file, index?.features);
+      try {
+        const [first = index && (await fetchImage(index, 0))] = examples;
+        if (first) show(first); // with the model, which may not take the image before
+      } finally {
+        takeOver(model.name, facts, { index, examples });
+      }
     });
-  }, [models, chosen, attempt, lookAt]);
+  }, [models, chosen, attempt]);
 
   const openFile = useCallback(async (file: Blob, name: string) => {
     const bytes = new Uint8Array(await file.arrayBuffer());

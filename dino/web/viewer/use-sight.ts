@@ -1,7 +1,7 @@
 /** Hooks for the maps of the current image, and the selected patch. */
 import { useEffect, useState } from "preact/hooks";
 import { asTrouble } from "../shell/trouble-note.js";
-import type { Example } from "./catalog.js";
+import type { InputImage } from "./input-image.js";
 import type { Focus } from "./maps.js";
 import { frameOf } from "./pictures.js";
 import type { RemoteViewer } from "./thread.js";
@@ -15,7 +15,7 @@ const MOST_OF_FRAME = 480;
 
 interface Scene {
   readonly model: CurrentModel;
-  readonly shown: Example | undefined;
+  readonly shown: InputImage | undefined;
   readonly camera: Camera;
   /** Whether the page is hidden, which pauses the camera. */
   readonly isHidden: boolean;
@@ -39,7 +39,7 @@ export function useSight(
   useEffect(() => {
     if (!opened || !shown || size === undefined || isLive) return;
     void attempt(`Looking at ${shown.name}`, async () => {
-      setSight(await thread.look(shown.image, { size, keepColors: false }));
+      setSight(await thread.look(shown, { size, keepColors: false }));
     });
   }, [opened, shown, size, isLive, attempt]);
 
@@ -64,7 +64,7 @@ interface WatchOptions {
 /** Inspects frames continuously, each when the previous one is done. */
 async function watch(thread: RemoteViewer, video: HTMLVideoElement, { size, ended, onSight }: WatchOptions) {
   for (let keepColors = false; ; keepColors = true) {
-    const seen = await thread.look(frameOf(video, MOST_OF_FRAME), { size, keepColors });
+    const seen = await thread.look({ name: "the camera", image: frameOf(video, MOST_OF_FRAME) }, { size, keepColors });
     if (ended.aborted) return;
     onSight(seen);
   }

@@ -1,10 +1,12 @@
 /** Computations of the viewer on any device: attention and features of an image, and the most similar images. */
 import type { Device } from "../../../engine/index.js";
+import { readingOf } from "../../config/derive.js";
 import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
 import { parseNpy } from "../../files/npy.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
 import { toChannels } from "../../images/formats/samples.js";
-import { type Image, resizedCenterCrop } from "../../images/pixels.js";
+import { channelsOf, type Image, resizedCenterCrop } from "../../images/pixels.js";
+import type { Reading } from "../../images/reading.js";
 import { type FeatureRows, normalizeRows, selectRows } from "../../math/feature-rows.js";
 import { type Model, viewOf } from "../../model/backbone.js";
 import { openInspector, patchFeatures, queriesAndKeys } from "../../model/inspector.js";
@@ -15,9 +17,10 @@ import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors
 import { nearest, type Neighbor } from "../../retrieval/nearest.js";
 import { parseModel } from "../../weights/checkpoint-bytes.js";
 import { selectNetwork, uploadModel } from "../../weights/read-network.js";
+import type { TakenChannels } from "./input-image.js";
 
 /** Properties of a model for display. */
-export interface ModelFacts {
+export interface ModelFacts extends TakenChannels {
   readonly parameters: number;
   readonly patch: number;
   readonly heads: number;
@@ -31,7 +34,7 @@ export interface ModelFacts {
 
 /** The results for an image. */
 export interface ImageView {
-  /** The input image, cropped to whole patches. */
+  /** The input image as red, green and blue, cropped to whole patches. */
   readonly image: Image;
   /** Size in patches. */
   readonly rows: number;
@@ -58,6 +61,9 @@ export interface ViewOptions {
 /** A network that inspects images one at a time. Dispose of it to free its memory. */
 export interface Viewer extends Disposable {
   readonly facts: ModelFacts;
+  /** How the network reads files. */
+  readonly reading: Reading;
+  /** Inspects an image of the channels that the network takes, or of gray or color for a network of one or three. */
   inspect(image: Image, options: ViewOptions): Promise<ImageView>;
   /** Sets the index, a .npy file of `dino embed`. Throws for features of another network. */
   setIndex(npy: Uint8Array): void;
@@ -73,13 +79,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
   const model = uploadModel(device, network, "model");
   const view = viewOf(model.config);
   const { channels, heads, patch, depth, dim } = model.vit;
-  if (channels !== 1 && channels !== 3) {
-    model[Symbol.dispose]();
-    throw new Error(
-      `the model takes images of ${channels} channels, but a page reads red, green and blue; dino attend and dino pca draw its maps`,
-    );
-  }
-  const asInput = (image: Image): Image => toChannels({ ...image, channels: 3 }, channels);
+  const asInput = (image: Image): Image => toChannels({ ...image, channels: channelsOf(image) }, channels);
   const inspector = openInspector(model, view, { patches: patchFeatures, queriesAndKeys });
   const clsInspector = openInspector(model, view, { feature: (_, { tokens }) => clsOf(tokens) });
   let palette: Palette | undefined;
@@ -100,9 +100,12 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
       heads,
       depth,
       dim,
+      channels,
+      channelNames: model.config.channelNames,
       sizes: sizesFor(model),
       device: device.name,
     },
+    reading: readingOf(model.config),
     async inspect(image, { size, keepColors }) {
       const began = performance.now();
       const shown = fitToPatches(image, { size, patch });
@@ -110,7 +113,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
       const features = normalizeRows({ values: patches, rows: rows * cols, dim });
       if (!keepColors || palette === undefined) palette = fitColors(spread(features));
       return {
-        image: shown,
+        image: toChannels({ ...shown, channels: channelsOf(shown) }, "shown"),
         rows,
         cols,
         heads,

@@ -2,8 +2,8 @@
 import { expose, transfer } from "comlink";
 import { openDevice } from "../../../engine/adapters/browser.js";
 import type { Device } from "../../../engine/index.js";
-import type { Image } from "../../images/pixels.js";
 import { withTroubles } from "../shell/trouble.js";
+import { type InputImage, readInput } from "./input-image.js";
 import { type ViewOptions, type ModelFacts, openViewer, type ImageView, type Viewer } from "./viewer-model.js";
 
 let device: Device | undefined;
@@ -42,9 +42,11 @@ const offered = {
     inTurn(() => open({ file, features })),
   /** Opens the same files again, on a new device if the last one was lost. */
   reopen: (): Promise<ModelFacts> => inTurn(() => open(current!)),
-  look: (image: Image, options: ViewOptions): Promise<ImageView> =>
+  look: (input: InputImage, options: ViewOptions): Promise<ImageView> =>
     inTurn(async () => {
-      const sight = await current!.viewer.inspect(image, options);
+      const { viewer } = current!;
+      const image = await readInput(input, viewer.facts, viewer.reading);
+      const sight = await viewer.inspect(image, options);
       return transfer(sight, [sight.queriesAndKeys.buffer as ArrayBuffer]);
     }),
 };

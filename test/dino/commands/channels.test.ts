@@ -1,21 +1,10 @@
 /** Networks of other channels than red, green and blue: training, every use of the network, and its way to other programs. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { dino, tiny, writeTinyCheckpoint } from "../../support/command-line.js";
-import { tiff } from "../images/formats/written-formats.js";
-
-/** An image of 12 bits in 16 whose classes differ in their fourth channel. */
-function spectral(isWater: boolean, i: number): Buffer {
-  const [rows, cols, channels] = [18, 20, 5];
-  const values = Uint16Array.from({ length: rows * cols * channels }, (_, at) => {
-    const [pixel, channel] = [Math.floor(at / channels), at % channels];
-    const wave = 300 * Math.sin(pixel * 0.7 + 0.05 * i + channel);
-    return 1000 + 200 * channel + wave + (channel === 3 && isWater ? 1500 : 0);
-  });
-  return tiff([{ rows, cols, channels, bits: 16, samples: new Uint8Array(values.buffer) }]);
-}
+import { drawSpectralFolder, spectralChannels } from "../../support/spectral-images.js";
 
 /** The metadata of a safetensors file. */
 async function notesOf(path: string): Promise<Readonly<Record<string, string>>> {
@@ -28,14 +17,11 @@ describe("networks of five channels", function () {
   this.timeout(240_000);
   let folder: string;
   const at = (...parts: readonly string[]) => join(folder, ...parts);
-  const five = ["--channels", "5", "--channel-names", "blue,green,red,nir,swir"];
+  const five = ["--channels", "5", "--channel-names", spectralChannels.join(",")];
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "channels-"));
-    for (const [label, name] of ["field", "water"].entries()) {
-      await mkdir(at("data", name), { recursive: true });
-      for (let i = 0; i < 10; i++) await writeFile(at("data", name, `${i}.tif`), spectral(label === 1, i));
-    }
+    await drawSpectralFolder(at("data"), 10);
     const training = ["--steps", "3", "--held-out", "0.3", "--knn-every", "0", "--range", "auto", "--init-std", "0.2"];
     const trained = await dino("train", "--data", at("data"), "--out", at("run"), ...tiny, ...five, ...training);
     expect(trained.code, trained.stderr).to.equal(0);

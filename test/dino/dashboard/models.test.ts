@@ -7,15 +7,18 @@ import type { ModelList, RunList } from "../../../dino/dashboard/api.js";
 import { type Dashboard, openDashboard } from "../../../dino/dashboard/server.js";
 import { openSite } from "../../../dino/dashboard/site.js";
 import { runIndexPath, readFeatures, writeFeatures } from "../../../dino/evaluation/feature-files.js";
-import { parseNpy } from "../../../dino/files/npy.js";
+import { parseNpy, parseNpyBytes } from "../../../dino/files/npy.js";
+import type { Image } from "../../../dino/images/pixels.js";
+import { decodeImage } from "../../../dino/images/sources/decode.js";
 import { vitConfig } from "../../../dino/model/configure.js";
 import { runFiles } from "../../../dino/run/run-folder.js";
 import { parseModel } from "../../../dino/weights/checkpoint-bytes.js";
 import { readModel } from "../../../dino/weights/checkpoint.js";
-import { dinoFromSources } from "../../support/command-line.js";
+import { dinoFromSources, writeTinyCheckpoint } from "../../support/command-line.js";
 import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
-import { writeShownRun } from "../../support/shown-run.js";
+import { writeIndex, writeShownRun } from "../../support/shown-run.js";
+import { drawSpectralFolder } from "../../support/spectral-images.js";
 
 describe("dashboard models and indexes", () => {
   let inside: string;
@@ -69,6 +72,7 @@ describe("dashboard models and indexes", () => {
       files: [0, 1, 2].map((i) => `blue/${i}.png`).concat([0, 1, 2].map((i) => `red/${i}.png`)),
       classes: ["blue", "red"],
       labels: [0, 0, 0, 1, 1, 1],
+      inputs: "webp",
     });
     const { features } = await readFeatures(runIndexPath(join(shown, "a run")));
     expect(parseNpy((await fetchFrom(`${at}/features.npy`)).bytes).values).to.deep.equal(features.values);
@@ -79,9 +83,42 @@ describe("dashboard models and indexes", () => {
       .raw()
       .toBuffer();
     expect(decoded.equals(original), "a small image stays as it is").to.equal(true);
-    for (const nothing of ["images/6.webp", "images/-1.webp", "images/x.webp", "log.json", "checkpoint.safetensors"])
+    for (const nothing of [
+      "images/6.webp",
+      "images/-1.webp",
+      "images/x.webp",
+      "images/0.npy",
+      "images/0.png",
+      "log.json",
+      "checkpoint.safetensors",
+    ])
       expect(await fetchFrom(`${at}/${nothing}`), nothing).to.have.property("status", 404);
     expect(await fetchFrom("api/models/DINO/features.npy")).to.have.property("status", 404);
+  });
+
+  it("gives images with all channels that a network takes, and pictures of three", async () => {
+    const data = join(inside, "fields");
+    const checkpoint = join(inside, "five.safetensors");
+    await drawSpectralFolder(data, 1);
+    await writeTinyCheckpoint(checkpoint, { channels: 5, range: [0, 4095] });
+    await writeIndex(join(inside, "five.npy"), { data, checkpoint });
+    const site = await openSite({ roots: [], indexes: [join(inside, "five.npy")], log: () => undefined });
+    const bytesAt = async (name: string) => {
+      const content = await site.read(`/api/models/five/${name}`, new URLSearchParams());
+      return content?.bytes as Uint8Array;
+    };
+    expect(JSON.parse(String(await bytesAt("index.json")))).to.include({ inputs: "npy" });
+    const path = join(data, "water", "0.tif");
+    const place = { name: path, bytes: { kind: "file", path } } as const;
+    const { pixels } = (await decodeImage(place, { channels: 5, range: [0, 4095] })) as Image;
+    expect(parseNpyBytes(await bytesAt("images/1.npy"))).to.deep.equal({ values: pixels, shape: [18, 20, 5] });
+    const picture = await sharp(await bytesAt("images/1.webp"))
+      .raw()
+      .toBuffer();
+    expect([...picture]).to.deep.equal([...pixels.filter((_, at) => at % 5 < 3)]);
+    expect(await bytesAt("images/2.npy")).to.equal(undefined);
+    const addresses = (await site.resources()).map(({ address }) => address);
+    expect(addresses).to.include.members(["/api/models/five/images/0.npy", "/api/models/five/images/0.webp"]);
   });
 
   it("says when a model was trained on after its index", async () => {

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { encodeNpy, parseNpy, type NpyArray } from "../../../dino/files/npy.js";
+import { encodeNpy, encodeNpyBytes, type NpyArray, parseNpy, parseNpyBytes } from "../../../dino/files/npy.js";
 
 /** numpy.save of float32 [[1, 2, 3], [4, 5, 6]] begins so, by NumPy 2.4. */
 const numpyHeader = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
@@ -42,6 +42,27 @@ describe("npy", () => {
   it("does not copy values that lie at a multiple of four bytes", () => {
     const file = encodeNpy({ values: Float32Array.of(1, 2, 3), shape: [3] });
     expect(parseNpy(file).values.buffer).to.equal(file.buffer);
+  });
+
+  it("writes and reads bytes of three axes as NumPy does, and no others", () => {
+    const bytes = { values: Uint8Array.of(1, 2, 3, 4, 5, 255), shape: [1, 2, 3] } as const;
+    const file = encodeNpyBytes(bytes);
+    const expected = "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 3), }";
+    expect(text(file.subarray(10, 128))).to.equal(`${expected.padEnd(117)}\n`);
+    expect(parseNpyBytes(file)).to.deep.equal(bytes);
+    const damaged = (from: string, to: string): Uint8Array => {
+      const changed = file.slice();
+      changed.set(new TextEncoder().encode(to), text(file).indexOf(from));
+      return changed;
+    };
+    expect(() => parseNpyBytes(damaged("|u1", "<f4"))).to.throw("npy: expected '|u1', got '<f4'");
+    expect(() => parseNpyBytes(damaged("1, 2, 3", "1, 6   "))).to.throw("npy: the header is damaged");
+    expect(() => parseNpyBytes(damaged("(1, 2, 3)", "(1, 0006)"))).to.throw(
+      "expected [rows, cols, channels], got [1, 6]",
+    );
+    expect(() => parseNpyBytes(file.subarray(0, -1))).to.throw("takes 6 bytes, but 5 follow");
+    expect(() => parseNpy(file)).to.throw("expected '<f4' or '<i4', got '|u1'");
+    expect(() => encodeNpyBytes({ ...bytes, shape: [1, 2, 4] })).to.throw("holds 8 values, got 6");
   });
 
   it("refuses what it cannot read, and what does not fit", () => {

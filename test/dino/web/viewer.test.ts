@@ -152,6 +152,21 @@ describe("viewer", () => {
       expect(similarity).to.be.closeTo(cosine(rowOf(features, 2), rowOf(features, row)), 1e-5);
   });
 
+  it("takes images of the channels of its network, and shows the first three", async () => {
+    const path = join(folder, "five.safetensors");
+    const channelNames = ["a", "b", "c", "d", "e"];
+    await writeTinyCheckpoint(path, { channels: 5, channelNames });
+    using five = await openViewer(device, new Uint8Array(await readFile(path)));
+    expect(five.facts).to.deep.include({ channels: 5, channelNames });
+    const pixels = Uint8Array.from({ length: 16 * 16 * 5 }, (_, i) => (i * 37) % 251);
+    const { image, features } = await five.inspect({ rows: 16, cols: 16, pixels }, OPTIONS);
+    expect([...image.pixels]).to.deep.equal([...pixels.filter((_, i) => i % 5 < 3)]);
+    const changed = pixels.map((value, i) => (i % 5 === 4 ? 255 - value : value));
+    const other = await five.inspect({ rows: 16, cols: 16, pixels: changed }, OPTIONS);
+    expect(other.image).to.deep.equal(image);
+    expect(other.features).to.not.deep.equal(features);
+  });
+
   it("refuses what is no model, and an index of another network", async () => {
     expect(await rejection(openViewer(device, bytes.slice(0, 100)))).to.match(/safetensors|header/);
     const foreign = encodeNpy({ values: new Float32Array(6), shape: [2, 3] });

@@ -223,6 +223,10 @@ describe("TIFF files", () => {
     expect(await decode(tiff([{ ...page, rows: 2 ** 30, cols: 2 ** 30 }]))).to.match(
       /exceeds pixel limit of 178956970; --max-pixels/,
     );
+    const tall = { ...page, tags: [[257, "long", [2 ** 22]]] } as const;
+    expect(await decode(tiff([tall]))).to.equal(
+      "TIFF: expected 1048576 tiles or strips, got fewer; the file is damaged",
+    );
     expect(await decode(tiff([{ ...page, rows: 0 }]))).to.equal("TIFF: page 1 is 4 x 0");
     expect(await decode(tiff([{ ...page, tags: [[262, "short", [8]]] }]))).to.match(
       /^TIFF: expected gray or RGB, got 1 channels of 32 bits, photometric interpretation 8/,
