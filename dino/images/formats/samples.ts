@@ -32,7 +32,8 @@ export type Visit = (values: ArrayLike<number>, channels: number, first?: number
 
 /** Throws for an empty image, and for one with more pixels than may be decoded. */
 export function checkSize({ rows, cols }: Size, maxPixels = MAX_PIXELS): void {
-  if (!(rows > 0 && cols > 0)) throw new Error(`expected at least one pixel, got ${cols} x ${rows}`);
+  if (!(rows > 0 && cols > 0 && Number.isInteger(rows) && Number.isInteger(cols)))
+    throw new Error(`expected at least one pixel, got ${cols} x ${rows}`);
   if (rows * cols > maxPixels) throw new Error(`${cols} x ${rows} exceeds pixel limit of ${maxPixels}`);
 }
 

@@ -1,13 +1,14 @@
 /** Images that a network looks at: pictures that the browser decodes, and files of any number of channels. */
 import { isNpy, parseNpyBytes } from "../../files/npy.js";
 import { formatOf, HEAD_BYTES } from "../../images/formats/kind.js";
+import { onBackground } from "../../images/formats/samples.js";
 import { channelsOf, type Image } from "../../images/pixels.js";
 import { decodingOf, type Reading } from "../../images/reading.js";
 
 /** An image and its name. */
 export interface InputImage {
   readonly name: string;
-  /** Pixels, or a file that is read as the network reads files: TIFF, or uint8 [rows, cols, channels] as .npy. */
+  /** RGB or RGBA, or a file that is read as the network reads files: TIFF, or uint8 [rows, cols, channels] as .npy. */
   readonly image: Image | Blob;
 }
 
@@ -41,18 +42,29 @@ export async function isForNetwork(file: Blob): Promise<boolean> {
   return isNpy(head) || formatOf(head) === "tiff";
 }
 
-/** Reads the pixels of an image. Throws, naming it, for a damaged file, and for channels that the network does not take. */
+/**
+ * Reads the pixels of an image, those for colors and gray on the background of the network, if it has one. Throws, naming it, for a damaged file, and for
+ * channels that the network does not take.
+ */
 export async function readInput({ name, image }: InputImage, taken: TakenChannels, reading: Reading): Promise<Image> {
   try {
-    if (!(image instanceof Blob)) {
-      expectChannels(channelsOf(image), taken);
-      return image;
-    }
-    const bytes = new Uint8Array(await image.arrayBuffer());
-    return await (isNpy(bytes) ? readNpy(bytes, taken) : readTiff(bytes, taken, reading));
+    const { background = "none" } = reading;
+    const read = await readPixels(image, taken, reading);
+    return background === "none" || !takesPictures(taken)
+      ? read
+      : onBackground({ ...read, channels: channelsOf(read) }, background);
   } catch (error) {
     throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
   }
+}
+
+async function readPixels(image: Image | Blob, taken: TakenChannels, reading: Reading): Promise<Image> {
+  if (!(image instanceof Blob)) {
+    expectChannels(Math.min(3, channelsOf(image)), taken);
+    return image;
+  }
+  const bytes = new Uint8Array(await image.arrayBuffer());
+  return isNpy(bytes) ? readNpy(bytes, taken) : readTiff(bytes, taken, reading);
 }
 
 function readNpy(bytes: Uint8Array, taken: TakenChannels): Image {

@@ -1,4 +1,4 @@
-/** Converts pictures of browsers to images: red, green and blue, eight bits each. */
+/** Converts pictures of browsers to images: red, green and blue, and alpha where some is transparent, eight bits each. */
 import type { Image } from "../../images/pixels.js";
 import { type InputImage, isForNetwork } from "./input-image.js";
 import type { Painting } from "./maps.js";
@@ -27,11 +27,17 @@ function pixelsOf(source: CanvasImageSource, cols: number, rows: number): Image 
   const context = new OffscreenCanvas(cols, rows).getContext("2d", { willReadFrequently: true })!;
   context.drawImage(source, 0, 0, cols, rows);
   const { data } = context.getImageData(0, 0, cols, rows);
+  if (isTransparent(data)) return { rows, cols, pixels: new Uint8Array(data.buffer) };
   const pixels = new Uint8Array(rows * cols * 3);
   for (let i = 0, at = 0; at < pixels.length; i += 4) {
     for (let channel = 0; channel < 3; channel++) pixels[at++] = data[i + channel]!;
   }
   return { rows, cols, pixels };
+}
+
+function isTransparent(rgba: Uint8ClampedArray): boolean {
+  for (let i = 3; i < rgba.length; i += 4) if (rgba[i]! < 255) return true;
+  return false;
 }
 
 /** Draws a painting at its own resolution. */
