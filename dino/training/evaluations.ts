@@ -65,7 +65,7 @@ async function evaluate(
     world.size === 1
       ? undefined
       : { shareOf: (indices) => sliceOf(indices, world), gather: (own) => gatherFeatures(world, own) };
-  const features = await featuresOf(network, { ...options, looking });
+  const features = await featuresOf(network, { ...options, looking, onLooked: options.onEvaluating });
   if (world.rank > 0) return {};
   const ofLinear = linear && { linear: await linearOf(features, options) }; // before k-NN normalizes the features in place
   return { ...(knn && { knn: await knnOf(features, options) }), ...ofLinear };

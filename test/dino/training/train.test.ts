@@ -64,7 +64,7 @@ describe("training", () => {
     out: string,
     changes: PartialConfig = {},
     options: { resume?: boolean; dieAt?: number; choices?: Choices } & Partial<
-      Pick<TrainOptions, "splits" | "visit" | "onEvaluated">
+      Pick<TrainOptions, "splits" | "visit" | "onEvaluated" | "onEvaluating">
     > = {},
   ) {
     const { resume = false, dieAt, choices = {}, ...others } = options;
@@ -268,7 +268,13 @@ describe("training", () => {
   it("measures k-NN after the last step unasked, with the same weights as without", async () => {
     const [auto, without] = [await folder(), await folder()];
     const evaluated: unknown[] = [];
-    const { knn } = await run(auto, {}, { onEvaluated: (line) => evaluated.push(line) });
+    const looked: (readonly [number, number])[] = [];
+    const { knn } = await run(
+      auto,
+      {},
+      { onEvaluated: (line) => evaluated.push(line), onEvaluating: (done, total) => looked.push([done, total]) },
+    );
+    expect(looked.at(-1), "progress").to.deep.equal([60, 60]);
     await run(without, { knnEvery: 0 });
     const epochs = async (out: string) => (await log(out)).filter(({ type }) => type === "epoch");
     expect((await epochs(auto)).map((line) => line["knn"])).to.deep.equal([undefined, knn]);
