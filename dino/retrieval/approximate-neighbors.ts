@@ -8,6 +8,8 @@ import { neighborsOf } from "./neighbors.js";
 
 /** Cells of an image, those of the nearest centers: more find more of the neighbours, in quadratically more time. */
 const CELLS = 4;
+/** Images of a cell that are compared with each other; cells of more, as of many copies of one image, are cut. */
+const MOST_MEMBERS = 4000;
 /** Images whose neighbours are found exactly to tell how many were missed. */
 const CHECKED = 256;
 
@@ -60,13 +62,17 @@ export async function approximateNeighbors(options: ApproximateOptions): Promise
   return { k, rows: best.rows, similarities: best.similarities, recall };
 }
 
-/** Lists the images of each cell, in ascending order. */
+/** Lists the images of each cell, or of its parts, in ascending order. */
 async function cellsOf(device: Device, features: FeatureRows, centers: Int32Array): Promise<readonly Int32Array[]> {
   const cells = Array.from(centers, (): number[] => []);
   using onDevice = similaritiesOn(device, selectRows(features, centers));
   for await (const { row, nearest } of nearestRows(features, Math.min(CELLS, centers.length), onDevice.nearest))
     for (const cell of nearest) cells[cell]!.push(row);
-  return cells.filter(({ length }) => length > 1).map((members) => Int32Array.from(members));
+  return cells.flatMap((members) => {
+    const parts = Array.from({ length: Math.ceil(members.length / MOST_MEMBERS) }, (_, i) => i * MOST_MEMBERS);
+    const cut = parts.map((start) => Int32Array.from(members.slice(start, start + MOST_MEMBERS)));
+    return cut.filter(({ length }) => length > 1);
+  });
 }
 
 /** A place for which no neighbour was found yet. */

@@ -47,6 +47,17 @@ describe("approximate neighbours", () => {
     expect((await approximateNeighbors({ ...options, seed: 1 })).rows).to.not.deep.equal(first.rows);
   });
 
+  it("of copies of one image are found without comparing all with all", async () => {
+    const rows = 9000;
+    const alike = { values: new Float32Array(2 * rows).fill(Math.SQRT1_2), rows, dim: 2 };
+    let compared = 0;
+    const onProgress = (done: number) => (compared = done);
+    const device = await testDevice();
+    const found = await approximateNeighbors({ device, features: alike, k: K, seed: 0, onProgress });
+    expect(compared).to.be.within(rows, 4 * rows * 4000);
+    expect(found.similarities.every((similarity) => Math.abs(similarity - 1) < 1e-5)).to.equal(true);
+  });
+
   it("are as many as asked for where a cell has fewer images", async () => {
     const few = groupedFeatures(300);
     const device = await testDevice();
