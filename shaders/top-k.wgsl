@@ -1,18 +1,17 @@
 // The K largest numbers of each row with their columns, the largest first, of equal ones the earlier; a NaN is none of them. Those
 // of earlier columns are given, so that a row may come in tiles.
 //
-//   x             [ROWS, COLS] f32: columns FIRST to FIRST + COLS
-//   foundValues   [ROWS, K] f32: the largest of columns 0 to FIRST, and
-//   foundColumns  [ROWS, K] u32: their columns; both are unread where FIRST is 0
+//   x             [rows, COLS] f32: columns FIRST to FIRST + COLS
+//   foundValues   [rows, K] f32: the largest of columns 0 to FIRST, and
+//   foundColumns  [rows, K] u32: their columns; both are unread where FIRST is 0
 //   sizes         [2] u32: COLS, FIRST
-//   values        [ROWS, K] f32, and
-//   columns       [ROWS, K] u32: LOWEST and NONE where fewer than K numbers above LOWEST came
+//   values        [rows, K] f32, and
+//   columns       [rows, K] u32: LOWEST and NONE where fewer than K numbers above LOWEST came
 //
 // One workgroup per row. Its threads stride over a chunk of columns and append what exceeds the K-th largest so far, which costs one
 // comparison where nothing does. The candidates are then sorted by a bitonic network (Batcher 1968). Chunks double: as many columns
 // as came before have about K ln 2 candidates. A chunk with more than there is room for is scanned again in parts.
 
-override ROWS: u32;
 override K: u32;
 override KEPT: u32;  // candidates that stay sorted: the power of two from K on
 override CAPACITY: u32;  // candidates that fit, a power of two and at least 2 KEPT
@@ -34,7 +33,7 @@ var<workgroup> appended: array<atomic<u32>, 1>;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let r = group.y * grid.x + group.x;  // a grid axis holds 65535 groups, so rows fold into two
-  if (r >= ROWS) { return; }
+  if (r * K >= arrayLength(&values)) { return; }
   let COLS = sizes[0];
   let FIRST = sizes[1];
   for (var i = lane; i < KEPT; i += LANES) {

@@ -8,6 +8,7 @@ import {
   matmul,
   softmax,
   sumLeading,
+  topK,
 } from "../../engine/index.js";
 import * as reference from "../../reference/operations.js";
 import { blockRows } from "./block-rows.js";
@@ -40,9 +41,22 @@ export function rows(batch: number, kind: keyof typeof VIT): readonly (BenchRow 
     ...prototypeRows(batch, "f32"),
     ...prototypeRows(batch, "f16"),
     ...koleoRows(CROPS.global * Math.max(batch, 2), vit.dim), // one image has no neighbour
+    nearestRow(),
     { name: "adamw", make: adamwRow },
     { name: "ema", make: emaRow },
   ];
+}
+
+/** The nearest of a tile of similarities, as a search finds them. */
+function nearestRow(): BenchRow {
+  const [queries, cols, k] = [256, 16_384, 16];
+  return {
+    name: "top-k",
+    inputs: [[queries, cols]],
+    build: (x) => [topK(x, k).values],
+    bytes: 4 * queries * cols,
+    check: rowwise(reference.topK(k)),
+  };
 }
 
 /** The products of a block. */

@@ -203,6 +203,7 @@ def rows(batch, device, half):
         ("matmul mlp, weight gradient", lambda: plain(HIDDEN, DIM, tokens, True), *cost(HIDDEN, DIM, tokens)),
         ("gelu", lambda: (lambda x: lambda: F.gelu(x))(new(tokens, HIDDEN)), None, 8 * tokens * HIDDEN),
         ("gelu backward", lambda: backward(F.gelu, new(tokens, HIDDEN)), None, 12 * tokens * HIDDEN),
+        ("top-k", lambda: (lambda x: lambda: x.topk(16))(new(256, 16384)), None, 4 * 256 * 16384),
         ("softmax", lambda: (lambda x: lambda: x.softmax(-1))(new(tokens, TOKENS["global"])), None, 8 * tokens * TOKENS["global"]),
         ("sum of rows", lambda: (lambda x: lambda: x.sum(0))(new(tokens, 3 * DIM)), None, 4 * tokens * 3 * DIM),
         ("cross-entropy of labels", lambda: of_labels(128, 8, 1000), None, 4 * 128 * 8 * 1000),

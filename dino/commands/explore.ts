@@ -98,6 +98,7 @@ async function explore(data: string, flags: ExploreFlags): Promise<void> {
     batch,
     seed,
     columns,
+    log: printToStderr,
   });
   reportFailures(explorer.failures);
   const site = await openExplorerSite(explorer, printToStderr);

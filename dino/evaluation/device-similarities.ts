@@ -89,11 +89,11 @@ function uploadParts(device: Device, { values, rows, dim }: FeatureRows) {
 
 /** Programs that take blocks of rows. */
 interface Blocks<Compiled> extends Disposable {
-  /** Writes a block for the programs to take. Throws for more rows than those of the first block. */
+  /** Writes a block for the programs to take. */
   readonly write: (block: FeatureRows) => Promise<readonly Compiled[]>;
 }
 
-/** Opens programs for blocks of the size of the first one; smaller ones are padded. */
+/** Opens programs for blocks of the size of the first one, and again for a larger one; smaller ones are padded. */
 function openBlocks<Compiled extends Disposable>(
   device: Device,
   dim: number,
@@ -104,20 +104,24 @@ function openBlocks<Compiled extends Disposable>(
     return { block, blockRows, programs: await compile(block) };
   };
   let opening: ReturnType<typeof open> | undefined;
+  const close = ({ block, programs }: Awaited<ReturnType<typeof open>>) => {
+    for (const owned of [block, ...programs]) owned[Symbol.dispose]();
+  };
   return {
     async write({ rows, values }) {
-      opening ??= open(rows);
-      const { block, blockRows, programs } = await opening;
-      if (rows > blockRows) throw new Error(`similaritiesOn: expected at most ${blockRows} rows, got ${rows}`);
+      const opened = await opening;
+      if (opened === undefined || rows > opened.blockRows) {
+        if (opened) close(opened);
+        opening = open(rows);
+      }
+      const { block, blockRows, programs } = await opening!;
       const padded = new Float32Array(blockRows * dim);
       padded.set(values);
       block.write(padded);
       return programs;
     },
     [Symbol.dispose]() {
-      void opening?.then(({ block, programs }) => {
-        for (const owned of [block, ...programs]) owned[Symbol.dispose]();
-      });
+      void opening?.then(close);
     },
   };
 }

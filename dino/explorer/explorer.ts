@@ -16,6 +16,7 @@ import { type FeatureRows, normalizeRows } from "../math/feature-rows.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import { extractFeatures, featureBatches } from "../model/extract.js";
 import { indexedImages, type IndexedImages } from "../retrieval/indexed-images.js";
+import { mapNeighbors } from "../retrieval/places.js";
 import type { Column } from "./api.js";
 import { categories, readColumns } from "./columns.js";
 import { featureColumns } from "./feature-columns.js";
@@ -38,6 +39,8 @@ export interface ExplorerOptions {
   readonly seed: number;
   /** A CSV file with more columns to colour by. */
   readonly columns?: string | undefined;
+  /** Called with remarks. */
+  readonly log?: (line: string) => void;
 }
 
 export interface Explorer {
@@ -65,7 +68,7 @@ export interface Explorer {
 
 /** Brings the folder of results up to date, with progress on stderr, and opens it. */
 export async function openExplorer(options: ExplorerOptions): Promise<Explorer> {
-  const { folder, data, images, checkpoint, model, batch, seed } = options;
+  const { folder, data, images, checkpoint, model, batch } = options;
   const absolute = isBuiltin(data) ? data : resolve(data);
   await claimFolder(folder, absolute);
   const view = viewOf(model.config);
@@ -84,7 +87,7 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     updateThumbnails({ folder, stamps, decode: (row) => indexed.decode(row), onProgress }),
   );
   normalizeRows(features);
-  const map = await mapOf(model, { folder, features, seed });
+  const map = await mapOf(options, features);
   const classes = list.classes.length > 1 ? list.labels : undefined;
   const columns = [
     ...columnsOf(options, list),
@@ -124,15 +127,14 @@ async function withProgress<T>(
 }
 
 async function mapOf(
-  { device }: Model,
-  { folder, features, seed }: { readonly folder: string; readonly features: FeatureRows; readonly seed: number },
+  { folder, model: { device }, seed, log }: ExplorerOptions,
+  features: FeatureRows,
 ): Promise<ImageMap> {
   using comparing = lazyProgress("neighbours");
   using placing = lazyProgress("map");
   return await updateMap({
     ...{ folder, features, seed },
-    open: () => similaritiesOn(device, features),
-    onCompare: comparing.report,
+    compare: () => mapNeighbors({ device, features, seed, onProgress: comparing.report, log }),
     onPlace: placing.report,
   });
 }

@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { writeFileAtomically, writeJson } from "../files/files.js";
 import { encodeNpy, parseNpy } from "../files/npy.js";
 import type { FeatureRows } from "../math/feature-rows.js";
-import type { FindNearest } from "../math/nearest-rows.js";
 import type { NeighborTable } from "../math/umap.js";
-import { neighborTable, placeNeighbors } from "../retrieval/places.js";
+import { placeNeighbors } from "../retrieval/places.js";
 
 export interface ImageMap {
   /** [rows, 2]. */
@@ -20,9 +19,8 @@ export interface MapOptions {
   /** Rows of length one. */
   readonly features: FeatureRows;
   readonly seed: number;
-  /** Opens what finds the nearest rows, if they are needed. */
-  readonly open: () => Disposable & { readonly nearest: FindNearest };
-  readonly onCompare?: (done: number, total: number) => void;
+  /** Finds the neighbours, if they are needed. */
+  readonly compare: () => Promise<NeighborTable>;
   readonly onPlace?: (done: number, total: number) => void;
 }
 
@@ -34,19 +32,11 @@ export async function updateMap({ folder, features, seed, ...options }: MapOptio
   const found = await readMap(folder, key);
   if (found) return found;
   const { onPlace } = options;
-  const table = await compare(features, options);
+  const table = await options.compare();
   const placed = await placeNeighbors(features, table, { seed, ...(onPlace && { onProgress: onPlace }) });
   const map = { places: Float32Array.from(placed), table };
   await writeMap(folder, key, map);
   return map;
-}
-
-async function compare(
-  features: FeatureRows,
-  { open, onCompare }: Pick<MapOptions, "open" | "onCompare">,
-): Promise<NeighborTable> {
-  using on = open();
-  return await neighborTable(features, { nearest: on.nearest, ...(onCompare && { onProgress: onCompare }) });
 }
 
 async function writeMap(folder: string, key: string, { places, table }: ImageMap): Promise<void> {

@@ -1,8 +1,11 @@
 /** Places of images on a map, with similar images close together. */
+import type { Device } from "../../engine/index.js";
+import { similaritiesOn } from "../evaluation/device-similarities.js";
 import { type FeatureRows, normalizeRows, selectRows } from "../math/feature-rows.js";
-import type { FindNearest } from "../math/nearest-rows.js";
+import type { FindNearest, NeighborRows } from "../math/nearest-rows.js";
 import { principalComponents, project } from "../math/principal-components.js";
 import { type NeighborTable, umap } from "../math/umap.js";
+import { approximateNeighbors } from "./approximate-neighbors.js";
 import { distanceOf, neighborsOf } from "./neighbors.js";
 
 type OnProgress = (done: number, total: number) => void;
@@ -85,7 +88,38 @@ export async function neighborTable(
 ): Promise<NeighborTable> {
   const { rows } = features;
   if (rows < MIN_ROWS) throw new Error(`map: expected at least ${MIN_ROWS} images, got ${rows}`);
-  const nearest = await neighborsOf({ features, k: NEIGHBORS, nearest: find, onProgress });
-  const distances = Float32Array.from(nearest.similarities, distanceOf);
-  return { rows, count: nearest.k, neighbors: nearest.rows, distances };
+  return tableOf(await neighborsOf({ features, k: NEIGHBORS, nearest: find, onProgress }), rows);
+}
+
+function tableOf({ k, rows: neighbors, similarities }: NeighborRows, rows: number): NeighborTable {
+  return { rows, count: k, neighbors, distances: Float32Array.from(similarities, distanceOf) };
+}
+
+/** Products of numbers that a CPU computes within about a minute; the exact neighbours take rows x rows x dim. */
+const MOST_PRODUCTS = 3.5e11;
+
+/** Options of `mapNeighbors`. */
+export interface MapNeighborsOptions {
+  readonly device: Device;
+  /** Rows of length one. */
+  readonly features: FeatureRows;
+  readonly seed: number;
+  readonly onProgress?: OnProgress | undefined;
+  /** Called with a line that says how many neighbours were missed, if any may be. */
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+/** Finds the neighbours that a map needs: exactly on a GPU and for small sets, approximately for others. */
+export async function mapNeighbors(options: MapNeighborsOptions): Promise<NeighborTable> {
+  const { device, features, onProgress, log } = options;
+  const { rows, dim } = features;
+  if (device.kernels === "gpu" || rows ** 2 * dim <= MOST_PRODUCTS) {
+    using onDevice = similaritiesOn(device, features);
+    return await neighborTable(features, { nearest: onDevice.nearest, ...(onProgress && { onProgress }) });
+  }
+  const found = await approximateNeighbors({ ...options, k: NEIGHBORS });
+  log?.(
+    `map: found ${(100 * found.recall).toFixed(1)} % of the nearest images; a GPU compares all images and finds all`,
+  );
+  return tableOf(found, rows);
 }

@@ -5,7 +5,7 @@ import { axes, formatShape, sameShape, type Tensor } from "../core/tensor.js";
 const forward = kernel("top-k", {
   reads: ["x", "foundValues", "foundColumns", "sizes"],
   writes: ["values", "columns"],
-  constants: ["ROWS", "K", "KEPT", "CAPACITY"],
+  constants: ["K", "KEPT", "CAPACITY"],
 });
 
 /** Most that `topK` finds: workgroup memory, 16 KiB on every adapter, holds as many again that may replace them. */
@@ -41,7 +41,7 @@ export function topK(x: Tensor, k: number, before?: TopK): TopK {
   const sizes = sizesOf(cols, seen);
   const KEPT = 2 ** Math.ceil(Math.log2(k));
   const CAPACITY = Math.min(LARGEST, Math.max(SMALLEST, 4 * KEPT));
-  forward({ x, foundValues, foundColumns, sizes, values, columns }, { ROWS: rows, K: k, KEPT, CAPACITY }, grid(rows));
+  forward({ x, foundValues, foundColumns, sizes, values, columns }, { K: k, KEPT, CAPACITY }, grid(rows));
   return { values, columns, seen: seen + cols };
 }
 

@@ -7,8 +7,8 @@ import { FIRST_CELLS, pictureLevels, squareOf } from "../../../dino/explorer/pic
 import { updateMap } from "../../../dino/explorer/stored-map.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import { normalizeRows } from "../../../dino/math/feature-rows.js";
-import { nearestIn } from "../../../dino/math/nearest-rows.js";
 import { rng } from "../../../dino/math/random.js";
+import { neighborTable } from "../../../dino/retrieval/places.js";
 import { rejection } from "../../support/rejection.js";
 import { put, temporaryFolders } from "../../support/temporary-folders.js";
 
@@ -102,18 +102,18 @@ describe("a stored map", () => {
 
   it("is made once for features and seed, and again if its files are damaged", async () => {
     const path = await folder();
-    let opened = 0;
-    const open = () => {
-      opened++;
-      return { nearest: nearestIn(features), [Symbol.dispose]: () => undefined };
+    let compared = 0;
+    const compare = () => {
+      compared++;
+      return neighborTable(features);
     };
-    const first = await updateMap({ folder: path, features, seed: 0, open });
-    expect(await updateMap({ folder: path, features, seed: 0, open })).to.deep.equal(first);
-    expect(opened).to.equal(1);
-    const other = await updateMap({ folder: path, features, seed: 1, open });
+    const first = await updateMap({ folder: path, features, seed: 0, compare });
+    expect(await updateMap({ folder: path, features, seed: 0, compare })).to.deep.equal(first);
+    expect(compared).to.equal(1);
+    const other = await updateMap({ folder: path, features, seed: 1, compare });
     expect(other.places).to.not.deep.equal(first.places);
     await writeFile(join(path, "places.npy"), "damaged");
-    expect(await updateMap({ folder: path, features, seed: 1, open })).to.deep.equal(other);
-    expect(opened).to.equal(3);
+    expect(await updateMap({ folder: path, features, seed: 1, compare })).to.deep.equal(other);
+    expect(compared).to.equal(3);
   });
 });

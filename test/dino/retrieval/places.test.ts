@@ -1,9 +1,8 @@
 import { expect } from "chai";
-import { similaritiesOn } from "../../../dino/evaluation/device-similarities.js";
 import { builtinImages } from "../../../dino/images/builtin.js";
 import { dotProducts, type FeatureRows, normalizeRows } from "../../../dino/math/feature-rows.js";
 import { pixelFeatures } from "../../../dino/model/extract.js";
-import { neighborTable, placeFeatures } from "../../../dino/retrieval/places.js";
+import { mapNeighbors, neighborTable, placeFeatures } from "../../../dino/retrieval/places.js";
 import { testDevice } from "../../support/device.js";
 import { rejection } from "../../support/rejection.js";
 
@@ -34,8 +33,7 @@ describe("places on a map", () => {
       const first = Math.sqrt(2 - 2 * similarity[expected[0]!]!);
       expect(table.distances[15 * row]).to.be.closeTo(first, 1e-5);
     }
-    using multiplied = similaritiesOn(await testDevice(), features);
-    const onDevice = await neighborTable(features, multiplied);
+    const onDevice = await mapNeighbors({ device: await testDevice(), features, seed: 0 });
     const same = onDevice.neighbors.filter((neighbor, i) => neighbor === table.neighbors[i]).length;
     expect(same / table.neighbors.length).to.be.above(0.999); // ties within rounding may swap
   });
