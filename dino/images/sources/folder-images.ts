@@ -9,6 +9,7 @@ import type { Cutting } from "../reading.js";
 import { decodeImage, measureSize } from "./decode.js";
 import { fileImages, locate } from "./file-parts.js";
 import { listImages, type ListReports } from "./folder-list.js";
+import { sortClasses } from "./labels.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
 /** Options of opening an image set. */
@@ -86,17 +87,6 @@ function labelsBySubfolder(names: PackedNames): Pick<SetContents, "classes" | "l
   }
   const areParts = found.every((name) => parts.has(name.toLowerCase()));
   return found.length < 2 || areParts ? {} : sortClasses(found, numbers);
-}
-
-/** Sorts classes by name, independent of system and locale, and remaps the labels. */
-export function sortClasses(
-  names: readonly string[],
-  labels: Int32Array,
-): { readonly classes: readonly string[]; readonly labels: Int32Array } {
-  const classes = [...names].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
-  const places = new Map(classes.map((name, place) => [name, place]));
-  const placeOf = names.map((name) => places.get(name)!);
-  return { classes, labels: labels.map((label) => placeOf[label]!) };
 }
 
 /**
