@@ -60,4 +60,4 @@ export type { Cutting, Reading } from "./images/reading.js";
 export { readImage } from "./images/sources/image-files.js";
 export type { Progress } from "./training/trainer.js";
 export type { LearnedPositions, Lookup, RotaryPositions, VitConfig } from "./model/vit-config.js";
-export type { Background, Decoding, ImageLocation, ImagePart, Levels } from "./images/image-location.js";
+export type { Background, Decoding, ImageLocation, ImagePart, Levels, ShownChannels } from "./images/image-location.js";

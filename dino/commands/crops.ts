@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { cropSettings } from "../config/crop-settings.js";
-import { augmentOptions } from "../config/derive.js";
+import { augmentOptions, shownChannels } from "../config/derive.js";
 import { flagOf } from "../config/flags.js";
 import { formatConfig, parseConfig, resolveConfig } from "../config/resolve.js";
 import type { Config, PartialConfig, SettingName } from "../config/settings.js";
@@ -57,6 +57,7 @@ export function addCrops(dino: Command): void {
         augment: augmentOptions(config),
         seed: config.seed,
         count: images,
+        shown: shownChannels(config),
         title: `Crops of ${config.data}: ${recipe}, seed ${config.seed}`,
       });
       reportFailures(sheet.failures);

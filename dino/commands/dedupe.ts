@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "../../engine/adapters/node.js";
 import type { Device } from "../../engine/index.js";
-import { readingOf } from "../config/derive.js";
+import { readingOf, shownChannels } from "../config/derive.js";
 import { readFeatures } from "../evaluation/feature-files.js";
 import { lazyProgress } from "../files/progress.js";
 import type { DecodeFailure } from "../images/image-location.js";
@@ -108,7 +108,9 @@ async function openFeatures(device: Device, flags: DedupeFlags): Promise<Opened>
   const { range, background } = subset.images.decoding;
   return {
     features,
-    images: await indexedImages({ data: data!, files }, data, { range, background }),
+    images: await indexedImages({ data: data!, files }, data, {
+      ...{ range, background, channels: shownChannels(model.config) },
+    }),
     failures,
   };
 }

@@ -68,8 +68,9 @@ export function addSearch(dino: Command): void {
         reading: model.config,
         extract: (images) => extract(fullSubset(images), "queries"),
       });
-      const images = await indexedImages(list, options.data, pictureDecoding(model.config));
-      if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images, model.config));
+      const decoding = pictureDecoding(model.config);
+      const images = await indexedImages(list, options.data, decoding);
+      if (options.out !== undefined) await writePicture(options.out, await searchSheet(found, images, decoding));
       const named = found.map(({ query, neighbors }) => ({
         query,
         neighbors: neighbors.map(({ row, similarity }) => ({ path: images.path(row), similarity })),

@@ -192,7 +192,7 @@ export const cropSettings = {
     unit: "names",
     about:
       "names of the channels, separated by commas; three channels count as colors only without names, or as red,green,blue; " +
-      "pictures show the first three channels as red, green and blue",
+      "pictures show the channels called red, green and blue, or r, g and b, else the first three",
     source: "ours",
   }),
   range: valueRange({

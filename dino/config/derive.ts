@@ -1,6 +1,6 @@
 /** Derives the options of augmentation and evaluation, and the size of the backbone, from settings. */
 import type { AugmentOptions } from "../images/augment.js";
-import type { Decoding } from "../images/image-location.js";
+import { type Decoding, FIRST_CHANNELS, type ShownChannels } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
 import { decodingOf, type Reading } from "../images/reading.js";
 import type { Config } from "./settings.js";
@@ -54,12 +54,23 @@ export function readingOf({
   return { channels, range, background, ...(pages === "channels" && { pages }) };
 }
 
-/** Returns how images are decoded for pictures: with the range and the background of the network, but as colors. */
-export function pictureDecoding(
-  config: Pick<Config, "channels" | "range" | "background" | "pages">,
-): Pick<Decoding, "range" | "background"> {
+/** Returns the channels that pictures show as red, green and blue: those of these names, else the first three. */
+export function shownChannels({ channelNames }: Pick<Config, "channelNames">): ShownChannels {
+  const names = (channelNames ?? []).map((name) => name.toLowerCase());
+  for (const colors of [
+    ["red", "green", "blue"],
+    ["r", "g", "b"],
+  ]) {
+    const [red = -1, green = -1, blue = -1] = colors.map((color) => names.indexOf(color));
+    if (Math.min(red, green, blue) >= 0) return [red, green, blue];
+  }
+  return FIRST_CHANNELS;
+}
+
+/** Returns how images are decoded for pictures: with the range and the background of the network, and the channels that are shown. */
+export function pictureDecoding(config: Config): Pick<Decoding, "range" | "background" | "channels"> {
   const { range, background } = decodingOf(readingOf(config));
-  return { range, background };
+  return { range, background, channels: shownChannels(config) };
 }
 
 /**

@@ -2,12 +2,11 @@
 import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
-import { readingOf } from "../config/derive.js";
+import { pictureDecoding, shownChannels } from "../config/derive.js";
 import { featurePaths, runIndexPath, readFeatures } from "../evaluation/feature-files.js";
 import { encodeNpyBytes } from "../files/npy.js";
 import { isFailure } from "../images/image-location.js";
 import { channelsOf, type Image, resize, sizeWithin } from "../images/pixels.js";
-import { decodingOf } from "../images/reading.js";
 import { indexedImages } from "../retrieval/indexed-images.js";
 import { runFiles } from "../run/run-folder.js";
 import { encodeModel } from "../weights/checkpoint-bytes.js";
@@ -103,13 +102,13 @@ export async function openIndex({ path, index }: Required<ServedModel>): Promise
   const { files, classes, labels } = list;
   const { config } = await readNetworkOf(path, "teacher");
   const inputs = config.channels === 1 || config.channels === 3 ? "webp" : "npy";
-  const { range, background, channels } = decodingOf(readingOf(config));
+  const { channels } = config;
   const images = await indexedImages(list, list.data, {
-    range,
-    background,
-    channels: inputs === "npy" ? channels : "shown",
+    ...pictureDecoding(config),
+    ...(inputs === "npy" && { channels }),
   });
-  const encode = { webp: (image: Image) => encodeWebp(image, { side: SIDE }), npy: encodePixels };
+  const shown = shownChannels(config);
+  const encode = { webp: (image: Image) => encodeWebp(image, { side: SIDE, shown }), npy: encodePixels };
   return {
     names: { files, classes, labels, inputs },
     features: () => readFile(featurePaths(index).npy),

@@ -1,6 +1,7 @@
 /** A sheet of images beside the crops that training makes of them. */
 import { type AugmentOptions, applyCropU8, type CropParameters, drawCrops } from "../images/augment.js";
-import { type DecodeFailure, isFailure } from "../images/image-location.js";
+import { asColors } from "../images/formats/samples.js";
+import { type DecodeFailure, isFailure, type ShownChannels } from "../images/image-location.js";
 import type { Image } from "../images/pixels.js";
 import { evenSample, type Subset } from "../images/split.js";
 import type { Picture } from "../pictures/drawing.js";
@@ -13,19 +14,20 @@ export interface CropSheet {
   readonly failures: readonly DecodeFailure[];
 }
 
+interface CropSheetOptions {
+  readonly augment: AugmentOptions;
+  readonly seed: number;
+  /** Number of images. */
+  readonly count: number;
+  readonly title: string;
+  readonly shown: ShownChannels;
+}
+
 /**
  * Draws images spread evenly over a subset, each with the crops of its first epoch under this seed: as the student sees
  * them, but not normalized. They are those made on the CPU, whose blur alone differs from that of a device.
  */
-export async function cropSheet(
-  subset: Subset,
-  {
-    augment,
-    seed,
-    count,
-    title,
-  }: { readonly augment: AugmentOptions; readonly seed: number; readonly count: number; readonly title: string },
-): Promise<CropSheet> {
+export async function cropSheet(subset: Subset, { count, title, ...options }: CropSheetOptions): Promise<CropSheet> {
   const { images } = subset;
   const spread = evenSample(subset, count);
   const rows: SheetRow[] = [];
@@ -33,7 +35,7 @@ export async function cropSheet(
   for (const index of spread) {
     const image = await images.decode(index);
     if (isFailure(image)) failures.push(image);
-    rows.push(rowOf(images.name(index), image, { augment, seed, index }));
+    rows.push(rowOf(images.name(index), image, { ...options, index }));
   }
   return { picture: contactSheet(title, rows), names: spread.map((index) => images.name(index)), failures };
 }
@@ -41,7 +43,7 @@ export async function cropSheet(
 function rowOf(
   name: string,
   image: Image | DecodeFailure,
-  { augment, seed, index }: { readonly augment: AugmentOptions; readonly seed: number; readonly index: number },
+  { augment, seed, shown, index }: Pick<CropSheetOptions, "augment" | "seed" | "shown"> & { readonly index: number },
 ): SheetRow {
   if (isFailure(image)) return { title: name, lead: { image: undefined, name: "", note: "image" }, cells: [] };
   const cells = drawCrops(augment, { seed, epoch: 0, index }, image).map((crop, n): SheetCell => {
@@ -49,9 +51,13 @@ function rowOf(
     const turn = crop.angle === 0 ? "" : `, ${crop.angle > 0 ? "+" : ""}${Math.round(crop.angle)}`;
     const area = Math.round((100 * height * width) / (image.rows * image.cols));
     const note = `${n < 2 ? `global ${n + 1}` : `local ${n - 1}`}, ${area} %${turn}`;
-    return { image: applyCropU8(image, crop), name: describeCrop(crop), note };
+    return { image: asColors(applyCropU8(image, crop), shown), name: describeCrop(crop), note };
   });
-  return { title: name, lead: { image, name: `${image.cols} x ${image.rows} pixels`, note: "image" }, cells };
+  return {
+    title: name,
+    lead: { image: asColors(image, shown), name: `${image.cols} x ${image.rows} pixels`, note: "image" },
+    cells,
+  };
 }
 
 /** Names the stages that change a crop besides its turn, in their order, in words short enough for a cell. */

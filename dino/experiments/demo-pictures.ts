@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { KnnAccuracy } from "../evaluation/online-evaluation.js";
 import { writeFileAtomically } from "../files/files.js";
 import { startProgress } from "../files/progress.js";
-import { isFailure } from "../images/image-location.js";
+import { FIRST_CHANNELS, isFailure } from "../images/image-location.js";
 import { type Image, resizedCenterCrop } from "../images/pixels.js";
 import { firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, sliceRows } from "../math/feature-rows.js";
@@ -75,12 +75,10 @@ export async function drawPictures({ out, splits, view, queries, ...options }: P
   const map = svgToPng(await drawMap(test, { view, looks: networks, seed }));
   drawing.update(2);
   using model = await options.model();
-  const shown = await inspectImages(
-    model,
-    test.images,
-    firstOfEachClass(test).slice(0, MOST_ATTENDED),
-    enlargedView(view, 3),
-  );
+  const shown = await inspectImages(model, test.images, firstOfEachClass(test).slice(0, MOST_ATTENDED), {
+    view: enlargedView(view, 3),
+    shown: FIRST_CHANNELS,
+  });
   const { classes, labels } = test.images;
   const labelled = shown.map((one) => ({ ...one, label: classes[labels![one.index]!]! }));
   const title = "What the cls token of the last block attends to";

@@ -6,10 +6,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import type { Device } from "../../engine/index.js";
+import { shownChannels } from "../config/derive.js";
 import { flagOf } from "../config/flags.js";
 import { type Config, defaultConfig, type SettingName, settingNames } from "../config/settings.js";
 import { writeFileAtomically } from "../files/files.js";
-import { isFailure } from "../images/image-location.js";
+import { isFailure, type ShownChannels } from "../images/image-location.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import type { Subset } from "../images/split.js";
 import { normalizeRows, sliceRows } from "../math/feature-rows.js";
@@ -217,7 +218,10 @@ async function showImages({ device, checkpoint, config, data, onProgress }: Show
   const chosen = sampleOf(subset, MAX_CANDIDATES);
   const view = viewOf(config);
   const close = enlargedView(view, view.crop.rows < 128 ? 3 : 2);
-  const closeUps = await inspectImages(model, subset.images, Array.from(chosen.subarray(0, INSPECTED)), close);
+  const closeUps = await inspectImages(model, subset.images, Array.from(chosen.subarray(0, INSPECTED)), {
+    view: close,
+    shown: shownChannels(config),
+  });
   if (closeUps.length === 0) return { missing: `none of the first images of ${data} could be decoded` };
   const title = "What the cls token of the last block attends to";
   const named = closeUps.map((one) => ({ ...one, label: subset.images.name(one.index) }));
@@ -256,17 +260,17 @@ async function neighboursOf(
     const cells = [{ row: query, similarity: undefined }, ...others].map(async ({ row, similarity }) => {
       const index = extracted.indices[row]!;
       const caption = similarity?.toFixed(3) ?? "query";
-      return figure(await thumbnail(images, index), images.name(index), caption);
+      return figure(await thumbnail(images, index, shownChannels(model.config)), images.name(index), caption);
     });
     lines.push(`<div class="row">${(await Promise.all(cells)).join("")}</div>`);
   }
   return `<p class="note">By cosine similarity of the cls features, among ${features.rows} images.</p>${lines.join("")}`;
 }
 
-async function thumbnail(images: Subset["images"], index: number): Promise<string> {
+async function thumbnail(images: Subset["images"], index: number, shown: ShownChannels): Promise<string> {
   const image = await images.decode(index);
   if (isFailure(image)) throw new Error(`${image.path}: could be decoded before, but not now: ${image.reason}`);
-  const { width: cols, height: rows, rgb: pixels } = asPicture(image);
+  const { width: cols, height: rows, rgb: pixels } = asPicture(image, shown);
   const small = await sharp(pixels, { raw: { width: cols, height: rows, channels: 3 } })
     .resize(THUMBNAIL, THUMBNAIL, { fit: "cover", kernel: rows < THUMBNAIL ? "nearest" : "lanczos3" })
     .webp({ quality: 80 })

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { shownChannels } from "../config/derive.js";
 import { type DeviceSimilarities, similaritiesOn } from "../evaluation/device-similarities.js";
 import { extractionKey } from "../evaluation/feature-cache.js";
 import type { FeatureList } from "../evaluation/feature-files.js";
@@ -82,9 +83,15 @@ export async function openExplorer(options: ExplorerOptions): Promise<Explorer> 
     }),
   );
   const { files, failures } = list;
-  const indexed = await indexedImages(list, list.data, { range, background });
+  const shown = { range, background, channels: shownChannels(model.config) };
+  const indexed = await indexedImages(list, list.data, shown);
   const thumbnail = await withProgress("thumbnails", (onProgress) =>
-    updateThumbnails({ folder, stamps, decode: (row) => indexed.decode(row), onProgress }),
+    updateThumbnails({
+      folder,
+      stamps: stamps.map((stamp) => `${stamp} ${JSON.stringify(shown)}`),
+      decode: (row) => indexed.decode(row),
+      onProgress,
+    }),
   );
   normalizeRows(features);
   const map = await mapOf(options, features);

@@ -52,14 +52,19 @@ export interface RawForm extends Size {
 /** What transparent pixels are drawn on. */
 export type Background = "white" | "gray" | "black";
 
+/** The channels, from 0, that pictures show as red, green and blue, where images have as many; else the first three. */
+export type ShownChannels = readonly [red: number, green: number, blue: number];
+
+export const FIRST_CHANNELS: ShownChannels = [0, 1, 2];
+
 /** Options of decoding. */
 export interface Decoding {
   /** Larger images are shrunk while decoding, so that their shorter side has this many pixels. */
   readonly shortSide?: number | undefined;
   /** Fills the missing part of a truncated file with gray instead of failing. */
   readonly torn?: "shown";
-  /** Number of channels; 3 if left out. "shown" makes colors of any number, for pictures. */
-  readonly channels?: number | "shown" | undefined;
+  /** Number of channels, or those for a picture; 3 if left out. */
+  readonly channels?: number | ShownChannels | undefined;
   /**
    * The values of black and white in files: two numbers for all channels or two for each. If left out, those of the bit depth,
    * or of the format.

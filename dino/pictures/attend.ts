@@ -3,7 +3,7 @@
  * of all.
  */
 import { basename, join } from "node:path";
-import { readingOf } from "../config/derive.js";
+import { readingOf, shownChannels } from "../config/derive.js";
 import { makeFolder, writeFileAtomically } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
 import type { Size } from "../images/pixels.js";
@@ -68,7 +68,7 @@ export async function attend(
   for (const [i, subject] of subjects.entries()) {
     const image = await readSubject(subject, fit, reading);
     const { rows, cols, attention } = await inspector.inspect(image);
-    const picture = asPicture(image);
+    const picture = asPicture(image, shownChannels(model.config));
     const write = async (suffix: string, drawn: Picture): Promise<string> => {
       const path = join(out, `${subject.name}-${suffix}.png`);
       await writeFileAtomically(path, encodePng(drawn));

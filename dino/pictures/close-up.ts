@@ -1,17 +1,17 @@
 /** Inspection of a few images, and pictures of the results. */
-import { isFailure } from "../images/image-location.js";
+import { isFailure, type ShownChannels } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
-import { type Image, resizedCenterCrop } from "../images/pixels.js";
+import { resizedCenterCrop } from "../images/pixels.js";
 import type { Backbone, View } from "../model/backbone.js";
 import { clsAttention, openInspector, patchFeatures, type Inspection } from "../model/inspector.js";
 import { asPicture, type Picture } from "./drawing.js";
 import { attentionPicture, featureMapPicture } from "./pictures.js";
 
-/** An input image of a backbone with its patch features and attention. */
+/** A picture of an input image of a backbone, with its patch features and attention. */
 export interface CloseUp {
   /** Index of the image in its set. */
   readonly index: number;
-  readonly image: Image;
+  readonly image: Picture;
   readonly inspection: Inspection<"patches" | "attention">;
   /** Label in pictures. */
   readonly label?: string;
@@ -28,7 +28,7 @@ export async function inspectImages(
   backbone: Backbone,
   images: ImageSet,
   indices: readonly number[],
-  view: View,
+  { view, shown }: { readonly view: View; readonly shown: ShownChannels },
 ): Promise<readonly CloseUp[]> {
   using inspector = openInspector(backbone, view, { patches: patchFeatures, attention: clsAttention });
   const closeUps: CloseUp[] = [];
@@ -36,7 +36,7 @@ export async function inspectImages(
     const decoded = await images.decode(index);
     if (isFailure(decoded)) continue;
     const image = resizedCenterCrop(decoded, view.resize, view.crop);
-    closeUps.push({ index, image, inspection: await inspector.inspect(image) });
+    closeUps.push({ index, image: asPicture(image, shown), inspection: await inspector.inspect(image) });
   }
   return closeUps;
 }
@@ -48,7 +48,7 @@ export function drawAttention(
 ): Picture {
   const { rows, cols } = gridOf(closeUps);
   const items = closeUps.map(({ image, inspection: { attention }, label }) => ({
-    image: asPicture(image),
+    image,
     attention,
     ...(label !== undefined && { label }),
   }));
@@ -62,7 +62,7 @@ export function drawFeatureMap(closeUps: readonly CloseUp[], { dim }: { readonly
   const { rows, cols } = gridOf(closeUps);
   const features = new Float32Array(closeUps.length * rows * cols * dim);
   for (const [i, { inspection }] of closeUps.entries()) features.set(inspection.patches, i * rows * cols * dim);
-  const images = closeUps.map(({ image }) => asPicture(image));
+  const images = closeUps.map(({ image }) => image);
   return featureMapPicture({ images, features, dim, rows, cols });
 }
 

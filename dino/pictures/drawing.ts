@@ -1,6 +1,7 @@
 /** Pictures in memory: boxes, images, text. */
-import { toChannels } from "../images/formats/samples.js";
-import { channelsOf, type Image } from "../images/pixels.js";
+import { asColors } from "../images/formats/samples.js";
+import { FIRST_CHANNELS } from "../images/image-location.js";
+import type { Image } from "../images/pixels.js";
 
 /** A picture with eight bits per channel: `rgb` is row-major [height, width, 3]. */
 export interface Picture {
@@ -38,9 +39,9 @@ export function blankPicture(width: number, height: number, color: Color): Pictu
   return { width, height, rgb };
 }
 
-/** Wraps an image as a picture, without copying colors. One channel becomes gray; of other channels, the first three are shown. */
-export function asPicture(image: Image): Picture {
-  const { rows, cols, pixels } = toChannels({ ...image, channels: channelsOf(image) }, "shown");
+/** Returns an image as a picture. One channel becomes gray; of other channels, three are shown. */
+export function asPicture(image: Image, shown = FIRST_CHANNELS): Picture {
+  const { rows, cols, pixels } = asColors(image, shown);
   return { width: cols, height: rows, rgb: pixels };
 }
 

@@ -1,7 +1,7 @@
 /** Patch features of images as colours, by principal components shared by all images; the background is left out. */
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { readingOf } from "../config/derive.js";
+import { readingOf, shownChannels } from "../config/derive.js";
 import { openDiskArrays, type DiskArrays } from "../files/disk-arrays.js";
 import { makeFolder } from "../files/files.js";
 import type { DecodeFailure } from "../images/image-location.js";
@@ -79,7 +79,7 @@ export async function drawPca(options: PcaOptions): Promise<ColoredImages> {
     const share = isIn === undefined ? 1 : isIn.reduce((sum, each) => sum + each, 0) / isIn.length;
     images.push({ image: subject.file, picture, foreground: share });
     if (i < MAX_ON_SHEET) {
-      const image = thumbnail(asPicture(await readSubject(subject, fit, reading)));
+      const image = thumbnail(asPicture(await readSubject(subject, fit, reading), shownChannels(model.config)));
       sheet.push({ image, colors, rows, cols, label: basename(subject.file) });
     }
     options.onDrawn?.(i + 1, subjects.length);

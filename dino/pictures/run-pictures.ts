@@ -1,4 +1,5 @@
 /** Pictures during a run: attention and features of the teacher for a few images, the same at every step. */
+import { shownChannels } from "../config/derive.js";
 import type { Config } from "../config/settings.js";
 import { firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { viewOf } from "../model/backbone.js";
@@ -26,12 +27,10 @@ export async function drawRunPictures(
   const view = viewOf(config);
   const shown = splits.test.indices.length > 0 ? splits.test : splits.train;
   const { images } = shown;
-  const closeUps = await inspectImages(
-    backbone,
-    images,
-    sampleOf(shown),
-    enlargedView(view, view.crop.rows < 128 ? 3 : 1),
-  );
+  const closeUps = await inspectImages(backbone, images, sampleOf(shown), {
+    view: enlargedView(view, view.crop.rows < 128 ? 3 : 1),
+    shown: shownChannels(config),
+  });
   if (closeUps.length === 0) return undefined;
   const { heads, dim } = backbone.vit;
   const labelled = closeUps.map((one) => ({ ...one, label: images.classes[images.labels?.[one.index] ?? -1] ?? "" }));

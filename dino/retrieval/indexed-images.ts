@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { FeatureList } from "../evaluation/feature-files.js";
 import { heldOutBuiltin, isBuiltin } from "../images/builtin.js";
-import type { DecodeFailure, Decoding } from "../images/image-location.js";
+import { type DecodeFailure, type Decoding, FIRST_CHANNELS } from "../images/image-location.js";
 import type { ImageSet } from "../images/image-set.js";
 import type { Image } from "../images/pixels.js";
 import { decodeImage } from "../images/sources/decode.js";
@@ -17,8 +17,8 @@ export interface IndexedImages {
   decode(row: number): Promise<Image | DecodeFailure>;
 }
 
-/** Options of decoding: larger images shrunk, and as colors unless channels are asked for. */
-const DECODING = { shortSide: 320, torn: "shown", channels: "shown" } as const;
+/** Options of decoding: larger images shrunk, and the first three channels unless others are asked for. */
+const DECODING = { shortSide: 320, torn: "shown", channels: FIRST_CHANNELS } as const;
 /** Number of images that are probed to see whether they are files of the folder. */
 const PROBED = 100;
 

@@ -64,12 +64,12 @@ const MAX_ROWS = 50;
 export async function searchSheet(
   found: readonly SearchResult[],
   images: IndexedImages,
-  reading: Reading,
+  decoding: Decoding,
 ): Promise<Picture> {
   const shown = found.slice(0, MAX_ROWS);
   const queries = queryImages(
     shown.map(({ query }) => query),
-    { ...decodingOf(reading), channels: "shown" },
+    decoding,
   );
   const rows: SheetRow[] = [];
   for (const [i, { query, neighbors }] of shown.entries()) {

@@ -91,12 +91,12 @@ describe("the viewer with a network of five channels, in Chromium", () => {
     await page.getByText(new RegExp(`^${model}: 0.0\\d million parameters`)).waitFor();
     await seen();
   }
-  /** The mean of the first three channels of an image of the index. */
+  /** The mean of red, green and blue of an image of the index. */
   async function meanOf(name: string): Promise<readonly number[]> {
     const path = at("fields", name);
     const image = (await decodeImage({ name, bytes: { kind: "file", path } }, { channels: 5, range })) as Image;
-    return [0, 1, 2].map((channel) => {
-      const values = image.pixels.filter((_, i) => i % 5 === channel);
+    return (["red", "green", "blue"] as const).map((color) => {
+      const values = image.pixels.filter((_, i) => spectralChannels[i % 5] === color);
       return values.reduce((sum, value) => sum + value, 0) / values.length;
     });
   }

@@ -17,7 +17,7 @@ sharp.block({ operation: ["VipsForeignLoadSvg"] });
 export async function read(source: Source, options: ReadOptions): Promise<Samples> {
   const { channels, range } = options;
   const shown = upright(source, options);
-  if (range === undefined && channels !== 2 && channels !== 4) {
+  if (range === undefined && !keepsAlpha(channels)) {
     const { rows, cols, pixels } = await toPixels(shown, options);
     return { rows, cols, channels: 3, pixels };
   }
@@ -26,6 +26,11 @@ export async function read(source: Source, options: ReadOptions): Promise<Sample
   const pixels = new Uint8Array(values.length);
   toBytesInRange(values, size.channels, range, pixels);
   return { ...size, pixels };
+}
+
+/** Whether alpha is a channel like others. */
+function keepsAlpha(channels: ReadOptions["channels"]): boolean {
+  return typeof channels === "object" ? Math.max(...channels) === 3 : channels === 2 || channels === 4;
 }
 
 /** Visits the values of an image. */
@@ -80,7 +85,7 @@ async function toValues(
   const isDeep = depth === "own" && own.depth === "ushort";
   const isGray = channels === 2 || (channels === 1 && own.channels <= 2);
   const space = isGray ? (isDeep ? "grey16" : "b-w") : isDeep ? "rgb16" : "srgb";
-  const opaque = channels === 2 || channels === 4 ? image : withoutAlpha(image, background);
+  const opaque = keepsAlpha(channels) ? image : withoutAlpha(image, background);
   const { data, info } = await opaque
     .toColourspace(space)
     .raw({ depth: isDeep ? "ushort" : "uchar" })

@@ -1,6 +1,13 @@
 /** What the readers of image formats return: samples of any number of channels, in 8 bits. */
-import type { Background, Decoding, ImagePart, Levels } from "../image-location.js";
-import { type Box, type Image, luminance, MAX_PIXELS, type Size } from "../pixels.js";
+import {
+  type Background,
+  type Decoding,
+  FIRST_CHANNELS,
+  type ImagePart,
+  type Levels,
+  type ShownChannels,
+} from "../image-location.js";
+import { type Box, channelsOf, type Image, luminance, MAX_PIXELS, type Size } from "../pixels.js";
 
 /** An image of any number of channels with 8 bits each. */
 export interface Samples extends Size {
@@ -78,13 +85,14 @@ export function onBackground(samples: Samples, background: Background): Samples 
 
 /**
  * Converts to a number of channels. To three: gray is repeated, and the last of two or four channels, alpha, is dropped. To one:
- * the luminance of red, green and blue. Throws for other differences. "shown" also takes the first three of more channels.
+ * the luminance of red, green and blue. Throws for other differences. Channels to show are taken of any number.
  */
-export function toChannels(samples: Samples, wanted: number | "shown" = 3): Image {
+export function toChannels(samples: Samples, wanted: number | ShownChannels = 3): Image {
   const { rows, cols, channels, pixels } = samples;
   if (channels === wanted) return { rows, cols, pixels };
   if (wanted === 1 && channels <= 4) return toGray(samples);
-  if (wanted === "shown" || (wanted === 3 && channels <= 4)) return toRgb(samples);
+  if (typeof wanted === "object") return toRgb(samples, channels > Math.max(...wanted) ? wanted : FIRST_CHANNELS);
+  if (wanted === 3 && channels <= 4) return toRgb(samples, FIRST_CHANNELS);
   throw new Error(
     wanted === 3
       ? `expected 1 to 4 channels (gray or RGB, alpha is dropped), got ${channels}; --channels ${channels} takes all`
@@ -92,12 +100,17 @@ export function toChannels(samples: Samples, wanted: number | "shown" = 3): Imag
   );
 }
 
-/** Converts to RGB: gray is repeated, and of more than two channels, the first three are taken. */
-function toRgb({ rows, cols, channels, pixels }: Samples): Image {
+/** Returns an image as red, green and blue for a picture. */
+export function asColors(image: Image, shown: ShownChannels): Image {
+  return toChannels({ ...image, channels: channelsOf(image) }, shown);
+}
+
+/** Converts to RGB: gray is repeated, and of more than two channels, three are taken. */
+function toRgb({ rows, cols, channels, pixels }: Samples, shown: ShownChannels): Image {
   const out = new Uint8Array(rows * cols * 3);
-  const [green, blue] = channels >= 3 ? [1, 2] : [0, 0];
+  const [red, green, blue] = channels >= 3 ? shown : [0, 0, 0];
   for (let from = 0, to = 0; to < out.length; from += channels, to += 3) {
-    out[to] = pixels[from]!;
+    out[to] = pixels[from + red]!;
     out[to + 1] = pixels[from + green]!;
     out[to + 2] = pixels[from + blue]!;
   }

@@ -33,7 +33,7 @@ export async function read(source: Source, options: ReadOptions): Promise<Sample
 
 /** Whether samples besides gray or color are channels too, rather than alpha. */
 function keepsExtraSamples({ channels }: ReadOptions): boolean {
-  return typeof channels === "number" && channels !== 1 && channels !== 3;
+  return typeof channels === "object" ? Math.max(...channels) > 2 : ![undefined, 1, 3].includes(channels);
 }
 
 /** Visits the values of a page, or of a tile of it. */

@@ -7,7 +7,8 @@ import { dirname, join } from "node:path";
 import { openFile } from "../../files/files.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
-import { imageSet, sortClasses } from "./folder-images.js";
+import { imageSet } from "./folder-images.js";
+import { sortClasses } from "./labels.js";
 
 const SIDE = 32;
 const PIXELS = 3 * SIDE * SIDE;

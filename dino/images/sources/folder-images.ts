@@ -9,6 +9,8 @@ import type { Cutting } from "../reading.js";
 import { decodeImage, measureSize } from "./decode.js";
 import { type FileImages, fileImages, locate } from "./file-parts.js";
 import { listImages, type ListReports } from "./folder-list.js";
+import { type Labels, sortClasses } from "./labels.js";
+import { metadataLabels } from "./metadata-labels.js";
 import { nameAt, type PackedNames, packNames } from "./names.js";
 
 /** Options of opening an image set. */
@@ -25,8 +27,8 @@ export function splitOptions(options: OpenOptions): {
 
 /**
  * Opens a folder of images, including subfolders, sorted by path. Names that start with a dot are skipped. If every
- * image lies in a subfolder and there are at least two, their names are the classes. Images are decoded by
- * `decodeImage`.
+ * image lies in a subfolder and there are at least two, their names are the classes, else those of `metadataLabels`. Images
+ * are decoded by `decodeImage`.
  *
  * Throws if the folder is missing or has no image.
  */
@@ -46,27 +48,43 @@ export async function openImages(folder: string, options: OpenOptions = {}): Pro
       `images ${folder}: expected at least one image (${imageNames}, or a file without extension), here or in a subfolder, got none`,
     );
   }
-  return imagesOfFolder(folder, names, options);
+  return wholeFolder(folder, names, options);
+}
+
+/** Creates the image set of all images of a folder; a metadata file gives the classes where subfolders do not. */
+export async function wholeFolder(folder: string, files: PackedNames, options: OpenOptions): Promise<ImageSet> {
+  return imagesOfFolder(folder, files, options, (names) => metadataLabels(folder, names, options.onLeftOut));
 }
 
 /**
  * Creates the image set of sorted paths within a folder, with classes by subfolder as in `openImages`. Pages and tiles of
  * files are images of their own.
  */
-export async function imagesOfFolder(folder: string, files: PackedNames, options: OpenOptions): Promise<ImageSet> {
+export async function imagesOfFolder(
+  folder: string,
+  files: PackedNames,
+  options: OpenOptions,
+  otherLabels: (names: PackedNames) => Promise<Labels> = () => Promise.resolve({}),
+): Promise<ImageSet> {
   const { decoding, listing } = splitOptions(options);
-  return setOfFolder(folder, await fileImages(folder, files, listing), decoding);
+  return setOfFolder(folder, await fileImages(folder, files, listing), decoding, otherLabels);
 }
 
-/** Creates the image set of sorted images within a folder, with classes by subfolder as in `openImages`. */
-export function setOfFolder(folder: string, { names, location }: FileImages, decoding: Decoding): ImageSet {
+/** Creates the image set of sorted images within a folder, with classes by subfolder as in `openImages`, else `otherLabels`. */
+export async function setOfFolder(
+  folder: string,
+  { names, location }: FileImages,
+  decoding: Decoding,
+  otherLabels: (names: PackedNames) => Promise<Labels> = () => Promise.resolve({}),
+): Promise<ImageSet> {
+  const bySubfolder = labelsBySubfolder(names);
   return imageSet({
     title: folder,
     count: names.ends.length,
     name: (index) => nameAt(names, index),
     location,
     decoding,
-    ...labelsBySubfolder(names),
+    ...(bySubfolder.labels ? bySubfolder : await otherLabels(names)),
   });
 }
 
@@ -90,17 +108,6 @@ function labelsBySubfolder(names: PackedNames): Pick<SetContents, "classes" | "l
   }
   const areParts = found.every((name) => parts.has(name.toLowerCase()));
   return found.length < 2 || areParts ? {} : sortClasses(found, numbers);
-}
-
-/** Sorts classes by name, independent of system and locale, and remaps the labels. */
-export function sortClasses(
-  names: readonly string[],
-  labels: Int32Array,
-): { readonly classes: readonly string[]; readonly labels: Int32Array } {
-  const classes = [...names].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
-  const places = new Map(classes.map((name, place) => [name, place]));
-  const placeOf = names.map((name) => places.get(name)!);
-  return { classes, labels: labels.map((label) => placeOf[label]!) };
 }
 
 /**

@@ -8,7 +8,8 @@ import { createGunzip } from "node:zlib";
 import { openFile, readRange } from "../../files/files.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
-import { imageSet, sortClasses } from "./folder-images.js";
+import { imageSet } from "./folder-images.js";
+import { sortClasses } from "./labels.js";
 import type { Labels } from "./labels.js";
 
 /** Returns whether a file name is that of IDX images. */

@@ -2,7 +2,8 @@
 import { lowerBound } from "../../math/binary-search.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
-import { imageSet, sortClasses } from "./folder-images.js";
+import { imageSet } from "./folder-images.js";
+import { sortClasses } from "./labels.js";
 import type { Labels } from "./labels.js";
 
 /** Options of `joinSets`. */

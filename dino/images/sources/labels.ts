@@ -1,6 +1,5 @@
 /** Labels of images in files that hold many. */
 import type { SetContents } from "../image-set.js";
-import { sortClasses } from "./folder-images.js";
 
 /** Classes and labels of a set, or why it has none. */
 export type Labels = Pick<SetContents, "classes" | "labels" | "whyUnlabelled">;
@@ -46,4 +45,15 @@ export function withLabels(classes: readonly string[], labels: Int32Array, where
   const missing = labels.reduce((sum, label) => sum + (label < 0 ? 1 : 0), 0);
   if (missing === 0 && classes.length > 0) return sortClasses(classes, labels);
   return { whyUnlabelled: `${missing} of ${labels.length} images have no class, ${where}` };
+}
+
+/** Sorts classes by name, independent of system and locale, and remaps the labels. */
+export function sortClasses(
+  names: readonly string[],
+  labels: Int32Array,
+): { readonly classes: readonly string[]; readonly labels: Int32Array } {
+  const classes = [...names].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  const places = new Map(classes.map((name, place) => [name, place]));
+  const placeOf = names.map((name) => places.get(name)!);
+  return { classes, labels: labels.map((label) => placeOf[label]!) };
 }

@@ -12,7 +12,7 @@ import { nameAt, type PackedNames } from "./names.js";
 export const LISTS_VARIABLE = "DINO_LISTS";
 
 /** Version of the format of cached values. */
-const VERSION = 4;
+const VERSION = 5;
 
 interface CacheEntry {
   readonly version: number;

@@ -7,7 +7,7 @@ import { imageNames, isImageName } from "../formats/kind.js";
 import type { Decoding } from "../image-location.js";
 import type { ImageSet } from "../image-set.js";
 import { openCifar } from "./cifar.js";
-import { imagesOfFolder, type OpenOptions, splitOptions } from "./folder-images.js";
+import { imagesOfFolder, type OpenOptions, splitOptions, wholeFolder } from "./folder-images.js";
 import { hasImageHead, isImageFile, type LeftOut, listFiles, listImages } from "./folder-list.js";
 import { isIdxName, openIdx } from "./idx.js";
 import { openImageList } from "./image-list.js";
@@ -108,7 +108,7 @@ async function openPart(path: string, options: OpenOptions): Promise<ImageSet> {
   if (images.ends.length > 0) {
     checkUnmixed(path, images.ends.length, leftOut);
     if (leftOut.length > 0) options.onLeftOut?.(path, leftOut);
-    return imagesOfFolder(path, images, options);
+    return wholeFolder(path, images, options);
   }
   const files = await listFiles(path, (name) => kinds.some(({ matches }) => matches(name)));
   const names = Array.from({ length: files.ends.length }, (_, i) => nameAt(files, i));

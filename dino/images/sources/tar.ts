@@ -80,14 +80,16 @@ async function indexTar(path: string): Promise<TarIndex> {
   const starts: number[] = [];
   const sizes: number[] = [];
   const pages: number[] = [];
-  const keys: (readonly string[])[] = [];
+  const keys: { readonly own: readonly string[]; readonly shared: readonly string[] }[] = [];
   const classes = classList();
   const labelOf = new Map<string, number>();
   const others = new Map<string, number>();
+  const distinct = distinctNames();
   for await (const entry of filesOf(file)) {
-    const { name, start, size } = entry;
+    const { start, size } = entry;
+    const name = distinct(entry.name);
     if (isImageName(name)) {
-      const key = keysOf(name);
+      const key = { own: keysOf(name), shared: keysOf(entry.name) };
       const found =
         mayHavePages(name) && size <= MAX_BYTES ? await pagesWithin(await file.read(start, size)) : [undefined];
       for (const page of found) {
@@ -100,14 +102,17 @@ async function indexTar(path: string): Promise<TarIndex> {
     } else {
       const kind = extensionOf(name) || "without extension";
       others.set(kind, (others.get(kind) ?? 0) + 1);
-      await noteLabel(entry, classes, labelOf);
+      await noteLabel({ ...entry, name }, classes, labelOf);
     }
   }
   if (keys.length === 0 && others.size > 0) {
     const found = [...others].map(([kind, count]) => `${count} ${kind}`).join(", ");
     throw new Error(`${path}: expected images (${imageNames}), got files of other kinds: ${found}`);
   }
-  const labels = Int32Array.from(keys, (some) => firstKnown(some, labelOf) ?? NONE);
+  const labels = Int32Array.from(
+    keys,
+    ({ own, shared }) => firstKnown(own, labelOf) ?? firstKnown(shared, labelOf) ?? NONE,
+  );
   return {
     names: names.pack(),
     starts: Float64Array.from(starts),
@@ -115,6 +120,26 @@ async function indexTar(path: string): Promise<TarIndex> {
     pages: Uint32Array.from(pages),
     classes: classes.names(),
     labels,
+  };
+}
+
+/**
+ * Returns a function that gives names which occurred before a number, as a (2).png, so that the second a.png goes with the second
+ * a.cls.
+ */
+function distinctNames(): (name: string) => string {
+  const counts = new Map<string, number>();
+  return (name) => {
+    let count = counts.get(name) ?? 0;
+    let own = name;
+    if (count > 0) {
+      const [, before, after] = /^((?:.*\/)?[^.]*)(.*)$/s.exec(name)!;
+      do own = `${before!} (${++count})${after!}`;
+      while (counts.has(own));
+      counts.set(own, 1);
+    }
+    counts.set(name, Math.max(count, 1));
+    return own;
   };
 }
 

@@ -1,10 +1,10 @@
 /** Computations of the viewer on any device: attention and features of an image, and the most similar images. */
 import type { Device } from "../../../engine/index.js";
-import { readingOf } from "../../config/derive.js";
+import { readingOf, shownChannels } from "../../config/derive.js";
 import { type DeviceSimilarities, similaritiesOn } from "../../evaluation/device-similarities.js";
 import { parseNpy } from "../../files/npy.js";
 import { fitToPatches } from "../../images/crop-to-patches.js";
-import { toChannels } from "../../images/formats/samples.js";
+import { asColors, toChannels } from "../../images/formats/samples.js";
 import { channelsOf, type Image, resizedCenterCrop } from "../../images/pixels.js";
 import type { Reading } from "../../images/reading.js";
 import { type FeatureRows, normalizeRows, selectRows } from "../../math/feature-rows.js";
@@ -113,7 +113,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
       const features = normalizeRows({ values: patches, rows: rows * cols, dim });
       if (!keepColors || palette === undefined) palette = fitColors(spread(features));
       return {
-        image: toChannels({ ...shown, channels: channelsOf(shown) }, "shown"),
+        image: asColors(shown, shownChannels(model.config)),
         rows,
         cols,
         heads,

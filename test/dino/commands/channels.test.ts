@@ -1,10 +1,12 @@
 /** Networks of other channels than red, green and blue: training, every use of the network, and its way to other programs. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
+import sharp from "sharp";
 import { dino, tiny, writeTinyCheckpoint } from "../../support/command-line.js";
 import { drawSpectralFolder, spectralChannels } from "../../support/spectral-images.js";
+import { tiff } from "../images/formats/written-formats.js";
 
 /** The metadata of a safetensors file. */
 async function notesOf(path: string): Promise<Readonly<Record<string, string>>> {
@@ -81,6 +83,36 @@ describe("networks of five channels", function () {
     expect(await json("config.json")).to.include({ num_channels: 5 });
     expect(await json("preprocessor_config.json")).to.include({ do_convert_rgb: false });
     expect((await json("preprocessor_config.json"))["image_mean"]).to.have.length(5);
+  });
+
+  it("are drawn in the channels called red, green and blue", async () => {
+    const [blue, green, red, nir, swir] = [31, 67, 203, 120, 9];
+    const samples = Uint8Array.from({ length: 16 * 16 * 5 }, (_, i) => [blue, green, red, nir, swir][i % 5]!);
+    await mkdir(at("even"));
+    for (const name of ["a.tif", "b.tif"])
+      await writeFile(at("even", name), tiff([{ rows: 16, cols: 16, channels: 5, bits: 8, samples }]));
+    await writeTinyCheckpoint(at("even.safetensors"), { channels: 5, channelNames: [...spectralChannels] });
+    const even = ["--checkpoint", at("even.safetensors")];
+    await run("attend", at("even", "a.tif"), ...even, "--out", at("even-attention"));
+    await run("pca", at("even"), ...even, "--out", at("even-pca"));
+    await run("embed", ...even, "--data", at("even"), "--out", at("even.npy"));
+    await run("search", at("even", "a.tif"), "--index", at("even.npy"), "--out", at("even-search.png"));
+    await run("dedupe", ...even, "--data", at("even"), "--out", at("even-dedupe.png"));
+    await run("crops", "--data", at("even"), ...five, "--out", at("even-crops.png"), "--images", "1");
+    for (const picture of [
+      "even-attention/a-attention.png",
+      "even-pca/contact-sheet.png",
+      "even-search.png",
+      "even-dedupe.png",
+      "even-crops.png",
+    ]) {
+      const { data } = await sharp(at(picture)).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+      const shown = new Set(
+        Array.from({ length: data.length / 3 }, (_, i) => String([...data.subarray(3 * i, 3 * i + 3)])),
+      );
+      expect(shown.has(String([red, green, blue])), picture).to.equal(true);
+      expect(shown.has(String([blue, green, red])), picture).to.equal(false);
+    }
   });
 
   it("begin with the weights of a network for colors", async () => {

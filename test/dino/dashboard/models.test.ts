@@ -18,7 +18,7 @@ import { dinoFromSources, writeTinyCheckpoint } from "../../support/command-line
 import { families, writeModelOf } from "../../support/families.js";
 import { rejection } from "../../support/rejection.js";
 import { writeIndex, writeShownRun } from "../../support/shown-run.js";
-import { drawSpectralFolder } from "../../support/spectral-images.js";
+import { drawSpectralFolder, spectralChannels } from "../../support/spectral-images.js";
 
 describe("dashboard models and indexes", () => {
   let inside: string;
@@ -96,11 +96,11 @@ describe("dashboard models and indexes", () => {
     expect(await fetchFrom("api/models/DINO/features.npy")).to.have.property("status", 404);
   });
 
-  it("gives images with all channels that a network takes, and pictures of three", async () => {
+  it("gives images with all channels that a network takes, and pictures of red, green and blue", async () => {
     const data = join(inside, "fields");
     const checkpoint = join(inside, "five.safetensors");
     await drawSpectralFolder(data, 1);
-    await writeTinyCheckpoint(checkpoint, { channels: 5, range: [0, 4095] });
+    await writeTinyCheckpoint(checkpoint, { channels: 5, channelNames: [...spectralChannels], range: [0, 4095] });
     await writeIndex(join(inside, "five.npy"), { data, checkpoint });
     const site = await openSite({ roots: [], indexes: [join(inside, "five.npy")], log: () => undefined });
     const bytesAt = async (name: string) => {
@@ -115,7 +115,10 @@ describe("dashboard models and indexes", () => {
     const picture = await sharp(await bytesAt("images/1.webp"))
       .raw()
       .toBuffer();
-    expect([...picture]).to.deep.equal([...pixels.filter((_, at) => at % 5 < 3)]);
+    const [red, green, blue] = [2, 1, 0].map((channel) => pixels.filter((_, at) => at % 5 === channel));
+    expect([...picture], "as their names say").to.deep.equal(
+      [...red!].flatMap((value, pixel) => [value, green![pixel]!, blue![pixel]!]),
+    );
     expect(await bytesAt("images/2.npy")).to.equal(undefined);
     const addresses = (await site.resources()).map(({ address }) => address);
     expect(addresses).to.include.members(["/api/models/five/images/0.npy", "/api/models/five/images/0.webp"]);

@@ -15,7 +15,7 @@ import {
 import { gaussianBlur } from "../../../dino/images/blur.js";
 import { contentMeasure } from "../../../dino/images/content.js";
 import { onBackground, toChannels } from "../../../dino/images/formats/samples.js";
-import type { Decoding } from "../../../dino/images/image-location.js";
+import { type Decoding, FIRST_CHANNELS, type ShownChannels } from "../../../dino/images/image-location.js";
 import { memoryImages } from "../../../dino/images/image-set.js";
 import {
   adjustBrightness,
@@ -162,7 +162,7 @@ describe("channels other than red, green and blue", () => {
     };
     for (const name of ["a.png", "a.tif"]) {
       expect(await decoded(name, {}), name).to.deep.equal([10, 20, 30, 200, 100, 50, 7, 8, 9]);
-      for (const options of [{}, { range: [0, 255] }, { channels: "shown" }] as const) {
+      for (const options of [{}, { range: [0, 255] }, { channels: FIRST_CHANNELS }] as const) {
         const onWhite = await decoded(name, { ...options, background: "white" });
         expect(onWhite, name).to.deep.equal([10, 20, 30, 227, 177, 152, 255, 255, 255]);
       }
@@ -186,7 +186,7 @@ describe("channels other than red, green and blue", () => {
       channels,
       pixels: Uint8Array.from(pixels),
     });
-    const converted = (samples: ReturnType<typeof of>, wanted: number | "shown") => [
+    const converted = (samples: ReturnType<typeof of>, wanted: number | ShownChannels) => [
       ...toChannels(samples, wanted).pixels,
     ];
     expect(converted(of(1, 7), 3)).to.deep.equal([7, 7, 7]);
@@ -195,8 +195,11 @@ describe("channels other than red, green and blue", () => {
     expect(converted(of(4, 255, 0, 0, 9), 1)).to.deep.equal([76]);
     expect(converted(of(2, 5, 9), 1)).to.deep.equal([5]);
     expect(converted(of(5, 1, 2, 3, 4, 5), 5)).to.deep.equal([1, 2, 3, 4, 5]);
-    expect(converted(of(5, 1, 2, 3, 4, 5), "shown")).to.deep.equal([1, 2, 3]);
-    expect(converted(of(2, 1, 2), "shown")).to.deep.equal([1, 1, 1]);
+    expect(converted(of(5, 1, 2, 3, 4, 5), FIRST_CHANNELS)).to.deep.equal([1, 2, 3]);
+    expect(converted(of(2, 1, 2), FIRST_CHANNELS)).to.deep.equal([1, 1, 1]);
+    expect(converted(of(5, 1, 2, 3, 4, 5), [4, 0, 3])).to.deep.equal([5, 1, 4]);
+    expect(converted(of(3, 1, 2, 3), [4, 0, 3]), "has fewer").to.deep.equal([1, 2, 3]);
+    expect(converted(of(3, 1, 2, 3), [2, 1, 0])).to.deep.equal([3, 2, 1]);
     expect(() => converted(of(5, 1, 2, 3, 4, 5), 1)).to.throw("expected 1 channels, got 5");
     expect(() => converted(of(3, 1, 2, 3), 5)).to.throw("expected 5 channels, got 3");
   });

@@ -152,7 +152,7 @@ describe("viewer", () => {
       expect(similarity).to.be.closeTo(cosine(rowOf(features, 2), rowOf(features, row)), 1e-5);
   });
 
-  it("takes images of the channels of its network, and shows the first three", async () => {
+  it("takes images of the channels of its network, and shows the first three, or those called red, green and blue", async () => {
     const path = join(folder, "five.safetensors");
     const channelNames = ["a", "b", "c", "d", "e"];
     await writeTinyCheckpoint(path, { channels: 5, channelNames });
@@ -165,6 +165,11 @@ describe("viewer", () => {
     const other = await five.inspect({ rows: 16, cols: 16, pixels: changed }, OPTIONS);
     expect(other.image).to.deep.equal(image);
     expect(other.features).to.not.deep.equal(features);
+
+    await writeTinyCheckpoint(path, { channels: 5, channelNames: ["R", "x", "b", "y", "g"] });
+    using named = await openViewer(device, new Uint8Array(await readFile(path)));
+    const { image: colors } = await named.inspect({ rows: 16, cols: 16, pixels }, OPTIONS);
+    expect([...colors.pixels.subarray(0, 6)]).to.deep.equal([0, 4, 2, 5, 9, 7].map((i) => pixels[i]!));
   });
 
   it("refuses what is no model, and an index of another network", async () => {

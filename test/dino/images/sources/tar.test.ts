@@ -45,6 +45,38 @@ describe("WebDataset shards", () => {
       expect((await openTar(other)).labels).to.equal(undefined);
     }));
 
+  it("number names that occur again, and their labels with them", () =>
+    inFolder(async (folder) => {
+      const files = await pngs(5);
+      const path = join(folder, "s.tar");
+      await writeTar(path, [
+        ["x/a.b.png", files[0]!],
+        ["x/a.cls", "dog"],
+        ["x/a.b.png", files[1]!],
+        ["x/a.cls", "cat"],
+        ["x/a (2).b.png", files[2]!],
+        ["x/a.b.png", files[3]!],
+        ["x.y/README", "one"],
+        ["x.y/README", "two"],
+      ]);
+      const set = await openTar(path);
+      expect(Array.from({ length: set.count }, (_, i) => set.name(i))).to.deep.equal([
+        "x/a.b.png",
+        "x/a (2).b.png",
+        "x/a (2) (2).b.png",
+        "x/a (3).b.png",
+      ]);
+      expect(await imagesOf(set)).to.deep.equal([0, 1, 2, 3].map(noise));
+      const ofTwo = async (...labels: readonly string[]) => {
+        const image = ["a.png", files[4]!] as const;
+        await writeTar(path, [image, ...labels.map((label) => ["a.cls", label] as const), image]);
+        const { classes, labels: numbers } = await openTar(path);
+        return numbers && Array.from(numbers, (number) => classes[number]);
+      };
+      expect(await ofTwo("dog", "cat")).to.deep.equal(["dog", "cat"]);
+      expect(await ofTwo("dog"), "of both").to.deep.equal(["dog", "dog"]);
+    }));
+
   it("take a class from .json or a .txt of one word, wherever it lies, and whatever dots a name has", () =>
     inFolder(async (folder) => {
       const [file] = await pngs(1);
