@@ -15,7 +15,6 @@ import { quoted } from "../files/text.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import { firstImages, firstOfEachClass, type Subset, type Splits } from "../images/split.js";
 import { type FeatureRows, selectRows } from "../math/feature-rows.js";
-import { nearestIn } from "../math/nearest-rows.js";
 import { type View, viewOf } from "../model/backbone.js";
 import { type Extracted, extractFeatures, pixelFeatures } from "../model/extract.js";
 import { backboneOf } from "../model/network.js";
@@ -311,7 +310,7 @@ async function compare(both: Both, { device, splits, k, queries, title }: Compar
   const rows = queries.map((query) => both.test.indices.indexOf(query));
   const queryRows = selectRows(both.test.features, rows);
   const index = both.train.features;
-  const found = await nearest({ queries: queryRows, index, k: NEIGHBORS, find: nearestIn(index) });
+  const found = await nearest({ queries: queryRows, index, k: NEIGHBORS });
   return {
     knn: { k: neighbors, top1, top5, images: report.testImages, among: report.trainImages, areTrainedOn: false },
     neighbors: found.map((near) => near.map(({ row }) => both.train.indices[row]!)),

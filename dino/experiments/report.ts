@@ -14,7 +14,6 @@ import { isFailure, type ShownChannels } from "../images/image-location.js";
 import { openSplits } from "../images/sources/open-splits.js";
 import type { Subset } from "../images/split.js";
 import { normalizeRows, sliceRows } from "../math/feature-rows.js";
-import { nearestIn } from "../math/nearest-rows.js";
 import { rng } from "../math/random.js";
 import { type Model, viewOf } from "../model/backbone.js";
 import { vitConfig } from "../model/configure.js";
@@ -253,7 +252,7 @@ async function neighboursOf(
   const extracted = await extractFeatures(model, images, { view, indices, ...(onProgress && { onProgress }) });
   const features = normalizeRows(extracted.features);
   const queries = sliceRows(features, 0, Math.min(QUERIES, features.rows));
-  const found = await nearest({ queries, index: features, k: NEIGHBOURS + 1, find: nearestIn(features) });
+  const found = await nearest({ queries, index: features, k: NEIGHBOURS + 1 });
   const lines: string[] = [];
   for (const [query, neighbours] of found.entries()) {
     const others = neighbours.filter(({ row }) => row !== query).slice(0, NEIGHBOURS);

@@ -1,6 +1,6 @@
 /** Nearest neighbours by cosine similarity. */
 import type { FeatureRows } from "../math/feature-rows.js";
-import { type FindNearest, nearestRows } from "../math/nearest-rows.js";
+import { type FindNearest, nearestIn, nearestRows } from "../math/nearest-rows.js";
 
 /** A row of an index with its similarity to a query. */
 export interface Neighbor {
@@ -13,14 +13,22 @@ export interface Neighbor {
 export async function nearest(options: {
   /** Rows of length one: see normalizeRows. */
   readonly queries: FeatureRows;
-  /** Rows of length one, too, of which `find` alone needs the values. */
-  readonly index: Pick<FeatureRows, "rows">;
+  /** Rows of length one, too. */
+  readonly index: FeatureRows;
   readonly k: number;
-  /** Finds the nearest rows of the index. */
-  readonly find: FindNearest;
+  /** Finds the nearest rows of the index; by default, the processor compares all. */
+  readonly find?: FindNearest;
 }): Promise<readonly (readonly Neighbor[])[]> {
-  const { queries, index, find } = options;
-  const k = Math.min(options.k, index.rows);
+  const { queries, index, k, find = nearestIn(index) } = options;
+  return nearestBy(find, { queries, rows: index.rows, k });
+}
+
+/** Finds what `nearest` does where `find` alone has the index, of so many rows. */
+export async function nearestBy(
+  find: FindNearest,
+  { queries, rows: indexed, k: wanted }: { readonly queries: FeatureRows; readonly rows: number; readonly k: number },
+): Promise<readonly (readonly Neighbor[])[]> {
+  const k = Math.min(wanted, indexed);
   const found: Neighbor[][] = [];
   for await (const { nearest: rows, similarities } of nearestRows(queries, k, find)) {
     found.push(Array.from(rows, (row, n) => ({ row, similarity: similarities[n]! })));

@@ -14,7 +14,7 @@ import { clsOf } from "../../model/tokens.js";
 import type { VitConfig } from "../../model/vit-config.js";
 import { vitSpecs } from "../../model/vit-params.js";
 import { colorsOf, fitColors, type Palette } from "../../pictures/feature-colors.js";
-import { nearest, type Neighbor } from "../../retrieval/nearest.js";
+import { nearestBy, type Neighbor } from "../../retrieval/nearest.js";
 import { parseModel } from "../../weights/checkpoint-bytes.js";
 import { selectNetwork, uploadModel } from "../../weights/read-network.js";
 import type { TakenChannels } from "./input-image.js";
@@ -89,7 +89,7 @@ export async function openViewer(device: Device, file: Uint8Array<ArrayBuffer>):
     if (index === undefined) return [];
     const { feature } = await clsInspector.inspect(asInput(resizedCenterCrop(image, view.resize, view.crop)));
     const queries = normalizeRows({ values: feature, rows: 1, dim });
-    const [found] = await nearest({ queries, index, k: NEIGHBORS, find: index.on.nearest });
+    const [found] = await nearestBy(index.on.nearest, { queries, rows: index.rows, k: NEIGHBORS });
     return found!;
   };
 

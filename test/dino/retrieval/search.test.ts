@@ -5,7 +5,6 @@ import { expect } from "chai";
 import sharp from "sharp";
 import { program } from "../../../dino/cli.js";
 import type { FeatureRows } from "../../../dino/math/feature-rows.js";
-import { nearestIn } from "../../../dino/math/nearest-rows.js";
 import { nearest } from "../../../dino/retrieval/nearest.js";
 import { dino, drawFolder, writeTinyCheckpoint } from "../../support/command-line.js";
 import { families, writeModelOf } from "../../support/families.js";
@@ -22,7 +21,7 @@ describe("nearest neighbours in an index", () => {
 
   it("come by their cosine, the earlier of equals first", async () => {
     const queries = rows([1, 0], [-0.6, -0.8]);
-    const found = await nearest({ queries, index, k: 3, find: nearestIn(index) });
+    const found = await nearest({ queries, index, k: 3 });
     expect(found.map((neighbors) => neighbors.map(({ row }) => row))).to.deep.equal([
       [0, 3, 2],
       [0, 3, 1],
@@ -33,7 +32,7 @@ describe("nearest neighbours in an index", () => {
   });
 
   it("are all there are where fewer than asked for", async () => {
-    const [found] = await nearest({ queries: rows([0, 1]), index, k: 9, find: nearestIn(index) });
+    const [found] = await nearest({ queries: rows([0, 1]), index, k: 9 });
     expect(found!.map(({ row }) => row)).to.deep.equal([1, 2, 0, 3]);
   });
 });
